@@ -1,0 +1,140 @@
+# Insula: the PostgreSQL extension (PGXS), and the doors to everything else.
+#
+#   make                          build the extension, into build/extension/
+#   make install [DESTDIR=...]    install it; no CMake needed
+#   make check | demo | client    see "make help"
+#
+# PG_CONFIG=... chooses the PostgreSQL to build for, CXX=... the C++ compiler.
+#
+# The extension is always built out of the source tree, in PGXS's own way: run
+# from another directory (make -f /path/to/Makefile), this file is the PGXS
+# makefile; run in its own directory, it calls itself so for build/extension.
+
+INSULA_DIR := $(patsubst %/,%,$(dir $(abspath $(firstword $(MAKEFILE_LIST)))))
+
+PG15_CONFIG := $(wildcard /usr/lib/postgresql/15/bin/pg_config)
+PG_CONFIG ?= $(or $(PG15_CONFIG),pg_config)
+
+ifeq ($(CURDIR),$(INSULA_DIR))
+# ---------------------------------------------------------------------------
+# In the source tree
+# ---------------------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.NOTPARALLEL:
+.PHONY: all install uninstall client check demo run deps clean help
+
+# PGXS would not listen to the environment.
+COMPILERS := $(foreach var,CC CXX,$(if \
+  $(filter environment command,$(firstword $(origin $(var)))),$(var)='$($(var))'))
+BUILD_JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
+all install uninstall:
+	@$(PG_CONFIG) --pgxs >/dev/null 2>&1 || { \
+	  echo "$(PG_CONFIG) does not run: 'make deps' installs PostgreSQL's" \
+	    "headers, PG_CONFIG=... names another." >&2; exit 1; }
+	@mkdir -p build/extension
+	@$(MAKE) --no-print-directory $(BUILD_JOBS) -C build/extension \
+	  -f $(INSULA_DIR)/Makefile $(COMPILERS) $@
+
+client:
+	@scripts/build-client.sh
+
+check:
+	@scripts/check.sh
+
+demo:
+	@scripts/demo.sh
+
+run:
+	@scripts/run.sh
+
+deps:
+	@scripts/deps.sh
+
+clean:
+	rm -rf build
+
+help:
+	@echo 'make            build the extension for the PostgreSQL of PG_CONFIG'
+	@echo 'make install    install it there (DESTDIR= is honoured)'
+	@echo 'make uninstall  and remove it again'
+	@echo 'make client     build the C++ client, its examples and the tests'
+	@echo 'make demo       the example program, on a throw-away PostgreSQL'
+	@echo 'make check      all tests, on throw-away PostgreSQLs'
+	@echo 'make run        psql on a throw-away PostgreSQL'
+	@echo 'make deps       install missing Debian packages (demo and check do so too)'
+	@echo 'make clean      remove build/'
+
+else
+# ---------------------------------------------------------------------------
+# Outside of it: PGXS
+# ---------------------------------------------------------------------------
+
+MODULE_big := insula
+EXTENSION  := extension/insula
+
+INSULA_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" \
+                    $(INSULA_DIR)/extension/insula.control)
+ifeq ($(INSULA_VERSION),)
+$(error no default_version in $(INSULA_DIR)/extension/insula.control)
+endif
+
+SOURCES := $(sort $(wildcard $(addprefix $(INSULA_DIR)/, \
+             extension/src/*.cpp extension/src/*/*.cpp core/*.cpp)))
+OBJS := $(patsubst $(INSULA_DIR)/%.cpp,%.o,$(SOURCES))
+
+# The install script is put together from its parts, in the order of their
+# names; scripts that upgrade are files of their own.
+SQL_PARTS  := $(sort $(wildcard $(INSULA_DIR)/extension/sql/[0-9]*.sql))
+DATA       := $(patsubst $(INSULA_DIR)/%,%,$(sort \
+                $(wildcard $(INSULA_DIR)/extension/sql/insula--*--*.sql)))
+DATA_built := insula--$(INSULA_VERSION).sql
+
+override with_llvm = no
+
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# C++ as a C backend can bear it: nothing that needs libstdc++, which is why
+# PGXS may link with the C compiler. PostgreSQL's own choice of code generation
+# is kept, its choice of warnings (for C, by GCC) is not; its headers are system
+# headers, so that ours alone must be clean.
+INSULA_CPPFLAGS := -I$(INSULA_DIR) -I$(INSULA_DIR)/extension/src \
+  -isystem $(includedir_server) -isystem $(includedir_internal) \
+  $(filter -D% -U%,$(CPPFLAGS))
+INSULA_CXXFLAGS := $(filter-out -W%,$(CXXFLAGS)) \
+  -std=c++20 -fno-exceptions -fno-rtti -fno-threadsafe-statics \
+  -fvisibility=hidden -ffile-prefix-map=$(INSULA_DIR)/= \
+  -Wall -Wextra -Werror -Wformat -Wformat-security -Wno-register
+
+COMPILE := $(CXX) $(INSULA_CXXFLAGS) $(INSULA_CPPFLAGS)
+
+# What no time stamp tells, the command lines and the lists of files, is kept in
+# files that change only when it does.
+remember = $(if $(subst x$(strip $(file <$1)),,x$(strip $2)),$(file >$1,$(strip $2)))
+$(call remember,inputs.compile,$(COMPILE))
+$(call remember,inputs.link,$(CC) $(LDFLAGS) $(OBJS))
+$(call remember,inputs.sql,$(SQL_PARTS))
+
+$(OBJS): %.o: $(INSULA_DIR)/%.cpp inputs.compile
+	@mkdir -p $(@D)
+	@echo '  CXX  $*.cpp'
+	@$(COMPILE) -MMD -MP -c -o $@ $<
+
+$(MODULE_big)$(DLSUFFIX): inputs.link
+LINK.shared = @echo '  LD   $@'; $(COMPILER) -shared
+
+$(DATA_built): $(SQL_PARTS) inputs.sql
+	@echo '  SQL  $@'
+	@for part in $(SQL_PARTS); do \
+	   printf '\n-- %s\n\n' "$${part##*/}"; cat "$$part" || exit 1; \
+	 done >$@.new
+	@mv $@.new $@
+
+all:
+	@:
+
+-include $(OBJS:.o=.d)
+
+endif

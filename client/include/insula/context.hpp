@@ -1,0 +1,226 @@
+// Context: the JSON object a workflow is started with, that its tasks read and add to,
+// and that comes back as the result.  A value: copies are deep.
+//
+//   insula::Context in{{"tenant_id", "acme_corp"}, {"n", 3}, {"tags", std::vector<std::string>{"a", "b"}}};
+//   in.set("address", insula::Context{{"city", "Rome"}});
+//   int n = in.get<int>("n").value_or(0);        // nullopt: absent, null, another type, out of range
+//   auto city = in.at<insula::Context>("address").at<std::string>("city");   // throws error{invalid}
+//
+// Types: bool, every integer type, float and double, std::string, std::vector of these
+// and Context.  Nothing is converted behind your back: a bool comes only from a bool, an
+// integer only from an integer that fits, a string only from a string.  A floating point
+// type takes any number.
+//
+// Thread-safety: as a standard container (concurrent reads yes, a write needs to be alone).
+#pragma once
+
+#include <insula/export.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace insula {
+
+class Context;
+
+namespace detail {
+
+template <class T>
+concept character = std::same_as<T, char> || std::same_as<T, wchar_t> || std::same_as<T, char8_t> ||
+    std::same_as<T, char16_t> || std::same_as<T, char32_t>;
+template <class T>
+concept integer = std::integral<T> && !std::same_as<T, bool> && !character<T>;
+
+template <class T>
+inline constexpr bool always_false = false;
+
+template <class T>
+struct is_vector : std::false_type {};
+template <class T, class A>
+struct is_vector<std::vector<T, A>> : std::true_type {};
+
+}  // namespace detail
+
+// One JSON value.  You rarely name it: whatever a Context can hold converts to it.
+class INSULA_EXPORT Value {
+ public:
+  using Array = std::vector<Value>;
+  // Objects are shared between copies and never changed through a Value.
+  using Object = std::shared_ptr<const Context>;
+  using Storage = std::variant<std::nullptr_t, bool, std::int64_t, std::uint64_t, double, std::string, Array, Object>;
+
+  Value() noexcept = default;  // null
+  Value(std::nullptr_t) noexcept {}
+  template <std::same_as<bool> T>  // exactly bool: neither a pointer nor a number becomes one
+  Value(T value) noexcept : storage_(std::in_place_type<bool>, value) {}
+  template <detail::integer T>
+  Value(T value) noexcept {
+    if constexpr (std::unsigned_integral<T>)
+      if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+        storage_.emplace<std::uint64_t>(value);
+        return;
+      }
+    storage_.emplace<std::int64_t>(static_cast<std::int64_t>(value));
+  }
+  template <std::floating_point T>
+  Value(T value) noexcept : storage_(std::in_place_type<double>, static_cast<double>(value)) {}
+  Value(const char* value) : storage_(std::in_place_type<std::string>, value) {}
+  Value(std::string_view value) : storage_(std::in_place_type<std::string>, value) {}
+  Value(std::string value) : storage_(std::in_place_type<std::string>, std::move(value)) {}
+  Value(Context value);
+  Value(Array value) : storage_(std::in_place_type<Array>, std::move(value)) {}
+  template <class T>
+  requires(!std::same_as<T, Value>) Value(const std::vector<T>& values) : storage_(std::in_place_type<Array>) {
+    auto& array = std::get<Array>(storage_);
+    array.reserve(values.size());
+    for (const auto& value : values) array.emplace_back(static_cast<T>(value));
+  }
+  template <class T>
+  requires(!std::same_as<std::remove_const_t<T>, char>) Value(T*)
+  = delete;
+
+  bool is_null() const noexcept { return storage_.index() == 0; }
+  const Storage& storage() const noexcept { return storage_; }
+
+  // The value as a T, or nullopt: see the top of this file.
+  template <class T>
+  std::optional<T> as() const;
+
+  INSULA_EXPORT friend bool operator==(const Value& left, const Value& right) noexcept;
+
+ private:
+  template <class T>
+  std::optional<T> as_integer() const noexcept;
+  template <class T>
+  std::optional<T> as_floating() const noexcept;
+
+  Storage storage_;
+};
+
+class INSULA_EXPORT Context {
+ public:
+  // One `{"key", value}` of an initializer list.
+  struct Entry {
+    std::string_view key;
+    Value value;
+  };
+
+  Context() = default;
+  Context(std::initializer_list<Entry> entries);  // of two equal keys the later counts
+
+  // Parses a JSON object.  Throws error{invalid} for anything else, and for one nested
+  // more than 1,000 deep.
+  static Context from_json(std::string_view json);
+  // Throws error{invalid} where JSON or PostgreSQL has no way to say it: a NaN or an
+  // infinity, a string that is not UTF-8 or holds a NUL character.
+  std::string to_json() const;
+
+  Context& set(std::string_view key, Value value);
+  // The same, for chains: Context{}.with("a", 1).with("b", 2).
+  Context with(std::string_view key, Value value) const&;
+  Context with(std::string_view key, Value value) &&;
+  bool erase(std::string_view key);  // false: there was none
+
+  // nullopt if the key is absent or its value null, of another type or out of range.
+  template <class T>
+  std::optional<T> get(std::string_view key) const {
+    const Value* value = find(key);
+    return value ? value->as<T>() : std::nullopt;
+  }
+  // As get, but throws error{invalid} that names the key.
+  template <class T>
+  T at(std::string_view key) const {
+    if (std::optional<T> value = get<T>(key)) return *std::move(value);
+    throw_bad_key(key);
+  }
+
+  bool contains(std::string_view key) const { return find(key) != nullptr; }  // also with a null value
+  const Value* find(std::string_view key) const;                              // nullptr: absent
+  std::vector<std::string> keys() const;                                      // sorted
+  std::size_t size() const noexcept { return entries_.size(); }
+  bool empty() const noexcept { return entries_.empty(); }
+
+  // RFC 7396: objects merge, anything else is replaced, a null deletes.
+  void merge_patch(const Context& patch);
+  // Makes of two patches the one that does what they do one after the other.  One thing
+  // no patch can say: that an object takes the place of one that is there.  So where the
+  // earlier deletes or replaces a key and the later sets it to an object, that is merged.
+  void append_patch(const Context& later);
+
+  friend bool operator==(const Context& left, const Context& right) noexcept { return left.entries_ == right.entries_; }
+
+ private:
+  [[noreturn]] void throw_bad_key(std::string_view key) const;
+
+  std::map<std::string, Value, std::less<>> entries_;
+};
+
+inline Value::Value(Context value)
+    : storage_(std::in_place_type<Object>, std::make_shared<const Context>(std::move(value))) {}
+
+template <class T>
+std::optional<T> Value::as_integer() const noexcept {
+  if (const auto* v = std::get_if<std::int64_t>(&storage_))
+    return std::in_range<T>(*v) ? std::optional<T>{static_cast<T>(*v)} : std::nullopt;
+  if (const auto* v = std::get_if<std::uint64_t>(&storage_))
+    return std::in_range<T>(*v) ? std::optional<T>{static_cast<T>(*v)} : std::nullopt;
+  return std::nullopt;
+}
+
+template <class T>
+std::optional<T> Value::as_floating() const noexcept {
+  if (const auto* v = std::get_if<double>(&storage_)) {
+    if (*v > static_cast<double>(std::numeric_limits<T>::max())) return std::nullopt;
+    if (*v < static_cast<double>(std::numeric_limits<T>::lowest())) return std::nullopt;
+    return static_cast<T>(*v);
+  }
+  if (const auto* v = std::get_if<std::int64_t>(&storage_)) return static_cast<T>(*v);
+  if (const auto* v = std::get_if<std::uint64_t>(&storage_)) return static_cast<T>(*v);
+  return std::nullopt;
+}
+
+template <class T>
+std::optional<T> Value::as() const {
+  if constexpr (std::same_as<T, Value>) {
+    return *this;
+  } else if constexpr (std::same_as<T, bool> || std::same_as<T, std::string>) {
+    const T* v = std::get_if<T>(&storage_);
+    return v ? std::optional<T>{*v} : std::nullopt;
+  } else if constexpr (detail::integer<T>) {
+    return as_integer<T>();
+  } else if constexpr (std::floating_point<T>) {
+    return as_floating<T>();
+  } else if constexpr (std::same_as<T, Context>) {
+    const Object* v = std::get_if<Object>(&storage_);
+    return v ? std::optional<T>{**v} : std::nullopt;
+  } else if constexpr (detail::is_vector<T>::value) {
+    const Array* array = std::get_if<Array>(&storage_);
+    if (!array) return std::nullopt;
+    T values;
+    values.reserve(array->size());
+    for (const Value& element : *array) {
+      auto value = element.as<typename T::value_type>();
+      if (!value) return std::nullopt;
+      values.push_back(*std::move(value));
+    }
+    return values;
+  } else {
+    static_assert(detail::always_false<T>,
+                  "a Context holds bool, integers, floating point, std::string, "
+                  "std::vector of these and Context");
+  }
+}
+
+}  // namespace insula

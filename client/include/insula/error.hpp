@@ -1,0 +1,76 @@
+// What the library throws.  There is one class, insula::error, that says what to do
+// about it: code() is for a switch, retryable() and outcome_unknown() for a retry loop,
+// what() for people.  No message ever holds a password.
+//
+// A handler speaks by exceptions too: permanent_error ends its task without another
+// attempt, stopped says "I was asked to stop and did"; any other exception is a failed
+// attempt whose what() is kept as the task's error.
+#pragma once
+
+#include <insula/export.hpp>
+
+#include <exception>
+#include <iosfwd>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace insula {
+
+// What happened, in the terms of what a caller can do about it.
+enum class errc {
+  unreachable,        // no connection, or it broke: later, or elsewhere
+  authentication,     // the server refuses this user or password
+  extension_missing,  // the database has no `CREATE EXTENSION insula`
+  version_mismatch,   // the database's extension does not go with this library
+  not_found,          // no such tenant, workflow, execution
+  already_exists,     // a tenant, schema or role of that name
+  invalid,            // an argument, definition or context breaks its rules; or a value is absent
+  permission,         // the server says this user may not
+  limit,              // a limit of the tenant or server is reached
+  suspended,          // the tenant is suspended, or the database is a copy not yet adopted
+  would_deadlock,     // a handler asked to wait for what needs its own slot
+  shut_down,          // the runner was shut down
+  server,             // anything else the server reported: see sqlstate()
+};
+
+// The enumerator's name, as in "unreachable".
+INSULA_EXPORT std::string_view name(errc code) noexcept;
+INSULA_EXPORT std::ostream& operator<<(std::ostream& out, errc code);
+
+// Copies are cheap and do not throw.
+class INSULA_EXPORT error : public std::exception {
+ public:
+  error(errc code, std::string message);
+  error(errc code, std::string message, std::string sqlstate, bool retryable, bool outcome_unknown = false);
+
+  errc code() const noexcept;
+  // Five characters, or empty if it was not the server that spoke.
+  const std::string& sqlstate() const noexcept;
+  // The same call may succeed later without anything being changed.
+  bool retryable() const noexcept;
+  // The connection broke after the statement was sent: it may or may not have been
+  // committed.  Only a submit without an idempotency key ends so; everything else is
+  // sent again by the library, since doing it twice is the same as once.
+  bool outcome_unknown() const noexcept;
+  const char* what() const noexcept override;
+
+ private:
+  struct State;
+  std::shared_ptr<const State> state_;
+};
+
+// Thrown by a handler: the task fails now, whatever attempts are left.
+class INSULA_EXPORT permanent_error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Thrown by TaskContext::throw_if_stopped().
+class INSULA_EXPORT stopped : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace insula

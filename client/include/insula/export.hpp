@@ -1,0 +1,5 @@
+// INSULA_EXPORT marks what the library shows: everything else is built with hidden
+// visibility.  Exception types need it, so that a catch in another module finds them.
+#pragma once
+
+#define INSULA_EXPORT __attribute__((visibility("default")))

@@ -1,0 +1,175 @@
+// Runner: starts workflows, and runs their tasks, for one tenant.
+//
+//   auto runner = insula::Runner::with_schema(database_url, "acme_corp");
+//   runner.add(workflow);                                     // from here on its tasks run here
+//   insula::Result r = runner.execute("orders", {{"n", 3}});  // start and wait
+//   auto handle = runner.execute_async("orders", {{"n", 4}}); // start only
+//   runner.shutdown();
+//
+// A Runner is a handle: copies are cheap, share one runtime, and may be used from any
+// thread.  The runtime is one I/O thread, max_concurrent_tasks handler threads and two
+// connections, however many workflows, executions and handles there are.  Its threads
+// hold no handle: when the last Runner and Execution go, it is shut down as by
+// shutdown().  (A handler that captures a Runner keeps it alive: call shutdown().)
+//
+// It outlives its connections: they are made anew, with growing and jittered pauses, for
+// as long as it takes; what handlers have finished meanwhile is kept and sent then.
+//
+// fork(): make runners after it, never before.
+#pragma once
+
+#include <insula/context.hpp>
+#include <insula/error.hpp>
+#include <insula/export.hpp>
+#include <insula/result.hpp>
+#include <insula/workflow.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace insula {
+
+namespace detail {
+struct RunnerHandle;
+struct WaitState;
+}  // namespace detail
+
+enum class LogLevel { debug, info, warning, error };
+
+// Every field has a default; give those you want by name, or use builder().
+struct INSULA_EXPORT RunnerConfig {
+  // Handlers that run at the same time: so many threads.
+  int max_concurrent_tasks = 8;
+  // The most connections this runner may open: at least 2, which is all it needs now.
+  int max_connections = 5;
+  // How long the server waits for a sign of life before it gives a task to another
+  // worker.  Renewed every third of it.  (A process that dies loses its tasks at once,
+  // where the server has shared memory; this is for one that hangs.)  At least 1 s.
+  std::chrono::milliseconds lease{60'000};
+  // For one attempt to connect.
+  std::chrono::milliseconds connect_timeout{10'000};
+  // How long a call waits for a connection that broke to come back.
+  std::chrono::milliseconds call_timeout{30'000};
+  // Told what nobody is there to be thrown at: lost connections, late handlers, refused
+  // completions.  Called on the runtime's threads, must be quick, must not call the
+  // runner.  Default: warnings and errors go to stderr.
+  std::function<void(LogLevel, std::string_view)> log = {};
+
+  class Builder;
+  static Builder builder();
+};
+
+class RunnerConfig::Builder {
+ public:
+  Builder& max_concurrent_tasks(int n) { return config_.max_concurrent_tasks = n, *this; }
+  Builder& max_connections(int n) { return config_.max_connections = n, *this; }
+  Builder& lease(std::chrono::milliseconds d) { return config_.lease = d, *this; }
+  Builder& connect_timeout(std::chrono::milliseconds d) { return config_.connect_timeout = d, *this; }
+  Builder& call_timeout(std::chrono::milliseconds d) { return config_.call_timeout = d, *this; }
+  Builder& log(std::function<void(LogLevel, std::string_view)> f) { return config_.log = std::move(f), *this; }
+  RunnerConfig build() const { return config_; }
+
+ private:
+  RunnerConfig config_;
+};
+
+inline RunnerConfig::Builder RunnerConfig::builder() { return {}; }
+
+struct SubmitOptions {
+  int priority = 0;  // higher first, inside the tenant
+  // Starts at most one execution per key and workflow: the first one's handle is
+  // returned.  With a key a submit is safe to repeat, so it never ends in
+  // outcome_unknown().
+  std::string idempotency_key = {};
+};
+
+// What a shutdown found and left.
+struct ShutdownReport {
+  std::size_t finished = 0;   // handlers that were running and returned by themselves
+  std::size_t stopped = 0;    // that returned after they were asked to stop
+  std::size_t abandoned = 0;  // that still run: their tasks are given to other workers
+  std::size_t unsent = 0;     // outcomes the server could not be told: those tasks run again
+  bool clean() const noexcept { return abandoned == 0 && unsent == 0; }
+};
+
+// A started execution.  A cheap shared handle, usable from any thread; it keeps its
+// runner's runtime alive.
+class INSULA_EXPORT Execution {
+ public:
+  std::int64_t id() const noexcept { return id_; }
+
+  // Waits for its end: completed, failed or cancelled, which is in the result and not
+  // thrown.  Throws error{shut_down} when the runner is, error{would_deadlock} in a
+  // handler of the same runner.
+  Result wait() const;
+  // nullopt: not ended after that long.  No slot of the server is held by the wait.
+  std::optional<Result> wait_for(std::chrono::milliseconds timeout) const;
+
+  Status status() const;  // asks the server
+  Result result() const;  // as it stands: tasks and all; asks the server
+  // false: it had ended already.  Running handlers are asked to stop
+  // at their runner's next heartbeat, a third of the lease away at most.
+  bool cancel(std::string_view reason = {}) const;
+
+ private:
+  friend class Runner;
+  Execution(std::shared_ptr<detail::RunnerHandle> runner, std::int64_t id, std::shared_ptr<detail::WaitState> state);
+
+  std::shared_ptr<detail::RunnerHandle> runner_;
+  std::int64_t id_;
+  std::shared_ptr<detail::WaitState> state_;
+};
+
+class INSULA_EXPORT Runner {
+ public:
+  // Connects with any libpq connection string, keywords or URI; the PG* environment, the
+  // service file and the password file count as usual.  The tenant is the one whose
+  // login this is.  Nothing is sent yet: the first call that needs the server connects,
+  // and throws if it cannot.  Throws error{invalid} for a string or config that is none.
+  explicit Runner(std::string_view connection_string, RunnerConfig config = {});
+  static Runner with_config(std::string_view connection_string, RunnerConfig config);
+
+  // Acts, as the user of the connection string (an admin), for the tenant whose id and
+  // schema are `schema`; makes it, without a login of its own, if there is none.
+  static Runner with_schema(std::string_view connection_string, std::string_view schema, RunnerConfig config = {});
+
+  // Registers the definition with the server (a new one becomes the current version) and
+  // begins to run its tasks.  Returns the version.  Adding it again replaces the handlers.
+  int add(const Workflow& workflow);
+
+  // Start, and wait for the end.  Any runner of the tenant may run the tasks.
+  // Throws error{not_found} for a workflow nobody registered, error{would_deadlock} in a
+  // handler of this runner, and as Execution::wait does.
+  Result execute(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
+  // Start; returns when the server has it for good.
+  Execution execute_async(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
+
+  // Stops claiming; waits up to `drain` for running handlers; asks the rest to stop and
+  // waits up to `cancel`; tells the server all outcomes, gives back what is left, and
+  // closes.  Takes no longer than the two and a few seconds.  Repeated calls return the
+  // first one's report.  Throws error{would_deadlock} in a handler of this runner.
+  ShutdownReport shutdown(std::chrono::milliseconds drain = std::chrono::seconds{30},
+                          std::chrono::milliseconds cancel = std::chrono::seconds{10});
+
+  // This runner's name towards the server, as in the `worker` column of task_executions.
+  const std::string& worker() const noexcept;
+
+ private:
+  explicit Runner(std::shared_ptr<detail::RunnerHandle> handle) : handle_(std::move(handle)) {}
+
+  std::shared_ptr<detail::RunnerHandle> handle_;
+};
+
+// Waits for all of them; results in the same order.
+INSULA_EXPORT std::vector<Result> wait_all(std::span<const Execution> executions);
+
+}  // namespace insula

@@ -1,0 +1,65 @@
+// TaskContext: a view of the attempt that a handler thread is running.
+#include "runtime/attempt.hpp"
+
+#include <insula/error.hpp>
+#include <insula/workflow.hpp>
+
+#include <fmt/format.h>
+
+namespace insula {
+
+std::string_view name(StopReason reason) noexcept {
+  switch (reason) {
+    case StopReason::none:
+      return "none";
+    case StopReason::cancelled:
+      return "cancelled";
+    case StopReason::paused:
+      return "paused";
+    case StopReason::timeout:
+      return "timeout";
+    case StopReason::lease_lost:
+      return "lease_lost";
+    case StopReason::draining:
+      return "draining";
+    case StopReason::shutdown:
+      return "shutdown";
+  }
+  return "unknown";
+}
+
+TaskContext::TaskContext(detail::Attempt& attempt) : attempt_(attempt) {}
+TaskContext::~TaskContext() = default;
+
+const Context& TaskContext::context() const noexcept { return attempt_.context; }
+const Context& TaskContext::changes() const noexcept { return attempt_.changes; }
+
+TaskContext& TaskContext::set(std::string_view key, Value value) {
+  const Context patch = Context{}.with(key, std::move(value));
+  const Value* earlier = attempt_.changes.find(key);
+  if (earlier && !earlier->as<Context>() && patch.get<Context>(key)) attempt_.replaced_object = true;
+  attempt_.context.merge_patch(patch);
+  attempt_.changes.append_patch(patch);
+  return *this;
+}
+
+const std::string& TaskContext::tenant() const noexcept { return attempt_.info.tenant; }
+const std::string& TaskContext::workflow() const noexcept { return attempt_.info.workflow; }
+const std::string& TaskContext::task() const noexcept { return attempt_.info.task; }
+int TaskContext::version() const noexcept { return attempt_.info.version; }
+int TaskContext::attempt() const noexcept { return attempt_.info.attempt; }
+int TaskContext::max_attempts() const noexcept { return attempt_.info.max_attempts; }
+std::int64_t TaskContext::execution_id() const noexcept { return attempt_.info.execution_id; }
+std::int64_t TaskContext::task_id() const noexcept { return attempt_.info.task_id; }
+
+std::stop_token TaskContext::stop_token() const noexcept { return attempt_.stop.get_token(); }
+StopReason TaskContext::stop_reason() const noexcept { return attempt_.reason; }
+
+void TaskContext::throw_if_stopped() const {
+  if (stop_requested()) throw stopped{fmt::format("stopped: {}", name(stop_reason()))};
+}
+
+void TaskContext::defer_until(std::chrono::system_clock::time_point when) { attempt_.deferral = when; }
+void TaskContext::defer_until(std::chrono::milliseconds from_now) { attempt_.deferral = from_now; }
+
+}  // namespace insula

@@ -1,0 +1,101 @@
+// Running a handler: the context goes in, what it set, threw or deferred comes out.
+#include "runtime/attempt.hpp"
+
+#include <insula/error.hpp>
+
+#include <exception>
+
+namespace insula::detail {
+
+namespace {
+
+// What the server can store as text: valid UTF-8, no NUL, of a bearable length.  Any other
+// byte becomes a question mark, since a mangled message is better than none.
+std::string storable(std::string text) {
+  constexpr std::size_t limit = 8'192;
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  for (std::size_t i = 0; i < text.size();) {
+    const unsigned lead = byte(i);
+    const std::size_t length = lead < 0x80   ? 1
+                               : lead < 0xC2 ? 0
+                               : lead < 0xE0 ? 2
+                               : lead < 0xF0 ? 3
+                               : lead < 0xF5 ? 4
+                                             : 0;
+    bool good = length > 0 && lead != 0;
+    for (std::size_t k = 1; k < length; ++k) good = good && (byte(i + k) & 0xC0U) == 0x80U;
+    // Overlong forms, surrogates, and what lies beyond Unicode.
+    if (length == 3) good = good && !(lead == 0xE0 && byte(i + 1) < 0xA0) && !(lead == 0xED && byte(i + 1) > 0x9F);
+    if (length == 4) good = good && !(lead == 0xF0 && byte(i + 1) < 0x90) && !(lead == 0xF4 && byte(i + 1) > 0x8F);
+    if (!good) text[i] = '?';
+    const std::size_t next = i + (good ? length : 1);
+    if (next > limit) {
+      text.resize(i);
+      break;
+    }
+    i = next;
+  }
+  return text;
+}
+
+Outcome failure(const std::shared_ptr<Attempt>& attempt, std::string why, bool retryable) {
+  // Asked to stop and thrown out: no verdict on the task itself.
+  if (attempt->stop.stop_requested()) return {.attempt = attempt, .kind = Outcome::Kind::given_back};
+  why = storable(std::move(why));
+  if (why.empty()) why = "the handler failed without saying why";
+  return {.attempt = attempt, .kind = Outcome::Kind::failed, .error = std::move(why), .retryable = retryable};
+}
+
+// The patch that makes `to` of `from`.
+Context difference(const Context& from, const Context& to) {
+  Context patch;
+  for (const std::string& key : from.keys())
+    if (!to.contains(key)) patch.set(key, nullptr);
+  for (const std::string& key : to.keys()) {
+    const Value* before = from.find(key);
+    const Value* after = to.find(key);
+    if (before && *before == *after) continue;
+    const auto before_object = before ? before->as<Context>() : std::nullopt;
+    const auto after_object = after->as<Context>();
+    patch.set(key, before_object && after_object ? Value{difference(*before_object, *after_object)} : *after);
+  }
+  return patch;
+}
+
+Outcome success(const std::shared_ptr<Attempt>& attempt) {
+  Outcome outcome{.attempt = attempt};
+  if (attempt->deferral) outcome.kind = Outcome::Kind::deferred;
+  if (attempt->replaced_object) {
+    Context reached = Context::from_json(attempt->info.context);
+    reached.merge_patch(attempt->changes);
+    attempt->changes.append_patch(difference(reached, attempt->context));
+  }
+  if (!attempt->changes.empty()) outcome.patch = attempt->changes.to_json();
+  return outcome;
+}
+
+Outcome run(const std::shared_ptr<Attempt>& attempt) {
+  try {
+    attempt->context = Context::from_json(attempt->info.context);
+    TaskContext context{*attempt};
+    (*attempt->handler)(context);
+    return success(attempt);
+  } catch (const permanent_error& e) {
+    return failure(attempt, e.what(), false);
+  } catch (const std::exception& e) {
+    return failure(attempt, e.what(), true);
+  } catch (...) {
+    return failure(attempt, "the handler threw something that is no std::exception", true);
+  }
+}
+
+}  // namespace
+
+Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept {
+  Outcome outcome = run(attempt);
+  attempt->context = {};
+  attempt->changes = {};
+  return outcome;
+}
+
+}  // namespace insula::detail

@@ -1,0 +1,160 @@
+// Choosing and sending what is next on the control connection.
+#include "runtime/control.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+namespace insula::detail {
+
+namespace {
+
+// A statement that breaks the connection each time must not do so for ever.
+constexpr int sendings_limit = 5;
+
+}  // namespace
+
+Control::Control(const Settings& settings, Leases& leases, Waits& waits)
+    : settings_(settings),
+      leases_(leases),
+      waits_(waits),
+      outcomes_(settings,
+                [this](const Attempt& attempt) {
+                  leases_.remove(attempt);
+                  // Its execution may have ended with it; to look is quicker than to be told.
+                  waits_.suspect(attempt.info.execution_id);
+                }),
+      link_(settings.conninfo, "insula control", settings.config.connect_timeout,
+            {[this] { on_up(); }, [this](const error& why) { on_down(why); },
+             [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}) {}
+
+void Control::on_up() {
+  if (outage_told_) settings_.log(LogLevel::info, "the control connection is back");
+  ever_up_ = true;
+  outage_told_ = false;
+  // Leases ran on while nobody could renew them; and the server may have forgotten who
+  // watches what.
+  leases_.hurry_heartbeat();
+  waits_.suspect_all();
+}
+
+void Control::on_down(const error& why) {
+  // The first connection's trouble is for whoever asked for it; nor is it any use to let
+  // callers wait for a password to become right by itself.
+  if (!ever_up_ || !why.retryable()) fail_requests(why);
+  if (!outage_told_ && ever_up_)
+    settings_.log(LogLevel::warning, fmt::format("lost the control connection, connecting again: {}", why.what()));
+  outage_told_ = true;
+}
+
+void Control::request(Request request) {
+  request.expires = Clock::now() + settings_.config.call_timeout;
+  requests_.push_back(std::move(request));
+  link_.open();
+}
+
+void Control::fail_requests(const error& why) {
+  for (Request& request : std::exchange(requests_, {})) request.done({{}, why, false});
+}
+
+void Control::leave(std::function<void()> done) { leave_done_ = std::move(done); }
+
+void Control::drive(Clock::time_point now) {
+  expire_requests(now);
+  if (leave_done_ && !link_.is_up()) std::exchange(leave_done_, {})();
+  if (!link_.idle()) return;
+  if (now >= leases_.heartbeat_at()) send_heartbeat(now);
+  if (link_.idle() && nudge_wanted_) send_nudge();
+  if (!link_.idle() || send_in_turn(now)) return;
+  if (leave_done_)
+    link_.send(wire::leave(settings_.worker), [done = std::exchange(leave_done_, {})](const wire::Reply&) { done(); });
+}
+
+Clock::time_point Control::wake_at() const noexcept {
+  Clock::time_point at = Clock::time_point::max();
+  for (const Request& request : requests_) at = std::min(at, request.expires);
+  if (link_.idle()) at = std::min({at, leases_.heartbeat_at(), outcomes_.wake_at()});
+  return at;
+}
+
+void Control::send_heartbeat(Clock::time_point now) {
+  auto leases = std::make_shared<std::vector<std::int64_t>>();
+  const wire::Statement statement = leases_.heartbeat(now, *leases);
+  if (leases->empty()) return;
+  link_.send(statement, [this, leases, now](const wire::Reply& reply) {
+    if (reply.ok())
+      leases_.on_heartbeat(*leases, now, wire::read_stops(reply.rows));
+    else if (!reply.lost)
+      settings_.log(LogLevel::error, fmt::format("heartbeat refused: {}", reply.failure->what()));
+  });
+}
+
+void Control::send_nudge() {
+  nudge_wanted_ = false;
+  link_.send(wire::nudge(settings_.worker), [this](const wire::Reply& reply) {
+    if (reply.lost) nudge_wanted_ = true;
+  });
+}
+
+bool Control::send_in_turn(Clock::time_point now) {
+  for (int tries = 0; tries < 3 && link_.idle(); ++tries) {
+    switch (turn_++ % 3) {
+      case 0:
+        if (outcomes_.sendable(now)) return outcomes_.send_next(link_), true;
+        break;
+      case 1:
+        if (!requests_.empty()) return send_request(), true;
+        break;
+      default:
+        if (waits_.wants_to_ask()) send_watch();
+        if (!link_.idle()) return true;
+    }
+  }
+  return !link_.idle();
+}
+
+void Control::send_request() {
+  Request request = std::move(requests_.front());
+  requests_.pop_front();
+  ++request.sendings;
+  request_in_flight_ = true;
+  auto kept = std::make_shared<Request>(std::move(request));
+  link_.send(kept->statement,
+             [this, kept](wire::Reply reply) { on_request_reply(std::move(*kept), std::move(reply)); });
+}
+
+void Control::on_request_reply(Request request, wire::Reply reply) {
+  request_in_flight_ = false;
+  if (!reply.lost) return request.done(std::move(reply));
+  if (request.repeatable && request.sendings < sendings_limit) return requests_.push_front(std::move(request));
+  const error& why = *reply.failure;
+  reply.failure = error{errc::unreachable, why.what(), why.sqlstate(), true, true};
+  request.done(std::move(reply));
+}
+
+void Control::send_watch() {
+  const wire::Ids asked = waits_.take_batch();
+  if (asked.empty()) return;
+  link_.send(wire::watch(settings_.worker, asked), [this, asked](const wire::Reply& reply) {
+    if (reply.lost) return waits_.on_lost(asked);
+    if (reply.failure) return waits_.on_refused(asked, *reply.failure);
+    try {
+      waits_.on_answer(wire::read_results(reply.rows));
+    } catch (const error& unreadable) {
+      waits_.on_refused(asked, unreadable);
+    }
+  });
+}
+
+void Control::expire_requests(Clock::time_point now) {
+  const error why{errc::unreachable, "no connection to the server within the time a call may wait", {}, true};
+  while (!requests_.empty() && requests_.front().expires <= now && !link_.idle()) {
+    Request request = std::move(requests_.front());
+    requests_.pop_front();
+    request.done({{}, why, false});
+  }
+}
+
+}  // namespace insula::detail

@@ -1,0 +1,177 @@
+// Waiting for work and claiming it.
+#include "runtime/dispatcher.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace insula::detail {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// Only a bound: the server ends the call when there is something to do.
+constexpr milliseconds park_timeout{300'000};
+// How long to wait in here for a slot before parking without one: short tasks are over by
+// then, and a nudge is saved.
+constexpr milliseconds linger{10};
+// The same where nudges do not work.
+constexpr milliseconds linger_unheard{1'000};
+// A nudged call that lasts longer than this was not ended by the nudge.
+constexpr milliseconds nudge_time{250};
+constexpr milliseconds first_pause{10};
+constexpr milliseconds longest_pause_after_error{2'000};
+// "Ready" at once, and then nothing to claim, time after time: others are quicker, which
+// must not become a race without end.
+constexpr milliseconds at_once{5};
+constexpr milliseconds longest_pause_after_nothing{100};
+
+}  // namespace
+
+Dispatcher::Dispatcher(const Settings& settings, Peers peers)
+    : settings_(settings),
+      peers_(std::move(peers)),
+      link_(settings.conninfo, "insula dispatch", settings.config.connect_timeout,
+            {[this] {
+               if (outage_told_) settings_.log(LogLevel::info, "the dispatch connection is back");
+               outage_told_ = false;
+               peers_.waits.suspect_all();  // ends that nobody was parked for
+             },
+             [this](const error& why) { on_down(why); },
+             [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}) {}
+
+void Dispatcher::add_handlers(const Handlers& handlers) {
+  for (const auto& [key, handler] : handlers) handlers_.insert_or_assign(key, handler);
+  keys_.clear();
+  for (const auto& [key, handler] : handlers_) keys_.push_back(key);
+  if (parked_ != Parked::no) nudge();  // its filter is out of date
+}
+
+void Dispatcher::stop() {
+  stopped_ = true;
+  if (parked_ != Parked::no) nudge();
+}
+
+std::size_t Dispatcher::free_slots() const {
+  const auto slots = static_cast<std::size_t>(settings_.config.max_concurrent_tasks);
+  return peers_.has_backlog() ? 0 : slots - std::min(slots, peers_.leases.running());
+}
+
+void Dispatcher::on_down(const error& why) {
+  parked_ = Parked::no;
+  is_life_line_ = false;
+  claim_next_ = false;
+  nudges_work_ = true;
+  if (!outage_told_)
+    settings_.log(LogLevel::warning, fmt::format("lost the dispatch connection, connecting again: {}", why.what()));
+  outage_told_ = true;
+}
+
+void Dispatcher::drive(Clock::time_point now) {
+  if (stopped_) return;
+  if (now >= pause_until_) pause_until_ = {};
+  const bool has_tasks = !keys_.empty();
+  if (!has_tasks && peers_.waits.empty()) return;
+  link_.open();
+  const std::size_t slots = has_tasks ? free_slots() : 0;
+  if (parked_ == Parked::without_tasks && slots > 0) {
+    parked_ = Parked::with_tasks;  // so that one nudge is enough
+    nudge();
+  }
+  if (!link_.idle() || pause_until_ != Clock::time_point{}) return;
+  if (slots > 0) {
+    linger_until_ = Clock::time_point::max();
+    return claim_next_ ? claim(slots) : park(true);
+  }
+  if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) park(false);
+}
+
+bool Dispatcher::may_park_without_slot(Clock::time_point now) {
+  if (peers_.waits.empty()) {  // nothing to be told until a slot is free
+    linger_until_ = Clock::time_point::max();
+    return false;
+  }
+  if (linger_until_ == Clock::time_point::max()) linger_until_ = now + (nudges_work_ ? linger : linger_unheard);
+  if (now < linger_until_) return false;
+  if (nudges_work_) return true;
+  peers_.waits.suspect_all();
+  linger_until_ = now + linger_unheard;
+  return false;
+}
+
+void Dispatcher::nudge() {
+  nudged_at_ = Clock::now();
+  peers_.nudge();
+}
+
+Clock::time_point Dispatcher::wake_at() const noexcept {
+  if (stopped_ || !link_.idle()) return Clock::time_point::max();
+  return pause_until_ != Clock::time_point{} ? pause_until_ : linger_until_;
+}
+
+void Dispatcher::park(bool with_tasks) {
+  parked_ = with_tasks ? Parked::with_tasks : Parked::without_tasks;
+  parked_at_ = Clock::now();
+  nudged_at_ = {};
+  linger_until_ = Clock::time_point::max();
+  static const std::vector<std::string> none;
+  link_.send(wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant),
+             [this](const wire::Reply& reply) { on_parked(reply); });
+}
+
+void Dispatcher::on_parked(const wire::Reply& reply) {
+  parked_ = Parked::no;
+  if (reply.lost) return;
+  if (reply.failure) {
+    settings_.log(LogLevel::error, fmt::format("cannot wait for work: {}", reply.failure->what()));
+    return pause(longest_pause_after_error);
+  }
+  is_life_line_ = true;
+  claim_next_ = wire::read_ready(reply.rows);
+  if (nudged_at_ != Clock::time_point{} && Clock::now() - nudged_at_ > nudge_time) nudges_work_ = false;
+  if (Clock::now() - parked_at_ > at_once) pause_ = milliseconds{0};
+  peers_.waits.suspect_all();  // the call does not say which watched execution ended, if any
+}
+
+void Dispatcher::claim(std::size_t slots) {
+  link_.send(wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant),
+             [this, slots, sent_at = Clock::now()](const wire::Reply& reply) { on_claimed(reply, slots, sent_at); });
+}
+
+void Dispatcher::on_claimed(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at) {
+  claim_next_ = false;
+  if (reply.lost) return;
+  if (reply.failure) {
+    settings_.log(LogLevel::error, fmt::format("cannot claim: {}", reply.failure->what()));
+    return pause(longest_pause_after_error);
+  }
+  std::vector<wire::Claimed> claimed = wire::read_claimed(reply.rows);
+  claim_next_ = claimed.size() == slots;
+  if (claimed.empty()) return pause(longest_pause_after_nothing);
+  pause_ = milliseconds{0};
+  // After a stop they are not begun: the good-bye gives them back.
+  if (!stopped_)
+    for (wire::Claimed& task : claimed) hand_out(std::move(task), sent_at);
+}
+
+void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point sent_at) {
+  const auto it = handlers_.find(claimed.workflow + '.' + claimed.task);
+  if (it == handlers_.end()) {
+    settings_.log(LogLevel::error,
+                  fmt::format("the server gave us {}.{}, which we did not ask for", claimed.workflow, claimed.task));
+    return;
+  }
+  auto attempt = std::make_shared<Attempt>(std::move(claimed), it->second);
+  peers_.leases.add(attempt, sent_at);
+  peers_.pool.run(std::move(attempt));
+}
+
+void Dispatcher::pause(milliseconds longest) {
+  // The first is free: to come second once is no sign of anything.
+  if (pause_.count() > 0) pause_until_ = Clock::now() + pause_;
+  pause_ = std::clamp(pause_ * 2, first_pause, longest);
+}
+
+}  // namespace insula::detail

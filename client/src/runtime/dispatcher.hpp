@@ -1,0 +1,83 @@
+// The dispatch connection: waits for work and claims it.
+//
+// Its first statement on every new connection is wait_for_work, which makes the session
+// the worker's life line before any lease is held by it.  A claim asks for no more tasks
+// than there are free slots, so nothing that is claimed has to wait for a thread.  While no
+// slot is free it parks without any task in its filter, only to be woken by the end of a
+// watched execution; the control connection's nudge ends that when a slot is free again.
+// Where a nudge turns out not to be heard (a server without shared memory, whose calls
+// return once a second), it does not park without a slot, and asks once a second itself.
+// The I/O thread's alone.
+#pragma once
+
+#include "runtime/leases.hpp"
+#include "runtime/pool.hpp"
+#include "runtime/settings.hpp"
+#include "runtime/waits.hpp"
+#include "wire/link.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace insula::detail {
+
+class Dispatcher {
+ public:
+  using Handlers = std::map<std::string, std::shared_ptr<const Handler>, std::less<>>;  // by workflow.task
+
+  struct Peers {
+    Leases& leases;
+    Waits& waits;
+    Pool& pool;
+    std::function<void()> nudge;        // ends our parked call, by the other connection
+    std::function<bool()> has_backlog;  // too many outcomes wait: claim nothing more
+  };
+
+  Dispatcher(const Settings& settings, Peers peers);
+
+  wire::Link& link() noexcept { return link_; }
+
+  void add_handlers(const Handlers& handlers);  // replaces those of the same key
+  void stop();                                  // claims no more
+  bool is_quiet() const noexcept { return !link_.busy(); }
+
+  void drive(Clock::time_point now);
+  Clock::time_point wake_at() const noexcept;
+
+ private:
+  enum class Parked { no, without_tasks, with_tasks };
+
+  std::size_t free_slots() const;
+  void on_down(const error& why);
+  void park(bool with_tasks);
+  void on_parked(const wire::Reply& reply);
+  void claim(std::size_t slots);
+  void on_claimed(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at);
+  void hand_out(wire::Claimed claimed, Clock::time_point sent_at);
+  bool may_park_without_slot(Clock::time_point now);
+  void nudge();
+  void pause(std::chrono::milliseconds longest);
+
+  const Settings& settings_;
+  const Peers peers_;
+  wire::Link link_;
+  Handlers handlers_;
+  std::vector<std::string> keys_;
+
+  bool stopped_ = false;
+  bool outage_told_ = false;
+  bool is_life_line_ = false;  // parked at least once on this connection
+  bool claim_next_ = false;    // there is probably more
+  Parked parked_ = Parked::no;
+  Clock::time_point parked_at_{};
+  Clock::time_point nudged_at_{};  // the parked call; zero: not nudged
+  bool nudges_work_ = true;        // not where the server has no shared memory
+  Clock::time_point linger_until_ = Clock::time_point::max();
+  Clock::time_point pause_until_{};  // nothing is sent before; zero: no pause
+  std::chrono::milliseconds pause_{0};
+};
+
+}  // namespace insula::detail

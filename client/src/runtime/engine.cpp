@@ -1,0 +1,220 @@
+// The loop of the I/O thread, what other threads ask of it, and the way down.
+#include "runtime/engine.hpp"
+
+#include <insula/error.hpp>
+
+#include <fmt/format.h>
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <future>
+
+namespace insula::detail {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// Claims stop while so many outcomes wait to be sent.
+constexpr std::size_t backlog_limit = 10'000;
+
+// The last phases of a shutdown, each bounded.
+constexpr milliseconds flush_time{5'000};
+constexpr milliseconds leave_time{2'000};
+
+error shut_down_error() { return {errc::shut_down, "the runner is shut down"}; }
+
+}  // namespace
+
+Engine::Engine(Settings settings)
+    : settings_(std::move(settings)),
+      inbox_(std::make_shared<Inbox>()),
+      leases_(settings_),
+      pool_(inbox_,
+            [this, inbox = inbox_](Outcome outcome) {
+              // `this` is only used while the inbox is open, which ends before the engine.
+              auto kept = std::make_shared<Outcome>(std::move(outcome));
+              inbox->post([this, kept] { on_finished(std::move(*kept)); });
+            }),
+      control_(settings_, leases_, waits_),
+      dispatcher_(settings_, {leases_, waits_, pool_, [this] { control_.nudge(); },
+                              [this] { return control_.outcomes().size() >= backlog_limit; }}) {}
+
+Engine::~Engine() = default;
+
+void Engine::start() {
+  if (started_.load(std::memory_order_acquire)) return;
+  const std::lock_guard lock{lifecycle_};
+  if (report_) throw shut_down_error();
+  if (started_.load(std::memory_order_relaxed)) return;
+  thread_ = std::thread{[this] { run(); }};
+  started_.store(true, std::memory_order_release);
+}
+
+void Engine::post(Inbox::Job job) {
+  start();
+  if (!inbox_->post(std::move(job))) throw shut_down_error();
+}
+
+wire::Rows Engine::call(wire::Statement statement, bool repeatable, std::shared_ptr<WaitState> wait) {
+  auto answer = std::make_shared<std::promise<wire::Reply>>();
+  auto future = answer->get_future();
+  const auto done = [this, answer, wait](wire::Reply reply) {
+    if (wait && reply.ok()) {
+      const std::lock_guard lock{wait->mutex};
+      wait->registered = true;
+      waits_.add(wire::read_number(reply.rows), wait);
+    }
+    answer->set_value(std::move(reply));
+  };
+  post([this, done, repeatable, kept = std::make_shared<wire::Statement>(std::move(statement))] {
+    control_.request({.statement = std::move(*kept), .done = done, .repeatable = repeatable});
+  });
+  wire::Reply reply = future.get();
+  if (reply.failure) throw *reply.failure;
+  return std::move(reply.rows);
+}
+
+void Engine::await(std::int64_t execution, const std::shared_ptr<WaitState>& state) {
+  {
+    const std::lock_guard lock{state->mutex};
+    if (std::exchange(state->registered, true)) return;
+  }
+  try {
+    post([this, execution, state] {
+      waits_.add(execution, state);
+      control_.link().open();
+    });
+  } catch (const error& over) {
+    state->settle(over);
+  }
+}
+
+void Engine::add_handlers(const WorkflowState& workflow) {
+  Dispatcher::Handlers handlers;
+  for (const TaskState& task : workflow.tasks) handlers.emplace(workflow.name + '.' + task.id, task.handler);
+  post([this, handlers = std::move(handlers)] {
+    if (!pool_.started()) pool_.start(settings_.config.max_concurrent_tasks);
+    dispatcher_.add_handlers(handlers);
+  });
+}
+
+ShutdownReport Engine::shutdown(milliseconds drain, milliseconds cancel) {
+  const std::lock_guard lock{lifecycle_};
+  if (report_) return *report_;
+  if (started_.load(std::memory_order_relaxed)) {
+    inbox_->post([this, drain, cancel] { begin_shutdown(drain, cancel); });
+    thread_.join();
+    pool_.stop();
+  } else {
+    inbox_->close();
+  }
+  report_ = tally_;
+  return *report_;
+}
+
+void Engine::run() {
+  inbox_->adopt_thread();
+  while (phase_ != Phase::ended) {
+    try {
+      turn();
+    } catch (const std::exception& e) {
+      // Nothing in here is meant to throw; if memory is short, the next turn may go better.
+      settings_.log(LogLevel::error, fmt::format("in the I/O thread: {}", e.what()));
+    }
+  }
+}
+
+void Engine::turn() {
+  inbox_->run_all();
+  const auto now = Clock::now();
+  leases_.fence(now);
+  dispatcher_.drive(now);
+  control_.drive(now);
+  drive_shutdown(now);
+  if (phase_ != Phase::ended) wait_for_events();
+}
+
+void Engine::wait_for_events() {
+  std::array<pollfd, 3> entries{pollfd{inbox_->fd(), POLLIN, 0}, control_.link().poll_entry(),
+                                dispatcher_.link().poll_entry()};
+  const auto wake_at = std::min({leases_.fence_at(), control_.wake_at(), control_.link().wake_at(),
+                                 dispatcher_.wake_at(), dispatcher_.link().wake_at(), phase_ends_});
+  int timeout = -1;
+  if (wake_at != Clock::time_point::max()) {
+    const auto left = std::chrono::ceil<milliseconds>(wake_at - Clock::now()).count();
+    timeout = static_cast<int>(std::clamp<milliseconds::rep>(left, 0, 3'600'000));
+  }
+  if (poll(entries.data(), entries.size(), timeout) < 0) return;  // interrupted: look again
+  const auto now = Clock::now();
+  control_.link().pump(entries[1].revents, now);
+  dispatcher_.link().pump(entries[2].revents, now);
+}
+
+void Engine::on_finished(Outcome outcome) {
+  leases_.finish(*outcome.attempt);
+  if (phase_ != Phase::running) ++(stop_requested_ ? tally_.stopped : tally_.finished);
+  control_.outcomes().add(std::move(outcome));
+}
+
+void Engine::begin_shutdown(milliseconds drain, milliseconds cancel) {
+  cancel_ = cancel;
+  dispatcher_.stop();
+  // What no handler has begun is given back with the good-bye.
+  for (const auto& attempt : pool_.take_unstarted()) {
+    leases_.finish(*attempt);
+    leases_.remove(*attempt);
+  }
+  enter(Phase::draining, drain);
+}
+
+void Engine::enter(Phase phase, milliseconds at_most) {
+  phase_ = phase;
+  phase_ends_ = Clock::now() + at_most;
+}
+
+bool Engine::has_flushed() const {
+  // The good-bye must find the parked call ended, or that would sign the worker in again.
+  const bool can_nudge = control_.link().is_up();
+  return control_.outcomes().size() == 0 && control_.requests() == 0 && (dispatcher_.is_quiet() || !can_nudge);
+}
+
+void Engine::drive_shutdown(Clock::time_point now) {
+  const bool late = now >= phase_ends_;
+  if (phase_ == Phase::draining && late && leases_.running() > 0) {
+    stop_requested_ = true;
+    leases_.stop_running(StopReason::shutdown);
+    return enter(Phase::stopping, cancel_);
+  }
+  if ((phase_ == Phase::draining || phase_ == Phase::stopping) && (late || leases_.running() == 0)) {
+    tally_.abandoned = leases_.running();
+    if (tally_.abandoned > 0)
+      settings_.log(LogLevel::error,
+                    fmt::format("shutdown leaves {} handlers behind that do not stop", tally_.abandoned));
+    enter(Phase::flushing, flush_time);
+  }
+  if (phase_ == Phase::flushing && (has_flushed() || late)) {
+    tally_.unsent = control_.outcomes().size();
+    if (dispatcher_.link().is_open())
+      control_.leave([this] { left_ = true; });
+    else
+      left_ = true;  // never said a word as a worker
+    control_.drive(now);
+    enter(Phase::leaving, leave_time);
+  }
+  if (phase_ == Phase::leaving && (left_ || now >= phase_ends_)) end();
+}
+
+void Engine::end() {
+  // What slipped in is not dropped: whoever posted it waits for an answer.
+  for (const Inbox::Job& job : inbox_->close()) job();
+  control_.link().close();
+  dispatcher_.link().close();
+  control_.fail_requests(shut_down_error());
+  waits_.fail_all(shut_down_error());
+  phase_ = Phase::ended;
+}
+
+}  // namespace insula::detail

@@ -1,0 +1,89 @@
+// A runner's runtime: one I/O thread that owns both connections and all bookkeeping, and
+// the pool of handler threads.
+//
+//   face (any thread) --call/await--> Inbox --> I/O thread: Control, Dispatcher, Leases, Waits
+//                                       ^                        |  claimed tasks
+//                                       +---- outcomes ---- Pool <+
+//
+// Everything below "the I/O thread's" is touched by that thread only, so none of it is
+// locked.  The engine is started by the first call that needs the server, and ends in
+// shutdown(), which its owner must call before it destroys it.
+#pragma once
+
+#include "face/workflow_state.hpp"
+#include "runtime/control.hpp"
+#include "runtime/dispatcher.hpp"
+#include "runtime/inbox.hpp"
+#include "runtime/leases.hpp"
+#include "runtime/pool.hpp"
+#include "runtime/settings.hpp"
+#include "runtime/waits.hpp"
+
+#include <insula/runner.hpp>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+namespace insula::detail {
+
+class Engine {
+ public:
+  explicit Engine(Settings settings);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const Settings& settings() const noexcept { return settings_; }
+  bool is_own_thread() const noexcept { return inbox_->is_own_thread(); }
+
+  // --- from any thread
+  // Sends, waits for the answer.  Throws insula::error.  If `wait` is set, the answer is
+  // an execution's id, whose end it waits for from then on.
+  wire::Rows call(wire::Statement statement, bool repeatable, std::shared_ptr<WaitState> wait = nullptr);
+  void await(std::int64_t execution, const std::shared_ptr<WaitState>& state);
+  void add_handlers(const WorkflowState& workflow);
+  ShutdownReport shutdown(std::chrono::milliseconds drain, std::chrono::milliseconds cancel);
+
+ private:
+  enum class Phase { running, draining, stopping, flushing, leaving, ended };
+
+  void start();
+  void post(Inbox::Job job);
+
+  // --- the I/O thread's
+  void run();
+  void turn();
+  void wait_for_events();
+  void on_finished(Outcome outcome);
+  void begin_shutdown(std::chrono::milliseconds drain, std::chrono::milliseconds cancel);
+  void drive_shutdown(Clock::time_point now);
+  void enter(Phase phase, std::chrono::milliseconds at_most);
+  bool has_flushed() const;
+  void end();
+
+  const Settings settings_;
+  const std::shared_ptr<Inbox> inbox_;
+
+  std::mutex lifecycle_;  // starting and ending
+  std::atomic<bool> started_{false};
+  std::optional<ShutdownReport> report_;  // under lifecycle_: set when all is over
+  std::thread thread_;                    // under lifecycle_
+
+  Leases leases_;
+  Waits waits_;
+  Pool pool_;
+  Control control_;
+  Dispatcher dispatcher_;
+  Phase phase_ = Phase::running;
+  Clock::time_point phase_ends_ = Clock::time_point::max();
+  std::chrono::milliseconds cancel_{0};
+  bool stop_requested_ = false;  // handlers were asked to stop by the shutdown
+  bool left_ = false;
+  ShutdownReport tally_;
+};
+
+}  // namespace insula::detail

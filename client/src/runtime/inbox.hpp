@@ -1,0 +1,41 @@
+// The only door into the I/O thread: closures posted by any thread, run by that one, in
+// order.  An eventfd wakes its poll.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace insula::detail {
+
+class Inbox {
+ public:
+  using Job = std::function<void()>;
+
+  Inbox();
+  ~Inbox();
+  Inbox(const Inbox&) = delete;
+  Inbox& operator=(const Inbox&) = delete;
+
+  // false, and the job dropped: it is closed.
+  bool post(Job job);
+
+  // For the I/O thread alone.
+  int fd() const noexcept { return fd_; }  // readable when there is something
+  void run_all();
+  std::vector<Job> close();  // nothing is taken any more; what was there
+
+  // Whether the calling thread belongs to this inbox's runtime, where waiting for the
+  // runtime would be waiting for oneself.
+  bool is_own_thread() const noexcept { return current_ == this; }
+  void adopt_thread() const noexcept { current_ = this; }
+
+ private:
+  std::mutex mutex_;
+  std::vector<Job> jobs_;  // under mutex_
+  bool closed_ = false;    // under mutex_
+  const int fd_;
+  static thread_local const Inbox* current_;
+};
+
+}  // namespace insula::detail

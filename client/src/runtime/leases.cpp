@@ -1,0 +1,92 @@
+// Heartbeats, and what they bring back.
+#include "runtime/leases.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace insula::detail {
+
+namespace {
+
+StopReason reason_of(std::string_view word) {
+  if (word == "cancelled") return StopReason::cancelled;
+  if (word == "paused") return StopReason::paused;
+  if (word == "timeout") return StopReason::timeout;
+  if (word == "draining") return StopReason::draining;
+  return StopReason::lease_lost;
+}
+
+}  // namespace
+
+Clock::time_point Leases::fence_after(Clock::time_point start) const noexcept {
+  // A tenth is left for the handler to notice.
+  return start + settings_.config.lease - settings_.config.lease / 10;
+}
+
+void Leases::add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at) {
+  // The server gave this task out anew: whoever still works on it here lost it.
+  for (auto& [lease, other] : attempts_)
+    if (other->info.task_id == attempt->info.task_id) other->request_stop(StopReason::lease_lost);
+  if (attempts_.empty()) heartbeat_at_ = claimed_at + settings_.config.lease / 3;
+  attempt->fence_at = fence_after(claimed_at);
+  fence_at_ = std::min(fence_at_, attempt->fence_at);
+  ++running_;
+  const std::int64_t lease = attempt->info.lease;
+  attempts_.insert_or_assign(lease, std::move(attempt));
+}
+
+void Leases::finish(Attempt& attempt) {
+  if (!attempt.finished) --running_;
+  attempt.finished = true;
+}
+
+void Leases::stop_running(StopReason why) {
+  for (auto& [lease, attempt] : attempts_)
+    if (!attempt->finished) attempt->request_stop(why);
+}
+
+wire::Statement Leases::heartbeat(Clock::time_point now, std::vector<std::int64_t>& leases) {
+  wire::Ids tasks;
+  leases.clear();
+  for (const auto& [lease, attempt] : attempts_) {
+    // One that lost its task to a younger attempt of this same process has nothing to
+    // ask, and the answer is by task.
+    if (attempt->reason == StopReason::lease_lost) continue;
+    tasks.push_back(attempt->info.task_id);
+    leases.push_back(lease);
+  }
+  heartbeat_at_ = now + settings_.config.lease / 3;
+  return wire::heartbeat(tasks, leases, settings_.config.lease);
+}
+
+void Leases::on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_point sent_at,
+                          const std::vector<std::pair<std::int64_t, std::string>>& stops) {
+  for (const std::int64_t lease : leases) {
+    const auto it = attempts_.find(lease);
+    if (it == attempts_.end()) continue;
+    Attempt& attempt = *it->second;
+    const auto stop =
+        std::find_if(stops.begin(), stops.end(), [&](const auto& s) { return s.first == attempt.info.task_id; });
+    attempt.fence_at = fence_after(sent_at);
+    if (stop != stops.end() && !attempt.finished) attempt.request_stop(reason_of(stop->second));
+  }
+}
+
+void Leases::fence(Clock::time_point now) {
+  if (now < fence_at_) return;
+  fence_at_ = Clock::time_point::max();
+  for (auto& [lease, attempt] : attempts_) {
+    if (attempt->finished || attempt->stop.stop_requested()) continue;
+    if (attempt->fence_at > now) {
+      fence_at_ = std::min(fence_at_, attempt->fence_at);
+      continue;
+    }
+    settings_.log(LogLevel::warning, fmt::format("{}.{} (task {}): no word from the server for most of its lease, so "
+                                                 "its handler is asked to stop",
+                                                 attempt->info.workflow, attempt->info.task, attempt->info.task_id));
+    attempt->request_stop(StopReason::lease_lost);
+  }
+}
+
+}  // namespace insula::detail

@@ -1,0 +1,57 @@
+// The attempts in hand: from their claim until the server has taken their outcome.
+//
+// Kept by lease, since after a lost connection the same task may be claimed again while
+// its first handler still runs.  The I/O thread's alone.
+//
+// Time is counted on our own steady clock, from before a claim or heartbeat was sent: the
+// server's lease began later, so ours never ends after it.
+#pragma once
+
+#include "runtime/attempt.hpp"
+#include "runtime/settings.hpp"
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace insula::detail {
+
+class Leases {
+ public:
+  explicit Leases(const Settings& settings) : settings_(settings) {}
+
+  void add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at);
+  void finish(Attempt& attempt);  // its handler has returned
+  void remove(const Attempt& attempt) { attempts_.erase(attempt.info.lease); }
+
+  std::size_t running() const noexcept { return running_; }  // handlers that have not returned
+  void stop_running(StopReason why);
+
+  Clock::time_point fence_at() const noexcept { return fence_at_; }
+  Clock::time_point heartbeat_at() const noexcept {
+    return attempts_.empty() ? Clock::time_point::max() : heartbeat_at_;
+  }
+  void hurry_heartbeat() noexcept { heartbeat_at_ = {}; }
+  // The statement, and whose leases are in it: nothing to send if there are none.
+  wire::Statement heartbeat(Clock::time_point now, std::vector<std::int64_t>& leases);
+  // The answer to a heartbeat sent at `sent_at`: who is asked to stop, all others have
+  // their leases extended.
+  void on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_point sent_at,
+                    const std::vector<std::pair<std::int64_t, std::string>>& stops);
+  // Stops those whose lease may end before we hear of the server again.
+  void fence(Clock::time_point now);
+
+ private:
+  Clock::time_point fence_after(Clock::time_point start) const noexcept;
+
+  const Settings& settings_;
+  std::map<std::int64_t, std::shared_ptr<Attempt>> attempts_;  // by lease
+  std::size_t running_ = 0;
+  Clock::time_point heartbeat_at_{};
+  Clock::time_point fence_at_ = Clock::time_point::max();  // the earliest of all
+};
+
+}  // namespace insula::detail

@@ -1,0 +1,144 @@
+// Telling the server what became of its tasks.
+#include "runtime/outcomes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace insula::detail {
+
+namespace {
+
+constexpr std::size_t batch_limit = 5'000;
+constexpr std::size_t batch_bytes = 4U << 20U;
+constexpr std::chrono::milliseconds pause_after_refusal{100};
+
+std::string label(const Outcome& outcome) {
+  const auto& info = outcome.attempt->info;
+  return fmt::format("{}.{} (task {}, attempt {})", info.workflow, info.task, info.task_id, info.attempt);
+}
+
+bool in_batch(const Outcome& outcome) { return outcome.kind == Outcome::Kind::completed && !outcome.alone; }
+
+wire::Statement statement_for(const Outcome& outcome) {
+  const auto& info = outcome.attempt->info;
+  if (outcome.kind == Outcome::Kind::failed)
+    return wire::fail(info.task_id, info.lease, outcome.error, outcome.retryable);
+  const Attempt::Deferral& deferral = *outcome.attempt->deferral;
+  if (const auto* delay = std::get_if<std::chrono::milliseconds>(&deferral))
+    return wire::defer_by(info.task_id, info.lease, *delay, outcome.patch);
+  return wire::defer_to(info.task_id, info.lease, std::get<0>(deferral), outcome.patch);
+}
+
+bool read_accepted(const Outcome& outcome, const wire::Rows& rows) {
+  return outcome.kind == Outcome::Kind::failed ? wire::read_accepted(rows) : wire::read_boolean(rows);
+}
+
+}  // namespace
+
+void Outcomes::add(Outcome outcome) {
+  if (outcome.kind == Outcome::Kind::given_back) return on_settled_(*outcome.attempt);
+  queue_.push_back(std::move(outcome));
+}
+
+void Outcomes::send_next(wire::Link& link) {
+  if (queue_.front().kind != Outcome::Kind::completed) {
+    Outcome outcome = std::move(queue_.front());
+    queue_.pop_front();
+    return send_one(link, std::move(outcome));
+  }
+  auto batch = std::make_shared<std::vector<Outcome>>(take_completions());
+  std::vector<wire::Completion> completions;
+  for (const Outcome& outcome : *batch)
+    completions.push_back({outcome.attempt->info.task_id, outcome.attempt->info.lease, outcome.patch});
+  in_flight_ = batch->size();
+  link.send(wire::complete_many(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); });
+}
+
+std::vector<Outcome> Outcomes::take_completions() {
+  std::vector<Outcome> batch;
+  std::size_t bytes = 0;
+  if (queue_.front().alone) {
+    batch.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+    return batch;
+  }
+  std::deque<Outcome> rest;
+  for (Outcome& outcome : queue_) {
+    const bool fits = in_batch(outcome) && batch.size() < batch_limit && bytes < batch_bytes;
+    bytes += fits ? outcome.patch.size() : 0;
+    if (fits)
+      batch.push_back(std::move(outcome));
+    else
+      rest.push_back(std::move(outcome));
+  }
+  queue_.swap(rest);
+  return batch;
+}
+
+void Outcomes::send_one(wire::Link& link, Outcome outcome) {
+  in_flight_ = 1;
+  const wire::Statement statement = statement_for(outcome);
+  auto kept = std::make_shared<Outcome>(std::move(outcome));
+  link.send(statement, [this, kept](wire::Reply reply) { on_one(std::move(*kept), reply); });
+}
+
+void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& reply) {
+  in_flight_ = 0;
+  if (reply.lost) return put_back(batch);
+  if (reply.failure) return on_refused(batch, *reply.failure);
+  const std::vector<bool> accepted = wire::read_booleans(reply.rows);
+  for (std::size_t i = 0; i < batch.size(); ++i) settle(batch[i], i < accepted.size() && accepted[i]);
+}
+
+void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
+  in_flight_ = 0;
+  if (reply.ok()) return settle(outcome, read_accepted(outcome, reply.rows));
+  std::vector<Outcome> batch;
+  batch.push_back(std::move(outcome));
+  if (reply.lost) return put_back(batch);
+  on_refused(batch, *reply.failure);
+}
+
+void Outcomes::settle(const Outcome& outcome, bool accepted) {
+  if (!accepted) {
+    // After a broken connection the first sending may have been the one that counted.
+    const LogLevel level = outcome.sent_before ? LogLevel::debug : LogLevel::warning;
+    settings_.log(level,
+                  fmt::format("{}: its handler came late, the lease was lost; nothing was written", label(outcome)));
+  }
+  on_settled_(*outcome.attempt);
+}
+
+void Outcomes::put_back(std::vector<Outcome>& batch) {
+  for (Outcome& outcome : batch) outcome.sent_before = true;
+  queue_.insert(queue_.begin(), std::make_move_iterator(batch.begin()), std::make_move_iterator(batch.end()));
+}
+
+void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
+  if (why.retryable()) {
+    put_back(batch);
+    pause_until_ = Clock::now() + pause_after_refusal;
+    return;
+  }
+  // Something in it is not to the server's taste: each by itself shows which.
+  if (batch.size() > 1) {
+    for (Outcome& outcome : batch) {
+      outcome.alone = true;
+      queue_.push_back(std::move(outcome));
+    }
+    return;
+  }
+  Outcome& outcome = batch.front();
+  settings_.log(LogLevel::error, fmt::format("{}: the server refused its outcome: {} (SQLSTATE {})", label(outcome),
+                                             why.what(), why.sqlstate()));
+  if (outcome.kind == Outcome::Kind::failed) return on_settled_(*outcome.attempt);
+  outcome.kind = Outcome::Kind::failed;
+  outcome.error = fmt::format("the server refused the task's outcome: {}", why.what());
+  outcome.retryable = false;
+  queue_.push_back(std::move(outcome));
+}
+
+}  // namespace insula::detail

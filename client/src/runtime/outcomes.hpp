@@ -1,0 +1,52 @@
+// What handlers have left for the server: a queue that becomes one array call for all
+// completions that are there, and single calls for the rest.
+//
+// There is no timer: a batch goes out when none is under way, so it is as small as the
+// load is light and grows by itself.  What is sent stays here until the server has taken
+// it; after a broken connection it is sent again, which the lease makes harmless.
+// The I/O thread's alone.
+#pragma once
+
+#include "runtime/attempt.hpp"
+#include "wire/calls.hpp"
+#include "wire/link.hpp"
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace insula::detail {
+
+class Outcomes {
+ public:
+  // `on_settled`: the server has, or never will have, the outcome of that attempt.
+  Outcomes(const Settings& settings, std::function<void(const Attempt&)> on_settled)
+      : settings_(settings), on_settled_(std::move(on_settled)) {}
+
+  void add(Outcome outcome);
+  std::size_t size() const noexcept { return queue_.size() + in_flight_; }
+  bool sendable(Clock::time_point now) const noexcept { return !queue_.empty() && now >= pause_until_; }
+  Clock::time_point wake_at() const noexcept { return queue_.empty() ? Clock::time_point::max() : pause_until_; }
+
+  // Sends the next call; only when sendable and the link is idle.
+  void send_next(wire::Link& link);
+
+ private:
+  std::vector<Outcome> take_completions();
+  void send_one(wire::Link& link, Outcome outcome);
+  void on_completed(std::vector<Outcome>& batch, const wire::Reply& reply);
+  void on_one(Outcome outcome, const wire::Reply& reply);
+  void settle(const Outcome& outcome, bool accepted);
+  void put_back(std::vector<Outcome>& batch);
+  void on_refused(std::vector<Outcome>& batch, const error& why);
+
+  const Settings& settings_;
+  const std::function<void(const Attempt&)> on_settled_;
+  std::deque<Outcome> queue_;
+  std::size_t in_flight_ = 0;
+  Clock::time_point pause_until_{};
+};
+
+}  // namespace insula::detail

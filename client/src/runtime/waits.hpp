@@ -1,0 +1,61 @@
+// Who waits for which execution to end.
+//
+// WaitState is shared between an Execution's copies and the I/O thread; Waits is the I/O
+// thread's register of them.  An execution that may have ended is asked about in batches;
+// when nobody holds its WaitState any more it is forgotten.
+#pragma once
+
+#include "wire/calls.hpp"
+
+#include <insula/error.hpp>
+#include <insula/result.hpp>
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+namespace insula::detail {
+
+// The first answer stays.
+struct WaitState {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool registered = false;  // under mutex, as all below: the I/O thread knows of it
+  std::optional<Result> result;
+  std::optional<error> failure;
+
+  void settle(const Result& ended);
+  void settle(const error& why);
+};
+
+class Waits {
+ public:
+  bool empty() const noexcept { return waiting_.empty(); }
+
+  void add(std::int64_t execution, const std::shared_ptr<WaitState>& state);
+  // It, or any of them, may have ended: to be asked about.
+  void suspect(std::int64_t execution);
+  void suspect_all();
+
+  bool wants_to_ask() const noexcept { return !to_ask_.empty() || !to_ask_alone_.empty(); }
+  wire::Ids take_batch();
+  void on_answer(const std::vector<Result>& results);  // what has not ended is not in it
+  void on_lost(const wire::Ids& asked);                // to be asked again
+  void on_refused(const wire::Ids& asked, const error& why);
+  void fail_all(const error& why);
+
+ private:
+  template <class Answer>
+  void settle(std::int64_t execution, const Answer& answer);
+
+  std::unordered_map<std::int64_t, std::vector<std::weak_ptr<WaitState>>> waiting_;
+  std::set<std::int64_t> to_ask_;
+  std::vector<std::int64_t> to_ask_alone_;  // were in a batch that the server refused
+};
+
+}  // namespace insula::detail

@@ -1,0 +1,202 @@
+// The statements.  Each is complete in itself: no session state, no prepared name.
+#include "wire/calls.hpp"
+
+#include <fmt/format.h>
+
+namespace insula::wire {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+Param text_or_null(std::string_view text) { return text.empty() ? Param{} : Param{std::string{text}}; }
+
+std::string number(std::int64_t value) { return std::to_string(value); }
+
+std::string interval(milliseconds d) { return fmt::format("{} ms", d.count()); }
+
+// What result and watch select; read_results knows the order.  `tasks` is wrapped, so
+// that it is an object.
+#define INSULA_RESULT_COLUMNS                                                   \
+  "r.execution_id, r.workflow, r.version, r.status, r.final_context, r.error, " \
+  "pg_catalog.jsonb_build_object('tasks', r.tasks)"
+
+std::vector<TaskResult> read_tasks(std::string_view json) {
+  std::vector<TaskResult> tasks;
+  const Context wrapper = Context::from_json(json);
+  for (const Context& task : wrapper.get<std::vector<Context>>("tasks").value_or(std::vector<Context>{}))
+    tasks.push_back({task.get<std::string>("task").value_or(""),
+                     Status::from_name(task.get<std::string>("status").value_or("")),
+                     task.get<int>("attempt").value_or(0), task.get<std::string>("error").value_or("")});
+  return tasks;
+}
+
+}  // namespace
+
+Statement register_workflow(const std::string& definition, const std::string& tenant) {
+  return {"SELECT insula.register_workflow($1::jsonb, tenant => $2)", {definition, text_or_null(tenant)}};
+}
+
+Statement submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
+                 const std::string& tenant) {
+  return {"SELECT insula.submit($1, $2::jsonb, priority => $3, idempotency_key => $4, tenant => $5)",
+          {std::string{workflow}, context.to_json(), number(options.priority), text_or_null(options.idempotency_key),
+           text_or_null(tenant)}};
+}
+
+Statement cancel(std::int64_t execution_id, std::string_view reason) {
+  return {"SELECT insula.cancel($1, $2)", {number(execution_id), text_or_null(reason)}};
+}
+
+Statement result(std::int64_t execution_id) {
+  return {"SELECT " INSULA_RESULT_COLUMNS " FROM insula.result($1) AS r", {number(execution_id)}};
+}
+
+std::int64_t read_number(const Rows& rows) { return rows.integer(0, 0); }
+
+bool read_boolean(const Rows& rows) { return rows.boolean(0, 0); }
+
+std::vector<Result> read_results(const Rows& rows) {
+  std::vector<Result> results;
+  results.reserve(static_cast<std::size_t>(rows.size()));
+  for (int row = 0; row < rows.size(); ++row) {
+    Result& r = results.emplace_back();
+    r.execution_id = rows.integer(row, 0);
+    r.workflow = rows.string(row, 1);
+    r.version = static_cast<int>(rows.integer(row, 2));
+    r.status = Status::from_name(rows.text(row, 3));
+    if (!rows.is_null(row, 4)) r.final_context = Context::from_json(rows.text(row, 4));
+    r.error = rows.string(row, 5);
+    r.tasks = read_tasks(rows.text(row, 6));
+  }
+  return results;
+}
+
+Statement watch(const std::string& worker, const Ids& executions) {
+  // What ends between this statement's snapshot and the look of watch itself comes back
+  // as not ended yet: the caller asks again.
+  return {"SELECT " INSULA_RESULT_COLUMNS
+          " FROM pg_catalog.unnest(insula.watch($1, $2::bigint[])) AS id, insula.result(id) AS r",
+          {worker, array_of(executions)}};
+}
+
+Statement wait_for_work(milliseconds timeout, const std::vector<std::string>& tasks, const std::string& worker,
+                        const std::string& tenant) {
+  return {"CALL insula.wait_for_work($1::interval, NULL, tasks => $2::text[], worker => $3, tenant => $4)",
+          {interval(timeout), array_of(tasks), worker, text_or_null(tenant)}};
+}
+
+bool read_ready(const Rows& rows) { return rows.size() == 1 && rows.boolean(0, 0); }
+
+Statement claim(const std::string& worker, const std::vector<std::string>& tasks, std::size_t max_tasks,
+                milliseconds lease, const std::string& tenant) {
+  return {
+      "SELECT tenant, task_id, lease, execution_id, workflow, version, task, attempt, max_attempts, context "
+      "FROM insula.claim($1, $2::text[], $3, $4::interval, $5)",
+      {worker, array_of(tasks), number(static_cast<std::int64_t>(max_tasks)), interval(lease), text_or_null(tenant)}};
+}
+
+std::vector<Claimed> read_claimed(const Rows& rows) {
+  std::vector<Claimed> claimed;
+  claimed.reserve(static_cast<std::size_t>(rows.size()));
+  for (int row = 0; row < rows.size(); ++row)
+    claimed.push_back({rows.string(row, 0), rows.integer(row, 1), rows.integer(row, 2), rows.integer(row, 3),
+                       rows.string(row, 4), static_cast<int>(rows.integer(row, 5)), rows.string(row, 6),
+                       static_cast<int>(rows.integer(row, 7)), static_cast<int>(rows.integer(row, 8)),
+                       rows.string(row, 9)});
+  return claimed;
+}
+
+Statement complete_many(const std::vector<Completion>& completions) {
+  Ids tasks;
+  Ids leases;
+  std::vector<Param> patches;
+  for (const Completion& completion : completions) {
+    tasks.push_back(completion.task_id);
+    leases.push_back(completion.lease);
+    patches.push_back(text_or_null(completion.patch));
+  }
+  return {
+      "SELECT ok FROM pg_catalog.unnest(insula.complete_many($1::bigint[], $2::bigint[], $3::jsonb[])) "
+      "WITH ORDINALITY AS t(ok, n) ORDER BY n",
+      {array_of(tasks), array_of(leases), array_of(patches)}};
+}
+
+std::vector<bool> read_booleans(const Rows& rows) {
+  std::vector<bool> values;
+  for (int row = 0; row < rows.size(); ++row) values.push_back(rows.boolean(row, 0));
+  return values;
+}
+
+Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable) {
+  return {"SELECT insula.fail($1, $2, $3, $4)",
+          {number(task_id), number(lease), std::string{why}, retryable ? "true" : "false"}};
+}
+
+bool read_accepted(const Rows& rows) { return rows.size() == 1 && !rows.is_null(0, 0); }
+
+Statement defer_to(std::int64_t task_id, std::int64_t lease, std::chrono::system_clock::time_point when,
+                   const std::string& patch) {
+  const auto since_epoch = std::chrono::floor<std::chrono::microseconds>(when.time_since_epoch());
+  return {"SELECT insula.defer($1, $2, 'epoch'::timestamptz + $3::interval, $4::jsonb)",
+          {number(task_id), number(lease), fmt::format("{} us", since_epoch.count()), text_or_null(patch)}};
+}
+
+Statement defer_by(std::int64_t task_id, std::int64_t lease, milliseconds delay, const std::string& patch) {
+  return {"SELECT insula.defer($1, $2, pg_catalog.clock_timestamp() + $3::interval, $4::jsonb)",
+          {number(task_id), number(lease), interval(delay), text_or_null(patch)}};
+}
+
+Statement heartbeat(const Ids& tasks, const Ids& leases, milliseconds lease) {
+  return {"SELECT task_id, reason FROM insula.heartbeat($1::bigint[], $2::bigint[], $3::interval)",
+          {array_of(tasks), array_of(leases), interval(lease)}};
+}
+
+std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows) {
+  std::vector<std::pair<std::int64_t, std::string>> stops;
+  for (int row = 0; row < rows.size(); ++row) stops.emplace_back(rows.integer(row, 0), rows.string(row, 1));
+  return stops;
+}
+
+Statement nudge(const std::string& worker) { return {"SELECT insula.nudge($1)", {worker}}; }
+
+Statement leave(const std::string& worker) { return {"SELECT insula.leave($1)", {worker}}; }
+
+Statement ensure_tenant(std::string_view schema) {
+  return {"SELECT tenant FROM insula.create_tenant($1, schema_name => $1, login => false, if_not_exists => true)",
+          {std::string{schema}}};
+}
+
+Statement create_tenant(const TenantConfig& config, const std::string& verifier) {
+  const std::string& tenant = config.tenant.empty() ? config.schema_name : config.tenant;
+  return {"SELECT tenant, schema_name, username FROM insula.create_tenant($1, $2, $3, $4)",
+          {tenant, text_or_null(config.schema_name), text_or_null(config.username), verifier}};
+}
+
+Statement drop_tenant(std::string_view tenant, milliseconds drain) {
+  return {"SELECT insula.drop_tenant($1, $2::interval)", {std::string{tenant}, interval(drain)}};
+}
+
+Statement rotate_password(std::string_view tenant, const std::string& verifier) {
+  return {"SELECT tenant, schema_name, username FROM insula.rotate_password($1, $2)", {std::string{tenant}, verifier}};
+}
+
+TenantCredentials read_credentials(const Rows& rows) {
+  return {rows.string(0, 0), rows.string(0, 1), rows.string(0, 2), {}, {}};
+}
+
+Statement tenants(std::optional<std::string_view> only) {
+  return {
+      "SELECT tenant, schema_name, username FROM insula.tenants "
+      "WHERE tenant = $1 OR $1 IS NULL ORDER BY tenant COLLATE \"C\"",
+      {only ? Param{std::string{*only}} : Param{}}};
+}
+
+std::vector<TenantInfo> read_tenants(const Rows& rows) {
+  std::vector<TenantInfo> tenants;
+  for (int row = 0; row < rows.size(); ++row)
+    tenants.push_back({rows.string(row, 0), rows.string(row, 1), rows.string(row, 2)});
+  return tenants;
+}
+
+}  // namespace insula::wire

@@ -1,0 +1,87 @@
+// Every call to the extension, in one place: what is sent, and how the answer reads.
+// The functions build statements, the read_ functions decode rows; no connection here.
+//
+// `tenant` empty means NULL: the tenant is the connection's own login.
+#pragma once
+
+#include "wire/pq.hpp"
+
+#include <insula/admin.hpp>
+#include <insula/result.hpp>
+#include <insula/runner.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace insula::wire {
+
+using Ids = std::vector<std::int64_t>;
+
+// One row of a claim.
+struct Claimed {
+  std::string tenant;
+  std::int64_t task_id = 0;
+  std::int64_t lease = 0;
+  std::int64_t execution_id = 0;
+  std::string workflow;
+  int version = 0;
+  std::string task;
+  int attempt = 0;
+  int max_attempts = 0;
+  std::string context;  // JSON
+};
+
+// A completed task, ready to be told to the server.
+struct Completion {
+  std::int64_t task_id = 0;
+  std::int64_t lease = 0;
+  std::string patch;  // JSON; empty: no change
+};
+
+// --- starting and looking at executions
+Statement register_workflow(const std::string& definition, const std::string& tenant);
+Statement submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
+                 const std::string& tenant);
+Statement cancel(std::int64_t execution_id, std::string_view reason);
+Statement result(std::int64_t execution_id);
+std::int64_t read_number(const Rows& rows);  // register_workflow, submit
+bool read_boolean(const Rows& rows);         // cancel, defer
+std::vector<Result> read_results(const Rows& rows);
+
+// Registers the worker's interest and returns the results of those that have ended.
+Statement watch(const std::string& worker, const Ids& executions);
+
+// --- working
+Statement wait_for_work(std::chrono::milliseconds timeout, const std::vector<std::string>& tasks,
+                        const std::string& worker, const std::string& tenant);
+bool read_ready(const Rows& rows);
+Statement claim(const std::string& worker, const std::vector<std::string>& tasks, std::size_t max_tasks,
+                std::chrono::milliseconds lease, const std::string& tenant);
+std::vector<Claimed> read_claimed(const Rows& rows);
+Statement complete_many(const std::vector<Completion>& completions);
+std::vector<bool> read_booleans(const Rows& rows);  // in the order of the completions
+Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable);
+bool read_accepted(const Rows& rows);  // of fail: false means that the lease was lost
+Statement defer_to(std::int64_t task_id, std::int64_t lease, std::chrono::system_clock::time_point when,
+                   const std::string& patch);
+Statement defer_by(std::int64_t task_id, std::int64_t lease, std::chrono::milliseconds delay, const std::string& patch);
+Statement heartbeat(const Ids& tasks, const Ids& leases, std::chrono::milliseconds lease);
+std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows);  // task, reason
+Statement nudge(const std::string& worker);
+Statement leave(const std::string& worker);
+
+// --- tenants
+Statement ensure_tenant(std::string_view schema);
+Statement create_tenant(const TenantConfig& config, const std::string& verifier);
+Statement drop_tenant(std::string_view tenant, std::chrono::milliseconds drain);
+Statement rotate_password(std::string_view tenant, const std::string& verifier);
+TenantCredentials read_credentials(const Rows& rows);  // without password and connection string
+Statement tenants(std::optional<std::string_view> only);
+std::vector<TenantInfo> read_tenants(const Rows& rows);
+
+}  // namespace insula::wire

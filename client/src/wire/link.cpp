@@ -1,0 +1,171 @@
+// The states of a Link:
+//
+//   closed -> connecting -> greeting -> idle <-> busy
+//                 ^             |         |        |
+//                 +-- pausing <-+---------+--------+      whenever the connection breaks
+//
+// A broken connection is never mended (PQreset), always replaced: the new one reads
+// service and password files afresh.
+#include "wire/link.hpp"
+
+#include "wire/errors.hpp"
+#include "wire/version.hpp"
+
+#include <cassert>
+#include <utility>
+
+namespace insula::wire {
+
+Link::Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events)
+    : conninfo_(conninfo), name_(std::move(name)), connect_timeout_(connect_timeout), events_(std::move(events)) {}
+
+void Link::open() {
+  if (state_ != State::closed) return;
+  state_ = State::pausing;
+  wake_at_ = Clock::now();
+}
+
+void Link::close() {
+  state_ = State::closed;
+  wake_at_ = Clock::time_point::max();
+  on_reply_ = {};
+  result_ = {};
+  conn_.reset();
+}
+
+void Link::send(const Statement& statement, OnReply on_reply) {
+  assert(idle());
+  transmit(statement, State::busy, std::move(on_reply));
+}
+
+pollfd Link::poll_entry() const noexcept {
+  switch (state_) {
+    case State::closed:
+    case State::pausing:
+      return {-1, 0, 0};
+    case State::connecting:
+      // The socket may change from step to step: asked for anew each time.
+      return {PQsocket(conn_.get()), static_cast<short>(connect_wants_ == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
+    default:
+      return {PQsocket(conn_.get()), static_cast<short>(want_write_ ? POLLIN | POLLOUT : POLLIN), 0};
+  }
+}
+
+void Link::pump(short revents, Clock::time_point now) {
+  switch (state_) {
+    case State::closed:
+      return;
+    case State::pausing:
+      if (now >= wake_at_) begin_connect(now);
+      return;
+    case State::connecting:
+      if (revents)
+        pump_connect(now);
+      else if (now >= wake_at_)
+        lose({errc::unreachable, "no connection within the time allowed", {}, true});
+      return;
+    case State::greeting:
+      if (!revents && now >= wake_at_) {
+        lose({errc::unreachable, "the server took the connection but does not answer", {}, true});
+        return;
+      }
+      [[fallthrough]];
+    case State::idle:
+    case State::busy:
+      if (revents) pump_statement();
+      return;
+  }
+}
+
+void Link::begin_connect(Clock::time_point now) {
+  conn_ = conninfo_.start(name_);
+  PQsetNoticeReceiver(conn_.get(), receive_notice, this);
+  state_ = State::connecting;
+  wake_at_ = now + connect_timeout_;
+  connect_wants_ = PGRES_POLLING_WRITING;
+  if (PQstatus(conn_.get()) == CONNECTION_BAD) lose(make_connection_error(conn_.get(), false));
+}
+
+void Link::pump_connect(Clock::time_point) {
+  connect_wants_ = PQconnectPoll(conn_.get());
+  if (connect_wants_ == PGRES_POLLING_FAILED) {
+    lose(make_connection_error(conn_.get(), false));
+  } else if (connect_wants_ == PGRES_POLLING_OK) {
+    PQsetnonblocking(conn_.get(), 1);
+    greet();
+  }
+}
+
+void Link::greet() {
+  transmit({version_query}, State::greeting, [this](Reply reply) { on_greeting(std::move(reply)); });
+}
+
+void Link::on_greeting(Reply reply) {
+  if (reply.lost) return;  // on its way to the next attempt already
+  if (reply.failure) return lose(*reply.failure);
+  if (std::optional<error> problem = check_version(reply.rows)) return lose(*std::move(problem));
+  wake_at_ = Clock::time_point::max();
+  backoff_.reset();
+  if (events_.up) events_.up();
+}
+
+void Link::transmit(const Statement& statement, State state, OnReply on_reply) {
+  state_ = state;
+  on_reply_ = std::move(on_reply);
+  if (!statement.send(conn_.get())) return lose(make_connection_error(conn_.get(), true));
+  flush();
+}
+
+void Link::flush() {
+  const int left = PQflush(conn_.get());
+  want_write_ = left == 1;
+  // A write error is not the end yet: what the server said before may still be read.
+}
+
+void Link::pump_statement() {
+  if (want_write_) flush();
+  if (!PQconsumeInput(conn_.get())) return lose(make_connection_error(conn_.get(), true));
+  if (want_write_) flush();  // what came in may have made room
+  while (state_ != State::idle && !PQisBusy(conn_.get())) {
+    Rows next{PQgetResult(conn_.get())};
+    if (!next.get()) return finish_statement();
+    // Of an error and what follows it only the error counts.
+    if (!result_.get() || PQresultStatus(result_.get()) != PGRES_FATAL_ERROR) result_ = std::move(next);
+    if (PQstatus(conn_.get()) == CONNECTION_BAD) return lose(make_error(result_.get()));
+  }
+  if (PQstatus(conn_.get()) == CONNECTION_BAD) lose(make_connection_error(conn_.get(), true));
+}
+
+void Link::finish_statement() {
+  Reply reply{std::exchange(result_, Rows{}), std::nullopt, false};
+  const ExecStatusType status = PQresultStatus(reply.rows.get());
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
+    const error why = make_error(reply.rows.get());
+    // The server is about to hang up: no use in waiting for it to do so.
+    if (is_connection_state(why.sqlstate())) return lose(why);
+    reply.failure = why;
+  }
+  state_ = State::idle;
+  if (OnReply on_reply = std::exchange(on_reply_, {})) on_reply(std::move(reply));
+}
+
+void Link::lose(error why) {
+  OnReply on_reply = std::exchange(on_reply_, {});
+  result_ = {};
+  conn_.reset();
+  want_write_ = false;
+  state_ = State::pausing;
+  wake_at_ = Clock::now() + backoff_.next();
+  if (on_reply) on_reply({{}, why, true});
+  if (events_.down && state_ == State::pausing) events_.down(why);
+}
+
+void Link::receive_notice(void* self, const PGresult* result) {
+  const auto& events = static_cast<Link*>(self)->events_;
+  const char* severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char* message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  // NOTICE and below are for people at a prompt.
+  if (events.notice && severity && message && std::string_view{severity} == "WARNING") events.notice(message);
+}
+
+}  // namespace insula::wire

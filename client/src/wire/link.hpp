@@ -1,0 +1,100 @@
+// A connection that heals itself, driven by its owner's poll loop.
+//
+// A Link carries one statement at a time, asynchronously.  When its connection breaks or
+// cannot be made, whoever waits for a reply is told, and a new PGconn is made after a
+// pause, for as long as the Link is wanted.  Before it counts as up, the server must show
+// an extension of our version.
+//
+// Not thread-safe: everything, the callbacks included, happens on the owner's thread.
+// Callbacks may call send() and close(), but must not destroy the Link.
+#pragma once
+
+#include "wire/backoff.hpp"
+#include "wire/conninfo.hpp"
+#include "wire/pq.hpp"
+
+#include <insula/error.hpp>
+
+#include <poll.h>
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace insula::wire {
+
+using Clock = std::chrono::steady_clock;
+
+// What became of a statement.
+struct Reply {
+  Rows rows;
+  std::optional<error> failure;  // set: it was refused, or the connection broke
+  bool lost = false;             // the connection broke: it may or may not have been done
+
+  bool ok() const noexcept { return !failure; }
+};
+
+class Link {
+ public:
+  using OnReply = std::function<void(Reply)>;
+
+  struct Events {
+    std::function<void()> up;                      // idle, ready for a statement
+    std::function<void(const error&)> down;        // broke, or could not be made
+    std::function<void(std::string_view)> notice;  // the server's warnings
+  };
+
+  Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events);
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  void open();   // if it is closed, begin to connect
+  void close();  // for good; a statement under way is forgotten without a callback
+
+  bool idle() const noexcept { return state_ == State::idle; }
+  bool busy() const noexcept { return state_ == State::busy; }
+  bool is_up() const noexcept { return idle() || busy(); }
+  bool is_open() const noexcept { return state_ != State::closed; }
+
+  // Only when idle.
+  void send(const Statement& statement, OnReply on_reply);
+
+  // For the owner's loop: what to poll for (fd -1: nothing), when to call again at the
+  // latest, and what to do then.
+  pollfd poll_entry() const noexcept;
+  Clock::time_point wake_at() const noexcept { return wake_at_; }
+  void pump(short revents, Clock::time_point now);
+
+ private:
+  enum class State { closed, pausing, connecting, greeting, idle, busy };
+
+  void begin_connect(Clock::time_point now);
+  void pump_connect(Clock::time_point now);
+  void pump_statement();
+  void greet();
+  void on_greeting(Reply reply);
+  void transmit(const Statement& statement, State state, OnReply on_reply);
+  void finish_statement();
+  void lose(error why);
+  void flush();
+  static void receive_notice(void* self, const PGresult* result);
+
+  const ConnInfo& conninfo_;
+  const std::string name_;
+  const std::chrono::milliseconds connect_timeout_;
+  const Events events_;
+
+  State state_ = State::closed;
+  PgConn conn_;
+  PostgresPollingStatusType connect_wants_ = PGRES_POLLING_WRITING;
+  bool want_write_ = false;
+  Clock::time_point wake_at_ = Clock::time_point::max();
+  Backoff backoff_;
+
+  OnReply on_reply_;
+  Rows result_;  // of the statement under way, until the server has said all
+};
+
+}  // namespace insula::wire

@@ -1,0 +1,84 @@
+// The blocking connection: libpq's asynchronous calls and poll(2) to connect with a
+// deadline, its blocking calls for the rest.
+#include "wire/session.hpp"
+
+#include "wire/errors.hpp"
+#include "wire/version.hpp"
+
+#include <poll.h>
+
+namespace insula::wire {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// false: the deadline passed.
+bool wait_for(PGconn* conn, short events, Clock::time_point deadline) {
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) return false;
+    pollfd entry{PQsocket(conn), events, 0};
+    if (poll(&entry, 1, static_cast<int>(left.count())) > 0) return true;
+  }
+}
+
+// Whether the server ended the session since the last call: all that can be there to be
+// read between two calls is its farewell, and then the end.
+bool is_gone(PGconn* conn) {
+  pollfd entry{PQsocket(conn), POLLIN, 0};
+  while (poll(&entry, 1, 0) > 0)
+    if (!PQconsumeInput(conn)) return true;
+  return PQstatus(conn) == CONNECTION_BAD;
+}
+
+void ignore_notice(void*, const PGresult*) {}
+
+}  // namespace
+
+PGconn* Session::connection() {
+  if (conn_ && is_gone(conn_.get())) conn_.reset();
+  if (!conn_) connect();
+  return conn_.get();
+}
+
+void Session::connect() {
+  PgConn conn = conninfo_.start("insula admin");
+  PQsetNoticeReceiver(conn.get(), ignore_notice, nullptr);
+  const auto deadline = Clock::now() + connect_timeout_;
+  for (auto step = PGRES_POLLING_WRITING; step != PGRES_POLLING_OK; step = PQconnectPoll(conn.get())) {
+    if (step == PGRES_POLLING_FAILED || PQstatus(conn.get()) == CONNECTION_BAD)
+      throw make_connection_error(conn.get(), false);
+    if (!wait_for(conn.get(), step == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
+      throw error{errc::unreachable, "no connection within the time allowed", {}, true};
+  }
+  conn_ = std::move(conn);
+  if (const auto problem = check_version(run({version_query}))) {
+    conn_.reset();
+    throw *problem;
+  }
+}
+
+Rows Session::call(const Statement& statement) {
+  connection();
+  return run(statement);
+}
+
+Rows Session::run(const Statement& statement) {
+  Rows result;
+  if (statement.send(conn_.get())) {
+    while (PGresult* next = PQgetResult(conn_.get())) {
+      Rows rows{next};
+      if (!result.get() || PQresultStatus(result.get()) != PGRES_FATAL_ERROR) result = std::move(rows);
+      if (PQstatus(conn_.get()) == CONNECTION_BAD) break;
+    }
+  }
+  const ExecStatusType status = PQresultStatus(result.get());
+  if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) return result;
+  const error why = result.get() ? make_error(result.get()) : make_connection_error(conn_.get(), true);
+  const bool lost = PQstatus(conn_.get()) == CONNECTION_BAD || is_connection_state(why.sqlstate());
+  if (lost) conn_.reset();
+  throw error{why.code(), why.what(), why.sqlstate(), why.retryable(), lost};
+}
+
+}  // namespace insula::wire

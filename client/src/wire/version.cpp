@@ -1,0 +1,26 @@
+// Comparing versions.
+#include "wire/version.hpp"
+
+#include <fmt/format.h>
+
+namespace insula::wire {
+
+namespace {
+
+std::string_view major_minor(std::string_view version) {
+  const std::size_t first = version.find('.');
+  return first == std::string_view::npos ? version : version.substr(0, version.find('.', first + 1));
+}
+
+}  // namespace
+
+std::optional<error> check_version(const Rows& rows) {
+  if (rows.size() == 0 || rows.is_null(0, 0))
+    return error{errc::extension_missing, "the database has no extension insula: CREATE EXTENSION insula"};
+  const std::string_view found = rows.text(0, 0);
+  if (major_minor(found) == major_minor(library_version)) return std::nullopt;
+  return error{errc::version_mismatch, fmt::format("the database has extension insula {}, this library goes with {}",
+                                                   found, major_minor(library_version))};
+}
+
+}  // namespace insula::wire

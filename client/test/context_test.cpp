@@ -1,0 +1,176 @@
+// Context and Value: what goes in, what comes out, and what is refused.
+#include <insula/context.hpp>
+#include <insula/error.hpp>
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+using insula::Context;
+using insula::Value;
+
+template <class F>
+insula::errc code_of(F&& f) {
+  try {
+    f();
+  } catch (const insula::error& e) {
+    return e.code();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return insula::errc::server;
+}
+
+// What must not compile stays so.
+static_assert(!std::is_constructible_v<Value, int*>);
+static_assert(!std::is_constructible_v<Value, char>);
+static_assert(std::is_constructible_v<Value, char*>);
+static_assert(std::is_constructible_v<Value, const char (&)[3]>);
+
+TEST(Context, IsBuiltFromAList) {
+  const Context context{{"tenant_id", "acme_corp"}, {"n", 3}, {"on", true}, {"x", 1.5}, {"none", nullptr}};
+  EXPECT_EQ(context.size(), 5U);
+  EXPECT_EQ(context.get<std::string>("tenant_id"), "acme_corp");
+  EXPECT_EQ(context.get<int>("n"), 3);
+  EXPECT_EQ(context.get<bool>("on"), true);
+  EXPECT_EQ(context.get<double>("x"), 1.5);
+  EXPECT_TRUE(context.contains("none"));
+  EXPECT_FALSE(context.get<int>("none"));
+}
+
+TEST(Context, ALiteralIsAStringNeverABool) {
+  const Context context{{"flag", "false"}, {"zero", 0}};
+  EXPECT_FALSE(context.get<bool>("flag"));
+  EXPECT_EQ(context.get<std::string>("flag"), "false");
+  EXPECT_FALSE(context.get<bool>("zero"));
+  EXPECT_EQ(context.get<int>("zero"), 0);
+}
+
+TEST(Context, OfTwoEqualKeysTheLaterCounts) { EXPECT_EQ((Context{{"a", 1}, {"a", 2}}).at<int>("a"), 2); }
+
+TEST(Context, IntegersAreRangeChecked) {
+  const auto big = std::numeric_limits<std::uint64_t>::max();
+  const Context context{{"n", 300}, {"minus", -1}, {"big", big}, {"small", std::numeric_limits<std::int64_t>::min()}};
+  EXPECT_FALSE(context.get<std::uint8_t>("n"));
+  EXPECT_FALSE(context.get<std::int8_t>("n"));
+  EXPECT_EQ(context.get<std::int16_t>("n"), 300);
+  EXPECT_FALSE(context.get<std::size_t>("minus"));
+  EXPECT_FALSE(context.get<std::int64_t>("big"));
+  EXPECT_EQ(context.get<std::uint64_t>("big"), big);
+  EXPECT_FALSE(context.get<std::int32_t>("small"));
+  EXPECT_EQ(context.get<std::int64_t>("small"), std::numeric_limits<std::int64_t>::min());
+}
+
+TEST(Context, AnIntegerComesFromNoFloat) {
+  const Context context = Context::from_json(R"({"whole": 5.0, "n": 5, "huge": 1e300})");
+  EXPECT_FALSE(context.get<int>("whole"));
+  EXPECT_EQ(context.get<double>("whole"), 5.0);
+  EXPECT_EQ(context.get<double>("n"), 5.0);
+  EXPECT_FALSE(context.get<float>("huge"));
+}
+
+TEST(Context, HoldsVectorsAndObjects) {
+  const Context context{{"tags", std::vector<std::string>{"a", "b"}},
+                        {"flags", std::vector<bool>{true, false}},
+                        {"mixed", std::vector<Value>{1, "two"}},
+                        {"inner", Context{{"deep", Context{{"n", 7}}}}}};
+  EXPECT_EQ(context.at<std::vector<std::string>>("tags"), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(context.at<std::vector<bool>>("flags"), (std::vector<bool>{true, false}));
+  EXPECT_FALSE(context.get<std::vector<int>>("mixed"));
+  EXPECT_EQ(context.at<std::vector<Value>>("mixed").size(), 2U);
+  EXPECT_EQ(context.at<Context>("inner").at<Context>("deep").at<int>("n"), 7);
+}
+
+TEST(Context, AtSaysWhatIsWrong) {
+  const Context context{{"n", "three"}, {"none", nullptr}};
+  for (const char* key : {"n", "none", "absent"}) {
+    try {
+      context.at<int>(key);
+      FAIL();
+    } catch (const insula::error& e) {
+      EXPECT_EQ(e.code(), insula::errc::invalid);
+      EXPECT_NE(std::string{e.what()}.find(key), std::string::npos) << e.what();
+    }
+  }
+}
+
+TEST(Context, CopiesAreDeep) {
+  Context first{{"inner", Context{{"n", 1}}}};
+  const Context second = first;
+  first.set("inner", Context{{"n", 2}});
+  EXPECT_EQ(second.at<Context>("inner").at<int>("n"), 1);
+}
+
+TEST(Context, JsonThereAndBack) {
+  const std::string json = R"({"a":[1,-2,3.5,null,true,"ü\n\"q\""],"b":{"c":{}},"d":18446744073709551615})";
+  EXPECT_EQ(Context::from_json(json).to_json(), json);
+  EXPECT_EQ(Context::from_json(json), Context::from_json(Context::from_json(json).to_json()));
+}
+
+TEST(Context, RefusesWhatIsNoObject) {
+  for (const char* text : {"", "[]", "3", "null", "{", "{\"a\":}", "{\"a\":1} x", "nonsense"})
+    EXPECT_EQ(code_of([&] { Context::from_json(text); }), insula::errc::invalid) << text;
+}
+
+TEST(Context, RefusesWhatJsonOrTheServerCannotHold) {
+  const auto refused = [](Value value) {
+    return code_of([&] { Context{{"v", value}}.to_json(); }) == insula::errc::invalid;
+  };
+  EXPECT_TRUE(refused(std::numeric_limits<double>::quiet_NaN()));
+  EXPECT_TRUE(refused(-std::numeric_limits<double>::infinity()));
+  EXPECT_TRUE(refused(std::string{"a\0b", 3}));
+  EXPECT_TRUE(refused("\xff\xfe"));
+  EXPECT_TRUE(refused(Context{{std::string_view{"k\0", 2}, 1}}));
+  EXPECT_TRUE(refused(std::vector<double>{1, std::numeric_limits<double>::infinity()}));
+}
+
+TEST(Context, RefusesADepthThatCouldNotBeWalked) {
+  const std::string deep = "{\"a\":" + std::string(200'000, '[') + std::string(200'000, ']') + "}";
+  EXPECT_EQ(code_of([&] { Context::from_json(deep); }), insula::errc::invalid);
+  const std::string bearable = "{\"a\":" + std::string(900, '[') + std::string(900, ']') + "}";
+  EXPECT_EQ(Context::from_json(bearable).to_json(), bearable);
+}
+
+// The examples of RFC 7396, appendix A, that concern objects.
+TEST(Context, MergesPatches) {
+  const auto merged = [](const char* target, const char* patch) {
+    Context context = Context::from_json(target);
+    context.merge_patch(Context::from_json(patch));
+    return context.to_json();
+  };
+  EXPECT_EQ(merged(R"({"a":"b"})", R"({"a":"c"})"), R"({"a":"c"})");
+  EXPECT_EQ(merged(R"({"a":"b"})", R"({"b":"c"})"), R"({"a":"b","b":"c"})");
+  EXPECT_EQ(merged(R"({"a":"b"})", R"({"a":null})"), R"({})");
+  EXPECT_EQ(merged(R"({"a":"b","b":"c"})", R"({"a":null})"), R"({"b":"c"})");
+  EXPECT_EQ(merged(R"({"a":["b"]})", R"({"a":"c"})"), R"({"a":"c"})");
+  EXPECT_EQ(merged(R"({"a":"c"})", R"({"a":["b"]})"), R"({"a":["b"]})");
+  EXPECT_EQ(merged(R"({"a":{"b":"c"}})", R"({"a":{"b":"d","c":null}})"), R"({"a":{"b":"d"}})");
+  EXPECT_EQ(merged(R"({"a":[{"b":"c"}]})", R"({"a":[1]})"), R"({"a":[1]})");
+  EXPECT_EQ(merged(R"({"e":null})", R"({"a":1})"), R"({"a":1,"e":null})");
+  EXPECT_EQ(merged(R"({})", R"({"a":{"bb":{"ccc":null}}})"), R"({"a":{"bb":{}}})");
+}
+
+TEST(Context, TwoPatchesInOneDoTheSame) {
+  const char* starts[] = {R"({})", R"({"o":{"a":1,"b":2},"n":5})", R"({"o":7})"};
+  const char* patches[] = {R"({"o":{"a":null,"c":3}})", R"({"o":{"b":{"x":1}},"n":null})"};
+  const char* last[] = {R"({"o":{"a":null,"c":3}})", R"({"o":null})", R"({"o":{"b":null},"n":1})", R"({"o":[1]})"};
+  for (const char* start : starts)
+    for (const char* first : patches)
+      for (const char* second : last) {
+        Context one_by_one = Context::from_json(start);
+        one_by_one.merge_patch(Context::from_json(first));
+        one_by_one.merge_patch(Context::from_json(second));
+        Context both = Context::from_json(first);
+        both.append_patch(Context::from_json(second));
+        Context at_once = Context::from_json(start);
+        at_once.merge_patch(both);
+        EXPECT_EQ(at_once.to_json(), one_by_one.to_json()) << start << first << second;
+      }
+}
+
+}  // namespace

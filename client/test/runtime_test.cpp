@@ -1,0 +1,326 @@
+// The parts of the runtime that need no server: handlers, threads, leases, waits.
+#include "runtime/attempt.hpp"
+#include "runtime/inbox.hpp"
+#include "runtime/leases.hpp"
+#include "runtime/pool.hpp"
+#include "runtime/waits.hpp"
+
+#include <insula/error.hpp>
+#include <insula/runner.hpp>
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <limits>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+namespace {
+
+using namespace insula;
+using namespace insula::detail;
+using namespace std::chrono_literals;
+using Kind = Outcome::Kind;
+
+std::shared_ptr<Attempt> make_attempt(Handler handler, const std::string& context = "{}", std::int64_t task = 1,
+                                      std::int64_t lease = 11) {
+  wire::Claimed claimed;
+  claimed.tenant = "acme";
+  claimed.task_id = task;
+  claimed.lease = lease;
+  claimed.execution_id = 5;
+  claimed.workflow = "w";
+  claimed.task = "t";
+  claimed.attempt = 2;
+  claimed.max_attempts = 3;
+  claimed.context = context;
+  return std::make_shared<Attempt>(claimed, std::make_shared<const Handler>(std::move(handler)));
+}
+
+Settings make_settings(std::chrono::milliseconds lease = 60s) {
+  RunnerConfig config;
+  config.lease = lease;
+  config.log = [](LogLevel, std::string_view) {};
+  return {wire::ConnInfo{""}, config, "", "w"};
+}
+
+TEST(Attempt, HandsOverWhatWasSet) {
+  const Outcome outcome = run_attempt(make_attempt(
+      [](TaskContext& ctx) {
+        EXPECT_EQ(ctx.at<int>("n"), 1);
+        EXPECT_EQ(ctx.attempt(), 2);
+        EXPECT_EQ(ctx.workflow() + "." + ctx.task(), "w.t");
+        ctx.set("m", 2).set("o", Context{{"a", 1}}).set("o", Context{{"b", 2}}).erase("n");
+        EXPECT_FALSE(ctx.contains("n"));
+        EXPECT_EQ(ctx.context().to_json(), R"({"keep":{"x":1},"m":2,"o":{"a":1,"b":2}})");
+      },
+      R"({"n":1,"keep":{"x":1}})"));
+  EXPECT_EQ(outcome.kind, Kind::completed);
+  EXPECT_EQ(outcome.patch, R"({"m":2,"n":null,"o":{"a":1,"b":2}})");
+}
+
+TEST(Attempt, AnErasedObjectIsReplaced) {
+  const auto attempt = make_attempt(
+      [](TaskContext& ctx) {
+        ctx.erase("o").set("o", Context{{"n", 1}, {"k", Context{{"new", 1}}}});
+        EXPECT_EQ(ctx.context().to_json(), R"({"o":{"k":{"new":1},"n":1}})");
+      },
+      R"({"o":{"old":1,"k":{"gone":1}}})");
+  const Outcome outcome = run_attempt(attempt);
+  Context there = Context::from_json(attempt->info.context);
+  there.merge_patch(Context::from_json(outcome.patch));
+  EXPECT_EQ(there.to_json(), R"({"o":{"k":{"new":1},"n":1}})");
+}
+
+TEST(Attempt, NothingSetIsNoPatch) {
+  EXPECT_EQ(run_attempt(make_attempt([](TaskContext&) {}, R"({"n":1})")).patch, "");
+}
+
+TEST(Attempt, ExceptionsAreFailures) {
+  const auto thrown = [](auto what) { return run_attempt(make_attempt([what](TaskContext&) { throw what; })); };
+  Outcome outcome = thrown(std::runtime_error{"broken"});
+  EXPECT_EQ(outcome.kind, Kind::failed);
+  EXPECT_EQ(outcome.error, "broken");
+  EXPECT_TRUE(outcome.retryable);
+  outcome = thrown(permanent_error{"never"});
+  EXPECT_EQ(outcome.error, "never");
+  EXPECT_FALSE(outcome.retryable);
+  outcome = thrown(42);
+  EXPECT_EQ(outcome.kind, Kind::failed);
+  EXPECT_FALSE(outcome.error.empty());
+  EXPECT_FALSE(thrown(std::runtime_error{""}).error.empty());
+}
+
+TEST(Attempt, AnErrorsTextIsMadeStorable) {
+  const auto error_of = [](std::string text) {
+    return run_attempt(make_attempt([text](TaskContext&) { throw std::runtime_error{text}; })).error;
+  };
+  EXPECT_EQ(error_of("gr\xc3\xbc\xc3\x9f"), "gr\xc3\xbc\xc3\x9f");
+  EXPECT_EQ(error_of("a\xff\xc3"), "a??");
+  EXPECT_EQ(error_of("\xed\xa0\x80"), "???");
+  EXPECT_LE(error_of(std::string(100'000, 'x')).size(), 8'192U);
+}
+
+TEST(Attempt, WhatCannotBeStoredIsAFailureOfItsOwn) {
+  const Outcome outcome =
+      run_attempt(make_attempt([](TaskContext& ctx) { ctx.set("x", std::numeric_limits<double>::quiet_NaN()); }));
+  EXPECT_EQ(outcome.kind, Kind::failed);
+  EXPECT_NE(outcome.error.find("NaN"), std::string::npos);
+}
+
+TEST(Attempt, StoppedAndThrownIsGivenBack) {
+  const auto attempt = make_attempt([](TaskContext& ctx) {
+    EXPECT_TRUE(ctx.stop_requested());
+    EXPECT_EQ(ctx.stop_reason(), StopReason::shutdown);
+    ctx.throw_if_stopped();
+  });
+  attempt->request_stop(StopReason::shutdown);
+  attempt->request_stop(StopReason::cancelled);  // the first reason counts
+  EXPECT_EQ(run_attempt(attempt).kind, Kind::given_back);
+}
+
+TEST(Attempt, StoppedAndReturnedIsDone) {
+  const auto attempt = make_attempt([](TaskContext&) {});
+  attempt->request_stop(StopReason::shutdown);
+  EXPECT_EQ(run_attempt(attempt).kind, Kind::completed);
+}
+
+TEST(Attempt, MayBeDeferred) {
+  const auto attempt = make_attempt([](TaskContext& ctx) {
+    ctx.set("seen", true);
+    ctx.defer_until(5s);
+  });
+  const Outcome outcome = run_attempt(attempt);
+  EXPECT_EQ(outcome.kind, Kind::deferred);
+  EXPECT_EQ(outcome.patch, R"({"seen":true})");
+  EXPECT_EQ(std::get<std::chrono::milliseconds>(*attempt->deferral), 5s);
+}
+
+TEST(Pool, RunsAndDelivers) {
+  auto inbox = std::make_shared<Inbox>();
+  std::promise<Kind> delivered;
+  Pool pool{inbox, [&](const Outcome& outcome) { delivered.set_value(outcome.kind); }};
+  pool.start(2);
+  pool.run(make_attempt([&](TaskContext&) { EXPECT_TRUE(inbox->is_own_thread()); }));
+  EXPECT_EQ(delivered.get_future().get(), Kind::completed);
+  EXPECT_FALSE(inbox->is_own_thread());
+  pool.stop();
+}
+
+TEST(Pool, LeavesAStuckHandlerBehind) {
+  auto inbox = std::make_shared<Inbox>();
+  std::promise<void> begun;
+  std::promise<void> release;
+  std::promise<void> over;
+  const auto gate = release.get_future().share();
+  {
+    Pool pool{inbox, [&](const Outcome&) { over.set_value(); }};
+    pool.start(1);
+    pool.run(make_attempt([&, gate](TaskContext&) {
+      begun.set_value();
+      gate.wait();
+    }));
+    pool.run(make_attempt([](TaskContext&) { ADD_FAILURE() << "never begun"; }));
+    begun.get_future().wait();
+    EXPECT_EQ(pool.take_unstarted().size(), 1U);
+    pool.stop();
+  }
+  release.set_value();
+  over.get_future().wait();
+}
+
+TEST(Inbox, TakesNothingOnceClosed) {
+  Inbox inbox;
+  int ran = 0;
+  EXPECT_TRUE(inbox.post([&] { ++ran; }));
+  inbox.run_all();
+  EXPECT_TRUE(inbox.post([&] { ++ran; }));
+  EXPECT_EQ(inbox.close().size(), 1U);
+  EXPECT_FALSE(inbox.post([&] { ++ran; }));
+  EXPECT_EQ(ran, 1);
+}
+
+TEST(Leases, TheServersWordStopsAHandler) {
+  const Settings settings = make_settings();
+  Leases leases{settings};
+  const auto now = Clock::now();
+  const auto first = make_attempt({}, "{}", 1, 11);
+  const auto second = make_attempt({}, "{}", 2, 22);
+  leases.add(first, now);
+  leases.add(second, now);
+  EXPECT_EQ(leases.running(), 2U);
+  EXPECT_EQ(leases.heartbeat_at(), now + 20s);
+  std::vector<std::int64_t> asked;
+  leases.heartbeat(now + 20s, asked);
+  EXPECT_EQ(asked, (std::vector<std::int64_t>{11, 22}));
+  leases.on_heartbeat(asked, now + 20s, {{2, "cancelled"}});
+  EXPECT_FALSE(first->stop.stop_requested());
+  EXPECT_EQ(second->reason, StopReason::cancelled);
+}
+
+TEST(Leases, SilenceStopsAHandlerBeforeItsLeaseEnds) {
+  const Settings settings = make_settings(10s);
+  Leases leases{settings};
+  const auto start = Clock::now();
+  const auto attempt = make_attempt({});
+  leases.add(attempt, start);
+  leases.fence(start + 8s);
+  EXPECT_FALSE(attempt->stop.stop_requested());
+  leases.on_heartbeat({11}, start + 5s, {});
+  leases.fence(start + 13s);
+  EXPECT_FALSE(attempt->stop.stop_requested());
+  leases.fence(start + 14s);
+  EXPECT_EQ(attempt->reason, StopReason::lease_lost);
+  EXPECT_EQ(leases.fence_at(), Clock::time_point::max());
+}
+
+TEST(Leases, ATaskClaimedAgainStopsItsFirstHandler) {
+  const Settings settings = make_settings();
+  Leases leases{settings};
+  const auto first = make_attempt({}, "{}", 1, 11);
+  const auto again = make_attempt({}, "{}", 1, 12);
+  leases.add(first, Clock::now());
+  leases.add(again, Clock::now());
+  EXPECT_EQ(first->reason, StopReason::lease_lost);
+  EXPECT_FALSE(again->stop.stop_requested());
+  std::vector<std::int64_t> asked;
+  leases.heartbeat(Clock::now(), asked);
+  EXPECT_EQ(asked, (std::vector<std::int64_t>{12}));
+  leases.finish(*first);
+  leases.finish(*again);
+  leases.remove(*first);
+  leases.remove(*again);
+  EXPECT_EQ(leases.heartbeat_at(), Clock::time_point::max());
+}
+
+TEST(Waits, AskInBatchesAndForgetWhoIsGone) {
+  Waits waits;
+  std::vector<std::shared_ptr<WaitState>> states;
+  for (std::int64_t id = 1; id <= 1'500; ++id) waits.add(id, states.emplace_back(std::make_shared<WaitState>()));
+  states.resize(1'200);
+  EXPECT_EQ(waits.take_batch().size(), 1'000U);
+  EXPECT_EQ(waits.take_batch().size(), 200U);
+  EXPECT_FALSE(waits.wants_to_ask());
+  Result ended;
+  ended.execution_id = 7;
+  ended.status = Status::completed;
+  Result not_yet = ended;
+  not_yet.execution_id = 8;
+  not_yet.status = Status::running;
+  waits.on_answer({ended, not_yet});
+  EXPECT_TRUE(states[6]->result);
+  EXPECT_FALSE(states[7]->result);
+  EXPECT_EQ(waits.take_batch(), (wire::Ids{8}));
+  waits.suspect(7);
+  EXPECT_FALSE(waits.wants_to_ask());
+}
+
+TEST(Waits, ARefusedBatchIsAskedOneByOne) {
+  Waits waits;
+  const auto good = std::make_shared<WaitState>();
+  const auto bad = std::make_shared<WaitState>();
+  waits.add(1, good);
+  waits.add(2, bad);
+  const error why{errc::not_found, "gone"};
+  waits.on_refused(waits.take_batch(), why);
+  for (int i = 0; i < 2; ++i) {
+    const auto alone = waits.take_batch();
+    ASSERT_EQ(alone.size(), 1U);
+    if (alone.front() == 2) waits.on_refused(alone, why);
+  }
+  EXPECT_TRUE(bad->failure);
+  EXPECT_FALSE(good->failure);
+  waits.fail_all({errc::shut_down, "over"});
+  EXPECT_EQ(good->failure->code(), errc::shut_down);
+  EXPECT_TRUE(waits.empty());
+}
+
+TEST(RunnerConfig, IsChecked) {
+  const auto refused = [](RunnerConfig config) {
+    try {
+      Runner runner{"host=/nowhere", config};
+    } catch (const error& e) {
+      return e.code() == errc::invalid;
+    }
+    return false;
+  };
+  EXPECT_FALSE(refused({}));
+  EXPECT_FALSE(refused(RunnerConfig::builder().max_connections(2).max_concurrent_tasks(1).lease(1s).build()));
+  EXPECT_TRUE(refused({.max_concurrent_tasks = 0}));
+  EXPECT_TRUE(refused({.max_connections = 1}));
+  EXPECT_TRUE(refused({.lease = 999ms}));
+  EXPECT_TRUE(refused({.call_timeout = 0ms}));
+  EXPECT_THROW(Runner{"nonsense"}, error);
+}
+
+TEST(Runner, WithoutAServerIsToldSoAtOnce) {
+  Runner runner{"host=/nowhere", {.log = [](LogLevel, std::string_view) {}}};
+  try {
+    runner.execute("w");
+    FAIL();
+  } catch (const error& e) {
+    EXPECT_EQ(e.code(), errc::unreachable);
+    EXPECT_TRUE(e.retryable());
+    EXPECT_FALSE(e.outcome_unknown());
+  }
+  EXPECT_TRUE(runner.shutdown().clean());
+  EXPECT_TRUE(runner.shutdown().clean());
+  try {
+    runner.execute("w");
+    FAIL();
+  } catch (const error& e) {
+    EXPECT_EQ(e.code(), errc::shut_down);
+  }
+}
+
+TEST(Runner, NeverUsedIsNeverStarted) {
+  Runner runner{"host=/nowhere"};
+  EXPECT_FALSE(runner.worker().empty());
+  EXPECT_LE(runner.worker().size(), 100U);
+  const Runner other{"host=/nowhere"};
+  EXPECT_NE(runner.worker(), other.worker());
+}
+
+}  // namespace

@@ -1,0 +1,50 @@
+# insula_add_cluster_test(<name> <preload|no_preload> [TCP] [SCRAM]
+#                         [TIMEOUT <seconds>] COMMAND <command> [<argument>...])
+#
+# A test that gets a throw-away cluster of its own, with or without
+# shared_preload_libraries; see scripts/with-cluster.sh for what TCP and SCRAM do
+# and what the command finds in its environment. The command may be a target.
+function(insula_add_cluster_test name preload)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "TCP;SCRAM" "TIMEOUT" "COMMAND")
+  set(options)
+  if(preload STREQUAL "preload")
+    list(APPEND options --preload)
+  elseif(preload STREQUAL "no_preload")
+    list(APPEND options --no-preload)
+  else()
+    message(FATAL_ERROR "insula_add_cluster_test: preload or no_preload, not ${preload}")
+  endif()
+  if(arg_TCP)
+    list(APPEND options --tcp)
+  endif()
+  if(arg_SCRAM)
+    list(APPEND options --scram)
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+
+  list(POP_FRONT arg_COMMAND program)
+  if(TARGET ${program})
+    set(program $<TARGET_FILE:${program}>)
+  endif()
+  add_test(NAME ${name}
+    COMMAND ${PROJECT_SOURCE_DIR}/scripts/with-cluster.sh ${options} --
+            ${program} ${arg_COMMAND})
+  set_tests_properties(${name} PROPERTIES
+    FIXTURES_REQUIRED extension TIMEOUT ${arg_TIMEOUT})
+endfunction()
+
+# insula_add_test_program(<target> <directory> [LIBRARIES <library>...])
+#
+# One GoogleTest program of all the sources in the directory; none if there are
+# no sources.
+function(insula_add_test_program target directory)
+  cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "LIBRARIES")
+  file(GLOB sources CONFIGURE_DEPENDS ${directory}/*.cpp)
+  if(sources)
+    find_package(GTest REQUIRED)
+    add_executable(${target} ${sources})
+    target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} GTest::gtest_main Threads::Threads)
+  endif()
+endfunction()

@@ -1,0 +1,28 @@
+// Execution and task ids: 17 bits of tenant number above 36 bits of local number,
+// 53 bits in all, so that an id is safe in JSON and says whose it is.  Tables hold
+// the local number; what leaves the extension is the whole id.
+#pragma once
+
+#include <cstdint>
+
+namespace insula::core {
+
+inline constexpr int tenant_bits = 17;
+inline constexpr int local_bits = 36;
+inline constexpr std::int64_t max_tenant_number = (std::int64_t{1} << tenant_bits) - 1;
+inline constexpr std::int64_t max_local_number = (std::int64_t{1} << local_bits) - 1;
+
+constexpr std::int64_t make_id(std::int32_t tenant, std::int64_t local) noexcept {
+  return (std::int64_t{tenant} << local_bits) | local;
+}
+
+// Tenant numbers start at 1, local numbers too: anything else is nobody's id.
+constexpr bool is_plausible_id(std::int64_t id) noexcept {
+  return id > 0 && (id >> local_bits) >= 1 && (id >> local_bits) <= max_tenant_number && (id & max_local_number) != 0;
+}
+
+constexpr std::int32_t tenant_of(std::int64_t id) noexcept { return static_cast<std::int32_t>(id >> local_bits); }
+
+constexpr std::int64_t local_of(std::int64_t id) noexcept { return id & max_local_number; }
+
+}  // namespace insula::core

@@ -1,0 +1,42 @@
+-- What all tenants share: who they are.  Whatever is the customer's lives in tables of
+-- the tenant's own schema.  Rows name roles and schemas by name, since Oids mean nothing
+-- after a restore; role_oid only tells whether the role of that name is still the one
+-- that was made for the tenant.
+CREATE TABLE insula.tenant (
+	tenant_no integer PRIMARY KEY CHECK (tenant_no BETWEEN 1 AND 131071),
+	tenant text NOT NULL UNIQUE,
+	schema_name text NOT NULL UNIQUE,
+	username text UNIQUE,
+	role_oid oid,
+	login boolean NOT NULL,
+	status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
+	layout_version integer NOT NULL DEFAULT 1,
+	created_at timestamptz NOT NULL
+);
+COMMENT ON TABLE insula.tenant IS 'the tenants of this database; read it through the view insula.tenants';
+
+-- Ids of executions and tasks carry the tenant's number, so a number is never given twice.
+CREATE TABLE insula.tenant_number (
+	tenant_no integer PRIMARY KEY
+);
+COMMENT ON TABLE insula.tenant_number IS 'every tenant number that was ever given out in this database';
+
+CREATE TABLE insula.admin_log (
+	log_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	at timestamptz NOT NULL,
+	username text NOT NULL,
+	act text NOT NULL,
+	tenant text,
+	detail text
+);
+COMMENT ON TABLE insula.admin_log IS 'administrative acts: when, by whom, what';
+
+SELECT pg_catalog.pg_extension_config_dump('insula.tenant', '');
+SELECT pg_catalog.pg_extension_config_dump('insula.tenant_number', '');
+SELECT pg_catalog.pg_extension_config_dump('insula.admin_log', '');
+SELECT pg_catalog.pg_extension_config_dump('insula.admin_log_log_id_seq', '');
+
+CREATE VIEW insula.tenants AS
+	SELECT tenant, schema_name, username, status, layout_version, created_at
+	FROM insula.tenant;
+COMMENT ON VIEW insula.tenants IS 'the tenants of this database';

@@ -1,0 +1,60 @@
+-- Tenants: for insula_admin.
+
+CREATE FUNCTION insula.create_tenant(
+	tenant text,
+	schema_name text DEFAULT NULL,
+	username text DEFAULT NULL,
+	password text DEFAULT NULL,
+	login boolean DEFAULT true,
+	if_not_exists boolean DEFAULT false)
+RETURNS insula.tenant_credentials
+AS 'MODULE_PATHNAME', 'insula_create_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.create_tenant IS
+'Makes a tenant: schema (default tenant_<tenant>), login role (default <tenant>_user), tables, grants; all in the caller''s transaction.
+password NULL or empty: 32 random characters, returned once and stored only as a SCRAM verifier; a SCRAM verifier may be given instead, then password comes back NULL.
+login false: no role unless a username is given, which then is NOLOGIN.
+if_not_exists: an existing tenant with the same schema is returned as it is, with a NOTICE and without a password.
+Errors: 22023 bad tenant id or name, 42710 the tenant or role exists, 42P06 the schema exists.';
+
+CREATE FUNCTION insula.drop_tenant(tenant text, drain interval DEFAULT '30 s')
+RETURNS void
+AS 'MODULE_PATHNAME', 'insula_drop_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.drop_tenant IS
+'Removes a tenant: waits up to drain for running tasks, ends the tenant''s sessions, drops its schema with all its data, and its role.
+The sessions stay ended if the transaction is rolled back; all else comes back.
+Errors: IS001 no such tenant, 55006 another session still uses the tenant after the drain.';
+
+CREATE FUNCTION insula.suspend_tenant(tenant text) RETURNS void
+AS 'MODULE_PATHNAME', 'insula_suspend_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.suspend_tenant IS
+'Suspends a tenant: no submission, no claim, no log-in, and its sessions are ended (which a ROLLBACK does not undo); running tasks may finish.  Nothing happens to a tenant that is suspended already.
+Errors: IS001 no such tenant.';
+
+CREATE FUNCTION insula.resume_tenant(tenant text) RETURNS void
+AS 'MODULE_PATHNAME', 'insula_resume_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.resume_tenant IS
+'Undoes suspend_tenant.  Nothing happens to a tenant that is not suspended.
+Errors: IS001 no such tenant.';
+
+CREATE FUNCTION insula.rotate_password(tenant text, password text DEFAULT NULL)
+RETURNS insula.tenant_credentials
+AS 'MODULE_PATHNAME', 'insula_rotate_password' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.rotate_password IS
+'Gives the tenant''s role a new password: a generated one (returned once), or the one given, in clear text or as a SCRAM verifier.
+Errors: IS001 no such tenant, 55000 the tenant has no login role.';
+
+CREATE FUNCTION insula.current_tenant() RETURNS text
+AS 'MODULE_PATHNAME', 'insula_current_tenant' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.current_tenant IS
+'The tenant that a call without a tenant parameter would act for: the one that the setting insula.tenant names, else the one whose login role is the current user; NULL if none.
+Errors: IS001 no such tenant, 42501 the setting names a tenant that the current user may not act for.';
+
+CREATE FUNCTION insula.is_valid_tenant_id(id text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_is_valid_tenant_id' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION insula.is_valid_tenant_id IS
+'Whether id can name a tenant: 3 to 30 characters of [a-z0-9_], starting with a letter, not public, none, postgres, information_schema, pg_* or insula*.';
+
+CREATE FUNCTION insula.status(OUT item text, OUT value text) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_status' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.status IS
+'How Insula runs in this database: its version, whether shared memory is there, the number of tenants; and, of the whole server, how many sessions wait, workers are known and executions are watched.';

@@ -1,0 +1,52 @@
+-- Workflows and executions: for a tenant, or who may act for it.
+
+CREATE FUNCTION insula.register_workflow(definition jsonb, activate boolean DEFAULT false, tenant text DEFAULT NULL)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'insula_register_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.register_workflow IS
+'Registers a workflow and returns its version.  A definition not seen before becomes a new version and the current one; a known one keeps its version, and becomes current only with activate.  Executions stay on the version they were submitted with.
+Errors: IS004 with every problem of the definition, one a DETAIL line; 0A000 a key that this version does not support.';
+
+CREATE FUNCTION insula.submit(
+	workflow text,
+	context jsonb DEFAULT '{}',
+	priority integer DEFAULT 0,
+	run_at timestamptz DEFAULT pg_catalog.now(),
+	idempotency_key text DEFAULT NULL,
+	tenant text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'insula_submit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.submit IS
+'Submits an execution of the workflow''s current version and returns its id; it commits or rolls back with the caller''s transaction.
+context: a JSON object.  priority: -32767 to 32767, higher first.  run_at: not before.  idempotency_key (up to 255 bytes): the first submission of (tenant, workflow, key) counts, a later one returns its id.
+Errors: IS002 no such workflow, 22023 bad argument, 22004 a NULL where none is meant.';
+
+CREATE FUNCTION insula.submit_many(
+	workflow text,
+	contexts jsonb[],
+	priority integer DEFAULT 0,
+	run_at timestamptz DEFAULT pg_catalog.now(),
+	idempotency_keys text[] DEFAULT NULL,
+	tenant text DEFAULT NULL)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'insula_submit_many' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.submit_many IS
+'Submits one execution for each context, and returns their ids in that order; see insula.submit.';
+
+CREATE FUNCTION insula.cancel(execution_id bigint, reason text DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_cancel' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.cancel IS
+'Cancels an execution: no further task of it starts, a running handler learns of it at its next heartbeat, and what it reports afterwards changes nothing.  False: it had already ended.
+Errors: IS003 no such execution.';
+
+CREATE FUNCTION insula.result(execution_id bigint) RETURNS insula.execution_result
+AS 'MODULE_PATHNAME', 'insula_result' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.result IS
+'An execution and its tasks.  status: pending, running, completed, failed or cancelled.  tasks: an array of {task, status, attempt, error, started_at, finished_at} in topological, then declared order.
+Errors: IS003 no such execution.';
+
+CREATE PROCEDURE insula.await(execution_id bigint, timeout interval, INOUT result jsonb DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'insula_await' LANGUAGE C;
+COMMENT ON PROCEDURE insula.await IS
+'Waits until the execution has ended and returns what insula.result returns, as JSON; NULL after the timeout.  Holds no snapshot while it waits, so it needs a CALL outside of a transaction block.
+Errors: IS003 no such execution, IS010 not a top-level CALL.';

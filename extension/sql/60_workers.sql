@@ -1,0 +1,85 @@
+-- Workers: a tenant's role for its own tasks; insula_runner for all.
+
+CREATE FUNCTION insula.claim(
+	worker text,
+	tasks text[] DEFAULT NULL,
+	max_tasks integer DEFAULT 1,
+	lease_for interval DEFAULT '60 s',
+	tenant text DEFAULT NULL)
+RETURNS SETOF insula.claimed_task
+AS 'MODULE_PATHNAME', 'insula_claim' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
+COMMENT ON FUNCTION insula.claim IS
+'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any).  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
+A member of insula_runner who names no tenant is served all tenants.
+Errors: 22023 bad argument, IS001 no such tenant.';
+
+CREATE PROCEDURE insula.wait_for_work(
+	timeout interval,
+	INOUT ready boolean DEFAULT NULL,
+	tasks text[] DEFAULT NULL,
+	worker text DEFAULT NULL,
+	tenant text DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'insula_wait_for_work' LANGUAGE C;
+COMMENT ON PROCEDURE insula.wait_for_work IS
+'Returns true at once if a claim with the same tasks and tenant would now return a row; else waits until there is one, the timeout has passed, the worker is nudged, or an execution that it watches has ended.  Holds no snapshot while it waits, so it needs a CALL outside of a transaction block.
+With worker, this session is the worker''s life line: when it ends without insula.leave, the worker''s tasks are given back at once.
+Without shared_preload_libraries = ''insula'' it looks once a second, and with a worker returns after a second.
+Errors: IS010 not a top-level CALL.';
+
+CREATE FUNCTION insula.watch(worker text, execution_ids bigint[]) RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'insula_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.watch IS
+'Of the given executions those that have ended (or that do not exist for the caller); the end of any other will end the worker''s wait_for_work, the present or the next.';
+
+CREATE FUNCTION insula.nudge(worker text) RETURNS void
+AS 'MODULE_PATHNAME', 'insula_nudge' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.nudge IS
+'Ends the worker''s wait_for_work, the present or the next.';
+
+CREATE FUNCTION insula.leave(worker text) RETURNS void
+AS 'MODULE_PATHNAME', 'insula_leave' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.leave IS
+'The worker says good-bye: its tasks are ready again at once, without an attempt used, and its session is no life line any more.';
+
+CREATE FUNCTION insula.complete(task_id bigint, lease bigint, context jsonb DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_complete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.complete IS
+'Completes a task.  context: a merge patch (RFC 7396) that its descendants and the final context see.  False: no such task for the caller, or the lease is lost; nothing was written.
+Errors: 22023 the context is not an object.';
+
+CREATE FUNCTION insula.complete_many(task_ids bigint[], leases bigint[], contexts jsonb[]) RETURNS boolean[]
+AS 'MODULE_PATHNAME', 'insula_complete_many' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.complete_many IS
+'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL, only where tasks of several tenants come together: nothing was written now, ask again (a transaction of the tenant holds the task).';
+
+CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true) RETURNS text
+AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.fail IS
+'Reports that a task failed, and returns its next status: ready (it runs again after a delay of 1 s, doubled with each attempt, at most 60 s) or failed (after 3 attempts, or if not retryable).  NULL: the lease is lost.';
+
+CREATE FUNCTION insula.defer(task_id bigint, lease bigint, until timestamptz, context jsonb DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_defer' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.defer IS
+'Gives a task back until the given time; no attempt is used.  context: a merge patch that the task itself sees when it runs again.  False: the lease is lost.
+Errors: 22008 the time is not finite, 22023 the context is not an object.';
+
+CREATE FUNCTION insula.heartbeat(
+	task_ids bigint[],
+	leases bigint[],
+	lease_for interval DEFAULT '60 s',
+	OUT task_id bigint,
+	OUT reason text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_heartbeat' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION insula.heartbeat IS
+'Extends the leases of running tasks to lease_for from now, and returns those whose handlers should stop, with the reason: cancelled or lost.';
+
+CREATE FUNCTION insula.merge_patch(target jsonb, patch jsonb) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'insula_merge_patch' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION insula.merge_patch IS
+'JSON Merge Patch (RFC 7396): objects merge, arrays and scalars are replaced, null deletes.  patch: an object, or an array of objects that are applied one after the other.  NULL counts as an empty object.';
+
+CREATE FUNCTION insula.append_patch(patches jsonb, patch jsonb) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'insula_append_patch' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION insula.append_patch IS
+'What does patches and then patch: one merge patch where one can say it, else an array of merge patches.  NULL counts as an empty patch.';

@@ -1,0 +1,265 @@
+// Merge patches over jsonb's own iterators; see merge_patch.hpp.  Depth is bounded by
+// the server's stack check.
+#include "context/merge_patch.hpp"
+
+#include <algorithm>
+
+extern "C" {
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/numeric.h"
+}
+
+namespace insula {
+
+namespace {
+
+// What a null in a patch does: deletes, or stays as a null, to delete later.
+enum class Nulls { erase, keep };
+
+bool is_object_value(const JsonbValue &value) {
+  return value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data);
+}
+
+// Objects to be merged, in order.  With a base the first is the target, whose own nulls
+// are values; all others are patches.
+struct Layers {
+  JsonbContainer **objects;
+  std::size_t count;
+  bool has_base;
+};
+
+// What one layer says of one key.
+struct Change {
+  std::size_t layer;
+  JsonbValue key;
+  JsonbValue value;
+};
+
+bool by_key(const Change &a, const Change &b) {
+  const int a_length = a.key.val.string.len;
+  const int b_length = b.key.val.string.len;
+  if (a_length != b_length) return a_length < b_length;
+  const int order = memcmp(a.key.val.string.val, b.key.val.string.val, static_cast<std::size_t>(a_length));
+  return order < 0 || (order == 0 && a.layer < b.layer);
+}
+
+bool same_key(const Change &a, const Change &b) {
+  return a.key.val.string.len == b.key.val.string.len &&
+         memcmp(a.key.val.string.val, b.key.val.string.val, static_cast<std::size_t>(a.key.val.string.len)) == 0;
+}
+
+Change *collect_changes(const Layers &layers, std::size_t *count) {
+  std::size_t room = 0;
+  for (std::size_t i = 0; i < layers.count; ++i) room += JsonContainerSize(layers.objects[i]);
+  auto *changes = palloc_array_of<Change>(room);
+  *count = 0;
+  for (std::size_t i = 0; i < layers.count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    JsonbIterator *members = JsonbIteratorInit(layers.objects[i]);
+    JsonbValue token;
+    (void)JsonbIteratorNext(&members, &token, true);
+    while (JsonbIteratorNext(&members, &token, true) == WJB_KEY) {
+      Change &change = changes[(*count)++];
+      change.layer = i;
+      change.key = token;
+      (void)JsonbIteratorNext(&members, &change.value, true);
+    }
+  }
+  std::sort(changes, changes + *count, by_key);
+  return changes;
+}
+
+JsonbValue *push_merged(JsonbParseState **state, const Layers &layers, Nulls nulls);
+
+// All that the layers say of one key: whatever comes before the last change that is no
+// object is gone; the objects after it merge.
+void push_key(JsonbParseState **state, const Layers &layers, Change *first, Change *end, Nulls nulls) {
+  Change *objects = end;
+  while (objects > first && is_object_value(objects[-1].value)) --objects;
+  if (objects == end) {
+    Change &last = end[-1];
+    const bool of_base = layers.has_base && last.layer == 0;
+    if (last.value.type == jbvNull && !of_base && nulls == Nulls::erase) return;
+    (void)pushJsonbValue(state, WJB_KEY, &last.key);
+    (void)pushJsonbValue(state, WJB_VALUE, &last.value);
+    return;
+  }
+  const auto count = static_cast<std::size_t>(end - objects);
+  const Layers below = {palloc_array_of<JsonbContainer *>(count), count, layers.has_base && objects->layer == 0};
+  for (std::size_t i = 0; i < count; ++i) below.objects[i] = objects[i].value.val.binary.data;
+  (void)pushJsonbValue(state, WJB_KEY, &objects->key);
+  if (below.count == 1 && below.has_base)
+    (void)pushJsonbValue(state, WJB_VALUE, &objects->value);
+  else
+    (void)push_merged(state, below, nulls);
+}
+
+// Merges all layers in one pass, so that ten thousand patches cost their sizes and no more.
+JsonbValue *push_merged(JsonbParseState **state, const Layers &layers, Nulls nulls) {
+  check_stack_depth();
+  (void)pushJsonbValue(state, WJB_BEGIN_OBJECT, nullptr);
+  std::size_t count;
+  Change *changes = collect_changes(layers, &count);
+  for (std::size_t first = 0; first < count;) {
+    std::size_t last = first + 1;
+    while (last < count && same_key(changes[last], changes[first])) ++last;
+    push_key(state, layers, changes + first, changes + last, nulls);
+    first = last;
+  }
+  pfree(changes);
+  return pushJsonbValue(state, WJB_END_OBJECT, nullptr);
+}
+
+Jsonb *merge_layers(const Layers &layers, Nulls nulls) {
+  JsonbParseState *state = nullptr;
+  return JsonbValueToJsonb(push_merged(&state, layers, nulls));
+}
+
+std::size_t patch_count(Jsonb *patch) {
+  if (!patch) return 0;
+  return JB_ROOT_IS_ARRAY(patch) ? JB_ROOT_COUNT(patch) : 1;
+}
+
+// The objects of a patch, which is one or an array of such.
+void add_layers(Layers &layers, Jsonb *patch) {
+  if (!patch) return;
+  if (!JB_ROOT_IS_ARRAY(patch)) {
+    layers.objects[layers.count++] = &patch->root;
+    return;
+  }
+  for (std::uint32_t i = 0; i < JB_ROOT_COUNT(patch); ++i)
+    layers.objects[layers.count++] = getIthJsonbValueFromContainer(&patch->root, i)->val.binary.data;
+}
+
+Jsonb *merge(Jsonb *target, Jsonb *patch, Nulls nulls) {
+  JsonbContainer *objects[] = {&target->root, &patch->root};
+  return merge_layers({objects, 2, true}, nulls);
+}
+
+}  // namespace
+
+Jsonb *merge_patches(Jsonb *target, Jsonb *const *patches, std::size_t count) {
+  std::size_t room = 1;
+  for (std::size_t i = 0; i < count; ++i) room += patch_count(patches[i]);
+  Layers layers = {palloc_array_of<JsonbContainer *>(room), 0, target != nullptr};
+  add_layers(layers, target);
+  for (std::size_t i = 0; i < count; ++i) add_layers(layers, patches[i]);
+  return layers.count == 1 && target ? target : merge_layers(layers, Nulls::erase);
+}
+
+std::size_t total_size(Jsonb *const *values, int count) {
+  std::size_t size = 0;
+  for (int i = 0; i < count; ++i)
+    if (values[i]) size += VARSIZE(values[i]);
+  return size;
+}
+
+Jsonb *merge_patch(Jsonb *target, Jsonb *patch) { return merge_patches(target, &patch, 1); }
+
+// Two patches are one where nothing that the first replaces is made an object by the second.
+static bool composes(JsonbContainer *first, JsonbContainer *second) {
+  check_stack_depth();
+  JsonbIterator *members = JsonbIteratorInit(second);
+  JsonbValue key;
+  JsonbValue value;
+  (void)JsonbIteratorNext(&members, &key, true);
+  while (JsonbIteratorNext(&members, &key, true) == WJB_KEY) {
+    (void)JsonbIteratorNext(&members, &value, true);
+    if (!is_object_value(value)) continue;
+    const JsonbValue *before = getKeyJsonValueFromContainer(first, key.val.string.val, key.val.string.len, nullptr);
+    if (!before) continue;
+    if (!is_object_value(*before) || !composes(before->val.binary.data, value.val.binary.data)) return false;
+  }
+  return true;
+}
+
+Jsonb *append_patch(Jsonb *patches, Jsonb *patch) {
+  if (!patches) return patch;
+  // The patches so far, then the new one; from the back, two are made one where they can.
+  const std::size_t room = (JB_ROOT_IS_ARRAY(patches) ? JB_ROOT_COUNT(patches) : 1) + 1;
+  auto **list = palloc_array_of<Jsonb *>(room);
+  std::size_t count = 0;
+  if (JB_ROOT_IS_ARRAY(patches)) {
+    for (std::uint32_t i = 0; i < JB_ROOT_COUNT(patches); ++i)
+      list[count++] = JsonbValueToJsonb(getIthJsonbValueFromContainer(&patches->root, i));
+  } else {
+    list[count++] = patches;
+  }
+  list[count++] = patch;
+  while (count > 1 && composes(&list[count - 2]->root, &list[count - 1]->root)) {
+    list[count - 2] = merge(list[count - 2], list[count - 1], Nulls::keep);
+    --count;
+  }
+  if (count == 1) return list[0];
+  JsonbParseState *state = nullptr;
+  (void)pushJsonbValue(&state, WJB_BEGIN_ARRAY, nullptr);
+  for (std::size_t i = 0; i < count; ++i) {
+    JsonbValue element;
+    JsonbToJsonbValue(list[i], &element);
+    (void)pushJsonbValue(&state, WJB_ELEM, &element);
+  }
+  return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, nullptr));
+}
+
+Jsonb *empty_object() {
+  JsonObject object = begin_object();
+  return end_object(object);
+}
+
+bool is_object(Jsonb *value) { return JB_ROOT_IS_OBJECT(value); }
+
+JsonObject begin_object() {
+  JsonObject object = {nullptr};
+  (void)pushJsonbValue(&object.state, WJB_BEGIN_OBJECT, nullptr);
+  return object;
+}
+
+static JsonbValue string_value(const char *text) {
+  JsonbValue value;
+  value.type = jbvString;
+  value.val.string.val = const_cast<char *>(text);
+  value.val.string.len = static_cast<int>(strlen(text));
+  return value;
+}
+
+static void push_member(JsonObject &object, const char *key, JsonbValue *value) {
+  JsonbValue name = string_value(key);
+  (void)pushJsonbValue(&object.state, WJB_KEY, &name);
+  (void)pushJsonbValue(&object.state, WJB_VALUE, value);
+}
+
+void add_member(JsonObject &object, const char *key, const char *text) {
+  JsonbValue value;
+  value.type = jbvNull;
+  if (text) value = string_value(text);
+  push_member(object, key, &value);
+}
+
+void add_member(JsonObject &object, const char *key, std::int64_t number) {
+  JsonbValue value;
+  value.type = jbvNumeric;
+  value.val.numeric = int64_to_numeric(number);
+  push_member(object, key, &value);
+}
+
+void add_member(JsonObject &object, const char *key, Jsonb *json) {
+  JsonbValue value;
+  value.type = jbvNull;
+  if (json) JsonbToJsonbValue(json, &value);
+  push_member(object, key, &value);
+}
+
+void add_time(JsonObject &object, const char *key, TimestampTz time) {
+  if (time == 0) return add_member(object, key, static_cast<const char *>(nullptr));
+  // The form that jsonb gives a timestamptz: ISO 8601, in the session's time zone.
+  char text[MAXDATELEN + 1];
+  (void)JsonEncodeDateTime(text, TimestampTzGetDatum(time), TIMESTAMPTZOID, nullptr);
+  add_member(object, key, static_cast<const char *>(pstrdup(text)));
+}
+
+Jsonb *end_object(JsonObject &object) {
+  return JsonbValueToJsonb(pushJsonbValue(&object.state, WJB_END_OBJECT, nullptr));
+}
+
+}  // namespace insula

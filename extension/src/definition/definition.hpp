@@ -1,0 +1,47 @@
+// A workflow's definition: checked when it is registered, compiled when it is used.
+#pragma once
+
+#include "core/graph.hpp"
+#include "storage/work.hpp"
+
+namespace insula {
+
+inline constexpr int max_tasks = 10000;
+
+// What a definition's JSON says, in the current memory context.
+struct ParsedDefinition {
+  const char *name;
+  int tasks;
+  const char **ids;
+  core::Graph dependencies;  // by declared position
+};
+
+// Reads and checks a definition; raises IS004 with every problem, or 0A000.
+ParsedDefinition parse_definition(Jsonb *definition);
+
+// A registered version, ready for use.  Lives in the backend's cache, which is bounded; a
+// pointer to one is good until the next call of `definition_of`.
+struct Definition {
+  std::int32_t number;
+  std::int32_t version;
+  const char *workflow;
+  int tasks;
+  const char **ids;
+  const std::int32_t *keys;          // the number of each task's key
+  const std::int32_t *dependencies;  // how many tasks each one waits for
+  const std::int32_t *order;         // topological, ties by declared position
+  const std::int32_t *rank;          // the place of each task in that order
+  core::Graph graph;
+  core::Graph dependants;
+};
+
+const Definition &definition_of(const Tenant &tenant, std::int32_t number);
+
+// The numbers of the task keys in `names` (workflow.task); names that nobody has
+// registered are left out.  Sorted; in the current memory context.
+std::int32_t *resolve_task_keys(const Tenant &tenant, const char *const *names, int count, int *resolved);
+
+// Registers a definition and returns its version.
+std::int32_t register_definition(const Tenant &tenant, Jsonb *definition, bool activate);
+
+}  // namespace insula

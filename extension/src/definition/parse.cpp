@@ -1,0 +1,302 @@
+// Reading a workflow definition.  Every problem is collected, so that one error names
+// them all; a key of the grammar that is not supported yet is an error of its own kind,
+// and only if nothing else is wrong.
+#include "context/merge_patch.hpp"
+#include "core/names.hpp"
+#include "definition/definition.hpp"
+#include "errors.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr int max_problems = 100;
+
+struct Problems {
+  StringInfoData lines;
+  int count;
+  const char *unsupported;  // the path of the first key that is not supported yet
+};
+
+struct Dependency {
+  std::int32_t task;
+  int place;  // in its list
+  const char *id;
+};
+
+struct Reader {
+  Problems problems;
+  ParsedDefinition parsed;
+  Dependency *dependencies;
+  int dependency_count;
+  int dependency_room;
+  HTAB *positions;  // task id to declared position
+};
+
+struct IdEntry {
+  char id[NAMEDATALEN];
+  std::int32_t position;
+};
+
+__attribute__((format(printf, 2, 3))) void problem(Reader &reader, const char *format, ...) {
+  Problems &problems = reader.problems;
+  if (++problems.count > max_problems) return;
+  if (problems.count > 1) appendStringInfoChar(&problems.lines, '\n');
+  for (;;) {
+    va_list arguments;
+    va_start(arguments, format);
+    const int needed = appendStringInfoVA(&problems.lines, format, arguments);
+    va_end(arguments);
+    if (needed == 0) return;
+    enlargeStringInfo(&problems.lines, needed);
+  }
+}
+
+void unsupported(Reader &reader, const char *path) {
+  if (!reader.problems.unsupported) reader.problems.unsupported = path;
+}
+
+bool key_is(const JsonbValue &key, const char *name) {
+  return static_cast<std::size_t>(key.val.string.len) == strlen(name) &&
+         memcmp(key.val.string.val, name, static_cast<std::size_t>(key.val.string.len)) == 0;
+}
+
+bool key_in(const JsonbValue &key, std::initializer_list<const char *> names) {
+  for (const char *name : names)
+    if (key_is(key, name)) return true;
+  return false;
+}
+
+char *string_of(const JsonbValue &value) {
+  return pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len));
+}
+
+bool is_array(const JsonbValue &value) {
+  return value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data) &&
+         !JsonContainerIsScalar(value.val.binary.data);
+}
+
+bool is_object(const JsonbValue &value) {
+  return value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data);
+}
+
+// A name, or nullptr with the problem noted.
+const char *read_name(Reader &reader, const char *path, const JsonbValue &value) {
+  if (value.type != jbvString) {
+    problem(reader, "%s: must be a string", path);
+    return nullptr;
+  }
+  const char *name = string_of(value);
+  if (core::is_valid_name(name)) return name;
+  problem(reader, "%s: \"%s\" is not a valid name", path, name);
+  return nullptr;
+}
+
+void add_dependency(Reader &reader, std::int32_t task, int place, const char *id) {
+  if (reader.dependency_count == reader.dependency_room) {
+    reader.dependency_room *= 2;
+    reader.dependencies = static_cast<Dependency *>(
+        repalloc_huge(reader.dependencies, sizeof(Dependency) * static_cast<std::size_t>(reader.dependency_room)));
+  }
+  reader.dependencies[reader.dependency_count++] = {task, place, id};
+}
+
+void read_depends_on(Reader &reader, std::int32_t task, const JsonbValue &list) {
+  if (!is_array(list)) {
+    problem(reader, "$.tasks[%d].depends_on: must be an array of task ids", task);
+    return;
+  }
+  JsonbIterator *elements = JsonbIteratorInit(list.val.binary.data);
+  JsonbValue element;
+  (void)JsonbIteratorNext(&elements, &element, true);
+  for (int place = 0; JsonbIteratorNext(&elements, &element, true) == WJB_ELEM; ++place) {
+    if (element.type == jbvString)
+      add_dependency(reader, task, place, string_of(element));
+    else
+      problem(reader, "$.tasks[%d].depends_on[%d]: must be a string", task, place);
+  }
+}
+
+void declare_task(Reader &reader, std::int32_t task, const char *id) {
+  reader.parsed.ids[task] = id;
+  char key[NAMEDATALEN] = {};
+  strlcpy(key, id, NAMEDATALEN);
+  bool found;
+  auto *entry = static_cast<IdEntry *>(hash_search(reader.positions, key, HASH_ENTER, &found));
+  if (found)
+    problem(reader, "$.tasks[%d].id: \"%s\" is the id of $.tasks[%d] already", task, id, entry->position);
+  else
+    entry->position = task;
+}
+
+void read_task(Reader &reader, std::int32_t task, const JsonbValue &value) {
+  if (!is_object(value)) {
+    problem(reader, "$.tasks[%d]: must be an object", task);
+    return;
+  }
+  bool has_id = false;
+  JsonbIterator *members = JsonbIteratorInit(value.val.binary.data);
+  JsonbValue key;
+  JsonbValue member;
+  (void)JsonbIteratorNext(&members, &key, true);
+  while (JsonbIteratorNext(&members, &key, true) == WJB_KEY) {
+    (void)JsonbIteratorNext(&members, &member, true);
+    if (key_is(key, "id")) {
+      has_id = true;
+      const char *id = read_name(reader, psprintf("$.tasks[%d].id", task), member);
+      if (id) declare_task(reader, task, id);
+    } else if (key_is(key, "depends_on")) {
+      read_depends_on(reader, task, member);
+    } else if (key_in(key, {"trigger_rule", "retry", "timeout", "priority", "for_each"})) {
+      unsupported(reader, psprintf("$.tasks[%d].%s", task, string_of(key)));
+    } else {
+      problem(reader, "$.tasks[%d].%s: unknown key", task, string_of(key));
+    }
+  }
+  if (!has_id) problem(reader, "$.tasks[%d].id: is missing", task);
+}
+
+void read_tasks(Reader &reader, const JsonbValue &value) {
+  if (!is_array(value)) {
+    problem(reader, "$.tasks: must be an array of tasks");
+    return;
+  }
+  const int count = static_cast<int>(JsonContainerSize(value.val.binary.data));
+  if (count == 0 || count > max_tasks) {
+    problem(reader, "$.tasks: must have 1 to %d elements, has %d", max_tasks, count);
+    return;
+  }
+  reader.parsed.tasks = count;
+  reader.parsed.ids = static_cast<const char **>(palloc0(sizeof(char *) * static_cast<std::size_t>(count)));
+  JsonbIterator *elements = JsonbIteratorInit(value.val.binary.data);
+  JsonbValue element;
+  (void)JsonbIteratorNext(&elements, &element, true);
+  for (std::int32_t task = 0; JsonbIteratorNext(&elements, &element, true) == WJB_ELEM; ++task)
+    read_task(reader, task, element);
+}
+
+void read_members(Reader &reader, Jsonb *definition) {
+  bool has_name = false;
+  bool has_tasks = false;
+  JsonbIterator *members = JsonbIteratorInit(&definition->root);
+  JsonbValue key;
+  JsonbValue member;
+  (void)JsonbIteratorNext(&members, &key, true);
+  while (JsonbIteratorNext(&members, &key, true) == WJB_KEY) {
+    (void)JsonbIteratorNext(&members, &member, true);
+    if (key_is(key, "name")) {
+      has_name = true;
+      reader.parsed.name = read_name(reader, "$.name", member);
+    } else if (key_is(key, "tasks")) {
+      has_tasks = true;
+      read_tasks(reader, member);
+    } else if (key_is(key, "description")) {
+      if (member.type != jbvString) problem(reader, "$.description: must be a string");
+    } else if (key_in(key, {"timeout", "params", "limit"})) {
+      unsupported(reader, psprintf("$.%s", string_of(key)));
+    } else {
+      problem(reader, "$.%s: unknown key", string_of(key));
+    }
+  }
+  if (!has_name) problem(reader, "$.name: is missing");
+  if (!has_tasks) problem(reader, "$.tasks: is missing");
+}
+
+// The declared position of a task id; -1 if there is none.
+std::int32_t position_of(const Reader &reader, const char *id) {
+  if (strlen(id) >= NAMEDATALEN) return -1;
+  char key[NAMEDATALEN] = {};
+  strlcpy(key, id, NAMEDATALEN);
+  auto *entry = static_cast<IdEntry *>(hash_search(reader.positions, key, HASH_FIND, nullptr));
+  return entry ? entry->position : -1;
+}
+
+// Dependencies were noted task by task, in order, so they fill the rows from the front.
+void link_dependencies(Reader &reader) {
+  const auto tasks = static_cast<std::size_t>(reader.parsed.tasks);
+  auto *offsets = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * (tasks + 1)));
+  auto *targets = palloc_array_of<std::int32_t>(static_cast<std::size_t>(reader.dependency_count));
+  auto *last_user = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * tasks));
+  std::int32_t used = 0;
+  for (int i = 0; i < reader.dependency_count; ++i) {
+    const Dependency &dependency = reader.dependencies[i];
+    const std::int32_t target = position_of(reader, dependency.id);
+    if (target < 0) {
+      problem(reader, "$.tasks[%d].depends_on[%d]: there is no task \"%s\"", dependency.task, dependency.place,
+              dependency.id);
+      continue;
+    }
+    if (last_user[target] == dependency.task + 1) {
+      problem(reader, "$.tasks[%d].depends_on[%d]: \"%s\" is named twice", dependency.task, dependency.place,
+              dependency.id);
+      continue;
+    }
+    last_user[target] = dependency.task + 1;
+    targets[used++] = target;
+    offsets[dependency.task + 1] = used;
+  }
+  for (std::size_t task = 1; task <= tasks; ++task)
+    if (offsets[task] < offsets[task - 1]) offsets[task] = offsets[task - 1];
+  reader.parsed.dependencies = {{offsets, tasks + 1}, {targets, static_cast<std::size_t>(used)}};
+}
+
+void check_cycles(Reader &reader) {
+  const auto tasks = static_cast<std::size_t>(reader.parsed.tasks);
+  auto *path = palloc_array_of<std::int32_t>(tasks);
+  auto *scratch = palloc_array_of<std::int32_t>(tasks);
+  const auto length = core::find_cycle(reader.parsed.dependencies, {path, tasks}, {scratch, tasks});
+  if (length == 0) return;
+  StringInfoData text;
+  initStringInfo(&text);
+  for (std::size_t i = 0; i <= length; ++i) {
+    if (i == 20 && length > 20) {
+      appendStringInfoString(&text, " ->  ...");
+      break;
+    }
+    const char *id = reader.parsed.ids[path[i % length]];
+    appendStringInfo(&text, "%s%s", i ? " -> " : "", id ? id : "?");
+  }
+  problem(reader, "$.tasks: dependencies form a cycle: %s", text.data);
+}
+
+void report(const Reader &reader) {
+  const Problems &problems = reader.problems;
+  if (problems.count > 0) {
+    if (problems.count > max_problems)
+      appendStringInfo(const_cast<StringInfo>(&problems.lines), "\nand %d more", problems.count - max_problems);
+    ereport(ERROR, (errcode(INSULA_BAD_DEFINITION), errmsg("invalid workflow definition"),
+                    errdetail_internal("%s", problems.lines.data)));
+  }
+  if (problems.unsupported)
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("workflow definition uses a key that is not supported yet"),
+             errdetail("The key is %s.", problems.unsupported)));
+}
+
+}  // namespace
+
+ParsedDefinition parse_definition(Jsonb *definition) {
+  Reader reader = {};
+  initStringInfo(&reader.problems.lines);
+  if (!JB_ROOT_IS_OBJECT(definition)) {
+    problem(reader, "$: must be an object");
+    report(reader);
+  }
+  HASHCTL control = {};
+  control.keysize = NAMEDATALEN;
+  control.entrysize = sizeof(IdEntry);
+  control.hcxt = CurrentMemoryContext;
+  reader.positions = hash_create("insula task ids", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+  reader.dependency_room = 64;
+  reader.dependencies = palloc_array_of<Dependency>(64);
+  read_members(reader, definition);
+  if (reader.parsed.tasks > 0) {
+    link_dependencies(reader);
+    check_cycles(reader);
+  }
+  report(reader);
+  hash_destroy(reader.positions);
+  return reader.parsed;
+}
+
+}  // namespace insula

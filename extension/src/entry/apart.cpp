@@ -1,0 +1,54 @@
+// Subtransactions around one tenant's share of a call; see apart.hpp.
+#include "entry/apart.hpp"
+
+extern "C" {
+#include "utils/resowner.h"
+}
+
+namespace insula {
+
+static void log_error(std::int32_t tenant, const ErrorData *error) {
+  static TimestampTz last = 0;
+  const TimestampTz now = GetCurrentTimestamp();
+  if (now - last < 10 * USECS_PER_SEC) return;
+  last = now;
+  ereport(LOG, (errcode(error->sqlerrcode), errmsg("tenant number %d was passed over: %s", tenant, error->message)));
+}
+
+// A cancel and a shutdown are meant for the whole call; a deadlock and a serialization
+// failure go away when the whole call is repeated.
+static bool ends_the_call(const ErrorData *error) {
+  const int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+  return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK;
+}
+
+bool run_apart(std::int32_t tenant, ApartWork work, void *argument) {
+  MemoryContext memory = CurrentMemoryContext;
+  ResourceOwner owner = CurrentResourceOwner;
+  volatile bool done = false;
+  BeginInternalSubTransaction(nullptr);
+  MemoryContextSwitchTo(memory);
+  PG_TRY();
+  {
+    work(argument);
+    ReleaseCurrentSubTransaction();
+    done = true;
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(memory);
+    ErrorData *error = CopyErrorData();
+    FlushErrorState();
+    RollbackAndReleaseCurrentSubTransaction();
+    CurrentResourceOwner = owner;
+    if (ends_the_call(error)) ReThrowError(error);
+    log_error(tenant, error);
+    FreeErrorData(error);
+  }
+  PG_END_TRY();
+  MemoryContextSwitchTo(memory);
+  CurrentResourceOwner = owner;
+  return done;
+}
+
+}  // namespace insula

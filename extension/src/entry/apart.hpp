@@ -1,0 +1,20 @@
+// Serving many tenants in one call: what goes wrong with one must not stop the others.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+using ApartWork = void (*)(void *argument);
+
+// Runs the work in a subtransaction.  An error undoes it and is written to the server's
+// log, at most one every ten seconds a session; a cancel, a shutdown or a deadlock goes on.
+bool run_apart(std::int32_t tenant, ApartWork work, void *argument);
+
+template <typename Work>
+bool apart(std::int32_t tenant, Work work) {
+  return run_apart(
+      tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work);
+}
+
+}  // namespace insula

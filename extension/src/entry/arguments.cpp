@@ -1,0 +1,148 @@
+// Reading the arguments of SQL calls; see arguments.hpp.
+#include "entry/arguments.hpp"
+
+namespace insula {
+
+void require_not_null(FunctionCallInfo fcinfo, int argument, const char *name) {
+  if (PG_ARGISNULL(argument))
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
+}
+
+const char *text_argument(FunctionCallInfo fcinfo, int argument) {
+  return PG_ARGISNULL(argument) ? nullptr : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+const char *required_text(FunctionCallInfo fcinfo, int argument, const char *name) {
+  require_not_null(fcinfo, argument, name);
+  return text_argument(fcinfo, argument);
+}
+
+std::int32_t required_int32(FunctionCallInfo fcinfo, int argument, const char *name) {
+  require_not_null(fcinfo, argument, name);
+  return PG_GETARG_INT32(argument);
+}
+
+std::int64_t required_int64(FunctionCallInfo fcinfo, int argument, const char *name) {
+  require_not_null(fcinfo, argument, name);
+  return PG_GETARG_INT64(argument);
+}
+
+bool required_bool(FunctionCallInfo fcinfo, int argument, const char *name) {
+  require_not_null(fcinfo, argument, name);
+  return PG_GETARG_BOOL(argument);
+}
+
+Jsonb *object_argument(FunctionCallInfo fcinfo, int argument, const char *name) {
+  if (PG_ARGISNULL(argument)) return nullptr;
+  Jsonb *value = PG_GETARG_JSONB_P(argument);
+  if (!JB_ROOT_IS_OBJECT(value))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a JSON object", name)));
+  return value;
+}
+
+static int max_context = 4096;
+
+void define_argument_settings() {
+  DefineCustomIntVariable("insula.max_context", "The largest context of an execution or patch of a task.", nullptr,
+                          &max_context, 4096, 1, 65536, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+}
+
+static bool is_too_large(Jsonb *context) { return VARSIZE(context) > static_cast<std::size_t>(max_context) * 1024; }
+
+const char *context_problem(Jsonb *context) {
+  if (!JB_ROOT_IS_OBJECT(context)) return "context must be a JSON object";
+  return is_too_large(context) ? "context is larger than insula.max_context" : nullptr;
+}
+
+void check_context(Jsonb *context, const char *name) {
+  if (!JB_ROOT_IS_OBJECT(context))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a JSON object", name)));
+  if (is_too_large(context))
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
+                    errdetail("It takes %u bytes, more than insula.max_context = %d kB allows.", VARSIZE(context),
+                              max_context)));
+}
+
+Jsonb *context_argument(FunctionCallInfo fcinfo, int argument) {
+  if (PG_ARGISNULL(argument)) return nullptr;
+  Jsonb *context = PG_GETARG_JSONB_P(argument);
+  check_context(context, "context");
+  return context;
+}
+
+std::int64_t required_duration(FunctionCallInfo fcinfo, int argument, const char *name) {
+  require_not_null(fcinfo, argument, name);
+  const Interval *interval = PG_GETARG_INTERVAL_P(argument);
+  constexpr std::int64_t limit = std::int64_t{36500} * USECS_PER_DAY;
+  const std::int64_t days = std::int64_t{interval->month} * DAYS_PER_MONTH + interval->day;
+  std::int64_t length;
+  if (days < -36500 || days > 36500 || interval->time > limit || interval->time < -limit ||
+      (length = days * USECS_PER_DAY + interval->time) < 0)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be between 0 and 100 years", name)));
+  return length;
+}
+
+std::int64_t required_lease(FunctionCallInfo fcinfo, int argument) {
+  const std::int64_t length = required_duration(fcinfo, argument, "lease_for");
+  if (length < USECS_PER_SEC || length > USECS_PER_DAY)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("lease_for must be between 1 second and 1 day")));
+  return length;
+}
+
+TimestampTz required_time(FunctionCallInfo fcinfo, int argument, const char *name) {
+  require_not_null(fcinfo, argument, name);
+  const TimestampTz time = PG_GETARG_TIMESTAMPTZ(argument);
+  if (TIMESTAMP_NOT_FINITE(time))
+    ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("%s must be finite", name)));
+  return time;
+}
+
+static ArrayType *plain_array(FunctionCallInfo fcinfo, int argument, const char *name) {
+  ArrayType *array = PG_GETARG_ARRAYTYPE_P(argument);
+  if (ARR_NDIM(array) > 1)
+    ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR), errmsg("%s must be one-dimensional", name)));
+  return array;
+}
+
+static void refuse_null_element(const char *name) {
+  ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not contain nulls", name)));
+}
+
+Int64Array required_int64_array(FunctionCallInfo fcinfo, int argument, const char *name) {
+  require_not_null(fcinfo, argument, name);
+  ArrayType *array = plain_array(fcinfo, argument, name);
+  if (array_contains_nulls(array)) refuse_null_element(name);
+  return {reinterpret_cast<const std::int64_t *>(ARR_DATA_PTR(array)),
+          ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array))};
+}
+
+static Datum *elements_of(ArrayType *array, Oid type, bool **nulls, int *count) {
+  Datum *elements;
+  deconstruct_array(array, type, -1, false, TYPALIGN_INT, &elements, nulls, count);
+  return elements;
+}
+
+const char **text_array_argument(FunctionCallInfo fcinfo, int argument, const char *name, bool nullable, int *count) {
+  *count = -1;
+  if (PG_ARGISNULL(argument)) return nullptr;
+  bool *nulls;
+  const Datum *elements = elements_of(plain_array(fcinfo, argument, name), TEXTOID, &nulls, count);
+  auto **texts = palloc_array_of<const char *>(static_cast<std::size_t>(*count));
+  for (int i = 0; i < *count; ++i) {
+    if (nulls[i] && !nullable) refuse_null_element(name);
+    texts[i] = nulls[i] ? nullptr : TextDatumGetCString(elements[i]);
+  }
+  return texts;
+}
+
+Jsonb **jsonb_array_argument(FunctionCallInfo fcinfo, int argument, const char *name, int *count) {
+  *count = -1;
+  if (PG_ARGISNULL(argument)) return nullptr;
+  bool *nulls;
+  const Datum *elements = elements_of(plain_array(fcinfo, argument, name), JSONBOID, &nulls, count);
+  auto **values = palloc_array_of<Jsonb *>(static_cast<std::size_t>(*count));
+  for (int i = 0; i < *count; ++i) values[i] = nulls[i] ? nullptr : datum_jsonb(elements[i]);
+  return values;
+}
+
+}  // namespace insula

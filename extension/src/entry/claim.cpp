@@ -1,0 +1,126 @@
+// The SQL entry point of claim: for one tenant, or for all of them.
+#include <algorithm>
+
+#include "core/ids.hpp"
+#include "entry/apart.hpp"
+#include "entry/arguments.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "storage/random.hpp"
+#include "tenant/caller.hpp"
+#include "tenant/lock.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_claim);
+
+namespace {
+
+struct ClaimCall {
+  ReturnSetInfo *result;
+  const char *worker;
+  const char **tasks;
+  int task_count;
+  TimestampTz now;
+  TimestampTz lease_expires;
+};
+
+void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask &task) {
+  const Definition &definition = definition_of(tenant, task.row.definition);
+  Datum values[14] = {};
+  bool nulls[14] = {};
+  values[0] = CStringGetTextDatum(tenant.name);
+  values[1] = Int64GetDatum(core::make_id(tenant.number, task.row.id));
+  values[2] = Int64GetDatum(task.row.lease);
+  values[3] = Int64GetDatum(core::make_id(tenant.number, task.row.head ? task.row.head : task.row.id));
+  values[4] = CStringGetTextDatum(definition.workflow);
+  values[5] = Int32GetDatum(definition.version);
+  values[6] = CStringGetTextDatum(definition.ids[task.row.task]);
+  values[7] = Int32GetDatum(task.row.attempt);
+  values[8] = Int32GetDatum(default_retry.max_attempts);
+  values[9] = PointerGetDatum(task.context);
+  nulls[10] = true;  // no task timeouts yet
+  values[11] = TimestampTzGetDatum(call.lease_expires);
+  nulls[12] = nulls[13] = true;  // nor events, nor items
+  tuplestore_putvalues(call.result->setResult, call.result->setDesc, values, nulls);
+}
+
+// Claims up to `wanted` tasks of one tenant; those of a tenant that is going or suspended
+// are nobody's.
+int claim_of_tenant(const ClaimCall &call, const Tenant &tenant, int wanted) {
+  const Session session = open_session();
+  ClaimRequest request = {call.worker, wanted, nullptr, 0, call.now, call.lease_expires};
+  if (call.tasks) request.keys = resolve_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
+  int count;
+  const ClaimedTask *tasks = claim(tenant, request, &count);
+  for (int i = 0; i < count; ++i) put_claimed(call, tenant, tasks[i]);
+  close_session(session);
+  if (count == wanted) wake_another(tenant.number);
+  return count;
+}
+
+// Workers of all tenants that have died hold tasks anywhere: once, all are looked at.
+void reap_everywhere(const std::int32_t *tenants, int count, TimestampTz now) {
+  int dead_count;
+  const DeadWorker *dead = dead_workers_of(0, &dead_count);
+  bool any = false;
+  for (int i = 0; i < dead_count; ++i) any = any || dead[i].tenant == 0;
+  if (!any) return;
+  bool all_dealt_with = true;
+  for (int i = 0; i < count; ++i) {
+    const bool done = apart(tenants[i], [&] {
+      const Tenant *tenant = open_untouched_tenant(tenants[i]);
+      if (!tenant) return;
+      const Session session = open_session();
+      if (!reap_dead_workers(*tenant, now)) all_dealt_with = false;
+      close_session(session);
+    });
+    all_dealt_with = all_dealt_with && done;
+  }
+  for (int i = 0; i < dead_count && all_dealt_with; ++i)
+    if (dead[i].tenant == 0) mark_dead_worker_reaped(dead[i].role, dead[i].name);
+}
+
+// Serves all tenants: first a small share each, starting anywhere, then what is left.
+int claim_of_all(const ClaimCall &call, int wanted) {
+  int tenant_count;
+  const std::int32_t *tenants = all_tenants(&tenant_count);
+  reap_everywhere(tenants, tenant_count, call.now);
+  const auto start = tenant_count ? random_bits() % static_cast<std::uint64_t>(tenant_count) : 0;
+  int left = wanted;
+  for (int share : {1 + wanted / 16, wanted}) {
+    for (int i = 0; i < tenant_count && left > 0; ++i) {
+      CHECK_FOR_INTERRUPTS();
+      const auto at = (start + static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(tenant_count);
+      (void)apart(tenants[at], [&] {
+        if (!try_share_life(tenants[at])) return;
+        const Tenant *tenant = open_untouched_tenant(tenants[at]);
+        if (tenant && !tenant->suspended) left -= claim_of_tenant(call, *tenant, std::min(share, left));
+      });
+    }
+  }
+  return wanted - left;
+}
+
+}  // namespace
+
+Datum insula_claim(PG_FUNCTION_ARGS) {
+  PreventCommandDuringRecovery("insula.claim()");
+  ClaimCall call = {};
+  call.worker = required_text(fcinfo, 0, "worker");
+  check_worker_name(call.worker);
+  call.tasks = text_array_argument(fcinfo, 1, "tasks", false, &call.task_count);
+  const int wanted = required_int32(fcinfo, 2, "max_tasks");
+  if (wanted < 1 || wanted > 10000)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_tasks must be between 1 and 10000")));
+  const std::int64_t lease = required_lease(fcinfo, 3);
+  const char *name = text_argument(fcinfo, 4);
+  Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
+
+  InitMaterializedSRF(fcinfo, 0);
+  call.result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  call.now = GetCurrentTimestamp();
+  call.lease_expires = call.now + lease;
+  note_claim(tenant ? claim_of_tenant(call, *enter_tenant(tenant->number), wanted) : claim_of_all(call, wanted));
+  return Datum{0};
+}

@@ -1,0 +1,226 @@
+// SQL entry points for what becomes of a claimed task: complete, fail, defer, heartbeat.
+#include <algorithm>
+
+#include "core/ids.hpp"
+#include "entry/apart.hpp"
+#include "entry/arguments.hpp"
+#include "entry/tenant_groups.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "tenant/caller.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_complete);
+INSULA_FUNCTION(insula_complete_many);
+INSULA_FUNCTION(insula_fail);
+INSULA_FUNCTION(insula_defer);
+INSULA_FUNCTION(insula_heartbeat);
+
+namespace {
+
+struct Completion {
+  const std::int64_t *ids;
+  const std::int64_t *leases;
+  Jsonb *const *contexts;  // checked by the caller or, in a batch, here
+  int count;
+  bool *completed;
+  bool *unknown;  // of several tenants' tasks those that could not be written now
+};
+
+// As open_session, for calls about a claimed task.  A runner of many tenants serves the
+// others while one of them sits on his rows.
+Session open_outcome_session(const Tenant &tenant) {
+  const bool for_others = works_for_others(tenant);
+  const Session session = open_session();
+  if (for_others) limit_lock_waits();
+  return session;
+}
+
+// Completes one tenant's share of a batch.
+void complete_group(const Completion &batch, const int *order, int first, int last) {
+  Tenant *tenant = tenant_to_work_for(batch.ids[order[first]]);
+  if (!tenant) return;
+  const TimestampTz now = GetCurrentTimestamp();
+  const auto room = static_cast<std::size_t>(last - first);
+  auto *ids = palloc_array_of<std::int64_t>(room);
+  auto *leases = palloc_array_of<std::int64_t>(room);
+  auto **patches = palloc_array_of<Jsonb *>(room);
+  auto *places = palloc_array_of<int>(room);
+  auto *completed = palloc_array_of<bool>(room);
+  auto *bad = palloc_array_of<int>(room);
+  int count = 0;
+  int bad_count = 0;
+  const Session session = open_outcome_session(*tenant);
+  for (int i = first; i < last; ++i) {
+    const int at = order[i];
+    Jsonb *patch = batch.contexts ? batch.contexts[at] : nullptr;
+    if (patch && context_problem(patch)) {
+      bad[bad_count++] = at;
+      continue;
+    }
+    ids[count] = core::local_of(batch.ids[at]);
+    leases[count] = batch.leases[at];
+    patches[count] = patch;
+    places[count++] = at;
+  }
+  if (count) complete(*tenant, ids, leases, patches, count, completed);
+  for (int i = 0; i < count; ++i) batch.completed[places[i]] = completed[i];
+  for (int i = 0; i < bad_count; ++i)
+    (void)fail(*tenant, now, core::local_of(batch.ids[bad[i]]), batch.leases[bad[i]],
+               context_problem(batch.contexts[bad[i]]), true);
+  close_session(session);
+}
+
+void complete_batch(const Completion &batch) {
+  const int *order = by_tenant(batch.ids, batch.count);
+  std::int32_t tenants = 0;
+  for (int first = 0; first < batch.count; first = end_of_group(batch.ids, order, first, batch.count))
+    if (core::is_plausible_id(batch.ids[order[first]])) ++tenants;
+  for (int first = 0; first < batch.count;) {
+    const int last = end_of_group(batch.ids, order, first, batch.count);
+    if (tenants <= 1)
+      complete_group(batch, order, first, last);
+    else if (core::is_plausible_id(batch.ids[order[first]]) &&
+             !apart(core::tenant_of(batch.ids[order[first]]), [&] { complete_group(batch, order, first, last); }))
+      for (int i = first; i < last; ++i) batch.unknown[order[i]] = true;
+    first = last;
+  }
+}
+
+}  // namespace
+
+Datum insula_complete(PG_FUNCTION_ARGS) {
+  const std::int64_t id = required_int64(fcinfo, 0, "task_id");
+  const std::int64_t lease = required_int64(fcinfo, 1, "lease");
+  Jsonb *context = context_argument(fcinfo, 2);
+  bool completed = false;
+  bool unknown = false;
+  complete_batch({&id, &lease, &context, 1, &completed, &unknown});
+  PG_RETURN_BOOL(completed);
+}
+
+static void require_same_length(int a, int b, const char *names) {
+  if (a != b) ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must have the same length", names)));
+}
+
+Datum insula_complete_many(PG_FUNCTION_ARGS) {
+  const Int64Array ids = required_int64_array(fcinfo, 0, "task_ids");
+  const Int64Array leases = required_int64_array(fcinfo, 1, "leases");
+  int context_count;
+  Jsonb **contexts = jsonb_array_argument(fcinfo, 2, "contexts", &context_count);
+  require_same_length(ids.count, leases.count, "task_ids and leases");
+  if (contexts) require_same_length(ids.count, context_count, "task_ids and contexts");
+  auto *completed = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
+  auto *unknown = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
+  complete_batch({ids.values, leases.values, contexts, ids.count, completed, unknown});
+
+  auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(ids.count));
+  for (int i = 0; i < ids.count; ++i) datums[i] = BoolGetDatum(completed[i]);
+  int dims[] = {ids.count};
+  int lower[] = {1};
+  PG_RETURN_ARRAYTYPE_P(
+      construct_md_array(datums, unknown, ids.count ? 1 : 0, dims, lower, BOOLOID, 1, true, TYPALIGN_CHAR));
+}
+
+Datum insula_fail(PG_FUNCTION_ARGS) {
+  const std::int64_t id = required_int64(fcinfo, 0, "task_id");
+  const std::int64_t lease = required_int64(fcinfo, 1, "lease");
+  const char *error = required_text(fcinfo, 2, "error");
+  const bool retryable = required_bool(fcinfo, 3, "retryable");
+  Tenant *tenant = tenant_to_work_for(id);
+  if (!tenant) PG_RETURN_NULL();
+  const Session session = open_outcome_session(*tenant);
+  const char *status = fail(*tenant, GetCurrentTimestamp(), core::local_of(id), lease, error, retryable);
+  close_session(session);
+  if (!status) PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(cstring_to_text(status));
+}
+
+Datum insula_defer(PG_FUNCTION_ARGS) {
+  const std::int64_t id = required_int64(fcinfo, 0, "task_id");
+  const std::int64_t lease = required_int64(fcinfo, 1, "lease");
+  const TimestampTz until = required_time(fcinfo, 2, "until");
+  Jsonb *context = context_argument(fcinfo, 3);
+  Tenant *tenant = tenant_to_work_for(id);
+  if (!tenant) PG_RETURN_BOOL(false);
+  const Session session = open_outcome_session(*tenant);
+  const bool deferred = defer(*tenant, core::local_of(id), lease, until, context);
+  close_session(session);
+  PG_RETURN_BOOL(deferred);
+}
+
+// ---- heartbeat ----
+
+namespace {
+
+struct HeartbeatCall {
+  ReturnSetInfo *result;
+  const std::int64_t *ids;
+  const std::int64_t *leases;
+  TimestampTz expires;
+};
+
+void put_stop(const HeartbeatCall &call, std::int64_t id, const char *reason) {
+  Datum values[] = {Int64GetDatum(id), CStringGetTextDatum(reason)};
+  bool nulls[] = {false, false};
+  tuplestore_putvalues(call.result->setResult, call.result->setDesc, values, nulls);
+}
+
+void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last) {
+  Tenant *tenant = tenant_to_work_for(call.ids[order[first]]);
+  int extended_count = 0;
+  int cancelled_count = 0;
+  const std::int64_t *extended = nullptr;
+  const std::int64_t *cancelled = nullptr;
+  Session session = {};
+  if (tenant) {
+    session = open_outcome_session(*tenant);
+    auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(last - first));
+    auto *leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(last - first));
+    for (int i = first; i < last; ++i) {
+      ids[i - first] = core::local_of(call.ids[order[i]]);
+      leases[i - first] = call.leases[order[i]];
+    }
+    std::int64_t *kept = extend_leases(*tenant, call.expires, ids, leases, last - first, &extended_count);
+    std::sort(kept, kept + extended_count);
+    extended = kept;
+    if (extended_count > 0) mark_due(tenant->number, call.expires);
+    if (extended_count < last - first) {
+      std::int64_t *ended = cancelled_leases(*tenant, ids, leases, last - first, &cancelled_count);
+      std::sort(ended, ended + cancelled_count);
+      cancelled = ended;
+    }
+  }
+  for (int i = first; i < last; ++i) {
+    const std::int64_t id = call.ids[order[i]];
+    const std::int64_t local = core::local_of(id);
+    if (std::binary_search(extended, extended + extended_count, local)) continue;
+    const bool is_cancelled = std::binary_search(cancelled, cancelled + cancelled_count, local);
+    put_stop(call, id, is_cancelled ? "cancelled" : "lost");
+  }
+  if (tenant) close_session(session);
+}
+
+}  // namespace
+
+Datum insula_heartbeat(PG_FUNCTION_ARGS) {
+  const Int64Array ids = required_int64_array(fcinfo, 0, "task_ids");
+  const Int64Array leases = required_int64_array(fcinfo, 1, "leases");
+  const std::int64_t lease = required_lease(fcinfo, 2);
+  require_same_length(ids.count, leases.count, "task_ids and leases");
+  InitMaterializedSRF(fcinfo, 0);
+  const HeartbeatCall call = {reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), ids.values, leases.values,
+                              GetCurrentTimestamp() + lease};
+  const int *order = by_tenant(ids.values, ids.count);
+  for (int first = 0; first < ids.count;) {
+    const int last = end_of_group(ids.values, order, first, ids.count);
+    // A tenant whose rows are locked gets no news now; his tasks' leases go on as they are.
+    if (last - first == ids.count || !core::is_plausible_id(ids.values[order[first]]))
+      heartbeat_group(call, order, first, last);
+    else
+      (void)apart(core::tenant_of(ids.values[order[first]]), [&] { heartbeat_group(call, order, first, last); });
+    first = last;
+  }
+  return Datum{0};
+}

@@ -1,0 +1,137 @@
+// Reports on executions, and the entry points that only read them.
+#include "entry/result.hpp"
+
+#include "context/merge_patch.hpp"
+#include "core/ids.hpp"
+#include "entry/arguments.hpp"
+#include "errors.hpp"
+#include "operation/operations.hpp"
+#include "tenant/caller.hpp"
+
+namespace insula {
+
+namespace {
+
+Jsonb *task_as_json(const char *id, const TaskResult &result) {
+  JsonObject task = begin_object();
+  add_member(task, "task", id);
+  add_member(task, "status", state_name(result.state));
+  add_member(task, "attempt", std::int64_t{result.attempt});
+  add_member(task, "error", result.error);
+  add_time(task, "started_at", result.started_at);
+  add_time(task, "finished_at", result.finished_at);
+  return end_object(task);
+}
+
+Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, int count) {
+  auto *places = static_cast<int *>(palloc0(sizeof(int) * static_cast<Size>(definition.tasks)));
+  for (int i = 0; i < count; ++i) places[results[i].task] = i + 1;
+  JsonbParseState *state = nullptr;
+  (void)pushJsonbValue(&state, WJB_BEGIN_ARRAY, nullptr);
+  for (int i = 0; i < definition.tasks; ++i) {
+    const std::int32_t task = definition.order[i];
+    if (places[task] == 0) continue;
+    JsonbValue value;
+    JsonbToJsonbValue(task_as_json(definition.ids[task], results[places[task] - 1]), &value);
+    (void)pushJsonbValue(&state, WJB_ELEM, &value);
+  }
+  return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, nullptr));
+}
+
+const char *execution_status(const ExecutionRow &row, TimestampTz started_at) {
+  if (has_ended(row.state)) return state_name(row.state);
+  return started_at ? "running" : "pending";
+}
+
+}  // namespace
+
+void no_such_execution(std::int64_t id) {
+  ereport(ERROR, (errcode(INSULA_NO_EXECUTION), errmsg("execution %lld does not exist", static_cast<long long>(id))));
+}
+
+bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport *report) {
+  ExecutionRow row;
+  if (!read_execution(tenant, local, &row)) return false;
+  TaskResult single = {0, row.state, row.output, row.error, row.attempt, row.started_at, row.finished_at};
+  int count = 1;
+  const TaskResult *results = row.span ? task_results(tenant, local, row.span, &count) : &single;
+  const Definition &definition = definition_of(tenant, row.definition);
+  TimestampTz started_at = row.started_at;
+  for (int i = 0; i < count; ++i)
+    if (results[i].started_at && (!started_at || results[i].started_at < started_at))
+      started_at = results[i].started_at;
+
+  *report = {};
+  report->execution_id = core::make_id(tenant.number, local);
+  report->workflow = pstrdup(definition.workflow);
+  report->version = definition.version;
+  report->ended = has_ended(row.state);
+  report->status = execution_status(row, started_at);
+  if (report->ended)
+    report->final_context = row.span ? row.output : final_context_of(definition, row.input, results, count);
+  if (report->ended)
+    report->error = row.state == State::failed && !row.span ? failure_of(definition, results, count) : row.error;
+  report->created_at = row.created_at;
+  report->started_at = started_at;
+  report->finished_at = row.finished_at;
+  report->tasks = tasks_as_json(definition, results, count);
+  return true;
+}
+
+Jsonb *report_as_json(const ExecutionReport &report) {
+  JsonObject json = begin_object();
+  add_member(json, "execution_id", report.execution_id);
+  add_member(json, "workflow", report.workflow);
+  add_member(json, "version", std::int64_t{report.version});
+  add_member(json, "status", report.status);
+  add_member(json, "final_context", report.final_context);
+  add_member(json, "error", report.error);
+  add_time(json, "created_at", report.created_at);
+  add_time(json, "started_at", report.started_at);
+  add_time(json, "finished_at", report.finished_at);
+  add_member(json, "tasks", report.tasks);
+  return end_object(json);
+}
+
+}  // namespace insula
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_result);
+
+static Datum report_as_row(FunctionCallInfo fcinfo, const ExecutionReport &report) {
+  TupleDesc desc;
+  if (get_call_result_type(fcinfo, nullptr, &desc) != TYPEFUNC_COMPOSITE) elog(ERROR, "insula: unexpected result type");
+  Datum values[10];
+  bool nulls[10] = {};
+  values[0] = Int64GetDatum(report.execution_id);
+  values[1] = CStringGetTextDatum(report.workflow);
+  values[2] = Int32GetDatum(report.version);
+  values[3] = CStringGetTextDatum(report.status);
+  values[4] = PointerGetDatum(report.final_context);
+  nulls[4] = report.final_context == nullptr;
+  nulls[5] = report.error == nullptr;
+  values[5] = nulls[5] ? Datum{0} : CStringGetTextDatum(report.error);
+  values[6] = TimestampTzGetDatum(report.created_at);
+  values[7] = TimestampTzGetDatum(report.started_at);
+  nulls[7] = report.started_at == 0;
+  values[8] = TimestampTzGetDatum(report.finished_at);
+  nulls[8] = report.finished_at == 0;
+  values[9] = PointerGetDatum(report.tasks);
+  return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+Datum insula_result(PG_FUNCTION_ARGS) {
+  const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
+  Tenant *tenant = tenant_of_id(id, Right::tenant);
+  if (tenant) tenant = open_tenant(tenant->number);
+  if (!tenant) no_such_execution(id);
+  const Session session = open_session();
+  ExecutionReport report;
+  if (!report_execution(*tenant, core::local_of(id), &report)) no_such_execution(id);
+  MemoryContext inner = MemoryContextSwitchTo(session.caller);
+  const Datum row = report_as_row(fcinfo, report);
+  MemoryContextSwitchTo(inner);
+  close_session(session);
+  return row;
+}

@@ -1,0 +1,131 @@
+// SQL entry points for tenants and for the state of the whole.
+#include "provision/tenants.hpp"
+#include "core/names.hpp"
+#include "entry/arguments.hpp"
+#include "errors.hpp"
+#include "shared/shared.hpp"
+#include "tenant/caller.hpp"
+#include "tenant/owner.hpp"
+#include "version.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_create_tenant);
+INSULA_FUNCTION(insula_drop_tenant);
+INSULA_FUNCTION(insula_suspend_tenant);
+INSULA_FUNCTION(insula_resume_tenant);
+INSULA_FUNCTION(insula_rotate_password);
+INSULA_FUNCTION(insula_current_tenant);
+INSULA_FUNCTION(insula_is_valid_tenant_id);
+INSULA_FUNCTION(insula_status);
+
+static Datum credentials_as_row(FunctionCallInfo fcinfo, const Credentials &credentials) {
+  TupleDesc desc;
+  if (get_call_result_type(fcinfo, nullptr, &desc) != TYPEFUNC_COMPOSITE) elog(ERROR, "insula: unexpected result type");
+  const char *texts[] = {credentials.tenant, credentials.schema, credentials.username, credentials.password,
+                         credentials.connection_string};
+  Datum values[5];
+  bool nulls[5];
+  for (int i = 0; i < 5; ++i) {
+    nulls[i] = texts[i] == nullptr;
+    values[i] = nulls[i] ? Datum{0} : CStringGetTextDatum(texts[i]);
+  }
+  return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+Datum insula_create_tenant(PG_FUNCTION_ARGS) {
+  require_admin();
+  NewTenant request = {};
+  request.tenant = required_text(fcinfo, 0, "tenant");
+  request.schema = text_argument(fcinfo, 1);
+  request.username = text_argument(fcinfo, 2);
+  request.password = text_argument(fcinfo, 3);
+  request.login = required_bool(fcinfo, 4, "login");
+  const bool if_not_exists = required_bool(fcinfo, 5, "if_not_exists");
+  if (!request.schema) request.schema = psprintf("tenant_%s", request.tenant);
+  if (!request.username && request.login) request.username = psprintf("%s_user", request.tenant);
+
+  if (if_not_exists) {
+    const Tenant *tenant = find_tenant(request.tenant);
+    if (tenant && strcmp(tenant->schema, request.schema) != 0)
+      ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("tenant \"%s\" already exists", request.tenant),
+                      errdetail("Its schema is \"%s\", not \"%s\".", tenant->schema, request.schema)));
+    if (tenant) {
+      ereport(NOTICE,
+              (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("tenant \"%s\" already exists, skipping", tenant->name)));
+      PG_RETURN_DATUM(credentials_as_row(fcinfo, existing_tenant(*tenant)));
+    }
+  }
+  PG_RETURN_DATUM(credentials_as_row(fcinfo, create_tenant(request)));
+}
+
+static Tenant *tenant_to_administer(const char *name) {
+  require_admin();
+  Tenant *tenant = find_tenant(name);
+  if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("tenant \"%s\" does not exist", name)));
+  return tenant;
+}
+
+Datum insula_drop_tenant(PG_FUNCTION_ARGS) {
+  require_admin();
+  const char *name = required_text(fcinfo, 0, "tenant");
+  const std::int64_t drain = required_duration(fcinfo, 1, "drain");
+  drop_tenant(tenant_to_administer(name)->number, drain);
+  PG_RETURN_VOID();
+}
+
+Datum insula_suspend_tenant(PG_FUNCTION_ARGS) {
+  require_admin();
+  set_suspended(*tenant_to_administer(required_text(fcinfo, 0, "tenant")), true);
+  PG_RETURN_VOID();
+}
+
+Datum insula_resume_tenant(PG_FUNCTION_ARGS) {
+  require_admin();
+  set_suspended(*tenant_to_administer(required_text(fcinfo, 0, "tenant")), false);
+  PG_RETURN_VOID();
+}
+
+Datum insula_rotate_password(PG_FUNCTION_ARGS) {
+  require_admin();
+  const char *name = required_text(fcinfo, 0, "tenant");
+  const char *password = text_argument(fcinfo, 1);
+  PG_RETURN_DATUM(credentials_as_row(fcinfo, rotate_password(*tenant_to_administer(name), password)));
+}
+
+Datum insula_current_tenant(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  const Tenant *tenant = resolve_tenant(nullptr, Right::tenant);
+  if (!tenant) PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(cstring_to_text(tenant->name));
+}
+
+Datum insula_is_valid_tenant_id(PG_FUNCTION_ARGS) {
+  const char *id = required_text(fcinfo, 0, "id");
+  PG_RETURN_BOOL(core::is_valid_tenant_id(id));
+}
+
+Datum insula_status(PG_FUNCTION_ARGS) {
+  require_admin();
+  InitMaterializedSRF(fcinfo, 0);
+  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  int tenants;
+  (void)all_tenants(&tenants);
+  const struct {
+    const char *item;
+    const char *value;
+  } rows[] = {
+      {"version", INSULA_VERSION},
+      {"shared memory", shared_memory_available() ? "on" : "off: add insula to shared_preload_libraries"},
+      {"tenants", psprintf("%d", tenants)},
+      {"waiting sessions", shared_memory_available() ? psprintf("%d", waiting_sessions()) : nullptr},
+      {"workers", shared_memory_available() ? psprintf("%ld", known_workers()) : nullptr},
+      {"watched executions", shared_memory_available() ? psprintf("%ld", watched_executions()) : nullptr},
+  };
+  for (const auto &row : rows) {
+    Datum values[] = {CStringGetTextDatum(row.item), row.value ? CStringGetTextDatum(row.value) : Datum{0}};
+    bool nulls[] = {false, row.value == nullptr};
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  }
+  return Datum{0};
+}

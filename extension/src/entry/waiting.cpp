@@ -1,0 +1,249 @@
+// The two calls that wait: wait_for_work and await.  Both look in a transaction of their
+// own, commit it, and only then sleep, so that a waiting session holds no snapshot, no
+// transaction and no lock.  They register with shared memory before they look, so that
+// what commits after the look wakes them.  Without shared memory they look once a second.
+#include <algorithm>
+
+#include "core/ids.hpp"
+#include "entry/apart.hpp"
+#include "entry/arguments.hpp"
+#include "entry/result.hpp"
+#include "errors.hpp"
+#include "operation/operations.hpp"
+#include "shared/park.hpp"
+#include "shared/shared.hpp"
+#include "tenant/caller.hpp"
+#include "tenant/lock.hpp"
+
+extern "C" {
+#include "nodes/parsenodes.h"
+#include "tcop/pquery.h"
+}
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_wait_for_work);
+INSULA_FUNCTION(insula_await);
+
+namespace {
+
+void require_top_level(FunctionCallInfo fcinfo, const char *procedure) {
+  if (!fcinfo->context || !IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
+    ereport(ERROR, (errcode(INSULA_ATOMIC_CONTEXT), errmsg("%s cannot wait inside a transaction block", procedure),
+                    errhint("CALL it by itself, outside of BEGIN and of functions.")));
+}
+
+void warn_once_without_shared_memory() {
+  static bool warned = false;
+  if (shared_memory_available() || warned) return;
+  warned = true;
+  ereport(WARNING, (errmsg("without shared memory, waiting calls look for work once a second"),
+                    errhint("Add insula to shared_preload_libraries and restart the server.")));
+}
+
+// Ends the look: what it wrote is committed, and no snapshot stays behind.
+void commit_look() {
+  SPI_commit();
+  InvalidateCatalogSnapshot();
+}
+
+Datum one_column_row(TupleDesc desc, Datum value, bool null) {
+  return HeapTupleGetDatum(heap_form_tuple(desc, &value, &null));
+}
+
+TupleDesc result_desc(FunctionCallInfo fcinfo) {
+  TupleDesc desc;
+  if (get_call_result_type(fcinfo, nullptr, &desc) != TYPEFUNC_COMPOSITE) elog(ERROR, "insula: unexpected result type");
+  return BlessTupleDesc(desc);
+}
+
+TimestampTz deadline_after(std::int64_t timeout) { return GetCurrentTimestamp() + timeout; }
+
+// ---- wait_for_work ----
+
+struct WorkWait {
+  std::int32_t tenant;  // 0: all
+  const char *worker;   // nullptr: none
+  Oid role;             // whose worker that is
+  const char **tasks;   // nullptr: any
+  int task_count;
+  TimestampTz deadline;
+};
+
+struct Look {
+  bool ready;
+  TimestampTz next;  // when time itself will change the answer
+};
+
+// What is due but locked by somebody cannot be had yet: look again after a while.
+constexpr std::int64_t locked_sleep = USECS_PER_SEC;
+
+// Does at one tenant what time has made due, and looks for claimable work.
+void look_at_tenant(const WorkWait &wait, const Tenant &tenant, Look *look) {
+  const TimestampTz now = GetCurrentTimestamp();
+  TimestampTz next;
+  if (needs_advance(tenant, now, &next)) {
+    advance(tenant, now);
+    next = next_due(tenant);
+    if (next <= now) next = now + locked_sleep;
+  }
+  int key_count = 0;
+  const std::int32_t *keys = wait.tasks ? resolve_task_keys(tenant, wait.tasks, wait.task_count, &key_count) : nullptr;
+  if (!tenant.suspended && has_claimable(tenant, keys, key_count, claims_come_back_empty())) look->ready = true;
+  look->next = std::min(look->next, next);
+}
+
+// What commits must fit for this session to be woken.
+WaitFilter filter_of(const WorkWait &wait, const Tenant *tenant) {
+  WaitFilter filter = {wait.tenant, nullptr, 0, wait.worker, wait.role, 0};
+  if (!wait.tasks || !tenant) return filter;
+  filter.keys = resolve_task_keys(*tenant, wait.tasks, wait.task_count, &filter.key_count);
+  // A task that nobody has registered yet could become one any moment.
+  if (filter.key_count < wait.task_count) filter.keys = nullptr;
+  return filter;
+}
+
+void look_at_one(const WorkWait &wait, Look *look) {
+  Tenant *tenant = open_tenant(wait.tenant);
+  if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant has been dropped")));
+  const Session session = open_session();
+  begin_wait(filter_of(wait, tenant));
+  // One that is being dropped has no work to give, but may still have time's work to do.
+  if (try_share_life(wait.tenant))
+    look_at_tenant(wait, *tenant, look);
+  else
+    look->next = GetCurrentTimestamp() + locked_sleep;
+  close_session(session);
+}
+
+void look_at_all(const WorkWait &wait, Look *look) {
+  begin_wait(filter_of(wait, nullptr));
+  int count;
+  std::int32_t *tenants = all_tenants(&count);
+  for (int i = 0; i < count && !look->ready; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    apart(tenants[i], [&] {
+      if (!try_share_life(tenants[i])) return;
+      const Tenant *tenant = open_untouched_tenant(tenants[i]);
+      if (!tenant) return;
+      const Session session = open_session();
+      look_at_tenant(wait, *tenant, look);
+      close_session(session);
+    });
+  }
+  pfree(tenants);
+}
+
+Look look_for_work(const WorkWait &wait) {
+  // Each look must see what has been committed by now, whatever the session's default.
+  XactIsoLevel = XACT_READ_COMMITTED;
+  EnsurePortalSnapshotExists();
+  Look look = {false, DT_NOEND};
+  if (wait.tenant)
+    look_at_one(wait, &look);
+  else
+    look_at_all(wait, &look);
+  return look;
+}
+
+bool wait_for_work(const WorkWait &wait) {
+  for (bool first = true;; first = false) {
+    const Look look = look_for_work(wait);
+    commit_look();
+    if (look.ready) {
+      (void)plan_look(look.next);
+      return true;
+    }
+    pass_signal_on();
+    bool blind = !shared_memory_available();
+    if (wait.worker && take_kick(wait.worker, &blind)) return false;
+    const TimestampTz now = GetCurrentTimestamp();
+    if (now >= wait.deadline || (blind && wait.worker && !first)) return false;
+    // At the deadline this call returns without a look, so that is no plan to look.
+    TimestampTz until = plan_look(look.next <= wait.deadline ? look.next : DT_NOEND);
+    until = std::max(now, std::min(until, wait.deadline));
+    if (blind) until = std::min(until, now + USECS_PER_SEC);
+    if (!has_signal()) park(until);
+    if (wait.worker && take_kick(wait.worker, &blind)) return false;
+    const bool signalled = take_signal();
+    if (!blind && !signalled && GetCurrentTimestamp() >= wait.deadline && look.next > wait.deadline) return false;
+  }
+}
+
+}  // namespace
+
+Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
+  require_top_level(fcinfo, "insula.wait_for_work");
+  PreventCommandDuringRecovery("insula.wait_for_work()");
+  WorkWait wait = {};
+  wait.role = GetUserId();
+  wait.deadline = deadline_after(required_duration(fcinfo, 0, "timeout"));
+  wait.tasks = text_array_argument(fcinfo, 2, "tasks", false, &wait.task_count);
+  wait.worker = text_argument(fcinfo, 3);
+  if (wait.worker) check_worker_name(wait.worker);
+  const char *name = text_argument(fcinfo, 4);
+  TupleDesc desc = result_desc(fcinfo);
+  const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
+  wait.tenant = tenant ? tenant->number : 0;
+
+  warn_once_without_shared_memory();
+  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  if (wait.worker) take_life_line(wait.worker, wait.tenant);
+  const bool ready = wait_for_work(wait);
+  end_wait();
+  if (ready)
+    expect_claim();
+  else
+    pass_signal_on();
+  SPI_finish();
+  PG_RETURN_DATUM(one_column_row(desc, BoolGetDatum(ready), false));
+}
+
+// ---- await ----
+
+namespace {
+
+// The report as JSON once the execution has ended, allocated in `memory`; else nullptr.
+Jsonb *look_at_execution(std::int64_t id, MemoryContext memory) {
+  Tenant *tenant = tenant_of_id(id, Right::tenant);
+  if (tenant) tenant = open_tenant(tenant->number);
+  if (!tenant) no_such_execution(id);
+  begin_wait({tenant->number, nullptr, 0, nullptr, InvalidOid, id});
+  const Session session = open_session();
+  ExecutionReport report;
+  if (!report_execution(*tenant, core::local_of(id), &report)) no_such_execution(id);
+  Jsonb *json = nullptr;
+  if (report.ended) {
+    MemoryContext inner = MemoryContextSwitchTo(memory);
+    json = report_as_json(report);
+    MemoryContextSwitchTo(inner);
+  }
+  close_session(session);
+  return json;
+}
+
+}  // namespace
+
+Datum insula_await(PG_FUNCTION_ARGS) {
+  require_top_level(fcinfo, "insula.await");
+  const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
+  const TimestampTz deadline = deadline_after(required_duration(fcinfo, 1, "timeout"));
+  TupleDesc desc = result_desc(fcinfo);
+  MemoryContext memory = CurrentMemoryContext;
+
+  warn_once_without_shared_memory();
+  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  Jsonb *result = nullptr;
+  for (;;) {
+    result = look_at_execution(id, memory);
+    commit_look();
+    const TimestampTz now = GetCurrentTimestamp();
+    if (result || now >= deadline) break;
+    const TimestampTz until = shared_memory_available() ? deadline : std::min(deadline, now + USECS_PER_SEC);
+    if (!has_signal()) park(until);
+    (void)take_signal();
+  }
+  end_wait();
+  SPI_finish();
+  PG_RETURN_DATUM(one_column_row(desc, PointerGetDatum(result), result == nullptr));
+}

@@ -1,0 +1,121 @@
+// SQL entry points for workflows and executions: read the arguments, find the tenant,
+// and hand over to the operation.
+#include "context/merge_patch.hpp"
+#include "core/ids.hpp"
+#include "entry/arguments.hpp"
+#include "entry/result.hpp"
+#include "operation/operations.hpp"
+#include "tenant/caller.hpp"
+#include "tenant/lock.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_register_workflow);
+INSULA_FUNCTION(insula_submit);
+INSULA_FUNCTION(insula_submit_many);
+INSULA_FUNCTION(insula_cancel);
+INSULA_FUNCTION(insula_merge_patch);
+INSULA_FUNCTION(insula_append_patch);
+
+Datum insula_register_workflow(PG_FUNCTION_ARGS) {
+  require_not_null(fcinfo, 0, "definition");
+  Jsonb *definition = PG_GETARG_JSONB_P(0);
+  const bool activate = required_bool(fcinfo, 1, "activate");
+  const Tenant *named = require_tenant(text_argument(fcinfo, 2), Right::tenant);
+  const Tenant *tenant = enter_tenant(named->number);
+  const Session session = open_session();
+  const std::int32_t version = register_definition(*tenant, definition, activate);
+  close_session(session);
+  PG_RETURN_INT32(version);
+}
+
+static void check_priority(std::int32_t priority) {
+  if (priority < -max_priority || priority > max_priority)
+    ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+                    errmsg("priority must be between %d and %d", -max_priority, max_priority)));
+}
+
+static void check_idempotency_key(const char *key) {
+  if (key && (key[0] == '\0' || strlen(key) > 255))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("an idempotency key must have 1 to 255 bytes")));
+}
+
+static std::int64_t *submit_for(const char *tenant_name, const SubmitRequest &request) {
+  check_priority(request.priority);
+  for (int i = 0; request.keys && i < request.count; ++i) check_idempotency_key(request.keys[i]);
+  const Tenant *named = require_tenant(tenant_name, Right::tenant);
+  const Tenant *tenant = enter_tenant(named->number);
+  const Session session = open_session();
+  std::int64_t *ids = submit(*tenant, request, session.caller);
+  close_session(session);
+  return ids;
+}
+
+Datum insula_submit(PG_FUNCTION_ARGS) {
+  require_not_null(fcinfo, 1, "context");
+  Jsonb *context = context_argument(fcinfo, 1);
+  const char *key = text_argument(fcinfo, 4);
+  const SubmitRequest request = {
+      required_text(fcinfo, 0, "workflow"), &context, &key, 1, required_int32(fcinfo, 2, "priority"),
+      required_time(fcinfo, 3, "run_at")};
+  PG_RETURN_INT64(submit_for(text_argument(fcinfo, 5), request)[0]);
+}
+
+Datum insula_submit_many(PG_FUNCTION_ARGS) {
+  require_not_null(fcinfo, 1, "contexts");
+  int count;
+  Jsonb **contexts = jsonb_array_argument(fcinfo, 1, "contexts", &count);
+  for (int i = 0; i < count; ++i) {
+    if (!contexts[i])
+      ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("contexts must not contain nulls")));
+    if (context_problem(contexts[i])) check_context(contexts[i], psprintf("contexts[%d]", i + 1));
+  }
+  int keys_count;
+  const char **keys = text_array_argument(fcinfo, 4, "idempotency_keys", true, &keys_count);
+  if (keys && keys_count != count)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("contexts and idempotency_keys must have the same length")));
+  const SubmitRequest request = {
+      required_text(fcinfo, 0, "workflow"), contexts, keys, count, required_int32(fcinfo, 2, "priority"),
+      required_time(fcinfo, 3, "run_at")};
+  const std::int64_t *ids = submit_for(text_argument(fcinfo, 5), request);
+  PG_RETURN_DATUM(int64_array(ids, count));
+}
+
+Datum insula_cancel(PG_FUNCTION_ARGS) {
+  const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
+  const char *reason = text_argument(fcinfo, 1);
+  Tenant *tenant = tenant_of_id(id, Right::tenant);
+  if (tenant) tenant = open_tenant(tenant->number);
+  if (!tenant) no_such_execution(id);
+  const Session session = open_session();
+  const CancelOutcome outcome = cancel(*tenant, core::local_of(id), GetCurrentTimestamp(), reason);
+  close_session(session);
+  if (outcome == CancelOutcome::unknown) no_such_execution(id);
+  PG_RETURN_BOOL(outcome == CancelOutcome::cancelled);
+}
+
+// A patch, or an array of patches, as rows of `work` keep them.
+static Jsonb *patches_argument(FunctionCallInfo fcinfo, int argument, const char *name) {
+  if (PG_ARGISNULL(argument)) return nullptr;
+  Jsonb *patches = PG_GETARG_JSONB_P(argument);
+  if (!JB_ROOT_IS_ARRAY(patches) || JB_ROOT_IS_SCALAR(patches)) return object_argument(fcinfo, argument, name);
+  for (std::uint32_t i = 0; i < JB_ROOT_COUNT(patches); ++i) {
+    const JsonbValue *patch = getIthJsonbValueFromContainer(&patches->root, i);
+    if (patch->type != jbvBinary || !JsonContainerIsObject(patch->val.binary.data))
+      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must contain JSON objects only", name)));
+  }
+  return patches;
+}
+
+Datum insula_merge_patch(PG_FUNCTION_ARGS) {
+  Jsonb *target = object_argument(fcinfo, 0, "target");
+  Jsonb *merged = merge_patch(target, patches_argument(fcinfo, 1, "patch"));
+  PG_RETURN_POINTER(merged);
+}
+
+Datum insula_append_patch(PG_FUNCTION_ARGS) {
+  Jsonb *patches = patches_argument(fcinfo, 0, "patches");
+  Jsonb *patch = object_argument(fcinfo, 1, "patch");
+  PG_RETURN_POINTER(append_patch(patches, patch ? patch : empty_object()));
+}

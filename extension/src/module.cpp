@@ -1,0 +1,22 @@
+// The library's entry: settings, hooks, callbacks.  Loaded by shared_preload_libraries it
+// also asks for shared memory; loaded by a session it works without.
+#include "entry/arguments.hpp"
+#include "postgres.hpp"
+#include "provision/provision.hpp"
+#include "shared/shared.hpp"
+#include "tenant/caller.hpp"
+
+extern "C" {
+PG_MODULE_MAGIC;
+PGDLLEXPORT void _PG_init(void);
+}
+
+void _PG_init() {
+  insula::define_caller_settings();
+  insula::define_provision_settings();
+  insula::define_argument_settings();
+  if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) insula::request_shared_memory();
+  MarkGUCPrefixReserved("insula");
+  insula::initialize_tenant_cache();
+  insula::initialize_marks();
+}

@@ -1,0 +1,129 @@
+// What time causes.  Whoever drives it must never wait for a lock that a tenant's open
+// transaction holds, so rows that are locked are left for the next time.
+#include <algorithm>
+
+#include "context/merge_patch.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "storage/record.hpp"
+
+namespace insula {
+
+namespace {
+
+// Locks what failing the tasks needs, where nobody holds it; returns those that can be
+// failed now.
+int lock_for_failure(const Tenant &tenant, TaskRow *tasks, int count) {
+  if (count == 0) return 0;
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  auto keep_locked = [&](std::int64_t (*id_of)(const TaskRow &)) {
+    for (int i = 0; i < count; ++i) ids[i] = id_of(tasks[i]);
+    std::sort(ids, ids + count);
+    const int distinct = static_cast<int>(std::unique(ids, ids + count) - ids);
+    int locked = 0;
+    const std::int64_t *held = lock_executions(tenant, ids, distinct, true, &locked);
+    count = static_cast<int>(
+        std::remove_if(tasks, tasks + count,
+                       [&](const TaskRow &task) { return !std::binary_search(held, held + locked, id_of(task)); }) -
+        tasks);
+  };
+  keep_locked([](const TaskRow &task) { return task.execution(); });
+  if (count) keep_locked([](const TaskRow &task) { return task.id; });
+  return count;
+}
+
+void note_lapse(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *event) {
+  JsonObject detail = begin_object();
+  add_member(detail, "attempt", std::int64_t{task.attempt});
+  add_member(detail, "worker", task.worker);
+  add_time(detail, "started_at", task.started_at);
+  insert_event(tenant, task.execution(), task.id, event, now, end_object(detail));
+}
+
+// Returns how many of the tasks went back; the others are locked or have changed.
+int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
+                  bool give_back_attempt, const char *event) {
+  if (count == 0) return 0;
+  std::sort(tasks, tasks + count, [](const TaskRow &a, const TaskRow &b) { return a.id < b.id; });
+  const int written = requeue(tenant, tasks, count, now, due_by, give_back_attempt);
+  for (int i = 0; i < written; ++i) {
+    mark_ready(tenant.number, tasks[i].key);
+    note_lapse(tenant, tasks[i], now, event);
+  }
+  return written;
+}
+
+// Fails tasks whose last run never reported back; returns how many.
+int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
+  count = lock_for_failure(tenant, tasks, count);
+  if (count == 0) return 0;
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) ids[i] = tasks[i].id;
+  std::sort(ids, ids + count);
+  // Before the locks a heartbeat may have come, or a completion.
+  int found;
+  const TaskRow *locked = peek_tasks(tenant, ids, count, &found);
+  int failed = 0;
+  for (int i = 0; i < found; ++i) {
+    if (locked[i].state != State::running || locked[i].due > due_by) continue;
+    if (locked[i].attempt < default_retry.max_attempts) continue;
+    if (!fail_for_good(tenant, now, locked[i], "the worker did not report back before its lease ended")) continue;
+    note_lapse(tenant, locked[i], now, "task_lease_lapsed");
+    ++failed;
+  }
+  return failed;
+}
+
+// A run that never reported back has used its attempt; the last one fails the task.  True
+// if all tasks were dealt with: what is locked is left for the next time.
+bool lapse(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
+  TaskRow *exhausted = std::partition(tasks, tasks + count,
+                                      [](const TaskRow &task) { return task.attempt < default_retry.max_attempts; });
+  const int back =
+      back_to_queue(tenant, tasks, static_cast<int>(exhausted - tasks), now, due_by, false, "task_lease_lapsed");
+  const int failed = fail_exhausted(tenant, exhausted, static_cast<int>(tasks + count - exhausted), now, due_by);
+  return back + failed == count;
+}
+
+}  // namespace
+
+bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
+  int dead_count;
+  const DeadWorker *dead = dead_workers_of(tenant.number, &dead_count);
+  if (dead_count == 0) return true;
+  auto **names = palloc_array_of<const char *>(static_cast<std::size_t>(dead_count));
+  for (int i = 0; i < dead_count; ++i) names[i] = dead[i].name;
+  int count;
+  TaskRow *tasks = tasks_held_by(tenant, names, dead_count, &count);
+  if (!lapse(tenant, tasks, count, now, DT_NOEND)) return false;
+  // A worker of all tenants is forgotten only once all have been looked at.
+  for (int i = 0; i < dead_count; ++i)
+    if (dead[i].tenant == tenant.number) mark_dead_worker_reaped(dead[i].role, dead[i].name);
+  return true;
+}
+
+bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
+  const TimestampTz due = next_due(tenant);
+  if (next) *next = due;
+  return due <= now || has_dead_worker(tenant.number);
+}
+
+void advance(const Tenant &tenant, TimestampTz now) {
+  for (Lane lane : {lane_later, lane_deferred}) {
+    int count;
+    const std::int32_t *keys = release_due(tenant, lane, now, &count);
+    for (int i = 0; i < count; ++i) mark_ready(tenant.number, keys[i]);
+  }
+  int count;
+  TaskRow *tasks = lapsed_tasks(tenant, now, &count);
+  (void)lapse(tenant, tasks, count, now, now);
+  (void)reap_dead_workers(tenant, now);
+}
+
+void give_back(const Tenant &tenant, const char *worker, TimestampTz now) {
+  int count;
+  TaskRow *tasks = tasks_held_by(tenant, &worker, 1, &count);
+  (void)back_to_queue(tenant, tasks, count, now, DT_NOEND, true, "task_given_back");
+}
+
+}  // namespace insula

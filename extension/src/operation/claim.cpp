@@ -1,0 +1,113 @@
+// Claiming: what time has made ready first, then rows, then the context that each task
+// sees: the execution's input, the patches of all its ancestors in topological order,
+// and what the task itself handed over when it was deferred.
+#include <algorithm>
+
+#include "context/merge_patch.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+
+namespace insula {
+
+namespace {
+
+// nullptr: it would be too large.
+Jsonb *context_of_task(const Tenant &tenant, const Claimed &claimed) {
+  const Definition &definition = definition_of(tenant, claimed.definition);
+  const auto tasks = static_cast<std::size_t>(definition.tasks);
+  auto *seen = static_cast<std::uint8_t *>(palloc0(tasks));
+  auto *stack = palloc_array_of<std::int32_t>(tasks);
+  core::mark_ancestors(definition.graph, claimed.task, {seen, tasks}, {stack, tasks});
+
+  auto *ids = palloc_array_of<std::int64_t>(tasks + 1);
+  auto *slots = palloc_array_of<std::int32_t>(tasks);
+  int count = 0;
+  ids[count++] = claimed.head;
+  for (std::size_t task = 0; task < tasks; ++task) {
+    if (!seen[task]) continue;
+    slots[task] = count;
+    ids[count++] = claimed.head + 1 + static_cast<std::int64_t>(task);
+  }
+  Jsonb **outputs = outputs_of(tenant, ids, count);
+  if (total_size(outputs, count) > max_merged_size) return nullptr;
+  auto **patches = palloc_array_of<Jsonb *>(tasks);
+  std::size_t patch_count = 0;
+  for (std::size_t i = 0; i < tasks; ++i)
+    if (const std::int32_t task = definition.order[i]; seen[task]) patches[patch_count++] = outputs[slots[task]];
+  return merge_patches(outputs[0], patches, patch_count);
+}
+
+// A task whose context cannot be made fails, where nobody holds its execution; else its
+// lease will lapse and somebody will try again.
+void fail_without_context(const Tenant &tenant, const Claimed &row, TimestampTz now) {
+  int locked;
+  (void)lock_executions(tenant, &row.head, 1, true, &locked);
+  if (locked == 0) return;
+  TaskRow task = {};
+  task.id = row.id;
+  task.head = row.head;
+  task.definition = row.definition;
+  task.task = row.task;
+  task.lease = row.lease;
+  (void)fail_for_good(tenant, now, task, "the context of the task would be too large");
+}
+
+bool expecting = false;
+bool came_back_empty = false;
+
+// The same without what it takes to make it: in a graph of ten thousand tasks, far more
+// than the context itself.
+Jsonb *context_in_graph(const Tenant &tenant, const Claimed &claimed) {
+  MemoryContext result = CurrentMemoryContext;
+  MemoryContext scratch = AllocSetContextCreate(result, "insula task context", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(scratch);
+  const Jsonb *context = context_of_task(tenant, claimed);
+  MemoryContextSwitchTo(result);
+  Jsonb *copy = nullptr;
+  if (context) {
+    copy = static_cast<Jsonb *>(palloc(VARSIZE(context)));
+    memcpy(copy, context, VARSIZE(context));
+  }
+  MemoryContextDelete(scratch);
+  return copy;
+}
+
+}  // namespace
+
+void expect_claim() { expecting = true; }
+
+void note_claim(int count) {
+  if (count > 0)
+    came_back_empty = false;
+  else if (expecting)
+    came_back_empty = true;
+  expecting = false;
+}
+
+bool claims_come_back_empty() { return came_back_empty; }
+
+ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count) {
+  if (needs_advance(tenant, request.now, nullptr)) advance(tenant, request.now);
+  *count = 0;
+  if (request.keys && request.key_count == 0) return nullptr;
+  int row_count;
+  Claimed *rows = claim_rows(tenant, request, &row_count);
+  auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
+  for (int i = 0; i < row_count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    Jsonb *context = rows[i].head ? context_in_graph(tenant, rows[i]) : rows[i].input;
+    if (!context) {
+      fail_without_context(tenant, rows[i], request.now);
+      continue;
+    }
+    if (rows[i].output) context = merge_patch(context, rows[i].output);
+    tasks[(*count)++] = {rows[i], context};
+  }
+  if (row_count > 0) {
+    mark_claimed(tenant.number);
+    mark_due(tenant.number, request.lease_expires);
+  }
+  return tasks;
+}
+
+}  // namespace insula

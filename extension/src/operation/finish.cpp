@@ -1,0 +1,236 @@
+// Completion, failure and deferral, and what follows from them in the same transaction:
+// dependants become ready or are skipped, executions end.  Lock order: executions' rows
+// ascending, then tasks' rows ascending; whoever ends a task of a larger execution holds
+// its execution's row, so that the counts below it move one transaction at a time.
+#include <algorithm>
+
+#include "context/merge_patch.hpp"
+#include "core/ids.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "storage/random.hpp"
+#include "storage/record.hpp"
+
+namespace insula {
+
+namespace {
+
+// Growing arrays of rows to change, filled in ascending order of ids.
+struct Changes {
+  std::int64_t *ids;
+  std::int32_t *counts;
+  int count;
+  int room;
+};
+
+void add_change(Changes &changes, std::int64_t id, std::int32_t n) {
+  if (changes.count == changes.room) {
+    const int room = changes.room ? changes.room * 2 : 64;
+    auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(room));
+    auto *counts = palloc_array_of<std::int32_t>(static_cast<std::size_t>(room));
+    std::copy(changes.ids, changes.ids + changes.count, ids);
+    std::copy(changes.counts, changes.counts + changes.count, counts);
+    changes.ids = ids;
+    changes.counts = counts;
+    changes.room = room;
+  }
+  changes.ids[changes.count] = id;
+  changes.counts[changes.count++] = n;
+}
+
+// Everything that waits for a failed task, near and far, is skipped.
+int skip_dependants(const Tenant &tenant, TimestampTz now, const Definition &definition, std::int64_t head,
+                    std::int32_t failed) {
+  const auto tasks = static_cast<std::size_t>(definition.tasks);
+  auto *seen = static_cast<std::uint8_t *>(palloc0(tasks));
+  auto *stack = palloc_array_of<std::int32_t>(tasks);
+  core::mark_ancestors(definition.dependants, failed, {seen, tasks}, {stack, tasks});
+  auto *ids = palloc_array_of<std::int64_t>(tasks);
+  int count = 0;
+  for (std::size_t task = 0; task < tasks; ++task)
+    if (seen[task]) ids[count++] = head + 1 + static_cast<std::int64_t>(task);
+  const int skipped = count ? skip_rows(tenant, now, ids, count) : 0;
+  pfree(ids);
+  pfree(stack);
+  pfree(seen);
+  return skipped;
+}
+
+// The tasks of one execution that have just ended: notes what they change below them.
+int settle_tasks(const Tenant &tenant, TimestampTz now, const TaskRow *ended, int count, Changes &dependants) {
+  const Definition &definition = definition_of(tenant, ended[0].definition);
+  auto *open = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * static_cast<Size>(definition.tasks)));
+  int gone = count;
+  for (int i = 0; i < count; ++i) {
+    if (ended[i].state == State::failed) {
+      gone += skip_dependants(tenant, now, definition, ended[i].head, ended[i].task);
+      continue;
+    }
+    for (std::int32_t dependant : definition.dependants.of(ended[i].task)) ++open[dependant];
+  }
+  for (std::int32_t task = 0; task < definition.tasks; ++task)
+    if (open[task]) add_change(dependants, ended[0].head + 1 + task, open[task]);
+  pfree(open);
+  return gone;
+}
+
+void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress &head) {
+  int count;
+  const TaskResult *results = task_results(tenant, head.id, head.span, &count);
+  const Definition &definition = definition_of(tenant, head.definition);
+  const char *error = failure_of(definition, results, count);
+  Jsonb *final_context = final_context_of(definition, head.input, results, count);
+  if (!final_context && !error) error = "the final context would be too large";
+  end_execution(tenant, head.id, error ? State::failed : State::completed, now, final_context, error);
+  mark_ended(core::make_id(tenant.number, head.id));
+}
+
+bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
+
+// Locks the executions of the given tasks, except single ones; sorted and once each.
+void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
+  auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  int heads_count = 0;
+  for (int i = 0; i < count; ++i)
+    if (tasks[i].head) heads[heads_count++] = tasks[i].head;
+  std::sort(heads, heads + heads_count);
+  heads_count = static_cast<int>(std::unique(heads, heads + heads_count) - heads);
+  int locked;
+  if (heads_count) (void)lock_executions(tenant, heads, heads_count, false, &locked);
+}
+
+Jsonb *attempt_detail(const TaskRow &task, const char *error) {
+  JsonObject detail = begin_object();
+  add_member(detail, "attempt", std::int64_t{task.attempt});
+  add_member(detail, "worker", task.worker);
+  add_time(detail, "started_at", task.started_at);
+  add_member(detail, "error", error);
+  return end_object(detail);
+}
+
+}  // namespace
+
+const char *failure_of(const Definition &definition, const TaskResult *results, int count) {
+  for (int i = 0; i < count; ++i)
+    if (results[i].state == State::failed)
+      return psprintf("task \"%s\" failed: %s", definition.ids[results[i].task],
+                      results[i].error ? results[i].error : "");
+  return nullptr;
+}
+
+Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count) {
+  auto **patches = static_cast<Jsonb **>(palloc0(sizeof(Jsonb *) * static_cast<Size>(definition.tasks)));
+  for (int i = 0; i < count; ++i)
+    if (results[i].state == State::completed) patches[definition.rank[results[i].task]] = results[i].output;
+  if (total_size(patches, definition.tasks) > max_merged_size) return nullptr;
+  return merge_patches(input, patches, static_cast<std::size_t>(definition.tasks));
+}
+
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
+  std::sort(ended, ended + count, by_execution);
+  int first = 0;
+  for (; first < count && ended[first].head == 0; ++first) mark_ended(core::make_id(tenant.number, ended[first].id));
+  if (first == count) return;
+
+  Changes dependants = {};
+  Changes heads = {};
+  while (first < count) {
+    int last = first;
+    while (last < count && ended[last].head == ended[first].head) ++last;
+    const int gone = settle_tasks(tenant, now, ended + first, last - first, dependants);
+    add_change(heads, ended[first].head, gone);
+    first = last;
+  }
+  if (dependants.count) {
+    int ready;
+    const std::int32_t *keys = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &ready);
+    for (int i = 0; i < ready; ++i) mark_ready(tenant.number, keys[i]);
+  }
+  int found;
+  const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
+  for (int i = 0; i < found; ++i)
+    if (progress[i].remaining == 0) finish_execution(tenant, now, progress[i]);
+}
+
+void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
+              int count, bool *completed) {
+  const auto room = static_cast<std::size_t>(count);
+  auto *order = palloc_array_of<int>(room);
+  auto *sorted_ids = palloc_array_of<std::int64_t>(room);
+  auto *sorted_leases = palloc_array_of<std::int64_t>(room);
+  auto **sorted_patches = palloc_array_of<Jsonb *>(room);
+  for (int i = 0; i < count; ++i) order[i] = i;
+  std::sort(order, order + count, [ids](int a, int b) { return ids[a] < ids[b] || (ids[a] == ids[b] && a < b); });
+  for (int i = 0; i < count; ++i) {
+    sorted_ids[i] = ids[order[i]];
+    sorted_leases[i] = leases[order[i]];
+    sorted_patches[i] = patches[order[i]];
+    completed[i] = false;
+  }
+  int found;
+  const TaskRow *tasks = peek_tasks(tenant, sorted_ids, count, &found);
+  lock_executions_of(tenant, tasks, found);
+  // The locks may have taken a while: nothing ends before what it waited for.
+  const TimestampTz now = GetCurrentTimestamp();
+
+  int written;
+  auto *entries = palloc_array_of<int>(room);
+  TaskRow *ended = complete_rows(tenant, now, sorted_ids, sorted_leases, sorted_patches, count, entries, &written);
+  for (int i = 0; i < written; ++i) completed[order[entries[i]]] = true;
+  if (written) settle(tenant, now, ended, written);
+}
+
+bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
+  if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
+  TaskRow ended = task;
+  ended.state = State::failed;
+  settle(tenant, now, &ended, 1);
+  return true;
+}
+
+const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,
+                 bool retryable) {
+  int found;
+  const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
+  if (found == 0 || task->state != State::running || task->lease != lease) return nullptr;
+  if (retryable && task->attempt < default_retry.max_attempts) {
+    const TimestampTz at = now + core::retry_delay_us(default_retry, task->attempt, random_fraction());
+    if (!retry_row(tenant, at, id, lease, error)) return nullptr;
+    insert_event(tenant, task->execution(), id, "task_attempt_failed", now, attempt_detail(*task, error));
+    mark_due(tenant.number, at);
+    return state_name(State::ready);
+  }
+  lock_executions_of(tenant, task, 1);
+  return fail_for_good(tenant, now, *task, error) ? state_name(State::failed) : nullptr;
+}
+
+bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampTz until, Jsonb *patch) {
+  int found;
+  const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
+  if (found == 0 || !defer_row(tenant, until, id, lease, patch)) return false;
+  JsonObject detail = begin_object();
+  add_member(detail, "worker", task->worker);
+  add_time(detail, "until", until);
+  insert_event(tenant, task->execution(), id, "task_deferred", GetCurrentTimestamp(), end_object(detail));
+  mark_due(tenant.number, until);
+  return true;
+}
+
+CancelOutcome cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+  HeadProgress head;
+  if (!cancel_execution_row(tenant, execution, now, reason, &head)) {
+    ExecutionRow row;
+    return read_execution(tenant, execution, &row) ? CancelOutcome::had_ended : CancelOutcome::unknown;
+  }
+  if (head.span > 0) {
+    cancel_task_rows(tenant, execution, head.span, now);
+    int count;
+    const TaskResult *results = task_results(tenant, execution, head.span, &count);
+    end_execution(tenant, execution, State::cancelled, now,
+                  final_context_of(definition_of(tenant, head.definition), head.input, results, count), reason);
+  }
+  mark_ended(core::make_id(tenant.number, execution));
+  return CancelOutcome::cancelled;
+}
+
+}  // namespace insula

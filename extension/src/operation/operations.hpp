@@ -1,0 +1,72 @@
+// What can happen to executions and tasks, each in the caller's transaction.  Operations
+// get a tenant that the entry points have resolved, checked and opened, inside a storage
+// session; ids are local numbers.  Time comes in as `now`, the database's clock.
+#pragma once
+
+#include "core/retry.hpp"
+#include "definition/definition.hpp"
+#include "storage/work.hpp"
+
+namespace insula {
+
+struct SubmitRequest {
+  const char *workflow;
+  Jsonb *const *contexts;
+  const char *const *keys;  // idempotency keys, nullptr where there is none; or nullptr
+  int count;
+  std::int32_t priority;
+  TimestampTz run_at;
+};
+
+// Whole ids, aligned with the contexts; allocated in `result_memory`.
+std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryContext result_memory);
+
+// All that time causes: delayed and deferred tasks become claimable, lapsed leases and
+// those of dead workers are given back.
+void advance(const Tenant &tenant, TimestampTz now);
+// Whether there is anything for `advance` to do by `now`.
+bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
+// The part of it that gives back the tasks of dead workers; false: some are locked.
+bool reap_dead_workers(const Tenant &tenant, TimestampTz now);
+// A worker's tasks are ready again, without an attempt used.
+void give_back(const Tenant &tenant, const char *worker, TimestampTz now);
+
+struct ClaimedTask {
+  Claimed row;
+  Jsonb *context;
+};
+ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count);
+
+// A session that was told that there is work and whose claim then got none waits for rows
+// that another transaction holds: until it gets some, its looks leave these out.
+void expect_claim();
+void note_claim(int count);
+bool claims_come_back_empty();
+
+// completed[i]: whether the task of ids[i] was completed.  Ids in any order.
+void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
+              int count, bool *completed);
+// The task's next state; nullptr: the lease is lost.
+const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,
+                 bool retryable);
+bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampTz until, Jsonb *patch);
+
+enum class CancelOutcome { cancelled, had_ended, unknown };
+CancelOutcome cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+
+// Tasks whose rows have just ended: dependants, skips and ends of executions follow.
+// Executions' rows are locked by the caller, except those of single tasks.
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
+// Fails a task whose row and execution are locked.
+bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+// What an execution that failed says: its first failed task in declared order; nullptr: none failed.
+const char *failure_of(const Definition &definition, const TaskResult *results, int count);
+// nullptr: it would be too large.
+Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count);
+
+// Contexts that together are larger are not merged: the task or the execution fails.
+inline constexpr std::size_t max_merged_size = std::size_t{64} << 20;
+
+inline constexpr core::RetryPolicy default_retry = {};
+
+}  // namespace insula

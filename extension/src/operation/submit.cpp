@@ -1,0 +1,112 @@
+// Submission: rows of `work` in the caller's transaction.  Idempotency keys are taken
+// first, in sorted order, so that two submitters of the same keys cannot deadlock.
+#include <algorithm>
+
+#include "core/ids.hpp"
+#include "errors.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "storage/record.hpp"
+
+namespace insula {
+
+namespace {
+
+// Others of the tenant wait while one call takes its numbers.
+constexpr int max_rows = 1000000;
+
+struct KeyedSubmission {
+  const char *name;  // workflow:key
+  int index;
+};
+
+bool by_name(const KeyedSubmission &a, const KeyedSubmission &b) {
+  const int order = strcmp(a.name, b.name);
+  return order < 0 || (order == 0 && a.index < b.index);
+}
+
+// Decides which submissions are new: where a key is known, ids[i] becomes the execution
+// that has it, and fresh[i] false.
+void apply_idempotency(const Tenant &tenant, const SubmitRequest &request, std::int64_t *ids, bool *fresh) {
+  auto *keyed = palloc_array_of<KeyedSubmission>(static_cast<std::size_t>(request.count));
+  int count = 0;
+  for (int i = 0; i < request.count; ++i)
+    if (request.keys[i]) keyed[count++] = {psprintf("%s:%s", request.workflow, request.keys[i]), i};
+  if (count == 0) return;
+  std::sort(keyed, keyed + count, by_name);
+
+  auto **names = palloc_array_of<const char *>(static_cast<std::size_t>(count));
+  auto *firsts = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  int distinct = 0;
+  for (int i = 0; i < count; ++i) {
+    if (i > 0 && strcmp(keyed[i].name, keyed[i - 1].name) == 0) continue;
+    names[distinct] = keyed[i].name;
+    firsts[distinct++] = ids[keyed[i].index];
+  }
+  auto *taken = palloc_array_of<bool>(static_cast<std::size_t>(distinct));
+  auto *holders = palloc_array_of<std::int64_t>(static_cast<std::size_t>(distinct));
+  take_idempotency_keys(tenant, names, firsts, distinct, taken);
+  find_idempotency_keys(tenant, names, distinct, holders);
+  for (int i = 0, name = -1; i < count; ++i) {
+    if (i == 0 || strcmp(keyed[i].name, keyed[i - 1].name) != 0) ++name;
+    if (holders[name] == 0)
+      ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                      errmsg("could not submit because of a concurrent submission with the same idempotency key")));
+    fresh[keyed[i].index] = taken[name] && ids[keyed[i].index] == holders[name];
+    ids[keyed[i].index] = holders[name];
+  }
+}
+
+void insert(const Tenant &tenant, const Definition &definition, const Submission &submission, const std::int64_t *ids,
+            Jsonb *const *contexts, int count) {
+  const bool later = submission.run_at > submission.now;
+  if (later) mark_due(tenant.number, submission.run_at);
+  if (definition.tasks == 1) {
+    insert_single(tenant, submission, definition.keys[0], ids, contexts, count);
+    if (!later) mark_ready(tenant.number, definition.keys[0]);
+    return;
+  }
+  insert_graph(tenant, submission, ids, contexts, count, definition.keys, definition.dependencies, definition.tasks);
+  for (int task = 0; task < definition.tasks && !later; ++task)
+    if (definition.dependencies[task] == 0) mark_ready(tenant.number, definition.keys[task]);
+}
+
+}  // namespace
+
+std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryContext result_memory) {
+  const std::int32_t number = current_definition(tenant, request.workflow);
+  if (number == 0)
+    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", request.workflow)));
+  const Definition &definition = definition_of(tenant, number);
+
+  const auto count = static_cast<std::size_t>(request.count);
+  auto *ids = static_cast<std::int64_t *>(MemoryContextAlloc(result_memory, sizeof(std::int64_t) * (count + 1)));
+  if (count == 0) return ids;
+  // An execution's tasks follow it by number, a single task is its execution.
+  const std::int64_t stride = definition.tasks == 1 ? 1 : definition.tasks + 1;
+  if (stride * request.count > max_rows)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("one call can submit at most %d executions and tasks", max_rows)));
+  const std::int64_t first = take_numbers(tenant, stride * request.count);
+  auto *fresh = palloc_array_of<bool>(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    ids[i] = first + static_cast<std::int64_t>(i) * stride;
+    fresh[i] = true;
+  }
+  if (request.keys) apply_idempotency(tenant, request, ids, fresh);
+
+  auto *new_ids = palloc_array_of<std::int64_t>(count);
+  auto **contexts = palloc_array_of<Jsonb *>(count);
+  int new_count = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!fresh[i]) continue;
+    new_ids[new_count] = ids[i];
+    contexts[new_count++] = request.contexts[i];
+  }
+  const Submission submission = {number, request.priority, GetCurrentTimestamp(), request.run_at};
+  if (new_count > 0) insert(tenant, definition, submission, new_ids, contexts, new_count);
+  for (std::size_t i = 0; i < count; ++i) ids[i] = core::make_id(tenant.number, ids[i]);
+  return ids;
+}
+
+}  // namespace insula

@@ -1,0 +1,101 @@
+// The one door to PostgreSQL's headers, and the one place for what differs between its
+// versions.  Code behind it is C++20 without exceptions, RTTI or the C++ runtime:
+// ereport leaves a frame by longjmp, so nothing with a destructor may live in a frame
+// that calls the server, and memory comes from palloc.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+#include "postgres.h"
+
+// libpq-be.h would ask for Kerberos' headers; PostgreSQL keeps the offsets of its structs
+// the same without them.
+#undef ENABLE_GSS
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/user.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "libpq/libpq-be.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+}
+
+// The headers' min, max and friends get in the way of the standard library's.
+#undef Min
+#undef Max
+
+#if PG_VERSION_NUM < 150000
+#error "Insula needs PostgreSQL 15 or later"
+#endif
+
+// Everything is hidden but what the server looks up by name; before 16 its headers do not
+// say so themselves.
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+
+// Declares a function that SQL calls.
+#define INSULA_FUNCTION(name)                          \
+  extern "C" PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+  extern "C" {                                         \
+  PG_FUNCTION_INFO_V1(name);                           \
+  }                                                    \
+  static_assert(true)
+
+namespace insula {
+
+// This backend's place among all that the server can have: the index of its slot in
+// arrays of MaxBackends.
+inline int backend_slot() {
+#if PG_VERSION_NUM >= 170000
+  return MyProcNumber;
+#else
+  return MyBackendId - 1;
+#endif
+}
+
+inline Jsonb *datum_jsonb(Datum value) { return DatumGetJsonbP(value); }
+
+// Room for `count` values of a plain type.
+template <typename T>
+inline T *palloc_array_of(std::size_t count) {
+  return static_cast<T *>(
+      MemoryContextAllocExtended(CurrentMemoryContext, (count ? count : 1) * sizeof(T), MCXT_ALLOC_HUGE));
+}
+
+}  // namespace insula

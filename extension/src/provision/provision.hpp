@@ -1,0 +1,36 @@
+// Making and removing tenants.
+#pragma once
+
+#include "tenant/tenant.hpp"
+
+namespace insula {
+
+void define_provision_settings();
+
+// ---- roles.cpp: the one file that acts as the bootstrap superuser ----
+
+// Makes a tenant's role, a member of insula_tenant; verifier nullptr: no password.
+Oid create_tenant_role(const char *name, const char *verifier, bool login);
+// verifier nullptr: the password stays.
+void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login);
+void drop_tenant_role(const char *name, Oid recorded);
+// Ends all sessions of the role; how many there were.
+int end_sessions_of_role(Oid role);
+
+// ---- password.cpp ----
+
+bool is_scram_verifier(const char *text);
+char *generate_password();
+char *make_verifier(const char *password);
+
+// ---- schema.cpp: a tenant's schema, made in one place ----
+
+void create_tenant_schema(std::int32_t number, const char *schema, const char *username);
+void drop_tenant_schema(const char *schema);
+
+// ---- connection.cpp ----
+
+// A connection string for the tenant, from insula.connection_base or this connection.
+char *connection_string(const char *username, const char *password);
+
+}  // namespace insula

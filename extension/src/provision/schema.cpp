@@ -1,0 +1,167 @@
+// A tenant's schema: all its relations are made here, in one place, by insula_owner.  Two
+// tables, so that ten thousand tenants stay cheap: `work` for executions and tasks,
+// `record` for all else (storage/work.hpp and storage/record.hpp say what they hold).  The
+// tenant reads through views; they carry the tenant's number, which makes ids whole.
+#include "core/ids.hpp"
+#include "provision/provision.hpp"
+#include "tenant/owner.hpp"
+
+namespace insula {
+
+namespace {
+
+const char tables[] = R"(
+CREATE SEQUENCE {schema}.id MAXVALUE 68719476735;
+CREATE TABLE {schema}.work (
+  id bigint NOT NULL,
+  head bigint,
+  due bigint,
+  lease bigint,
+  created_at timestamptz,
+  run_at timestamptz,
+  started_at timestamptz,
+  finished_at timestamptz,
+  def integer NOT NULL,
+  task integer NOT NULL,
+  key integer NOT NULL,
+  lane integer,
+  remaining integer NOT NULL,
+  span integer NOT NULL,
+  priority integer NOT NULL,
+  attempt integer NOT NULL,
+  state smallint NOT NULL,
+  worker text,
+  error text,
+  input jsonb,
+  output jsonb,
+  CONSTRAINT work_pkey PRIMARY KEY (id)
+);
+CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
+CREATE TABLE {schema}.record (
+  kind "char" NOT NULL,
+  owner bigint NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  seq bigint NOT NULL,
+  at timestamptz NOT NULL,
+  ref bigint,
+  hash bytea,
+  body jsonb,
+  CONSTRAINT record_pkey PRIMARY KEY (kind, owner, name, seq)
+);
+)";
+
+const char views[] = R"(
+CREATE VIEW {schema}.workflow_executions AS
+SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.seq::integer AS version,
+  CASE w.state WHEN 4 THEN 'completed' WHEN 5 THEN 'failed' WHEN 7 THEN 'cancelled'
+    ELSE CASE WHEN t.started_at IS NULL THEN 'pending' ELSE 'running' END END AS status,
+  w.input AS context,
+  CASE WHEN w.state < 4 THEN NULL WHEN w.span > 0 THEN w.output
+    WHEN w.state = 4 THEN insula.merge_patch(w.input, w.output) ELSE w.input END AS final_context,
+  CASE WHEN w.state IN (5, 7) THEN CASE WHEN w.state = 5 AND w.span = 0
+    THEN 'task "' || split_part(k.name, '.', 2) || '" failed: ' || w.error ELSE w.error END END AS error,
+  w.priority, w.created_at, t.started_at, w.finished_at
+FROM {schema}.work w
+JOIN {schema}.record d ON d.kind = 'w' AND d.owner = w.def
+LEFT JOIN {schema}.record k ON k.kind = 't' AND k.owner = w.key
+CROSS JOIN LATERAL (SELECT CASE WHEN w.span = 0 THEN w.started_at
+  ELSE (SELECT min(r.started_at) FROM {schema}.work r WHERE r.id > w.id AND r.id <= w.id + w.span) END) t(started_at)
+WHERE w.head IS NULL;
+
+CREATE VIEW {schema}.task_executions AS
+SELECT {base} + w.id AS task_id, {base} + coalesce(w.head, w.id) AS execution_id,
+  d.name COLLATE "default" AS workflow, split_part(k.name, '.', 2) COLLATE "default" AS task,
+  (ARRAY['pending', 'ready', 'running', 'waiting', 'completed', 'failed', 'skipped', 'cancelled'])[w.state + 1]
+    AS status,
+  w.attempt, w.worker, w.error, coalesce(w.run_at, w.created_at, h.created_at) AS run_at, w.started_at, w.finished_at
+FROM {schema}.work w
+JOIN {schema}.record d ON d.kind = 'w' AND d.owner = w.def
+JOIN {schema}.record k ON k.kind = 't' AND k.owner = w.key
+LEFT JOIN {schema}.work h ON h.id = w.head
+WHERE w.task >= 0;
+
+CREATE VIEW {schema}.execution_events AS
+SELECT e.event_id, e.execution_id, e.task_id, e.event, e.at, e.detail FROM (
+  SELECT w.id * 8 AS event_id, {base} + w.id AS execution_id, NULL::bigint AS task_id,
+    'execution_submitted'::text AS event, w.created_at AS at, NULL::jsonb AS detail
+  FROM {schema}.work w WHERE w.head IS NULL
+  UNION ALL
+  SELECT w.id * 8 + 1, {base} + coalesce(w.head, w.id), {base} + w.id, 'task_started', w.started_at,
+    jsonb_build_object('attempt', w.attempt, 'worker', w.worker)
+  FROM {schema}.work w WHERE w.task >= 0 AND w.started_at IS NOT NULL
+  UNION ALL
+  SELECT w.id * 8 + 2, {base} + coalesce(w.head, w.id), {base} + w.id,
+    (ARRAY['task_completed', 'task_failed', 'task_skipped', 'task_cancelled'])[w.state - 3], w.finished_at,
+    CASE WHEN w.error IS NOT NULL THEN jsonb_build_object('error', w.error) END
+  FROM {schema}.work w WHERE w.task >= 0 AND w.state >= 4
+  UNION ALL
+  SELECT w.id * 8 + 3, {base} + w.id, NULL,
+    (ARRAY['execution_completed', 'execution_failed', NULL, 'execution_cancelled'])[w.state - 3], w.finished_at,
+    CASE WHEN w.error IS NOT NULL THEN jsonb_build_object('error', w.error) END
+  FROM {schema}.work w WHERE w.head IS NULL AND w.state >= 4
+  UNION ALL
+  SELECT r.seq * 8 + 7, {base} + r.owner, {base} + r.ref, r.name COLLATE "default", r.at, r.body
+  FROM {schema}.record r WHERE r.kind = 'h'
+) e;
+)";
+
+const char grants[] = R"(
+GRANT USAGE ON SCHEMA {schema} TO {user};
+GRANT SELECT ON {schema}.workflow_executions, {schema}.task_executions, {schema}.execution_events TO {user};
+)";
+
+struct Words {
+  const char *schema;  // quoted
+  const char *user;    // quoted; nullptr: none
+  std::int64_t base;   // what makes a local number an id
+};
+
+void append_filled(StringInfo text, const char *sql, const Words &words) {
+  for (const char *at = sql; *at;) {
+    if (strncmp(at, "{schema}", 8) == 0) {
+      appendStringInfoString(text, words.schema);
+      at += 8;
+    } else if (strncmp(at, "{user}", 6) == 0) {
+      appendStringInfoString(text, words.user);
+      at += 6;
+    } else if (strncmp(at, "{base}", 6) == 0) {
+      appendStringInfo(text, "%lld::bigint", static_cast<long long>(words.base));
+      at += 6;
+    } else {
+      appendStringInfoChar(text, *at++);
+    }
+  }
+}
+
+void execute_as_owner(const char *sql) {
+  const Owner owner = enter_owner();
+  // "drop cascades to ..." is no news to who drops a tenant.
+  (void)set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+                          false);
+  SPI_connect();
+  const int status = SPI_execute(sql, false, 0);
+  if (status < 0) elog(ERROR, "insula: tenant DDL failed: %s", SPI_result_code_string(status));
+  SPI_finish();
+  leave_owner(owner);
+}
+
+}  // namespace
+
+void create_tenant_schema(std::int32_t number, const char *schema, const char *username) {
+  const Words words = {quote_identifier(schema), username ? quote_identifier(username) : nullptr,
+                       core::make_id(number, 0)};
+  StringInfoData sql;
+  initStringInfo(&sql);
+  // The schema by itself: CREATE SCHEMA with elements runs under other rules.
+  appendStringInfo(&sql, "CREATE SCHEMA %s;", words.schema);
+  append_filled(&sql, tables, words);
+  append_filled(&sql, views, words);
+  if (words.user) append_filled(&sql, grants, words);
+  execute_as_owner(sql.data);
+}
+
+void drop_tenant_schema(const char *schema) {
+  execute_as_owner(psprintf("DROP SCHEMA %s CASCADE", quote_identifier(schema)));
+}
+
+}  // namespace insula

@@ -1,0 +1,30 @@
+// The life of a tenant, above roles, passwords and schemas.
+#pragma once
+
+#include "provision/provision.hpp"
+
+namespace insula {
+
+struct NewTenant {
+  const char *tenant;
+  const char *schema;
+  const char *username;  // nullptr: none
+  const char *password;  // nullptr or empty: generate; clear text; or a SCRAM verifier
+  bool login;
+};
+
+struct Credentials {
+  const char *tenant;
+  const char *schema;
+  const char *username;           // nullptr: none
+  const char *password;           // nullptr: none, or only the verifier is known
+  const char *connection_string;  // nullptr: none
+};
+
+Credentials create_tenant(const NewTenant &request);
+Credentials existing_tenant(const Tenant &tenant);
+void drop_tenant(std::int32_t number, std::int64_t drain);
+void set_suspended(const Tenant &tenant, bool suspended);
+Credentials rotate_password(const Tenant &tenant, const char *password);
+
+}  // namespace insula

@@ -1,0 +1,201 @@
+// What a transaction tells others at its end: tasks that became ready, moments to look at,
+// tenants that changed, executions that ended, dead workers whose tasks were given back.
+// Noted in backend memory and published from the commit callback, where nothing may fail,
+// so room is made when a mark is set; what does not fit wakes everyone.  An abort forgets
+// them, but frees what the transaction had claimed, so it wakes somebody for that.  A
+// subtransaction's rollback leaves its marks: a wake-up too many is harmless.  A prepared
+// transaction would commit in another backend, where nobody knows the marks: PREPARE is
+// refused, as it is for NOTIFY.
+#include <algorithm>
+
+#include "errors.hpp"
+#include "shared/shared.hpp"
+#include "shared/state.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr int max_marks = 64;
+constexpr int max_ended = 100000;
+
+struct DueMark {
+  std::int32_t tenant;
+  TimestampTz due;
+};
+
+// Plain lists of bounded size; `add` is false where there is no room.
+template <typename T>
+struct Marks {
+  T items[max_marks];
+  int count;
+
+  bool add(const T &item) {
+    if (count == max_marks) return false;
+    items[count++] = item;
+    return true;
+  }
+};
+
+Marks<Mark> ready;
+Marks<DueMark> due_marks;
+Marks<std::int32_t> changed;
+Marks<std::int32_t> dropped;
+Marks<std::int32_t> claimed;
+Marks<WorkerKey> reaped;
+bool everyone;
+
+std::int64_t *ended;  // in TopTransactionContext
+int ended_count;
+int ended_room;
+
+bool anything_marked() {
+  return ready.count || due_marks.count || changed.count || dropped.count || claimed.count || reaped.count ||
+         everyone || ended_count;
+}
+
+void forget_marks() {
+  ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
+  everyone = false;
+  ended = nullptr;
+  ended_count = ended_room = 0;
+}
+
+void publish_ended() {
+  std::sort(ended, ended + ended_count);
+  if (shared->awaiting > 0) {
+    for (int at = 0; at < shared->slots; ++at) {
+      WaiterSlot &slot = shared->waiters[at];
+      if (!slot.latch || slot.execution == 0 || slot.database != MyDatabaseId) continue;
+      if (std::binary_search(ended, ended + ended_count, slot.execution)) signal_slot(slot);
+    }
+  }
+  if (hash_get_num_entries(shared_watches) == 0) return;
+  for (int i = 0; i < ended_count; ++i) {
+    WatchKey key = {MyDatabaseId, 0, ended[i]};
+    auto *watch = static_cast<WatchEntry *>(hash_search(shared_watches, &key, HASH_FIND, nullptr));
+    if (!watch) continue;
+    if (watch->crowded) kick_all_workers(MyDatabaseId);
+    for (int j = 0; j < watch->count; ++j) kick_worker(watch->watchers[j]);
+    hash_search(shared_watches, &key, HASH_REMOVE, nullptr);
+  }
+}
+
+void publish_reaped() {
+  for (int i = 0; i < reaped.count; ++i) {
+    auto *entry = static_cast<WorkerEntry *>(hash_search(shared_workers, &reaped.items[i], HASH_FIND, nullptr));
+    if (!entry || !entry->dead) continue;
+    --shared->dead_workers;
+    hash_search(shared_workers, &reaped.items[i], HASH_REMOVE, nullptr);
+  }
+}
+
+void publish() {
+  if (!shared || !anything_marked()) return;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (everyone) {
+    signal_everyone(MyDatabaseId);
+    kick_all_workers(MyDatabaseId);
+  }
+  for (int i = 0; i < ready.count; ++i) signal_one_waiter(MyDatabaseId, ready.items[i]);
+  for (int i = 0; i < due_marks.count; ++i)
+    signal_for_due(MyDatabaseId, due_marks.items[i].tenant, due_marks.items[i].due);
+  for (int i = 0; i < changed.count; ++i) signal_all_of_tenant(MyDatabaseId, changed.items[i]);
+  for (int i = 0; i < dropped.count; ++i) forget_workers_of_tenant(MyDatabaseId, dropped.items[i]);
+  if (ended_count > 0) publish_ended();
+  publish_reaped();
+  LWLockRelease(shared->lock);
+}
+
+// What the transaction had claimed is free again.
+void publish_abort() {
+  end_wait();
+  pass_signal_on();
+  if (!shared || claimed.count == 0) return;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (int i = 0; i < claimed.count; ++i) signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0});
+  LWLockRelease(shared->lock);
+}
+
+void transaction_event(XactEvent event, void *) {
+  switch (event) {
+    case XACT_EVENT_COMMIT:
+      if (claimed.count > 0) settle_wake_up();
+      publish();
+      forget_marks();
+      break;
+    case XACT_EVENT_ABORT:
+      publish_abort();
+      forget_marks();
+      break;
+    case XACT_EVENT_PRE_PREPARE:
+      if (anything_marked())
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cannot PREPARE a transaction that has submitted, claimed or completed work")));
+      break;
+    default:
+      break;
+  }
+}
+
+void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
+  if (event != SUBXACT_EVENT_ABORT_SUB) return;
+  for (int i = 0; i < claimed.count; ++i) mark_ready(claimed.items[i], 0);
+}
+
+}  // namespace
+
+void initialize_marks() {
+  RegisterXactCallback(transaction_event, nullptr);
+  RegisterSubXactCallback(subtransaction_event, nullptr);
+}
+
+void mark_ready(std::int32_t tenant, std::int32_t key) {
+  for (int i = 0; i < ready.count; ++i)
+    if (ready.items[i].tenant == tenant && ready.items[i].key == key) return;
+  if (!ready.add({tenant, key, 0})) everyone = true;
+}
+
+void mark_due(std::int32_t tenant, TimestampTz due) {
+  for (int i = 0; i < due_marks.count; ++i) {
+    if (due_marks.items[i].tenant != tenant) continue;
+    due_marks.items[i].due = std::min(due_marks.items[i].due, due);
+    return;
+  }
+  if (!due_marks.add({tenant, due})) everyone = true;
+}
+
+void mark_changed(std::int32_t tenant) {
+  if (!changed.add(tenant)) everyone = true;
+}
+
+void mark_dropped(std::int32_t tenant) {
+  mark_changed(tenant);
+  (void)dropped.add(tenant);
+}
+
+void mark_claimed(std::int32_t tenant) {
+  for (int i = 0; i < claimed.count; ++i)
+    if (claimed.items[i] == tenant) return;
+  (void)claimed.add(tenant);
+}
+
+void mark_ended(std::int64_t execution) {
+  if (ended_count == max_ended) {
+    everyone = true;
+    return;
+  }
+  if (ended_count == ended_room) {
+    const int room = ended_room ? ended_room * 2 : 64;
+    auto *bigger = static_cast<std::int64_t *>(
+        MemoryContextAlloc(TopTransactionContext, sizeof(std::int64_t) * static_cast<Size>(room)));
+    if (ended_count) memcpy(bigger, ended, sizeof(std::int64_t) * static_cast<Size>(ended_count));
+    ended = bigger;
+    ended_room = room;
+  }
+  ended[ended_count++] = execution;
+}
+
+void mark_dead_worker_reaped(Oid role, const char *name) { (void)reaped.add(worker_key(role, name)); }
+
+}  // namespace insula

@@ -1,0 +1,12 @@
+// Sleeping on the backend's latch.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+// Sleeps until the latch is set or the time has come.  Ends the session if the client has
+// gone.  The caller holds no snapshot.
+void park(TimestampTz until);
+
+}  // namespace insula

@@ -1,0 +1,99 @@
+// What lies in shared memory; for the files of this folder alone.  All of it is a cache:
+// it may be absent, and after a crash it starts empty and loses nothing but time, since
+// work lives in tables and leases end by themselves.  One lock guards it; nothing is done
+// under it but to look and to set latches, so that a commit callback may take it.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+inline constexpr int max_filter_keys = 64;
+inline constexpr int worker_name_max = 128;
+inline constexpr int watchers_per_execution = 4;
+
+struct WorkerKey {
+  Oid database;
+  Oid role;  // a worker is known to its own role only
+  std::uint64_t name_hash;
+};
+
+struct WorkerEntry {
+  WorkerKey key;
+  char name[worker_name_max + 1];
+  std::int32_t tenant;     // whose tasks it works on; 0: all tenants'
+  std::int32_t life_line;  // slot of the session that is its life line; -1: none
+  std::int32_t maker;      // slot of the session that made the entry
+  bool dead;               // its life line ended: its tasks are to be given back
+  TimestampTz died_at;
+  bool kicked;  // ends its wait, the present or the next
+  bool blind;   // a watch found no room: it must look by itself
+};
+
+struct WatchKey {
+  Oid database;
+  std::int32_t unused;
+  std::int64_t execution;
+};
+
+struct WatchEntry {
+  WatchKey key;
+  int count;
+  bool crowded;  // more watchers than fit: kick every worker of the database
+  WorkerKey watchers[watchers_per_execution];
+};
+
+struct Mark {
+  std::int32_t tenant;
+  std::int32_t key;     // of the task that became ready; 0: any
+  std::int32_t origin;  // the slot that was signalled first; passing on ends there
+};
+
+struct WaiterSlot {
+  Latch *latch;  // nullptr: nobody waits here
+  int pid;
+  Oid database;
+  std::int32_t tenant;     // 0: all
+  std::int32_t key_count;  // -1: any task, also where the filter had no room
+  std::int32_t keys[max_filter_keys];
+  bool has_worker;
+  WorkerKey worker;
+  std::int64_t execution;  // awaited; 0: none
+  TimestampTz wakes_at;    // when it will look by itself; DT_NOBEGIN: it is looking
+  TimestampTz told_due;    // what became due while it was looking
+  bool signalled;
+  Mark mark;  // what it was signalled for
+};
+
+struct SharedState {
+  LWLock *lock;
+  int slots;
+  int max_workers;
+  int max_watches;
+  int waiting;    // slots in use
+  int awaiting;   // of these, slots with an execution
+  int next_slot;  // where the search for a waiter starts
+  int dead_workers;
+  WaiterSlot waiters[FLEXIBLE_ARRAY_MEMBER];
+};
+
+// nullptr without shared_preload_libraries.
+extern SharedState *shared;
+extern HTAB *shared_workers;
+extern HTAB *shared_watches;
+
+WorkerKey worker_key(Oid role, const char *name);
+
+// Under the lock:
+void signal_one_waiter(Oid database, Mark mark);
+void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due);
+void signal_all_of_tenant(Oid database, std::int32_t tenant);
+void signal_everyone(Oid database);
+void forget_workers_of_tenant(Oid database, std::int32_t tenant);
+void register_end_of_session();
+void signal_slot(WaiterSlot &slot);
+void kick_worker(const WorkerKey &key);
+void kick_all_workers(Oid database);
+void forget_session(int slot);
+
+}  // namespace insula

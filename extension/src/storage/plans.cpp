@@ -1,0 +1,125 @@
+// The plan cache; see plans.hpp.  A plan that has not been used for longest makes room.
+// Plans follow their relations by PostgreSQL's own invalidation, and a tenant's number
+// is never given twice, so an entry can be old but never wrong.
+#include "storage/plans.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr long plan_limit = 400;
+
+struct PlanKey {
+  Oid work;
+  std::int32_t tenant;
+  std::int32_t statement;
+};
+
+struct PlanEntry {
+  PlanKey key;
+  SPIPlanPtr plan;
+  std::uint64_t used;
+};
+
+HTAB *plans = nullptr;
+std::uint64_t use_clock = 0;
+
+struct SharedText {
+  const char *sql;
+  int nargs;
+  Oid types[8];
+};
+
+#define TENANT_ROW                                                             \
+  "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, " \
+  "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula') " \
+  "FROM insula.tenant "
+
+const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
+    {TENANT_ROW "WHERE tenant_no = $1", 1, {INT4OID}},
+    {TENANT_ROW "WHERE tenant = $1", 1, {TEXTOID}},
+    {TENANT_ROW "WHERE username = $1", 1, {TEXTOID}},
+    {"SELECT tenant_no FROM insula.tenant WHERE status = 'active'", 0, {}},
+    {"INSERT INTO insula.tenant_number VALUES ($1) ON CONFLICT DO NOTHING", 1, {INT4OID}},
+    {"INSERT INTO insula.tenant (tenant_no, tenant, schema_name, username, role_oid, login, created_at) "
+     "VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now())",
+     6,
+     {INT4OID, TEXTOID, TEXTOID, TEXTOID, OIDOID, BOOLOID}},
+    {"UPDATE insula.tenant SET status = $2 WHERE tenant_no = $1", 2, {INT4OID, TEXTOID}},
+    {"DELETE FROM insula.tenant WHERE tenant_no = $1", 1, {INT4OID}},
+    {"INSERT INTO insula.admin_log (at, username, act, tenant, detail) VALUES (pg_catalog.now(), $1, $2, $3, $4)",
+     4,
+     {TEXTOID, TEXTOID, TEXTOID, TEXTOID}},
+};
+
+SPIPlanPtr shared_plans[static_cast<int>(SharedStatement::count)] = {};
+
+SPIPlanPtr keep(SPIPlanPtr plan, const char *sql) {
+  if (!plan || SPI_keepplan(plan) != 0) elog(ERROR, "insula: preparing \"%s\" failed", sql);
+  return plan;
+}
+
+char *fill_in(const Tenant &tenant, const char *sql) {
+  StringInfoData text;
+  initStringInfo(&text);
+  for (const char *at = sql; *at;) {
+    if (strncmp(at, "{work}", 6) == 0) {
+      appendStringInfoString(&text, qualified_name(tenant, "work"));
+      at += 6;
+    } else if (strncmp(at, "{record}", 8) == 0) {
+      appendStringInfoString(&text, qualified_name(tenant, "record"));
+      at += 8;
+    } else {
+      appendStringInfoChar(&text, *at++);
+    }
+  }
+  return text.data;
+}
+
+void make_room() {
+  if (hash_get_num_entries(plans) < plan_limit) return;
+  HASH_SEQ_STATUS scan;
+  PlanEntry *oldest = nullptr;
+  hash_seq_init(&scan, plans);
+  while (auto *entry = static_cast<PlanEntry *>(hash_seq_search(&scan)))
+    if (!oldest || entry->used < oldest->used) oldest = entry;
+  if (oldest->plan) SPI_freeplan(oldest->plan);
+  PlanKey key = oldest->key;
+  hash_search(plans, &key, HASH_REMOVE, nullptr);
+}
+
+}  // namespace
+
+SPIPlanPtr shared_plan(SharedStatement statement) {
+  SPIPlanPtr &plan = shared_plans[static_cast<int>(statement)];
+  if (!plan) {
+    const SharedText &text = shared_texts[static_cast<int>(statement)];
+    plan = keep(SPI_prepare(text.sql, text.nargs, const_cast<Oid *>(text.types)), text.sql);
+  }
+  return plan;
+}
+
+SPIPlanPtr tenant_plan(const Tenant &tenant, Statement statement) {
+  if (!plans) {
+    HASHCTL control = {};
+    control.keysize = sizeof(PlanKey);
+    control.entrysize = sizeof(PlanEntry);
+    control.hcxt = CacheMemoryContext;
+    plans = hash_create("insula plans", plan_limit, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+  }
+  PlanKey key = {tenant.work, tenant.number, static_cast<std::int32_t>(statement)};
+  auto *entry = static_cast<PlanEntry *>(hash_search(plans, &key, HASH_FIND, nullptr));
+  if (!entry) {
+    const StatementText &text = statement_text(statement);
+    const char *sql = fill_in(tenant, text.sql);
+    SPIPlanPtr plan =
+        keep(SPI_prepare(sql, static_cast<int>(text.arguments.size()), const_cast<Oid *>(text.arguments.begin())), sql);
+    make_room();
+    entry = static_cast<PlanEntry *>(hash_search(plans, &key, HASH_ENTER, nullptr));
+    entry->plan = plan;
+  }
+  entry->used = ++use_clock;
+  return entry->plan;
+}
+
+}  // namespace insula

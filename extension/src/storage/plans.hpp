@@ -1,0 +1,86 @@
+// Saved plans.  A tenant's statements are templates over his two tables; their plans are
+// kept in a bounded cache keyed by relation Oid, so that a backend which serves ten
+// thousand tenants does not hold ten thousand times each plan.
+#pragma once
+
+#include <initializer_list>
+
+#include "tenant/tenant.hpp"
+
+namespace insula {
+
+// Statements on the extension's own tables.
+enum class SharedStatement {
+  tenant_by_number,
+  tenant_by_name,
+  tenant_by_username,
+  all_tenants,
+  take_number,
+  insert_tenant,
+  set_tenant_status,
+  delete_tenant,
+  log_act,
+  count,
+};
+
+// Statements on a tenant's tables; texts in statements.cpp.
+enum class Statement {
+  insert_single,
+  insert_heads,
+  insert_tasks,
+  claim_any,
+  claim_keys,
+  probe_any,
+  probe_keys,
+  probe_any_unlocked,
+  probe_keys_unlocked,
+  next_due,
+  release_due,
+  lapsed,
+  held_by_workers,
+  requeue,
+  peek,
+  lock_heads,
+  lock_heads_skip,
+  complete_rows,
+  fail_row,
+  retry_row,
+  defer_row,
+  count_down,
+  skip_rows,
+  head_progress,
+  task_rows,
+  end_execution,
+  cancel_tasks,
+  cancel_single,
+  inputs_and_outputs,
+  extend_leases,
+  cancelled_leases,
+  live_executions,
+  running_count,
+  execution_row,
+  current_definition,
+  definition,
+  definition_by_hash,
+  take_record_numbers,
+  last_version,
+  last_task_key,
+  insert_record,
+  set_current,
+  all_keys,
+  take_idempotency_keys,
+  find_idempotency_keys,
+  count,
+};
+
+struct StatementText {
+  const char *sql;  // {work} and {record} stand for the tenant's tables
+  std::initializer_list<Oid> arguments;
+};
+
+const StatementText &statement_text(Statement statement);
+
+SPIPlanPtr shared_plan(SharedStatement statement);
+SPIPlanPtr tenant_plan(const Tenant &tenant, Statement statement);
+
+}  // namespace insula

@@ -1,0 +1,54 @@
+// The table `record` of a tenant: all that is the customer's and is no execution, under
+// one key (kind, owner, name, seq).  Kinds:
+//   w  a workflow's version: owner its definition number, seq its version, body, hash
+//   c  a workflow's current version: ref its definition number
+//   t  a task's key, `workflow.task`: owner its number, which rows of `work` carry
+//   n  the last number given out: name what for, ref the number
+//   k  an idempotency key, `workflow:key`: ref the execution
+//   h  what departed from an undisturbed run: owner the execution, name the event
+#pragma once
+
+#include "storage/session.hpp"
+
+namespace insula {
+
+struct DefinitionRow {
+  const char *workflow;
+  std::int32_t version;
+  Jsonb *body;
+};
+
+struct TaskKey {
+  std::int32_t number;
+  const char *name;
+};
+
+// Definition numbers; 0: none.
+std::int32_t current_definition(const Tenant &tenant, const char *workflow);
+std::int32_t find_definition(const Tenant &tenant, const char *workflow, Datum hash, std::int32_t *version);
+bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *row);
+std::int32_t last_version(const Tenant &tenant, const char *workflow);
+// The first of `count` new numbers.  Under REPEATABLE READ a concurrent taker is a
+// serialization failure, so that no number is given twice.
+std::int32_t take_definition_number(const Tenant &tenant);
+std::int32_t take_task_keys(const Tenant &tenant, int count);
+
+void insert_definition(const Tenant &tenant, std::int32_t number, const DefinitionRow &row, Datum hash);
+void set_current_definition(const Tenant &tenant, const char *workflow, std::int32_t number);
+
+TaskKey *all_task_keys(const Tenant &tenant, int *count);
+std::int32_t last_task_key(const Tenant &tenant);
+void insert_task_key(const Tenant &tenant, const TaskKey &key);
+
+// Takes idempotency keys that nobody has: `taken[i]` says whether names[i] was free.
+// Names come sorted and distinct.
+void take_idempotency_keys(const Tenant &tenant, const char *const *names, const std::int64_t *executions, int count,
+                           bool *taken);
+// The executions that hold the keys; 0 where none does.
+void find_idempotency_keys(const Tenant &tenant, const char *const *names, int count, std::int64_t *executions);
+
+// A line of history.
+void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t task, const char *event, TimestampTz at,
+                  Jsonb *detail);
+
+}  // namespace insula

@@ -1,0 +1,85 @@
+// SPI, wrapped once; see session.hpp.
+#include "storage/session.hpp"
+
+namespace insula {
+
+Session open_session() {
+  Session session = {enter_owner(), CurrentMemoryContext};
+  SPI_connect();
+  return session;
+}
+
+void close_session(const Session &session) {
+  SPI_finish();
+  leave_owner(session.owner);
+}
+
+std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &arguments) {
+  arguments.nulls[arguments.count] = '\0';
+  const int status = SPI_execute_plan(tenant_plan(tenant, statement), arguments.values, arguments.nulls, false, 0);
+  if (status < 0)
+    elog(ERROR, "insula: statement %d failed: %s", static_cast<int>(statement), SPI_result_code_string(status));
+  return SPI_processed;
+}
+
+std::uint64_t run(const Tenant &tenant, Statement statement) {
+  Arguments none;
+  return run(tenant, statement, none);
+}
+
+bool is_null(std::uint64_t row, int column) {
+  bool null;
+  (void)SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);
+  return null;
+}
+
+Datum get_datum(std::uint64_t row, int column) {
+  bool null;
+  const Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);
+  return null ? Datum{0} : value;
+}
+
+std::int64_t get_int64(std::uint64_t row, int column) { return DatumGetInt64(get_datum(row, column)); }
+std::int32_t get_int32(std::uint64_t row, int column) { return DatumGetInt32(get_datum(row, column)); }
+std::int32_t get_int16(std::uint64_t row, int column) { return DatumGetInt16(get_datum(row, column)); }
+
+char *get_text(std::uint64_t row, int column) {
+  return is_null(row, column) ? nullptr : text_to_cstring(DatumGetTextPP(get_datum(row, column)));
+}
+
+Jsonb *get_jsonb(std::uint64_t row, int column) {
+  return is_null(row, column) ? nullptr : DatumGetJsonbPCopy(get_datum(row, column));
+}
+
+Datum int64_array(const std::int64_t *values, int count) {
+  auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) datums[i] = Int64GetDatum(values[i]);
+  return PointerGetDatum(construct_array(datums, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+Datum int32_array(const std::int32_t *values, int count) {
+  auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) datums[i] = Int32GetDatum(values[i]);
+  return PointerGetDatum(construct_array(datums, count, INT4OID, 4, true, TYPALIGN_INT));
+}
+
+Datum text_array(const char *const *values, int count) {
+  auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) datums[i] = CStringGetTextDatum(values[i]);
+  return PointerGetDatum(construct_array(datums, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+Datum jsonb_array(Jsonb *const *values, int count) {
+  auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(count));
+  auto *nulls = palloc_array_of<bool>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    nulls[i] = values[i] == nullptr;
+    datums[i] = nulls[i] ? Datum{0} : JsonbPGetDatum(values[i]);
+  }
+  int dims[] = {count};
+  int lower[] = {1};
+  return PointerGetDatum(
+      construct_md_array(datums, nulls, count ? 1 : 0, dims, lower, JSONBOID, -1, false, TYPALIGN_INT));
+}
+
+}  // namespace insula

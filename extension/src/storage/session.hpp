@@ -1,0 +1,57 @@
+// A stretch of work on one tenant's tables: as the owner, connected to SPI.  Statements
+// run through `run`; its rows are read with the typed getters below, from SPI's result.
+// What must outlive the session is allocated in `session.caller`.
+#pragma once
+
+#include "storage/plans.hpp"
+#include "tenant/owner.hpp"
+
+namespace insula {
+
+struct Session {
+  Owner owner;
+  MemoryContext caller;
+};
+
+Session open_session();
+void close_session(const Session &session);
+
+// Arguments of one statement.
+struct Arguments {
+  Datum values[12];
+  char nulls[13];
+  int count = 0;
+
+  Arguments &add(Datum value) {
+    values[count] = value;
+    nulls[count++] = ' ';
+    return *this;
+  }
+  Arguments &add_null() {
+    values[count] = Datum{0};
+    nulls[count++] = 'n';
+    return *this;
+  }
+  Arguments &add_nullable(Datum value, bool is_null) { return is_null ? add_null() : add(value); }
+  Arguments &add_text(const char *text) { return text ? add(CStringGetTextDatum(text)) : add_null(); }
+};
+
+// Runs a statement and returns how many rows it returned or wrote.
+std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &arguments);
+std::uint64_t run(const Tenant &tenant, Statement statement);
+
+// Columns, from 1, of row `row` of the last result.
+bool is_null(std::uint64_t row, int column);
+Datum get_datum(std::uint64_t row, int column);
+std::int64_t get_int64(std::uint64_t row, int column);  // 0 where NULL
+std::int32_t get_int32(std::uint64_t row, int column);
+std::int32_t get_int16(std::uint64_t row, int column);
+char *get_text(std::uint64_t row, int column);    // nullptr where NULL
+Jsonb *get_jsonb(std::uint64_t row, int column);  // nullptr where NULL; detoasted
+
+Datum int64_array(const std::int64_t *values, int count);
+Datum int32_array(const std::int32_t *values, int count);
+Datum text_array(const char *const *values, int count);
+Datum jsonb_array(Jsonb *const *values, int count);  // nullptr becomes NULL
+
+}  // namespace insula

@@ -1,0 +1,178 @@
+// The statements on a tenant's tables, as text.  Rules: every value is a parameter; no
+// volatile function in an UPDATE; arrays come sorted by id, and the nested loop over
+// them locks rows in that order, which is the one global order.
+//
+// Lanes of the queue index: below 100000 claimable, the lane being the negated priority;
+// 100000 ready later, 100001 running (due is the lease's end), 100002 deferred.  State
+// numbers are those of storage/work.hpp.
+#include "storage/plans.hpp"
+
+namespace insula {
+
+// A row by an id from elsewhere.  Written like this the planner can only look rows up by
+// id: a plain equality would let it scan the whole table instead, if it was made while
+// the table was small.
+#define BY_ID(id) "w.id = ANY (ARRAY[" id "])"
+#define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
+#define TASK_HEADER "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due"
+#define CLAIM(filter)                                                                                    \
+  "WITH c AS (SELECT q.id FROM {work} q WHERE q.lane < 100000 " filter                                   \
+  " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                                     \
+  "UPDATE {work} w SET state = 2, lane = 100001, due = $2, lease = $3 # w.id, attempt = w.attempt + 1, " \
+  "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                                    \
+      "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output"
+
+static const StatementText texts[static_cast<int>(Statement::count)] = {
+    // insert_single
+    {"INSERT INTO {work} (id, def, task, key, state, lane, due, priority, remaining, span, attempt, created_at, "
+     "run_at, input) SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input "
+     "FROM unnest($8, $9) WITH ORDINALITY u(id, input, ord)",
+     {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID}},
+    // insert_heads
+    {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input) "
+     "SELECT u.id, $1, -1, 0, 1, $2, $3, $3, 0, $4, $5, u.input FROM unnest($6, $7) u(id, input)",
+     {INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID}},
+    // insert_tasks
+    {"INSERT INTO {work} (id, head, def, task, key, state, lane, due, priority, remaining, span, attempt, run_at) "
+     "SELECT h.id + t.pos, h.id, $1, t.pos - 1, t.key, CASE WHEN t.deps = 0 THEN 1 ELSE 0 END, "
+     "CASE WHEN t.deps = 0 THEN $2 END, CASE WHEN t.deps = 0 THEN $3 + h.ord END, $4, t.deps, 0, 0, $5 "
+     "FROM unnest($6) WITH ORDINALITY h(id, ord), unnest($7, $8) WITH ORDINALITY t(key, deps, pos)",
+     {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID}},
+    // claim_any
+    {CLAIM(""), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID}},
+    // claim_keys
+    {CLAIM("AND q.key = ANY ($6)"), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT4ARRAYOID}},
+    // probe_any
+    {"SELECT 1 FROM {work} WHERE lane < 100000 LIMIT 1", {}},
+    // probe_keys
+    {"SELECT 1 FROM {work} WHERE lane < 100000 AND key = ANY ($1) LIMIT 1", {INT4ARRAYOID}},
+    // probe_any_unlocked
+    {"SELECT 1 FROM {work} WHERE lane < 100000 LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED", {}},
+    // probe_keys_unlocked
+    {"SELECT 1 FROM {work} WHERE lane < 100000 AND key = ANY ($1) LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+     {INT4ARRAYOID}},
+    // next_due
+    {"SELECT least((SELECT due FROM {work} WHERE lane = 100000 ORDER BY due LIMIT 1), "
+     "(SELECT due FROM {work} WHERE lane = 100001 ORDER BY due LIMIT 1), "
+     "(SELECT due FROM {work} WHERE lane = 100002 ORDER BY due LIMIT 1))",
+     {}},
+    // release_due
+    {"WITH c AS (SELECT id FROM {work} WHERE lane = $1 AND due <= $2 ORDER BY due LIMIT 1000 "
+     "FOR NO KEY UPDATE SKIP LOCKED) "
+     "UPDATE {work} w SET state = 1, lane = -w.priority FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
+     {INT4OID, INT8OID}},
+    // lapsed
+    {"SELECT " TASK_HEADER " FROM {work} w WHERE lane = 100001 AND due <= $1 ORDER BY due LIMIT 1000", {INT8OID}},
+    // held_by_workers
+    {"SELECT " TASK_HEADER " FROM {work} w WHERE lane = 100001 AND worker = ANY ($1)", {TEXTARRAYOID}},
+    // requeue
+    {"WITH c AS (SELECT w.id FROM unnest($1, $2) u(id, lease), {work} w WHERE " ROW_FILTER
+     " AND w.due <= $5 FOR NO KEY UPDATE OF w SKIP LOCKED) "
+     "UPDATE {work} w SET state = 1, lane = -w.priority, due = $3, lease = NULL, attempt = w.attempt - $4 "
+     "FROM c WHERE " BY_ID("c.id") " RETURNING w.id",
+     {INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT4OID, INT8OID}},
+    // peek
+    {"SELECT " TASK_HEADER " FROM {work} w WHERE id = ANY ($1) ORDER BY id", {INT8ARRAYOID}},
+    // lock_heads
+    {"SELECT id FROM {work} WHERE id = ANY ($1) AND head IS NULL ORDER BY id FOR NO KEY UPDATE", {INT8ARRAYOID}},
+    // lock_heads_skip
+    {"SELECT id FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", {INT8ARRAYOID}},
+    // complete_rows
+    {"UPDATE {work} w SET state = 4, lane = NULL, due = NULL, lease = NULL, error = NULL, finished_at = $1, "
+     "output = CASE WHEN w.output IS NULL THEN u.patch ELSE insula.append_patch(w.output, u.patch) END "
+     "FROM unnest($2, $3, $4) WITH ORDINALITY u(id, lease, patch, ord) WHERE " ROW_FILTER
+     " RETURNING w.id, w.head, w.def, w.task, u.ord",
+     {TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, JSONBARRAYOID}},
+    // fail_row
+    {"UPDATE {work} SET state = 5, lane = NULL, due = NULL, lease = NULL, finished_at = $1, error = $4 "
+     "WHERE id = $2 AND lease = $3 AND state = 2 RETURNING id",
+     {TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID}},
+    // retry_row
+    {"UPDATE {work} SET state = 1, lane = 100000, due = $1, run_at = $2, lease = NULL, error = $5 "
+     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
+     {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID}},
+    // defer_row
+    {"UPDATE {work} SET state = 3, lane = 100002, due = $1, run_at = $2, lease = NULL, attempt = attempt - 1, "
+     "output = CASE WHEN $5 IS NULL THEN output ELSE insula.append_patch(output, $5) END "
+     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
+     {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID}},
+    // count_down
+    {"UPDATE {work} w SET remaining = w.remaining - u.n, "
+     "state = CASE WHEN w.remaining = u.n THEN 1 ELSE 0 END, "
+     "lane = CASE WHEN w.remaining = u.n THEN -w.priority END, due = CASE WHEN w.remaining = u.n THEN $1 END "
+     "FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " AND w.state = 0 RETURNING w.key, w.state",
+     {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
+    // skip_rows
+    {"UPDATE {work} w SET state = 6, finished_at = $1 FROM unnest($2) u(id) WHERE " BY_ID("u.id") " AND w.state = 0 "
+                                                                                                  "RETURNING w.head",
+     {TIMESTAMPTZOID, INT8ARRAYOID}},
+    // head_progress
+    {"UPDATE {work} w SET remaining = w.remaining - u.n FROM unnest($1, $2) u(id, n) WHERE " BY_ID(
+         "u.id") " RETURNING w.id, w.def, w.span, w.remaining, CASE WHEN w.remaining = 0 THEN w.input END",
+     {INT8ARRAYOID, INT4ARRAYOID}},
+    // task_rows
+    {"SELECT task, state, output, error, attempt, started_at, finished_at FROM {work} "
+     "WHERE id > $1 AND id <= $2 ORDER BY id",
+     {INT8OID, INT8OID}},
+    // end_execution
+    {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5 WHERE id = $1",
+     {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
+    // cancel_tasks
+    {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
+     "WHERE id > $2 AND id <= $3 AND state < 4",
+     {TIMESTAMPTZOID, INT8OID, INT8OID}},
+    // cancel_single
+    {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1, error = $3 "
+     "WHERE id = $2 AND head IS NULL AND state < 4 RETURNING def, span, input",
+     {TIMESTAMPTZOID, INT8OID, TEXTOID}},
+    // inputs_and_outputs
+    {"SELECT id, coalesce(output, input) FROM {work} WHERE id = ANY ($1)", {INT8ARRAYOID}},
+    // extend_leases
+    {"UPDATE {work} w SET due = $1 FROM unnest($2, $3) u(id, lease) WHERE " ROW_FILTER " RETURNING w.id",
+     {INT8OID, INT8ARRAYOID, INT8ARRAYOID}},
+    // cancelled_leases
+    {"SELECT w.id FROM unnest($1, $2) u(id, lease), {work} w WHERE " BY_ID(
+         "u.id") " AND w.lease = u.lease AND w.state = 7",
+     {INT8ARRAYOID, INT8ARRAYOID}},
+    // live_executions
+    {"SELECT id FROM {work} WHERE id = ANY ($1) AND head IS NULL AND state < 4", {INT8ARRAYOID}},
+    // running_count
+    {"SELECT count(*) FROM {work} WHERE lane = 100001", {}},
+    // execution_row
+    {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt FROM {work} "
+     "WHERE id = $1 AND head IS NULL",
+     {INT8OID}},
+    // current_definition
+    {"SELECT ref FROM {record} WHERE kind = 'c' AND owner = 0 AND name = $1 AND seq = 0", {TEXTOID}},
+    // definition
+    {"SELECT name, seq, body FROM {record} WHERE kind = 'w' AND owner = $1", {INT8OID}},
+    // definition_by_hash
+    {"SELECT owner, seq FROM {record} WHERE kind = 'w' AND name = $1 AND hash = $2", {TEXTOID, BYTEAOID}},
+    // take_record_numbers
+    {"INSERT INTO {record} AS r (kind, owner, name, seq, at, ref) VALUES ('n', 0, $1, 0, $2, $3) "
+     "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET ref = r.ref + EXCLUDED.ref, at = EXCLUDED.at RETURNING ref",
+     {TEXTOID, TIMESTAMPTZOID, INT8OID}},
+    // last_version
+    {"SELECT max(seq) FROM {record} WHERE kind = 'w' AND name = $1", {TEXTOID}},
+    // last_task_key
+    {"SELECT owner FROM {record} WHERE kind = 't' ORDER BY kind DESC, owner DESC LIMIT 1", {}},
+    // insert_record
+    {"INSERT INTO {record} (kind, owner, name, seq, at, ref, hash, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+     {CHAROID, INT8OID, TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID, BYTEAOID, JSONBOID}},
+    // set_current
+    {"INSERT INTO {record} (kind, owner, name, seq, at, ref) VALUES ('c', 0, $1, 0, $2, $3) "
+     "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET ref = EXCLUDED.ref, at = EXCLUDED.at",
+     {TEXTOID, TIMESTAMPTZOID, INT8OID}},
+    // all_keys
+    {"SELECT owner, name FROM {record} WHERE kind = 't'", {}},
+    // take_idempotency_keys
+    {"INSERT INTO {record} (kind, owner, name, seq, at, ref) SELECT 'k', 0, u.name, 0, $1, u.ref "
+     "FROM unnest($2, $3) u(name, ref) ON CONFLICT DO NOTHING RETURNING name",
+     {TIMESTAMPTZOID, TEXTARRAYOID, INT8ARRAYOID}},
+    // find_idempotency_keys
+    {"SELECT name, ref FROM {record} WHERE kind = 'k' AND owner = 0 AND name = ANY ($1) AND seq = 0", {TEXTARRAYOID}},
+};
+
+const StatementText &statement_text(Statement statement) { return texts[static_cast<int>(statement)]; }
+
+}  // namespace insula

@@ -1,0 +1,169 @@
+// The table `work` of a tenant: executions and their tasks.  A row is an execution, a
+// task, or, where a workflow has one task, both, so that such an execution takes three
+// row writes in all: insert, claim, complete.  The tasks of a larger execution follow its
+// row by number: execution n has its tasks at n + 1 to n + span.
+//
+// This is the storage interface: operations call these functions and nothing below them.
+// Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
+// row, then its tasks' rows, both ascending.
+#pragma once
+
+#include "storage/session.hpp"
+
+namespace insula {
+
+enum class State : std::int16_t {
+  pending = 0,  // dependencies open
+  ready = 1,    // claimable, now or later; of an execution: not ended
+  running = 2,
+  waiting = 3,  // deferred
+  completed = 4,
+  failed = 5,
+  skipped = 6,
+  cancelled = 7,
+};
+
+inline bool has_ended(State state) { return state >= State::completed; }
+const char *state_name(State state);
+
+// Lanes of the queue index: those below `first_timer` are claimable, and are the negated
+// priority; in the others `due` is a moment, in microseconds as timestamps count them.
+enum Lane : std::int32_t { lane_later = 100000, lane_running = 100001, lane_deferred = 100002 };
+
+inline constexpr std::int32_t max_priority = 32767;
+
+struct Submission {
+  std::int32_t definition;
+  std::int32_t priority;
+  TimestampTz now;
+  TimestampTz run_at;  // at or before now: at once
+};
+
+// Where a task stands, without its payload.
+struct TaskRow {
+  std::int64_t id;
+  std::int64_t head;  // its execution's row; 0: it is that row itself
+  std::int32_t definition;
+  std::int32_t task;
+  std::int32_t key;
+  State state;
+  std::int32_t attempt;
+  std::int64_t lease;  // 0: none
+  TimestampTz started_at;
+  const char *worker;
+  std::int64_t due;
+
+  std::int64_t execution() const { return head ? head : id; }
+};
+
+struct Claimed {
+  std::int64_t id;
+  std::int64_t head;
+  std::int32_t definition;
+  std::int32_t task;
+  std::int64_t lease;
+  std::int32_t attempt;
+  Jsonb *input;
+  Jsonb *output;  // what the task itself handed over when it was deferred
+};
+
+struct ClaimRequest {
+  const char *worker;
+  std::int32_t max_tasks;
+  const std::int32_t *keys;  // nullptr: any
+  int key_count;
+  TimestampTz now;
+  TimestampTz lease_expires;
+};
+
+struct HeadProgress {
+  std::int64_t id;
+  std::int32_t definition;
+  std::int32_t span;
+  std::int32_t remaining;
+  Jsonb *input;  // nullptr while tasks remain
+};
+
+struct TaskResult {
+  std::int32_t task;
+  State state;
+  Jsonb *output;
+  const char *error;
+  std::int32_t attempt;
+  TimestampTz started_at;   // 0: never
+  TimestampTz finished_at;  // 0: not yet
+};
+
+struct ExecutionRow {
+  std::int32_t definition;
+  std::int32_t span;
+  State state;
+  Jsonb *input;
+  Jsonb *output;
+  const char *error;
+  TimestampTz created_at;
+  TimestampTz started_at;
+  TimestampTz finished_at;
+  std::int32_t attempt;
+};
+
+// The first of `count` consecutive local numbers.
+std::int64_t take_numbers(const Tenant &tenant, std::int64_t count);
+
+void insert_single(const Tenant &tenant, const Submission &submission, std::int32_t key, const std::int64_t *ids,
+                   Jsonb *const *inputs, int count);
+void insert_graph(const Tenant &tenant, const Submission &submission, const std::int64_t *ids, Jsonb *const *inputs,
+                  int count, const std::int32_t *keys, const std::int32_t *dependencies, int tasks);
+
+Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count);
+// With `unlocked`, rows that another transaction holds do not count; this locks the row found.
+bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
+TimestampTz next_due(const Tenant &tenant);  // DT_NOEND: nothing
+
+// Tasks whose time has come become claimable; their keys are returned.
+std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count);
+TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count);
+TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count);
+// Running tasks, sorted by id, become claimable again, where nobody holds their row and their lease
+// ends by `due_by`.  Moves those written to the front of `tasks` and returns how many.
+int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
+            bool give_back_attempt);
+
+TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
+// Locks executions' rows; with `skip`, only those that nobody holds.  Returns the locked.
+std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked);
+
+// `entries` gets, for each row written, the place in `ids` that it was written for.
+TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
+                       Jsonb *const *patches, int count, int *entries, int *written);
+bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error);
+bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error);
+bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch);
+
+// Counts down open dependencies; returns the keys of those that became ready.
+std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
+                         int count, int *ready);
+int skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
+HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *ended, int count,
+                            int *found);
+TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count);
+void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
+                   const char *error);
+
+// Cancels the execution's row; false if it has ended or does not exist.
+bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
+                          HeadProgress *execution);
+void cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
+
+// The given rows' output, or input of an execution's row; aligned with `ids`, nullptr where there is none.
+Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count);
+
+std::int64_t *extend_leases(const Tenant &tenant, TimestampTz expires, const std::int64_t *ids,
+                            const std::int64_t *leases, int count, int *extended);
+std::int64_t *cancelled_leases(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, int count,
+                               int *cancelled);
+std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live);
+std::int64_t running_tasks(const Tenant &tenant);
+bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row);
+
+}  // namespace insula

@@ -1,0 +1,166 @@
+// The queue side of `work`: numbers, submission, claims, and what time causes; over SPI.
+#include "storage/work.hpp"
+
+#include <algorithm>
+
+extern "C" {
+#include "commands/sequence.h"
+#include "utils/fmgrprotos.h"
+}
+
+#include "core/ids.hpp"
+#include "storage/random.hpp"
+#include "tenant/lock.hpp"
+
+namespace insula {
+
+std::int64_t take_numbers(const Tenant &tenant, std::int64_t count) {
+  // A run of numbers has no gap: whoever takes numbers holds the lock for that instant.
+  lock_tenant(tenant.number, TenantLock::numbering);
+  const std::int64_t first = nextval_internal(tenant.sequence, false);
+  if (count > 1)
+    (void)DirectFunctionCall2(setval_oid, ObjectIdGetDatum(tenant.sequence), Int64GetDatum(first + count - 1));
+  unlock_tenant(tenant.number, TenantLock::numbering);
+  if (first < 1 || first + count - 1 > core::max_local_number)
+    ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+                    errmsg("tenant \"%s\" has run out of execution numbers", tenant.name)));
+  return first;
+}
+
+// Where submitted work enters the queue: at once behind what is there, or later.
+static void add_queue_place(Arguments &arguments, const Submission &submission) {
+  const bool later = submission.run_at > submission.now;
+  arguments.add(Int32GetDatum(later ? lane_later : -submission.priority));
+  arguments.add(Int64GetDatum(later ? submission.run_at : submission.now));
+}
+
+static void add_run_at(Arguments &arguments, const Submission &submission) {
+  arguments.add_nullable(TimestampTzGetDatum(submission.run_at), submission.run_at <= submission.now);
+}
+
+void insert_single(const Tenant &tenant, const Submission &submission, std::int32_t key, const std::int64_t *ids,
+                   Jsonb *const *inputs, int count) {
+  Arguments arguments;
+  arguments.add(Int32GetDatum(submission.definition)).add(Int32GetDatum(key));
+  add_queue_place(arguments, submission);
+  arguments.add(Int32GetDatum(submission.priority)).add(TimestampTzGetDatum(submission.now));
+  add_run_at(arguments, submission);
+  arguments.add(int64_array(ids, count)).add(jsonb_array(inputs, count));
+  (void)run(tenant, Statement::insert_single, arguments);
+}
+
+void insert_graph(const Tenant &tenant, const Submission &submission, const std::int64_t *ids, Jsonb *const *inputs,
+                  int count, const std::int32_t *keys, const std::int32_t *dependencies, int tasks) {
+  Arguments heads;
+  heads.add(Int32GetDatum(submission.definition)).add(Int32GetDatum(submission.priority));
+  heads.add(Int32GetDatum(tasks)).add(TimestampTzGetDatum(submission.now));
+  add_run_at(heads, submission);
+  heads.add(int64_array(ids, count)).add(jsonb_array(inputs, count));
+  (void)run(tenant, Statement::insert_heads, heads);
+
+  Arguments rows;
+  rows.add(Int32GetDatum(submission.definition));
+  add_queue_place(rows, submission);
+  rows.add(Int32GetDatum(submission.priority));
+  add_run_at(rows, submission);
+  rows.add(int64_array(ids, count)).add(int32_array(keys, tasks)).add(int32_array(dependencies, tasks));
+  (void)run(tenant, Statement::insert_tasks, rows);
+}
+
+Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count) {
+  // One random number a claim, mixed with each row's own: a lease tells nothing about
+  // the leases of other claims.
+  Arguments arguments;
+  arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
+  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(GetCurrentTimestamp())).add_text(request.worker);
+  if (request.keys) arguments.add(int32_array(request.keys, request.key_count));
+  const auto rows = run(tenant, request.keys ? Statement::claim_keys : Statement::claim_any, arguments);
+  auto *claimed = palloc_array_of<Claimed>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i)
+    claimed[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int32(i, 4),
+                  get_int64(i, 5), get_int32(i, 6), get_jsonb(i, 7), get_jsonb(i, 8)};
+  *count = static_cast<int>(rows);
+  return claimed;
+}
+
+bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked) {
+  if (!keys) return run(tenant, unlocked ? Statement::probe_any_unlocked : Statement::probe_any) > 0;
+  if (key_count == 0) return false;
+  Arguments arguments;
+  arguments.add(int32_array(keys, key_count));
+  return run(tenant, unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys, arguments) > 0;
+}
+
+TimestampTz next_due(const Tenant &tenant) {
+  (void)run(tenant, Statement::next_due);
+  return is_null(0, 1) ? DT_NOEND : get_int64(0, 1);
+}
+
+static std::int32_t *keys_of_rows(std::uint64_t rows, int column, int *count) {
+  auto *keys = palloc_array_of<std::int32_t>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) keys[i] = get_int32(i, column);
+  *count = static_cast<int>(rows);
+  return keys;
+}
+
+std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count) {
+  Arguments arguments;
+  arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(now));
+  return keys_of_rows(run(tenant, Statement::release_due, arguments), 1, count);
+}
+
+static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
+  auto *tasks = palloc_array_of<TaskRow>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i)
+    tasks[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3),
+                get_int32(i, 4), get_int32(i, 5), static_cast<State>(get_int16(i, 6)),
+                get_int32(i, 7), get_int64(i, 8), get_int64(i, 9),
+                get_text(i, 10), get_int64(i, 11)};
+  *count = static_cast<int>(rows);
+  return tasks;
+}
+
+TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(now));
+  return read_task_rows(run(tenant, Statement::lapsed, arguments), count);
+}
+
+TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count) {
+  Arguments arguments;
+  arguments.add(text_array(workers, worker_count));
+  return read_task_rows(run(tenant, Statement::held_by_workers, arguments), count);
+}
+
+TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count));
+  return read_task_rows(run(tenant, Statement::peek, arguments), found);
+}
+
+int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
+            bool give_back_attempt) {
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  auto *leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    ids[i] = tasks[i].id;
+    leases[i] = tasks[i].lease;
+  }
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
+  arguments.add(Int32GetDatum(give_back_attempt ? 1 : 0)).add(Int64GetDatum(due_by));
+  const auto rows = run(tenant, Statement::requeue, arguments);
+  for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
+  std::sort(ids, ids + rows);
+  return static_cast<int>(
+      std::partition(tasks, tasks + count,
+                     [&](const TaskRow &task) { return std::binary_search(ids, ids + rows, task.id); }) -
+      tasks);
+}
+
+std::int64_t running_tasks(const Tenant &tenant) {
+  (void)run(tenant, Statement::running_count);
+  return get_int64(0, 1);
+}
+
+}  // namespace insula

@@ -1,0 +1,188 @@
+// The state side of `work`: completions, failures, graphs, cancels and reads; over SPI.
+#include "storage/work.hpp"
+
+namespace insula {
+
+const char *state_name(State state) {
+  static const char *const names[] = {"pending",   "ready",  "running", "waiting",
+                                      "completed", "failed", "skipped", "cancelled"};
+  return names[static_cast<int>(state)];
+}
+
+static std::int64_t *ids_of_rows(std::uint64_t rows, int *count) {
+  auto *ids = palloc_array_of<std::int64_t>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
+  *count = static_cast<int>(rows);
+  return ids;
+}
+
+std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count));
+  return ids_of_rows(run(tenant, skip ? Statement::lock_heads_skip : Statement::lock_heads, arguments), locked);
+}
+
+TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
+                       Jsonb *const *patches, int count, int *entries, int *written) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(int64_array(ids, count)).add(int64_array(leases, count));
+  arguments.add(jsonb_array(patches, count));
+  const auto rows = run(tenant, Statement::complete_rows, arguments);
+  auto *tasks = palloc_array_of<TaskRow>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    tasks[i] = {};
+    tasks[i].id = get_int64(i, 1);
+    tasks[i].head = get_int64(i, 2);
+    tasks[i].definition = get_int32(i, 3);
+    tasks[i].task = get_int32(i, 4);
+    tasks[i].state = State::completed;
+    entries[i] = static_cast<int>(get_int64(i, 5)) - 1;
+  }
+  *written = static_cast<int>(rows);
+  return tasks;
+}
+
+bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(lease)).add_text(error);
+  return run(tenant, Statement::fail_row, arguments) > 0;
+}
+
+bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
+  arguments.add_text(error);
+  return run(tenant, Statement::retry_row, arguments) > 0;
+}
+
+bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
+  arguments.add_nullable(PointerGetDatum(patch), patch == nullptr);
+  return run(tenant, Statement::defer_row, arguments) > 0;
+}
+
+std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
+                         int count, int *ready) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(counts, count));
+  const auto rows = run(tenant, Statement::count_down, arguments);
+  auto *keys = palloc_array_of<std::int32_t>(rows);
+  *ready = 0;
+  for (std::uint64_t i = 0; i < rows; ++i)
+    if (static_cast<State>(get_int16(i, 2)) == State::ready) keys[(*ready)++] = get_int32(i, 1);
+  return keys;
+}
+
+int skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(int64_array(ids, count));
+  return static_cast<int>(run(tenant, Statement::skip_rows, arguments));
+}
+
+static HeadProgress read_head(std::uint64_t row, std::int64_t id, int first_column) {
+  return {id, get_int32(row, first_column), get_int32(row, first_column + 1), get_int32(row, first_column + 2),
+          get_jsonb(row, first_column + 3)};
+}
+
+HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *ended, int count,
+                            int *found) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(int32_array(ended, count));
+  const auto rows = run(tenant, Statement::head_progress, arguments);
+  auto *heads = palloc_array_of<HeadProgress>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) heads[i] = read_head(i, get_int64(i, 1), 2);
+  *found = static_cast<int>(rows);
+  return heads;
+}
+
+TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  const auto rows = run(tenant, Statement::task_rows, arguments);
+  auto *results = palloc_array_of<TaskResult>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i)
+    results[i] = {get_int32(i, 1), static_cast<State>(get_int16(i, 2)),
+                  get_jsonb(i, 3), get_text(i, 4),
+                  get_int32(i, 5), get_int64(i, 6),
+                  get_int64(i, 7)};
+  *count = static_cast<int>(rows);
+  return results;
+}
+
+void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
+                   const char *error) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(id)).add(Int32GetDatum(static_cast<std::int32_t>(state))).add(TimestampTzGetDatum(now));
+  arguments.add_nullable(PointerGetDatum(final_context), final_context == nullptr).add_text(error);
+  (void)run(tenant, Statement::end_execution, arguments);
+}
+
+bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
+                          HeadProgress *execution) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add_text(reason);
+  if (run(tenant, Statement::cancel_single, arguments) == 0) return false;
+  *execution = {id, get_int32(0, 1), get_int32(0, 2), 0, get_jsonb(0, 3)};
+  return true;
+}
+
+void cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  (void)run(tenant, Statement::cancel_tasks, arguments);
+}
+
+Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count));
+  const auto rows = run(tenant, Statement::inputs_and_outputs, arguments);
+  auto **outputs = palloc_array_of<Jsonb *>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) outputs[i] = nullptr;
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const std::int64_t id = get_int64(row, 1);
+    int low = 0;
+    for (int high = count; low < high;) {
+      const int middle = (low + high) / 2;
+      if (ids[middle] < id)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    if (low < count && ids[low] == id) outputs[low] = get_jsonb(row, 2);
+  }
+  return outputs;
+}
+
+std::int64_t *extend_leases(const Tenant &tenant, TimestampTz expires, const std::int64_t *ids,
+                            const std::int64_t *leases, int count, int *extended) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(expires)).add(int64_array(ids, count)).add(int64_array(leases, count));
+  return ids_of_rows(run(tenant, Statement::extend_leases, arguments), extended);
+}
+
+std::int64_t *cancelled_leases(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, int count,
+                               int *cancelled) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(int64_array(leases, count));
+  return ids_of_rows(run(tenant, Statement::cancelled_leases, arguments), cancelled);
+}
+
+std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count));
+  return ids_of_rows(run(tenant, Statement::live_executions, arguments), live);
+}
+
+bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(id));
+  if (run(tenant, Statement::execution_row, arguments) == 0) return false;
+  *row = {get_int32(0, 1), get_int32(0, 2), static_cast<State>(get_int16(0, 3)),
+          get_jsonb(0, 4), get_jsonb(0, 5), get_text(0, 6),
+          get_int64(0, 7), get_int64(0, 8), get_int64(0, 9),
+          get_int32(0, 10)};
+  return true;
+}
+
+}  // namespace insula

@@ -1,0 +1,71 @@
+// The resolver; see caller.hpp.  It looks at the current user only (never the session
+// user, never a search_path), so it is right under SET ROLE and in a security definer
+// function of the application's.  To a caller without rights, a tenant that exists and
+// one that does not look the same.
+#include "tenant/caller.hpp"
+
+#include "core/ids.hpp"
+#include "errors.hpp"
+#include "tenant/owner.hpp"
+
+namespace insula {
+
+static char *tenant_setting = nullptr;
+
+void define_caller_settings() {
+  DefineCustomStringVariable("insula.tenant", "The tenant that calls without a tenant parameter act for.",
+                             "Empty: the tenant whose login role is the current user.", &tenant_setting, "",
+                             PGC_USERSET, 0, nullptr, nullptr, nullptr);
+}
+
+bool is_admin() { return has_privs_of_role(GetUserId(), admin_role()); }
+
+void require_admin() {
+  if (!is_admin())
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to administer tenants"),
+                    errhint("This needs the privileges of role insula_admin.")));
+}
+
+bool serves_all() { return is_admin() || has_privs_of_role(GetUserId(), runner_role()); }
+
+bool works_for_others(const Tenant &tenant) {
+  if (superuser() || is_admin()) return false;
+  return !OidIsValid(tenant.role) || !has_privs_of_role(GetUserId(), tenant.role);
+}
+
+static bool may_act_for(const Tenant &tenant, Right right) {
+  if (OidIsValid(tenant.role) && has_privs_of_role(GetUserId(), tenant.role)) return true;
+  return is_admin() || (right == Right::worker && has_privs_of_role(GetUserId(), runner_role()));
+}
+
+static Tenant *resolve_named(const char *name, Right right) {
+  Tenant *tenant = find_tenant(name);
+  if (tenant && may_act_for(*tenant, right)) return tenant;
+  if (!tenant && (is_admin() || (right == Right::worker && serves_all())))
+    ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("tenant \"%s\" does not exist", name)));
+  ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for tenant \"%s\"", name),
+                  errhint("This needs the privileges of the tenant's role, or of insula_admin.")));
+}
+
+Tenant *resolve_tenant(const char *named, Right right) {
+  if (named) return resolve_named(named, right);
+  if (tenant_setting && tenant_setting[0] != '\0') return resolve_named(tenant_setting, right);
+  return find_tenant_of_role(GetUserId());
+}
+
+Tenant *require_tenant(const char *named, Right right) {
+  Tenant *tenant = resolve_tenant(named, right);
+  if (!tenant)
+    ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("no tenant to act for"),
+                    errdetail("Role \"%s\" is not the login role of a tenant.", GetUserNameFromId(GetUserId(), false)),
+                    errhint("Name one in the parameter tenant, or SET insula.tenant.")));
+  return tenant;
+}
+
+Tenant *tenant_of_id(std::int64_t id, Right right) {
+  if (!core::is_plausible_id(id)) return nullptr;
+  Tenant *tenant = find_tenant(core::tenant_of(id));
+  return tenant && may_act_for(*tenant, right) ? tenant : nullptr;
+}
+
+}  // namespace insula

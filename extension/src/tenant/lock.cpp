@@ -1,0 +1,48 @@
+// The tenant's own locks; see lock.hpp.  The tag is of the lock class that PostgreSQL
+// keeps for user locks and gives no SQL function to take.
+#include "tenant/lock.hpp"
+
+#include "errors.hpp"
+
+namespace insula {
+
+static LOCKTAG tag_of(std::int32_t tenant, TenantLock kind) {
+  LOCKTAG tag;
+  tag.locktag_field1 = MyDatabaseId;
+  tag.locktag_field2 = static_cast<std::uint32_t>(tenant);
+  tag.locktag_field3 = static_cast<std::uint32_t>(kind);
+  tag.locktag_field4 = 0;
+  tag.locktag_type = LOCKTAG_USERLOCK;
+  tag.locktag_lockmethodid = DEFAULT_LOCKMETHOD;
+  return tag;
+}
+
+bool try_share_life(std::int32_t tenant) {
+  const LOCKTAG tag = tag_of(tenant, TenantLock::life);
+  return LockAcquire(&tag, RowExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool try_own_life(std::int32_t tenant) {
+  const LOCKTAG tag = tag_of(tenant, TenantLock::life);
+  return LockAcquire(&tag, AccessExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void lock_tenant(std::int32_t tenant, TenantLock kind) {
+  const LOCKTAG tag = tag_of(tenant, kind);
+  (void)LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+void unlock_tenant(std::int32_t tenant, TenantLock kind) {
+  const LOCKTAG tag = tag_of(tenant, kind);
+  (void)LockRelease(&tag, ExclusiveLock, false);
+}
+
+Tenant *enter_tenant(std::int32_t number) {
+  Tenant *tenant = try_share_life(number) ? open_tenant(number) : nullptr;
+  if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant is being dropped or has been dropped")));
+  if (tenant->suspended)
+    ereport(ERROR, (errcode(INSULA_SUSPENDED), errmsg("tenant \"%s\" is suspended", tenant->name)));
+  return tenant;
+}
+
+}  // namespace insula

@@ -1,0 +1,30 @@
+// The tenant's own lock, under a tag that no SQL can take.  Whoever gives a tenant work
+// holds it shared until the end of his transaction and never waits for it; dropping the
+// tenant takes it exclusively, so that afterwards nothing new can come.  Completions do
+// not take it, so that running tasks can still end.
+#pragma once
+
+#include "tenant/tenant.hpp"
+
+namespace insula {
+
+enum class TenantLock : std::uint32_t {
+  life = 1,          // submit and claim shared; drop exclusive
+  numbering = 2,     // a run of local numbers; held for an instant
+  registration = 3,  // workflow definitions of one tenant, one registration at a time
+};
+
+// Shared and without waiting: false where the tenant is being dropped.
+bool try_share_life(std::int32_t tenant);
+
+// Exclusive and without waiting.
+bool try_own_life(std::int32_t tenant);
+
+void lock_tenant(std::int32_t tenant, TenantLock kind);
+void unlock_tenant(std::int32_t tenant, TenantLock kind);
+
+// Shares the life of the tenant and opens its relations, or raises: IS001 for a tenant
+// that goes or has gone, IS007 for a suspended one.
+Tenant *enter_tenant(std::int32_t number);
+
+}  // namespace insula

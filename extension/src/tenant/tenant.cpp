@@ -1,0 +1,240 @@
+// The per-backend cache of tenants; see tenant.hpp.  Invalidation callbacks only set
+// marks, since they may run in the middle of anything; the next lookup acts on them.
+// Lock order: a tenant's own lock (tenant/lock.hpp) before its relations.
+#include "tenant/tenant.hpp"
+
+#include "errors.hpp"
+#include "storage/plans.hpp"
+#include "tenant/owner.hpp"
+#include "version.hpp"
+
+extern "C" {
+#include "catalog/pg_inherits.h"
+}
+
+namespace insula {
+
+namespace {
+
+constexpr long cache_limit = 4096;
+constexpr int work_columns = 21;
+constexpr int record_columns = 8;
+
+struct NameEntry {
+  char name[NAMEDATALEN];
+  std::int32_t number;
+};
+
+struct RoleEntry {
+  Oid role;
+  std::int32_t number;
+};
+
+MemoryContext cache_context = nullptr;
+HTAB *by_number = nullptr;
+HTAB *by_name = nullptr;
+HTAB *by_role = nullptr;
+bool stale = true;
+Oid tenant_table = InvalidOid;
+std::uint64_t definitions_clock = 0;
+
+HTAB *new_table(const char *name, Size key, Size entry, int flags) {
+  HASHCTL control = {};
+  control.keysize = key;
+  control.entrysize = entry;
+  control.hcxt = cache_context;
+  return hash_create(name, 64, &control, HASH_ELEM | HASH_CONTEXT | flags);
+}
+
+// Empties the cache where an invalidation or its size asks for it.  Only lookups call
+// this, so that no operation loses its tenant half-way.
+void refresh_cache() {
+  if (by_number && !stale && hash_get_num_entries(by_number) < cache_limit) return;
+  if (cache_context)
+    MemoryContextReset(cache_context);
+  else
+    cache_context = AllocSetContextCreate(CacheMemoryContext, "insula tenants", ALLOCSET_DEFAULT_SIZES);
+  by_number = new_table("insula tenants by number", sizeof(std::int32_t), sizeof(Tenant), HASH_BLOBS);
+  by_name = new_table("insula tenants by name", NAMEDATALEN, sizeof(NameEntry), HASH_STRINGS);
+  by_role = new_table("insula tenants by role", sizeof(Oid), sizeof(RoleEntry), HASH_BLOBS);
+  stale = false;
+}
+
+void relation_changed(Datum, Oid relation) {
+  if (!by_number) return;
+  if (relation == InvalidOid || relation == tenant_table) {
+    stale = true;
+    return;
+  }
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, by_number);
+  while (auto *tenant = static_cast<Tenant *>(hash_seq_search(&scan))) {
+    if (tenant->work != relation && tenant->record != relation && tenant->sequence != relation) continue;
+    tenant->checked = false;
+    tenant->definitions = ++definitions_clock;
+  }
+}
+
+// The role made for the tenant, if one of that name and Oid is still there.
+Oid trusted_role(const char *username, Oid recorded) {
+  const Oid role = get_role_oid(username, true);
+  return OidIsValid(role) && role == recorded && !superuser_arg(role) ? role : InvalidOid;
+}
+
+Tenant *cache_row(HeapTuple row, TupleDesc desc) {
+  bool null;
+  char *version = SPI_getvalue(row, desc, 8);
+  if (!version || strcmp(version, INSULA_VERSION) != 0)
+    ereport(ERROR, (errcode(INSULA_VERSION_MISMATCH),
+                    errmsg("extension \"insula\" has version %s, its library %s", version, INSULA_VERSION),
+                    errhint("Run ALTER EXTENSION insula UPDATE.")));
+  const std::int32_t number = DatumGetInt32(SPI_getbinval(row, desc, 1, &null));
+  auto *tenant = static_cast<Tenant *>(hash_search(by_number, &number, HASH_ENTER, nullptr));
+  memset(tenant, 0, sizeof(Tenant));
+  tenant->number = number;
+  strlcpy(tenant->name, SPI_getvalue(row, desc, 2), NAMEDATALEN);
+  strlcpy(tenant->schema, SPI_getvalue(row, desc, 3), NAMEDATALEN);
+  const Oid recorded = DatumGetObjectId(SPI_getbinval(row, desc, 5, &null));
+  if (const char *username = SPI_getvalue(row, desc, 4)) {
+    strlcpy(tenant->username, username, NAMEDATALEN);
+    tenant->role = trusted_role(username, null ? InvalidOid : recorded);
+  }
+  tenant->login = DatumGetBool(SPI_getbinval(row, desc, 7, &null));
+  tenant->suspended = strcmp(SPI_getvalue(row, desc, 6), "active") != 0;
+  tenant->definitions = ++definitions_clock;
+
+  char key[NAMEDATALEN] = {};
+  strlcpy(key, tenant->name, NAMEDATALEN);
+  static_cast<NameEntry *>(hash_search(by_name, key, HASH_ENTER, nullptr))->number = number;
+  if (OidIsValid(tenant->role))
+    static_cast<RoleEntry *>(hash_search(by_role, &tenant->role, HASH_ENTER, nullptr))->number = number;
+  return tenant;
+}
+
+// Reads one row of insula.tenant into the cache.
+Tenant *load(SharedStatement statement, Datum key) {
+  tenant_table = get_relname_relid("tenant", get_namespace_oid("insula", false));
+  const Owner owner = enter_owner();
+  SPI_connect();
+  char nulls[] = " ";
+  const int status = SPI_execute_plan(shared_plan(statement), &key, nulls, false, 1);
+  if (status != SPI_OK_SELECT) elog(ERROR, "insula: reading tenants failed: %s", SPI_result_code_string(status));
+  Tenant *tenant = SPI_processed == 1 ? cache_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc) : nullptr;
+  SPI_finish();
+  leave_owner(owner);
+  return tenant;
+}
+
+// What to do about a relation that somebody has changed.
+enum class Tampered { refuse, skip };
+
+// One relation of the tenant's schema, locked, if it is what we made.
+Oid checked_relation(Oid schema, const char *name, char kind, int columns, LOCKMODE lock, Tampered tampered) {
+  const Oid oid = get_relname_relid(name, schema);
+  Relation relation = OidIsValid(oid) ? try_relation_open(oid, lock) : nullptr;
+  if (!relation) return InvalidOid;
+  const Form_pg_class form = relation->rd_rel;
+  const bool has_child = form->relhassubclass && find_inheritance_children(oid, NoLock) != NIL;
+  const bool ours = form->relowner == owner_role() && form->relnamespace == schema && form->relkind == kind &&
+                    !relation->rd_rules && !relation->trigdesc && !has_child && !form->relrowsecurity &&
+                    !form->relispartition && (columns == 0 || form->relnatts == columns);
+  relation_close(relation, NoLock);
+  if (!ours && tampered == Tampered::refuse)
+    ereport(ERROR,
+            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+             errmsg("relation \"%s\" of schema \"%s\" is not as Insula made it", name, get_namespace_name(schema)),
+             errdetail("Its owner, kind, columns, rules, triggers or policies have been changed.")));
+  return ours ? oid : InvalidOid;
+}
+
+bool check_relations(Tenant *tenant, LOCKMODE lock, Tampered tampered) {
+  const Oid schema = get_namespace_oid(tenant->schema, true);
+  if (!OidIsValid(schema)) return false;
+  tenant->work = checked_relation(schema, "work", RELKIND_RELATION, work_columns, lock, tampered);
+  tenant->record = checked_relation(schema, "record", RELKIND_RELATION, record_columns, lock, tampered);
+  tenant->sequence = checked_relation(schema, "id", RELKIND_SEQUENCE, 0, lock, tampered);
+  tenant->checked = OidIsValid(tenant->work) && OidIsValid(tenant->record) && OidIsValid(tenant->sequence);
+  return tenant->checked;
+}
+
+}  // namespace
+
+Tenant *find_tenant(std::int32_t number) {
+  refresh_cache();
+  if (auto *hit = static_cast<Tenant *>(hash_search(by_number, &number, HASH_FIND, nullptr))) return hit;
+  return load(SharedStatement::tenant_by_number, Int32GetDatum(number));
+}
+
+Tenant *find_tenant(const char *name) {
+  refresh_cache();
+  if (strlen(name) >= NAMEDATALEN) return nullptr;
+  char key[NAMEDATALEN] = {};
+  strlcpy(key, name, NAMEDATALEN);
+  if (auto *hit = static_cast<NameEntry *>(hash_search(by_name, key, HASH_FIND, nullptr)))
+    return find_tenant(hit->number);
+  return load(SharedStatement::tenant_by_name, CStringGetTextDatum(name));
+}
+
+Tenant *find_tenant_of_role(Oid role) {
+  refresh_cache();
+  if (auto *hit = static_cast<RoleEntry *>(hash_search(by_role, &role, HASH_FIND, nullptr)))
+    return find_tenant(hit->number);
+  const char *username = GetUserNameFromId(role, true);
+  if (!username) return nullptr;
+  Tenant *tenant = load(SharedStatement::tenant_by_username, CStringGetTextDatum(username));
+  return tenant && tenant->role == role ? tenant : nullptr;
+}
+
+static Tenant *open_relations(std::int32_t number, Tampered tampered) {
+  const LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
+  for (;;) {
+    // Locks that this transaction holds already bring no news by themselves.
+    AcceptInvalidationMessages();
+    Tenant *tenant = find_tenant(number);
+    if (!tenant) return nullptr;
+    if (!tenant->checked && !check_relations(tenant, lock, tampered)) return nullptr;
+    LockRelationOid(tenant->work, lock);
+    LockRelationOid(tenant->record, lock);
+    // Locking may have brought news: then look again.
+    if (!stale && tenant->checked) return tenant;
+  }
+}
+
+Tenant *open_tenant(std::int32_t number) { return open_relations(number, Tampered::refuse); }
+
+Tenant *open_untouched_tenant(std::int32_t number) { return open_relations(number, Tampered::skip); }
+
+std::int32_t *all_tenants(int *count) {
+  const Owner owner = enter_owner();
+  MemoryContext caller = CurrentMemoryContext;
+  SPI_connect();
+  if (SPI_execute_plan(shared_plan(SharedStatement::all_tenants), nullptr, nullptr, false, 0) != SPI_OK_SELECT)
+    elog(ERROR, "insula: reading tenants failed");
+  *count = static_cast<int>(SPI_processed);
+  auto *numbers = static_cast<std::int32_t *>(MemoryContextAlloc(caller, sizeof(std::int32_t) * (SPI_processed + 1)));
+  bool null;
+  for (int i = 0; i < *count; ++i)
+    numbers[i] = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
+  SPI_finish();
+  leave_owner(owner);
+  return numbers;
+}
+
+void invalidate_tenants() {
+  CacheInvalidateRelcacheByRelid(get_relname_relid("tenant", get_namespace_oid("insula", false)));
+}
+
+void invalidate_definitions(const Tenant &tenant) { CacheInvalidateRelcacheByRelid(tenant.record); }
+
+static void role_changed(Datum, int, uint32) { stale = true; }
+
+void initialize_tenant_cache() {
+  CacheRegisterRelcacheCallback(relation_changed, Datum{0});
+  CacheRegisterSyscacheCallback(AUTHOID, role_changed, Datum{0});
+}
+
+char *qualified_name(const Tenant &tenant, const char *relation) {
+  return quote_qualified_identifier(tenant.schema, relation);
+}
+
+}  // namespace insula

@@ -1,0 +1,50 @@
+// A tenant as a backend knows it: its number, its role, and the relations of its schema
+// by Oid, each checked to be ours and untouched.  Entries live in a bounded cache that
+// relation-cache invalidations empty; a pointer to one is good until the next lookup.
+#pragma once
+
+#include <cstdint>
+
+#include "postgres.hpp"
+
+namespace insula {
+
+struct Tenant {
+  std::int32_t number;
+  char name[NAMEDATALEN];
+  char schema[NAMEDATALEN];
+  char username[NAMEDATALEN];  // empty: the tenant has no role of its own
+  Oid role;                    // InvalidOid: none, or no longer the one that was made for it
+  Oid work;
+  Oid record;
+  Oid sequence;
+  bool login;  // the role may log in, unless the tenant is suspended
+  bool suspended;
+  bool checked;               // the relations above have been looked at
+  std::uint64_t definitions;  // changes whenever the tenant's workflows may have
+};
+
+// By name, number or login role; nullptr if there is none.  The catalog row alone.
+Tenant *find_tenant(const char *name);
+Tenant *find_tenant(std::int32_t number);
+Tenant *find_tenant_of_role(Oid role);
+
+// Locks the tenant's relations for writing and makes sure that they are what they were
+// made as.  Returns a fresh entry, or nullptr if the tenant has gone meanwhile; raises 55000 where they were changed.
+Tenant *open_tenant(std::int32_t number);
+// The same, but nullptr for a tenant whose relations somebody has changed.
+Tenant *open_untouched_tenant(std::int32_t number);
+
+// All tenants' numbers, in no order.
+std::int32_t *all_tenants(int *count);
+
+// Tells every backend, at commit, that the list of tenants or one tenant's workflows changed.
+void invalidate_tenants();
+void invalidate_definitions(const Tenant &tenant);
+
+void initialize_tenant_cache();
+
+// Room for a name with its quotes.
+char *qualified_name(const Tenant &tenant, const char *relation);
+
+}  // namespace insula

@@ -1,0 +1,55 @@
+# shellcheck shell=bash
+#
+# What the other scripts share; to be sourced, after "set -euo pipefail".
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+readonly root
+# The other scripts use these.
+# shellcheck disable=SC2034
+readonly build=$root/build
+
+say() { printf '== %s\n' "$*"; }
+warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
+die() {
+    warn "$@"
+    exit 1
+}
+
+# The PostgreSQL to work with, as in the Makefile.
+pg_config() {
+    local debian=/usr/lib/postgresql/15/bin/pg_config
+    if [[ -n ${PG_CONFIG:-} ]]; then
+        "$PG_CONFIG" "$@"
+    elif [[ -x $debian ]]; then
+        "$debian" "$@"
+    else
+        command pg_config "$@"
+    fi
+}
+
+# make_extension GOAL...: run the Makefile afresh, whichever make we run under.
+make_extension() {
+    env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL make --no-print-directory -C "$root" "$@"
+}
+
+# The user a server runs as: PostgreSQL refuses to run as root.
+server_user() {
+    if ((EUID != 0)); then
+        id -un
+    elif id postgres >/dev/null 2>&1; then
+        echo postgres
+    else
+        echo nobody
+    fi
+}
+
+# as_user USER COMMAND...: run a command as the server's user.
+as_user() {
+    local user=$1
+    shift
+    if ((EUID != 0)); then
+        "$@"
+    else
+        setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups -- "$@"
+    fi
+}

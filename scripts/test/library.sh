@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+#
+# Looks at the extension's library: it must not need libstdc++ in any way, and it
+# must export what PostgreSQL looks up and nothing else of C++.
+
+set -euo pipefail
+
+library=$1
+status=0
+
+if readelf -d "$library" | grep -E 'NEEDED.*(libstdc\+\+|libgcc_s|libc\+\+)'; then
+    echo "a C++ library is linked"
+    status=1
+fi
+
+# Mangled names (operator new, std::...) and the C++ runtime's own.
+if nm -D --undefined-only "$library" | grep -E ' (_Z|__cxa_(throw|guard|pure|begin|atexit)|__gxx_)'; then
+    echo "symbols of the C++ runtime are wanted"
+    status=1
+fi
+
+if nm -D --defined-only "$library" | grep ' _Z'; then
+    echo "C++ symbols are exported"
+    status=1
+fi
+
+# A static object with a constructor would run before _PG_init.
+if readelf -S -W "$library" | grep -q ' \.ctors ' || nm "$library" | grep ' _GLOBAL__sub_I'; then
+    echo "there are static constructors"
+    status=1
+fi
+
+exit "$status"

@@ -1,0 +1,46 @@
+-- Merge patches: the examples of RFC 7396, and composition.
+SELECT target, patch, insula.merge_patch(target, patch) = expected AS ok, insula.merge_patch(target, patch) AS result
+FROM (VALUES
+	('{"a":"b"}'::jsonb, '{"a":"c"}'::jsonb, '{"a":"c"}'::jsonb),
+	('{"a":"b"}', '{"b":"c"}', '{"a":"b","b":"c"}'),
+	('{"a":"b"}', '{"a":null}', '{}'),
+	('{"a":"b","b":"c"}', '{"a":null}', '{"b":"c"}'),
+	('{"a":["b"]}', '{"a":"c"}', '{"a":"c"}'),
+	('{"a":"c"}', '{"a":["b"]}', '{"a":["b"]}'),
+	('{"a":{"b":"c"}}', '{"a":{"b":"d","c":null}}', '{"a":{"b":"d"}}'),
+	('{"a":[{"b":"c"}]}', '{"a":[1]}', '{"a":[1]}'),
+	('{"e":null}', '{"a":1}', '{"e":null,"a":1}'),
+	('{}', '{"a":{"bb":{"ccc":null}}}', '{"a":{"bb":{}}}'),
+	('{"a":1}', '{"a":{"b":null,"c":2}}', '{"a":{"c":2}}'),
+	('{"a":{"x":1}}', '{}', '{"a":{"x":1}}'),
+	('{}', '{}', '{}'),
+	(NULL, '{"a":1,"b":null}', '{"a":1}'),
+	('{"a":1}', NULL, '{"a":1}')) v(target, patch, expected);
+SELECT insula.merge_patch('[1]', '{}');
+SELECT insula.merge_patch('{}', '"x"');
+
+-- Two patches, one after the other, are one where that can be said.
+SELECT insula.append_patch('{"a":1,"b":{"c":null}}', '{"a":null,"b":{"d":2},"e":{"f":null}}');
+-- A merge patch cannot say "whatever a was, it is now this object": then there are two.
+SELECT insula.append_patch('{"a":null}', '{"a":{"b":5}}');
+SELECT insula.append_patch(insula.append_patch('{"a":null}', '{"a":{"b":5}}'), '{"a":7}');
+SELECT insula.append_patch('[{"a":1}, 5]', '{}');
+SELECT bool_and(insula.merge_patch(insula.merge_patch(t, p), q) = insula.merge_patch(t, insula.append_patch(p, q))) AS lawful
+FROM (VALUES ('{}'::jsonb), ('{"a":1}'), ('{"a":{"b":1,"c":{"d":2}}}'), ('{"a":[1],"b":null}')) t(t),
+	(VALUES ('{}'::jsonb), ('{"a":null}'), ('{"a":{"b":null}}'), ('{"a":{"c":{"d":null,"e":1}}}'), ('{"b":2}')) p(p),
+	(VALUES ('{}'::jsonb), ('{"a":null}'), ('{"a":{"b":5}}'), ('{"a":{"c":{"d":3}}}'), ('{"b":null,"c":{"x":null}}')) q(q);
+SELECT bool_and(insula.merge_patch(insula.merge_patch(insula.merge_patch(t, p), q), r) = insula.merge_patch(t, insula.append_patch(insula.append_patch(p, q), r))) AS lawful
+FROM (VALUES ('{}'::jsonb), ('{"a":1}'), ('{"a":{"b":1,"c":{"d":2}}}')) t(t),
+	(VALUES ('{}'::jsonb), ('{"a":null}'), ('{"a":{"b":null}}'), ('{"a":{"c":{"d":null,"e":1}}}')) p(p),
+	(VALUES ('{}'::jsonb), ('{"a":null}'), ('{"a":{"b":5}}'), ('{"a":{"c":3}}')) q(q),
+	(VALUES ('{}'::jsonb), ('{"a":null}'), ('{"a":{"b":{"c":5}}}'), ('{"a":{"c":{"d":3}}}')) r(r);
+
+-- Depth ends in the server's own error, not in a crash.
+DO $$
+BEGIN
+	PERFORM insula.merge_patch('{}', (repeat('{"a":', 6000) || '1' || repeat('}', 6000))::jsonb);
+	PERFORM insula.merge_patch('{}', (repeat('{"a":', 3000000) || '1' || repeat('}', 3000000))::jsonb);
+EXCEPTION WHEN statement_too_complex THEN
+	RAISE NOTICE 'too deep';
+END
+$$;

@@ -1,0 +1,85 @@
+-- CREATE EXTENSION: the four roles, what it refuses, and the rights on everything it makes.
+
+-- Default privileges of the installer must not leak into the extension.
+CREATE ROLE regress_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO regress_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO regress_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO regress_stranger;
+
+-- A role of ours that can log in is refused, and nothing stays behind.
+CREATE ROLE insula_runner LOGIN;
+CREATE EXTENSION insula;
+ALTER ROLE insula_runner NOLOGIN CREATEROLE;
+CREATE EXTENSION insula;
+DROP ROLE insula_runner;
+CREATE ROLE insula_owner;
+GRANT insula_owner TO regress_stranger;
+CREATE EXTENSION insula;
+REVOKE insula_owner FROM regress_stranger;
+GRANT regress_stranger TO insula_owner;
+CREATE EXTENSION insula;
+REVOKE regress_stranger FROM insula_owner;
+
+-- So is a schema that somebody else owns, or that holds anything.
+CREATE SCHEMA insula AUTHORIZATION regress_stranger;
+CREATE EXTENSION insula;
+DROP SCHEMA insula;
+CREATE SCHEMA insula;
+CREATE FUNCTION insula.trap() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE EXTENSION insula;
+DROP SCHEMA insula CASCADE;
+
+CREATE EXTENSION insula;
+
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM regress_stranger;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM regress_stranger;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM regress_stranger;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM regress_stranger;
+
+SELECT rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls
+FROM pg_roles WHERE rolname LIKE 'insula%' ORDER BY 1;
+
+-- The rights on every member, function by function.
+CREATE VIEW member AS
+SELECT i.type, replace(i.identity, 'pg_catalog.', '') AS identity, o.owner, o.acl, d.classid, d.objid
+FROM pg_depend d, LATERAL pg_identify_object(d.classid, d.objid, 0) i,
+LATERAL (
+	SELECT relowner, coalesce(relacl, acldefault('r', relowner)) FROM pg_class
+	WHERE oid = d.objid AND d.classid = 'pg_class'::regclass
+	UNION ALL
+	SELECT proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
+	WHERE oid = d.objid AND d.classid = 'pg_proc'::regclass
+	UNION ALL
+	SELECT typowner, coalesce(typacl, acldefault('T', typowner)) FROM pg_type
+	WHERE oid = d.objid AND d.classid = 'pg_type'::regclass AND typtype = 'c' AND typrelid IN (SELECT oid FROM pg_class WHERE relkind = 'c')
+) o(owner, acl)
+WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'insula') AND d.deptype = 'e';
+
+SELECT identity,
+	coalesce(string_agg(CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END || ':' || privilege_type,
+		' ' ORDER BY grantee = 0, pg_get_userbyid(grantee), privilege_type) FILTER (WHERE grantee <> owner), '-') AS granted
+FROM member LEFT JOIN LATERAL aclexplode(acl) ON true
+GROUP BY type, identity ORDER BY type, identity COLLATE "C";
+
+-- All belongs to insula_owner.
+SELECT identity, pg_get_userbyid(owner) FROM member WHERE owner <> 'insula_owner'::regrole;
+
+-- Every function and type says what it does; \df+ is the manual.
+SELECT identity FROM member
+WHERE type IN ('function', 'procedure', 'type', 'view') AND obj_description(objid, classid::regclass::text) IS NULL;
+
+-- None is SECURITY DEFINER or STRICT: a NULL where none is meant is an error of its own.
+SELECT p.oid::regprocedure FROM pg_proc p JOIN member m ON m.objid = p.oid AND m.classid = 'pg_proc'::regclass
+WHERE p.prosecdef OR p.proisstrict;
+
+SELECT nspname, nspowner::regrole, nspacl FROM pg_namespace WHERE nspname = 'insula';
+
+-- A role without rights cannot even look.
+SET ROLE regress_stranger;
+SELECT insula.is_valid_tenant_id('acme');
+SELECT insula.current_tenant();
+RESET ROLE;
+
+DROP VIEW member;
+DROP ROLE regress_stranger;

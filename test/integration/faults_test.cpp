@@ -1,0 +1,214 @@
+// Bad days: no server, the wrong password, no extension, lost leases, killed workers,
+// broken connections, restarts and crashes.
+#include "support.hpp"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace support;
+using namespace insula;
+
+class Faults : public ClientTest {
+ protected:
+  std::string worker_of(std::int64_t id) {
+    return sql_.value("SELECT worker FROM " + tenant_ + ".task_executions WHERE execution_id = $1",
+                      {std::to_string(id)});
+  }
+};
+
+TEST_F(Faults, AServerThatIsNotThere) {
+  const error e = error_of([] { Runner::with_schema("host=/nonexistent", "some_tenant"); });
+  EXPECT_EQ(e.code(), errc::unreachable);
+  EXPECT_TRUE(e.retryable());
+  EXPECT_FALSE(e.outcome_unknown());
+  EXPECT_EQ(error_of([] { DatabaseAdmin{"host=/nonexistent"}.tenants(); }).code(), errc::unreachable);
+}
+
+TEST_F(Faults, AWrongPassword) {
+  DatabaseAdmin admin{""};
+  const auto credentials = admin.create_tenant({.tenant = tenant_, .password = "the right one"});
+  const std::string server = "host=127.0.0.1 port=" + env("INSULA_TCP_PORT") + " user=" + credentials.username;
+  EXPECT_TRUE((Runner{server + " password='the right one'"}.shutdown().clean()));
+  for (const char* password : {" password='the wrong one'", ""}) {
+    Runner runner{server + password, {.log = log_.hook()}};
+    const error e = error_of([&] { runner.execute("w"); });
+    EXPECT_EQ(e.code(), errc::authentication) << e.what();
+    EXPECT_FALSE(e.retryable());
+    EXPECT_EQ(std::string{e.what()}.find("wrong one"), std::string::npos);
+  }
+  Runner right{server + " password='the right one'", {.log = log_.hook()}};
+  EXPECT_EQ(error_of([&] { right.execute("w"); }).sqlstate(), "IS002");
+}
+
+TEST_F(Faults, ADatabaseWithoutTheExtension) {
+  sql_.rows("DROP DATABASE IF EXISTS bare");
+  sql_.rows("CREATE DATABASE bare");
+  EXPECT_EQ(error_of([] { Runner::with_schema("dbname=bare", "some_tenant"); }).code(), errc::extension_missing);
+  EXPECT_EQ(error_of([] { DatabaseAdmin{"dbname=bare"}.tenants(); }).code(), errc::extension_missing);
+  EXPECT_EQ(error_of([] { DatabaseAdmin{"dbname=no_such_database"}.tenants(); }).sqlstate(), "3D000");
+  Sql bare{"dbname=bare"};
+  bare.rows("CREATE EXTENSION insula");
+  bare.rows("UPDATE pg_extension SET extversion = '9.0' WHERE extname = 'insula'");
+  const error e = error_of([] { Runner::with_schema("dbname=bare", "some_tenant"); });
+  EXPECT_EQ(e.code(), errc::version_mismatch);
+  EXPECT_NE(std::string{e.what()}.find("9.0"), std::string::npos);
+}
+
+TEST_F(Faults, ATenantThatIsGone) {
+  auto runner = make_runner();
+  runner.add(one_task("w", [](TaskContext&) {}));
+  EXPECT_TRUE(runner.execute("w").status.is_success());
+  sql_.rows("SELECT insula.drop_tenant($1, '0 s')", {tenant_});
+  const error e = error_of([&] { runner.execute("w"); });
+  EXPECT_EQ(e.code(), errc::not_found);
+  EXPECT_EQ(e.sqlstate(), "IS001");
+  EXPECT_TRUE(runner.shutdown().clean());
+}
+
+TEST_F(Faults, ALateHandlerChangesNothing) {
+  const Gate gate;
+  std::atomic<StopReason> reason{StopReason::none};
+  auto runner = make_runner({.max_concurrent_tasks = 1, .lease = 1500ms});
+  runner.add(one_task("contested", [&, gate](TaskContext& ctx) {
+    gate.wait();  // deaf to being stopped
+    reason = ctx.stop_reason();
+    ctx.set("by", "the late one");
+  }));
+  const Execution execution = runner.execute_async("contested");
+  gate.wait_for_arrivals(1);
+  // Somebody says good-bye in its name, and another worker takes the task over.
+  sql_.rows("SELECT insula.leave($1)", {runner.worker()});
+  const auto claimed =
+      sql_.rows("SELECT task_id, lease FROM insula.claim('thief', ARRAY['contested.only'], tenant => $1)", {tenant_});
+  ASSERT_EQ(claimed.size(), 1U);
+  EXPECT_EQ(sql_.value("SELECT insula.complete($1, $2, '{\"by\": \"the thief\"}')", {claimed[0][0], claimed[0][1]}),
+            "t");
+  EXPECT_EQ(execution.wait().final_context.at<std::string>("by"), "the thief");
+  // The next heartbeat brings the news; the handler may well be too busy to hear it.
+  std::this_thread::sleep_for(700ms);
+  gate.open();
+  EXPECT_TRUE(eventually([&] { return log_.holds("came late"); })) << log_.text();
+  EXPECT_EQ(reason, StopReason::lease_lost);
+  EXPECT_EQ(execution.result().final_context.at<std::string>("by"), "the thief");
+  EXPECT_TRUE(runner.shutdown().clean());
+}
+
+TEST_F(Faults, BrokenConnectionsAreReplaced) {
+  const Gate gate;
+  auto runner =
+      Runner::with_schema("application_name=broken", tenant_, {.max_concurrent_tasks = 4, .log = log_.hook()});
+  std::atomic<int> runs{0};
+  runner.add(one_task("steady", [&](TaskContext& ctx) {
+    ++runs;
+    ctx.set("out", ctx.at<int>("in"));
+  }));
+  std::atomic<bool> enough{false};
+  std::thread killer{[&] {
+    Sql sql;
+    while (!enough) {
+      sql.rows(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'broken' "
+          "ORDER BY random() LIMIT 1");
+      std::this_thread::sleep_for(50ms);
+    }
+  }};
+  for (int i = 0; i < 60; ++i) {
+    // With a key a submit may be repeated, whatever became of the first.
+    const auto execution = runner.execute_async("steady", {{"in", i}}, {.idempotency_key = std::to_string(i)});
+    EXPECT_EQ(execution.wait().final_context.at<int>("out"), i);
+  }
+  enough = true;
+  killer.join();
+  EXPECT_EQ(sql_.value("SELECT count(*) FROM " + tenant_ + ".workflow_executions"), "60");
+  EXPECT_TRUE(runner.shutdown().clean());
+}
+
+TEST_F(Faults, ARestartLosesNothing) {
+  for (const char* how : {"restart fast", "restart immediate", "crash"}) {
+    constexpr int count = 40;
+    const Gate gate;
+    auto runner = make_runner({.max_concurrent_tasks = 4, .lease = 2s});
+    runner.add(one_task("survivor", [gate](TaskContext& ctx) {
+      gate.wait();
+      ctx.set("out", ctx.at<int>("in"));
+    }));
+    std::vector<Execution> executions;
+    for (int i = 0; i < count; ++i) executions.push_back(runner.execute_async("survivor", {{"in", i}}));
+    gate.wait_for_arrivals(4);
+    std::vector<Result> results;
+    std::thread waiter{[&] { results = wait_all(executions); }};
+    pg_ctl(how);
+    gate.open();
+    waiter.join();
+    ASSERT_EQ(results.size(), executions.size());
+    for (int i = 0; i < count; ++i) {
+      EXPECT_TRUE(results[static_cast<std::size_t>(i)].status.is_success());
+      EXPECT_EQ(results[static_cast<std::size_t>(i)].final_context.at<int>("out"), i);
+    }
+    EXPECT_TRUE(runner.shutdown().clean()) << how;
+  }
+}
+
+// The process that is killed: this program again, with only this in it.  It has a task that
+// never ends, and may be told to shut down meanwhile, which waits for it.
+TEST_F(Faults, DISABLED_WorkerProcess) {
+  tenant_ = env("INSULA_TEST_TENANT");
+  auto runner = make_runner({.lease = 60s});
+  std::atomic<bool> running = false;
+  runner.add(one_task("deadly", [&](TaskContext&) {
+    running = true;
+    for (;;) pause();
+  }));
+  while (!running) std::this_thread::sleep_for(1ms);
+  if (env("INSULA_TEST_SHUTDOWN") == "1") runner.shutdown(1h);
+  for (;;) pause();
+}
+
+pid_t start_worker_process(const std::string& tenant, bool shut_down) {
+  const pid_t child = fork();
+  if (child != 0) return child;
+  setenv("INSULA_TEST_TENANT", tenant.c_str(), 1);
+  setenv("INSULA_TEST_SHUTDOWN", shut_down ? "1" : "0", 1);
+  // Its output would end up between this one's.
+  const int null = open("/dev/null", O_WRONLY);
+  dup2(null, STDOUT_FILENO);
+  execl("/proc/self/exe", "worker", "--gtest_filter=*DISABLED_WorkerProcess", "--gtest_also_run_disabled_tests",
+        nullptr);
+  _exit(127);
+}
+
+// Wherever the process is when it is killed, its task goes on elsewhere at once.
+class PreloadedKill : public Faults, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(PreloadedKill, IsTakenOverAtOnce) {
+  auto runner = make_runner();
+  sql_.value("SELECT insula.register_workflow('{\"name\": \"deadly\", \"tasks\": [{\"id\": \"only\"}]}', tenant => $1)",
+             {tenant_});
+  const Execution execution = runner.execute_async("deadly");
+  const pid_t child = start_worker_process(tenant_, GetParam());
+  ASSERT_GT(child, 0);
+  EXPECT_TRUE(eventually([&] { return execution.status() == Status::running; }));
+  EXPECT_NE(worker_of(execution.id()), runner.worker());
+  runner.add(one_task("deadly", [](TaskContext& ctx) { ctx.set("by", "the survivor"); }));
+  EXPECT_FALSE(execution.wait_for(200ms)) << "its worker lives";
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  const auto result = execution.wait_for(2s);
+  ASSERT_TRUE(result) << "its lease was for a minute, but its connection is gone";
+  EXPECT_EQ(result->final_context.at<std::string>("by"), "the survivor");
+}
+
+INSTANTIATE_TEST_SUITE_P(, PreloadedKill, ::testing::Values(false, true),
+                         [](const auto& info) { return std::string(info.param ? "InItsShutdown" : "AtWork"); });
+
+}  // namespace

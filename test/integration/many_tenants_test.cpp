@@ -1,0 +1,89 @@
+// A worker of all tenants, as a member of insula_runner: one tenant who sits on his rows, or
+// whose tables have been tampered with, does not hold up the others.
+#include "session.hpp"
+
+namespace insula_test {
+namespace {
+
+class ManyTenants : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    admin.query("SET client_min_messages = warning");
+    admin.query("CREATE EXTENSION IF NOT EXISTS insula");
+    admin.query("CREATE ROLE test_runner LOGIN");
+    admin.query("GRANT insula_runner TO test_runner");
+    for (const char* tenant : {"first", "second"}) {
+      const std::string name = tenant;
+      admin.query("SELECT tenant FROM insula.create_tenant('" + name + "')");
+      admin.query("SELECT insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', tenant => '" +
+                  name + "')");
+    }
+  }
+  void TearDown() override {
+    admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
+    admin.query("DROP ROLE test_runner");
+  }
+  std::string submit(const std::string& tenant) {
+    return admin.query("SELECT insula.submit('w', tenant => '" + tenant + "')");
+  }
+
+  Session admin;
+};
+
+TEST_F(ManyTenants, OneWhoHoldsHisRowsHoldsUpNobody) {
+  Session runner("user=test_runner"), tenant("user=first_user");
+  const std::string held = submit("first");
+  submit("second");
+  runner.query("CREATE TEMP TABLE mine AS SELECT * FROM insula.claim('r', max_tasks => 10)");
+  EXPECT_EQ(runner.query("SELECT count(*) FROM mine"), "2");
+  tenant.query("BEGIN");
+  EXPECT_EQ(tenant.query("SELECT insula.cancel(" + held + ")"), "t");
+
+  const std::string batch =
+      "SELECT insula.complete_many(array_agg(task_id ORDER BY tenant), "
+      "array_agg(lease ORDER BY tenant), NULL) FROM mine";
+  runner.send(batch);
+  ASSERT_TRUE(runner.finished(5s));
+  EXPECT_EQ(runner.answer(), "{NULL,t}");
+  runner.send("SELECT insula.heartbeat(array_agg(task_id), array_agg(lease)) FROM mine WHERE tenant = 'first'");
+  ASSERT_TRUE(runner.finished(5s));
+  EXPECT_EQ(runner.answer(), "55P03");
+  submit("second");
+  EXPECT_EQ(runner.query("SELECT count(*) FROM insula.claim('r', max_tasks => 10)"), "1");
+
+  tenant.query("ROLLBACK");
+  EXPECT_EQ(runner.query(batch), "{t,f}");
+}
+
+TEST_F(ManyTenants, OneThatWasTamperedWithIsPassedOver) {
+  Session runner("user=test_runner");
+  submit("first");
+  submit("second");
+  admin.query(
+      "CREATE TRIGGER t BEFORE UPDATE ON tenant_first.work FOR EACH ROW "
+      "EXECUTE FUNCTION suppress_redundant_updates_trigger()");
+  EXPECT_EQ(runner.query("SELECT string_agg(tenant, ',') FROM insula.claim('r', max_tasks => 10)"), "second");
+  admin.query("DROP TRIGGER t ON tenant_first.work");
+  EXPECT_EQ(runner.query("SELECT string_agg(tenant, ',') FROM insula.claim('r', max_tasks => 10)"), "first");
+}
+
+TEST_F(ManyTenants, OneDeadWorkerOfAllGivesEverythingBack) {
+  if (!preloaded()) GTEST_SKIP() << "needs shared memory";
+  submit("first");
+  submit("second");
+  {
+    Session dying("user=test_runner");
+    dying.query("CALL insula.wait_for_work('0 s', worker => 'fleet')");
+    EXPECT_EQ(dying.query("SELECT count(*) FROM insula.claim('fleet', max_tasks => 10)"), "2");
+  }
+  Session runner("user=test_runner");
+  runner.send("CALL insula.wait_for_work('10 s', worker => 'heir')");
+  ASSERT_TRUE(runner.finished(2s));
+  EXPECT_EQ(runner.answer(), "t");
+  EXPECT_EQ(runner.query("SELECT string_agg(attempt::text, ',') FROM insula.claim('heir', max_tasks => 10)"), "2,2");
+  EXPECT_EQ(admin.query("SELECT value FROM insula.status() WHERE item = 'workers'"), "1");
+  runner.query("SELECT insula.leave('heir')");
+}
+
+}  // namespace
+}  // namespace insula_test

@@ -1,0 +1,155 @@
+// The way down: bounded, and it says what it left.
+#include "support.hpp"
+
+#include <atomic>
+#include <thread>
+
+namespace {
+
+using namespace support;
+using namespace insula;
+
+class Shutdown : public ClientTest {
+ protected:
+  std::string task_status(const Execution& execution) { return execution_task(execution.id(), "status"); }
+  std::string execution_task(std::int64_t id, const std::string& column) {
+    return sql_.value("SELECT tasks->0->>'" + column + "' FROM insula.result($1)", {std::to_string(id)});
+  }
+};
+
+TEST_F(Shutdown, WaitsForRunningHandlers) {
+  const Gate gate;
+  auto runner = make_runner();
+  runner.add(one_task("slow", [gate](TaskContext& ctx) {
+    gate.wait();
+    ctx.set("done", true);
+  }));
+  const std::int64_t id = runner.execute_async("slow").id();
+  gate.wait_for_arrivals(1);
+  std::thread opener{[gate] {
+    std::this_thread::sleep_for(50ms);
+    gate.open();
+  }};
+  const ShutdownReport report = runner.shutdown();
+  opener.join();
+  EXPECT_EQ(report.finished, 1U);
+  EXPECT_EQ(report.stopped, 0U);
+  EXPECT_TRUE(report.clean());
+  EXPECT_EQ(status_of(id), "completed") << "its outcome was told before the end";
+  EXPECT_EQ(runner.shutdown(0s, 0s).finished, 1U) << "the first one's report";
+}
+
+TEST_F(Shutdown, AsksThoseToStopThatTakeTooLong) {
+  const Gate gate;
+  std::atomic<StopReason> reason{StopReason::none};
+  auto runner = make_runner();
+  runner.add(one_task("endless", [&, gate](TaskContext& ctx) {
+    gate.wait(ctx.stop_token());
+    reason = ctx.stop_reason();
+    ctx.throw_if_stopped();
+  }));
+  const Execution execution = runner.execute_async("endless");
+  gate.wait_for_arrivals(1);
+  const ShutdownReport report = runner.shutdown(10ms, 30s);
+  EXPECT_EQ(report.stopped, 1U);
+  EXPECT_TRUE(report.clean());
+  EXPECT_EQ(reason, StopReason::shutdown);
+  // The task is not failed: it is there for whoever comes next, with all its attempts.
+  EXPECT_EQ(execution_task(execution.id(), "status"), "ready");
+  auto next = make_runner();
+  next.add(one_task("endless", [](TaskContext& ctx) { ctx.set("attempt", ctx.attempt()); }));
+  EXPECT_TRUE(eventually([&] { return status_of(execution.id()) == "completed"; }));
+}
+
+TEST_F(Shutdown, LeavesBehindWhatDoesNotStopAndGivesItsTaskBack) {
+  const Gate gate;
+  auto runner = make_runner();
+  runner.add(one_task("stuck", [gate](TaskContext& ctx) {
+    gate.wait();
+    ctx.set("by", "the one left behind");
+  }));
+  const std::int64_t id = runner.execute_async("stuck").id();
+  gate.wait_for_arrivals(1);
+  const auto before = std::chrono::steady_clock::now();
+  const ShutdownReport report = runner.shutdown(10ms, 10ms);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, 8s);
+  EXPECT_EQ(report.abandoned, 1U);
+  EXPECT_FALSE(report.clean());
+  auto next = make_runner();
+  next.add(one_task("stuck", [](TaskContext& ctx) { ctx.set("by", "the next"); }));
+  EXPECT_TRUE(eventually([&] { return status_of(id) == "completed"; }));
+  gate.open();
+  EXPECT_EQ(sql_.value("SELECT final_context->>'by' FROM insula.result($1)", {std::to_string(id)}), "the next");
+}
+
+TEST_F(Shutdown, IsBoundedWithoutAServer) {
+  const Gate gate;
+  auto runner = make_runner();
+  runner.add(one_task("unlucky", [gate](TaskContext& ctx) {
+    gate.wait();
+    ctx.set("done", true);
+  }));
+  const std::int64_t id = runner.execute_async("unlucky").id();
+  gate.wait_for_arrivals(1);
+  pg_ctl("stop immediate");
+  gate.open();
+  const auto before = std::chrono::steady_clock::now();
+  const ShutdownReport report = runner.shutdown(10s, 1s);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, 20s);
+  EXPECT_EQ(report.finished, 1U);
+  EXPECT_EQ(report.unsent, 1U);
+  pg_ctl("start");
+  EXPECT_NE(status_of(id), "completed") << "nobody could tell the server";
+}
+
+TEST_F(Shutdown, EndsWaitsWithAnError) {
+  auto runner = make_runner();
+  runner.add(one_task("never", [](TaskContext&) {}));
+  // Nobody runs it: a version whose task has no handler here.
+  sql_.value("SELECT insula.register_workflow('{\"name\": \"orphan\", \"tasks\": [{\"id\": \"x\"}]}', tenant => $1)",
+             {tenant_});
+  const Execution execution = runner.execute_async("orphan");
+  std::atomic<bool> waiting{false};
+  std::thread waiter{[&] {
+    waiting = true;
+    EXPECT_EQ(error_of([&] { execution.wait(); }).code(), errc::shut_down);
+  }};
+  EXPECT_TRUE(eventually([&] { return waiting.load(); }));
+  runner.shutdown();
+  waiter.join();
+  EXPECT_EQ(error_of([&] { runner.execute("never"); }).code(), errc::shut_down);
+  EXPECT_EQ(error_of([&] { execution.wait(); }).code(), errc::shut_down);
+}
+
+TEST_F(Shutdown, TheLastHandleIsEnough) {
+  const std::string connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'last_handle'";
+  {
+    auto runner = Runner::with_schema("application_name=last_handle", tenant_, {.log = log_.hook()});
+    runner.add(one_task("quick", [](TaskContext&) {}));
+    const Runner copy = runner;
+    EXPECT_TRUE(copy.execute("quick").status.is_success());
+    EXPECT_EQ(sql_.value(connections), "2");
+  }
+  EXPECT_TRUE(eventually([&] { return sql_.value(connections) == "0"; }));
+}
+
+TEST_F(Shutdown, EvenWhereItGoesInAHandler) {
+  const Gate gate;
+  auto held = std::make_shared<std::optional<Runner>>();
+  {
+    auto runner = Runner::with_schema("application_name=in_handler", tenant_, {.log = log_.hook()});
+    runner.add(one_task("drops_it", [held, gate](TaskContext&) {
+      gate.wait();
+      held->reset();
+    }));
+    runner.execute_async("drops_it");
+    gate.wait_for_arrivals(1);
+    *held = runner;
+  }
+  gate.open();
+  EXPECT_TRUE(eventually([&] {
+    return sql_.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'in_handler'") == "0";
+  }));
+}
+
+}  // namespace
