@@ -12,6 +12,13 @@ using namespace insula;
 class Shutdown : public ClientTest {
  protected:
   std::string task_status(const Execution& execution) { return execution_task(execution.id(), "status"); }
+  // Opened before, the handler may return before the shutdown has seen it running.
+  std::thread open_once_shutdown_waits(const Gate& gate) {
+    return std::thread{[this, gate] {
+      EXPECT_TRUE(eventually([this] { return log_.holds("shutdown waits"); }));
+      gate.open();
+    }};
+  }
   std::string execution_task(std::int64_t id, const std::string& column) {
     return sql_.value("SELECT tasks->0->>'" + column + "' FROM insula.result($1)", {std::to_string(id)});
   }
@@ -26,10 +33,7 @@ TEST_F(Shutdown, WaitsForRunningHandlers) {
   }));
   const std::int64_t id = runner.execute_async("slow").id();
   gate.wait_for_arrivals(1);
-  std::thread opener{[gate] {
-    std::this_thread::sleep_for(50ms);
-    gate.open();
-  }};
+  std::thread opener = open_once_shutdown_waits(gate);
   const ShutdownReport report = runner.shutdown();
   opener.join();
   EXPECT_EQ(report.finished, 1U);
@@ -92,9 +96,10 @@ TEST_F(Shutdown, IsBoundedWithoutAServer) {
   const std::int64_t id = runner.execute_async("unlucky").id();
   gate.wait_for_arrivals(1);
   pg_ctl("stop immediate");
-  gate.open();
+  std::thread opener = open_once_shutdown_waits(gate);
   const auto before = std::chrono::steady_clock::now();
   const ShutdownReport report = runner.shutdown(10s, 1s);
+  opener.join();
   EXPECT_LT(std::chrono::steady_clock::now() - before, 20s);
   EXPECT_EQ(report.finished, 1U);
   EXPECT_EQ(report.unsent, 1U);

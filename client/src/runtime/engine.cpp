@@ -167,6 +167,9 @@ void Engine::begin_shutdown(milliseconds drain, milliseconds cancel) {
     leases_.finish(*attempt);
     leases_.remove(*attempt);
   }
+  if (leases_.running() > 0)
+    settings_.log(LogLevel::info, fmt::format("shutdown waits up to {} ms for {} handlers that are running",
+                                              drain.count(), leases_.running()));
   enter(Phase::draining, drain);
 }
 
