@@ -56,11 +56,13 @@ LATERAL (
 ) o(owner, acl)
 WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'insula') AND d.deptype = 'e';
 
+\a
 SELECT identity,
 	coalesce(string_agg(CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee)::text END || ':' || privilege_type,
 		' ' ORDER BY grantee = 0, pg_get_userbyid(grantee), privilege_type) FILTER (WHERE grantee <> owner), '-') AS granted
 FROM member LEFT JOIN LATERAL aclexplode(acl) ON true
 GROUP BY type, identity ORDER BY type, identity COLLATE "C";
+\a
 
 -- All belongs to insula_owner.
 SELECT identity, pg_get_userbyid(owner) FROM member WHERE owner <> 'insula_owner'::regrole;

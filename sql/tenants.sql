@@ -148,6 +148,32 @@ ALTER ROLE changed_user NOCREATEDB;
 GRANT insula_admin TO changed_user;
 SELECT insula.drop_tenant('changed');
 REVOKE insula_admin FROM changed_user;
+-- Before PostgreSQL 16 any role may give itself away: that holds nobody up.
+SELECT username FROM insula.create_tenant('giver');
+GRANT giver_user TO changed_user;
+SELECT length(password) FROM insula.rotate_password('changed');
+-- What others have built on the tenant's things is not dropped with them, the rest is.
+CREATE SCHEMA workshop;
+GRANT CREATE, USAGE ON SCHEMA workshop TO giver_user;
+SET ROLE giver_user;
+CREATE TYPE workshop.mood AS ENUM ('good');
+RESET ROLE;
+CREATE TABLE regress_diary (day date, mood workshop.mood);
+SET client_min_messages = error;
+SELECT insula.drop_tenant('giver');
+RESET client_min_messages;
+SELECT tenant, username, role_name = 'insula_dropped_' || role_oid AS renamed FROM insula.leftover_role;
+SELECT rolcanlogin, pg_has_role(l.role_oid, 'insula_tenant', 'MEMBER') AS member
+FROM insula.leftover_role l JOIN pg_roles r ON r.oid = l.role_oid;
+SELECT count(*) FROM pg_roles WHERE rolname = 'giver_user';
+SELECT username FROM insula.create_tenant('giver');
+SELECT insula.drop_tenant('giver');
+DROP TABLE regress_diary;
+DO $$ BEGIN
+	EXECUTE (SELECT format('DROP OWNED BY %1$I; DROP ROLE %1$I', role_name) FROM insula.leftover_role);
+END $$;
+DROP SCHEMA workshop;
+DELETE FROM insula.leftover_role;
 SELECT insula.drop_tenant('changed');
 
 -- Acts are written down.

@@ -11,7 +11,15 @@ CREATE TABLE insula.tenant (
 	login boolean NOT NULL,
 	status text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
 	layout_version integer NOT NULL DEFAULT 1,
-	created_at timestamptz NOT NULL
+	created_at timestamptz NOT NULL,
+	-- Limits; NULL: none.
+	max_running integer CHECK (max_running >= 0),
+	max_queued bigint CHECK (max_queued >= 0),
+	max_connections integer CHECK (max_connections >= 0),
+	weight integer NOT NULL DEFAULT 1 CHECK (weight BETWEEN 1 AND 1000),
+	rate_per_second double precision CHECK (rate_per_second > 0 AND rate_per_second <= 1000000),
+	retain interval CHECK (retain >= '0 s'),
+	retain_count bigint CHECK (retain_count >= 0)
 );
 COMMENT ON TABLE insula.tenant IS 'the tenants of this database; read it through the view insula.tenants';
 
@@ -20,6 +28,16 @@ CREATE TABLE insula.tenant_number (
 	tenant_no integer PRIMARY KEY
 );
 COMMENT ON TABLE insula.tenant_number IS 'every tenant number that was ever given out in this database';
+
+-- Roles of dropped tenants that own something which could not be dropped with them.
+CREATE TABLE insula.leftover_role (
+	role_oid oid PRIMARY KEY,
+	role_name text NOT NULL,
+	tenant text NOT NULL,
+	username text NOT NULL,
+	left_at timestamptz NOT NULL
+);
+COMMENT ON TABLE insula.leftover_role IS 'roles of dropped tenants that still own something elsewhere; insula.reconcile(false) removes them once they own nothing';
 
 CREATE TABLE insula.admin_log (
 	log_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -33,10 +51,12 @@ COMMENT ON TABLE insula.admin_log IS 'administrative acts: when, by whom, what';
 
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant_number', '');
+SELECT pg_catalog.pg_extension_config_dump('insula.leftover_role', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.admin_log', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.admin_log_log_id_seq', '');
 
 CREATE VIEW insula.tenants AS
-	SELECT tenant, schema_name, username, status, layout_version, created_at
+	SELECT tenant, schema_name, username, status, layout_version, created_at,
+		max_running, max_queued, max_connections, weight, rate_per_second, retain, retain_count
 	FROM insula.tenant;
 COMMENT ON VIEW insula.tenants IS 'the tenants of this database';

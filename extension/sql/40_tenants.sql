@@ -36,6 +36,27 @@ COMMENT ON FUNCTION insula.resume_tenant IS
 'Undoes suspend_tenant.  Nothing happens to a tenant that is not suspended.
 Errors: IS001 no such tenant.';
 
+CREATE FUNCTION insula.set_tenant_limits(
+	tenant text,
+	max_running int DEFAULT NULL,
+	max_queued bigint DEFAULT NULL,
+	max_connections int DEFAULT NULL,
+	weight int DEFAULT NULL,
+	rate_per_second float8 DEFAULT NULL,
+	retain interval DEFAULT NULL,
+	retain_count bigint DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'insula_set_tenant_limits' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.set_tenant_limits IS
+'Sets a tenant''s limits.  NULL keeps what is there, -1 lifts the limit; a new tenant has none and weight 1.
+max_running: tasks that run at the same time, exact.
+max_queued: tasks that are ready, delayed, deferred or running; a submission whose tasks would go over it fails with IS006.  Transactions that submit at the same moment do not see each other''s tasks.
+max_connections: sessions of the tenant''s role.
+weight: 1 to 1000, the tenant''s share of the workers that serve all tenants.
+rate_per_second: task starts a second; up to one second''s worth may start at once after a pause.
+retain, retain_count: how long, and how many, finished executions are kept.
+Errors: IS001 no such tenant, 22023 a limit is out of range.';
+
 CREATE FUNCTION insula.rotate_password(tenant text, password text DEFAULT NULL)
 RETURNS insula.tenant_credentials
 AS 'MODULE_PATHNAME', 'insula_rotate_password' LANGUAGE C VOLATILE PARALLEL UNSAFE;

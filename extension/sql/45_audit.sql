@@ -154,6 +154,10 @@ BEGIN ATOMIC
 	FROM pg_catalog.pg_auth_members m
 	WHERE 'insula_owner' IN (pg_catalog.pg_get_userbyid(m.roleid), pg_catalog.pg_get_userbyid(m.member))
 	UNION ALL
+	SELECT 'warning', l.tenant, 'role ' || pg_catalog.quote_ident(l.role_name),
+		'is left of a dropped tenant: DROP OWNED BY it where it owns something, then insula.reconcile(false)'
+	FROM insula.leftover_role l
+	UNION ALL
 	-- What PostgreSQL leaves open to every role.
 	SELECT 'advice', NULL, 'database ' || pg_catalog.quote_ident(d.datname), 'PUBLIC has ' || a.privilege_type
 	FROM pg_catalog.pg_database d,

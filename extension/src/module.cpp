@@ -19,4 +19,5 @@ void _PG_init() {
   MarkGUCPrefixReserved("insula");
   insula::initialize_tenant_cache();
   insula::initialize_marks();
+  insula::refuse_prepare_to_tenants();
 }

@@ -1,5 +1,6 @@
 // The SQL entry point of claim: for one tenant, or for all of them.
 #include <algorithm>
+#include <cmath>
 
 #include "core/ids.hpp"
 #include "entry/apart.hpp"
@@ -60,7 +61,7 @@ int claim_of_tenant(const ClaimCall &call, const Tenant &tenant, int wanted) {
 }
 
 // Workers of all tenants that have died hold tasks anywhere: once, all are looked at.
-void reap_everywhere(const std::int32_t *tenants, int count, TimestampTz now) {
+void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
   int dead_count;
   const DeadWorker *dead = dead_workers_of(0, &dead_count);
   bool any = false;
@@ -68,8 +69,8 @@ void reap_everywhere(const std::int32_t *tenants, int count, TimestampTz now) {
   if (!any) return;
   bool all_dealt_with = true;
   for (int i = 0; i < count; ++i) {
-    const bool done = apart(tenants[i], [&] {
-      const Tenant *tenant = open_untouched_tenant(tenants[i]);
+    const bool done = apart(tenants[i].number, [&] {
+      const Tenant *tenant = open_untouched_tenant(tenants[i].number);
       if (!tenant) return;
       const Session session = open_session();
       if (!reap_dead_workers(*tenant, now)) all_dealt_with = false;
@@ -81,20 +82,35 @@ void reap_everywhere(const std::int32_t *tenants, int count, TimestampTz now) {
     if (dead[i].tenant == 0) mark_dead_worker_reaped(dead[i].role, dead[i].name);
 }
 
-// Serves all tenants: first a small share each, starting anywhere, then what is left.
+struct Turn {
+  TenantShare tenant;
+  double at;
+};
+
+// A lottery: whoever has twice the weight comes first twice as often, and nothing needs to
+// be remembered from one claim to the next.
+Turn *draw_turns(const TenantShare *tenants, int count) {
+  auto *turns = palloc_array_of<Turn>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight};
+  std::sort(turns, turns + count, [](const Turn &a, const Turn &b) { return a.at < b.at; });
+  return turns;
+}
+
+// Serves all tenants: first a share by weight each, then what is left.
 int claim_of_all(const ClaimCall &call, int wanted) {
   int tenant_count;
-  const std::int32_t *tenants = all_tenants(&tenant_count);
+  const TenantShare *tenants = all_tenants(&tenant_count);
   reap_everywhere(tenants, tenant_count, call.now);
-  const auto start = tenant_count ? random_bits() % static_cast<std::uint64_t>(tenant_count) : 0;
+  const Turn *turns = draw_turns(tenants, tenant_count);
   int left = wanted;
-  for (int share : {1 + wanted / 16, wanted}) {
+  for (bool shares : {true, false}) {
     for (int i = 0; i < tenant_count && left > 0; ++i) {
       CHECK_FOR_INTERRUPTS();
-      const auto at = (start + static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(tenant_count);
-      (void)apart(tenants[at], [&] {
-        if (!try_share_life(tenants[at])) return;
-        const Tenant *tenant = open_untouched_tenant(tenants[at]);
+      const std::int32_t number = turns[i].tenant.number;
+      const int share = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
+      (void)apart(number, [&] {
+        if (!try_share_life(number)) return;
+        const Tenant *tenant = open_untouched_tenant(number);
         if (tenant && !tenant->suspended) left -= claim_of_tenant(call, *tenant, std::min(share, left));
       });
     }

@@ -15,6 +15,7 @@ INSULA_FUNCTION(insula_drop_tenant);
 INSULA_FUNCTION(insula_suspend_tenant);
 INSULA_FUNCTION(insula_resume_tenant);
 INSULA_FUNCTION(insula_rotate_password);
+INSULA_FUNCTION(insula_set_tenant_limits);
 INSULA_FUNCTION(insula_current_tenant);
 INSULA_FUNCTION(insula_is_valid_tenant_id);
 INSULA_FUNCTION(insula_status);
@@ -91,6 +92,32 @@ Datum insula_rotate_password(PG_FUNCTION_ARGS) {
   const char *name = required_text(fcinfo, 0, "tenant");
   const char *password = text_argument(fcinfo, 1);
   PG_RETURN_DATUM(credentials_as_row(fcinfo, rotate_password(*tenant_to_administer(name), password)));
+}
+
+static void refuse_limit(const char *name, const char *range) {
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is out of range", name),
+                  errdetail("It must be %s, or -1 for no limit.", range)));
+}
+
+Datum insula_set_tenant_limits(PG_FUNCTION_ARGS) {
+  require_admin();
+  const char *name = required_text(fcinfo, 0, "tenant");
+  NewLimits limits;
+  for (int i = 0; i < 7; ++i) {
+    limits.values[i] = PG_GETARG_DATUM(i + 1);
+    limits.nulls[i] = PG_ARGISNULL(i + 1);
+  }
+  if (!PG_ARGISNULL(3) && PG_GETARG_INT32(3) > 100000) refuse_limit("max_connections", "between 0 and 100000");
+  const std::int32_t weight = PG_ARGISNULL(4) ? 1 : PG_GETARG_INT32(4);
+  if (weight == 0 || weight > 1000) refuse_limit("weight", "between 1 and 1000");
+  const double rate = PG_ARGISNULL(5) ? 1 : PG_GETARG_FLOAT8(5);
+  if (!(rate < 0 || (rate > 0.00001 && rate <= 1e6))) refuse_limit("rate_per_second", "between 0.00001 and 1000000");
+  Interval nothing = {};
+  if (!PG_ARGISNULL(6) &&
+      !DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(6), IntervalPGetDatum(&nothing))))
+    (void)required_duration(fcinfo, 6, "retain");
+  set_tenant_limits(*tenant_to_administer(name), limits);
+  PG_RETURN_VOID();
 }
 
 Datum insula_current_tenant(PG_FUNCTION_ARGS) {

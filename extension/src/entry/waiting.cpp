@@ -89,7 +89,9 @@ void look_at_tenant(const WorkWait &wait, const Tenant &tenant, Look *look) {
   }
   int key_count = 0;
   const std::int32_t *keys = wait.tasks ? resolve_task_keys(tenant, wait.tasks, wait.task_count, &key_count) : nullptr;
-  if (!tenant.suspended && has_claimable(tenant, keys, key_count, claims_come_back_empty())) look->ready = true;
+  if (!tenant.suspended && has_claimable(tenant, keys, key_count, claims_come_back_empty()) &&
+      has_permit(tenant, now, &next))
+    look->ready = true;
   look->next = std::min(look->next, next);
 }
 
@@ -119,12 +121,13 @@ void look_at_one(const WorkWait &wait, Look *look) {
 void look_at_all(const WorkWait &wait, Look *look) {
   begin_wait(filter_of(wait, nullptr));
   int count;
-  std::int32_t *tenants = all_tenants(&count);
+  TenantShare *tenants = all_tenants(&count);
   for (int i = 0; i < count && !look->ready; ++i) {
     CHECK_FOR_INTERRUPTS();
-    apart(tenants[i], [&] {
-      if (!try_share_life(tenants[i])) return;
-      const Tenant *tenant = open_untouched_tenant(tenants[i]);
+    const std::int32_t number = tenants[i].number;
+    apart(number, [&] {
+      if (!try_share_life(number)) return;
+      const Tenant *tenant = open_untouched_tenant(number);
       if (!tenant) return;
       const Session session = open_session();
       look_at_tenant(wait, *tenant, look);

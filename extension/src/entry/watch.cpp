@@ -89,10 +89,10 @@ Datum insula_leave(PG_FUNCTION_ARGS) {
     leave_tenant(own->number, worker);
   } else if (serves_all()) {
     int count;
-    const std::int32_t *tenants = all_tenants(&count);
+    const TenantShare *tenants = all_tenants(&count);
     for (int i = 0; i < count; ++i) {
       CHECK_FOR_INTERRUPTS();
-      leave_tenant(tenants[i], worker);
+      leave_tenant(tenants[i].number, worker);
     }
   } else {
     (void)require_tenant(nullptr, Right::worker);

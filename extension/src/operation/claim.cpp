@@ -90,8 +90,12 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   if (needs_advance(tenant, request.now, nullptr)) advance(tenant, request.now);
   *count = 0;
   if (request.keys && request.key_count == 0) return nullptr;
+  ClaimRequest allowed = request;
+  allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
+  if (allowed.max_tasks == 0) return nullptr;
   int row_count;
-  Claimed *rows = claim_rows(tenant, request, &row_count);
+  Claimed *rows = claim_rows(tenant, allowed, &row_count);
+  use_permits(tenant, request.now, row_count);
   auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
   for (int i = 0; i < row_count; ++i) {
     CHECK_FOR_INTERRUPTS();

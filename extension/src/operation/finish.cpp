@@ -177,11 +177,15 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   auto *entries = palloc_array_of<int>(room);
   TaskRow *ended = complete_rows(tenant, now, sorted_ids, sorted_leases, sorted_patches, count, entries, &written);
   for (int i = 0; i < written; ++i) completed[order[entries[i]]] = true;
-  if (written) settle(tenant, now, ended, written);
+  if (written) {
+    mark_permit_freed(tenant);
+    settle(tenant, now, ended, written);
+  }
 }
 
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
   if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
+  mark_permit_freed(tenant);
   TaskRow ended = task;
   ended.state = State::failed;
   settle(tenant, now, &ended, 1);
@@ -196,6 +200,7 @@ const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::in
   if (retryable && task->attempt < default_retry.max_attempts) {
     const TimestampTz at = now + core::retry_delay_us(default_retry, task->attempt, random_fraction());
     if (!retry_row(tenant, at, id, lease, error)) return nullptr;
+    mark_permit_freed(tenant);
     insert_event(tenant, task->execution(), id, "task_attempt_failed", now, attempt_detail(*task, error));
     mark_due(tenant.number, at);
     return state_name(State::ready);
@@ -213,6 +218,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   add_time(detail, "until", until);
   insert_event(tenant, task->execution(), id, "task_deferred", GetCurrentTimestamp(), end_object(detail));
   mark_due(tenant.number, until);
+  mark_permit_freed(tenant);
   return true;
 }
 
@@ -229,6 +235,7 @@ CancelOutcome cancel(const Tenant &tenant, std::int64_t execution, TimestampTz n
     end_execution(tenant, execution, State::cancelled, now,
                   final_context_of(definition_of(tenant, head.definition), head.input, results, count), reason);
   }
+  mark_permit_freed(tenant);
   mark_ended(core::make_id(tenant.number, execution));
   return CancelOutcome::cancelled;
 }

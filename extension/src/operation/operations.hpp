@@ -37,6 +37,17 @@ struct ClaimedTask {
 };
 ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count);
 
+// How many of the wanted tasks the tenant's limits let this transaction claim now.
+int take_permits(const Tenant &tenant, TimestampTz now, int wanted);
+// So many were claimed of them.
+void use_permits(const Tenant &tenant, TimestampTz now, int count);
+// Whether a claim would get one; where time alone will change that, *next is brought forward.
+bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next);
+// A task runs no more: a claim that the limits held up may go on after the commit.
+void mark_permit_freed(const Tenant &tenant);
+// IS006 where so many tasks more would be too many.
+void check_queue_room(const Tenant &tenant, std::int64_t added);
+
 // A session that was told that there is work and whose claim then got none waits for rows
 // that another transaction holds: until it gets some, its looks leave these out.
 void expect_claim();

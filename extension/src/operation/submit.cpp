@@ -103,6 +103,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
     new_ids[new_count] = ids[i];
     contexts[new_count++] = request.contexts[i];
   }
+  check_queue_room(tenant, std::int64_t{new_count} * definition.tasks);
   const Submission submission = {number, request.priority, GetCurrentTimestamp(), request.run_at};
   if (new_count > 0) insert(tenant, definition, submission, new_ids, contexts, new_count);
   for (std::size_t i = 0; i < count; ++i) ids[i] = core::make_id(tenant.number, ids[i]);

@@ -13,9 +13,14 @@ void define_provision_settings();
 Oid create_tenant_role(const char *name, const char *verifier, bool login);
 // verifier nullptr: the password stays.
 void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login);
-void drop_tenant_role(const char *name, Oid recorded);
-// Ends all sessions of the role; how many there were.
-int end_sessions_of_role(Oid role);
+void limit_tenant_role(const char *name, Oid recorded, int max_connections);  // -1: none
+// False: it owns or has been granted something that cannot be dropped from here.
+bool drop_tenant_role(const char *name, Oid recorded);
+// Makes of it a role that nobody can use, of a name that nobody else wants; returns that.
+const char *disarm_tenant_role(const char *name, Oid recorded);
+bool drop_disarmed_role(const char *name, Oid recorded);
+// Ends all sessions of the role, now and once more when the transaction commits.
+void end_sessions_of_role(Oid role);
 
 // ---- password.cpp ----
 
@@ -24,6 +29,10 @@ char *generate_password();
 char *make_verifier(const char *password);
 
 // ---- schema.cpp: a tenant's schema, made in one place ----
+
+// What lies in it, but indexes and what hangs on the tables.
+inline constexpr const char *tenant_relations[] = {
+    "work", "record", "id", "workflow_executions", "task_executions", "execution_events"};
 
 void create_tenant_schema(std::int32_t number, const char *schema, const char *username);
 void drop_tenant_schema(const char *schema);

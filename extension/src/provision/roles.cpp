@@ -1,10 +1,12 @@
 // Role DDL.  This file alone acts as the bootstrap superuser, for the length of one
 // command, on names that the caller has checked.  It touches an existing role only if its
 // Oid is the one recorded when it was made for a tenant, and if it has been given no
-// attribute and no membership since: a forged or restored catalog row that names another
+// attribute and no membership since, but in roles of other tenants (which PostgreSQL before
+// 16 lets those give away themselves): a forged or restored catalog row that names another
 // role gains nothing.
 #include "errors.hpp"
 #include "provision/provision.hpp"
+#include "tenant/caller.hpp"
 #include "tenant/owner.hpp"
 
 extern "C" {
@@ -13,6 +15,7 @@ extern "C" {
 #include "commands/dbcommands.h"
 #include "parser/parse_node.h"
 #include "utils/catcache.h"
+#include "utils/resowner.h"
 }
 
 namespace insula {
@@ -47,34 +50,145 @@ DefElem *flag(const char *name, bool value) { return option(name, reinterpret_ca
 
 Node *string_node(const char *text) { return reinterpret_cast<Node *>(makeString(pstrdup(text))); }
 
-// The roles that `role` is a member of are insula_tenant and no other.
-bool has_only_our_membership(Oid role) {
+bool has_no_attribute(Oid role) {
+  HeapTuple row = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+  if (!HeapTupleIsValid(row)) return false;
+  const auto *form = reinterpret_cast<Form_pg_authid>(GETSTRUCT(row));
+  const bool none = role != BOOTSTRAP_SUPERUSERID && !form->rolsuper && !form->rolcreaterole && !form->rolcreatedb &&
+                    !form->rolreplication && !form->rolbypassrls;
+  ReleaseSysCache(row);
+  return none;
+}
+
+bool can_log_in(Oid role) {
+  HeapTuple row = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+  if (!HeapTupleIsValid(row)) return false;
+  const bool can = reinterpret_cast<Form_pg_authid>(GETSTRUCT(row))->rolcanlogin;
+  ReleaseSysCache(row);
+  return can;
+}
+
+// Whether each role that `role` is a direct member of passes the test.
+template <typename Test>
+bool each_membership(Oid role, Test test) {
   CatCList *memberships = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(role));
-  bool ours = true;
+  bool all = true;
   for (int i = 0; i < memberships->n_members; ++i) {
     HeapTuple row = &memberships->members[i]->tuple;
     const auto *membership = reinterpret_cast<Form_pg_auth_members>(GETSTRUCT(row));
-    ours = ours && membership->roleid == tenant_role() && !membership->admin_option;
+    all = all && !membership->admin_option && test(membership->roleid);
   }
   ReleaseSysCacheList(memberships);
-  return ours;
+  return all;
+}
+
+// As role specifications.
+List *members_of(Oid role) {
+  CatCList *memberships = SearchSysCacheList1(AUTHMEMROLEMEM, ObjectIdGetDatum(role));
+  List *members = NIL;
+  for (int i = 0; i < memberships->n_members; ++i) {
+    const auto *membership = reinterpret_cast<Form_pg_auth_members>(GETSTRUCT(&memberships->members[i]->tuple));
+    members = lappend(members, role_spec(GetUserNameFromId(membership->member, false)));
+  }
+  ReleaseSysCacheList(memberships);
+  return members;
+}
+
+// A member of insula_tenant and of nothing else, without attributes.
+bool is_plain_tenant_role(Oid role) {
+  const Oid group = tenant_role();
+  return has_no_attribute(role) && is_tenant_login(role) &&
+         each_membership(role, [group](Oid of) { return of == group; });
 }
 
 // Raises unless the role is still the one that was made for a tenant, and nothing more.
 void check_role_is_ours(const char *name, Oid recorded) {
-  HeapTuple row = SearchSysCache1(AUTHNAME, CStringGetDatum(name));
-  bool ours = HeapTupleIsValid(row);
-  if (ours) {
-    const auto *role = reinterpret_cast<Form_pg_authid>(GETSTRUCT(row));
-    ours = role->oid == recorded && role->oid != BOOTSTRAP_SUPERUSERID && !role->rolsuper && !role->rolcreaterole &&
-           !role->rolcreatedb && !role->rolreplication && !role->rolbypassrls;
-    ReleaseSysCache(row);
-  }
-  if (!ours || !has_only_our_membership(recorded))
+  const Oid group = tenant_role();
+  const bool ours = OidIsValid(recorded) && get_role_oid(name, true) == recorded && has_no_attribute(recorded) &&
+                    each_membership(recorded, [group](Oid of) { return of == group || is_plain_tenant_role(of); });
+  if (!ours)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("role \"%s\" is not as Insula made it for the tenant", name),
                     errdetail("It has been replaced, or has been given attributes or memberships."),
                     errhint("Take these away, or rename the role, and try again.")));
+}
+
+void alter_role(const char *name, int action, List *options) {
+  AlterRoleStmt *statement = makeNode(AlterRoleStmt);
+  statement->role = role_spec(name);
+  statement->action = action;
+  statement->options = options;
+  const Superuser before = become_superuser();
+  ParseState *state = make_parsestate(nullptr);
+  (void)AlterRole(state, statement);
+  CommandCounterIncrement();
+  become_caller(before);
+}
+
+// What the role has been granted or has made in this database.  What others have built on
+// that is not ours to drop.
+void drop_owned(const char *name) {
+  DropOwnedStmt *statement = makeNode(DropOwnedStmt);
+  statement->roles = list_make1(role_spec(name));
+  statement->behavior = DROP_RESTRICT;
+  DropOwnedObjects(statement);
+}
+
+void drop_role(const char *name) {
+  DropRoleStmt *statement = makeNode(DropRoleStmt);
+  statement->roles = list_make1(role_spec(name));
+  DropRole(statement);
+}
+
+// False, and nothing done, where other objects depend on what was to go.
+bool try_to_drop(void (*drop)(const char *name), const char *name) {
+  MemoryContext memory = CurrentMemoryContext;
+  ResourceOwner owner = CurrentResourceOwner;
+  volatile bool done = false;
+  BeginInternalSubTransaction(nullptr);
+  PG_TRY();
+  {
+    const Superuser before = become_superuser();
+    drop(name);
+    CommandCounterIncrement();
+    become_caller(before);
+    ReleaseCurrentSubTransaction();
+    done = true;
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(memory);
+    ErrorData *error = CopyErrorData();
+    FlushErrorState();
+    RollbackAndReleaseCurrentSubTransaction();
+    CurrentResourceOwner = owner;
+    if (error->sqlerrcode != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST) ReThrowError(error);
+    FreeErrorData(error);
+  }
+  PG_END_TRY();
+  MemoryContextSwitchTo(memory);
+  CurrentResourceOwner = owner;
+  return done;
+}
+
+// Roles whose sessions end once more when this transaction commits: until then its
+// changes stop nobody from logging in.
+constexpr int max_ending = 64;
+Oid ending_roles[max_ending];
+int ending_count = 0;
+
+void terminate_sessions(Oid role) {
+  for (int i = 0; i < MaxBackends; ++i) {
+    PGPROC *process = &ProcGlobal->allProcs[i];
+    const int pid = process->pid;
+    if (pid != 0 && pid != MyProcPid && process->roleId == role) (void)kill(pid, SIGTERM);
+  }
+}
+
+void end_sessions_again(XactEvent event, void *) {
+  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) return;
+  for (int i = 0; event != XACT_EVENT_ABORT && i < ending_count; ++i) terminate_sessions(ending_roles[i]);
+  ending_count = 0;
 }
 
 }  // namespace
@@ -96,44 +210,51 @@ Oid create_tenant_role(const char *name, const char *verifier, bool login) {
 
 void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login) {
   check_role_is_ours(name, recorded);
-  AlterRoleStmt *statement = makeNode(AlterRoleStmt);
-  statement->role = role_spec(name);
-  statement->action = +1;
-  statement->options = list_make1(flag("canlogin", login));
-  if (verifier) statement->options = lappend(statement->options, option("password", string_node(verifier)));
-  const Superuser before = become_superuser();
-  ParseState *state = make_parsestate(nullptr);
-  (void)AlterRole(state, statement);
-  CommandCounterIncrement();
-  become_caller(before);
+  List *options = list_make1(flag("canlogin", login));
+  if (verifier) options = lappend(options, option("password", string_node(verifier)));
+  alter_role(name, +1, options);
 }
 
-void drop_tenant_role(const char *name, Oid recorded) {
+void limit_tenant_role(const char *name, Oid recorded, int max_connections) {
   check_role_is_ours(name, recorded);
-  const Superuser before = become_superuser();
-  // What the role has been granted or has made in this database goes with it.
-  DropOwnedStmt *owned = makeNode(DropOwnedStmt);
-  owned->roles = list_make1(role_spec(name));
-  owned->behavior = DROP_CASCADE;
-  DropOwnedObjects(owned);
-  CommandCounterIncrement();
-  DropRoleStmt *statement = makeNode(DropRoleStmt);
-  statement->roles = list_make1(role_spec(name));
-  DropRole(statement);
-  CommandCounterIncrement();
-  become_caller(before);
+  alter_role(name, +1, list_make1(option("connectionlimit", reinterpret_cast<Node *>(makeInteger(max_connections)))));
 }
 
-int end_sessions_of_role(Oid role) {
+bool drop_tenant_role(const char *name, Oid recorded) {
+  check_role_is_ours(name, recorded);
+  const bool owns_nothing = try_to_drop(drop_owned, name);
+  return owns_nothing && try_to_drop(drop_role, name);
+}
+
+const char *disarm_tenant_role(const char *name, Oid recorded) {
+  check_role_is_ours(name, recorded);
+  const char *new_name = psprintf("insula_dropped_%u", recorded);
+  if (List *members = members_of(recorded))
+    alter_role(name, -1, list_make1(option("rolemembers", reinterpret_cast<Node *>(members))));
+  alter_role("insula_tenant", -1,
+             list_make1(option("rolemembers", reinterpret_cast<Node *>(list_make1(role_spec(name))))));
+  alter_role(name, +1, list_make2(flag("canlogin", false), option("password", nullptr)));
   const Superuser before = become_superuser();
-  const int sessions = CountUserBackends(role);
-  for (int i = 0; i < MaxBackends && sessions > 0; ++i) {
-    PGPROC *process = &ProcGlobal->allProcs[i];
-    const int pid = process->pid;
-    if (pid != 0 && pid != MyProcPid && process->roleId == role) (void)kill(pid, SIGTERM);
-  }
+  (void)RenameRole(name, new_name);
+  CommandCounterIncrement();
   become_caller(before);
-  return sessions;
+  return new_name;
+}
+
+bool drop_disarmed_role(const char *name, Oid recorded) {
+  if (get_role_oid(name, true) != recorded || !has_no_attribute(recorded) || can_log_in(recorded) ||
+      strcmp(name, psprintf("insula_dropped_%u", recorded)) != 0)
+    return false;
+  const bool owns_nothing = try_to_drop(drop_owned, name);
+  return owns_nothing && try_to_drop(drop_role, name);
+}
+
+void end_sessions_of_role(Oid role) {
+  static bool registered = false;
+  if (!registered) RegisterXactCallback(end_sessions_again, nullptr);
+  registered = true;
+  terminate_sessions(role);
+  if (ending_count < max_ending) ending_roles[ending_count++] = role;
 }
 
 }  // namespace insula

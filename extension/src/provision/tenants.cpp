@@ -1,5 +1,6 @@
 // Creating and dropping tenants, in the caller's transaction: a ROLLBACK leaves neither
-// schema nor role nor row.  Lock order: the tenant's life, then its relations.
+// schema nor role nor row.  Lock order: names that are to be taken, the tenant's life, its
+// relations.
 #include "provision/tenants.hpp"
 
 #include <algorithm>
@@ -15,7 +16,7 @@
 #include "tenant/lock.hpp"
 
 extern "C" {
-#include "utils/ps_status.h"
+#include "access/twophase.h"
 }
 
 namespace insula {
@@ -109,16 +110,61 @@ bool is_idle(std::int32_t number) {
   return idle;
 }
 
-// Whoever still completes something holds these in his open transaction; DROP SCHEMA would
-// wait for him for ever.
+// Whoever still completes something, or reads, holds these in his open transaction; DROP
+// SCHEMA would wait for him for ever.
 bool try_lock_relations(const Tenant &tenant) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
   if (!OidIsValid(schema)) return true;
-  for (const char *name : {"work", "record"}) {
+  for (const char *name : tenant_relations) {
     const Oid relation = get_relname_relid(name, schema);
     if (OidIsValid(relation) && !ConditionalLockRelationOid(relation, AccessExclusiveLock)) return false;
   }
   return true;
+}
+
+bool has_prepared_transaction(const Tenant &tenant) {
+  if (max_prepared_xacts == 0 || !OidIsValid(tenant.role)) return false;
+  const Session session = open_session();
+  Datum value = ObjectIdGetDatum(tenant.role);
+  const bool has = run_shared(SharedStatement::prepared_by_role, &value, " ") > 0;
+  close_session(session);
+  return has;
+}
+
+void refuse_in_use(const Tenant &tenant, bool prepared) {
+  if (prepared)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("tenant \"%s\" is in use", tenant.name),
+                    errdetail("Role \"%s\" has a prepared transaction.", tenant.username),
+                    errhint("ROLLBACK PREPARED what pg_prepared_xacts shows of that role, and try again.")));
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("tenant \"%s\" is in use", tenant.name),
+                  errdetail("A transaction of another role that has submitted, claimed, completed or read for it is "
+                            "still open.")));
+}
+
+// Queues up for the relations, so that sessions which come back all the time get no lock
+// before us, and ends the sessions that hold one now.
+pg_noinline void lock_relations_behind_holders(const Tenant &tenant, bool prepared) {
+  const Oid schema = get_namespace_oid(tenant.schema, true);
+  const int level = NewGUCNestLevel();
+  (void)set_config_option("lock_timeout", "5s", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  MemoryContext memory = CurrentMemoryContext;
+  PG_TRY();
+  {
+    for (const char *name : tenant_relations) {
+      const Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+      if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
+      if (OidIsValid(relation)) LockRelationOid(relation, AccessExclusiveLock);
+    }
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(memory);
+    if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE) PG_RE_THROW();
+    FlushErrorState();
+    refuse_in_use(tenant, prepared);
+  }
+  PG_END_TRY();
+  AtEOXact_GUC(false, level);
 }
 
 // Waits until nobody gives the tenant work and none of its tasks runs, up to the deadline.
@@ -130,23 +176,43 @@ void drain_tenant(const Tenant &tenant, std::int64_t drain) {
   for (;;) {
     owned = owned || try_own_life(tenant.number);
     const TimestampTz now = GetCurrentTimestamp();
-    if (owned && (now >= deadline || ended || is_idle(tenant.number)) && try_lock_relations(tenant)) return;
+    if (owned && (now >= deadline || is_idle(tenant.number)) && try_lock_relations(tenant)) return;
+    if (owned && ended) return lock_relations_behind_holders(tenant, has_prepared_transaction(tenant));
     if (now >= deadline && !ended) {
-      if (OidIsValid(tenant.role)) (void)end_sessions_of_role(tenant.role);
+      if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
       ended = true;
       deadline = now + sessions_end;
     } else if (now >= deadline) {
-      ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("tenant \"%s\" is in use", tenant.name),
-                      errdetail("A transaction of another role that has submitted, claimed or completed for it is "
-                                "still open.")));
+      refuse_in_use(tenant, has_prepared_transaction(tenant));
     }
     park(now + drain_look);
   }
 }
 
+// What the role owns or was granted in other databases cannot be dropped from here.
+void leave_role_behind(const Tenant &tenant) {
+  const char *left = disarm_tenant_role(tenant.username, tenant.role);
+  const Session session = open_session();
+  Datum values[] = {ObjectIdGetDatum(tenant.role), CStringGetTextDatum(left), CStringGetTextDatum(tenant.name),
+                    CStringGetTextDatum(tenant.username)};
+  (void)run_shared(SharedStatement::insert_leftover, values, "    ");
+  close_session(session);
+  ereport(WARNING,
+          (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+           errmsg("role \"%s\" of tenant \"%s\" could not be dropped and is left as \"%s\"", tenant.username,
+                  tenant.name, left),
+           errdetail("It owns or has been granted something in another database, or others depend on what it owns; "
+                     "it can no longer log in."),
+           errhint("DROP OWNED BY %s in that database, then SELECT * FROM insula.reconcile(false).", left)));
+}
+
 }  // namespace
 
 Credentials create_tenant(const NewTenant &request) {
+  lock_name(request.tenant, NameOf::tenant);
+  lock_name(request.schema, NameOf::schema);
+  if (request.username) lock_name(request.username, NameOf::role);
+  AcceptInvalidationMessages();
   check_new(request);
   Secret secret = {nullptr, nullptr};
   if (request.username && request.login) secret = secret_from(request.password);
@@ -176,13 +242,13 @@ void drop_tenant(std::int32_t number, std::int64_t drain) {
   // The cache may drop its entry while we wait.
   const Tenant tenant = *find_tenant(number);
   drain_tenant(tenant, drain);
-  if (OidIsValid(tenant.role)) (void)end_sessions_of_role(tenant.role);
+  if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
   if (OidIsValid(get_namespace_oid(tenant.schema, true))) drop_tenant_schema(tenant.schema);
   const Session session = open_session();
   delete_row(number);
   log_act("drop_tenant", tenant.name, nullptr);
   close_session(session);
-  if (OidIsValid(tenant.role)) drop_tenant_role(tenant.username, tenant.role);
+  if (OidIsValid(tenant.role) && !drop_tenant_role(tenant.username, tenant.role)) leave_role_behind(tenant);
   mark_dropped(number);
   invalidate_tenants();
   CommandCounterIncrement();
@@ -197,7 +263,7 @@ void set_suspended(const Tenant &cached, bool suspended) {
   log_act(suspended ? "suspend_tenant" : "resume_tenant", tenant.name, nullptr);
   close_session(session);
   if (tenant.login) alter_tenant_role(tenant.username, tenant.role, nullptr, !suspended);
-  if (suspended && OidIsValid(tenant.role)) (void)end_sessions_of_role(tenant.role);
+  if (suspended && OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
   // Whoever waits for the tenant looks again: there may be work now, or none any more.
   mark_changed(tenant.number);
   if (!suspended) mark_ready(tenant.number, 0);
@@ -217,6 +283,28 @@ Credentials rotate_password(const Tenant &cached, const char *password) {
   close_session(session);
   return {pstrdup(tenant.name), pstrdup(tenant.schema), pstrdup(tenant.username), secret.clear,
           connection_string(tenant.username, secret.clear)};
+}
+
+void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
+  const Tenant tenant = cached;
+  Datum values[8] = {Int32GetDatum(tenant.number)};
+  char nulls[] = "        ";
+  for (int i = 0; i < 7; ++i) {
+    values[i + 1] = limits.values[i];
+    if (limits.nulls[i]) nulls[i + 1] = 'n';
+  }
+  const Session session = open_session();
+  (void)run_shared(SharedStatement::set_tenant_limits, values, nulls);
+  log_act("set_tenant_limits", tenant.name, nullptr);
+  close_session(session);
+  constexpr int connections = 2;
+  if (OidIsValid(tenant.role) && !limits.nulls[connections])
+    limit_tenant_role(tenant.username, tenant.role, std::max(-1, DatumGetInt32(limits.values[connections])));
+  // What a limit held up may go on, and what waits must take note of the new one.
+  mark_changed(tenant.number);
+  mark_ready(tenant.number, 0);
+  invalidate_tenants();
+  CommandCounterIncrement();
 }
 
 }  // namespace insula

@@ -25,6 +25,14 @@ Credentials create_tenant(const NewTenant &request);
 Credentials existing_tenant(const Tenant &tenant);
 void drop_tenant(std::int32_t number, std::int64_t drain);
 void set_suspended(const Tenant &tenant, bool suspended);
+
+// Limits as given: NULL keeps what is there, a negative one lifts it.
+struct NewLimits {
+  Datum values[7];  // max_running, max_queued, max_connections, weight, rate_per_second, retain, retain_count
+  bool nulls[7];
+};
+void set_tenant_limits(const Tenant &tenant, const NewLimits &limits);
+
 Credentials rotate_password(const Tenant &tenant, const char *password);
 
 }  // namespace insula

@@ -30,23 +30,37 @@ struct SharedText {
   Oid types[8];
 };
 
-#define TENANT_ROW                                                             \
-  "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, " \
-  "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula') " \
+#define TENANT_ROW                                                              \
+  "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, "  \
+  "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'), " \
+  "max_running, max_queued, weight, rate_per_second "                           \
   "FROM insula.tenant "
 
 const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
     {TENANT_ROW "WHERE tenant_no = $1", 1, {INT4OID}},
     {TENANT_ROW "WHERE tenant = $1", 1, {TEXTOID}},
     {TENANT_ROW "WHERE username = $1", 1, {TEXTOID}},
-    {"SELECT tenant_no FROM insula.tenant WHERE status = 'active'", 0, {}},
+    {"SELECT tenant_no, weight FROM insula.tenant WHERE status = 'active'", 0, {}},
     {"INSERT INTO insula.tenant_number VALUES ($1) ON CONFLICT DO NOTHING", 1, {INT4OID}},
     {"INSERT INTO insula.tenant (tenant_no, tenant, schema_name, username, role_oid, login, created_at) "
      "VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now())",
      6,
      {INT4OID, TEXTOID, TEXTOID, TEXTOID, OIDOID, BOOLOID}},
     {"UPDATE insula.tenant SET status = $2 WHERE tenant_no = $1", 2, {INT4OID, TEXTOID}},
+    {"UPDATE insula.tenant SET max_running = CASE WHEN $2 < 0 THEN NULL ELSE coalesce($2, max_running) END, "
+     "max_queued = CASE WHEN $3 < 0 THEN NULL ELSE coalesce($3, max_queued) END, "
+     "max_connections = CASE WHEN $4 < 0 THEN NULL ELSE coalesce($4, max_connections) END, "
+     "weight = CASE WHEN $5 < 0 THEN 1 ELSE coalesce($5, weight) END, "
+     "rate_per_second = CASE WHEN $6 < 0 THEN NULL ELSE coalesce($6, rate_per_second) END, "
+     "retain = CASE WHEN $7 < '0 s' THEN NULL ELSE coalesce($7, retain) END, "
+     "retain_count = CASE WHEN $8 < 0 THEN NULL ELSE coalesce($8, retain_count) END WHERE tenant_no = $1",
+     8,
+     {INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, FLOAT8OID, INTERVALOID, INT8OID}},
     {"DELETE FROM insula.tenant WHERE tenant_no = $1", 1, {INT4OID}},
+    {"INSERT INTO insula.leftover_role VALUES ($1, $2, $3, $4, pg_catalog.now())",
+     4,
+     {OIDOID, TEXTOID, TEXTOID, TEXTOID}},
+    {"SELECT 1 FROM pg_catalog.pg_prepared_xact() p WHERE p.ownerid = $1 LIMIT 1", 1, {OIDOID}},
     {"INSERT INTO insula.admin_log (at, username, act, tenant, detail) VALUES (pg_catalog.now(), $1, $2, $3, $4)",
      4,
      {TEXTOID, TEXTOID, TEXTOID, TEXTOID}},

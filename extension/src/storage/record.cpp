@@ -117,6 +117,16 @@ void find_idempotency_keys(const Tenant &tenant, const char *const *names, int c
   }
 }
 
+TimestampTz rate_spent(const Tenant &tenant) {
+  return run(tenant, Statement::rate_spent) > 0 ? get_int64(0, 1) : DT_NOBEGIN;
+}
+
+void spend_rate(const Tenant &tenant, TimestampTz until) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(until));
+  (void)run(tenant, Statement::spend_rate, arguments);
+}
+
 void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t task, const char *event, TimestampTz at,
                   Jsonb *detail) {
   insert_record(tenant, 'h', execution, event, take_numbers(tenant, 1), at, task, Datum{0}, detail);

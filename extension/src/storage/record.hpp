@@ -5,6 +5,7 @@
 //   t  a task's key, `workflow.task`: owner its number, which rows of `work` carry
 //   n  the last number given out: name what for, ref the number
 //   k  an idempotency key, `workflow:key`: ref the execution
+//   r  the rate limit: at the moment up to which it is spent
 //   h  what departed from an undisturbed run: owner the execution, name the event
 #pragma once
 
@@ -46,6 +47,10 @@ void take_idempotency_keys(const Tenant &tenant, const char *const *names, const
                            bool *taken);
 // The executions that hold the keys; 0 where none does.
 void find_idempotency_keys(const Tenant &tenant, const char *const *names, int count, std::int64_t *executions);
+
+// The moment up to which the rate limit is spent; DT_NOBEGIN: none of it.
+TimestampTz rate_spent(const Tenant &tenant);
+void spend_rate(const Tenant &tenant, TimestampTz until);
 
 // A line of history.
 void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t task, const char *event, TimestampTz at,

@@ -27,6 +27,17 @@ std::uint64_t run(const Tenant &tenant, Statement statement) {
   return run(tenant, statement, none);
 }
 
+std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments) {
+  arguments.nulls[arguments.count] = '\0';
+  const Snapshot latest = RegisterSnapshot(GetLatestSnapshot());
+  const int status = SPI_execute_snapshot(tenant_plan(tenant, statement), arguments.values, arguments.nulls, latest,
+                                          InvalidSnapshot, false, false, 0);
+  UnregisterSnapshot(latest);
+  if (status < 0)
+    elog(ERROR, "insula: statement %d failed: %s", static_cast<int>(statement), SPI_result_code_string(status));
+  return SPI_processed;
+}
+
 bool is_null(std::uint64_t row, int column) {
   bool null;
   (void)SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);

@@ -39,6 +39,8 @@ struct Arguments {
 // Runs a statement and returns how many rows it returned or wrote.
 std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &arguments);
 std::uint64_t run(const Tenant &tenant, Statement statement);
+// The same on what has been committed by now, whatever snapshot the transaction has.
+std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments);
 
 // Columns, from 1, of row `row` of the last result.
 bool is_null(std::uint64_t row, int column);

@@ -138,6 +138,10 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT id FROM {work} WHERE id = ANY ($1) AND head IS NULL AND state < 4", {INT8ARRAYOID}},
     // running_count
     {"SELECT count(*) FROM {work} WHERE lane = 100001", {}},
+    // running_at_most
+    {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane = 100001 LIMIT $1) q", {INT8OID}},
+    // queued_at_most
+    {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane IS NOT NULL LIMIT $1) q", {INT8OID}},
     // execution_row
     {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt FROM {work} "
      "WHERE id = $1 AND head IS NULL",
@@ -163,6 +167,12 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"INSERT INTO {record} (kind, owner, name, seq, at, ref) VALUES ('c', 0, $1, 0, $2, $3) "
      "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET ref = EXCLUDED.ref, at = EXCLUDED.at",
      {TEXTOID, TIMESTAMPTZOID, INT8OID}},
+    // rate_spent
+    {"SELECT at FROM {record} WHERE kind = 'r' AND owner = 0 AND name = '' AND seq = 0", {}},
+    // spend_rate
+    {"INSERT INTO {record} (kind, owner, name, seq, at) VALUES ('r', 0, '', 0, $1) "
+     "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET at = EXCLUDED.at",
+     {TIMESTAMPTZOID}},
     // all_keys
     {"SELECT owner, name FROM {record} WHERE kind = 't'", {}},
     // take_idempotency_keys

@@ -164,6 +164,9 @@ std::int64_t *cancelled_leases(const Tenant &tenant, const std::int64_t *ids, co
                                int *cancelled);
 std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live);
 std::int64_t running_tasks(const Tenant &tenant);
+// Counted up to `limit`: tasks that run; tasks that wait or run.
+std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);
+std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit);
 bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row);
 
 }  // namespace insula

@@ -163,4 +163,19 @@ std::int64_t running_tasks(const Tenant &tenant) {
   return get_int64(0, 1);
 }
 
+static std::int64_t count_at_most(const Tenant &tenant, Statement statement, std::int64_t limit) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(limit));
+  (void)run_on_latest(tenant, statement, arguments);
+  return get_int64(0, 1);
+}
+
+std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit) {
+  return count_at_most(tenant, Statement::running_at_most, limit);
+}
+
+std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit) {
+  return count_at_most(tenant, Statement::queued_at_most, limit);
+}
+
 }  // namespace insula

@@ -33,6 +33,19 @@ bool works_for_others(const Tenant &tenant) {
   return !OidIsValid(tenant.role) || !has_privs_of_role(GetUserId(), tenant.role);
 }
 
+bool is_tenant_login(Oid role) {
+  const Oid group = get_role_oid("insula_tenant", true);
+  return OidIsValid(group) && SearchSysCacheExists2(AUTHMEMROLEMEM, ObjectIdGetDatum(group), ObjectIdGetDatum(role));
+}
+
+static void before_prepare(XactEvent event, void *) {
+  if (event != XACT_EVENT_PRE_PREPARE || !is_tenant_login(GetSessionUserId())) return;
+  ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to PREPARE a transaction"),
+                  errdetail("A tenant's prepared transaction would keep the tenant from being dropped.")));
+}
+
+void refuse_prepare_to_tenants() { RegisterXactCallback(before_prepare, nullptr); }
+
 static bool may_act_for(const Tenant &tenant, Right right) {
   if (OidIsValid(tenant.role) && has_privs_of_role(GetUserId(), tenant.role)) return true;
   return is_admin() || (right == Right::worker && has_privs_of_role(GetUserId(), runner_role()));

@@ -33,6 +33,13 @@ bool works_for_others(const Tenant &tenant);
 // Whether the caller may claim for all tenants.
 bool serves_all();
 
+// Whether the role was made a tenant's own: a direct member of insula_tenant.
+bool is_tenant_login(Oid role);
+
+// Prepared transactions outlive their session and would keep a tenant from being dropped,
+// so those who log in as tenants cannot make any, where the library is loaded.
+void refuse_prepare_to_tenants();
+
 void define_caller_settings();
 
 }  // namespace insula

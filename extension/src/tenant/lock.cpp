@@ -4,6 +4,10 @@
 
 #include "errors.hpp"
 
+extern "C" {
+#include "common/hashfn.h"
+}
+
 namespace insula {
 
 static LOCKTAG tag_of(std::int32_t tenant, TenantLock kind) {
@@ -25,6 +29,26 @@ bool try_share_life(std::int32_t tenant) {
 bool try_own_life(std::int32_t tenant) {
   const LOCKTAG tag = tag_of(tenant, TenantLock::life);
   return LockAcquire(&tag, AccessExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool try_lock_tenant(std::int32_t tenant, TenantLock kind) {
+  const LOCKTAG tag = tag_of(tenant, kind);
+  return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool is_tenant_locked(std::int32_t tenant, TenantLock kind) {
+  const LOCKTAG tag = tag_of(tenant, kind);
+  int holders;
+  (void)GetLockConflicts(&tag, ExclusiveLock, &holders);
+  return holders > 0;
+}
+
+void lock_name(const char *name, NameOf kind) {
+  LOCKTAG tag = tag_of(0, TenantLock::life);
+  if (kind == NameOf::role) tag.locktag_field1 = InvalidOid;
+  tag.locktag_field2 = hash_bytes(reinterpret_cast<const unsigned char *>(name), static_cast<int>(strlen(name)));
+  tag.locktag_field3 = static_cast<std::uint32_t>(kind);
+  (void)LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 void lock_tenant(std::int32_t tenant, TenantLock kind) {

@@ -12,6 +12,7 @@ enum class TenantLock : std::uint32_t {
   life = 1,          // submit and claim shared; drop exclusive
   numbering = 2,     // a run of local numbers; held for an instant
   registration = 3,  // workflow definitions of one tenant, one registration at a time
+  permits = 4,       // what a tenant's limits let it claim; held until the claim commits
 };
 
 // Shared and without waiting: false where the tenant is being dropped.
@@ -20,8 +21,16 @@ bool try_share_life(std::int32_t tenant);
 // Exclusive and without waiting.
 bool try_own_life(std::int32_t tenant);
 
+// Exclusive, without waiting, until the end of the transaction.
+bool try_lock_tenant(std::int32_t tenant, TenantLock kind);
+// Whether another transaction holds it.
+bool is_tenant_locked(std::int32_t tenant, TenantLock kind);
 void lock_tenant(std::int32_t tenant, TenantLock kind);
 void unlock_tenant(std::int32_t tenant, TenantLock kind);
+
+// Names that are being taken, until the end of the transaction; roles are the cluster's.
+enum class NameOf : std::uint32_t { tenant = 101, schema = 102, role = 103 };
+void lock_name(const char *name, NameOf kind);
 
 // Shares the life of the tenant and opens its relations, or raises: IS001 for a tenant
 // that goes or has gone, IS007 for a suspended one.

@@ -102,6 +102,13 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   tenant->login = DatumGetBool(SPI_getbinval(row, desc, 7, &null));
   tenant->suspended = strcmp(SPI_getvalue(row, desc, 6), "active") != 0;
   tenant->definitions = ++definitions_clock;
+  Datum limit = SPI_getbinval(row, desc, 9, &null);
+  tenant->limits.max_running = null ? -1 : DatumGetInt32(limit);
+  limit = SPI_getbinval(row, desc, 10, &null);
+  tenant->limits.max_queued = null ? -1 : DatumGetInt64(limit);
+  tenant->limits.weight = DatumGetInt32(SPI_getbinval(row, desc, 11, &null));
+  limit = SPI_getbinval(row, desc, 12, &null);
+  tenant->limits.rate = null ? 0 : DatumGetFloat8(limit);
 
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);
@@ -204,20 +211,23 @@ Tenant *open_tenant(std::int32_t number) { return open_relations(number, Tampere
 
 Tenant *open_untouched_tenant(std::int32_t number) { return open_relations(number, Tampered::skip); }
 
-std::int32_t *all_tenants(int *count) {
+TenantShare *all_tenants(int *count) {
   const Owner owner = enter_owner();
   MemoryContext caller = CurrentMemoryContext;
   SPI_connect();
   if (SPI_execute_plan(shared_plan(SharedStatement::all_tenants), nullptr, nullptr, false, 0) != SPI_OK_SELECT)
     elog(ERROR, "insula: reading tenants failed");
   *count = static_cast<int>(SPI_processed);
-  auto *numbers = static_cast<std::int32_t *>(MemoryContextAlloc(caller, sizeof(std::int32_t) * (SPI_processed + 1)));
+  auto *tenants = static_cast<TenantShare *>(MemoryContextAlloc(caller, sizeof(TenantShare) * (SPI_processed + 1)));
   bool null;
-  for (int i = 0; i < *count; ++i)
-    numbers[i] = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
+  for (int i = 0; i < *count; ++i) {
+    HeapTuple row = SPI_tuptable->vals[i];
+    tenants[i] = {DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &null)),
+                  DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &null))};
+  }
   SPI_finish();
   leave_owner(owner);
-  return numbers;
+  return tenants;
 }
 
 void invalidate_tenants() {

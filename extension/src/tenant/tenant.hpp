@@ -9,6 +9,16 @@
 
 namespace insula {
 
+// What the tenant may use; -1 or 0: as much as there is.
+struct Limits {
+  std::int32_t max_running;  // tasks at a time
+  std::int64_t max_queued;   // tasks that wait or run
+  std::int32_t weight;       // share of the workers that serve all tenants
+  double rate;               // task starts a second; 0: any
+
+  bool bound_claims() const { return max_running >= 0 || rate > 0; }
+};
+
 struct Tenant {
   std::int32_t number;
   char name[NAMEDATALEN];
@@ -20,6 +30,7 @@ struct Tenant {
   Oid sequence;
   bool login;  // the role may log in, unless the tenant is suspended
   bool suspended;
+  Limits limits;
   bool checked;               // the relations above have been looked at
   std::uint64_t definitions;  // changes whenever the tenant's workflows may have
 };
@@ -35,8 +46,12 @@ Tenant *open_tenant(std::int32_t number);
 // The same, but nullptr for a tenant whose relations somebody has changed.
 Tenant *open_untouched_tenant(std::int32_t number);
 
-// All tenants' numbers, in no order.
-std::int32_t *all_tenants(int *count);
+struct TenantShare {
+  std::int32_t number;
+  std::int32_t weight;
+};
+// All active tenants, in no order.
+TenantShare *all_tenants(int *count);
 
 // Tells every backend, at commit, that the list of tenants or one tenant's workflows changed.
 void invalidate_tenants();
