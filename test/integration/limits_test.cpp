@@ -1,0 +1,120 @@
+// Limits under concurrency: never one task too many, and nobody sleeps over a free permit.
+#include <atomic>
+#include <thread>
+
+#include "session.hpp"
+
+namespace insula_test {
+namespace {
+
+class Limits : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    admin.query("SET client_min_messages = error");
+    admin.query("CREATE EXTENSION IF NOT EXISTS insula");
+  }
+  void TearDown() override { admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants"); }
+  void create(const std::string& name, const std::string& limits) {
+    admin.query("SELECT tenant FROM insula.create_tenant('" + name + "')");
+    admin.query("SELECT insula.set_tenant_limits('" + name + "', " + limits + ")");
+    admin.query("SELECT insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', tenant => '" +
+                name + "')");
+  }
+  void submit(const std::string& name, int count) {
+    admin.query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" + std::to_string(count) +
+                "]), tenant => '" + name + "')");
+  }
+
+  Session admin;
+};
+
+TEST_F(Limits, AFreedPermitWakesAWaiter) {
+  create("narrow", "max_running => 1");
+  submit("narrow", 2);
+  Session worker("user=narrow_user"), waiter("user=narrow_user");
+  waiter.query("SET client_min_messages = error");
+  worker.query("CREATE TEMP TABLE mine AS SELECT * FROM insula.claim('w')");
+  waiter.send("CALL insula.wait_for_work('60 s')");
+  EXPECT_FALSE(waiter.finished(200ms));
+  EXPECT_EQ(worker.query("SELECT insula.complete(task_id, lease) FROM mine"), "t");
+  ASSERT_TRUE(waiter.finished(10s));
+  EXPECT_EQ(waiter.answer(), "t");
+}
+
+TEST_F(Limits, AClaimThatIsNotCommittedHoldsItsPermits) {
+  create("narrow", "max_running => 1");
+  submit("narrow", 2);
+  Session worker("user=narrow_user"), other("user=narrow_user");
+  other.query("SET client_min_messages = error");
+  worker.query("BEGIN");
+  EXPECT_EQ(worker.query("SELECT count(*) FROM insula.claim('w')"), "1");
+  EXPECT_EQ(other.query("SELECT count(*) FROM insula.claim('o')"), "0");
+  other.send("CALL insula.wait_for_work('60 s')");
+  EXPECT_FALSE(other.finished(200ms));
+  worker.query("ROLLBACK");
+  ASSERT_TRUE(other.finished(10s));
+  EXPECT_EQ(other.answer(), "t");
+  EXPECT_EQ(other.query("SELECT count(*) FROM insula.claim('o')"), "1");
+}
+
+TEST_F(Limits, ARateEndsAWaitByItself) {
+  create("slow", "rate_per_second => 2");
+  submit("slow", 10);
+  Session worker("user=slow_user");
+  worker.query("SET client_min_messages = error");
+  EXPECT_EQ(worker.query("SELECT count(*) <= 2 FROM insula.claim('w', max_tasks => 10)"), "t");
+  worker.send("CALL insula.wait_for_work('60 s')");
+  ASSERT_TRUE(worker.finished(10s));
+  EXPECT_EQ(worker.answer(), "t");
+}
+
+TEST_F(Limits, NeverOneTooMany) {
+  create("narrow", "max_running => 3");
+  submit("narrow", 300);
+  std::atomic<int> running{0}, most{0}, done{0};
+  std::vector<std::thread> workers;
+  for (int i = 0; i < 4; ++i)
+    workers.emplace_back([&] {
+      Session session("user=narrow_user");
+      session.query("SET client_min_messages = error");
+      session.query("CREATE TEMP TABLE mine (task_id bigint, lease bigint)");
+      while (done < 300) {
+        const int claimed = std::stoi(
+            session.query("WITH c AS (INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', max_tasks => 2) "
+                          "RETURNING 1) SELECT count(*) FROM c"));
+        const int now = running += claimed;
+        for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+        }
+        if (claimed == 0) {
+          session.query("CALL insula.wait_for_work('100 ms')");
+          continue;
+        }
+        running -= claimed;
+        session.query("SELECT insula.complete_many(array_agg(task_id), array_agg(lease), NULL) FROM mine");
+        session.query("TRUNCATE mine");
+        done += claimed;
+      }
+    });
+  for (std::thread& worker : workers) worker.join();
+  EXPECT_LE(most, 3);
+  EXPECT_EQ(done, 300);
+}
+
+TEST_F(Limits, WeightDecidesWhoComesFirst) {
+  create("light", "weight => 1");
+  create("middle", "weight => 2");
+  create("heavy", "weight => 4");
+  for (const char* name : {"light", "middle", "heavy"}) submit(name, 700);
+  admin.query("CREATE TEMP TABLE served (tenant text)");
+  for (int i = 0; i < 700; ++i) admin.query("INSERT INTO served SELECT tenant FROM insula.claim('w')");
+  const auto share = [this](const char* name) {
+    return std::stoi(admin.query("SELECT count(*) FROM served WHERE tenant = '" + std::string(name) + "'"));
+  };
+  // Six standard deviations either side of 100, 200 and 400.
+  EXPECT_NEAR(share("light"), 100, 56);
+  EXPECT_NEAR(share("middle"), 200, 72);
+  EXPECT_NEAR(share("heavy"), 400, 79);
+}
+
+}  // namespace
+}  // namespace insula_test
