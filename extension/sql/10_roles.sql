@@ -30,6 +30,8 @@ BEGIN
 			MESSAGE = 'role "insula_owner" is a member of other roles',
 			HINT = 'REVOKE those roles from insula_owner.';
 	END IF;
+	-- Who administers tenants must see what their sessions hold back.
+	GRANT pg_read_all_stats TO insula_admin;
 	EXECUTE pg_catalog.format('GRANT CONNECT, CREATE ON DATABASE %I TO insula_owner', pg_catalog.current_database());
 	EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO insula_tenant', pg_catalog.current_database());
 END

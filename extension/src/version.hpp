@@ -2,3 +2,10 @@
 #pragma once
 
 #define INSULA_VERSION "0.1.0"
+
+namespace insula {
+
+// The layout of a tenant's schema; see provision/layout.cpp.
+inline constexpr int layout_version = 1;
+
+}  // namespace insula

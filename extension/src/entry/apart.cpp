@@ -22,7 +22,7 @@ static bool ends_the_call(const ErrorData *error) {
   return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK;
 }
 
-bool run_apart(std::int32_t tenant, ApartWork work, void *argument) {
+bool run_apart(std::int32_t tenant, ApartWork work, void *argument, const char **message) {
   MemoryContext memory = CurrentMemoryContext;
   ResourceOwner owner = CurrentResourceOwner;
   volatile bool done = false;
@@ -42,7 +42,10 @@ bool run_apart(std::int32_t tenant, ApartWork work, void *argument) {
     RollbackAndReleaseCurrentSubTransaction();
     CurrentResourceOwner = owner;
     if (ends_the_call(error)) ReThrowError(error);
-    log_error(tenant, error);
+    if (message)
+      *message = pstrdup(error->message);
+    else
+      log_error(tenant, error);
     FreeErrorData(error);
   }
   PG_END_TRY();

@@ -9,12 +9,13 @@ using ApartWork = void (*)(void *argument);
 
 // Runs the work in a subtransaction.  An error undoes it and is written to the server's
 // log, at most one every ten seconds a session; a cancel, a shutdown or a deadlock goes on.
-bool run_apart(std::int32_t tenant, ApartWork work, void *argument);
+// With `message`, the caller gets the error's message instead.
+bool run_apart(std::int32_t tenant, ApartWork work, void *argument, const char **message);
 
 template <typename Work>
-bool apart(std::int32_t tenant, Work work) {
+bool apart(std::int32_t tenant, Work work, const char **message = nullptr) {
   return run_apart(
-      tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work);
+      tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work, message);
 }
 
 }  // namespace insula

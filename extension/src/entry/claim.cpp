@@ -99,7 +99,7 @@ Turn *draw_turns(const TenantShare *tenants, int count) {
 // Serves all tenants: first a share by weight each, then what is left.
 int claim_of_all(const ClaimCall &call, int wanted) {
   int tenant_count;
-  const TenantShare *tenants = all_tenants(&tenant_count);
+  const TenantShare *tenants = active_tenants(&tenant_count);
   reap_everywhere(tenants, tenant_count, call.now);
   const Turn *turns = draw_turns(tenants, tenant_count);
   int left = wanted;

@@ -121,7 +121,7 @@ void look_at_one(const WorkWait &wait, Look *look) {
 void look_at_all(const WorkWait &wait, Look *look) {
   begin_wait(filter_of(wait, nullptr));
   int count;
-  TenantShare *tenants = all_tenants(&count);
+  TenantShare *tenants = active_tenants(&count);
   for (int i = 0; i < count && !look->ready; ++i) {
     CHECK_FOR_INTERRUPTS();
     const std::int32_t number = tenants[i].number;

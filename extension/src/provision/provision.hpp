@@ -37,6 +37,17 @@ inline constexpr const char *tenant_relations[] = {
 void create_tenant_schema(std::int32_t number, const char *schema, const char *username);
 void drop_tenant_schema(const char *schema);
 
+// ---- layout.cpp: a tenant's schema of an older version ----
+
+struct OldLayout {
+  std::int32_t number;
+  const char *tenant;
+  std::int32_t version;
+};
+OldLayout *tenants_of_old_layout(std::int32_t most, int *count);
+// Raises where it cannot be locked within so many milliseconds.
+void upgrade_layout(const OldLayout &old, std::int64_t lock_timeout);
+
 // ---- connection.cpp ----
 
 // A connection string for the tenant, from insula.connection_base or this connection.

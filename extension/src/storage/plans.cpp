@@ -40,7 +40,7 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
     {TENANT_ROW "WHERE tenant_no = $1", 1, {INT4OID}},
     {TENANT_ROW "WHERE tenant = $1", 1, {TEXTOID}},
     {TENANT_ROW "WHERE username = $1", 1, {TEXTOID}},
-    {"SELECT tenant_no, weight FROM insula.tenant WHERE status = 'active'", 0, {}},
+    {"SELECT tenant_no, weight FROM insula.tenant WHERE status = 'active' OR NOT $1", 1, {BOOLOID}},
     {"INSERT INTO insula.tenant_number VALUES ($1) ON CONFLICT DO NOTHING", 1, {INT4OID}},
     {"INSERT INTO insula.tenant (tenant_no, tenant, schema_name, username, role_oid, login, created_at) "
      "VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now())",
@@ -56,6 +56,9 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
      "retain_count = CASE WHEN $8 < 0 THEN NULL ELSE coalesce($8, retain_count) END WHERE tenant_no = $1",
      8,
      {INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, FLOAT8OID, INTERVALOID, INT8OID}},
+    {"SELECT tenant_no, tenant, layout_version FROM insula.tenant WHERE layout_version < $1 ORDER BY tenant LIMIT $2",
+     2,
+     {INT4OID, INT8OID}},
     {"DELETE FROM insula.tenant WHERE tenant_no = $1", 1, {INT4OID}},
     {"INSERT INTO insula.leftover_role VALUES ($1, $2, $3, $4, pg_catalog.now())",
      4,

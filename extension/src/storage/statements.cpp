@@ -142,6 +142,11 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane = 100001 LIMIT $1) q", {INT8OID}},
     // queued_at_most
     {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane IS NOT NULL LIMIT $1) q", {INT8OID}},
+    // count_queue
+    {"SELECT count(*) FILTER (WHERE lane < 100000), count(*) FILTER (WHERE lane = 100000), "
+     "count(*) FILTER (WHERE lane = 100001), count(*) FILTER (WHERE lane = 100002), "
+     "min(due) FILTER (WHERE lane < 100000) FROM {work} WHERE lane IS NOT NULL",
+     {}},
     // execution_row
     {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt FROM {work} "
      "WHERE id = $1 AND head IS NULL",

@@ -167,6 +167,16 @@ std::int64_t running_tasks(const Tenant &tenant);
 // Counted up to `limit`: tasks that run; tasks that wait or run.
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit);
+
+struct QueueCounts {
+  std::int64_t ready;
+  std::int64_t delayed;
+  std::int64_t running;
+  std::int64_t waiting;
+  TimestampTz oldest_ready_at;  // of those that are ready
+};
+// Reads the whole queue.
+QueueCounts count_queue(const Tenant &tenant);
 bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row);
 
 }  // namespace insula

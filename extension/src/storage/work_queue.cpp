@@ -178,4 +178,9 @@ std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit) {
   return count_at_most(tenant, Statement::queued_at_most, limit);
 }
 
+QueueCounts count_queue(const Tenant &tenant) {
+  (void)run(tenant, Statement::count_queue);
+  return {get_int64(0, 1), get_int64(0, 2), get_int64(0, 3), get_int64(0, 4), get_int64(0, 5)};
+}
+
 }  // namespace insula

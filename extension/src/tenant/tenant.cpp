@@ -211,11 +211,12 @@ Tenant *open_tenant(std::int32_t number) { return open_relations(number, Tampere
 
 Tenant *open_untouched_tenant(std::int32_t number) { return open_relations(number, Tampered::skip); }
 
-TenantShare *all_tenants(int *count) {
+static TenantShare *read_tenants(bool active_only, int *count) {
   const Owner owner = enter_owner();
   MemoryContext caller = CurrentMemoryContext;
   SPI_connect();
-  if (SPI_execute_plan(shared_plan(SharedStatement::all_tenants), nullptr, nullptr, false, 0) != SPI_OK_SELECT)
+  Datum value = BoolGetDatum(active_only);
+  if (SPI_execute_plan(shared_plan(SharedStatement::all_tenants), &value, nullptr, false, 0) != SPI_OK_SELECT)
     elog(ERROR, "insula: reading tenants failed");
   *count = static_cast<int>(SPI_processed);
   auto *tenants = static_cast<TenantShare *>(MemoryContextAlloc(caller, sizeof(TenantShare) * (SPI_processed + 1)));
@@ -229,6 +230,9 @@ TenantShare *all_tenants(int *count) {
   leave_owner(owner);
   return tenants;
 }
+
+TenantShare *active_tenants(int *count) { return read_tenants(true, count); }
+TenantShare *all_tenants(int *count) { return read_tenants(false, count); }
 
 void invalidate_tenants() {
   CacheInvalidateRelcacheByRelid(get_relname_relid("tenant", get_namespace_oid("insula", false)));

@@ -50,7 +50,8 @@ struct TenantShare {
   std::int32_t number;
   std::int32_t weight;
 };
-// All active tenants, in no order.
+// In no order.
+TenantShare *active_tenants(int *count);
 TenantShare *all_tenants(int *count);
 
 // Tells every backend, at commit, that the list of tenants or one tenant's workflows changed.

@@ -159,15 +159,13 @@ BEGIN ATOMIC
 	FROM insula.leftover_role l
 	UNION ALL
 	-- What PostgreSQL leaves open to every role.
-	SELECT 'advice', NULL, 'database ' || pg_catalog.quote_ident(d.datname), 'PUBLIC has ' || a.privilege_type
-	FROM pg_catalog.pg_database d,
-	LATERAL pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
-	WHERE d.datname = pg_catalog.current_database() AND a.grantee = 0
+	SELECT DISTINCT 'advice', NULL, o.object, o.finding FROM insula.open_to_public o
 	UNION ALL
-	SELECT 'advice', NULL, 'schema public', 'PUBLIC has ' || a.privilege_type
-	FROM pg_catalog.pg_namespace n,
-	LATERAL pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
-	WHERE n.nspname = 'public' AND a.grantee = 0;
+	SELECT 'advice', NULL, 'tenants', count(*) || ' have no limit on connections: insula.set_tenant_limits()'
+	FROM insula.tenant t WHERE t.max_connections IS NULL AND t.username IS NOT NULL HAVING count(*) > 0
+	UNION ALL
+	SELECT 'advice', NULL, 'setting temp_file_limit', 'is -1: any session can fill the disk'
+	WHERE pg_catalog.current_setting('temp_file_limit') = '-1';
 END;
 COMMENT ON FUNCTION insula.audit IS
 'What is not as Insula made it: level error (isolation or function is in danger), warning (something lies where it should not) or advice (what PostgreSQL leaves open to every role).  A healthy database has no finding but advice.';

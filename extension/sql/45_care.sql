@@ -1,0 +1,131 @@
+-- What a DBA looks at and turns: what PostgreSQL leaves open to every role, sizes against
+-- settings, who holds what back.  Reads catalogs and statistics alone.
+
+CREATE VIEW insula.open_to_public AS
+	SELECT 'temporary' AS kind, 'database ' || pg_catalog.quote_ident(d.datname) AS object,
+		'every role may make temporary tables'::text AS finding,
+		pg_catalog.format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', d.datname) AS action
+	FROM pg_catalog.pg_database d,
+	LATERAL pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
+	WHERE d.datname = pg_catalog.current_database() AND a.grantee = 0 AND a.privilege_type = 'TEMPORARY'
+	UNION ALL
+	SELECT 'connect', 'database ' || pg_catalog.quote_ident(d.datname), 'every role may connect',
+		pg_catalog.format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', d.datname)
+	FROM pg_catalog.pg_database d,
+	LATERAL pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
+	WHERE d.datallowconn AND a.grantee = 0 AND a.privilege_type = 'CONNECT'
+	UNION ALL
+	SELECT 'schema', 'schema ' || pg_catalog.quote_ident(n.nspname),
+		CASE a.privilege_type WHEN 'CREATE' THEN 'every role may make objects in it' ELSE 'every role may use what is in it' END,
+		pg_catalog.format('REVOKE %s ON SCHEMA %I FROM PUBLIC', a.privilege_type, n.nspname)
+	FROM pg_catalog.pg_namespace n,
+	LATERAL pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
+	WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND a.grantee = 0
+	UNION ALL
+	SELECT CASE WHEN p.proname LIKE '%advisory%' THEN 'advisory_lock' ELSE 'large_object' END,
+		CASE WHEN p.proname LIKE '%advisory%' THEN 'functions that take advisory locks' ELSE 'functions that write large objects' END,
+		CASE WHEN p.proname LIKE '%advisory%' THEN 'every role may fill the lock table' ELSE 'every role may fill the disk' END,
+		pg_catalog.format('REVOKE EXECUTE ON FUNCTION pg_catalog.%I(%s) FROM PUBLIC', p.proname,
+			pg_catalog.pg_get_function_identity_arguments(p.oid))
+	FROM pg_catalog.pg_proc p,
+	LATERAL pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a
+	WHERE p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AND a.grantee = 0
+		AND (p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite')
+			OR p.proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$');
+COMMENT ON VIEW insula.open_to_public IS 'what PostgreSQL leaves open to every role, and what insula.harden(false) does about it; kind names what harden() can skip';
+
+CREATE FUNCTION insula.harden(dry_run boolean DEFAULT true, skip text[] DEFAULT NULL, OUT kind text, OUT object text, OUT action text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_harden' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.harden IS
+'Revokes what PostgreSQL leaves open to every role (the view insula.open_to_public); returns what it did, or with dry_run what it would do.
+skip: kinds to leave alone, of temporary, connect, schema, advisory_lock, large_object.  Other applications of the cluster may need grants of their own afterwards: read the dry run first.
+Runs with the caller''s rights: a WARNING says what needs a superuser.
+Errors: 22004 dry_run is NULL, 22023 no such kind.';
+
+CREATE FUNCTION insula.health(OUT level text, OUT tenant text, OUT object text, OUT finding text)
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT 'warning', t.tenant, 'session ' || a.pid,
+		pg_catalog.format('%s has had a transaction open since %s (%s): dead rows stay until it ends',
+			a.usename, a.xact_start, a.state)
+	FROM pg_catalog.pg_stat_activity a LEFT JOIN insula.tenant t ON t.username = a.usename
+	WHERE a.xact_start < pg_catalog.now() - '1 min'::interval AND a.backend_type = 'client backend'
+		AND (a.datname = pg_catalog.current_database() OR a.backend_xmin IS NOT NULL)
+	UNION ALL
+	SELECT 'warning', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
+		pg_catalog.format('%s has prepared it at %s: dead rows stay until it ends', p.owner, p.prepared)
+	FROM pg_catalog.pg_prepared_xacts p LEFT JOIN insula.tenant t ON t.username = p.owner
+	WHERE p.prepared < pg_catalog.now() - '1 min'::interval
+	UNION ALL
+	SELECT 'warning', NULL, 'replication slot ' || pg_catalog.quote_ident(s.slot_name), 'is not used and holds back dead rows or WAL'
+	FROM pg_catalog.pg_replication_slots s
+	WHERE NOT s.active AND (s.xmin IS NOT NULL OR s.catalog_xmin IS NOT NULL OR s.restart_lsn IS NOT NULL)
+	UNION ALL
+	SELECT 'warning', t.tenant, pg_catalog.format('%I.%I', n.nspname, c.relname),
+		pg_catalog.format('session %s waits for a lock that %s holds', l.pid, pg_catalog.pg_blocking_pids(l.pid))
+	FROM pg_catalog.pg_locks l
+	JOIN pg_catalog.pg_class c ON c.oid = l.relation
+	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	JOIN insula.tenant t ON t.schema_name = n.nspname
+	WHERE NOT l.granted AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+	UNION ALL
+	SELECT CASE WHEN pg_catalog.age(d.datfrozenxid) > 1500000000 THEN 'error' ELSE 'warning' END, NULL,
+		'database ' || pg_catalog.quote_ident(d.datname),
+		pg_catalog.format('its oldest transaction id is %s old: VACUUM does not keep up', pg_catalog.age(d.datfrozenxid))
+	FROM pg_catalog.pg_database d
+	WHERE pg_catalog.age(d.datfrozenxid) > 2 * pg_catalog.current_setting('autovacuum_freeze_max_age')::bigint;
+END;
+COMMENT ON FUNCTION insula.health IS
+'Who holds what back: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out.  No row: nobody.';
+
+CREATE FUNCTION insula.capacity(OUT item text, OUT used bigint, OUT available bigint, OUT advice text)
+RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	WITH size(item, used, available, setting) AS (
+		SELECT 'tenant numbers', (SELECT count(*) FROM insula.tenant_number), 131071::bigint, NULL
+		UNION ALL
+		SELECT 'connections', (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
+			pg_catalog.current_setting('max_connections')::bigint, 'max_connections'
+		UNION ALL
+		-- A worker of all tenants holds four locks of each that it claims for.
+		SELECT 'locks of a claim for all tenants', 4 * (SELECT count(*) FROM insula.tenant),
+			pg_catalog.current_setting('max_locks_per_transaction')::bigint
+				* (pg_catalog.current_setting('max_connections')::bigint + pg_catalog.current_setting('max_prepared_transactions')::bigint),
+			'max_locks_per_transaction'
+		UNION ALL
+		SELECT 'workers', s.value::bigint, pg_catalog.current_setting('insula.max_workers', true)::bigint, 'insula.max_workers'
+		FROM insula.status() s WHERE s.item = 'workers'
+		UNION ALL
+		SELECT 'watched executions', s.value::bigint, pg_catalog.current_setting('insula.max_watches', true)::bigint, 'insula.max_watches'
+		FROM insula.status() s WHERE s.item = 'watched executions'
+		UNION ALL
+		SELECT 'transaction ids', pg_catalog.age(d.datfrozenxid), 2100000000, NULL
+		FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
+	)
+	SELECT size.item, size.used, size.available,
+		CASE WHEN size.used > 0.8 * size.available THEN coalesce('raise ' || size.setting, 'this will run out') END
+	FROM size;
+END;
+COMMENT ON FUNCTION insula.capacity IS
+'Sizes against settings: how much of what is used, and what to do where more than four fifths are.  NULL: unknown without shared memory.';
+
+CREATE FUNCTION insula.read_activity(OUT tenant text, OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT oldest_ready_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_read_activity' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.read_activity IS 'What the view insula.tenant_activity shows: counts each tenant''s queue.';
+
+CREATE VIEW insula.tenant_activity AS
+	SELECT t.tenant, t.status, a.ready, a.delayed, a.running, a.waiting, a.oldest_ready_at,
+		(SELECT count(*) FROM pg_catalog.pg_stat_activity s WHERE s.usesysid = t.role_oid) AS sessions
+	FROM insula.tenant t LEFT JOIN insula.read_activity() a ON a.tenant = t.tenant;
+COMMENT ON VIEW insula.tenant_activity IS
+'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred), since when the oldest is ready, and how many sessions the tenant''s role has';
+
+CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
+	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_upgrade_tenants' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.upgrade_tenants IS
+'Brings tenants'' schemas to the layout of this version, after ALTER EXTENSION insula UPDATE: at most max_tenants of them (NULL: all), one that cannot be locked within lock_timeout or fails being left as it is and named in error.  This version''s library serves the present layout and the one before.
+Errors: 22023 max_tenants is not positive.';
