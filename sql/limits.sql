@@ -1,5 +1,5 @@
 -- Limits of a tenant, and that the server keeps them.
-SET client_min_messages = warning;
+SET client_min_messages = error;
 SELECT tenant FROM insula.create_tenant('limited');
 SELECT insula.register_workflow('{"name": "one", "tasks": [{"id": "a"}]}', tenant => 'limited');
 SELECT insula.register_workflow('{"name": "three", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c"}]}', tenant => 'limited');
