@@ -1,11 +1,11 @@
 # insula_add_cluster_test(<name> <preload|no_preload> [TCP] [SCRAM]
-#                         [TIMEOUT <seconds>] COMMAND <command> [<argument>...])
+#                         [TIMEOUT <seconds>] [CONF <name=value>...] COMMAND <command> [<argument>...])
 #
 # A test that gets a throw-away cluster of its own, with or without
 # shared_preload_libraries; see scripts/with-cluster.sh for what TCP and SCRAM do
 # and what the command finds in its environment. The command may be a target.
 function(insula_add_cluster_test name preload)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "TCP;SCRAM" "TIMEOUT" "COMMAND")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "TCP;SCRAM" "TIMEOUT" "CONF;COMMAND")
   set(options)
   if(preload STREQUAL "preload")
     list(APPEND options --preload)
@@ -20,6 +20,9 @@ function(insula_add_cluster_test name preload)
   if(arg_SCRAM)
     list(APPEND options --scram)
   endif()
+  foreach(line IN LISTS arg_CONF)
+    list(APPEND options --conf ${line})
+  endforeach()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 300)
   endif()

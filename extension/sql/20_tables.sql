@@ -29,6 +29,17 @@ CREATE TABLE insula.tenant_number (
 );
 COMMENT ON TABLE insula.tenant_number IS 'every tenant number that was ever given out in this database';
 
+-- Where these tenants are at home: made with the first tenant, so that a restored row never
+-- finds another one there.
+CREATE TABLE insula.home (
+	the_only boolean PRIMARY KEY DEFAULT true CHECK (the_only),
+	system_identifier text NOT NULL,
+	database_oid oid NOT NULL,
+	recovery text NOT NULL,
+	recorded_at timestamptz NOT NULL
+);
+COMMENT ON TABLE insula.home IS 'the cluster and database that the tenants work in; a copy of them idles until insula.adopt()';
+
 -- Roles of dropped tenants that own something which could not be dropped with them.
 CREATE TABLE insula.leftover_role (
 	role_oid oid PRIMARY KEY,
@@ -51,6 +62,7 @@ COMMENT ON TABLE insula.admin_log IS 'administrative acts: when, by whom, what';
 
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant_number', '');
+SELECT pg_catalog.pg_extension_config_dump('insula.home', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.leftover_role', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.admin_log', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.admin_log_log_id_seq', '');

@@ -13,13 +13,13 @@ COMMENT ON VIEW insula.expected_relation IS 'the relations that each tenant''s s
 -- Every grant in a tenant's schema: on the schema itself and on what is in it.
 CREATE VIEW insula.tenant_grant AS
 	SELECT t.tenant, t.username, 'schema ' || pg_catalog.quote_ident(n.nspname) AS object, NULL::text AS relation,
-		n.nspowner AS owner, a.grantee, a.privilege_type, a.is_grantable
+		NULL::text AS attribute, false AS is_sequence, t.schema_name, n.nspowner AS owner, a.grantee, a.privilege_type, a.is_grantable
 	FROM insula.tenant t
 	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name,
 	LATERAL pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
 	UNION ALL
 	SELECT t.tenant, t.username, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relname,
-		c.relowner, a.grantee, a.privilege_type, a.is_grantable
+		NULL, c.relkind = 'S', t.schema_name, c.relowner, a.grantee, a.privilege_type, a.is_grantable
 	FROM insula.tenant t
 	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
 	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind NOT IN ('i', 'I', 'c'),
@@ -27,13 +27,25 @@ CREATE VIEW insula.tenant_grant AS
 		pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) a
 	UNION ALL
 	SELECT t.tenant, t.username, pg_catalog.format('%I.%I.%I', n.nspname, c.relname, x.attname), c.relname,
-		c.relowner, a.grantee, a.privilege_type, a.is_grantable
+		x.attname, c.relkind = 'S', t.schema_name, c.relowner, a.grantee, a.privilege_type, a.is_grantable
 	FROM insula.tenant t
 	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
 	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
 	JOIN pg_catalog.pg_attribute x ON x.attrelid = c.oid,
 	LATERAL pg_catalog.aclexplode(x.attacl) a;
 COMMENT ON VIEW insula.tenant_grant IS 'every grant on a tenant''s schema, its relations and their columns';
+
+-- The tenant's role has USAGE on the schema and SELECT on the views, nobody else anything.
+CREATE VIEW insula.foreign_grant AS
+	SELECT g.*
+	FROM insula.tenant_grant g
+	WHERE g.grantee <> g.owner
+		AND NOT (NOT g.is_grantable AND g.grantee <> 0 AND pg_catalog.pg_get_userbyid(g.grantee) = g.username
+			AND ((g.relation IS NULL AND g.privilege_type = 'USAGE')
+				OR (g.privilege_type = 'SELECT' AND g.attribute IS NULL AND EXISTS (
+					SELECT FROM insula.expected_relation e
+					WHERE e.tenant = g.tenant AND e.name = g.relation AND e.readable))));
+COMMENT ON VIEW insula.foreign_grant IS 'grants in tenants'' schemas that are not of Insula''s making';
 
 CREATE FUNCTION insula.audit(OUT level text, OUT tenant text, OUT object text, OUT finding text)
 RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE
@@ -93,17 +105,10 @@ BEGIN ATOMIC
 	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = e.name
 	JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid
 	UNION ALL
-	-- Grants: the tenant's role has USAGE on the schema and SELECT on the views, nobody else anything.
 	SELECT 'error', g.tenant, g.object,
 		pg_catalog.format('%s has %s', CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(g.grantee) END,
 			g.privilege_type || CASE WHEN g.is_grantable THEN ' with grant option' ELSE '' END)
-	FROM insula.tenant_grant g
-	WHERE g.grantee <> g.owner
-		AND NOT (NOT g.is_grantable AND g.grantee <> 0 AND pg_catalog.pg_get_userbyid(g.grantee) = g.username
-			AND ((g.relation IS NULL AND g.privilege_type = 'USAGE')
-				OR (g.privilege_type = 'SELECT' AND EXISTS (
-					SELECT FROM insula.expected_relation e
-					WHERE e.tenant = g.tenant AND e.name = g.relation AND e.readable))))
+	FROM insula.foreign_grant g
 	UNION ALL
 	SELECT 'error', e.tenant, pg_catalog.format('%I.%I', e.schema_name, e.name), e.username || ' may not read it'
 	FROM insula.expected_relation e
@@ -118,6 +123,10 @@ BEGIN ATOMIC
 		CASE WHEN r.oid IS NULL THEN 'is missing' ELSE 'is not the one that was made for the tenant' END
 	FROM insula.tenant t LEFT JOIN pg_catalog.pg_roles r ON r.rolname = t.username
 	WHERE t.username IS NOT NULL AND r.oid IS DISTINCT FROM t.role_oid
+	UNION ALL
+	SELECT 'advice', t.tenant, 'role ' || pg_catalog.quote_ident(r.rolname), 'may not log in until insula.rotate_password()'
+	FROM insula.tenant t JOIN pg_catalog.pg_roles r ON r.oid = t.role_oid AND r.rolname = t.username
+	WHERE t.login AND t.status = 'active' AND NOT r.rolcanlogin
 	UNION ALL
 	SELECT 'error', t.tenant, 'role ' || pg_catalog.quote_ident(r.rolname), 'has been given attributes'
 	FROM insula.tenant t JOIN pg_catalog.pg_roles r ON r.oid = t.role_oid AND r.rolname = t.username

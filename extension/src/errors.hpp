@@ -10,5 +10,6 @@
 #define INSULA_LEASE_LOST MAKE_SQLSTATE('I', 'S', '0', '0', '5')
 #define INSULA_QUEUE_FULL MAKE_SQLSTATE('I', 'S', '0', '0', '6')
 #define INSULA_SUSPENDED MAKE_SQLSTATE('I', 'S', '0', '0', '7')
+#define INSULA_NOT_ADOPTED MAKE_SQLSTATE('I', 'S', '0', '0', '8')
 #define INSULA_VERSION_MISMATCH MAKE_SQLSTATE('I', 'S', '0', '0', '9')
 #define INSULA_ATOMIC_CONTEXT MAKE_SQLSTATE('I', 'S', '0', '1', '0')

@@ -1,10 +1,12 @@
 // SQL entry points for who looks after the database: hardening, the tenants' queues at a
 // glance, and bringing their schemas to the present layout.
-#include "entry/apart.hpp"
 #include "entry/arguments.hpp"
 #include "provision/provision.hpp"
+#include "provision/reconcile.hpp"
 #include "storage/work.hpp"
+#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/home.hpp"
 #include "tenant/owner.hpp"
 #include "version.hpp"
 
@@ -13,6 +15,8 @@ using namespace insula;
 INSULA_FUNCTION(insula_harden);
 INSULA_FUNCTION(insula_read_activity);
 INSULA_FUNCTION(insula_upgrade_tenants);
+INSULA_FUNCTION(insula_reconcile);
+INSULA_FUNCTION(insula_adopt);
 
 static ReturnSetInfo *start_rows(FunctionCallInfo fcinfo) {
   InitMaterializedSRF(fcinfo, 0);
@@ -144,4 +148,29 @@ Datum insula_upgrade_tenants(PG_FUNCTION_ARGS) {
     tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
   }
   return Datum{0};
+}
+
+// ---- copies ----
+
+Datum insula_reconcile(PG_FUNCTION_ARGS) {
+  require_admin();
+  const bool dry_run = required_bool(fcinfo, 0, "dry_run");
+  if (!dry_run) {
+    PreventCommandDuringRecovery("insula.reconcile()");
+    if (shares_roles_with_home()) require_home();
+  }
+  reconcile({start_rows(fcinfo), dry_run});
+  return Datum{0};
+}
+
+Datum insula_adopt(PG_FUNCTION_ARGS) {
+  (void)fcinfo;
+  require_admin();
+  PreventCommandDuringRecovery("insula.adopt()");
+  if (why_not_home()) {
+    adopt();
+  } else {
+    ereport(NOTICE, (errmsg("the tenants of this database are at home already")));
+  }
+  PG_RETURN_VOID();
 }

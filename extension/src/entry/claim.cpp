@@ -3,12 +3,13 @@
 #include <cmath>
 
 #include "core/ids.hpp"
-#include "entry/apart.hpp"
 #include "entry/arguments.hpp"
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
+#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/home.hpp"
 #include "tenant/lock.hpp"
 
 using namespace insula;
@@ -133,6 +134,7 @@ Datum insula_claim(PG_FUNCTION_ARGS) {
   const char *name = text_argument(fcinfo, 4);
   Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
 
+  require_home();
   InitMaterializedSRF(fcinfo, 0);
   call.result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
   call.now = GetCurrentTimestamp();

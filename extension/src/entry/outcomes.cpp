@@ -2,11 +2,11 @@
 #include <algorithm>
 
 #include "core/ids.hpp"
-#include "entry/apart.hpp"
 #include "entry/arguments.hpp"
 #include "entry/tenant_groups.hpp"
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
+#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
 
 using namespace insula;

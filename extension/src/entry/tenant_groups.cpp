@@ -5,6 +5,7 @@
 
 #include "core/ids.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/home.hpp"
 
 namespace insula {
 
@@ -24,7 +25,9 @@ int end_of_group(const std::int64_t *ids, const int *order, int first, int count
 
 Tenant *tenant_to_work_for(std::int64_t id) {
   Tenant *tenant = tenant_of_id(id, Right::worker);
-  return tenant ? open_tenant(tenant->number) : nullptr;
+  if (!tenant) return nullptr;
+  require_home();
+  return open_tenant(tenant->number);
 }
 
 }  // namespace insula

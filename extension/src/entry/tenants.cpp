@@ -5,6 +5,7 @@
 #include "errors.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/home.hpp"
 #include "tenant/owner.hpp"
 #include "version.hpp"
 
@@ -36,6 +37,7 @@ static Datum credentials_as_row(FunctionCallInfo fcinfo, const Credentials &cred
 
 Datum insula_create_tenant(PG_FUNCTION_ARGS) {
   require_admin();
+  PreventCommandDuringRecovery("insula.create_tenant()");
   NewTenant request = {};
   request.tenant = required_text(fcinfo, 0, "tenant");
   request.schema = text_argument(fcinfo, 1);
@@ -60,10 +62,13 @@ Datum insula_create_tenant(PG_FUNCTION_ARGS) {
   PG_RETURN_DATUM(credentials_as_row(fcinfo, create_tenant(request)));
 }
 
-static Tenant *tenant_to_administer(const char *name) {
+static Tenant *tenant_to_administer(const char *name, const char *call) {
   require_admin();
+  PreventCommandDuringRecovery(call);
   Tenant *tenant = find_tenant(name);
   if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("tenant \"%s\" does not exist", name)));
+  // Its role may be the original's.
+  require_home();
   return tenant;
 }
 
@@ -71,19 +76,19 @@ Datum insula_drop_tenant(PG_FUNCTION_ARGS) {
   require_admin();
   const char *name = required_text(fcinfo, 0, "tenant");
   const std::int64_t drain = required_duration(fcinfo, 1, "drain");
-  drop_tenant(tenant_to_administer(name)->number, drain);
+  drop_tenant(tenant_to_administer(name, "insula.drop_tenant()")->number, drain);
   PG_RETURN_VOID();
 }
 
 Datum insula_suspend_tenant(PG_FUNCTION_ARGS) {
   require_admin();
-  set_suspended(*tenant_to_administer(required_text(fcinfo, 0, "tenant")), true);
+  set_suspended(*tenant_to_administer(required_text(fcinfo, 0, "tenant"), "insula.suspend_tenant()"), true);
   PG_RETURN_VOID();
 }
 
 Datum insula_resume_tenant(PG_FUNCTION_ARGS) {
   require_admin();
-  set_suspended(*tenant_to_administer(required_text(fcinfo, 0, "tenant")), false);
+  set_suspended(*tenant_to_administer(required_text(fcinfo, 0, "tenant"), "insula.resume_tenant()"), false);
   PG_RETURN_VOID();
 }
 
@@ -91,7 +96,8 @@ Datum insula_rotate_password(PG_FUNCTION_ARGS) {
   require_admin();
   const char *name = required_text(fcinfo, 0, "tenant");
   const char *password = text_argument(fcinfo, 1);
-  PG_RETURN_DATUM(credentials_as_row(fcinfo, rotate_password(*tenant_to_administer(name), password)));
+  PG_RETURN_DATUM(
+      credentials_as_row(fcinfo, rotate_password(*tenant_to_administer(name, "insula.rotate_password()"), password)));
 }
 
 static void refuse_limit(const char *name, const char *range) {
@@ -116,7 +122,7 @@ Datum insula_set_tenant_limits(PG_FUNCTION_ARGS) {
   if (!PG_ARGISNULL(6) &&
       !DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(6), IntervalPGetDatum(&nothing))))
     (void)required_duration(fcinfo, 6, "retain");
-  set_tenant_limits(*tenant_to_administer(name), limits);
+  set_tenant_limits(*tenant_to_administer(name, "insula.set_tenant_limits()"), limits);
   PG_RETURN_VOID();
 }
 
@@ -143,6 +149,7 @@ Datum insula_status(PG_FUNCTION_ARGS) {
     const char *value;
   } rows[] = {
       {"version", INSULA_VERSION},
+      {"adopted", why_not_home() ? psprintf("no: %s", why_not_home()) : "yes"},
       {"shared memory", shared_memory_available() ? "on" : "off: add insula to shared_preload_libraries"},
       {"tenants", psprintf("%d", tenants)},
       {"waiting sessions", shared_memory_available() ? psprintf("%d", waiting_sessions()) : nullptr},

@@ -5,14 +5,15 @@
 #include <algorithm>
 
 #include "core/ids.hpp"
-#include "entry/apart.hpp"
 #include "entry/arguments.hpp"
 #include "entry/result.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
+#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/home.hpp"
 #include "tenant/lock.hpp"
 
 extern "C" {
@@ -188,6 +189,7 @@ Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
   TupleDesc desc = result_desc(fcinfo);
   const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
   wait.tenant = tenant ? tenant->number : 0;
+  require_home();
 
   warn_once_without_shared_memory();
   SPI_connect_ext(SPI_OPT_NONATOMIC);

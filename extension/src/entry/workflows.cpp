@@ -6,6 +6,7 @@
 #include "entry/result.hpp"
 #include "operation/operations.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/home.hpp"
 #include "tenant/lock.hpp"
 
 using namespace insula;
@@ -86,6 +87,7 @@ Datum insula_cancel(PG_FUNCTION_ARGS) {
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
   const char *reason = text_argument(fcinfo, 1);
   Tenant *tenant = tenant_of_id(id, Right::tenant);
+  if (tenant) require_home();
   if (tenant) tenant = open_tenant(tenant->number);
   if (!tenant) no_such_execution(id);
   const Session session = open_session();

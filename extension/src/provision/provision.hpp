@@ -9,6 +9,8 @@ void define_provision_settings();
 
 // ---- roles.cpp: the one file that acts as the bootstrap superuser ----
 
+// What CREATE EXTENSION grants on the database; a TEMPLATE copy does not inherit it.
+void grant_database_to_groups();
 // Makes a tenant's role, a member of insula_tenant; verifier nullptr: no password.
 Oid create_tenant_role(const char *name, const char *verifier, bool login);
 // verifier nullptr: the password stays.
@@ -19,6 +21,9 @@ bool drop_tenant_role(const char *name, Oid recorded);
 // Makes of it a role that nobody can use, of a name that nobody else wants; returns that.
 const char *disarm_tenant_role(const char *name, Oid recorded);
 bool drop_disarmed_role(const char *name, Oid recorded);
+// A member of insula_tenant and of nothing else, without attributes.
+bool is_plain_tenant_role(Oid role);
+bool can_log_in(Oid role);
 // Ends all sessions of the role, now and once more when the transaction commits.
 void end_sessions_of_role(Oid role);
 
@@ -35,6 +40,8 @@ inline constexpr const char *tenant_relations[] = {
     "work", "record", "id", "workflow_executions", "task_executions", "execution_events"};
 
 void create_tenant_schema(std::int32_t number, const char *schema, const char *username);
+// Those of them that are missing.
+void create_tenant_views(std::int32_t number, const char *schema);
 void drop_tenant_schema(const char *schema);
 
 // ---- layout.cpp: a tenant's schema of an older version ----

@@ -15,6 +15,8 @@ extern "C" {
 #include "commands/dbcommands.h"
 #include "parser/parse_node.h"
 #include "utils/catcache.h"
+#include "utils/fmgrprotos.h"
+#include "utils/formatting.h"
 #include "utils/resowner.h"
 }
 
@@ -60,14 +62,6 @@ bool has_no_attribute(Oid role) {
   return none;
 }
 
-bool can_log_in(Oid role) {
-  HeapTuple row = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-  if (!HeapTupleIsValid(row)) return false;
-  const bool can = reinterpret_cast<Form_pg_authid>(GETSTRUCT(row))->rolcanlogin;
-  ReleaseSysCache(row);
-  return can;
-}
-
 // Whether each role that `role` is a direct member of passes the test.
 template <typename Test>
 bool each_membership(Oid role, Test test) {
@@ -94,12 +88,23 @@ List *members_of(Oid role) {
   return members;
 }
 
-// A member of insula_tenant and of nothing else, without attributes.
+}  // namespace
+
+bool can_log_in(Oid role) {
+  HeapTuple row = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+  if (!HeapTupleIsValid(row)) return false;
+  const bool can = reinterpret_cast<Form_pg_authid>(GETSTRUCT(row))->rolcanlogin;
+  ReleaseSysCache(row);
+  return can;
+}
+
 bool is_plain_tenant_role(Oid role) {
   const Oid group = tenant_role();
   return has_no_attribute(role) && is_tenant_login(role) &&
          each_membership(role, [group](Oid of) { return of == group; });
 }
+
+namespace {
 
 // Raises unless the role is still the one that was made for a tenant, and nothing more.
 void check_role_is_ours(const char *name, Oid recorded) {
@@ -192,6 +197,31 @@ void end_sessions_again(XactEvent event, void *) {
 }
 
 }  // namespace
+
+static void grant_on_database(const char *privilege, const char *role) {
+  Datum has = DirectFunctionCall3(has_database_privilege_id_id, ObjectIdGetDatum(get_role_oid(role, false)),
+                                  ObjectIdGetDatum(MyDatabaseId), CStringGetTextDatum(privilege));
+  if (DatumGetBool(has)) return;
+  AccessPriv *access = makeNode(AccessPriv);
+  access->priv_name = asc_tolower(privilege, strlen(privilege));
+  GrantStmt *statement = makeNode(GrantStmt);
+  statement->is_grant = true;
+  statement->targtype = ACL_TARGET_OBJECT;
+  statement->objtype = OBJECT_DATABASE;
+  statement->objects = list_make1(string_node(get_database_name(MyDatabaseId)));
+  statement->privileges = list_make1(access);
+  statement->grantees = list_make1(role_spec(role));
+  const Superuser before = become_superuser();
+  ExecuteGrantStmt(statement);
+  CommandCounterIncrement();
+  become_caller(before);
+}
+
+void grant_database_to_groups() {
+  grant_on_database("CREATE", "insula_owner");
+  grant_on_database("CONNECT", "insula_owner");
+  grant_on_database("CONNECT", "insula_tenant");
+}
 
 Oid create_tenant_role(const char *name, const char *verifier, bool login) {
   CreateRoleStmt *statement = makeNode(CreateRoleStmt);

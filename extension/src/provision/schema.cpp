@@ -51,7 +51,7 @@ CREATE TABLE {schema}.record (
 )";
 
 const char views[] = R"(
-CREATE VIEW {schema}.workflow_executions AS
+CREATE OR REPLACE VIEW {schema}.workflow_executions AS
 SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.seq::integer AS version,
   CASE w.state WHEN 4 THEN 'completed' WHEN 5 THEN 'failed' WHEN 7 THEN 'cancelled'
     ELSE CASE WHEN t.started_at IS NULL THEN 'pending' ELSE 'running' END END AS status,
@@ -68,7 +68,7 @@ CROSS JOIN LATERAL (SELECT CASE WHEN w.span = 0 THEN w.started_at
   ELSE (SELECT min(r.started_at) FROM {schema}.work r WHERE r.id > w.id AND r.id <= w.id + w.span) END) t(started_at)
 WHERE w.head IS NULL;
 
-CREATE VIEW {schema}.task_executions AS
+CREATE OR REPLACE VIEW {schema}.task_executions AS
 SELECT {base} + w.id AS task_id, {base} + coalesce(w.head, w.id) AS execution_id,
   d.name COLLATE "default" AS workflow, split_part(k.name, '.', 2) COLLATE "default" AS task,
   (ARRAY['pending', 'ready', 'running', 'waiting', 'completed', 'failed', 'skipped', 'cancelled'])[w.state + 1]
@@ -80,7 +80,7 @@ JOIN {schema}.record k ON k.kind = 't' AND k.owner = w.key
 LEFT JOIN {schema}.work h ON h.id = w.head
 WHERE w.task >= 0;
 
-CREATE VIEW {schema}.execution_events AS
+CREATE OR REPLACE VIEW {schema}.execution_events AS
 SELECT e.event_id, e.execution_id, e.task_id, e.event, e.at, e.detail FROM (
   SELECT w.id * 8 AS event_id, {base} + w.id AS execution_id, NULL::bigint AS task_id,
     'execution_submitted'::text AS event, w.created_at AS at, NULL::jsonb AS detail
@@ -157,6 +157,13 @@ void create_tenant_schema(std::int32_t number, const char *schema, const char *u
   append_filled(&sql, tables, words);
   append_filled(&sql, views, words);
   if (words.user) append_filled(&sql, grants, words);
+  execute_as_owner(sql.data);
+}
+
+void create_tenant_views(std::int32_t number, const char *schema) {
+  StringInfoData sql;
+  initStringInfo(&sql);
+  append_filled(&sql, views, {quote_identifier(schema), nullptr, core::make_id(number, 0)});
   execute_as_owner(sql.data);
 }
 

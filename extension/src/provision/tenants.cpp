@@ -13,6 +13,7 @@
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
 #include "storage/session.hpp"
+#include "tenant/home.hpp"
 #include "tenant/lock.hpp"
 
 extern "C" {
@@ -40,12 +41,6 @@ std::int32_t take_tenant_number() {
     if (run_shared(SharedStatement::take_number, &value, " ") == 1) return number;
   }
   ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("this database has run out of tenant numbers")));
-}
-
-void log_act(const char *act, const char *tenant, const char *detail) {
-  Datum values[] = {CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false)), CStringGetTextDatum(act),
-                    CStringGetTextDatum(tenant), detail ? CStringGetTextDatum(detail) : Datum{0}};
-  (void)run_shared(SharedStatement::log_act, values, detail ? "    " : "   n");
 }
 
 void insert_row(std::int32_t number, const NewTenant &request, Oid role) {
@@ -208,12 +203,22 @@ void leave_role_behind(const Tenant &tenant) {
 
 }  // namespace
 
+void log_act(const char *act, const char *tenant, const char *detail) {
+  Datum values[] = {CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false)), CStringGetTextDatum(act),
+                    tenant ? CStringGetTextDatum(tenant) : Datum{0}, detail ? CStringGetTextDatum(detail) : Datum{0}};
+  const char nulls[] = {' ', ' ', tenant ? ' ' : 'n', detail ? ' ' : 'n', '\0'};
+  (void)run_shared(SharedStatement::log_act, values, nulls);
+}
+
 Credentials create_tenant(const NewTenant &request) {
   lock_name(request.tenant, NameOf::tenant);
   lock_name(request.schema, NameOf::schema);
   if (request.username) lock_name(request.username, NameOf::role);
   AcceptInvalidationMessages();
+  record_home_of_none();
+  require_home();
   check_new(request);
+  grant_database_to_groups();
   Secret secret = {nullptr, nullptr};
   if (request.username && request.login) secret = secret_from(request.password);
   const Oid role = request.username ? create_tenant_role(request.username, secret.verifier, request.login) : InvalidOid;

@@ -21,6 +21,9 @@ struct Credentials {
   const char *connection_string;  // nullptr: none
 };
 
+// Writes a line of insula.admin_log, in a session.
+void log_act(const char *act, const char *tenant, const char *detail);
+
 Credentials create_tenant(const NewTenant &request);
 Credentials existing_tenant(const Tenant &tenant);
 void drop_tenant(std::int32_t number, std::int64_t drain);

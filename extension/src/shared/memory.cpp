@@ -1,6 +1,7 @@
 // Making and finding the shared memory; see state.hpp.
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
+#include "tenant/home.hpp"
 
 namespace insula {
 
@@ -34,6 +35,7 @@ HTAB *new_shared_table(const char *name, long size, Size key, Size entry) {
 
 void startup() {
   if (previous_startup) previous_startup();
+  if (!IsUnderPostmaster) note_recovery();
   LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
   bool found;
   shared = static_cast<SharedState *>(ShmemInitStruct("insula", state_size(), &found));

@@ -36,6 +36,10 @@ struct SharedText {
   "max_running, max_queued, weight, rate_per_second "                           \
   "FROM insula.tenant "
 
+#define RECORD_HOME                                                                       \
+  "ON CONFLICT (the_only) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, " \
+  "database_oid = EXCLUDED.database_oid, recovery = EXCLUDED.recovery, recorded_at = EXCLUDED.recorded_at"
+
 const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
     {TENANT_ROW "WHERE tenant_no = $1", 1, {INT4OID}},
     {TENANT_ROW "WHERE tenant = $1", 1, {TEXTOID}},
@@ -64,6 +68,16 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
      4,
      {OIDOID, TEXTOID, TEXTOID, TEXTOID}},
     {"SELECT 1 FROM pg_catalog.pg_prepared_xact() p WHERE p.ownerid = $1 LIMIT 1", 1, {OIDOID}},
+    {"SELECT system_identifier, database_oid, recovery FROM insula.home", 0, {}},
+    {"INSERT INTO insula.home VALUES (true, $1, $2, $3, pg_catalog.now()) " RECORD_HOME, 3, {TEXTOID, OIDOID, TEXTOID}},
+    {"INSERT INTO insula.home SELECT true, $1, $2, $3, pg_catalog.now() "
+     "WHERE NOT EXISTS (SELECT FROM insula.tenant) " RECORD_HOME,
+     3,
+     {TEXTOID, OIDOID, TEXTOID}},
+    {"SELECT role_oid, role_name FROM insula.leftover_role", 0, {}},
+    {"DELETE FROM insula.leftover_role WHERE role_oid = $1", 1, {OIDOID}},
+    {"UPDATE insula.tenant SET role_oid = $2 WHERE tenant_no = $1", 2, {INT4OID, OIDOID}},
+    {"UPDATE insula.tenant SET role_oid = NULL, username = $2 WHERE tenant_no = $1", 2, {INT4OID, TEXTOID}},
     {"INSERT INTO insula.admin_log (at, username, act, tenant, detail) VALUES (pg_catalog.now(), $1, $2, $3, $4)",
      4,
      {TEXTOID, TEXTOID, TEXTOID, TEXTOID}},

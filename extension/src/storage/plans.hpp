@@ -23,6 +23,13 @@ enum class SharedStatement {
   delete_tenant,
   insert_leftover,
   prepared_by_role,
+  home,
+  record_home,
+  record_home_of_none,
+  leftovers,
+  delete_leftover,
+  set_tenant_role,
+  rename_tenant_role,
   log_act,
   count,
 };

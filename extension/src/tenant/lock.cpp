@@ -3,6 +3,7 @@
 #include "tenant/lock.hpp"
 
 #include "errors.hpp"
+#include "tenant/home.hpp"
 
 extern "C" {
 #include "common/hashfn.h"
@@ -62,6 +63,7 @@ void unlock_tenant(std::int32_t tenant, TenantLock kind) {
 }
 
 Tenant *enter_tenant(std::int32_t number) {
+  require_home();
   Tenant *tenant = try_share_life(number) ? open_tenant(number) : nullptr;
   if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant is being dropped or has been dropped")));
   if (tenant->suspended)

@@ -33,7 +33,7 @@ enum class NameOf : std::uint32_t { tenant = 101, schema = 102, role = 103 };
 void lock_name(const char *name, NameOf kind);
 
 // Shares the life of the tenant and opens its relations, or raises: IS001 for a tenant
-// that goes or has gone, IS007 for a suspended one.
+// that goes or has gone, IS007 for a suspended one, IS008 in a copy.
 Tenant *enter_tenant(std::int32_t number);
 
 }  // namespace insula

@@ -5,6 +5,7 @@
 
 #include "errors.hpp"
 #include "storage/plans.hpp"
+#include "tenant/home.hpp"
 #include "tenant/owner.hpp"
 #include "version.hpp"
 
@@ -61,6 +62,7 @@ void refresh_cache() {
 }
 
 void relation_changed(Datum, Oid relation) {
+  home_changed(relation);
   if (!by_number) return;
   if (relation == InvalidOid || relation == tenant_table) {
     stale = true;

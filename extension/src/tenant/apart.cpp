@@ -1,5 +1,5 @@
 // Subtransactions around one tenant's share of a call; see apart.hpp.
-#include "entry/apart.hpp"
+#include "tenant/apart.hpp"
 
 extern "C" {
 #include "utils/resowner.h"

@@ -1,0 +1,244 @@
+// Mending after a restore, and the adoption of copies.  Each tenant's roles come first,
+// then what insula.deviation names, then views; every action runs in a subtransaction of
+// its own, so that one that fails stops no other.
+#include "provision/reconcile.hpp"
+
+#include "provision/tenants.hpp"
+#include "shared/shared.hpp"
+#include "storage/session.hpp"
+#include "tenant/apart.hpp"
+#include "tenant/home.hpp"
+
+extern "C" {
+#include "mb/pg_wchar.h"
+}
+
+namespace insula {
+
+namespace {
+
+struct Deviation {
+  const char *tenant;
+  const char *object;
+  const char *action;
+  bool as_owner;
+};
+
+struct TenantRole {
+  std::int32_t number;
+  const char *tenant;
+  const char *schema;
+  const char *username;
+  Oid recorded;
+  bool may_log_in;
+  int max_connections;
+  bool lacks_view;
+};
+
+// Does it, or only tells.
+template <typename Action>
+void mend(const Mending &mending, const char *tenant, const char *object, const char *action, Action run_action) {
+  const char *error = nullptr;
+  if (!mending.dry_run) (void)apart(0, run_action, &error);
+  Datum values[] = {tenant ? CStringGetTextDatum(tenant) : Datum{0}, CStringGetTextDatum(object),
+                    action ? CStringGetTextDatum(action) : Datum{0}, error ? CStringGetTextDatum(error) : Datum{0}};
+  bool nulls[] = {tenant == nullptr, false, action == nullptr, error == nullptr};
+  tuplestore_putvalues(mending.rows->setResult, mending.rows->setDesc, values, nulls);
+}
+
+void tell_problem(const Mending &mending, const char *tenant, const char *object, const char *problem) {
+  Datum values[] = {CStringGetTextDatum(tenant), CStringGetTextDatum(object), Datum{0}, CStringGetTextDatum(problem)};
+  bool nulls[] = {false, false, true, false};
+  tuplestore_putvalues(mending.rows->setResult, mending.rows->setDesc, values, nulls);
+}
+
+void execute(const char *sql, bool as_owner) {
+  Owner owner = {};
+  if (as_owner) owner = enter_owner();
+  SPI_connect();
+  if (SPI_execute(sql, false, 0) < 0) elog(ERROR, "insula: \"%s\" failed", sql);
+  SPI_finish();
+  if (as_owner) leave_owner(owner);
+}
+
+void run_shared_on(SharedStatement statement, Datum first, Datum second) {
+  Datum values[] = {first, second};
+  const Session session = open_session();
+  if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
+    elog(ERROR, "insula: statement on tenants failed");
+  close_session(session);
+}
+
+// SPI in the caller's memory: rows outlive the session.
+template <typename Row>
+Row *read_rows(const char *sql, int *count, Row (*read)(std::uint64_t row)) {
+  MemoryContext caller = CurrentMemoryContext;
+  const Session session = open_session();
+  if (SPI_execute(sql, false, 0) != SPI_OK_SELECT) elog(ERROR, "insula: \"%s\" failed", sql);
+  *count = static_cast<int>(SPI_processed);
+  MemoryContext inner = MemoryContextSwitchTo(caller);
+  auto *rows = palloc_array_of<Row>(SPI_processed + 1);
+  for (std::uint64_t i = 0; i < SPI_processed; ++i) rows[i] = read(i);
+  MemoryContextSwitchTo(inner);
+  close_session(session);
+  return rows;
+}
+
+TenantRole read_tenant_role(std::uint64_t row) {
+  return {get_int32(row, 1),
+          get_text(row, 2),
+          get_text(row, 3),
+          get_text(row, 4),
+          DatumGetObjectId(get_datum(row, 5)),
+          DatumGetBool(get_datum(row, 6)),
+          is_null(row, 7) ? -1 : get_int32(row, 7),
+          DatumGetBool(get_datum(row, 8))};
+}
+
+const char tenant_roles[] =
+    "SELECT t.tenant_no, t.tenant, t.schema_name, t.username, t.role_oid, t.login AND t.status = 'active', "
+    "t.max_connections, EXISTS (SELECT FROM insula.expected_relation e "
+    "LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = e.schema_name "
+    "LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = e.name "
+    "WHERE e.tenant = t.tenant AND e.kind = 'v' AND n.oid IS NOT NULL AND c.oid IS NULL) "
+    "FROM insula.tenant t ORDER BY t.tenant";
+
+void take_role(const TenantRole &tenant, Oid role) {
+  run_shared_on(SharedStatement::set_tenant_role, Int32GetDatum(tenant.number), ObjectIdGetDatum(role));
+  invalidate_tenants();
+  CommandCounterIncrement();
+}
+
+void mend_role(const Mending &mending, const TenantRole &tenant) {
+  const char *name = quote_identifier(tenant.username);
+  const char *object = psprintf("role %s", name);
+  Oid role = get_role_oid(tenant.username, true);
+  if (!OidIsValid(role)) {
+    return mend(mending, tenant.tenant, object, psprintf("CREATE ROLE %s NOLOGIN IN ROLE insula_tenant", name), [&] {
+      take_role(tenant, create_tenant_role(tenant.username, nullptr, false));
+      if (tenant.max_connections >= 0)
+        limit_tenant_role(tenant.username, get_role_oid(tenant.username, false), tenant.max_connections);
+    });
+  }
+  if (role != tenant.recorded && !is_plain_tenant_role(role))
+    return tell_problem(mending, tenant.tenant, object,
+                        "a role of this name exists that is not a plain member of insula_tenant: rename or drop it");
+  if (role != tenant.recorded)
+    mend(mending, tenant.tenant, object, "taken as the tenant's", [&] { take_role(tenant, role); });
+  if (!tenant.may_log_in && can_log_in(role) && !mending.dry_run)
+    mend(mending, tenant.tenant, object, psprintf("ALTER ROLE %s NOLOGIN", name),
+         [&] { alter_tenant_role(tenant.username, role, nullptr, false); });
+}
+
+void mend_deviations(const Mending &mending) {
+  int count;
+  const Deviation *deviations = read_rows<Deviation>(
+      "SELECT tenant, object, action, as_owner FROM insula.deviation ORDER BY tenant, step, action", &count,
+      [](std::uint64_t row) -> Deviation {
+        return {get_text(row, 1), get_text(row, 2), get_text(row, 3), DatumGetBool(get_datum(row, 4))};
+      });
+  for (int i = 0; i < count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    const Deviation &deviation = deviations[i];
+    mend(mending, deviation.tenant, deviation.object, deviation.action,
+         [&] { execute(deviation.action, deviation.as_owner); });
+  }
+}
+
+void drop_leftovers(const Mending &mending) {
+  struct Leftover {
+    Oid role;
+    const char *name;
+  };
+  int count;
+  const Leftover *leftovers = read_rows<Leftover>("SELECT role_oid, role_name FROM insula.leftover_role", &count,
+                                                  [](std::uint64_t row) -> Leftover {
+                                                    return {DatumGetObjectId(get_datum(row, 1)), get_text(row, 2)};
+                                                  });
+  for (int i = 0; i < count; ++i) {
+    const Leftover &left = leftovers[i];
+    mend(mending, nullptr, psprintf("role %s", quote_identifier(left.name)),
+         psprintf("DROP ROLE %s", quote_identifier(left.name)), [&] {
+           if (OidIsValid(get_role_oid(left.name, true)) && !drop_disarmed_role(left.name, left.role))
+             ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+                             errmsg("it still owns or has been granted something, or is not what was left")));
+           run_shared_on(SharedStatement::delete_leftover, ObjectIdGetDatum(left.role), Datum{0});
+         });
+  }
+}
+
+// In the original's own cluster its roles are the original's: the copy gets names for roles
+// of its own.
+void part_with_roles() {
+  int count;
+  const TenantRole *tenants = read_rows<TenantRole>(tenant_roles, &count, read_tenant_role);
+  for (int i = 0; i < count; ++i) {
+    if (!tenants[i].username) continue;
+    const char *suffix = psprintf("_%u", MyDatabaseId);
+    const int room = NAMEDATALEN - 1 - static_cast<int>(strlen(suffix));
+    const int length = pg_mbcliplen(tenants[i].username, static_cast<int>(strlen(tenants[i].username)), room);
+    run_shared_on(SharedStatement::rename_tenant_role, Int32GetDatum(tenants[i].number),
+                  CStringGetTextDatum(psprintf("%.*s%s", length, tenants[i].username, suffix)));
+  }
+  invalidate_tenants();
+  CommandCounterIncrement();
+}
+
+void log(const char *act) {
+  const Session session = open_session();
+  log_act(act, nullptr, nullptr);
+  close_session(session);
+}
+
+void wake_everybody() {
+  int count;
+  const TenantShare *tenants = all_tenants(&count);
+  for (int i = 0; i < count; ++i) {
+    mark_changed(tenants[i].number);
+    mark_ready(tenants[i].number, 0);
+  }
+}
+
+}  // namespace
+
+void reconcile(const Mending &mending) {
+  int count;
+  const TenantRole *tenants = read_rows<TenantRole>(tenant_roles, &count, read_tenant_role);
+  for (int i = 0; i < count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    const TenantRole &tenant = tenants[i];
+    if (tenant.username) mend_role(mending, tenant);
+    if (!OidIsValid(get_namespace_oid(tenant.schema, true)))
+      tell_problem(mending, tenant.tenant, psprintf("schema %s", quote_identifier(tenant.schema)),
+                   "it is missing: restore it, or drop the tenant");
+    else if (tenant.lacks_view)
+      mend(mending, tenant.tenant, psprintf("schema %s", quote_identifier(tenant.schema)),
+           "CREATE VIEW where it is missing", [&] { create_tenant_views(tenant.number, tenant.schema); });
+  }
+  mend_deviations(mending);
+  drop_leftovers(mending);
+  if (mending.dry_run) return;
+  grant_database_to_groups();
+  log("reconcile");
+  wake_everybody();
+}
+
+void adopt() {
+  grant_database_to_groups();
+  if (shares_roles_with_home()) {
+    part_with_roles();
+    // The original's tenants shall not read here.
+    int count;
+    const Deviation *foreign = read_rows<Deviation>(
+        "SELECT tenant, object, action, as_owner FROM insula.deviation WHERE step = 3", &count,
+        [](std::uint64_t row) -> Deviation {
+          return {get_text(row, 1), get_text(row, 2), get_text(row, 3), DatumGetBool(get_datum(row, 4))};
+        });
+    for (int i = 0; i < count; ++i) execute(foreign[i].action, true);
+  }
+  record_home();
+  log("adopt");
+  wake_everybody();
+}
+
+}  // namespace insula

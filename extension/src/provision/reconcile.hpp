@@ -1,0 +1,17 @@
+// After a restore: mending, and the adoption of copies.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+struct Mending {
+  ReturnSetInfo *rows;  // tenant, object, action, error
+  bool dry_run;
+};
+void reconcile(const Mending &mending);
+
+// Makes this database the tenants' home.
+void adopt();
+
+}  // namespace insula

@@ -1,0 +1,34 @@
+// Where these tenants are at home.  A copy of the database (restored from a dump, made with
+// TEMPLATE, recovered to a point in time) holds the same queue as the original, so it does
+// no work until somebody says that it shall: the table insula.home records the system
+// identifier, the database and the last point-in-time recovery that the tenants belong to.
+// A promoted standby and a crashed server that starts again are no copies.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+// Raises IS008 in a copy that nobody has adopted.
+void require_home();
+// What makes this a copy; nullptr: it is none.
+const char *why_not_home();
+// The home was recorded in another database of this very cluster, so roles are shared with it.
+bool shares_roles_with_home();
+
+// Records this database.
+void record_home();
+// The same, where there is no tenant yet.
+void record_home_of_none();
+
+// For the relation cache's invalidations; InvalidOid: any relation.
+void home_changed(Oid relation);
+
+// ---- recovery.cpp ----
+
+// From the postmaster, at start: takes note of a start from recovery.signal.
+void note_recovery();
+// Names the last one; empty: none.
+const char *last_recovery();
+
+}  // namespace insula
