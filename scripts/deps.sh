@@ -4,7 +4,7 @@
 # is missing; where all is there it does nothing at all. As root, or with sudo,
 # or else it says which packages lack and fails. No PostgreSQL server is created
 # or started: Debian's "main" cluster is switched off before the server package
-# comes in. An installed PostgreSQL is left as it is.
+# comes in, and no PgBouncer. An installed PostgreSQL is left as it is.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -13,7 +13,7 @@ set -euo pipefail
 packages=(
     g++ make cmake ninja-build pkg-config
     postgresql-15 postgresql-server-dev-15 libpq-dev
-    libfmt-dev nlohmann-json3-dev libgtest-dev
+    libfmt-dev nlohmann-json3-dev libgtest-dev pgbouncer
 )
 
 is_installed() {
@@ -71,6 +71,14 @@ if [[ " ${missing[*]} " == *' postgresql-15 '* ]]; then
         # A configuration that does not look into createcluster.d.
         echo 'create_main_cluster = false' | as_root tee -a "$common/createcluster.conf" >/dev/null
     fi
+fi
+
+# Nor shall Debian start a PgBouncer: the tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [[ " ${missing[*]} " == *' pgbouncer '* && ! -e $policy ]]; then
+    printf '%s\n' '#!/bin/sh' 'exit 101' | as_root tee "$policy" >/dev/null
+    as_root chmod +x "$policy"
+    trap 'as_root rm -f "$policy"' EXIT
 fi
 
 install_packages "${missing[@]}"

@@ -19,7 +19,8 @@
 # For the command: PGHOST, PGPORT, PGUSER, PGDATABASE, ADMIN_DATABASE_URL (the
 # same, as a URL), INSULA_PGDATA, INSULA_PGBIN, INSULA_SERVER_LOG,
 # INSULA_PRELOADED (0 or 1), INSULA_TCP_PORT (with --tcp; the host is 127.0.0.1)
-# and INSULA_PG_CTL, a script that starts, stops and kills the server.
+# INSULA_PG_CTL, a script that starts, stops and kills the server, and
+# INSULA_POOLER_CTL, one that puts a PgBouncer in front of it.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -69,8 +70,10 @@ export INSULA_PGDATA=$dir/data
 export INSULA_SERVER_LOG=$dir/log
 export INSULA_PGBIN=$bin
 export INSULA_PG_CTL=$root/scripts/cluster-ctl.sh
+export INSULA_POOLER_CTL=$root/scripts/pooler-ctl.sh
 
 remove_cluster() {
+    "$INSULA_POOLER_CTL" stop >/dev/null 2>&1 || true
     "$INSULA_PG_CTL" stop immediate >/dev/null 2>&1 ||
         "$INSULA_PG_CTL" kill9 >/dev/null 2>&1 || true
     rm -rf "$dir"

@@ -44,7 +44,7 @@ Runs with the caller''s rights: a WARNING says what needs a superuser.
 Errors: 22004 dry_run is NULL, 22023 no such kind.';
 
 CREATE FUNCTION insula.health(OUT level text, OUT tenant text, OUT object text, OUT finding text)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
 	SELECT 'warning', t.tenant, 'session ' || a.pid,
 		pg_catalog.format('%s has had a transaction open since %s (%s): dead rows stay until it ends',
@@ -80,7 +80,7 @@ COMMENT ON FUNCTION insula.health IS
 'Who holds what back: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out.  No row: nobody.';
 
 CREATE FUNCTION insula.capacity(OUT item text, OUT used bigint, OUT available bigint, OUT advice text)
-RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
 	WITH size(item, used, available, setting) AS (
 		SELECT 'tenant numbers', (SELECT count(*) FROM insula.tenant_number), 131071::bigint, NULL

@@ -48,7 +48,7 @@ CREATE VIEW insula.foreign_grant AS
 COMMENT ON VIEW insula.foreign_grant IS 'grants in tenants'' schemas that are not of Insula''s making';
 
 CREATE FUNCTION insula.audit(OUT level text, OUT tenant text, OUT object text, OUT finding text)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE
+RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
 	-- Relations that are missing, or of another owner or kind.
 	SELECT 'error', e.tenant, pg_catalog.format('%I.%I', e.schema_name, e.name),

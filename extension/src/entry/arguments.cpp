@@ -49,14 +49,45 @@ void define_argument_settings() {
 
 static bool is_too_large(Jsonb *context) { return VARSIZE(context) > static_cast<std::size_t>(max_context) * 1024; }
 
+// What is stored must be merged later, level by level, on whatever stack there is then.
+constexpr int max_depth = 1000;
+
+static bool is_too_deep(Jsonb *context) {
+  // A level takes eight bytes at least.
+  if (VARSIZE(context) < max_depth * 8) return false;
+  JsonbIterator *iterator = JsonbIteratorInit(&context->root);
+  JsonbValue value;
+  int depth = 0;
+  for (;;) {
+    switch (JsonbIteratorNext(&iterator, &value, false)) {
+      case WJB_BEGIN_OBJECT:
+      case WJB_BEGIN_ARRAY:
+        if (++depth > max_depth) return true;
+        break;
+      case WJB_END_OBJECT:
+      case WJB_END_ARRAY:
+        --depth;
+        break;
+      case WJB_DONE:
+        return false;
+      default:
+        break;
+    }
+  }
+}
+
 const char *context_problem(Jsonb *context) {
   if (!JB_ROOT_IS_OBJECT(context)) return "context must be a JSON object";
+  if (is_too_deep(context)) return "context is nested too deeply";
   return is_too_large(context) ? "context is larger than insula.max_context" : nullptr;
 }
 
 void check_context(Jsonb *context, const char *name) {
   if (!JB_ROOT_IS_OBJECT(context))
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a JSON object", name)));
+  if (is_too_deep(context))
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is nested too deeply", name),
+                    errdetail("It may have %d levels.", max_depth)));
   if (is_too_large(context))
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
                     errdetail("It takes %u bytes, more than insula.max_context = %d kB allows.", VARSIZE(context),

@@ -19,7 +19,7 @@ bool required_bool(FunctionCallInfo fcinfo, int argument, const char *name);
 Jsonb *object_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 
 // What is wrong with a context; nullptr: nothing.  It must be an object no larger than
-// insula.max_context.
+// insula.max_context, of a thousand levels at most.
 const char *context_problem(Jsonb *context);
 // The same, raised; NULL passes.
 Jsonb *context_argument(FunctionCallInfo fcinfo, int argument);
