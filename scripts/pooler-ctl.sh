@@ -33,6 +33,7 @@ configure() {
 	default_pool_size = 2
 	max_client_conn = 1000
 	server_login_retry = 1
+	query_wait_timeout = 3
 	logfile = $dir/log
 	pidfile = $dir/pid
 	CONF

@@ -1,6 +1,7 @@
 // Runs the suite of attack.hpp, and the attacks that need more than one session.
 #include <fstream>
 #include <map>
+#include <memory>
 
 #include "../integration/session.hpp"
 #include "attack.hpp"
@@ -167,6 +168,88 @@ std::vector<Case> cases() {
 INSTANTIATE_TEST_SUITE_P(All, Attacks, ::testing::ValuesIn(cases()), [](const auto& info) {
   return std::string(info.param.attack.name) + (info.param.pooled ? "Pooled" : "");
 });
+
+// ---- what takes more than one session ----
+
+class ManySessions : public Attacked, public ::testing::WithParamInterface<bool> {
+ protected:
+  std::string make(const std::string& tenant) {
+    World::passwords[tenant + "_user"] = admin.query("SELECT password FROM insula.create_tenant('" + tenant + "')");
+    return conninfo(tenant + "_user", GetParam());
+  }
+  static bool logs_in(const std::string& conninfo) {
+    PGconn* conn = PQconnectdb(conninfo.c_str());
+    PGresult* result = PQexec(conn, "SELECT 1");
+    const bool in = PQresultStatus(result) == PGRES_TUPLES_OK;
+    PQclear(result);
+    PQfinish(conn);
+    return in;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, ManySessions, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "Pooled" : "Direct"; });
+
+TEST_P(ManySessions, NobodyLogsInAfterTheDrop) {
+  const std::string login = make("goner");
+  Session session(login);
+  EXPECT_EQ(session.query("SELECT insula.current_tenant()"), "goner");
+  admin.query("SELECT insula.drop_tenant('goner')");
+  EXPECT_NE(session.error("SELECT insula.submit('w')"), "none") << "the session has ended";
+  EXPECT_FALSE(logs_in(login));
+  // One of the same name is another tenant: the old password is worth nothing, and nothing is left to see.
+  make("goner");
+  EXPECT_FALSE(logs_in(login));
+  // PgBouncer has to notice that the user is there again.
+  ASSERT_TRUE(insula_test::eventually([&] { return logs_in(conninfo("goner_user", GetParam())); }));
+  Session again(conninfo("goner_user", GetParam()));
+  EXPECT_EQ(again.query("SELECT count(*) FROM tenant_goner.workflow_executions"), "0");
+  admin.query("SELECT insula.drop_tenant('goner')");
+  expect_unharmed();
+}
+
+TEST_P(ManySessions, NobodyWorksWhileSuspended) {
+  const std::string login = make("sleeper");
+  Session session(login);
+  EXPECT_EQ(session.query("SELECT 1"), "1");
+  admin.query("SELECT insula.suspend_tenant('sleeper')");
+  EXPECT_NE(session.error("SELECT 1"), "none") << "the session has ended";
+  EXPECT_FALSE(logs_in(login));
+  EXPECT_EQ(admin.error("SELECT insula.submit('w', tenant => 'sleeper')"), "IS007");
+  admin.query("SELECT insula.resume_tenant('sleeper')");
+  EXPECT_TRUE(insula_test::eventually([&] { return logs_in(login); }));
+  admin.query("SELECT insula.drop_tenant('sleeper')");
+}
+
+TEST_P(ManySessions, GivingOneselfAwayHoldsNobodyUp) {
+  Session attacker(conninfo("mallory_user", GetParam()));
+  // PostgreSQL before 16 lets any role do this.
+  attacker.error("GRANT mallory_user TO victim_user");
+  EXPECT_NE(admin.query("SELECT password FROM insula.rotate_password('victim')"), "");
+  World::passwords["victim_user"] = admin.query("SELECT password FROM insula.rotate_password('victim')");
+  admin.query("SELECT insula.suspend_tenant('victim'), insula.resume_tenant('victim')");
+  admin.query("REVOKE mallory_user FROM victim_user");
+  expect_unharmed();
+}
+
+TEST_P(ManySessions, OneWhoHoldsWhatHeMayStopsNoAdministrator) {
+  const std::string login = make("holder");
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (const char* statement :
+       {"SELECT * FROM tenant_holder.task_executions", "DECLARE c CURSOR FOR SELECT * FROM tenant_holder.execution_events",
+        "SELECT pg_advisory_xact_lock_shared(1)", "SELECT pg_get_viewdef('tenant_holder.task_executions'::regclass)"}) {
+    if (GetParam() && sessions.size() == 2) break;  // so many server connections has the pool
+    sessions.push_back(std::make_unique<Session>(login));
+    sessions.back()->query("BEGIN");
+    sessions.back()->error(statement);
+  }
+  EXPECT_EQ(admin.error("SELECT insula.set_tenant_limits('holder', max_running => 5)"), "none");
+  EXPECT_EQ(admin.error("SELECT insula.rotate_password('holder')"), "none");
+  EXPECT_EQ(admin.error("SELECT insula.suspend_tenant('holder')"), "none");
+  EXPECT_EQ(admin.error("SELECT insula.resume_tenant('holder')"), "none");
+  EXPECT_EQ(admin.error("SELECT insula.drop_tenant('holder', '100 ms')"), "none");
+  EXPECT_EQ(admin.query("SELECT count(*) FROM pg_namespace WHERE nspname = 'tenant_holder'"), "0");
+}
 
 }  // namespace
 }  // namespace attacks

@@ -35,11 +35,11 @@ class Session {
     return value;
   }
 
-  // The SQLSTATE of a statement that must fail.
+  // The SQLSTATE of a statement; "none" where it succeeds, "lost" where the connection is gone.
   std::string error(const std::string& sql) {
     PGresult* result = PQexec(conn_, sql.c_str());
     const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    std::string value = state ? state : "none";
+    std::string value = state ? state : PQstatus(conn_) == CONNECTION_OK ? "none" : "lost";
     PQclear(result);
     return value;
   }

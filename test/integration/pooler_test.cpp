@@ -1,0 +1,121 @@
+// Behind PgBouncer in transaction mode, two server connections a user: no session state is
+// needed, and none leaks from one client to the next.
+#include <insula/insula.hpp>
+
+#include <map>
+#include <memory>
+
+#include "session.hpp"
+
+namespace insula_test {
+namespace {
+
+class Pooler : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    admin.query("SET client_min_messages = error");
+    admin.query("CREATE EXTENSION IF NOT EXISTS insula");
+    for (const char* name : {"first", "second", "third"}) {
+      const std::string tenant = name;
+      passwords[tenant + "_user"] = admin.query("SELECT password FROM insula.create_tenant('" + tenant + "')");
+      admin.query("SELECT insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', tenant => '" +
+                  tenant + "')");
+    }
+    passwords["application"] = "secret";
+    admin.query("CREATE ROLE application LOGIN PASSWORD 'secret'");
+    admin.query("GRANT first_user, second_user TO application");
+    control("start");
+  }
+  void TearDown() override {
+    control("stop");
+    admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
+    admin.query("DROP ROLE application");
+  }
+
+  void control(const std::string& verb) {
+    FILE* pipe = popen(("\"$INSULA_POOLER_CTL\" " + verb).c_str(), "r");
+    char text[64] = "";
+    if (fgets(text, sizeof text, pipe)) port = std::to_string(atoi(text));
+    EXPECT_EQ(pclose(pipe), 0) << verb;
+  }
+  std::string conninfo(const std::string& user) {
+    return "host=127.0.0.1 port=" + port + " dbname=postgres user=" + user + " password=" + passwords[user];
+  }
+  std::string executions(const std::string& tenant) {
+    return admin.query("SELECT count(*) FROM tenant_" + tenant + ".workflow_executions");
+  }
+
+  Session admin;
+  std::map<std::string, std::string> passwords;
+  std::string port;
+};
+
+TEST_F(Pooler, AnApplicationActsForManyTenants) {
+  std::vector<std::unique_ptr<Session>> clients;
+  for (int i = 0; i < 20; ++i) clients.push_back(std::make_unique<Session>(conninfo("application")));
+  for (int i = 0; i < 20; ++i) {
+    Session& client = *clients[static_cast<std::size_t>(i)];
+    const std::string tenant = i % 2 ? "first" : "second";
+    EXPECT_NE(client.query("SELECT insula.submit('w', tenant => '" + tenant + "')"), "");
+    client.query("BEGIN");
+    client.query("SET LOCAL insula.tenant = '" + tenant + "'");
+    EXPECT_EQ(client.query("SELECT insula.current_tenant()"), tenant);
+    EXPECT_NE(client.query("SELECT insula.submit('w')"), "");
+    client.query("COMMIT");
+    // The next one on this server connection acts for nobody, and a third tenant is not his to act for.
+    Session& next = *clients[static_cast<std::size_t>((i + 1) % 20)];
+    EXPECT_EQ(next.query("SELECT insula.current_tenant()"), "");
+    EXPECT_EQ(next.error("SELECT insula.submit('w', tenant => 'third')"), "42501");
+  }
+  EXPECT_EQ(executions("first"), "20");
+  EXPECT_EQ(executions("second"), "20");
+  EXPECT_LE(std::stoi(admin.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'application'")), 2);
+}
+
+TEST_F(Pooler, AClientThatGoesInTheMiddleLeavesNothing) {
+  {
+    Session client(conninfo("application"));
+    client.query("BEGIN");
+    client.query("SET LOCAL insula.tenant = 'first'");
+    client.query("SELECT insula.submit('w')");
+    client.error("SELECT insula.submit('no such workflow')");
+  }
+  Session next(conninfo("application"));
+  EXPECT_EQ(next.query("SELECT insula.current_tenant()"), "");
+  EXPECT_EQ(executions("first"), "0");
+}
+
+TEST_F(Pooler, TenantsWorkWithTheirOwnLogins) {
+  Session submitter(conninfo("first_user")), worker(conninfo("first_user")), other(conninfo("second_user"));
+  worker.send("CALL insula.wait_for_work('60 s', worker => 'pooled')");
+  EXPECT_FALSE(worker.finished(100ms));
+  const std::string id = submitter.query("SELECT insula.submit('w')");
+  ASSERT_TRUE(worker.finished(10s));
+  EXPECT_EQ(worker.answer(), "t");
+  submitter.send("CALL insula.await(" + id + ", '60 s')");
+  EXPECT_FALSE(submitter.finished(100ms));
+  EXPECT_EQ(worker.query("SELECT insula.complete(task_id, lease) FROM insula.claim('pooled')"), "t");
+  ASSERT_TRUE(submitter.finished(10s));
+  EXPECT_NE(submitter.answer().find("completed"), std::string::npos);
+  EXPECT_EQ(other.query("SELECT count(*) FROM insula.claim('other')"), "0");
+  EXPECT_EQ(other.error("SELECT insula.result(" + id + ")"), "IS003");
+}
+
+TEST_F(Pooler, TheClientNeedsNoSession) {
+  auto runner = insula::Runner::with_config(conninfo("first_user"), {.lease = 5s});
+  runner.add(insula::Workflow::builder("greet")
+                 .task("hello", [](insula::TaskContext& ctx) { ctx.set("greeting", "hello"); })
+                 .task("world", [](insula::TaskContext& ctx) { ctx.set("to", "world"); }, {.depends_on = {"hello"}})
+                 .build());
+  EXPECT_TRUE(runner.execute("greet").status.is_success());
+  std::vector<insula::Execution> handles;
+  for (int i = 0; i < 100; ++i) handles.push_back(runner.execute_async("greet"));
+  control("restart");
+  for (insula::Execution& handle : handles) EXPECT_TRUE(handle.wait().status.is_success());
+  EXPECT_LE(std::stoi(admin.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'first_user'")), 2);
+  EXPECT_TRUE(runner.shutdown().clean());
+  EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_first.workflow_executions WHERE status <> 'completed'"), "0");
+}
+
+}  // namespace
+}  // namespace insula_test
