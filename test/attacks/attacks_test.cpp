@@ -236,8 +236,9 @@ TEST_P(ManySessions, OneWhoHoldsWhatHeMayStopsNoAdministrator) {
   const std::string login = make("holder");
   std::vector<std::unique_ptr<Session>> sessions;
   for (const char* statement :
-       {"SELECT * FROM tenant_holder.task_executions", "DECLARE c CURSOR FOR SELECT * FROM tenant_holder.execution_events",
-        "SELECT pg_advisory_xact_lock_shared(1)", "SELECT pg_get_viewdef('tenant_holder.task_executions'::regclass)"}) {
+       {"SELECT * FROM tenant_holder.task_executions",
+        "DECLARE c CURSOR FOR SELECT * FROM tenant_holder.execution_events", "SELECT pg_advisory_xact_lock_shared(1)",
+        "SELECT pg_get_viewdef('tenant_holder.task_executions'::regclass)"}) {
     if (GetParam() && sessions.size() == 2) break;  // so many server connections has the pool
     sessions.push_back(std::make_unique<Session>(login));
     sessions.back()->query("BEGIN");
