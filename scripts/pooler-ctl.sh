@@ -40,14 +40,24 @@ configure() {
     echo "$1" | as_user "$INSULA_SERVER_USER" tee "$dir/port" >/dev/null
 }
 
+# It goes into the background before it listens.
 launch() {
-    (cd "$dir" && as_user "$INSULA_SERVER_USER" pgbouncer -q -d "$dir/pgbouncer.ini" >/dev/null 2>&1)
+    local pid
+    (cd "$dir" && as_user "$INSULA_SERVER_USER" pgbouncer -q -d "$dir/pgbouncer.ini" >/dev/null 2>&1) || return 1
+    for _ in {1..500}; do
+        if [[ -r $dir/pid ]] && read -r pid <"$dir/pid"; then
+            [[ $(readlink "/proc/$pid/exe") == */pgbouncer* ]] || return 1
+            (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0
+        fi
+        sleep 0.02
+    done
+    return 1
 }
 
 start() {
     for _ in {1..20}; do
         configure "${1:-$((20000 + (RANDOM * 32768 + RANDOM) % 12000))}"
-        if launch; then
+        if launch "$(cat "$dir/port")"; then
             cat "$dir/port"
             return
         fi
