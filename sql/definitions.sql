@@ -29,7 +29,7 @@ SELECT try($$SELECT insula.register_workflow(jsonb_build_object('name', repeat('
 SELECT try($$SELECT insula.register_workflow(NULL)$$);
 SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a"}]}', NULL)$$);
 -- Keys of the grammar that are not built yet are refused, never ignored.
-SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a", "retry": {"max_attempts": 3}}]}')$$);
+SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a", "for_each": {"items": "$.list", "as": "item"}}]}')$$);
 SELECT try($$SELECT insula.register_workflow('{"name": "x", "timeout": "1 h", "tasks": [{"id": "a"}]}')$$);
 SELECT try($$SELECT insula.register_workflow('{"name": "x", "params": {}, "tasks": [{"id": "a"}]}')$$);
 SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a", "trigger_rule": "always"}]}')$$);

@@ -125,4 +125,40 @@ TEST(Retry, JitterSpreads) {
   for (int count : quarters) EXPECT_GT(count, 800);
 }
 
+TEST(Retry, MayBeFixedOrLinear) {
+  RetryPolicy policy = exact(10 * second, 25 * second);
+  policy.backoff = insula::core::Backoff::fixed;
+  for (std::int32_t attempt : {1, 2, 3, 1'000'000}) EXPECT_EQ(retry_delay_us(policy, attempt, 0.0), 10 * second);
+  policy.backoff = insula::core::Backoff::linear;
+  const std::int64_t delays[] = {10, 20, 25, 25};
+  for (std::int32_t attempt = 1; attempt <= 4; ++attempt)
+    EXPECT_EQ(retry_delay_us(policy, attempt, 0.0), delays[attempt - 1] * second) << attempt;
+  EXPECT_EQ(retry_delay_us(policy, std::numeric_limits<std::int32_t>::max(), 0.0), 25 * second);
+  policy.initial_delay_us = 0;
+  EXPECT_EQ(retry_delay_us(policy, 7, 0.0), 0);
+}
+
+TEST(Retry, DependsOnTheError) {
+  using insula::core::retries;
+  using insula::core::RetryCondition;
+  RetryPolicy policy;
+  EXPECT_TRUE(retries(policy, {}, 1, "anything"));
+  EXPECT_TRUE(retries(policy, {}, 2, ""));
+  EXPECT_FALSE(retries(policy, {}, 3, "anything"));
+  policy.condition = RetryCondition::never;
+  EXPECT_FALSE(retries(policy, {}, 1, "timeout"));
+  policy.condition = RetryCondition::transient;
+  for (const char* error : {"Connection refused", "read TIMED OUT", "service Unavailable", "Temporary failure",
+                            "429 Too Many Requests", "rate limit exceeded", "database is busy"})
+    EXPECT_TRUE(retries(policy, {}, 1, error)) << error;
+  for (const char* error : {"", "no such customer", "time out of joint"})
+    EXPECT_FALSE(retries(policy, {}, 1, error)) << error;
+  policy.condition = RetryCondition::matching;
+  const std::string_view texts[] = {"no such", "100%"};
+  EXPECT_TRUE(retries(policy, texts, 1, "No Such Customer"));
+  EXPECT_TRUE(retries(policy, texts, 1, "is 100% full"));
+  EXPECT_FALSE(retries(policy, texts, 1, "is 100 % full"));
+  EXPECT_FALSE(retries(policy, {}, 1, "anything"));
+}
+
 }  // namespace

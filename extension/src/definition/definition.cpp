@@ -133,6 +133,19 @@ std::int32_t find_task_key(HTAB *dictionary, const char *name) {
   return entry ? entry->number : 0;
 }
 
+void compile_options(Definition &definition, const ParsedDefinition &parsed) {
+  const auto tasks = static_cast<std::size_t>(parsed.tasks);
+  auto *priorities = palloc_array_of<std::int32_t>(tasks);
+  auto *time_limits = palloc_array_of<std::int64_t>(tasks);
+  for (std::size_t i = 0; i < tasks; ++i) {
+    priorities[i] = parsed.options[i].priority;
+    time_limits[i] = parsed.options[i].timeout_us;
+  }
+  definition.options = parsed.options;
+  definition.priorities = priorities;
+  definition.time_limits = time_limits;
+}
+
 void compile_graph(Definition &definition, const ParsedDefinition &parsed) {
   const auto tasks = static_cast<std::size_t>(parsed.tasks);
   auto *dependant_offsets = palloc_array_of<std::int32_t>(tasks + 1);
@@ -207,6 +220,7 @@ const Definition &definition_of(const Tenant &tenant, std::int32_t number) {
   const ParsedDefinition parsed = parse_definition(row.body);
   definition.tasks = parsed.tasks;
   definition.ids = parsed.ids;
+  compile_options(definition, parsed);
   compile_graph(definition, parsed);
   if (!compile_keys(definition, dictionary_of(tenant)->dictionary) &&
       !compile_keys(definition, refreshed_dictionary(tenant)->dictionary))

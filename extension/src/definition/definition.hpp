@@ -2,17 +2,27 @@
 #pragma once
 
 #include "core/graph.hpp"
+#include "core/retry.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
 
 inline constexpr int max_tasks = 10000;
 
+// What a definition says of a task beside its id and its dependencies.
+struct TaskOptions {
+  core::RetryPolicy retry;
+  std::span<const std::string_view> patterns;  // texts of which an error must contain one to be retried
+  std::int64_t timeout_us = 0;                 // 0: none
+  std::int32_t priority = 0;                   // added to the execution's
+};
+
 // What a definition's JSON says, in the current memory context.
 struct ParsedDefinition {
   const char *name;
   int tasks;
   const char **ids;
+  TaskOptions *options;
   core::Graph dependencies;  // by declared position
 };
 
@@ -27,8 +37,11 @@ struct Definition {
   const char *workflow;
   int tasks;
   const char **ids;
+  const TaskOptions *options;
   const std::int32_t *keys;          // the number of each task's key
   const std::int32_t *dependencies;  // how many tasks each one waits for
+  const std::int32_t *priorities;    // added to the execution's
+  const std::int64_t *time_limits;   // of a run, in microseconds; 0: none
   const std::int32_t *order;         // topological, ties by declared position
   const std::int32_t *rank;          // the place of each task in that order
   core::Graph graph;

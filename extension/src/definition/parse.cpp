@@ -1,10 +1,17 @@
 // Reading a workflow definition.  Every problem is collected, so that one error names
 // them all; a key of the grammar that is not supported yet is an error of its own kind,
 // and only if nothing else is wrong.
+#include <algorithm>
+
 #include "context/merge_patch.hpp"
 #include "core/names.hpp"
-#include "definition/definition.hpp"
+#include "definition/reader.hpp"
 #include "errors.hpp"
+
+extern "C" {
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+}
 
 namespace insula {
 
@@ -12,73 +19,10 @@ namespace {
 
 constexpr int max_problems = 100;
 
-struct Problems {
-  StringInfoData lines;
-  int count;
-  const char *unsupported;  // the path of the first key that is not supported yet
-};
-
-struct Dependency {
-  std::int32_t task;
-  int place;  // in its list
-  const char *id;
-};
-
-struct Reader {
-  Problems problems;
-  ParsedDefinition parsed;
-  Dependency *dependencies;
-  int dependency_count;
-  int dependency_room;
-  HTAB *positions;  // task id to declared position
-};
-
 struct IdEntry {
   char id[NAMEDATALEN];
   std::int32_t position;
 };
-
-__attribute__((format(printf, 2, 3))) void problem(Reader &reader, const char *format, ...) {
-  Problems &problems = reader.problems;
-  if (++problems.count > max_problems) return;
-  if (problems.count > 1) appendStringInfoChar(&problems.lines, '\n');
-  for (;;) {
-    va_list arguments;
-    va_start(arguments, format);
-    const int needed = appendStringInfoVA(&problems.lines, format, arguments);
-    va_end(arguments);
-    if (needed == 0) return;
-    enlargeStringInfo(&problems.lines, needed);
-  }
-}
-
-void unsupported(Reader &reader, const char *path) {
-  if (!reader.problems.unsupported) reader.problems.unsupported = path;
-}
-
-bool key_is(const JsonbValue &key, const char *name) {
-  return static_cast<std::size_t>(key.val.string.len) == strlen(name) &&
-         memcmp(key.val.string.val, name, static_cast<std::size_t>(key.val.string.len)) == 0;
-}
-
-bool key_in(const JsonbValue &key, std::initializer_list<const char *> names) {
-  for (const char *name : names)
-    if (key_is(key, name)) return true;
-  return false;
-}
-
-char *string_of(const JsonbValue &value) {
-  return pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len));
-}
-
-bool is_array(const JsonbValue &value) {
-  return value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data) &&
-         !JsonContainerIsScalar(value.val.binary.data);
-}
-
-bool is_object(const JsonbValue &value) {
-  return value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data);
-}
 
 // A name, or nullptr with the problem noted.
 const char *read_name(Reader &reader, const char *path, const JsonbValue &value) {
@@ -147,9 +91,7 @@ void read_task(Reader &reader, std::int32_t task, const JsonbValue &value) {
       if (id) declare_task(reader, task, id);
     } else if (key_is(key, "depends_on")) {
       read_depends_on(reader, task, member);
-    } else if (key_in(key, {"trigger_rule", "retry", "timeout", "priority", "for_each"})) {
-      unsupported(reader, psprintf("$.tasks[%d].%s", task, string_of(key)));
-    } else {
+    } else if (!read_task_option(reader, task, key, member)) {
       problem(reader, "$.tasks[%d].%s: unknown key", task, string_of(key));
     }
   }
@@ -168,6 +110,8 @@ void read_tasks(Reader &reader, const JsonbValue &value) {
   }
   reader.parsed.tasks = count;
   reader.parsed.ids = static_cast<const char **>(palloc0(sizeof(char *) * static_cast<std::size_t>(count)));
+  reader.parsed.options = palloc_array_of<TaskOptions>(static_cast<std::size_t>(count));
+  std::fill(reader.parsed.options, reader.parsed.options + count, TaskOptions{});
   JsonbIterator *elements = JsonbIteratorInit(value.val.binary.data);
   JsonbValue element;
   (void)JsonbIteratorNext(&elements, &element, true);
@@ -192,7 +136,7 @@ void read_members(Reader &reader, Jsonb *definition) {
       read_tasks(reader, member);
     } else if (key_is(key, "description")) {
       if (member.type != jbvString) problem(reader, "$.description: must be a string");
-    } else if (key_in(key, {"timeout", "params", "limit"})) {
+    } else if (key_is(key, "timeout") || key_is(key, "params") || key_is(key, "limit")) {
       unsupported(reader, psprintf("$.%s", string_of(key)));
     } else {
       problem(reader, "$.%s: unknown key", string_of(key));
@@ -200,15 +144,6 @@ void read_members(Reader &reader, Jsonb *definition) {
   }
   if (!has_name) problem(reader, "$.name: is missing");
   if (!has_tasks) problem(reader, "$.tasks: is missing");
-}
-
-// The declared position of a task id; -1 if there is none.
-std::int32_t position_of(const Reader &reader, const char *id) {
-  if (strlen(id) >= NAMEDATALEN) return -1;
-  char key[NAMEDATALEN] = {};
-  strlcpy(key, id, NAMEDATALEN);
-  auto *entry = static_cast<IdEntry *>(hash_search(reader.positions, key, HASH_FIND, nullptr));
-  return entry ? entry->position : -1;
 }
 
 // Dependencies were noted task by task, in order, so they fill the rows from the front.
@@ -274,6 +209,102 @@ void report(const Reader &reader) {
 }
 
 }  // namespace
+
+void problem(Reader &reader, const char *format, ...) {
+  Problems &problems = reader.problems;
+  if (++problems.count > max_problems) return;
+  if (problems.count > 1) appendStringInfoChar(&problems.lines, '\n');
+  for (;;) {
+    va_list arguments;
+    va_start(arguments, format);
+    const int needed = appendStringInfoVA(&problems.lines, format, arguments);
+    va_end(arguments);
+    if (needed == 0) return;
+    enlargeStringInfo(&problems.lines, needed);
+  }
+}
+
+void unsupported(Reader &reader, const char *path) {
+  if (!reader.problems.unsupported) reader.problems.unsupported = path;
+}
+
+bool key_is(const JsonbValue &key, const char *name) {
+  return static_cast<std::size_t>(key.val.string.len) == strlen(name) &&
+         memcmp(key.val.string.val, name, static_cast<std::size_t>(key.val.string.len)) == 0;
+}
+
+char *string_of(const JsonbValue &value) {
+  return pnstrdup(value.val.string.val, static_cast<Size>(value.val.string.len));
+}
+
+bool is_array(const JsonbValue &value) {
+  return value.type == jbvBinary && JsonContainerIsArray(value.val.binary.data) &&
+         !JsonContainerIsScalar(value.val.binary.data);
+}
+
+bool is_object(const JsonbValue &value) {
+  return value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data);
+}
+
+std::int32_t position_of(const Reader &reader, const char *id) {
+  if (strlen(id) >= NAMEDATALEN) return -1;
+  char key[NAMEDATALEN] = {};
+  strlcpy(key, id, NAMEDATALEN);
+  auto *entry = static_cast<IdEntry *>(hash_search(reader.positions, key, HASH_FIND, nullptr));
+  return entry ? entry->position : -1;
+}
+
+bool read_integer(Reader &reader, const char *path, const JsonbValue &value, std::int64_t least, std::int64_t most,
+                  std::int64_t *result) {
+  if (value.type == jbvNumeric) {
+    const Datum number = NumericGetDatum(value.val.numeric);
+    const Datum whole = DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0));
+    const auto at_least = DirectFunctionCall1(int8_numeric, Int64GetDatum(least));
+    const auto at_most = DirectFunctionCall1(int8_numeric, Int64GetDatum(most));
+    if (DatumGetBool(DirectFunctionCall2(numeric_eq, number, whole)) &&
+        DatumGetBool(DirectFunctionCall2(numeric_ge, number, at_least)) &&
+        DatumGetBool(DirectFunctionCall2(numeric_le, number, at_most))) {
+      *result = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
+      return true;
+    }
+  }
+  problem(reader, "%s: must be a whole number between %lld and %lld", path, static_cast<long long>(least),
+          static_cast<long long>(most));
+  return false;
+}
+
+// interval_in without its error; it reads its argument and nothing else.
+static pg_noinline const Interval *interval_of(const char *text) {
+  MemoryContext memory = CurrentMemoryContext;
+  const Interval *volatile interval = nullptr;
+  PG_TRY();
+  {
+    interval = DatumGetIntervalP(
+        DirectFunctionCall3(interval_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(memory);
+    if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION) PG_RE_THROW();
+    FlushErrorState();
+  }
+  PG_END_TRY();
+  return interval;
+}
+
+bool read_duration(Reader &reader, const char *path, const JsonbValue &value, std::int64_t *result) {
+  constexpr std::int64_t most_days = 36500;
+  const Interval *interval = value.type == jbvString ? interval_of(string_of(value)) : nullptr;
+  if (interval) {
+    const std::int64_t days = std::int64_t{interval->month} * DAYS_PER_MONTH + interval->day;
+    if (days >= 0 && days <= most_days && interval->time >= 0 && interval->time <= most_days * USECS_PER_DAY) {
+      *result = days * USECS_PER_DAY + interval->time;
+      return true;
+    }
+  }
+  problem(reader, "%s: must be the text of an interval between 0 and 100 years", path);
+  return false;
+}
 
 ParsedDefinition parse_definition(Jsonb *definition) {
   Reader reader = {};

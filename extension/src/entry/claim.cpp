@@ -39,10 +39,12 @@ void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask 
   values[5] = Int32GetDatum(definition.version);
   values[6] = CStringGetTextDatum(definition.ids[task.row.task]);
   values[7] = Int32GetDatum(task.row.attempt);
-  values[8] = Int32GetDatum(default_retry.max_attempts);
+  values[8] = Int32GetDatum(definition.options[task.row.task].retry.max_attempts);
   values[9] = PointerGetDatum(task.context);
-  nulls[10] = true;  // no task timeouts yet
-  values[11] = TimestampTzGetDatum(call.lease_expires);
+  values[10] = TimestampTzGetDatum(task.row.deadline);
+  nulls[10] = task.row.deadline == 0;
+  values[11] =
+      TimestampTzGetDatum(task.row.deadline ? std::min(task.row.deadline, call.lease_expires) : call.lease_expires);
   nulls[12] = nulls[13] = true;  // nor events, nor items
   tuplestore_putvalues(call.result->setResult, call.result->setDesc, values, nulls);
 }

@@ -158,6 +158,7 @@ struct HeartbeatCall {
   ReturnSetInfo *result;
   const std::int64_t *ids;
   const std::int64_t *leases;
+  TimestampTz now;
   TimestampTz expires;
 };
 
@@ -170,9 +171,9 @@ void put_stop(const HeartbeatCall &call, std::int64_t id, const char *reason) {
 void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last) {
   Tenant *tenant = tenant_to_work_for(call.ids[order[first]]);
   int extended_count = 0;
-  int cancelled_count = 0;
+  int stopped_count = 0;
   const std::int64_t *extended = nullptr;
-  const std::int64_t *cancelled = nullptr;
+  const StoppedLease *stopped = nullptr;
   Session session = {};
   if (tenant) {
     session = open_outcome_session(*tenant);
@@ -182,22 +183,25 @@ void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int
       ids[i - first] = core::local_of(call.ids[order[i]]);
       leases[i - first] = call.leases[order[i]];
     }
-    std::int64_t *kept = extend_leases(*tenant, call.expires, ids, leases, last - first, &extended_count);
+    std::int64_t *kept = extend_leases(*tenant, call.now, call.expires, ids, leases, last - first, &extended_count);
     std::sort(kept, kept + extended_count);
     extended = kept;
     if (extended_count > 0) mark_due(tenant->number, call.expires);
     if (extended_count < last - first) {
-      std::int64_t *ended = cancelled_leases(*tenant, ids, leases, last - first, &cancelled_count);
-      std::sort(ended, ended + cancelled_count);
-      cancelled = ended;
+      stopped = stopped_leases(*tenant, call.now, ids, leases, last - first, &stopped_count);
     }
   }
   for (int i = first; i < last; ++i) {
     const std::int64_t id = call.ids[order[i]];
     const std::int64_t local = core::local_of(id);
     if (std::binary_search(extended, extended + extended_count, local)) continue;
-    const bool is_cancelled = std::binary_search(cancelled, cancelled + cancelled_count, local);
-    put_stop(call, id, is_cancelled ? "cancelled" : "lost");
+    const StoppedLease *stop =
+        std::lower_bound(stopped, stopped + stopped_count, local,
+                         [](const StoppedLease &lease, std::int64_t value) { return lease.id < value; });
+    if (stop == stopped + stopped_count || stop->id != local)
+      put_stop(call, id, "lost");
+    else
+      put_stop(call, id, stop->cancelled ? "cancelled" : "timeout");
   }
   if (tenant) close_session(session);
 }
@@ -210,8 +214,9 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
   const std::int64_t lease = required_lease(fcinfo, 2);
   require_same_length(ids.count, leases.count, "task_ids and leases");
   InitMaterializedSRF(fcinfo, 0);
-  const HeartbeatCall call = {reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), ids.values, leases.values,
-                              GetCurrentTimestamp() + lease};
+  const TimestampTz now = GetCurrentTimestamp();
+  const HeartbeatCall call = {reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), ids.values, leases.values, now,
+                              now + lease};
   const int *order = by_tenant(ids.values, ids.count);
   for (int first = 0; first < ids.count;) {
     const int last = end_of_group(ids.values, order, first, ids.count);

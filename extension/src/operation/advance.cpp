@@ -53,6 +53,13 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
   return written;
 }
 
+// A lapse passes by itself, so only a task that is never to be retried is not run again
+// while it has attempts.
+bool survives_lapse(const Tenant &tenant, const TaskRow &task) {
+  const core::RetryPolicy &retry = definition_of(tenant, task.definition).options[task.task].retry;
+  return task.attempt < retry.max_attempts && retry.condition != core::RetryCondition::never;
+}
+
 // Fails tasks whose last run never reported back; returns how many.
 int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
   count = lock_for_failure(tenant, tasks, count);
@@ -66,10 +73,22 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   int failed = 0;
   for (int i = 0; i < found; ++i) {
     if (locked[i].state != State::running || locked[i].due > due_by) continue;
-    if (locked[i].attempt < default_retry.max_attempts) continue;
-    if (!fail_for_good(tenant, now, locked[i], "the worker did not report back before its lease ended")) continue;
+    if (survives_lapse(tenant, locked[i])) continue;
+    if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
     note_lapse(tenant, locked[i], now, "task_lease_lapsed");
     ++failed;
+  }
+  return failed;
+}
+
+// Runs whose time is up have failed, and are tried again like others that have; returns how many.
+int fail_timed_out(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now) {
+  count = lock_for_failure(tenant, tasks, count);
+  int failed = 0;
+  for (int i = 0; i < count; ++i) {
+    const bool done = runs_again(tenant, tasks[i], timeout_error) ? retry_later(tenant, now, tasks[i], timeout_error)
+                                                                  : fail_for_good(tenant, now, tasks[i], timeout_error);
+    failed += done ? 1 : 0;
   }
   return failed;
 }
@@ -77,12 +96,17 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
 // A run that never reported back has used its attempt; the last one fails the task.  True
 // if all tasks were dealt with: what is locked is left for the next time.
 bool lapse(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
-  TaskRow *exhausted = std::partition(tasks, tasks + count,
-                                      [](const TaskRow &task) { return task.attempt < default_retry.max_attempts; });
+  const int all = count;
+  TaskRow *in_time = std::partition(tasks, tasks + count, [now](const TaskRow &task) { return task.timed_out(now); });
+  const int timed_out = fail_timed_out(tenant, tasks, static_cast<int>(in_time - tasks), now);
+  count -= static_cast<int>(in_time - tasks);
+  tasks = in_time;
+  TaskRow *exhausted =
+      std::partition(tasks, tasks + count, [&](const TaskRow &task) { return survives_lapse(tenant, task); });
   const int back =
       back_to_queue(tenant, tasks, static_cast<int>(exhausted - tasks), now, due_by, false, "task_lease_lapsed");
   const int failed = fail_exhausted(tenant, exhausted, static_cast<int>(tasks + count - exhausted), now, due_by);
-  return back + failed == count;
+  return timed_out + back + failed == all;
 }
 
 }  // namespace

@@ -109,7 +109,10 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   }
   if (row_count > 0) {
     mark_claimed(tenant.number);
-    mark_due(tenant.number, request.lease_expires);
+    TimestampTz due = request.lease_expires;
+    for (int i = 0; i < row_count; ++i)
+      if (rows[i].deadline) due = std::min(due, rows[i].deadline);
+    mark_due(tenant.number, due);
   }
   return tasks;
 }

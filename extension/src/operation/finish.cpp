@@ -108,7 +108,16 @@ Jsonb *attempt_detail(const TaskRow &task, const char *error) {
   return end_object(detail);
 }
 
+const TaskOptions &options_of(const Tenant &tenant, const TaskRow &task) {
+  return definition_of(tenant, task.definition).options[task.task];
+}
+
 }  // namespace
+
+bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error) {
+  const TaskOptions &options = options_of(tenant, task);
+  return core::retries(options.retry, options.patterns, task.attempt, error);
+}
 
 const char *failure_of(const Definition &definition, const TaskResult *results, int count) {
   for (int i = 0; i < count; ++i)
@@ -192,19 +201,22 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
   return true;
 }
 
+bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
+  const TimestampTz at = now + core::retry_delay_us(options_of(tenant, task).retry, task.attempt, random_fraction());
+  if (!retry_row(tenant, at, task.id, task.lease, error)) return false;
+  mark_permit_freed(tenant);
+  insert_event(tenant, task.execution(), task.id, "task_attempt_failed", now, attempt_detail(task, error));
+  mark_due(tenant.number, at);
+  return true;
+}
+
 const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,
                  bool retryable) {
   int found;
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
   if (found == 0 || task->state != State::running || task->lease != lease) return nullptr;
-  if (retryable && task->attempt < default_retry.max_attempts) {
-    const TimestampTz at = now + core::retry_delay_us(default_retry, task->attempt, random_fraction());
-    if (!retry_row(tenant, at, id, lease, error)) return nullptr;
-    mark_permit_freed(tenant);
-    insert_event(tenant, task->execution(), id, "task_attempt_failed", now, attempt_detail(*task, error));
-    mark_due(tenant.number, at);
-    return state_name(State::ready);
-  }
+  if (retryable && runs_again(tenant, *task, error))
+    return retry_later(tenant, now, *task, error) ? state_name(State::ready) : nullptr;
   lock_executions_of(tenant, task, 1);
   return fail_for_good(tenant, now, *task, error) ? state_name(State::failed) : nullptr;
 }

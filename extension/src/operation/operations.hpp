@@ -3,7 +3,6 @@
 // session; ids are local numbers.  Time comes in as `now`, the database's clock.
 #pragma once
 
-#include "core/retry.hpp"
 #include "definition/definition.hpp"
 #include "storage/work.hpp"
 
@@ -70,14 +69,20 @@ CancelOutcome cancel(const Tenant &tenant, std::int64_t execution, TimestampTz n
 void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
 // Fails a task whose row and execution are locked.
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+// Lets a task whose row is locked run again, after its delay; false: the lease is lost.
+bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+// Whether a task whose present run ends with this error runs again.
+bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error);
 // What an execution that failed says: its first failed task in declared order; nullptr: none failed.
 const char *failure_of(const Definition &definition, const TaskResult *results, int count);
 // nullptr: it would be too large.
 Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count);
 
+// The errors of runs that nobody reported.
+inline constexpr const char *lapse_error = "the worker did not report back before its lease ended";
+inline constexpr const char *timeout_error = "timeout: the run took longer than the task's timeout";
+
 // Contexts that together are larger are not merged: the task or the execution fails.
 inline constexpr std::size_t max_merged_size = std::size_t{64} << 20;
-
-inline constexpr core::RetryPolicy default_retry = {};
 
 }  // namespace insula

@@ -61,12 +61,14 @@ void insert(const Tenant &tenant, const Definition &definition, const Submission
             Jsonb *const *contexts, int count) {
   const bool later = submission.run_at > submission.now;
   if (later) mark_due(tenant.number, submission.run_at);
+  const TaskPlan plan = {definition.keys, definition.dependencies, definition.priorities, definition.time_limits,
+                         definition.tasks};
   if (definition.tasks == 1) {
-    insert_single(tenant, submission, definition.keys[0], ids, contexts, count);
+    insert_single(tenant, submission, plan, ids, contexts, count);
     if (!later) mark_ready(tenant.number, definition.keys[0]);
     return;
   }
-  insert_graph(tenant, submission, ids, contexts, count, definition.keys, definition.dependencies, definition.tasks);
+  insert_graph(tenant, submission, plan, ids, contexts, count);
   for (int task = 0; task < definition.tasks && !later; ++task)
     if (definition.dependencies[task] == 0) mark_ready(tenant.number, definition.keys[task]);
 }

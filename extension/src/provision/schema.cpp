@@ -17,6 +17,8 @@ CREATE TABLE {schema}.work (
   head bigint,
   due bigint,
   lease bigint,
+  time_limit bigint,
+  deadline bigint,
   created_at timestamptz,
   run_at timestamptz,
   started_at timestamptz,

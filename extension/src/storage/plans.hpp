@@ -66,7 +66,7 @@ enum class Statement {
   cancel_single,
   inputs_and_outputs,
   extend_leases,
-  cancelled_leases,
+  stopped_leases,
   live_executions,
   running_count,
   running_at_most,

@@ -14,34 +14,41 @@ namespace insula {
 // the table was small.
 #define BY_ID(id) "w.id = ANY (ARRAY[" id "])"
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
-#define TASK_HEADER "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due"
-#define CLAIM(filter)                                                                                    \
-  "WITH c AS (SELECT q.id FROM {work} q WHERE q.lane < 100000 " filter                                   \
-  " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                                     \
-  "UPDATE {work} w SET state = 2, lane = 100001, due = $2, lease = $3 # w.id, attempt = w.attempt + 1, " \
-  "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                                    \
-      "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output"
+#define TASK_HEADER                                                                                  \
+  "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
+  "w.deadline"
+#define CLAIM(filter)                                                                  \
+  "WITH c AS (SELECT q.id FROM {work} q WHERE q.lane < 100000 " filter                 \
+  " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                   \
+  "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), " \
+  "deadline = $6 + w.time_limit, lease = $3 # w.id, attempt = w.attempt + 1, "         \
+  "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                  \
+      "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
     {"INSERT INTO {work} (id, def, task, key, state, lane, due, priority, remaining, span, attempt, created_at, "
-     "run_at, input) SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input "
+     "run_at, input, time_limit) SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10 "
      "FROM unnest($8, $9) WITH ORDINALITY u(id, input, ord)",
-     {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID}},
+     {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID,
+      INT8OID}},
     // insert_heads
     {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input) "
      "SELECT u.id, $1, -1, 0, 1, $2, $3, $3, 0, $4, $5, u.input FROM unnest($6, $7) u(id, input)",
      {INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID}},
     // insert_tasks
-    {"INSERT INTO {work} (id, head, def, task, key, state, lane, due, priority, remaining, span, attempt, run_at) "
+    {"INSERT INTO {work} (id, head, def, task, key, state, lane, due, priority, remaining, span, attempt, run_at, "
+     "time_limit) "
      "SELECT h.id + t.pos, h.id, $1, t.pos - 1, t.key, CASE WHEN t.deps = 0 THEN 1 ELSE 0 END, "
-     "CASE WHEN t.deps = 0 THEN $2 END, CASE WHEN t.deps = 0 THEN $3 + h.ord END, $4, t.deps, 0, 0, $5 "
-     "FROM unnest($6) WITH ORDINALITY h(id, ord), unnest($7, $8) WITH ORDINALITY t(key, deps, pos)",
-     {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID}},
+     "CASE WHEN t.deps = 0 THEN coalesce($2, -($4 + t.priority)) END, CASE WHEN t.deps = 0 THEN $3 + h.ord END, "
+     "$4 + t.priority, t.deps, 0, 0, $5, nullif(t.time_limit, 0) FROM unnest($6) WITH ORDINALITY h(id, ord), "
+     "unnest($7, $8, $9, $10) WITH ORDINALITY t(key, deps, priority, time_limit, pos)",
+     {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
+      INT8ARRAYOID}},
     // claim_any
-    {CLAIM(""), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID}},
+    {CLAIM(""), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID}},
     // claim_keys
-    {CLAIM("AND q.key = ANY ($6)"), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT4ARRAYOID}},
+    {CLAIM("AND q.key = ANY ($7)"), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
     // probe_any
     {"SELECT 1 FROM {work} WHERE lane < 100000 LIMIT 1", {}},
     // probe_keys
@@ -128,12 +135,13 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // inputs_and_outputs
     {"SELECT id, coalesce(output, input) FROM {work} WHERE id = ANY ($1)", {INT8ARRAYOID}},
     // extend_leases
-    {"UPDATE {work} w SET due = $1 FROM unnest($2, $3) u(id, lease) WHERE " ROW_FILTER " RETURNING w.id",
-     {INT8OID, INT8ARRAYOID, INT8ARRAYOID}},
-    // cancelled_leases
-    {"SELECT w.id FROM unnest($1, $2) u(id, lease), {work} w WHERE " BY_ID(
-         "u.id") " AND w.lease = u.lease AND w.state = 7",
-     {INT8ARRAYOID, INT8ARRAYOID}},
+    {"UPDATE {work} w SET due = least($1, w.deadline) FROM unnest($2, $3) u(id, lease) WHERE " ROW_FILTER
+     " AND (w.deadline IS NULL OR w.deadline > $4) RETURNING w.id",
+     {INT8OID, INT8ARRAYOID, INT8ARRAYOID, INT8OID}},
+    // stopped_leases
+    {"SELECT w.id, w.state FROM unnest($1, $2) u(id, lease), {work} w WHERE " BY_ID(
+         "u.id") " AND w.lease = u.lease AND (w.state = 7 OR w.deadline <= $3) ORDER BY w.id",
+     {INT8ARRAYOID, INT8ARRAYOID, INT8OID}},
     // live_executions
     {"SELECT id FROM {work} WHERE id = ANY ($1) AND head IS NULL AND state < 4", {INT8ARRAYOID}},
     // running_count

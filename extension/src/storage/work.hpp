@@ -34,7 +34,7 @@ inline constexpr std::int32_t max_priority = 32767;
 
 struct Submission {
   std::int32_t definition;
-  std::int32_t priority;
+  std::int32_t priority;  // of the execution
   TimestampTz now;
   TimestampTz run_at;  // at or before now: at once
 };
@@ -52,7 +52,9 @@ struct TaskRow {
   TimestampTz started_at;
   const char *worker;
   std::int64_t due;
+  std::int64_t deadline;  // of its present run; 0: none
 
+  bool timed_out(TimestampTz now) const { return deadline != 0 && deadline <= now; }
   std::int64_t execution() const { return head ? head : id; }
 };
 
@@ -64,7 +66,8 @@ struct Claimed {
   std::int64_t lease;
   std::int32_t attempt;
   Jsonb *input;
-  Jsonb *output;  // what the task itself handed over when it was deferred
+  Jsonb *output;         // what the task itself handed over when it was deferred
+  TimestampTz deadline;  // 0: none
 };
 
 struct ClaimRequest {
@@ -110,10 +113,18 @@ struct ExecutionRow {
 // The first of `count` consecutive local numbers.
 std::int64_t take_numbers(const Tenant &tenant, std::int64_t count);
 
-void insert_single(const Tenant &tenant, const Submission &submission, std::int32_t key, const std::int64_t *ids,
+// How each task of a definition enters the table.
+struct TaskPlan {
+  const std::int32_t *keys;
+  const std::int32_t *dependencies;
+  const std::int32_t *priorities;   // added to the execution's
+  const std::int64_t *time_limits;  // of a run, in microseconds; 0: none
+  int tasks;
+};
+void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan, const std::int64_t *ids,
                    Jsonb *const *inputs, int count);
-void insert_graph(const Tenant &tenant, const Submission &submission, const std::int64_t *ids, Jsonb *const *inputs,
-                  int count, const std::int32_t *keys, const std::int32_t *dependencies, int tasks);
+void insert_graph(const Tenant &tenant, const Submission &submission, const TaskPlan &plan, const std::int64_t *ids,
+                  Jsonb *const *inputs, int count);
 
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
@@ -158,10 +169,16 @@ void cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t
 // The given rows' output, or input of an execution's row; aligned with `ids`, nullptr where there is none.
 Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count);
 
-std::int64_t *extend_leases(const Tenant &tenant, TimestampTz expires, const std::int64_t *ids,
+// No lease outlasts the deadline of its run.
+std::int64_t *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
                             const std::int64_t *leases, int count, int *extended);
-std::int64_t *cancelled_leases(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, int count,
-                               int *cancelled);
+struct StoppedLease {
+  std::int64_t id;
+  bool cancelled;  // else its run has timed out
+};
+// Of the given leases those whose run is to stop, sorted by id.
+StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
+                             int count, int *stopped);
 std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live);
 std::int64_t running_tasks(const Tenant &tenant);
 // Counted up to `limit`: tasks that run; tasks that wait or run.

@@ -27,43 +27,43 @@ std::int64_t take_numbers(const Tenant &tenant, std::int64_t count) {
   return first;
 }
 
-// Where submitted work enters the queue: at once behind what is there, or later.
-static void add_queue_place(Arguments &arguments, const Submission &submission) {
-  const bool later = submission.run_at > submission.now;
-  arguments.add(Int32GetDatum(later ? lane_later : -submission.priority));
-  arguments.add(Int64GetDatum(later ? submission.run_at : submission.now));
-}
+static std::int64_t queue_due(const Submission &submission) { return std::max(submission.run_at, submission.now); }
 
 static void add_run_at(Arguments &arguments, const Submission &submission) {
   arguments.add_nullable(TimestampTzGetDatum(submission.run_at), submission.run_at <= submission.now);
 }
 
-void insert_single(const Tenant &tenant, const Submission &submission, std::int32_t key, const std::int64_t *ids,
+void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan, const std::int64_t *ids,
                    Jsonb *const *inputs, int count) {
+  const std::int32_t priority = submission.priority + plan.priorities[0];
+  const bool later = submission.run_at > submission.now;
   Arguments arguments;
-  arguments.add(Int32GetDatum(submission.definition)).add(Int32GetDatum(key));
-  add_queue_place(arguments, submission);
-  arguments.add(Int32GetDatum(submission.priority)).add(TimestampTzGetDatum(submission.now));
+  arguments.add(Int32GetDatum(submission.definition)).add(Int32GetDatum(plan.keys[0]));
+  arguments.add(Int32GetDatum(later ? lane_later : -priority)).add(Int64GetDatum(queue_due(submission)));
+  arguments.add(Int32GetDatum(priority)).add(TimestampTzGetDatum(submission.now));
   add_run_at(arguments, submission);
   arguments.add(int64_array(ids, count)).add(jsonb_array(inputs, count));
+  arguments.add_nullable(Int64GetDatum(plan.time_limits[0]), plan.time_limits[0] == 0);
   (void)run(tenant, Statement::insert_single, arguments);
 }
 
-void insert_graph(const Tenant &tenant, const Submission &submission, const std::int64_t *ids, Jsonb *const *inputs,
-                  int count, const std::int32_t *keys, const std::int32_t *dependencies, int tasks) {
+void insert_graph(const Tenant &tenant, const Submission &submission, const TaskPlan &plan, const std::int64_t *ids,
+                  Jsonb *const *inputs, int count) {
   Arguments heads;
   heads.add(Int32GetDatum(submission.definition)).add(Int32GetDatum(submission.priority));
-  heads.add(Int32GetDatum(tasks)).add(TimestampTzGetDatum(submission.now));
+  heads.add(Int32GetDatum(plan.tasks)).add(TimestampTzGetDatum(submission.now));
   add_run_at(heads, submission);
   heads.add(int64_array(ids, count)).add(jsonb_array(inputs, count));
   (void)run(tenant, Statement::insert_heads, heads);
 
   Arguments rows;
   rows.add(Int32GetDatum(submission.definition));
-  add_queue_place(rows, submission);
-  rows.add(Int32GetDatum(submission.priority));
+  rows.add_nullable(Int32GetDatum(lane_later), submission.run_at <= submission.now);
+  rows.add(Int64GetDatum(queue_due(submission))).add(Int32GetDatum(submission.priority));
   add_run_at(rows, submission);
-  rows.add(int64_array(ids, count)).add(int32_array(keys, tasks)).add(int32_array(dependencies, tasks));
+  rows.add(int64_array(ids, count)).add(int32_array(plan.keys, plan.tasks));
+  rows.add(int32_array(plan.dependencies, plan.tasks)).add(int32_array(plan.priorities, plan.tasks));
+  rows.add(int64_array(plan.time_limits, plan.tasks));
   (void)run(tenant, Statement::insert_tasks, rows);
 }
 
@@ -73,12 +73,13 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
   Arguments arguments;
   arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
   arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(GetCurrentTimestamp())).add_text(request.worker);
+  arguments.add(Int64GetDatum(request.now));
   if (request.keys) arguments.add(int32_array(request.keys, request.key_count));
   const auto rows = run(tenant, request.keys ? Statement::claim_keys : Statement::claim_any, arguments);
   auto *claimed = palloc_array_of<Claimed>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    claimed[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int32(i, 4),
-                  get_int64(i, 5), get_int32(i, 6), get_jsonb(i, 7), get_jsonb(i, 8)};
+    claimed[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int32(i, 4), get_int64(i, 5),
+                  get_int32(i, 6), get_jsonb(i, 7), get_jsonb(i, 8), get_int64(i, 9)};
   *count = static_cast<int>(rows);
   return claimed;
 }
@@ -112,10 +113,10 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
 static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
   auto *tasks = palloc_array_of<TaskRow>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    tasks[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3),
-                get_int32(i, 4), get_int32(i, 5), static_cast<State>(get_int16(i, 6)),
-                get_int32(i, 7), get_int64(i, 8), get_int64(i, 9),
-                get_text(i, 10), get_int64(i, 11)};
+    tasks[i] = {get_int64(i, 1), get_int64(i, 2),  get_int32(i, 3),
+                get_int32(i, 4), get_int32(i, 5),  static_cast<State>(get_int16(i, 6)),
+                get_int32(i, 7), get_int64(i, 8),  get_int64(i, 9),
+                get_text(i, 10), get_int64(i, 11), get_int64(i, 12)};
   *count = static_cast<int>(rows);
   return tasks;
 }

@@ -154,18 +154,24 @@ Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
   return outputs;
 }
 
-std::int64_t *extend_leases(const Tenant &tenant, TimestampTz expires, const std::int64_t *ids,
+std::int64_t *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
                             const std::int64_t *leases, int count, int *extended) {
   Arguments arguments;
   arguments.add(Int64GetDatum(expires)).add(int64_array(ids, count)).add(int64_array(leases, count));
+  arguments.add(Int64GetDatum(now));
   return ids_of_rows(run(tenant, Statement::extend_leases, arguments), extended);
 }
 
-std::int64_t *cancelled_leases(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, int count,
-                               int *cancelled) {
+StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
+                             int count, int *stopped) {
   Arguments arguments;
-  arguments.add(int64_array(ids, count)).add(int64_array(leases, count));
-  return ids_of_rows(run(tenant, Statement::cancelled_leases, arguments), cancelled);
+  arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
+  const auto rows = run(tenant, Statement::stopped_leases, arguments);
+  auto *leases_found = palloc_array_of<StoppedLease>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i)
+    leases_found[i] = {get_int64(i, 1), static_cast<State>(get_int16(i, 2)) == State::cancelled};
+  *stopped = static_cast<int>(rows);
+  return leases_found;
 }
 
 std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live) {

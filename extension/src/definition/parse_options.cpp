@@ -1,0 +1,103 @@
+// Reading what a definition says of one task beside its id and its dependencies.
+#include "definition/reader.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr int max_patterns = 100;
+
+void read_max_attempts(Reader &reader, const char *path, const JsonbValue &value, TaskOptions &options) {
+  std::int64_t attempts;
+  if (read_integer(reader, path, value, 1, 1000000, &attempts))
+    options.retry.max_attempts = static_cast<std::int32_t>(attempts);
+}
+
+void read_backoff(Reader &reader, const char *path, const JsonbValue &value, TaskOptions &options) {
+  const char *name = value.type == jbvString ? string_of(value) : "";
+  if (strcmp(name, "fixed") == 0)
+    options.retry.backoff = core::Backoff::fixed;
+  else if (strcmp(name, "linear") == 0)
+    options.retry.backoff = core::Backoff::linear;
+  else if (strcmp(name, "exponential") == 0)
+    options.retry.backoff = core::Backoff::exponential;
+  else
+    problem(reader, "%s: must be \"fixed\", \"linear\" or \"exponential\"", path);
+}
+
+void read_patterns(Reader &reader, const char *path, const JsonbValue &value, TaskOptions &options) {
+  const int count = static_cast<int>(JsonContainerSize(value.val.binary.data));
+  if (count == 0 || count > max_patterns) {
+    problem(reader, "%s: must have 1 to %d texts", path, max_patterns);
+    return;
+  }
+  auto *patterns = palloc_array_of<std::string_view>(static_cast<std::size_t>(count));
+  for_each_element(value, [&](int place, const JsonbValue &element) {
+    if (element.type == jbvString && element.val.string.len > 0)
+      patterns[place] = {string_of(element), static_cast<std::size_t>(element.val.string.len)};
+    else
+      problem(reader, "%s[%d]: must be a text", path, place);
+  });
+  options.retry.condition = core::RetryCondition::matching;
+  options.patterns = {patterns, static_cast<std::size_t>(count)};
+}
+
+void read_condition(Reader &reader, const char *path, const JsonbValue &value, TaskOptions &options) {
+  if (is_array(value)) return read_patterns(reader, path, value, options);
+  const char *name = value.type == jbvString ? string_of(value) : "";
+  if (strcmp(name, "all") == 0)
+    options.retry.condition = core::RetryCondition::all;
+  else if (strcmp(name, "never") == 0)
+    options.retry.condition = core::RetryCondition::never;
+  else if (strcmp(name, "transient") == 0)
+    options.retry.condition = core::RetryCondition::transient;
+  else
+    problem(reader, "%s: must be \"all\", \"never\", \"transient\" or an array of texts", path);
+}
+
+void read_retry(Reader &reader, std::int32_t task, const JsonbValue &value, TaskOptions &options) {
+  if (!is_object(value)) return problem(reader, "$.tasks[%d].retry: must be an object", task);
+  for_each_member(value, [&](const JsonbValue &key, const JsonbValue &member) {
+    const char *path = psprintf("$.tasks[%d].retry.%s", task, string_of(key));
+    if (key_is(key, "max_attempts"))
+      read_max_attempts(reader, path, member, options);
+    else if (key_is(key, "backoff"))
+      read_backoff(reader, path, member, options);
+    else if (key_is(key, "initial_delay"))
+      (void)read_duration(reader, path, member, &options.retry.initial_delay_us);
+    else if (key_is(key, "max_delay"))
+      (void)read_duration(reader, path, member, &options.retry.max_delay_us);
+    else if (key_is(key, "jitter") && member.type == jbvBool)
+      options.retry.jitter = member.val.boolean;
+    else if (key_is(key, "jitter"))
+      problem(reader, "%s: must be true or false", path);
+    else if (key_is(key, "condition"))
+      read_condition(reader, path, member, options);
+    else
+      problem(reader, "%s: unknown key", path);
+  });
+}
+
+}  // namespace
+
+bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, const JsonbValue &value) {
+  TaskOptions &options = reader.parsed.options[task];
+  if (key_is(key, "retry")) {
+    read_retry(reader, task, value, options);
+  } else if (key_is(key, "priority")) {
+    std::int64_t priority;
+    if (read_integer(reader, psprintf("$.tasks[%d].priority", task), value, -max_priority, max_priority, &priority))
+      options.priority = static_cast<std::int32_t>(priority);
+  } else if (key_is(key, "timeout")) {
+    const char *path = psprintf("$.tasks[%d].timeout", task);
+    if (read_duration(reader, path, value, &options.timeout_us) && options.timeout_us < USECS_PER_SEC / 1000)
+      problem(reader, "%s: must be a millisecond or more", path);
+  } else if (key_is(key, "trigger_rule") || key_is(key, "for_each")) {
+    unsupported(reader, psprintf("$.tasks[%d].%s", task, string_of(key)));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace insula
