@@ -5,6 +5,10 @@ RETURNS integer
 AS 'MODULE_PATHNAME', 'insula_register_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.register_workflow IS
 'Registers a workflow and returns its version.  A definition not seen before becomes a new version and the current one; a known one keeps its version, and becomes current only with activate.  Executions stay on the version they were submitted with.
+definition: {"name", "description", "tasks": [{"id", "depends_on": [ids], "priority", "timeout", "retry", "trigger_rule"}]}; name and the tasks'' ids are required.
+priority (0) is added to the execution''s.  timeout, an interval''s text, bounds one run of the task, which then counts as failed.
+retry: max_attempts (3, all runs), backoff "fixed", "linear" or "exponential" (the default, base 2), initial_delay ("1 s"), max_delay ("60 s"), jitter (true: up to a quarter less), condition "all" (the default), "never", "transient" (errors that speak of timeouts, connections, networks, being busy, unavailable, temporary or rate limited) or an array of texts of which the error must contain one; upper and lower case are alike.
+trigger_rule: a task runs once all that it waits for was completed, and is skipped otherwise, unless a rule decides when all of that has ended: "always", {"all": [...]}, {"any": [...]}, {"none": [...]}, {"task_success": id}, {"task_failed": id}, {"task_skipped": id}, or {"context_value": {"key", "op", "value"}} with a key or a path like $.a.b[0] and op equals, not_equals, greater_than, greater_or_equal, less_than, less_or_equal, contains, not_contains, exists, not_exists.  A failure that a task with a rule has run after does not fail the execution.
 Errors: IS004 with every problem of the definition, one a DETAIL line; 0A000 a key that this version does not support.';
 
 CREATE FUNCTION insula.submit(

@@ -142,6 +142,7 @@ void compile_options(Definition &definition, const ParsedDefinition &parsed) {
     time_limits[i] = parsed.options[i].timeout_us;
   }
   definition.options = parsed.options;
+  definition.has_rules = parsed.has_rules;
   definition.priorities = priorities;
   definition.time_limits = time_limits;
 }

@@ -1,8 +1,10 @@
 // A workflow's definition: checked when it is registered, compiled when it is used.
 #pragma once
 
+#include "context/condition.hpp"
 #include "core/graph.hpp"
 #include "core/retry.hpp"
+#include "core/rule.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
@@ -15,6 +17,12 @@ struct TaskOptions {
   std::span<const std::string_view> patterns;  // texts of which an error must contain one to be retried
   std::int64_t timeout_us = 0;                 // 0: none
   std::int32_t priority = 0;                   // added to the execution's
+  // Whether it runs once all that it waits for has ended; none: if all of that was completed.
+  core::RuleNode *rule = nullptr;
+  int rule_size = 0;
+  const ContextCondition *conditions = nullptr;  // which the rule's nodes name by number
+
+  bool has_rule() const { return rule_size > 0; }
 };
 
 // What a definition's JSON says, in the current memory context.
@@ -23,6 +31,7 @@ struct ParsedDefinition {
   int tasks;
   const char **ids;
   TaskOptions *options;
+  bool has_rules;
   core::Graph dependencies;  // by declared position
 };
 
@@ -38,6 +47,7 @@ struct Definition {
   int tasks;
   const char **ids;
   const TaskOptions *options;
+  bool has_rules;
   const std::int32_t *keys;          // the number of each task's key
   const std::int32_t *dependencies;  // how many tasks each one waits for
   const std::int32_t *priorities;    // added to the execution's

@@ -175,6 +175,22 @@ void link_dependencies(Reader &reader) {
   reader.parsed.dependencies = {{offsets, tasks + 1}, {targets, static_cast<std::size_t>(used)}};
 }
 
+// A rule can ask only for tasks that its own task waits for: no other needs to have ended.
+void link_rules(Reader &reader) {
+  for (int i = 0; i < reader.subject_count; ++i) {
+    const RuleSubject &subject = reader.subjects[i];
+    const std::int32_t target = position_of(reader, subject.id);
+    const auto waits_for = reader.parsed.dependencies.of(subject.task);
+    if (std::find(waits_for.begin(), waits_for.end(), target) == waits_for.end())
+      problem(reader, "%s: \"%s\" is not in depends_on", subject.path, subject.id);
+    else
+      reader.parsed.options[subject.task].rule[subject.node].subject = target;
+  }
+  for (std::int32_t task = 0; task < reader.parsed.tasks; ++task)
+    if (reader.parsed.options[task].has_rule() && reader.parsed.dependencies.of(task).empty())
+      problem(reader, "$.tasks[%d].trigger_rule: the task waits for nothing", task);
+}
+
 void check_cycles(Reader &reader) {
   const auto tasks = static_cast<std::size_t>(reader.parsed.tasks);
   auto *path = palloc_array_of<std::int32_t>(tasks);
@@ -306,6 +322,15 @@ bool read_duration(Reader &reader, const char *path, const JsonbValue &value, st
   return false;
 }
 
+void note_rule_subject(Reader &reader, std::int32_t task, int node, const char *path, const char *id) {
+  if (reader.subject_count == reader.subject_room) {
+    reader.subject_room *= 2;
+    reader.subjects = static_cast<RuleSubject *>(
+        repalloc_huge(reader.subjects, sizeof(RuleSubject) * static_cast<std::size_t>(reader.subject_room)));
+  }
+  reader.subjects[reader.subject_count++] = {task, node, path, id};
+}
+
 ParsedDefinition parse_definition(Jsonb *definition) {
   Reader reader = {};
   initStringInfo(&reader.problems.lines);
@@ -320,9 +345,12 @@ ParsedDefinition parse_definition(Jsonb *definition) {
   reader.positions = hash_create("insula task ids", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
   reader.dependency_room = 64;
   reader.dependencies = palloc_array_of<Dependency>(64);
+  reader.subject_room = 16;
+  reader.subjects = palloc_array_of<RuleSubject>(16);
   read_members(reader, definition);
   if (reader.parsed.tasks > 0) {
     link_dependencies(reader);
+    if (reader.parsed.has_rules) link_rules(reader);
     check_cycles(reader);
   }
   report(reader);

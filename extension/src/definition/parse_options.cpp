@@ -92,7 +92,9 @@ bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, 
     const char *path = psprintf("$.tasks[%d].timeout", task);
     if (read_duration(reader, path, value, &options.timeout_us) && options.timeout_us < USECS_PER_SEC / 1000)
       problem(reader, "%s: must be a millisecond or more", path);
-  } else if (key_is(key, "trigger_rule") || key_is(key, "for_each")) {
+  } else if (key_is(key, "trigger_rule")) {
+    read_trigger_rule(reader, task, value);
+  } else if (key_is(key, "for_each")) {
     unsupported(reader, psprintf("$.tasks[%d].%s", task, string_of(key)));
   } else {
     return false;

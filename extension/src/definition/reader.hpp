@@ -18,12 +18,23 @@ struct Dependency {
   const char *id;
 };
 
+// A task that a trigger rule names.
+struct RuleSubject {
+  std::int32_t task;
+  int node;
+  const char *path;
+  const char *id;
+};
+
 struct Reader {
   Problems problems;
   ParsedDefinition parsed;
   Dependency *dependencies;
   int dependency_count;
   int dependency_room;
+  RuleSubject *subjects;
+  int subject_count;
+  int subject_room;
   HTAB *positions;  // task id to declared position
 };
 
@@ -69,5 +80,11 @@ bool read_duration(Reader &reader, const char *path, const JsonbValue &value, st
 
 // False where it is no key of a task's options.
 bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, const JsonbValue &value);
+
+// ---- parse_rule.cpp ----
+
+void read_trigger_rule(Reader &reader, std::int32_t task, const JsonbValue &value);
+// To be looked up once all tasks are known.
+void note_rule_subject(Reader &reader, std::int32_t task, int node, const char *path, const char *id);
 
 }  // namespace insula

@@ -11,29 +11,28 @@ namespace insula {
 
 namespace {
 
-// nullptr: it would be too large.
-Jsonb *context_of_task(const Tenant &tenant, const Claimed &claimed) {
-  const Definition &definition = definition_of(tenant, claimed.definition);
+Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
   const auto tasks = static_cast<std::size_t>(definition.tasks);
   auto *seen = static_cast<std::uint8_t *>(palloc0(tasks));
   auto *stack = palloc_array_of<std::int32_t>(tasks);
-  core::mark_ancestors(definition.graph, claimed.task, {seen, tasks}, {stack, tasks});
+  core::mark_ancestors(definition.graph, task, {seen, tasks}, {stack, tasks});
 
   auto *ids = palloc_array_of<std::int64_t>(tasks + 1);
   auto *slots = palloc_array_of<std::int32_t>(tasks);
   int count = 0;
-  ids[count++] = claimed.head;
-  for (std::size_t task = 0; task < tasks; ++task) {
-    if (!seen[task]) continue;
-    slots[task] = count;
-    ids[count++] = claimed.head + 1 + static_cast<std::int64_t>(task);
+  ids[count++] = head;
+  for (std::size_t ancestor = 0; ancestor < tasks; ++ancestor) {
+    if (!seen[ancestor]) continue;
+    slots[ancestor] = count;
+    ids[count++] = head + 1 + static_cast<std::int64_t>(ancestor);
   }
   Jsonb **outputs = outputs_of(tenant, ids, count);
   if (total_size(outputs, count) > max_merged_size) return nullptr;
   auto **patches = palloc_array_of<Jsonb *>(tasks);
   std::size_t patch_count = 0;
   for (std::size_t i = 0; i < tasks; ++i)
-    if (const std::int32_t task = definition.order[i]; seen[task]) patches[patch_count++] = outputs[slots[task]];
+    if (const std::int32_t ancestor = definition.order[i]; seen[ancestor])
+      patches[patch_count++] = outputs[slots[ancestor]];
   return merge_patches(outputs[0], patches, patch_count);
 }
 
@@ -55,13 +54,14 @@ void fail_without_context(const Tenant &tenant, const Claimed &row, TimestampTz 
 bool expecting = false;
 bool came_back_empty = false;
 
-// The same without what it takes to make it: in a graph of ten thousand tasks, far more
-// than the context itself.
-Jsonb *context_in_graph(const Tenant &tenant, const Claimed &claimed) {
+}  // namespace
+
+Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
+  // In a graph of ten thousand tasks it takes far more to make it than it is.
   MemoryContext result = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(result, "insula task context", ALLOCSET_DEFAULT_SIZES);
   MemoryContextSwitchTo(scratch);
-  const Jsonb *context = context_of_task(tenant, claimed);
+  const Jsonb *context = merge_ancestors(tenant, definition, head, task);
   MemoryContextSwitchTo(result);
   Jsonb *copy = nullptr;
   if (context) {
@@ -71,8 +71,6 @@ Jsonb *context_in_graph(const Tenant &tenant, const Claimed &claimed) {
   MemoryContextDelete(scratch);
   return copy;
 }
-
-}  // namespace
 
 void expect_claim() { expecting = true; }
 
@@ -99,7 +97,9 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
   for (int i = 0; i < row_count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    Jsonb *context = rows[i].head ? context_in_graph(tenant, rows[i]) : rows[i].input;
+    Jsonb *context =
+        rows[i].head ? context_of_task(tenant, definition_of(tenant, rows[i].definition), rows[i].head, rows[i].task)
+                     : rows[i].input;
     if (!context) {
       fail_without_context(tenant, rows[i], request.now);
       continue;

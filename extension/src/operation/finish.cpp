@@ -1,7 +1,7 @@
-// Completion, failure and deferral, and what follows from them in the same transaction:
-// dependants become ready or are skipped, executions end.  Lock order: executions' rows
-// ascending, then tasks' rows ascending; whoever ends a task of a larger execution holds
-// its execution's row, so that the counts below it move one transaction at a time.
+// Completion, failure, deferral and cancellation; what follows from them is in settle.cpp.
+// Lock order: executions' rows ascending, then tasks' rows ascending; whoever ends a task of
+// a larger execution holds its execution's row, so that the counts below it move one
+// transaction at a time.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
@@ -14,78 +14,6 @@
 namespace insula {
 
 namespace {
-
-// Growing arrays of rows to change, filled in ascending order of ids.
-struct Changes {
-  std::int64_t *ids;
-  std::int32_t *counts;
-  int count;
-  int room;
-};
-
-void add_change(Changes &changes, std::int64_t id, std::int32_t n) {
-  if (changes.count == changes.room) {
-    const int room = changes.room ? changes.room * 2 : 64;
-    auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(room));
-    auto *counts = palloc_array_of<std::int32_t>(static_cast<std::size_t>(room));
-    std::copy(changes.ids, changes.ids + changes.count, ids);
-    std::copy(changes.counts, changes.counts + changes.count, counts);
-    changes.ids = ids;
-    changes.counts = counts;
-    changes.room = room;
-  }
-  changes.ids[changes.count] = id;
-  changes.counts[changes.count++] = n;
-}
-
-// Everything that waits for a failed task, near and far, is skipped.
-int skip_dependants(const Tenant &tenant, TimestampTz now, const Definition &definition, std::int64_t head,
-                    std::int32_t failed) {
-  const auto tasks = static_cast<std::size_t>(definition.tasks);
-  auto *seen = static_cast<std::uint8_t *>(palloc0(tasks));
-  auto *stack = palloc_array_of<std::int32_t>(tasks);
-  core::mark_ancestors(definition.dependants, failed, {seen, tasks}, {stack, tasks});
-  auto *ids = palloc_array_of<std::int64_t>(tasks);
-  int count = 0;
-  for (std::size_t task = 0; task < tasks; ++task)
-    if (seen[task]) ids[count++] = head + 1 + static_cast<std::int64_t>(task);
-  const int skipped = count ? skip_rows(tenant, now, ids, count) : 0;
-  pfree(ids);
-  pfree(stack);
-  pfree(seen);
-  return skipped;
-}
-
-// The tasks of one execution that have just ended: notes what they change below them.
-int settle_tasks(const Tenant &tenant, TimestampTz now, const TaskRow *ended, int count, Changes &dependants) {
-  const Definition &definition = definition_of(tenant, ended[0].definition);
-  auto *open = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * static_cast<Size>(definition.tasks)));
-  int gone = count;
-  for (int i = 0; i < count; ++i) {
-    if (ended[i].state == State::failed) {
-      gone += skip_dependants(tenant, now, definition, ended[i].head, ended[i].task);
-      continue;
-    }
-    for (std::int32_t dependant : definition.dependants.of(ended[i].task)) ++open[dependant];
-  }
-  for (std::int32_t task = 0; task < definition.tasks; ++task)
-    if (open[task]) add_change(dependants, ended[0].head + 1 + task, open[task]);
-  pfree(open);
-  return gone;
-}
-
-void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress &head) {
-  int count;
-  const TaskResult *results = task_results(tenant, head.id, head.span, &count);
-  const Definition &definition = definition_of(tenant, head.definition);
-  const char *error = failure_of(definition, results, count);
-  Jsonb *final_context = final_context_of(definition, head.input, results, count);
-  if (!final_context && !error) error = "the final context would be too large";
-  end_execution(tenant, head.id, error ? State::failed : State::completed, now, final_context, error);
-  mark_ended(core::make_id(tenant.number, head.id));
-}
-
-bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
 
 // Locks the executions of the given tasks, except single ones; sorted and once each.
 void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
@@ -117,48 +45,6 @@ const TaskOptions &options_of(const Tenant &tenant, const TaskRow &task) {
 bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error) {
   const TaskOptions &options = options_of(tenant, task);
   return core::retries(options.retry, options.patterns, task.attempt, error);
-}
-
-const char *failure_of(const Definition &definition, const TaskResult *results, int count) {
-  for (int i = 0; i < count; ++i)
-    if (results[i].state == State::failed)
-      return psprintf("task \"%s\" failed: %s", definition.ids[results[i].task],
-                      results[i].error ? results[i].error : "");
-  return nullptr;
-}
-
-Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count) {
-  auto **patches = static_cast<Jsonb **>(palloc0(sizeof(Jsonb *) * static_cast<Size>(definition.tasks)));
-  for (int i = 0; i < count; ++i)
-    if (results[i].state == State::completed) patches[definition.rank[results[i].task]] = results[i].output;
-  if (total_size(patches, definition.tasks) > max_merged_size) return nullptr;
-  return merge_patches(input, patches, static_cast<std::size_t>(definition.tasks));
-}
-
-void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
-  std::sort(ended, ended + count, by_execution);
-  int first = 0;
-  for (; first < count && ended[first].head == 0; ++first) mark_ended(core::make_id(tenant.number, ended[first].id));
-  if (first == count) return;
-
-  Changes dependants = {};
-  Changes heads = {};
-  while (first < count) {
-    int last = first;
-    while (last < count && ended[last].head == ended[first].head) ++last;
-    const int gone = settle_tasks(tenant, now, ended + first, last - first, dependants);
-    add_change(heads, ended[first].head, gone);
-    first = last;
-  }
-  if (dependants.count) {
-    int ready;
-    const std::int32_t *keys = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &ready);
-    for (int i = 0; i < ready; ++i) mark_ready(tenant.number, keys[i]);
-  }
-  int found;
-  const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
-  for (int i = 0; i < found; ++i)
-    if (progress[i].remaining == 0) finish_execution(tenant, now, progress[i]);
 }
 
 void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,

@@ -82,6 +82,10 @@ Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskRe
 inline constexpr const char *lapse_error = "the worker did not report back before its lease ended";
 inline constexpr const char *timeout_error = "timeout: the run took longer than the task's timeout";
 
+// What a task of a larger execution sees: the input, and the patches of all its ancestors that
+// were completed.  nullptr: it would be too large.
+Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task);
+
 // Contexts that together are larger are not merged: the task or the execution fails.
 inline constexpr std::size_t max_merged_size = std::size_t{64} << 20;
 

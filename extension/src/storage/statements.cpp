@@ -109,9 +109,19 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "lane = CASE WHEN w.remaining = u.n THEN -w.priority END, due = CASE WHEN w.remaining = u.n THEN $1 END "
      "FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " AND w.state = 0 RETURNING w.key, w.state",
      {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
+    // count_down_rules
+    {"UPDATE {work} w SET remaining = w.remaining - u.n FROM unnest($1, $2) u(id, n) WHERE " BY_ID(
+         "u.id") " AND w.state = 0 RETURNING w.task, w.remaining",
+     {INT8ARRAYOID, INT4ARRAYOID}},
+    // make_ready
+    {"UPDATE {work} w SET state = 1, lane = -w.priority, due = $1 FROM unnest($2) u(id) WHERE " BY_ID(
+         "u.id") " AND w.state = 0 RETURNING w.key",
+     {INT8OID, INT8ARRAYOID}},
+    // task_states
+    {"SELECT id, state FROM {work} WHERE id = ANY ($1)", {INT8ARRAYOID}},
     // skip_rows
     {"UPDATE {work} w SET state = 6, finished_at = $1 FROM unnest($2) u(id) WHERE " BY_ID("u.id") " AND w.state = 0 "
-                                                                                                  "RETURNING w.head",
+                                                                                                  "RETURNING w.task",
      {TIMESTAMPTZOID, INT8ARRAYOID}},
     // head_progress
     {"UPDATE {work} w SET remaining = w.remaining - u.n FROM unnest($1, $2) u(id, n) WHERE " BY_ID(
@@ -133,7 +143,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "WHERE id = $2 AND head IS NULL AND state < 4 RETURNING def, span, input",
      {TIMESTAMPTZOID, INT8OID, TEXTOID}},
     // inputs_and_outputs
-    {"SELECT id, coalesce(output, input) FROM {work} WHERE id = ANY ($1)", {INT8ARRAYOID}},
+    {"SELECT id, CASE WHEN head IS NULL THEN input WHEN state = 4 THEN output END FROM {work} WHERE id = ANY ($1)",
+     {INT8ARRAYOID}},
     // extend_leases
     {"UPDATE {work} w SET due = least($1, w.deadline) FROM unnest($2, $3) u(id, lease) WHERE " ROW_FILTER
      " AND (w.deadline IS NULL OR w.deadline > $4) RETURNING w.id",

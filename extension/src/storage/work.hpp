@@ -154,7 +154,16 @@ bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::in
 // Counts down open dependencies; returns the keys of those that became ready.
 std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
                          int count, int *ready);
-int skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
+// Counts down dependencies of tasks that have a trigger rule; returns those (by declared
+// position) that wait for nothing more.
+std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
+                               int *open);
+// Pending tasks become claimable; their keys are returned.
+std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready);
+// Pending tasks are skipped; returns those that were, by declared position.
+std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped);
+// Aligned with `ids`, which are sorted.
+State *task_states(const Tenant &tenant, const std::int64_t *ids, int count);
 HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *ended, int count,
                             int *found);
 TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count);
@@ -166,7 +175,8 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
                           HeadProgress *execution);
 void cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
 
-// The given rows' output, or input of an execution's row; aligned with `ids`, nullptr where there is none.
+// The given rows' output, if they were completed, or input of an execution's row; aligned with `ids`, nullptr where
+// there is none.
 Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count);
 
 // No lease outlasts the deadline of its run.

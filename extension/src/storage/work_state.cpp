@@ -1,6 +1,8 @@
 // The state side of `work`: completions, failures, graphs, cancels and reads; over SPI.
 #include "storage/work.hpp"
 
+#include <algorithm>
+
 namespace insula {
 
 const char *state_name(State state) {
@@ -74,10 +76,47 @@ std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64
   return keys;
 }
 
-int skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {
+static std::int32_t *first_column(std::uint64_t rows, int *count) {
+  auto *values = palloc_array_of<std::int32_t>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) values[i] = get_int32(i, 1);
+  *count = static_cast<int>(rows);
+  return values;
+}
+
+std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
+                               int *open) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(int32_array(counts, count));
+  const auto rows = run(tenant, Statement::count_down_rules, arguments);
+  auto *tasks = palloc_array_of<std::int32_t>(rows);
+  *open = 0;
+  for (std::uint64_t i = 0; i < rows; ++i)
+    if (get_int32(i, 2) == 0) tasks[(*open)++] = get_int32(i, 1);
+  return tasks;
+}
+
+std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(now)).add(int64_array(ids, count));
+  return first_column(run(tenant, Statement::make_ready, arguments), ready);
+}
+
+std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(int64_array(ids, count));
-  return static_cast<int>(run(tenant, Statement::skip_rows, arguments));
+  return first_column(run(tenant, Statement::skip_rows, arguments), skipped);
+}
+
+State *task_states(const Tenant &tenant, const std::int64_t *ids, int count) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count));
+  const auto rows = run(tenant, Statement::task_states, arguments);
+  auto *states = static_cast<State *>(palloc0(sizeof(State) * static_cast<Size>(count + 1)));
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const std::int64_t *at = std::lower_bound(ids, ids + count, get_int64(row, 1));
+    if (at != ids + count) states[at - ids] = static_cast<State>(get_int16(row, 2));
+  }
+  return states;
 }
 
 static HeadProgress read_head(std::uint64_t row, std::int64_t id, int first_column) {

@@ -1,0 +1,46 @@
+// Conditions on a value of a context, as trigger rules have them.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+enum class Comparison {
+  equals,
+  not_equals,
+  greater_than,
+  greater_or_equal,
+  less_than,
+  less_or_equal,
+  contains,
+  not_contains,
+  exists,
+  not_exists,
+};
+
+struct PathStep {
+  const char *key;  // nullptr: an array's element
+  int length;
+  std::uint32_t index;
+};
+
+struct ContextCondition {
+  const PathStep *steps;
+  int step_count;
+  Comparison comparison;
+  JsonbValue value;  // none with exists and not_exists
+};
+
+// A plain key of the context itself, or a path like $.order.lines[0]['net price'].  False:
+// it is neither.
+bool parse_path(const char *text, ContextCondition *condition);
+
+// False: there is no such comparison.
+bool parse_comparison(const char *name, Comparison *comparison);
+
+// A key that is not there equals, contains and is greater than nothing; null is a value.
+// Numbers compare as numbers, texts byte by byte, nothing else is greater or less.  A text
+// contains its parts, an array its elements, an object its keys.
+bool condition_holds(const ContextCondition &condition, Jsonb *context);
+
+}  // namespace insula

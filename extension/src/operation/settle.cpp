@@ -1,0 +1,260 @@
+// What follows from the end of tasks, in the same transaction: dependants become ready or
+// are skipped, executions end.  A task without a trigger rule is skipped at once when one
+// that it waits for was not completed; one with a rule waits until all of them have ended.
+// Executions' rows are locked by the caller, except those of single tasks.
+#include <algorithm>
+
+#include "context/merge_patch.hpp"
+#include "core/ids.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+
+namespace insula {
+
+namespace {
+
+// Growing arrays of rows to change, filled in ascending order of ids.
+struct Changes {
+  std::int64_t *ids;
+  std::int32_t *counts;
+  int count;
+  int room;
+  MemoryContext memory;
+};
+
+Changes no_changes() { return {nullptr, nullptr, 0, 0, CurrentMemoryContext}; }
+
+void add_change(Changes &changes, std::int64_t id, std::int32_t n) {
+  if (changes.count == changes.room) {
+    const int room = changes.room ? changes.room * 2 : 64;
+    MemoryContext before = MemoryContextSwitchTo(changes.memory);
+    auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(room));
+    auto *counts = palloc_array_of<std::int32_t>(static_cast<std::size_t>(room));
+    MemoryContextSwitchTo(before);
+    std::copy(changes.ids, changes.ids + changes.count, ids);
+    std::copy(changes.counts, changes.counts + changes.count, counts);
+    changes.ids = ids;
+    changes.counts = counts;
+    changes.room = room;
+  }
+  changes.ids[changes.count] = id;
+  changes.counts[changes.count++] = n;
+}
+
+// One execution whose tasks have ended, wave after wave.
+struct Graph {
+  const Tenant &tenant;
+  TimestampTz now;
+  const Definition &definition;
+  std::int64_t head;
+
+  std::size_t tasks() const { return static_cast<std::size_t>(definition.tasks); }
+  std::int64_t id_of(std::int32_t task) const { return head + 1 + task; }
+};
+
+// A set of tasks, by declared position.
+struct Tasks {
+  std::int32_t *items;
+  int count;
+};
+
+Tasks no_tasks(const Graph &graph) { return {palloc_array_of<std::int32_t>(graph.tasks()), 0}; }
+
+std::int64_t *ids_of(const Graph &graph, Tasks tasks) {
+  std::sort(tasks.items, tasks.items + tasks.count);
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(tasks.count));
+  for (int i = 0; i < tasks.count; ++i) ids[i] = graph.id_of(tasks.items[i]);
+  return ids;
+}
+
+// Skips what waits for tasks that were not completed, near and far, up to tasks with a rule.
+Tasks skip_below(const Graph &graph, Tasks missed) {
+  if (missed.count == 0) return missed;
+  auto *seen = static_cast<bool *>(palloc0(graph.tasks()));
+  Tasks stack = no_tasks(graph);
+  Tasks below = no_tasks(graph);
+  const auto visit = [&](std::int32_t task) {
+    for (std::int32_t dependant : graph.definition.dependants.of(task)) {
+      if (seen[dependant] || graph.definition.options[dependant].has_rule()) continue;
+      seen[dependant] = true;
+      stack.items[stack.count++] = dependant;
+      below.items[below.count++] = dependant;
+    }
+  };
+  for (int i = 0; i < missed.count; ++i) visit(missed.items[i]);
+  while (stack.count > 0) visit(stack.items[--stack.count]);
+  if (below.count == 0) return below;
+  Tasks skipped = {};
+  skipped.items = skip_rows(graph.tenant, graph.now, ids_of(graph, below), below.count, &skipped.count);
+  return skipped;
+}
+
+// Counts, for each dependant, how many of the tasks it waits for.
+void count_dependants(const Graph &graph, Tasks ended, bool with_rule, std::int32_t *counts) {
+  for (int i = 0; i < ended.count; ++i)
+    for (std::int32_t dependant : graph.definition.dependants.of(ended.items[i]))
+      if (graph.definition.options[dependant].has_rule() == with_rule) ++counts[dependant];
+}
+
+bool passes(const Graph &graph, std::int32_t task) {
+  const TaskOptions &options = graph.definition.options[task];
+  const auto waits_for = graph.definition.graph.of(task);
+  Tasks subjects = no_tasks(graph);
+  for (std::int32_t dependency : waits_for) subjects.items[subjects.count++] = dependency;
+  const std::int64_t *ids = ids_of(graph, subjects);
+  const State *states = task_states(graph.tenant, ids, subjects.count);
+  Jsonb *context = nullptr;
+  return core::rule_passes(
+      std::span<const core::RuleNode>{options.rule, static_cast<std::size_t>(options.rule_size)},
+      [&](std::int32_t subject) {
+        const auto at = std::lower_bound(subjects.items, subjects.items + subjects.count, subject) - subjects.items;
+        return states[at] == State::completed ? core::Ended::completed
+               : states[at] == State::failed  ? core::Ended::failed
+                                              : core::Ended::skipped;
+      },
+      [&](std::int32_t condition) {
+        if (!context) context = context_of_task(graph.tenant, graph.definition, graph.head, task);
+        return context && condition_holds(options.conditions[condition], context);
+      });
+}
+
+// Tasks with a rule that wait for nothing more run or are skipped; returns the skipped.
+Tasks decide(const Graph &graph, Tasks open) {
+  Tasks ready = no_tasks(graph);
+  Tasks missed = no_tasks(graph);
+  for (int i = 0; i < open.count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    Tasks &fate = passes(graph, open.items[i]) ? ready : missed;
+    fate.items[fate.count++] = open.items[i];
+  }
+  if (ready.count) {
+    int count;
+    const std::int32_t *keys = make_ready(graph.tenant, graph.now, ids_of(graph, ready), ready.count, &count);
+    for (int i = 0; i < count; ++i) mark_ready(graph.tenant.number, keys[i]);
+  }
+  Tasks skipped = {};
+  if (missed.count)
+    skipped.items = skip_rows(graph.tenant, graph.now, ids_of(graph, missed), missed.count, &skipped.count);
+  return skipped;
+}
+
+// The tasks with a rule for which the given ones were the last that they waited for.
+Tasks open_rules(const Graph &graph, Tasks ended, Tasks skipped) {
+  auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
+  count_dependants(graph, ended, true, counts);
+  count_dependants(graph, skipped, true, counts);
+  Changes changes = no_changes();
+  for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
+    if (counts[task]) add_change(changes, graph.id_of(task), counts[task]);
+  Tasks open = {};
+  if (changes.count)
+    open.items = count_down_rules(graph.tenant, changes.ids, changes.counts, changes.count, &open.count);
+  return open;
+}
+
+// The tasks of one execution that have just ended: notes which dependants without a rule
+// they bring forward, and deals with all others.  Returns how many tasks have ended in all.
+int settle_tasks(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Changes &dependants) {
+  const Graph graph = {tenant, now, definition_of(tenant, rows[0].definition), rows[0].head};
+  Tasks completed = no_tasks(graph);
+  Tasks missed = no_tasks(graph);
+  for (int i = 0; i < count; ++i) {
+    Tasks &fate = rows[i].state == State::completed ? completed : missed;
+    fate.items[fate.count++] = rows[i].task;
+  }
+  auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
+  count_dependants(graph, completed, false, counts);
+  for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
+    if (counts[task]) add_change(dependants, graph.id_of(task), counts[task]);
+
+  int gone = count;
+  for (bool first = true; first || missed.count > 0; first = false) {
+    const Tasks skipped = skip_below(graph, missed);
+    gone += skipped.count;
+    if (!graph.definition.has_rules) break;
+    Tasks ended = no_tasks(graph);
+    std::copy(missed.items, missed.items + missed.count, ended.items);
+    ended.count = missed.count;
+    if (first) {
+      std::copy(completed.items, completed.items + completed.count, ended.items + ended.count);
+      ended.count += completed.count;
+    }
+    missed = decide(graph, open_rules(graph, ended, skipped));
+    gone += missed.count;
+  }
+  return gone;
+}
+
+void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress &head) {
+  int count;
+  const TaskResult *results = task_results(tenant, head.id, head.span, &count);
+  const Definition &definition = definition_of(tenant, head.definition);
+  const char *error = failure_of(definition, results, count);
+  Jsonb *final_context = final_context_of(definition, head.input, results, count);
+  if (!final_context && !error) error = "the final context would be too large";
+  end_execution(tenant, head.id, error ? State::failed : State::completed, now, final_context, error);
+  mark_ended(core::make_id(tenant.number, head.id));
+}
+
+bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
+
+// A failure is handled where a task with a trigger rule has run after it.
+bool is_handled(const Definition &definition, const TaskResult *results, std::int32_t task) {
+  for (std::int32_t dependant : definition.dependants.of(task)) {
+    const State state = results[dependant].state;
+    if (definition.options[dependant].has_rule() && (state == State::completed || state == State::failed)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+const char *failure_of(const Definition &definition, const TaskResult *results, int count) {
+  for (int i = 0; i < count; ++i) {
+    if (results[i].state != State::failed) continue;
+    if (definition.has_rules && is_handled(definition, results, results[i].task)) continue;
+    return psprintf("task \"%s\" failed: %s", definition.ids[results[i].task],
+                    results[i].error ? results[i].error : "");
+  }
+  return nullptr;
+}
+
+Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count) {
+  auto **patches = static_cast<Jsonb **>(palloc0(sizeof(Jsonb *) * static_cast<Size>(definition.tasks)));
+  for (int i = 0; i < count; ++i)
+    if (results[i].state == State::completed) patches[definition.rank[results[i].task]] = results[i].output;
+  if (total_size(patches, definition.tasks) > max_merged_size) return nullptr;
+  return merge_patches(input, patches, static_cast<std::size_t>(definition.tasks));
+}
+
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
+  std::sort(ended, ended + count, by_execution);
+  int first = 0;
+  for (; first < count && ended[first].head == 0; ++first) mark_ended(core::make_id(tenant.number, ended[first].id));
+  if (first == count) return;
+
+  Changes dependants = no_changes();
+  Changes heads = no_changes();
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle", ALLOCSET_DEFAULT_SIZES);
+  while (first < count) {
+    int last = first;
+    while (last < count && ended[last].head == ended[first].head) ++last;
+    MemoryContext before = MemoryContextSwitchTo(scratch);
+    const int gone = settle_tasks(tenant, now, ended + first, last - first, dependants);
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(scratch);
+    add_change(heads, ended[first].head, gone);
+    first = last;
+  }
+  if (dependants.count) {
+    int ready;
+    const std::int32_t *keys = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &ready);
+    for (int i = 0; i < ready; ++i) mark_ready(tenant.number, keys[i]);
+  }
+  int found;
+  const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
+  for (int i = 0; i < found; ++i)
+    if (progress[i].remaining == 0) finish_execution(tenant, now, progress[i]);
+}
+
+}  // namespace insula

@@ -1,0 +1,89 @@
+-- Trigger rules: which tasks run once what they wait for has ended.
+SET client_min_messages = error;
+SELECT tenant FROM insula.create_tenant('rules');
+SET insula.tenant = 'rules';
+-- Registers tasks, runs the execution with the given fates (task: what it completes with, or "fail"), and
+-- returns each task's status.
+CREATE FUNCTION run(tasks jsonb, fates jsonb DEFAULT '{}', input jsonb DEFAULT '{}', OUT status text, OUT tasks_ended text, OUT error text)
+LANGUAGE plpgsql AS $$
+DECLARE
+	id bigint;
+	claimed insula.claimed_task;
+BEGIN
+	PERFORM insula.register_workflow(jsonb_build_object('name', 'r', 'tasks', tasks));
+	id := insula.submit('r', input);
+	LOOP
+		SELECT * INTO claimed FROM insula.claim('w');
+		EXIT WHEN claimed.task IS NULL;
+		IF fates->claimed.task = '"fail"' THEN
+			PERFORM insula.fail(claimed.task_id, claimed.lease, 'as told', false);
+		ELSE
+			PERFORM insula.complete(claimed.task_id, claimed.lease, coalesce(fates->claimed.task, '{}'));
+		END IF;
+	END LOOP;
+	SELECT r.status, r.error, string_agg((t->>'task') || ' ' || (t->>'status'), ', ')
+	INTO status, error, tasks_ended
+	FROM insula.result(id) r, jsonb_array_elements(r.tasks) t GROUP BY 1, 2;
+END
+$$;
+
+-- Every problem is named.
+SELECT try($$SELECT run('[{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": {"any": [{"task_success": "c"}, {"task_failed": 5}, {"when": 1}, 7, {"all": []},
+	{"context_value": {"op": "like", "value": 1}}, {"context_value": {"key": "$..a", "op": "exists"}}, {"context_value": {"key": "$.a", "op": "exists", "value": 1}},
+	{"context_value": {"key": "a", "op": "equals", "extra": 1}}, {"task_success": "a", "task_failed": "a"}]}}, {"id": "c", "trigger_rule": "always"}]')$$);
+SELECT try(format('SELECT run(%L)', '[{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": ' || repeat('{"all": [', 33) || '"always"' || repeat(']}', 33) || '}]'));
+
+-- Without a rule: skipped when one was not completed, and the execution fails.
+SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "depends_on": ["b"]}, {"id": "d"}]', '{"a": "fail"}');
+-- Always: also after a failure, which it handles.
+SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": "always"}]', '{"a": "fail"}');
+-- A fallback runs only where it is needed.
+SELECT * FROM run('[{"id": "a"}, {"id": "fallback", "depends_on": ["a"], "trigger_rule": {"all": [{"task_failed": "a"}]}}, {"id": "join", "depends_on": ["a", "fallback"], "trigger_rule": {"any": [{"task_success": "a"}, {"task_success": "fallback"}]}}]', '{"a": "fail"}');
+SELECT * FROM run('[{"id": "a"}, {"id": "fallback", "depends_on": ["a"], "trigger_rule": {"all": [{"task_failed": "a"}]}}, {"id": "join", "depends_on": ["a", "fallback"], "trigger_rule": {"any": [{"task_success": "a"}, {"task_success": "fallback"}]}}]');
+-- A fallback that fails itself, and one that does not run, handle nothing.
+SELECT * FROM run('[{"id": "a"}, {"id": "fallback", "depends_on": ["a"], "trigger_rule": {"all": [{"task_failed": "a"}]}}]', '{"a": "fail", "fallback": "fail"}');
+SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": {"all": [{"task_skipped": "a"}]}}]', '{"a": "fail"}');
+-- All, any, none, nested.
+SELECT * FROM run('[{"id": "a"}, {"id": "b"}, {"id": "c", "depends_on": ["a", "b"], "trigger_rule": {"all": [{"task_success": "a"}, {"task_success": "b"}]}}]', '{"b": "fail"}');
+SELECT * FROM run('[{"id": "a"}, {"id": "b"}, {"id": "c", "depends_on": ["a", "b"], "trigger_rule": {"none": [{"task_failed": "a"}, {"task_failed": "b"}]}}]');
+SELECT * FROM run('[{"id": "a"}, {"id": "b"}, {"id": "c", "depends_on": ["a", "b"], "trigger_rule": {"all": [{"any": [{"task_failed": "a"}, {"task_failed": "b"}]}, {"none": [{"all": [{"task_failed": "a"}, {"task_failed": "b"}]}]}]}}]', '{"b": "fail"}');
+SELECT * FROM run('[{"id": "a"}, {"id": "b"}, {"id": "c", "depends_on": ["a", "b"], "trigger_rule": {"all": [{"any": [{"task_failed": "a"}, {"task_failed": "b"}]}, {"none": [{"all": [{"task_failed": "a"}, {"task_failed": "b"}]}]}]}}]', '{"a": "fail", "b": "fail"}');
+-- Skips reach a rule through tasks that have none.
+SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "depends_on": ["b"]}, {"id": "d", "depends_on": ["c"], "trigger_rule": {"all": [{"task_skipped": "c"}]}}, {"id": "e", "depends_on": ["d"]}]', '{"a": "fail"}');
+-- A rule waits for all that its task waits for.
+SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "depends_on": ["a", "b"], "trigger_rule": {"all": [{"task_success": "a"}]}}]', '{"b": "fail"}');
+-- Long chains of rules that say no.
+SELECT status, length(tasks_ended) > 5000 AS all_ended FROM run((SELECT '[{"id": "t0"}]' || jsonb_agg(jsonb_build_object('id', 't' || g, 'depends_on', jsonb_build_array('t' || g - 1),
+	'trigger_rule', jsonb_build_object('all', jsonb_build_array(jsonb_build_object('task_success', 't' || g - 1))))) FROM generate_series(1, 400) g), '{"t0": "fail"}');
+
+-- Conditions on the context, which is what the task would see.
+CREATE FUNCTION holds(context jsonb, key text, op text, value jsonb DEFAULT NULL) RETURNS boolean LANGUAGE sql AS $$
+	SELECT tasks_ended = 'a completed, b completed' FROM run(jsonb_build_array('{"id": "a"}'::jsonb, jsonb_build_object('id', 'b', 'depends_on', jsonb_build_array('a'),
+		'trigger_rule', jsonb_build_object('all', jsonb_build_array(jsonb_build_object('context_value',
+			jsonb_build_object('key', key, 'op', op) || CASE WHEN value IS NULL THEN '{}' ELSE jsonb_build_object('value', value) END))))),
+		jsonb_build_object('a', context))
+$$;
+\a
+SELECT left(c.context::text, 40) AS context, key, op, left(value::text, 40) AS value, holds(c.context, c.key, c.op, c.value) FROM (VALUES
+	('{"n": 5}'::jsonb, 'n', 'equals', '5.0'::jsonb), ('{"n": 5}', 'n', 'equals', '"5"'), ('{"n": null}', 'n', 'equals', 'null'), ('{}', 'n', 'equals', 'null'),
+	('{"n": [1, {"a": 2}]}', '$.n', 'equals', '[1, {"a": 2}]'), ('{"n": {"a": [1]}}', '$.n.a[0]', 'equals', '1'), ('{"n": {"a b": {"c": true}}}', '$.n[''a b''].c', 'equals', 'true'),
+	('{"$": 1}', '$', 'equals', '{"$": 1}'), ('{"a.b": 1}', 'a.b', 'equals', '1'), ('{"n": [1]}', '$.n[1]', 'exists', NULL), ('{"n": "text"}', '$.n.x', 'exists', NULL),
+	('{}', 'n', 'not_equals', '5'), ('{"n": 5}', 'n', 'not_equals', '5'),
+	('{"n": 5}', 'n', 'greater_than', '4.99'), ('{"n": 5}', 'n', 'greater_than', '5'), ('{"n": 5}', 'n', 'greater_or_equal', '5'), ('{"n": 5}', 'n', 'less_than', '5'), ('{"n": 5}', 'n', 'less_or_equal', '5'),
+	('{"n": "b"}', 'n', 'greater_than', '"a"'), ('{"n": "5"}', 'n', 'greater_than', '4'), ('{}', 'n', 'less_than', '4'), ('{"n": 1e300}', 'n', 'greater_than', '1e299'),
+	('{"n": "hello"}', 'n', 'contains', '"ell"'), ('{"n": [1, 2]}', 'n', 'contains', '2'), ('{"n": [1, 2]}', 'n', 'contains', '"2"'), ('{"n": {"k": 1}}', 'n', 'contains', '"k"'), ('{}', 'n', 'contains', '"k"'),
+	('{}', 'n', 'not_contains', '"k"'), ('{"n": "hello"}', 'n', 'not_contains', '"ell"'),
+	('{"n": null}', 'n', 'exists', NULL), ('{}', 'n', 'exists', NULL), ('{}', 'n', 'not_exists', NULL), ('{"n": false}', 'n', 'not_exists', NULL)
+) c(context, key, op, value);
+\a
+-- What a failed task has handed over earlier is not seen.
+SELECT insula.register_workflow('{"name": "partial", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": "always"}]}');
+SELECT insula.submit('partial', '{"in": 1}') AS id \gset
+SELECT insula.defer(task_id, lease, now(), '{"partial": true}') FROM insula.claim('w');
+SELECT context, insula.fail(task_id, lease, 'no', false) FROM insula.claim('w');
+SELECT task, context, insula.complete(task_id, lease, '{"out": 2}') FROM insula.claim('w');
+SELECT status, final_context FROM insula.result(:id);
+RESET insula.tenant;
+DROP FUNCTION holds;
+DROP FUNCTION run;
+SELECT insula.drop_tenant('rules', '0 s');
