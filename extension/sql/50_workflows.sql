@@ -43,10 +43,28 @@ COMMENT ON FUNCTION insula.cancel IS
 'Cancels an execution: no further task of it starts, a running handler learns of it at its next heartbeat, and what it reports afterwards changes nothing.  False: it had already ended.
 Errors: IS003 no such execution.';
 
+CREATE FUNCTION insula.pause(execution_id bigint, reason text DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_pause' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.pause IS
+'Pauses an execution: no further task of it starts; a running handler is told at its next heartbeat, and may end all the same.  False: it was paused already, or has ended.
+Errors: IS003 no such execution.';
+
+CREATE FUNCTION insula.resume(execution_id bigint, reason text DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_resume' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.resume IS
+'Lets a paused execution go on.  False: it was not paused.
+Errors: IS003 no such execution.';
+
+CREATE FUNCTION insula.retry(execution_id bigint, reason text DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_retry' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.retry IS
+'Opens an execution that failed or was cancelled again: what failed or was cancelled runs again, with all its attempts, and what was skipped because of it; what was completed stays.  False: it has not ended, or was completed.
+Errors: IS003 no such execution.';
+
 CREATE FUNCTION insula.result(execution_id bigint) RETURNS insula.execution_result
 AS 'MODULE_PATHNAME', 'insula_result' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.result IS
-'An execution and its tasks.  status: pending, running, completed, failed or cancelled.  tasks: an array of {task, status, attempt, error, started_at, finished_at} in topological, then declared order.
+'An execution and its tasks.  status: pending, running, paused, completed, failed or cancelled.  tasks: an array of {task, status, attempt, error, started_at, finished_at} in topological, then declared order.
 Errors: IS003 no such execution.';
 
 CREATE PROCEDURE insula.await(execution_id bigint, timeout interval, INOUT result jsonb DEFAULT NULL)

@@ -162,6 +162,14 @@ struct HeartbeatCall {
   TimestampTz expires;
 };
 
+// nullptr: not among them.
+template <typename Lease>
+const Lease *find_lease(const Lease *leases, int count, std::int64_t id) {
+  const Lease *at = std::lower_bound(leases, leases + count, id,
+                                     [](const Lease &lease, std::int64_t value) { return lease.id < value; });
+  return at != leases + count && at->id == id ? at : nullptr;
+}
+
 void put_stop(const HeartbeatCall &call, std::int64_t id, const char *reason) {
   Datum values[] = {Int64GetDatum(id), CStringGetTextDatum(reason)};
   bool nulls[] = {false, false};
@@ -172,7 +180,7 @@ void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int
   Tenant *tenant = tenant_to_work_for(call.ids[order[first]]);
   int extended_count = 0;
   int stopped_count = 0;
-  const std::int64_t *extended = nullptr;
+  const ExtendedLease *extended = nullptr;
   const StoppedLease *stopped = nullptr;
   Session session = {};
   if (tenant) {
@@ -183,9 +191,7 @@ void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int
       ids[i - first] = core::local_of(call.ids[order[i]]);
       leases[i - first] = call.leases[order[i]];
     }
-    std::int64_t *kept = extend_leases(*tenant, call.now, call.expires, ids, leases, last - first, &extended_count);
-    std::sort(kept, kept + extended_count);
-    extended = kept;
+    extended = extend_leases(*tenant, call.now, call.expires, ids, leases, last - first, &extended_count);
     if (extended_count > 0) mark_due(tenant->number, call.expires);
     if (extended_count < last - first) {
       stopped = stopped_leases(*tenant, call.now, ids, leases, last - first, &stopped_count);
@@ -194,14 +200,12 @@ void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int
   for (int i = first; i < last; ++i) {
     const std::int64_t id = call.ids[order[i]];
     const std::int64_t local = core::local_of(id);
-    if (std::binary_search(extended, extended + extended_count, local)) continue;
-    const StoppedLease *stop =
-        std::lower_bound(stopped, stopped + stopped_count, local,
-                         [](const StoppedLease &lease, std::int64_t value) { return lease.id < value; });
-    if (stop == stopped + stopped_count || stop->id != local)
-      put_stop(call, id, "lost");
-    else
-      put_stop(call, id, stop->cancelled ? "cancelled" : "timeout");
+    const ExtendedLease *lease = find_lease(extended, extended_count, local);
+    const StoppedLease *stop = find_lease(stopped, stopped_count, local);
+    if (!lease)
+      put_stop(call, id, !stop ? "lost" : stop->cancelled ? "cancelled" : "timeout");
+    else if (lease->paused)
+      put_stop(call, id, "paused");
   }
   if (tenant) close_session(session);
 }

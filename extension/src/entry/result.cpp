@@ -40,6 +40,7 @@ Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, in
 
 const char *execution_status(const ExecutionRow &row, TimestampTz started_at) {
   if (has_ended(row.state)) return state_name(row.state);
+  if (row.paused) return "paused";
   return started_at ? "running" : "pending";
 }
 

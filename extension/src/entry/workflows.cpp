@@ -15,6 +15,9 @@ INSULA_FUNCTION(insula_register_workflow);
 INSULA_FUNCTION(insula_submit);
 INSULA_FUNCTION(insula_submit_many);
 INSULA_FUNCTION(insula_cancel);
+INSULA_FUNCTION(insula_pause);
+INSULA_FUNCTION(insula_resume);
+INSULA_FUNCTION(insula_retry);
 INSULA_FUNCTION(insula_merge_patch);
 INSULA_FUNCTION(insula_append_patch);
 
@@ -83,7 +86,9 @@ Datum insula_submit_many(PG_FUNCTION_ARGS) {
   PG_RETURN_DATUM(int64_array(ids, count));
 }
 
-Datum insula_cancel(PG_FUNCTION_ARGS) {
+using ChangeExecution = Change(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+
+static Datum change_execution(FunctionCallInfo fcinfo, ChangeExecution *change) {
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
   const char *reason = text_argument(fcinfo, 1);
   Tenant *tenant = tenant_of_id(id, Right::tenant);
@@ -91,11 +96,16 @@ Datum insula_cancel(PG_FUNCTION_ARGS) {
   if (tenant) tenant = open_tenant(tenant->number);
   if (!tenant) no_such_execution(id);
   const Session session = open_session();
-  const CancelOutcome outcome = cancel(*tenant, core::local_of(id), GetCurrentTimestamp(), reason);
+  const Change outcome = change(*tenant, core::local_of(id), GetCurrentTimestamp(), reason);
   close_session(session);
-  if (outcome == CancelOutcome::unknown) no_such_execution(id);
-  PG_RETURN_BOOL(outcome == CancelOutcome::cancelled);
+  if (outcome == Change::unknown) no_such_execution(id);
+  PG_RETURN_BOOL(outcome == Change::done);
 }
+
+Datum insula_cancel(PG_FUNCTION_ARGS) { return change_execution(fcinfo, cancel); }
+Datum insula_pause(PG_FUNCTION_ARGS) { return change_execution(fcinfo, pause); }
+Datum insula_resume(PG_FUNCTION_ARGS) { return change_execution(fcinfo, resume); }
+Datum insula_retry(PG_FUNCTION_ARGS) { return change_execution(fcinfo, retry); }
 
 // A patch, or an array of patches, as rows of `work` keep them.
 static Jsonb *patches_argument(FunctionCallInfo fcinfo, int argument, const char *name) {

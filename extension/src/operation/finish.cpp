@@ -120,11 +120,11 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   return true;
 }
 
-CancelOutcome cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
   HeadProgress head;
   if (!cancel_execution_row(tenant, execution, now, reason, &head)) {
     ExecutionRow row;
-    return read_execution(tenant, execution, &row) ? CancelOutcome::had_ended : CancelOutcome::unknown;
+    return read_execution(tenant, execution, &row) ? Change::already : Change::unknown;
   }
   if (head.span > 0) {
     cancel_task_rows(tenant, execution, head.span, now);
@@ -135,7 +135,7 @@ CancelOutcome cancel(const Tenant &tenant, std::int64_t execution, TimestampTz n
   }
   mark_permit_freed(tenant);
   mark_ended(core::make_id(tenant.number, execution));
-  return CancelOutcome::cancelled;
+  return Change::done;
 }
 
 }  // namespace insula

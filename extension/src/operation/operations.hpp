@@ -61,8 +61,17 @@ const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::in
                  bool retryable);
 bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampTz until, Jsonb *patch);
 
-enum class CancelOutcome { cancelled, had_ended, unknown };
-CancelOutcome cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+enum class Change {
+  done,
+  already,  // so already, or too late
+  unknown,  // no such execution
+};
+// No further task of it starts; running handlers are told.
+Change pause(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+// Runs again what failed or was cancelled, and what was skipped because of it.
+Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 
 // Tasks whose rows have just ended: dependants, skips and ends of executions follow.
 // Executions' rows are locked by the caller, except those of single tasks.
@@ -73,6 +82,8 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
 // Whether a task whose present run ends with this error runs again.
 bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error);
+// Whether a task with a trigger rule has run after the failed one.
+bool is_handled(const Definition &definition, const TaskResult *results, std::int32_t task);
 // What an execution that failed says: its first failed task in declared order; nullptr: none failed.
 const char *failure_of(const Definition &definition, const TaskResult *results, int count);
 // nullptr: it would be too large.

@@ -198,7 +198,8 @@ void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress 
 
 bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
 
-// A failure is handled where a task with a trigger rule has run after it.
+}  // namespace
+
 bool is_handled(const Definition &definition, const TaskResult *results, std::int32_t task) {
   for (std::int32_t dependant : definition.dependants.of(task)) {
     const State state = results[dependant].state;
@@ -206,8 +207,6 @@ bool is_handled(const Definition &definition, const TaskResult *results, std::in
   }
   return false;
 }
-
-}  // namespace
 
 const char *failure_of(const Definition &definition, const TaskResult *results, int count) {
   for (int i = 0; i < count; ++i) {

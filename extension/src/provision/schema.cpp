@@ -23,6 +23,7 @@ CREATE TABLE {schema}.work (
   run_at timestamptz,
   started_at timestamptz,
   finished_at timestamptz,
+  paused_at timestamptz,
   def integer NOT NULL,
   task integer NOT NULL,
   key integer NOT NULL,
@@ -56,7 +57,8 @@ const char views[] = R"(
 CREATE OR REPLACE VIEW {schema}.workflow_executions AS
 SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.seq::integer AS version,
   CASE w.state WHEN 4 THEN 'completed' WHEN 5 THEN 'failed' WHEN 7 THEN 'cancelled'
-    ELSE CASE WHEN t.started_at IS NULL THEN 'pending' ELSE 'running' END END AS status,
+    ELSE CASE WHEN w.paused_at IS NOT NULL THEN 'paused' WHEN t.started_at IS NULL THEN 'pending' ELSE 'running' END
+    END AS status,
   w.input AS context,
   CASE WHEN w.state < 4 THEN NULL WHEN w.span > 0 THEN w.output
     WHEN w.state = 4 THEN insula.merge_patch(w.input, w.output) ELSE w.input END AS final_context,

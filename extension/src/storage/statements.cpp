@@ -3,8 +3,8 @@
 // them locks rows in that order, which is the one global order.
 //
 // Lanes of the queue index: below 100000 claimable, the lane being the negated priority;
-// 100000 ready later, 100001 running (due is the lease's end), 100002 deferred.  State
-// numbers are those of storage/work.hpp.
+// 100000 ready later, 100001 running (due is the lease's end), 100002 deferred, 100004 ready
+// but paused.  State numbers are those of storage/work.hpp.
 #include "storage/plans.hpp"
 
 namespace insula {
@@ -13,6 +13,8 @@ namespace insula {
 // id: a plain equality would let it scan the whole table instead, if it was made while
 // the table was small.
 #define BY_ID(id) "w.id = ANY (ARRAY[" id "])"
+// Where a row goes that becomes ready.
+#define READY_LANE "CASE WHEN w.paused_at IS NULL THEN -w.priority ELSE 100004 END"
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
@@ -66,7 +68,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // release_due
     {"WITH c AS (SELECT id FROM {work} WHERE lane = $1 AND due <= $2 ORDER BY due LIMIT 1000 "
      "FOR NO KEY UPDATE SKIP LOCKED) "
-     "UPDATE {work} w SET state = 1, lane = -w.priority FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
+     "UPDATE {work} w SET state = 1, lane = " READY_LANE " FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
      {INT4OID, INT8OID}},
     // lapsed
     {"SELECT " TASK_HEADER " FROM {work} w WHERE lane = 100001 AND due <= $1 ORDER BY due LIMIT 1000", {INT8OID}},
@@ -75,7 +77,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // requeue
     {"WITH c AS (SELECT w.id FROM unnest($1, $2) u(id, lease), {work} w WHERE " ROW_FILTER
      " AND w.due <= $5 FOR NO KEY UPDATE OF w SKIP LOCKED) "
-     "UPDATE {work} w SET state = 1, lane = -w.priority, due = $3, lease = NULL, attempt = w.attempt - $4 "
+     "UPDATE {work} w SET state = 1, lane = " READY_LANE ", due = $3, lease = NULL, attempt = w.attempt - $4 "
      "FROM c WHERE " BY_ID("c.id") " RETURNING w.id",
      {INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT4OID, INT8OID}},
     // peek
@@ -106,7 +108,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // count_down
     {"UPDATE {work} w SET remaining = w.remaining - u.n, "
      "state = CASE WHEN w.remaining = u.n THEN 1 ELSE 0 END, "
-     "lane = CASE WHEN w.remaining = u.n THEN -w.priority END, due = CASE WHEN w.remaining = u.n THEN $1 END "
+     "lane = CASE WHEN w.remaining = u.n THEN " READY_LANE " END, due = CASE WHEN w.remaining = u.n THEN $1 END "
      "FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " AND w.state = 0 RETURNING w.key, w.state",
      {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
     // count_down_rules
@@ -114,8 +116,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
          "u.id") " AND w.state = 0 RETURNING w.task, w.remaining",
      {INT8ARRAYOID, INT4ARRAYOID}},
     // make_ready
-    {"UPDATE {work} w SET state = 1, lane = -w.priority, due = $1 FROM unnest($2) u(id) WHERE " BY_ID(
-         "u.id") " AND w.state = 0 RETURNING w.key",
+    {"UPDATE {work} w SET state = 1, lane = " READY_LANE
+     ", due = $1 FROM unnest($2) u(id) WHERE " BY_ID("u.id") " AND w.state = 0 RETURNING w.key",
      {INT8OID, INT8ARRAYOID}},
     // task_states
     {"SELECT id, state FROM {work} WHERE id = ANY ($1)", {INT8ARRAYOID}},
@@ -134,6 +136,24 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // end_execution
     {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5 WHERE id = $1",
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
+    // pause_rows
+    {"UPDATE {work} SET paused_at = $1, lane = CASE WHEN lane < 100000 THEN 100004 ELSE lane END "
+     "WHERE id >= $2 AND id <= $3 AND state < 4",
+     {TIMESTAMPTZOID, INT8OID, INT8OID}},
+    // resume_rows
+    {"UPDATE {work} SET paused_at = NULL, lane = CASE WHEN lane = 100004 THEN -priority ELSE lane END, "
+     "due = CASE WHEN lane = 100004 THEN $1 ELSE due END WHERE id >= $2 AND id <= $3 AND paused_at IS NOT NULL",
+     {INT8OID, INT8OID, INT8OID}},
+    // reopen_rows
+    {"UPDATE {work} w SET state = CASE WHEN u.n = 0 THEN 1 ELSE 0 END, remaining = u.n, "
+     "lane = CASE WHEN u.n = 0 THEN -w.priority END, due = CASE WHEN u.n = 0 THEN $1 END, lease = NULL, attempt = 0, "
+     "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL "
+     "FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " RETURNING w.key, w.state",
+     {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
+    // reopen_execution
+    {"UPDATE {work} SET state = 1, remaining = $2, finished_at = NULL, output = NULL, error = NULL, paused_at = NULL "
+     "WHERE id = $1",
+     {INT8OID, INT4OID}},
     // cancel_tasks
     {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
      "WHERE id > $2 AND id <= $3 AND state < 4",
@@ -147,7 +167,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8ARRAYOID}},
     // extend_leases
     {"UPDATE {work} w SET due = least($1, w.deadline) FROM unnest($2, $3) u(id, lease) WHERE " ROW_FILTER
-     " AND (w.deadline IS NULL OR w.deadline > $4) RETURNING w.id",
+     " AND (w.deadline IS NULL OR w.deadline > $4) RETURNING w.id, w.paused_at IS NOT NULL",
      {INT8OID, INT8ARRAYOID, INT8ARRAYOID, INT8OID}},
     // stopped_leases
     {"SELECT w.id, w.state FROM unnest($1, $2) u(id, lease), {work} w WHERE " BY_ID(
@@ -167,7 +187,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "min(due) FILTER (WHERE lane < 100000) FROM {work} WHERE lane IS NOT NULL",
      {}},
     // execution_row
-    {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt FROM {work} "
+    {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt, "
+     "paused_at IS NOT NULL FROM {work} "
      "WHERE id = $1 AND head IS NULL",
      {INT8OID}},
     // current_definition

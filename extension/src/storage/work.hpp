@@ -28,7 +28,7 @@ const char *state_name(State state);
 
 // Lanes of the queue index: those below `first_timer` are claimable, and are the negated
 // priority; in the others `due` is a moment, in microseconds as timestamps count them.
-enum Lane : std::int32_t { lane_later = 100000, lane_running = 100001, lane_deferred = 100002 };
+enum Lane : std::int32_t { lane_later = 100000, lane_running = 100001, lane_deferred = 100002, lane_paused = 100004 };
 
 inline constexpr std::int32_t max_priority = 32767;
 
@@ -108,6 +108,7 @@ struct ExecutionRow {
   TimestampTz started_at;
   TimestampTz finished_at;
   std::int32_t attempt;
+  bool paused;
 };
 
 // The first of `count` consecutive local numbers.
@@ -170,6 +171,14 @@ TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int3
 void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
                    const char *error);
 
+// Marks all rows of an execution that have not ended; what is ready is parked.
+void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
+void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
+// Ended tasks are pending again, or ready where nothing remains; returns the keys of these.
+std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
+                          int count, int *ready);
+void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining);
+
 // Cancels the execution's row; false if it has ended or does not exist.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
                           HeadProgress *execution);
@@ -179,9 +188,13 @@ void cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t
 // there is none.
 Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count);
 
-// No lease outlasts the deadline of its run.
-std::int64_t *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
-                            const std::int64_t *leases, int count, int *extended);
+struct ExtendedLease {
+  std::int64_t id;
+  bool paused;  // its execution is
+};
+// Sorted by id.  No lease outlasts the deadline of its run.
+ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
+                             const std::int64_t *leases, int count, int *extended);
 struct StoppedLease {
   std::int64_t id;
   bool cancelled;  // else its run has timed out

@@ -64,16 +64,20 @@ bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::in
   return run(tenant, Statement::defer_row, arguments) > 0;
 }
 
-std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
-                         int count, int *ready) {
-  Arguments arguments;
-  arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(counts, count));
-  const auto rows = run(tenant, Statement::count_down, arguments);
+// Of rows of key and state, the keys of those that are ready.
+static std::int32_t *keys_of_ready(std::uint64_t rows, int *ready) {
   auto *keys = palloc_array_of<std::int32_t>(rows);
   *ready = 0;
   for (std::uint64_t i = 0; i < rows; ++i)
     if (static_cast<State>(get_int16(i, 2)) == State::ready) keys[(*ready)++] = get_int32(i, 1);
   return keys;
+}
+
+std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
+                         int count, int *ready) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(counts, count));
+  return keys_of_ready(run(tenant, Statement::count_down, arguments), ready);
 }
 
 static std::int32_t *first_column(std::uint64_t rows, int *count) {
@@ -193,12 +197,42 @@ Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
   return outputs;
 }
 
-std::int64_t *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
-                            const std::int64_t *leases, int count, int *extended) {
+void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  (void)run(tenant, Statement::pause_rows, arguments);
+}
+
+void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  (void)run(tenant, Statement::resume_rows, arguments);
+}
+
+std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
+                          int count, int *ready) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(remaining, count));
+  return keys_of_ready(run(tenant, Statement::reopen_rows, arguments), ready);
+}
+
+void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(Int32GetDatum(remaining));
+  (void)run(tenant, Statement::reopen_execution, arguments);
+}
+
+ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
+                             const std::int64_t *leases, int count, int *extended) {
   Arguments arguments;
   arguments.add(Int64GetDatum(expires)).add(int64_array(ids, count)).add(int64_array(leases, count));
   arguments.add(Int64GetDatum(now));
-  return ids_of_rows(run(tenant, Statement::extend_leases, arguments), extended);
+  const auto rows = run(tenant, Statement::extend_leases, arguments);
+  auto *kept = palloc_array_of<ExtendedLease>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) kept[i] = {get_int64(i, 1), DatumGetBool(get_datum(i, 2))};
+  std::sort(kept, kept + rows, [](const ExtendedLease &a, const ExtendedLease &b) { return a.id < b.id; });
+  *extended = static_cast<int>(rows);
+  return kept;
 }
 
 StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
@@ -223,10 +257,17 @@ bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
   Arguments arguments;
   arguments.add(Int64GetDatum(id));
   if (run(tenant, Statement::execution_row, arguments) == 0) return false;
-  *row = {get_int32(0, 1), get_int32(0, 2), static_cast<State>(get_int16(0, 3)),
-          get_jsonb(0, 4), get_jsonb(0, 5), get_text(0, 6),
-          get_int64(0, 7), get_int64(0, 8), get_int64(0, 9),
-          get_int32(0, 10)};
+  *row = {get_int32(0, 1),
+          get_int32(0, 2),
+          static_cast<State>(get_int16(0, 3)),
+          get_jsonb(0, 4),
+          get_jsonb(0, 5),
+          get_text(0, 6),
+          get_int64(0, 7),
+          get_int64(0, 8),
+          get_int64(0, 9),
+          get_int32(0, 10),
+          DatumGetBool(get_datum(0, 11))};
   return true;
 }
 

@@ -1,0 +1,137 @@
+// Pausing, resuming and retrying executions.  A paused execution's rows all carry
+// `paused_at`: what becomes ready among them is parked where no claim looks, whatever made
+// it ready.  Lock order: the execution's row, then its tasks' rows.
+#include "context/merge_patch.hpp"
+#include "core/ids.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "storage/record.hpp"
+
+namespace insula {
+
+namespace {
+
+void note(const Tenant &tenant, std::int64_t execution, const char *event, TimestampTz now, const char *reason) {
+  JsonObject detail = begin_object();
+  add_member(detail, "reason", reason);
+  insert_event(tenant, execution, execution, event, now, end_object(detail));
+}
+
+// Whether the execution is there and has not ended.
+Change locked_and_live(const Tenant &tenant, std::int64_t execution, ExecutionRow *row) {
+  int locked;
+  (void)lock_executions(tenant, &execution, 1, false, &locked);
+  if (locked == 0 || !read_execution(tenant, execution, row)) return Change::unknown;
+  return has_ended(row->state) ? Change::already : Change::done;
+}
+
+// What a retry runs again, by declared position: what failed or was cancelled, and what was
+// skipped because of it.
+struct Again {
+  bool *runs;
+  int count;
+};
+
+bool waits_only_for_these(const Definition &definition, const TaskResult *results, const Again &again,
+                          std::int32_t task) {
+  bool waits = false;
+  for (std::int32_t dependency : definition.graph.of(task)) {
+    waits = waits || again.runs[dependency];
+    if (again.runs[dependency] || definition.options[task].has_rule()) continue;
+    if (results[dependency].state != State::completed) return false;
+  }
+  return waits;
+}
+
+Again what_runs_again(const Definition &definition, const TaskResult *results) {
+  Again again = {static_cast<bool *>(palloc0(static_cast<Size>(definition.tasks))), 0};
+  for (int i = 0; i < definition.tasks; ++i) {
+    const std::int32_t task = definition.order[i];
+    const State state = results[task].state;
+    again.runs[task] = state == State::cancelled ||
+                       (state == State::failed && !is_handled(definition, results, task)) ||
+                       (state == State::skipped && waits_only_for_these(definition, results, again, task));
+    again.count += again.runs[task] ? 1 : 0;
+  }
+  return again;
+}
+
+void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
+                  const Again &again) {
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(again.count));
+  auto *remaining = palloc_array_of<std::int32_t>(static_cast<std::size_t>(again.count));
+  int count = 0;
+  for (std::int32_t task = 0; task < definition.tasks; ++task) {
+    if (!again.runs[task]) continue;
+    ids[count] = execution + 1 + task;
+    remaining[count] = 0;
+    for (std::int32_t dependency : definition.graph.of(task)) remaining[count] += again.runs[dependency] ? 1 : 0;
+    ++count;
+  }
+  int ready;
+  const std::int32_t *keys = reopen_rows(tenant, now, ids, remaining, count, &ready);
+  for (int i = 0; i < ready; ++i) mark_ready(tenant.number, keys[i]);
+}
+
+void note_failures(const Tenant &tenant, std::int64_t execution, const TaskResult *results, int count, bool single) {
+  for (int i = 0; i < count; ++i) {
+    if (results[i].state != State::failed) continue;
+    JsonObject detail = begin_object();
+    add_member(detail, "attempt", std::int64_t{results[i].attempt});
+    add_time(detail, "started_at", results[i].started_at);
+    add_member(detail, "error", results[i].error);
+    insert_event(tenant, execution, single ? execution : execution + 1 + results[i].task, "task_attempt_failed",
+                 results[i].finished_at, end_object(detail));
+  }
+}
+
+}  // namespace
+
+Change pause(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+  ExecutionRow row;
+  const Change can = locked_and_live(tenant, execution, &row);
+  if (can != Change::done) return can;
+  if (row.paused) return Change::already;
+  pause_rows(tenant, execution, row.span, now);
+  note(tenant, execution, "execution_paused", now, reason);
+  return Change::done;
+}
+
+Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+  ExecutionRow row;
+  const Change can = locked_and_live(tenant, execution, &row);
+  if (can != Change::done) return can;
+  if (!row.paused) return Change::already;
+  resume_rows(tenant, execution, row.span, now);
+  note(tenant, execution, "execution_resumed", now, reason);
+  mark_ready(tenant.number, 0);
+  return Change::done;
+}
+
+Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+  ExecutionRow row;
+  const Change live = locked_and_live(tenant, execution, &row);
+  if (live != Change::already) return live == Change::done ? Change::already : live;
+  if (row.state == State::completed) return Change::already;
+  const Definition &definition = definition_of(tenant, row.definition);
+  if (row.span == 0) {
+    const TaskResult result = {0, row.state, nullptr, row.error, row.attempt, row.started_at, row.finished_at};
+    note_failures(tenant, execution, &result, 1, true);
+    const std::int32_t none = 0;
+    int ready;
+    (void)reopen_rows(tenant, now, &execution, &none, 1, &ready);
+    mark_ready(tenant.number, definition.keys[0]);
+  } else {
+    int count;
+    const TaskResult *results = task_results(tenant, execution, row.span, &count);
+    const Again again = what_runs_again(definition, results);
+    if (again.count == 0) return Change::already;
+    note_failures(tenant, execution, results, count, false);
+    reopen_tasks(tenant, execution, now, definition, again);
+    reopen_execution(tenant, execution, again.count);
+  }
+  note(tenant, execution, "execution_retried", now, reason);
+  return Change::done;
+}
+
+}  // namespace insula
