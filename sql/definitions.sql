@@ -30,12 +30,9 @@ SELECT try($$SELECT insula.register_workflow(NULL)$$);
 SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a"}]}', NULL)$$);
 -- Keys of the grammar that are not built yet are refused, never ignored.
 SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a", "for_each": {"items": "$.list", "as": "item"}}]}')$$);
-SELECT try($$SELECT insula.register_workflow('{"name": "x", "timeout": "1 h", "tasks": [{"id": "a"}]}')$$);
-SELECT try($$SELECT insula.register_workflow('{"name": "x", "params": {}, "tasks": [{"id": "a"}]}')$$);
-SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a", "trigger_rule": "always"}]}')$$);
-SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a", "for_each": {}}]}')$$);
+SELECT try($$SELECT insula.register_workflow('{"name": "x", "limit": {"key": "$.customer", "max": 4}, "tasks": [{"id": "a"}]}')$$);
 -- Other problems come first.
-SELECT try($$SELECT insula.register_workflow('{"name": "x", "timeout": "1 h", "tasks": [{"id": "a", "timeout": "1 s", "foo": 1}]}')$$);
+SELECT try($$SELECT insula.register_workflow('{"name": "x", "limit": {}, "tasks": [{"id": "a", "for_each": {}, "foo": 1}]}')$$);
 
 -- Nothing of this was registered.
 SELECT insula.submit('x');

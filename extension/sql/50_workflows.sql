@@ -5,7 +5,9 @@ RETURNS integer
 AS 'MODULE_PATHNAME', 'insula_register_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.register_workflow IS
 'Registers a workflow and returns its version.  A definition not seen before becomes a new version and the current one; a known one keeps its version, and becomes current only with activate.  Executions stay on the version they were submitted with.
-definition: {"name", "description", "tasks": [{"id", "depends_on": [ids], "priority", "timeout", "retry", "trigger_rule"}]}; name and the tasks'' ids are required.
+definition: {"name", "description", "timeout", "params", "tasks": [{"id", "depends_on": [ids], "priority", "timeout", "retry", "trigger_rule"}]}; name and the tasks'' ids are required.
+The workflow''s timeout, an interval''s text, bounds an execution, from its planned start to its end; one that takes longer fails.
+params: {name: {"type": "string", "integer", "number", "boolean", "object" or "array", "required" (false), "default"}}: what the input of an execution must hold, and what it is given where it does not; other keys are free.
 priority (0) is added to the execution''s.  timeout, an interval''s text, bounds one run of the task, which then counts as failed.
 retry: max_attempts (3, all runs), backoff "fixed", "linear" or "exponential" (the default, base 2), initial_delay ("1 s"), max_delay ("60 s"), jitter (true: up to a quarter less), condition "all" (the default), "never", "transient" (errors that speak of timeouts, connections, networks, being busy, unavailable, temporary or rate limited) or an array of texts of which the error must contain one; upper and lower case are alike.
 trigger_rule: a task runs once all that it waits for was completed, and is skipped otherwise, unless a rule decides when all of that has ended: "always", {"all": [...]}, {"any": [...]}, {"none": [...]}, {"task_success": id}, {"task_failed": id}, {"task_skipped": id}, or {"context_value": {"key", "op", "value"}} with a key or a path like $.a.b[0] and op equals, not_equals, greater_than, greater_or_equal, less_than, less_or_equal, contains, not_contains, exists, not_exists.  A failure that a task with a rule has run after does not fail the execution.
@@ -23,7 +25,7 @@ AS 'MODULE_PATHNAME', 'insula_submit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.submit IS
 'Submits an execution of the workflow''s current version and returns its id; it commits or rolls back with the caller''s transaction.
 context: a JSON object.  priority: -32767 to 32767, higher first.  run_at: not before.  idempotency_key (up to 255 bytes): the first submission of (tenant, workflow, key) counts, a later one returns its id.
-Errors: IS002 no such workflow, 22023 bad argument, 22004 a NULL where none is meant.';
+Errors: IS002 no such workflow, 22023 bad argument or an input that lacks what params ask for, 22004 a NULL where none is meant, IS006 max_queued is reached, IS007 the tenant is suspended.';
 
 CREATE FUNCTION insula.submit_many(
 	workflow text,

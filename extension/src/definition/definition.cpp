@@ -143,6 +143,9 @@ void compile_options(Definition &definition, const ParsedDefinition &parsed) {
   }
   definition.options = parsed.options;
   definition.has_rules = parsed.has_rules;
+  definition.params = parsed.params;
+  definition.param_count = parsed.param_count;
+  definition.timeout_us = parsed.timeout_us;
   definition.priorities = priorities;
   definition.time_limits = time_limits;
 }

@@ -25,6 +25,18 @@ struct TaskOptions {
   bool has_rule() const { return rule_size > 0; }
 };
 
+enum class ParamType { string, integer, number, boolean, object, array };
+
+// What an execution's input may have to hold.
+struct Param {
+  const char *name;
+  int length;
+  ParamType type;
+  bool required;
+  bool has_default;
+  JsonbValue default_value;
+};
+
 // What a definition's JSON says, in the current memory context.
 struct ParsedDefinition {
   const char *name;
@@ -32,6 +44,9 @@ struct ParsedDefinition {
   const char **ids;
   TaskOptions *options;
   bool has_rules;
+  Param *params;
+  int param_count;
+  std::int64_t timeout_us;   // of an execution; 0: none
   core::Graph dependencies;  // by declared position
 };
 
@@ -48,6 +63,9 @@ struct Definition {
   const char **ids;
   const TaskOptions *options;
   bool has_rules;
+  const Param *params;
+  int param_count;
+  std::int64_t timeout_us;           // of an execution; 0: none
   const std::int32_t *keys;          // the number of each task's key
   const std::int32_t *dependencies;  // how many tasks each one waits for
   const std::int32_t *priorities;    // added to the execution's
@@ -57,6 +75,12 @@ struct Definition {
   core::Graph graph;
   core::Graph dependants;
 };
+
+// Whether an execution is a single row: its only task, and nothing that asks for more.
+inline bool is_single(const Definition &definition) { return definition.tasks == 1 && definition.timeout_us == 0; }
+
+// The input with the defaults that it lacks; what is wrong with it is appended to `problems`.
+Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo problems);
 
 const Definition &definition_of(const Tenant &tenant, std::int32_t number);
 

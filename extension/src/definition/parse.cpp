@@ -136,7 +136,13 @@ void read_members(Reader &reader, Jsonb *definition) {
       read_tasks(reader, member);
     } else if (key_is(key, "description")) {
       if (member.type != jbvString) problem(reader, "$.description: must be a string");
-    } else if (key_is(key, "timeout") || key_is(key, "params") || key_is(key, "limit")) {
+    } else if (key_is(key, "params")) {
+      read_params(reader, member);
+    } else if (key_is(key, "timeout")) {
+      if (read_duration(reader, "$.timeout", member, &reader.parsed.timeout_us) &&
+          reader.parsed.timeout_us < USECS_PER_SEC / 1000)
+        problem(reader, "$.timeout: must be a millisecond or more");
+    } else if (key_is(key, "limit")) {
       unsupported(reader, psprintf("$.%s", string_of(key)));
     } else {
       problem(reader, "$.%s: unknown key", string_of(key));
@@ -268,6 +274,18 @@ std::int32_t position_of(const Reader &reader, const char *id) {
   strlcpy(key, id, NAMEDATALEN);
   auto *entry = static_cast<IdEntry *>(hash_search(reader.positions, key, HASH_FIND, nullptr));
   return entry ? entry->position : -1;
+}
+
+JsonbValue copy_of(const JsonbValue &value) {
+  JsonbValue copy = value;
+  if (value.type == jbvString) copy.val.string.val = string_of(value);
+  if (value.type == jbvNumeric) copy.val.numeric = DatumGetNumericCopy(NumericGetDatum(value.val.numeric));
+  if (value.type == jbvBinary) {
+    Jsonb *whole = JsonbValueToJsonb(&copy);
+    copy.val.binary.data = &whole->root;
+    copy.val.binary.len = static_cast<int>(VARSIZE(whole) - VARHDRSZ);
+  }
+  return copy;
 }
 
 bool read_integer(Reader &reader, const char *path, const JsonbValue &value, std::int64_t least, std::int64_t most,

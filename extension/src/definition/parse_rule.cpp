@@ -3,10 +3,6 @@
 #include "core/names.hpp"
 #include "definition/reader.hpp"
 
-extern "C" {
-#include "utils/numeric.h"
-}
-
 namespace insula {
 
 namespace {
@@ -53,19 +49,6 @@ void read_task_condition(RuleReader &rule, const char *path, core::RuleKind kind
   if (value.type != jbvString) return problem(*rule.reader, "%s: must be a task's id", path);
   const int node = add_node(rule, kind);
   note_rule_subject(*rule.reader, rule.task, node, path, string_of(value));
-}
-
-// A copy that lives as long as the definition.
-JsonbValue copy_of(const JsonbValue &value) {
-  JsonbValue copy = value;
-  if (value.type == jbvString) copy.val.string.val = string_of(value);
-  if (value.type == jbvNumeric) copy.val.numeric = DatumGetNumericCopy(NumericGetDatum(value.val.numeric));
-  if (value.type == jbvBinary) {
-    Jsonb *whole = JsonbValueToJsonb(&copy);
-    copy.val.binary.data = &whole->root;
-    copy.val.binary.len = static_cast<int>(VARSIZE(whole) - VARHDRSZ);
-  }
-  return copy;
 }
 
 void read_context_condition(RuleReader &rule, const char *path, const JsonbValue &value) {

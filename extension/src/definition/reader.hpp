@@ -47,6 +47,9 @@ char *string_of(const JsonbValue &value);
 bool is_array(const JsonbValue &value);
 bool is_object(const JsonbValue &value);
 
+// A copy that lives as long as the definition.
+JsonbValue copy_of(const JsonbValue &value);
+
 // Each member of an object, each element of an array.
 template <typename Visit>
 void for_each_member(const JsonbValue &object, Visit visit) {
@@ -75,6 +78,10 @@ bool read_integer(Reader &reader, const char *path, const JsonbValue &value, std
                   std::int64_t *result);
 // An interval's text, in microseconds; a month counts 30 days.
 bool read_duration(Reader &reader, const char *path, const JsonbValue &value, std::int64_t *result);
+
+// ---- params.cpp ----
+
+void read_params(Reader &reader, const JsonbValue &value);
 
 // ---- parse_options.cpp ----
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
+#include "core/ids.hpp"
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
@@ -132,6 +133,22 @@ bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   return due <= now || has_dead_worker(tenant.number);
 }
 
+// Executions whose time is up fail as they stand.
+static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
+  int count;
+  const HeadProgress *heads = timed_out_executions(tenant, now, &count);
+  for (int i = 0; i < count; ++i) {
+    cancel_task_rows(tenant, heads[i].id, heads[i].span, now);
+    int results_count;
+    const TaskResult *results = task_results(tenant, heads[i].id, heads[i].span, &results_count);
+    end_execution(tenant, heads[i].id, State::failed, now,
+                  final_context_of(definition_of(tenant, heads[i].definition), heads[i].input, results, results_count),
+                  "timeout: the execution took longer than its timeout");
+    mark_permit_freed(tenant);
+    mark_ended(core::make_id(tenant.number, heads[i].id));
+  }
+}
+
 void advance(const Tenant &tenant, TimestampTz now) {
   for (Lane lane : {lane_later, lane_deferred}) {
     int count;
@@ -142,6 +159,7 @@ void advance(const Tenant &tenant, TimestampTz now) {
   TaskRow *tasks = lapsed_tasks(tenant, now, &count);
   (void)lapse(tenant, tasks, count, now, now);
   (void)reap_dead_workers(tenant, now);
+  fail_timed_out_executions(tenant, now);
 }
 
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now) {

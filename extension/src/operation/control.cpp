@@ -128,7 +128,9 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     if (again.count == 0) return Change::already;
     note_failures(tenant, execution, results, count, false);
     reopen_tasks(tenant, execution, now, definition, again);
-    reopen_execution(tenant, execution, again.count);
+    const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
+    if (due) mark_due(tenant.number, due);
+    reopen_execution(tenant, execution, again.count, due);
   }
   note(tenant, execution, "execution_retried", now, reason);
   return Change::done;

@@ -57,18 +57,35 @@ void apply_idempotency(const Tenant &tenant, const SubmitRequest &request, std::
   }
 }
 
+// `place` is the input's in a batch; -1: it is the only one.
+Jsonb *checked_input(const Definition &definition, Jsonb *input, int place) {
+  if (definition.param_count == 0) return input;
+  StringInfoData problems;
+  initStringInfo(&problems);
+  Jsonb *complete = apply_params(definition, input, &problems);
+  if (problems.len > 0)
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+             place < 0 ? errmsg("invalid input for workflow \"%s\"", definition.workflow)
+                       : errmsg("invalid input for workflow \"%s\" in contexts[%d]", definition.workflow, place + 1),
+             errdetail_internal("%s", problems.data)));
+  return complete;
+}
+
 void insert(const Tenant &tenant, const Definition &definition, const Submission &submission, const std::int64_t *ids,
             Jsonb *const *contexts, int count) {
   const bool later = submission.run_at > submission.now;
   if (later) mark_due(tenant.number, submission.run_at);
   const TaskPlan plan = {definition.keys, definition.dependencies, definition.priorities, definition.time_limits,
                          definition.tasks};
-  if (definition.tasks == 1) {
+  if (is_single(definition)) {
     insert_single(tenant, submission, plan, ids, contexts, count);
     if (!later) mark_ready(tenant.number, definition.keys[0]);
     return;
   }
   insert_graph(tenant, submission, plan, ids, contexts, count);
+  if (submission.timeout_us)
+    mark_due(tenant.number, std::max(submission.now, submission.run_at) + submission.timeout_us);
   for (int task = 0; task < definition.tasks && !later; ++task)
     if (definition.dependencies[task] == 0) mark_ready(tenant.number, definition.keys[task]);
 }
@@ -85,7 +102,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
   auto *ids = static_cast<std::int64_t *>(MemoryContextAlloc(result_memory, sizeof(std::int64_t) * (count + 1)));
   if (count == 0) return ids;
   // An execution's tasks follow it by number, a single task is its execution.
-  const std::int64_t stride = definition.tasks == 1 ? 1 : definition.tasks + 1;
+  const std::int64_t stride = is_single(definition) ? 1 : definition.tasks + 1;
   if (stride * request.count > max_rows)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("one call can submit at most %d executions and tasks", max_rows)));
@@ -103,10 +120,12 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
   for (std::size_t i = 0; i < count; ++i) {
     if (!fresh[i]) continue;
     new_ids[new_count] = ids[i];
-    contexts[new_count++] = request.contexts[i];
+    contexts[new_count++] =
+        checked_input(definition, request.contexts[i], request.count > 1 ? static_cast<int>(i) : -1);
   }
   check_queue_room(tenant, std::int64_t{new_count} * definition.tasks);
-  const Submission submission = {number, request.priority, GetCurrentTimestamp(), request.run_at};
+  const Submission submission = {number, request.priority, GetCurrentTimestamp(), request.run_at,
+                                 definition.timeout_us};
   if (new_count > 0) insert(tenant, definition, submission, new_ids, contexts, new_count);
   for (std::size_t i = 0; i < count; ++i) ids[i] = core::make_id(tenant.number, ids[i]);
   return ids;

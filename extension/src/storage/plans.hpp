@@ -69,6 +69,7 @@ enum class Statement {
   resume_rows,
   reopen_rows,
   reopen_execution,
+  timed_out_executions,
   cancel_tasks,
   cancel_single,
   inputs_and_outputs,

@@ -4,7 +4,7 @@
 //
 // Lanes of the queue index: below 100000 claimable, the lane being the negated priority;
 // 100000 ready later, 100001 running (due is the lease's end), 100002 deferred, 100004 ready
-// but paused.  State numbers are those of storage/work.hpp.
+// but paused; 100003 is an execution's own row, due when its time is up.  State numbers are those of storage/work.hpp.
 #include "storage/plans.hpp"
 
 namespace insula {
@@ -35,9 +35,10 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID,
       INT8OID}},
     // insert_heads
-    {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input) "
-     "SELECT u.id, $1, -1, 0, 1, $2, $3, $3, 0, $4, $5, u.input FROM unnest($6, $7) u(id, input)",
-     {INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID}},
+    {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input, "
+     "lane, due) "
+     "SELECT u.id, $1, -1, 0, 1, $2, $3, $3, 0, $4, $5, u.input, $8, $9 FROM unnest($6, $7) u(id, input)",
+     {INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT4OID, INT8OID}},
     // insert_tasks
     {"INSERT INTO {work} (id, head, def, task, key, state, lane, due, priority, remaining, span, attempt, run_at, "
      "time_limit) "
@@ -63,7 +64,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // next_due
     {"SELECT least((SELECT due FROM {work} WHERE lane = 100000 ORDER BY due LIMIT 1), "
      "(SELECT due FROM {work} WHERE lane = 100001 ORDER BY due LIMIT 1), "
-     "(SELECT due FROM {work} WHERE lane = 100002 ORDER BY due LIMIT 1))",
+     "(SELECT due FROM {work} WHERE lane = 100002 ORDER BY due LIMIT 1), "
+     "(SELECT due FROM {work} WHERE lane = 100003 ORDER BY due LIMIT 1))",
      {}},
     // release_due
     {"WITH c AS (SELECT id FROM {work} WHERE lane = $1 AND due <= $2 ORDER BY due LIMIT 1000 "
@@ -134,7 +136,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "WHERE id > $1 AND id <= $2 ORDER BY id",
      {INT8OID, INT8OID}},
     // end_execution
-    {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5 WHERE id = $1",
+    {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL WHERE id = $1",
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
     // pause_rows
     {"UPDATE {work} SET paused_at = $1, lane = CASE WHEN lane < 100000 THEN 100004 ELSE lane END "
@@ -151,9 +153,14 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " RETURNING w.key, w.state",
      {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
     // reopen_execution
-    {"UPDATE {work} SET state = 1, remaining = $2, finished_at = NULL, output = NULL, error = NULL, paused_at = NULL "
-     "WHERE id = $1",
-     {INT8OID, INT4OID}},
+    {"UPDATE {work} SET state = 1, remaining = $2, lane = $3, due = $4, finished_at = NULL, output = NULL, error = "
+     "NULL, "
+     "paused_at = NULL WHERE id = $1",
+     {INT8OID, INT4OID, INT4OID, INT8OID}},
+    // timed_out_executions
+    {"SELECT id, def, span, remaining, input FROM {work} WHERE lane = 100003 AND due <= $1 ORDER BY due LIMIT 100 "
+     "FOR NO KEY UPDATE SKIP LOCKED",
+     {INT8OID}},
     // cancel_tasks
     {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
      "WHERE id > $2 AND id <= $3 AND state < 4",

@@ -28,7 +28,13 @@ const char *state_name(State state);
 
 // Lanes of the queue index: those below `first_timer` are claimable, and are the negated
 // priority; in the others `due` is a moment, in microseconds as timestamps count them.
-enum Lane : std::int32_t { lane_later = 100000, lane_running = 100001, lane_deferred = 100002, lane_paused = 100004 };
+enum Lane : std::int32_t {
+  lane_later = 100000,
+  lane_running = 100001,
+  lane_deferred = 100002,
+  lane_timeout = 100003,
+  lane_paused = 100004
+};
 
 inline constexpr std::int32_t max_priority = 32767;
 
@@ -36,7 +42,8 @@ struct Submission {
   std::int32_t definition;
   std::int32_t priority;  // of the execution
   TimestampTz now;
-  TimestampTz run_at;  // at or before now: at once
+  TimestampTz run_at;       // at or before now: at once
+  std::int64_t timeout_us;  // of the execution; 0: none
 };
 
 // Where a task stands, without its payload.
@@ -177,7 +184,10 @@ void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span
 // Ended tasks are pending again, or ready where nothing remains; returns the keys of these.
 std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
                           int count, int *ready);
-void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining);
+// `due` is its new timeout; 0: none.
+void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining, TimestampTz due);
+// Executions whose time is up and whose rows nobody holds; locks these.
+HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count);
 
 // Cancels the execution's row; false if it has ended or does not exist.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,

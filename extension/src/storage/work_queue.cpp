@@ -54,6 +54,9 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   heads.add(Int32GetDatum(plan.tasks)).add(TimestampTzGetDatum(submission.now));
   add_run_at(heads, submission);
   heads.add(int64_array(ids, count)).add(jsonb_array(inputs, count));
+  const bool timed = submission.timeout_us != 0;
+  heads.add_nullable(Int32GetDatum(lane_timeout), !timed);
+  heads.add_nullable(Int64GetDatum(queue_due(submission) + submission.timeout_us), !timed);
   (void)run(tenant, Statement::insert_heads, heads);
 
   Arguments rows;

@@ -216,9 +216,20 @@ std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int6
   return keys_of_ready(run(tenant, Statement::reopen_rows, arguments), ready);
 }
 
-void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining) {
+HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(now));
+  const auto rows = run(tenant, Statement::timed_out_executions, arguments);
+  auto *heads = palloc_array_of<HeadProgress>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) heads[i] = read_head(i, get_int64(i, 1), 2);
+  *count = static_cast<int>(rows);
+  return heads;
+}
+
+void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining, TimestampTz due) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int32GetDatum(remaining));
+  arguments.add_nullable(Int32GetDatum(lane_timeout), due == 0).add_nullable(Int64GetDatum(due), due == 0);
   (void)run(tenant, Statement::reopen_execution, arguments);
 }
 
