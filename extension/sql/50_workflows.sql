@@ -63,6 +63,12 @@ COMMENT ON FUNCTION insula.retry IS
 'Opens an execution that failed or was cancelled again: what failed or was cancelled runs again, with all its attempts, and what was skipped because of it; what was completed stays.  False: it has not ended, or was completed.
 Errors: IS003 no such execution.';
 
+CREATE FUNCTION insula.send_event(execution_id bigint, event text, payload jsonb DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_send_event' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.send_event IS
+'Sends an event to an execution: the task of it that waits for the event runs on, with {"name", "payload"} as its event; where none waits, the event is kept for the first that will.  False: the execution has ended.
+Errors: IS003 no such execution, 22023 bad event name, 54000 the payload is too large, or a thousand events are kept already.';
+
 CREATE FUNCTION insula.result(execution_id bigint) RETURNS insula.execution_result
 AS 'MODULE_PATHNAME', 'insula_result' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.result IS

@@ -63,6 +63,13 @@ COMMENT ON FUNCTION insula.defer IS
 'Gives a task back until the given time; no attempt is used.  context: a merge patch that the task itself sees when it runs again.  False: the lease is lost.
 Errors: 22008 the time is not finite, 22023 the context is not an object.';
 
+CREATE FUNCTION insula.wait_event(task_id bigint, lease bigint, event text, timeout interval DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_wait_event' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.wait_event IS
+'Gives a task back until its execution is sent the event (insula.send_event), or the timeout is over (NULL: for ever); no attempt is used.  When it runs again its event is {"name", "payload"}, or {"name", "timed_out": true}.  An event that was sent before is there at once.
+context: a merge patch that the task itself sees when it runs again.  False: the lease is lost.
+Errors: 22023 bad event name or context.';
+
 CREATE FUNCTION insula.heartbeat(
 	task_ids bigint[],
 	leases bigint[],
@@ -72,7 +79,7 @@ CREATE FUNCTION insula.heartbeat(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_heartbeat' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION insula.heartbeat IS
-'Extends the leases of running tasks to lease_for from now, and returns those whose handlers should stop, with the reason: cancelled or lost.';
+'Extends the leases of running tasks to lease_for from now, and returns those whose handlers should stop, with the reason: cancelled, paused (the lease goes on), timeout or lost.';
 
 CREATE FUNCTION insula.merge_patch(target jsonb, patch jsonb) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'insula_merge_patch' LANGUAGE C IMMUTABLE PARALLEL SAFE;

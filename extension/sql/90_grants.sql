@@ -60,12 +60,13 @@ TO insula_admin;
 GRANT EXECUTE ON FUNCTION
 	insula.current_tenant, insula.is_valid_tenant_id, insula.merge_patch, insula.append_patch,
 	insula.register_workflow, insula.submit, insula.submit_many, insula.cancel, insula.pause, insula.resume, insula.retry,
+	insula.send_event,
 	insula.result
 TO insula_admin, insula_tenant;
 GRANT EXECUTE ON PROCEDURE insula.await TO insula_admin, insula_tenant;
 
 GRANT EXECUTE ON FUNCTION
 	insula.claim, insula.watch, insula.nudge, insula.leave, insula.complete, insula.complete_many,
-	insula.fail, insula.defer, insula.heartbeat
+	insula.fail, insula.defer, insula.wait_event, insula.heartbeat
 TO insula_admin, insula_runner, insula_tenant;
 GRANT EXECUTE ON PROCEDURE insula.wait_for_work TO insula_admin, insula_runner, insula_tenant;

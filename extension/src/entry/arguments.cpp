@@ -82,16 +82,20 @@ const char *context_problem(Jsonb *context) {
   return is_too_large(context) ? "context is larger than insula.max_context" : nullptr;
 }
 
+void check_json(Jsonb *json, const char *name) {
+  if (is_too_deep(json))
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is nested too deeply", name),
+                    errdetail("It may have %d levels.", max_depth)));
+  if (is_too_large(json))
+    ereport(ERROR,
+            (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
+             errdetail("It takes %u bytes, more than insula.max_context = %d kB allows.", VARSIZE(json), max_context)));
+}
+
 void check_context(Jsonb *context, const char *name) {
   if (!JB_ROOT_IS_OBJECT(context))
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a JSON object", name)));
-  if (is_too_deep(context))
-    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is nested too deeply", name),
-                    errdetail("It may have %d levels.", max_depth)));
-  if (is_too_large(context))
-    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
-                    errdetail("It takes %u bytes, more than insula.max_context = %d kB allows.", VARSIZE(context),
-                              max_context)));
+  check_json(context, name);
 }
 
 Jsonb *context_argument(FunctionCallInfo fcinfo, int argument) {

@@ -24,6 +24,8 @@ const char *context_problem(Jsonb *context);
 // The same, raised; NULL passes.
 Jsonb *context_argument(FunctionCallInfo fcinfo, int argument);
 void check_context(Jsonb *context, const char *name);
+// Any JSON no larger and no deeper than a context may be.
+void check_json(Jsonb *json, const char *name);
 void define_argument_settings();
 
 // A duration in microseconds; a month counts 30 days.

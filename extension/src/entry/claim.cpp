@@ -45,7 +45,9 @@ void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask 
   nulls[10] = task.row.deadline == 0;
   values[11] =
       TimestampTzGetDatum(task.row.deadline ? std::min(task.row.deadline, call.lease_expires) : call.lease_expires);
-  nulls[12] = nulls[13] = true;  // nor events, nor items
+  values[12] = PointerGetDatum(task.row.event);
+  nulls[12] = task.row.event == nullptr;
+  nulls[13] = true;  // no items yet
   tuplestore_putvalues(call.result->setResult, call.result->setDesc, values, nulls);
 }
 

@@ -28,15 +28,6 @@ struct Completion {
   bool *unknown;  // of several tenants' tasks those that could not be written now
 };
 
-// As open_session, for calls about a claimed task.  A runner of many tenants serves the
-// others while one of them sits on his rows.
-Session open_outcome_session(const Tenant &tenant) {
-  const bool for_others = works_for_others(tenant);
-  const Session session = open_session();
-  if (for_others) limit_lock_waits();
-  return session;
-}
-
 // Completes one tenant's share of a batch.
 void complete_group(const Completion &batch, const int *order, int first, int last) {
   Tenant *tenant = tenant_to_work_for(batch.ids[order[first]]);

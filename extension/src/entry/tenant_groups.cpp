@@ -30,4 +30,11 @@ Tenant *tenant_to_work_for(std::int64_t id) {
   return open_tenant(tenant->number);
 }
 
+Session open_outcome_session(const Tenant &tenant) {
+  const bool for_others = works_for_others(tenant);
+  const Session session = open_session();
+  if (for_others) limit_lock_waits();
+  return session;
+}
+
 }  // namespace insula

@@ -2,7 +2,7 @@
 // the one global order.
 #pragma once
 
-#include "tenant/tenant.hpp"
+#include "storage/session.hpp"
 
 namespace insula {
 
@@ -16,5 +16,9 @@ int end_of_group(const std::int64_t *ids, const int *order, int first, int count
 // The tenant of the id, opened, if the caller may work for it; an id that he may not touch
 // is answered like one that does not exist.
 Tenant *tenant_to_work_for(std::int64_t id);
+
+// As open_session, for calls about a claimed task.  A runner of many tenants serves the
+// others while one of them sits on his rows.
+Session open_outcome_session(const Tenant &tenant);
 
 }  // namespace insula

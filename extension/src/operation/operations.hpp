@@ -61,6 +61,10 @@ const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::in
                  bool retryable);
 bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampTz until, Jsonb *patch);
 
+// The task waits for the event until the given time, or for ever (DT_NOEND); false: the lease is lost.
+bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *event, TimestampTz until,
+                Jsonb *patch);
+
 enum class Change {
   done,
   already,  // so already, or too late
@@ -71,6 +75,8 @@ Change pause(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
 Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 // Runs again what failed or was cancelled, and what was skipped because of it.
 Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+// Wakes the task of the execution that waits for the event, or keeps it for one that will.
+Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);
 Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 
 // Tasks whose rows have just ended: dependants, skips and ends of executions follow.

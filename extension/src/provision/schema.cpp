@@ -37,6 +37,8 @@ CREATE TABLE {schema}.work (
   error text,
   input jsonb,
   output jsonb,
+  event jsonb,
+  waits_for text COLLATE "C",
   CONSTRAINT work_pkey PRIMARY KEY (id)
 );
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;

@@ -117,6 +117,25 @@ void find_idempotency_keys(const Tenant &tenant, const char *const *names, int c
   }
 }
 
+void keep_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload) {
+  insert_record(tenant, 'e', execution, event, take_numbers(tenant, 1), now, 0, Datum{0}, payload);
+}
+
+bool take_kept_event(const Tenant &tenant, std::int64_t execution, const char *event, Jsonb **payload) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add_text(event);
+  if (run(tenant, Statement::take_kept_event, arguments) == 0) return false;
+  *payload = get_jsonb(0, 1);
+  return true;
+}
+
+int kept_events(const Tenant &tenant, std::int64_t execution, int most) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(most));
+  (void)run(tenant, Statement::kept_events, arguments);
+  return static_cast<int>(get_int64(0, 1));
+}
+
 TimestampTz rate_spent(const Tenant &tenant) {
   return run(tenant, Statement::rate_spent) > 0 ? get_int64(0, 1) : DT_NOBEGIN;
 }

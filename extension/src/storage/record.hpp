@@ -5,6 +5,7 @@
 //   t  a task's key, `workflow.task`: owner its number, which rows of `work` carry
 //   n  the last number given out: name what for, ref the number
 //   k  an idempotency key, `workflow:key`: ref the execution
+//   e  an event that nobody has waited for yet: owner the execution, body the payload
 //   r  the rate limit: at the moment up to which it is spent
 //   h  what departed from an undisturbed run: owner the execution, name the event
 #pragma once
@@ -47,6 +48,12 @@ void take_idempotency_keys(const Tenant &tenant, const char *const *names, const
                            bool *taken);
 // The executions that hold the keys; 0 where none does.
 void find_idempotency_keys(const Tenant &tenant, const char *const *names, int count, std::int64_t *executions);
+
+// Events sent to an execution, oldest first; a payload may be nullptr.
+void keep_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);
+bool take_kept_event(const Tenant &tenant, std::int64_t execution, const char *event, Jsonb **payload);
+// Counted up to `most`.
+int kept_events(const Tenant &tenant, std::int64_t execution, int most);
 
 // The moment up to which the rate limit is spent; DT_NOBEGIN: none of it.
 TimestampTz rate_spent(const Tenant &tenant);

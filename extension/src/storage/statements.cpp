@@ -25,7 +25,7 @@ namespace insula {
   "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), " \
   "deadline = $6 + w.time_limit, lease = $3 # w.id, attempt = w.attempt + 1, "         \
   "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                  \
-      "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline"
+      "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
@@ -70,7 +70,9 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // release_due
     {"WITH c AS (SELECT id FROM {work} WHERE lane = $1 AND due <= $2 ORDER BY due LIMIT 1000 "
      "FOR NO KEY UPDATE SKIP LOCKED) "
-     "UPDATE {work} w SET state = 1, lane = " READY_LANE " FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
+     "UPDATE {work} w SET state = 1, lane = " READY_LANE ", waits_for = NULL, event = CASE WHEN w.waits_for IS NULL "
+     "THEN w.event ELSE jsonb_build_object('name', w.waits_for, 'timed_out', true) END "
+     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
      {INT4OID, INT8OID}},
     // lapsed
     {"SELECT " TASK_HEADER " FROM {work} w WHERE lane = 100001 AND due <= $1 ORDER BY due LIMIT 1000", {INT8OID}},
@@ -107,6 +109,18 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "output = CASE WHEN $5 IS NULL THEN output ELSE insula.append_patch(output, $5) END "
      "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
      {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID}},
+    // wait_row
+    {"UPDATE {work} SET state = 3, lane = 100002, due = $1, run_at = $2, lease = NULL, attempt = attempt - 1, "
+     "event = NULL, waits_for = $6, "
+     "output = CASE WHEN $5 IS NULL THEN output ELSE insula.append_patch(output, $5) END "
+     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
+     {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID, TEXTOID}},
+    // deliver_event
+    {"WITH c AS (SELECT q.id FROM {work} q WHERE q.id >= $3 AND q.id <= $4 AND q.state = 3 AND q.waits_for = $5 "
+     "ORDER BY q.id LIMIT 1 FOR NO KEY UPDATE) "
+     "UPDATE {work} w SET state = 1, lane = " READY_LANE ", due = $1, event = $2, waits_for = NULL "
+     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
+     {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // count_down
     {"UPDATE {work} w SET remaining = w.remaining - u.n, "
      "state = CASE WHEN w.remaining = u.n THEN 1 ELSE 0 END, "
@@ -149,8 +163,9 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // reopen_rows
     {"UPDATE {work} w SET state = CASE WHEN u.n = 0 THEN 1 ELSE 0 END, remaining = u.n, "
      "lane = CASE WHEN u.n = 0 THEN -w.priority END, due = CASE WHEN u.n = 0 THEN $1 END, lease = NULL, attempt = 0, "
-     "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL "
-     "FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " RETURNING w.key, w.state",
+     "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL, event = "
+     "NULL, "
+     "waits_for = NULL FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " RETURNING w.key, w.state",
      {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
     // reopen_execution
     {"UPDATE {work} SET state = 1, remaining = $2, lane = $3, due = $4, finished_at = NULL, output = NULL, error = "
@@ -219,6 +234,14 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"INSERT INTO {record} (kind, owner, name, seq, at, ref) VALUES ('c', 0, $1, 0, $2, $3) "
      "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET ref = EXCLUDED.ref, at = EXCLUDED.at",
      {TEXTOID, TIMESTAMPTZOID, INT8OID}},
+    // take_kept_event
+    {"WITH c AS (SELECT q.seq FROM {record} q WHERE q.kind = 'e' AND q.owner = $1 AND q.name = $2 "
+     "ORDER BY q.seq LIMIT 1) "
+     "DELETE FROM {record} r USING c WHERE r.kind = 'e' AND r.owner = $1 AND r.name = $2 AND r.seq = c.seq "
+     "RETURNING r.body",
+     {INT8OID, TEXTOID}},
+    // kept_events
+    {"SELECT count(*) FROM (SELECT FROM {record} WHERE kind = 'e' AND owner = $1 LIMIT $2) q", {INT8OID, INT8OID}},
     // rate_spent
     {"SELECT at FROM {record} WHERE kind = 'r' AND owner = 0 AND name = '' AND seq = 0", {}},
     // spend_rate

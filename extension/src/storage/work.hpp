@@ -75,6 +75,7 @@ struct Claimed {
   Jsonb *input;
   Jsonb *output;         // what the task itself handed over when it was deferred
   TimestampTz deadline;  // 0: none
+  Jsonb *event;          // what it has waited for; nullptr: nothing
 };
 
 struct ClaimRequest {
@@ -157,6 +158,12 @@ TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t
                        Jsonb *const *patches, int count, int *entries, int *written);
 bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error);
 bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error);
+// DT_NOEND: for ever.
+bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, const char *event,
+              Jsonb *patch);
+// The first task of the execution that waits for the event becomes ready with it; false: none does.
+bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
+                   Jsonb *event, std::int32_t *key);
 bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch);
 
 // Counts down open dependencies; returns the keys of those that became ready.

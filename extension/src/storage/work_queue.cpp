@@ -82,7 +82,7 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
   auto *claimed = palloc_array_of<Claimed>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
     claimed[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int32(i, 4), get_int64(i, 5),
-                  get_int32(i, 6), get_jsonb(i, 7), get_jsonb(i, 8), get_int64(i, 9)};
+                  get_int32(i, 6), get_jsonb(i, 7), get_jsonb(i, 8), get_int64(i, 9), get_jsonb(i, 10)};
   *count = static_cast<int>(rows);
   return claimed;
 }

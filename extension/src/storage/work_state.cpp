@@ -57,6 +57,24 @@ bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64
   return run(tenant, Statement::retry_row, arguments) > 0;
 }
 
+bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, const char *event,
+              Jsonb *patch) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
+  arguments.add_nullable(PointerGetDatum(patch), patch == nullptr).add_text(event);
+  return run(tenant, Statement::wait_row, arguments) > 0;
+}
+
+bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
+                   Jsonb *event, std::int32_t *key) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
+  arguments.add(Int64GetDatum(execution + span)).add_text(name);
+  if (run(tenant, Statement::deliver_event, arguments) == 0) return false;
+  *key = get_int32(0, 1);
+  return true;
+}
+
 bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch) {
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));

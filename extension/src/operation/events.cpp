@@ -1,0 +1,78 @@
+// Events: what is sent to an execution, and tasks that wait for it.  Both sides hold the
+// execution's row, so that an event either finds the task that waits or is there when one
+// begins to.
+#include "context/merge_patch.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "storage/record.hpp"
+
+namespace insula {
+
+namespace {
+
+// Sent and not yet waited for, of one execution.
+constexpr int max_kept_events = 1000;
+
+Jsonb *event_as_json(const char *event, Jsonb *payload) {
+  JsonObject json = begin_object();
+  add_member(json, "name", event);
+  add_member(json, "payload", payload);
+  return end_object(json);
+}
+
+// False: no task of the execution waits for it.
+bool deliver(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *event,
+             Jsonb *payload) {
+  std::int32_t key;
+  if (!deliver_event(tenant, execution, span, now, event, event_as_json(event, payload), &key)) return false;
+  mark_ready(tenant.number, key);
+  return true;
+}
+
+}  // namespace
+
+bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *event, TimestampTz until,
+                Jsonb *patch) {
+  int found;
+  const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
+  if (found == 0) return false;
+  const std::int64_t execution = task->execution();
+  int locked;
+  (void)lock_executions(tenant, &execution, 1, false, &locked);
+  if (!wait_row(tenant, until, id, lease, event, patch)) return false;
+  const TimestampTz now = GetCurrentTimestamp();
+  JsonObject detail = begin_object();
+  add_member(detail, "worker", task->worker);
+  add_member(detail, "event", event);
+  insert_event(tenant, execution, id, "task_waiting", now, end_object(detail));
+  mark_permit_freed(tenant);
+  Jsonb *payload;
+  if (take_kept_event(tenant, execution, event, &payload)) {
+    ExecutionRow row;
+    (void)read_execution(tenant, execution, &row);
+    (void)deliver(tenant, execution, row.span, now, event, payload);
+  } else if (until != DT_NOEND) {
+    mark_due(tenant.number, until);
+  }
+  return true;
+}
+
+Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload) {
+  int locked;
+  (void)lock_executions(tenant, &execution, 1, false, &locked);
+  ExecutionRow row;
+  if (locked == 0 || !read_execution(tenant, execution, &row)) return Change::unknown;
+  if (has_ended(row.state)) return Change::already;
+  JsonObject detail = begin_object();
+  add_member(detail, "event", event);
+  insert_event(tenant, execution, execution, "event_received", now, end_object(detail));
+  if (deliver(tenant, execution, row.span, now, event, payload)) return Change::done;
+  if (kept_events(tenant, execution, max_kept_events) >= max_kept_events)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("too many events that no task of the execution has waited for"),
+                    errdetail("%d are kept.", max_kept_events)));
+  keep_event(tenant, execution, now, event, payload);
+  return Change::done;
+}
+
+}  // namespace insula
