@@ -75,6 +75,13 @@ COMMENT ON FUNCTION insula.result IS
 'An execution and its tasks.  status: pending, running, paused, completed, failed or cancelled.  tasks: an array of {task, status, attempt, error, started_at, finished_at} in topological, then declared order.
 Errors: IS003 no such execution.';
 
+CREATE FUNCTION insula.explain_execution(execution_id bigint, OUT task text, OUT status text, OUT why text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_explain_execution' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.explain_execution IS
+'Of each task of an execution, why it is where it is: which dependency it waits for, which limit or pause holds it up, who has its lease, when it runs again, which event it waits for, why it failed or was skipped.
+Errors: IS003 no such execution.';
+
 CREATE PROCEDURE insula.await(execution_id bigint, timeout interval, INOUT result jsonb DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'insula_await' LANGUAGE C;
 COMMENT ON PROCEDURE insula.await IS

@@ -66,6 +66,7 @@ enum class Statement {
   skip_rows,
   head_progress,
   task_rows,
+  task_details,
   end_execution,
   pause_rows,
   resume_rows,

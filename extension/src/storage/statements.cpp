@@ -149,6 +149,10 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT task, state, output, error, attempt, started_at, finished_at FROM {work} "
      "WHERE id > $1 AND id <= $2 ORDER BY id",
      {INT8OID, INT8OID}},
+    // task_details
+    {"SELECT task, state, lane, attempt, due, paused_at IS NOT NULL, worker, error, waits_for FROM {work} "
+     "WHERE id >= $1 AND id <= $2 AND task >= 0",
+     {INT8OID, INT8OID}},
     // end_execution
     {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL WHERE id = $1",
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},

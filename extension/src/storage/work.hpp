@@ -220,6 +220,21 @@ struct StoppedLease {
 StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
                              int count, int *stopped);
 std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live);
+
+// What explains a task's state.
+struct TaskDetail {
+  State state;
+  std::int32_t lane;
+  std::int32_t attempt;
+  std::int64_t due;
+  bool paused;
+  const char *worker;
+  const char *error;
+  const char *waits_for;
+};
+// By declared position.
+TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks);
+
 std::int64_t running_tasks(const Tenant &tenant);
 // Counted up to `limit`: tasks that run; tasks that wait or run.
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);

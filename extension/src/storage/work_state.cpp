@@ -171,6 +171,17 @@ TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int3
   return results;
 }
 
+TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  const auto rows = run(tenant, Statement::task_details, arguments);
+  auto *details = static_cast<TaskDetail *>(palloc0(sizeof(TaskDetail) * static_cast<Size>(tasks)));
+  for (std::uint64_t i = 0; i < rows; ++i)
+    details[get_int32(i, 1)] = {static_cast<State>(get_int16(i, 2)), get_int32(i, 3), get_int32(i, 4), get_int64(i, 5),
+                                DatumGetBool(get_datum(i, 6)),       get_text(i, 7),  get_text(i, 8),  get_text(i, 9)};
+  return details;
+}
+
 void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
                    const char *error) {
   Arguments arguments;

@@ -1,0 +1,114 @@
+// insula.explain_execution: of each task, why it is where it is.
+#include "core/ids.hpp"
+#include "entry/arguments.hpp"
+#include "entry/result.hpp"
+#include "operation/operations.hpp"
+#include "tenant/caller.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_explain_execution);
+
+namespace {
+
+struct Explanation {
+  const Tenant &tenant;
+  const Definition &definition;
+  const TaskDetail *tasks;  // by declared position
+  TimestampTz now;
+};
+
+const char *time_text(TimestampTz time) {
+  return DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(time)));
+}
+
+// Names some of the tasks that the given one waits for and that the test picks.
+template <typename Test>
+const char *names_of(const Explanation &of, std::int32_t task, Test test) {
+  constexpr int most = 5;
+  StringInfoData text;
+  initStringInfo(&text);
+  int count = 0;
+  for (std::int32_t dependency : of.definition.graph.of(task)) {
+    if (!test(of.tasks[dependency].state)) continue;
+    if (++count <= most) appendStringInfo(&text, "%s%s", count > 1 ? ", " : "", of.definition.ids[dependency]);
+  }
+  if (count > most) appendStringInfo(&text, " and %d more", count - most);
+  return text.data;
+}
+
+const char *why_not_claimed(const Explanation &of, const TaskDetail &task) {
+  if (of.tenant.suspended) return "the tenant is suspended";
+  if (task.paused) return "the execution is paused";
+  if (task.lane == lane_later)
+    return psprintf("%s at %s", task.attempt > 0 ? "runs again" : "may start", time_text(task.due));
+  TimestampTz next = DT_NOEND;
+  if (has_permit(of.tenant, of.now, &next)) return "waits for a worker";
+  if (next != DT_NOEND) return psprintf("the tenant's rate_per_second is used up until %s", time_text(next));
+  return "the tenant's max_running is reached";
+}
+
+const char *why_running(const Explanation &of, const TaskDetail &task) {
+  const char *lease = task.due <= of.now ? "lapsed at" : "lasts until";
+  return psprintf("worker %s has it, attempt %d; its lease %s %s", task.worker ? task.worker : "?", task.attempt, lease,
+                  time_text(task.due));
+}
+
+const char *why_waiting(const TaskDetail &task) {
+  const char *until = task.due == DT_NOEND ? "" : psprintf(" until %s", time_text(task.due));
+  return task.waits_for ? psprintf("waits for event %s%s", task.waits_for, until) : psprintf("deferred%s", until);
+}
+
+const char *why_skipped(const Explanation &of, std::int32_t task) {
+  if (of.definition.options[task].has_rule()) return "its trigger rule was not met";
+  return psprintf("not completed: %s", names_of(of, task, [](State state) { return state != State::completed; }));
+}
+
+const char *why(const Explanation &of, std::int32_t task) {
+  const TaskDetail &detail = of.tasks[task];
+  switch (detail.state) {
+    case State::pending:
+      return psprintf("waits for %s", names_of(of, task, [](State state) { return !has_ended(state); }));
+    case State::ready:
+      return why_not_claimed(of, detail);
+    case State::running:
+      return why_running(of, detail);
+    case State::waiting:
+      return why_waiting(detail);
+    case State::failed:
+      return detail.error;
+    case State::skipped:
+      return why_skipped(of, task);
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+Datum insula_explain_execution(PG_FUNCTION_ARGS) {
+  const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
+  Tenant *tenant = tenant_of_id(id, Right::tenant);
+  if (tenant) tenant = open_tenant(tenant->number);
+  if (!tenant) no_such_execution(id);
+  InitMaterializedSRF(fcinfo, 0);
+  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  const Session session = open_session();
+  ExecutionRow row;
+  if (!read_execution(*tenant, core::local_of(id), &row)) no_such_execution(id);
+  const Definition &definition = definition_of(*tenant, row.definition);
+  const Explanation explanation = {*tenant, definition,
+                                   task_details(*tenant, core::local_of(id), row.span, definition.tasks),
+                                   GetCurrentTimestamp()};
+  for (int i = 0; i < definition.tasks; ++i) {
+    const std::int32_t task = definition.order[i];
+    const char *text = why(explanation, task);
+    Datum values[] = {CStringGetTextDatum(definition.ids[task]),
+                      CStringGetTextDatum(state_name(explanation.tasks[task].state)),
+                      text ? CStringGetTextDatum(text) : Datum{0}};
+    bool nulls[] = {false, false, text == nullptr};
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  }
+  close_session(session);
+  return Datum{0};
+}
