@@ -54,7 +54,7 @@ max_queued: tasks that are ready, delayed, deferred or running; a submission who
 max_connections: sessions of the tenant''s role.
 weight: 1 to 1000, the tenant''s share of the workers that serve all tenants.
 rate_per_second: task starts a second; up to one second''s worth may start at once after a pause.
-retain, retain_count: how long, and how many, finished executions are kept.
+retain, retain_count: how long, and how many, finished executions are kept; what is too old or too many is removed, with its history, when the tenant''s workers claim or wait, in sweeps at least a minute apart.
 Errors: IS001 no such tenant, 22023 a limit is out of range.';
 
 CREATE FUNCTION insula.rotate_password(tenant text, password text DEFAULT NULL)

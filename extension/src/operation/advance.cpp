@@ -130,7 +130,8 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   const TimestampTz due = next_due(tenant);
   if (next) *next = due;
-  return due <= now || has_dead_worker(tenant.number);
+  const bool sweep = retention_due(tenant, now, next);
+  return due <= now || has_dead_worker(tenant.number) || sweep;
 }
 
 // Executions whose time is up fail as they stand.
@@ -160,6 +161,7 @@ void advance(const Tenant &tenant, TimestampTz now) {
   (void)lapse(tenant, tasks, count, now, now);
   (void)reap_dead_workers(tenant, now);
   fail_timed_out_executions(tenant, now);
+  remove_finished(tenant, now);
 }
 
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now) {

@@ -27,6 +27,10 @@ void advance(const Tenant &tenant, TimestampTz now);
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 // The part of it that gives back the tasks of dead workers; false: some are locked.
 bool reap_dead_workers(const Tenant &tenant, TimestampTz now);
+// Whether finished executions are to be looked through for those that may go.
+bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next);
+// Looks through a stretch of them.
+void remove_finished(const Tenant &tenant, TimestampTz now);
 // A worker's tasks are ready again, without an attempt used.
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now);
 

@@ -72,18 +72,18 @@ Jsonb *checked_input(const Definition &definition, Jsonb *input, int place) {
   return complete;
 }
 
-void insert(const Tenant &tenant, const Definition &definition, const Submission &submission, const std::int64_t *ids,
-            Jsonb *const *contexts, int count) {
+void insert(const Tenant &tenant, const Definition &definition, const Submission &submission,
+            const NewExecutions &executions) {
   const bool later = submission.run_at > submission.now;
   if (later) mark_due(tenant.number, submission.run_at);
   const TaskPlan plan = {definition.keys, definition.dependencies, definition.priorities, definition.time_limits,
                          definition.tasks};
   if (is_single(definition)) {
-    insert_single(tenant, submission, plan, ids, contexts, count);
+    insert_single(tenant, submission, plan, executions);
     if (!later) mark_ready(tenant.number, definition.keys[0]);
     return;
   }
-  insert_graph(tenant, submission, plan, ids, contexts, count);
+  insert_graph(tenant, submission, plan, executions);
   if (submission.timeout_us)
     mark_due(tenant.number, std::max(submission.now, submission.run_at) + submission.timeout_us);
   for (int task = 0; task < definition.tasks && !later; ++task)
@@ -116,17 +116,19 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
 
   auto *new_ids = palloc_array_of<std::int64_t>(count);
   auto **contexts = palloc_array_of<Jsonb *>(count);
+  auto **keys = request.keys ? palloc_array_of<const char *>(count) : nullptr;
   int new_count = 0;
   for (std::size_t i = 0; i < count; ++i) {
     if (!fresh[i]) continue;
     new_ids[new_count] = ids[i];
+    if (keys) keys[new_count] = request.keys[i];
     contexts[new_count++] =
         checked_input(definition, request.contexts[i], request.count > 1 ? static_cast<int>(i) : -1);
   }
   check_queue_room(tenant, std::int64_t{new_count} * definition.tasks);
   const Submission submission = {number, request.priority, GetCurrentTimestamp(), request.run_at,
                                  definition.timeout_us};
-  if (new_count > 0) insert(tenant, definition, submission, new_ids, contexts, new_count);
+  if (new_count > 0) insert(tenant, definition, submission, {new_ids, contexts, keys, new_count});
   for (std::size_t i = 0; i < count; ++i) ids[i] = core::make_id(tenant.number, ids[i]);
   return ids;
 }

@@ -39,6 +39,7 @@ CREATE TABLE {schema}.work (
   output jsonb,
   event jsonb,
   waits_for text COLLATE "C",
+  idempotency_key text COLLATE "C",
   CONSTRAINT work_pkey PRIMARY KEY (id)
 );
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;

@@ -33,7 +33,8 @@ struct SharedText {
 #define TENANT_ROW                                                              \
   "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, "  \
   "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'), " \
-  "max_running, max_queued, weight, rate_per_second "                           \
+  "max_running, max_queued, weight, rate_per_second, "                          \
+  "(EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count "               \
   "FROM insula.tenant "
 
 #define RECORD_HOME                                                                       \

@@ -6,6 +6,7 @@
 //   n  the last number given out: name what for, ref the number
 //   k  an idempotency key, `workflow:key`: ref the execution
 //   e  an event that nobody has waited for yet: owner the execution, body the payload
+//   s  how far retention has come: at its next turn, ref where it is (see Sweep)
 //   r  the rate limit: at the moment up to which it is spent
 //   h  what departed from an undisturbed run: owner the execution, name the event
 #pragma once
@@ -48,6 +49,15 @@ void take_idempotency_keys(const Tenant &tenant, const char *const *names, const
                            bool *taken);
 // The executions that hold the keys; 0 where none does.
 void find_idempotency_keys(const Tenant &tenant, const char *const *names, int count, std::int64_t *executions);
+
+// How far retention has come through the executions.
+struct Sweep {
+  TimestampTz next_at;
+  std::int64_t after;   // the number it has come to; 0: it begins anew
+  bool something_left;  // finished executions that it has passed over
+};
+Sweep read_sweep(const Tenant &tenant);
+void write_sweep(const Tenant &tenant, const Sweep &sweep);
 
 // Events sent to an execution, oldest first; a payload may be nullptr.
 void keep_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);

@@ -80,6 +80,19 @@ Datum text_array(const char *const *values, int count) {
   return PointerGetDatum(construct_array(datums, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+Datum nullable_text_array(const char *const *values, int count) {
+  auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(count));
+  auto *nulls = palloc_array_of<bool>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    nulls[i] = values[i] == nullptr;
+    datums[i] = nulls[i] ? Datum{0} : CStringGetTextDatum(values[i]);
+  }
+  int dims[] = {count};
+  int lower[] = {1};
+  return PointerGetDatum(
+      construct_md_array(datums, nulls, count ? 1 : 0, dims, lower, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 Datum jsonb_array(Jsonb *const *values, int count) {
   auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(count));
   auto *nulls = palloc_array_of<bool>(static_cast<std::size_t>(count));

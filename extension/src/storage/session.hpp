@@ -54,6 +54,7 @@ Jsonb *get_jsonb(std::uint64_t row, int column);  // nullptr where NULL; detoast
 Datum int64_array(const std::int64_t *values, int count);
 Datum int32_array(const std::int32_t *values, int count);
 Datum text_array(const char *const *values, int count);
+Datum nullable_text_array(const char *const *values, int count);
 Datum jsonb_array(Jsonb *const *values, int count);  // nullptr becomes NULL
 
 }  // namespace insula

@@ -30,15 +30,17 @@ namespace insula {
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
     {"INSERT INTO {work} (id, def, task, key, state, lane, due, priority, remaining, span, attempt, created_at, "
-     "run_at, input, time_limit) SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10 "
-     "FROM unnest($8, $9) WITH ORDINALITY u(id, input, ord)",
-     {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID,
-      INT8OID}},
+     "run_at, input, time_limit, idempotency_key) "
+     "SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10, u.key "
+     "FROM unnest($8, $9, $11) WITH ORDINALITY u(id, input, key, ord)",
+     {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT8OID,
+      TEXTARRAYOID}},
     // insert_heads
     {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input, "
-     "lane, due) "
-     "SELECT u.id, $1, -1, 0, 1, $2, $3, $3, 0, $4, $5, u.input, $8, $9 FROM unnest($6, $7) u(id, input)",
-     {INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT4OID, INT8OID}},
+     "lane, due, idempotency_key) SELECT u.id, $1, -1, 0, 1, $2, $3, $3, 0, $4, $5, u.input, $8, $9, u.key "
+     "FROM unnest($6, $7, $10) u(id, input, key)",
+     {INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT4OID, INT8OID,
+      TEXTARRAYOID}},
     // insert_tasks
     {"INSERT INTO {work} (id, head, def, task, key, state, lane, due, priority, remaining, span, attempt, run_at, "
      "time_limit) "
@@ -180,6 +182,20 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT id, def, span, remaining, input FROM {work} WHERE lane = 100003 AND due <= $1 ORDER BY due LIMIT 100 "
      "FOR NO KEY UPDATE SKIP LOCKED",
      {INT8OID}},
+    // end_of_stretch
+    {"SELECT max(id) FROM (SELECT id FROM {work} WHERE id > $1 ORDER BY id LIMIT $2) q", {INT8OID, INT8OID}},
+    // finished_executions
+    {"SELECT id, finished_at FROM {work} WHERE id > $1 AND id <= $2 AND head IS NULL AND state >= 4 ORDER BY id",
+     {INT8OID, INT8OID}},
+    // finished_beyond
+    {"SELECT id FROM {work} WHERE head IS NULL AND state >= 4 ORDER BY id DESC OFFSET $1 LIMIT 1", {INT8OID}},
+    // remove_heads
+    {"DELETE FROM {work} w WHERE w.id = ANY ($1) AND w.state >= 4 RETURNING w.id, w.span, "
+     "(SELECT d.name || ':' || w.idempotency_key FROM {record} d WHERE d.kind = 'w' AND d.owner = w.def LIMIT 1)",
+     {INT8ARRAYOID}},
+    // remove_tasks
+    {"DELETE FROM {work} w USING unnest($1, $2) u(head, last) WHERE w.id > u.head AND w.id <= u.last",
+     {INT8ARRAYOID, INT8ARRAYOID}},
     // cancel_tasks
     {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
      "WHERE id > $2 AND id <= $3 AND state < 4",
@@ -246,6 +262,16 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8OID, TEXTOID}},
     // kept_events
     {"SELECT count(*) FROM (SELECT FROM {record} WHERE kind = 'e' AND owner = $1 LIMIT $2) q", {INT8OID, INT8OID}},
+    // read_sweep
+    {"SELECT at, ref FROM {record} WHERE kind = 's' AND owner = 0 AND name = '' AND seq = 0", {}},
+    // write_sweep
+    {"INSERT INTO {record} (kind, owner, name, seq, at, ref) VALUES ('s', 0, '', 0, $1, $2) "
+     "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET at = EXCLUDED.at, ref = EXCLUDED.ref",
+     {TIMESTAMPTZOID, INT8OID}},
+    // remove_records
+    {"DELETE FROM {record} WHERE kind IN ('h', 'e') AND owner = ANY ($1)", {INT8ARRAYOID}},
+    // remove_keys
+    {"DELETE FROM {record} WHERE kind = 'k' AND owner = 0 AND name = ANY ($1) AND seq = 0", {TEXTARRAYOID}},
     // rate_spent
     {"SELECT at FROM {record} WHERE kind = 'r' AND owner = 0 AND name = '' AND seq = 0", {}},
     // spend_rate

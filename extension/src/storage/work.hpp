@@ -130,10 +130,17 @@ struct TaskPlan {
   const std::int64_t *time_limits;  // of a run, in microseconds; 0: none
   int tasks;
 };
-void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan, const std::int64_t *ids,
-                   Jsonb *const *inputs, int count);
-void insert_graph(const Tenant &tenant, const Submission &submission, const TaskPlan &plan, const std::int64_t *ids,
-                  Jsonb *const *inputs, int count);
+// Executions to be inserted; their keys may be nullptr, all or each.
+struct NewExecutions {
+  const std::int64_t *ids;
+  Jsonb *const *inputs;
+  const char *const *keys;
+  int count;
+};
+void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
+                   const NewExecutions &executions);
+void insert_graph(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
+                  const NewExecutions &executions);
 
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
@@ -220,6 +227,18 @@ struct StoppedLease {
 StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
                              int count, int *stopped);
 std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live);
+
+struct FinishedExecution {
+  std::int64_t id;
+  TimestampTz finished_at;
+};
+// The last of the next `rows` rows by number; 0: there is none.
+std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, int rows);
+FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);
+// The newest finished execution but so many; 0: there are no more than these.
+std::int64_t finished_beyond(const Tenant &tenant, std::int64_t count);
+// Those of them that are still finished go, with tasks, history, events and keys.
+void remove_executions(const Tenant &tenant, const std::int64_t *ids, int count);
 
 // What explains a task's state.
 struct TaskDetail {

@@ -33,8 +33,15 @@ static void add_run_at(Arguments &arguments, const Submission &submission) {
   arguments.add_nullable(TimestampTzGetDatum(submission.run_at), submission.run_at <= submission.now);
 }
 
-void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan, const std::int64_t *ids,
-                   Jsonb *const *inputs, int count) {
+static void add_keys(Arguments &arguments, const NewExecutions &executions) {
+  if (executions.keys)
+    arguments.add(nullable_text_array(executions.keys, executions.count));
+  else
+    arguments.add_null();
+}
+
+void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
+                   const NewExecutions &executions) {
   const std::int32_t priority = submission.priority + plan.priorities[0];
   const bool later = submission.run_at > submission.now;
   Arguments arguments;
@@ -42,21 +49,23 @@ void insert_single(const Tenant &tenant, const Submission &submission, const Tas
   arguments.add(Int32GetDatum(later ? lane_later : -priority)).add(Int64GetDatum(queue_due(submission)));
   arguments.add(Int32GetDatum(priority)).add(TimestampTzGetDatum(submission.now));
   add_run_at(arguments, submission);
-  arguments.add(int64_array(ids, count)).add(jsonb_array(inputs, count));
+  arguments.add(int64_array(executions.ids, executions.count)).add(jsonb_array(executions.inputs, executions.count));
   arguments.add_nullable(Int64GetDatum(plan.time_limits[0]), plan.time_limits[0] == 0);
+  add_keys(arguments, executions);
   (void)run(tenant, Statement::insert_single, arguments);
 }
 
-void insert_graph(const Tenant &tenant, const Submission &submission, const TaskPlan &plan, const std::int64_t *ids,
-                  Jsonb *const *inputs, int count) {
+void insert_graph(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
+                  const NewExecutions &executions) {
   Arguments heads;
   heads.add(Int32GetDatum(submission.definition)).add(Int32GetDatum(submission.priority));
   heads.add(Int32GetDatum(plan.tasks)).add(TimestampTzGetDatum(submission.now));
   add_run_at(heads, submission);
-  heads.add(int64_array(ids, count)).add(jsonb_array(inputs, count));
+  heads.add(int64_array(executions.ids, executions.count)).add(jsonb_array(executions.inputs, executions.count));
   const bool timed = submission.timeout_us != 0;
   heads.add_nullable(Int32GetDatum(lane_timeout), !timed);
   heads.add_nullable(Int64GetDatum(queue_due(submission) + submission.timeout_us), !timed);
+  add_keys(heads, executions);
   (void)run(tenant, Statement::insert_heads, heads);
 
   Arguments rows;
@@ -64,7 +73,7 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   rows.add_nullable(Int32GetDatum(lane_later), submission.run_at <= submission.now);
   rows.add(Int64GetDatum(queue_due(submission))).add(Int32GetDatum(submission.priority));
   add_run_at(rows, submission);
-  rows.add(int64_array(ids, count)).add(int32_array(plan.keys, plan.tasks));
+  rows.add(int64_array(executions.ids, executions.count)).add(int32_array(plan.keys, plan.tasks));
   rows.add(int32_array(plan.dependencies, plan.tasks)).add(int32_array(plan.priorities, plan.tasks));
   rows.add(int64_array(plan.time_limits, plan.tasks));
   (void)run(tenant, Statement::insert_tasks, rows);

@@ -18,7 +18,7 @@ namespace insula {
 namespace {
 
 constexpr long cache_limit = 4096;
-constexpr int work_columns = 26;
+constexpr int work_columns = 27;
 constexpr int record_columns = 8;
 
 struct NameEntry {
@@ -111,6 +111,10 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   tenant->limits.weight = DatumGetInt32(SPI_getbinval(row, desc, 11, &null));
   limit = SPI_getbinval(row, desc, 12, &null);
   tenant->limits.rate = null ? 0 : DatumGetFloat8(limit);
+  limit = SPI_getbinval(row, desc, 13, &null);
+  tenant->limits.retain_us = null ? -1 : DatumGetInt64(limit);
+  limit = SPI_getbinval(row, desc, 14, &null);
+  tenant->limits.retain_count = null ? -1 : DatumGetInt64(limit);
 
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);

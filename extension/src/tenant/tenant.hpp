@@ -11,11 +11,14 @@ namespace insula {
 
 // What the tenant may use; -1 or 0: as much as there is.
 struct Limits {
-  std::int32_t max_running;  // tasks at a time
-  std::int64_t max_queued;   // tasks that wait or run
-  std::int32_t weight;       // share of the workers that serve all tenants
-  double rate;               // task starts a second; 0: any
+  std::int32_t max_running;   // tasks at a time
+  std::int64_t max_queued;    // tasks that wait or run
+  std::int32_t weight;        // share of the workers that serve all tenants
+  double rate;                // task starts a second; 0: any
+  std::int64_t retain_us;     // how long finished executions are kept
+  std::int64_t retain_count;  // how many of them
 
+  bool retains() const { return retain_us >= 0 || retain_count >= 0; }
   bool bound_claims() const { return max_running >= 0 || rate > 0; }
 };
 

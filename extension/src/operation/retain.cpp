@@ -1,0 +1,63 @@
+// Retention: finished executions that are too old or too many go, with all that hangs on
+// them.  A sweep walks the table by number, a bounded stretch a time, and notes how far it
+// has come; executions that somebody holds are left for the next one.
+#include <algorithm>
+
+#include "operation/operations.hpp"
+#include "storage/record.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr int stretch = 10000;  // rows looked at in one go
+
+std::int64_t pause_of(const Limits &limits) {
+  constexpr std::int64_t least = 60 * USECS_PER_SEC;
+  return limits.retain_us < 0 ? least : std::clamp<std::int64_t>(limits.retain_us / 8, least, USECS_PER_HOUR);
+}
+
+// Of the finished executions up to `last` those that may go; the others are counted.
+std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &sweep, std::int64_t last, int *count,
+                        int *left) {
+  const Limits &limits = tenant.limits;
+  const TimestampTz too_old = limits.retain_us < 0 ? DT_NOBEGIN : now - limits.retain_us;
+  const std::int64_t too_many = limits.retain_count < 0 ? 0 : finished_beyond(tenant, limits.retain_count);
+  int found;
+  const FinishedExecution *finished = finished_executions(tenant, sweep.after, last, &found);
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(found));
+  *count = 0;
+  for (int i = 0; i < found; ++i)
+    if (finished[i].finished_at <= too_old || finished[i].id <= too_many) ids[(*count)++] = finished[i].id;
+  *left = found - *count;
+  return ids;
+}
+
+}  // namespace
+
+bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
+  if (!tenant.limits.retains()) return false;
+  const Sweep sweep = read_sweep(tenant);
+  // Only age makes anything due by time alone.
+  if (next && tenant.limits.retain_us >= 0 && sweep.something_left) *next = std::min(*next, sweep.next_at);
+  return sweep.next_at <= now;
+}
+
+void remove_finished(const Tenant &tenant, TimestampTz now) {
+  if (!retention_due(tenant, now, nullptr)) return;
+  Sweep sweep = read_sweep(tenant);
+  const std::int64_t last = end_of_stretch(tenant, sweep.after, stretch);
+  if (last > 0) {
+    int count;
+    int left;
+    const std::int64_t *ids = removable(tenant, now, sweep, last, &count, &left);
+    int locked;
+    const std::int64_t *held = count ? lock_executions(tenant, ids, count, true, &locked) : nullptr;
+    if (held && locked) remove_executions(tenant, held, locked);
+    write_sweep(tenant, {now, last, sweep.something_left || left > 0});
+  } else {
+    write_sweep(tenant, {now + pause_of(tenant.limits), 0, sweep.something_left && sweep.after > 0});
+  }
+}
+
+}  // namespace insula

@@ -1,0 +1,69 @@
+// Finding and removing finished executions, over SPI.
+#include "storage/record.hpp"
+#include "storage/work.hpp"
+
+namespace insula {
+
+std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, int rows) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(after)).add(Int64GetDatum(rows));
+  (void)run(tenant, Statement::end_of_stretch, arguments);
+  return get_int64(0, 1);
+}
+
+FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(after)).add(Int64GetDatum(last));
+  const auto rows = run(tenant, Statement::finished_executions, arguments);
+  auto *finished = palloc_array_of<FinishedExecution>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) finished[i] = {get_int64(i, 1), get_int64(i, 2)};
+  *count = static_cast<int>(rows);
+  return finished;
+}
+
+std::int64_t finished_beyond(const Tenant &tenant, std::int64_t count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(count));
+  return run(tenant, Statement::finished_beyond, arguments) > 0 ? get_int64(0, 1) : 0;
+}
+
+void remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) {
+  Arguments heads;
+  heads.add(int64_array(ids, count));
+  const auto rows = run(tenant, Statement::remove_heads, heads);
+  auto *removed = palloc_array_of<std::int64_t>(rows);
+  auto *lasts = palloc_array_of<std::int64_t>(rows);
+  auto **keys = palloc_array_of<const char *>(rows);
+  int key_count = 0;
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    removed[i] = get_int64(i, 1);
+    lasts[i] = removed[i] + get_int32(i, 2);
+    if (const char *key = get_text(i, 3)) keys[key_count++] = key;
+  }
+  const Datum gone = int64_array(removed, static_cast<int>(rows));
+  Arguments tasks;
+  tasks.add(gone).add(int64_array(lasts, static_cast<int>(rows)));
+  (void)run(tenant, Statement::remove_tasks, tasks);
+  Arguments records;
+  records.add(gone);
+  (void)run(tenant, Statement::remove_records, records);
+  if (key_count == 0) return;
+  Arguments names;
+  names.add(text_array(keys, key_count));
+  (void)run(tenant, Statement::remove_keys, names);
+}
+
+Sweep read_sweep(const Tenant &tenant) {
+  if (run(tenant, Statement::read_sweep) == 0) return {DT_NOBEGIN, 0, false};
+  const std::int64_t packed = get_int64(0, 2);
+  return {get_int64(0, 1), packed / 2, packed % 2 != 0};
+}
+
+void write_sweep(const Tenant &tenant, const Sweep &sweep) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(sweep.next_at))
+      .add(Int64GetDatum(sweep.after * 2 + (sweep.something_left ? 1 : 0)));
+  (void)run(tenant, Statement::write_sweep, arguments);
+}
+
+}  // namespace insula
