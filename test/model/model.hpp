@@ -1,0 +1,94 @@
+// A reference of the workflow engine, too simple to be wrong: after each change it goes
+// over all tasks again and again until nothing moves.  It knows nothing of queues, leases
+// or time; a retry is ready at once.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace model {
+
+using Json = nlohmann::json;
+
+enum class State { pending, ready, running, waiting, completed, failed, skipped, cancelled };
+const char* name(State state);
+bool has_ended(State state);
+
+// A trigger rule: a leaf, or all, any or none of its parts.
+struct Rule {
+  std::string kind;  // always, all, any, none, task_success, task_failed, task_skipped, context_value
+  int task = 0;
+  std::string key;  // context_value: the key equals the value
+  int value = 0;
+  std::vector<Rule> parts;
+
+  Json json() const;
+};
+
+struct Task {
+  std::vector<int> waits_for;
+  std::optional<Rule> rule;
+  int max_attempts = 3;
+  bool never_retried = false;
+};
+
+struct Definition {
+  std::vector<Task> tasks;
+
+  std::vector<int> order() const;  // topological, ties by declared position
+  std::vector<bool> ancestors(int task) const;
+  Json json(const std::string& workflow) const;
+};
+
+struct TaskRun {
+  State state = State::pending;
+  int attempt = 0;
+  std::vector<Json> handed_over;  // what it said when it was deferred
+  Json output;
+  std::string awaited;  // the event that it waits for
+  Json event;           // the one that it got
+};
+
+class Execution {
+ public:
+  Execution(const Definition& definition, Json input);
+
+  bool ended() const { return status == "completed" || status == "failed" || status == "cancelled"; }
+  Json context_of(int task) const;  // what a run of it sees
+  Json final_context() const;
+
+  // What happens to a task that runs.
+  void claim(int task);
+  void complete(int task, const Json& patch);
+  void fail(int task, bool retryable);  // true: it will run again
+  void defer(int task, const Json& patch);
+  void wait_event(int task, const std::string& event, const Json& patch);
+  void give_back(int task);
+  void lapse(int task);
+  // What happens to the execution; false: nothing.
+  bool send_event(const std::string& event, int payload);
+  bool cancel();
+  bool pause();
+  bool resume();
+  bool retry();
+
+  std::vector<TaskRun> tasks;
+  std::string status = "pending";
+  bool paused = false;
+  int failed_attempts = 0;  // lines of history: runs that failed and were tried again
+
+ private:
+  Json merged(const std::vector<bool>& of) const;
+  bool passes(const Rule& rule, int task) const;
+  bool handled(int task) const;
+  void settle();
+
+  const Definition* definition_;
+  Json input_;
+  std::vector<std::pair<std::string, int>> kept_;  // events that nobody has waited for
+};
+
+}  // namespace model

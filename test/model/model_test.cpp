@@ -1,0 +1,285 @@
+// Random workflows, and random things that happen to them, on the real extension and on
+// the model: after each step every status, attempt and context agrees.  The seed of a run
+// that fails is in the message; INSULA_MODEL_SEED and INSULA_MODEL_EXECUTIONS choose others.
+#include <libpq-fe.h>
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "../integration/session.hpp"
+#include "model.hpp"
+
+namespace {
+
+using insula_test::Session;
+using model::Json;
+using model::State;
+
+int environment(const char* name, int otherwise) {
+  const char* value = getenv(name);
+  return value ? atoi(value) : otherwise;
+}
+
+struct Running {
+  std::int64_t execution;
+  int task;
+  std::int64_t id;
+  std::int64_t lease;
+  std::string worker;
+};
+
+class Model : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    sql.query("SET client_min_messages = error");
+    sql.query("CREATE EXTENSION IF NOT EXISTS insula");
+    sql.query("SELECT tenant FROM insula.create_tenant('modelled')");
+    sql.query("SET insula.tenant = 'modelled'");
+    sql.query("SET synchronous_commit = off");
+    random.seed(static_cast<unsigned>(seed));
+  }
+  void TearDown() override {
+    sql.query("RESET insula.tenant");
+    sql.query("SELECT insula.drop_tenant('modelled', '0 s')");
+  }
+
+  int below(int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); }
+  bool chance(int percent) { return below(100) < percent; }
+  static std::string quoted(const Json& json) {
+    std::string text = "'";
+    for (char c : json.dump()) text += c == '\'' ? std::string("''") : std::string(1, c);
+    return text + "'";
+  }
+  Json patch() {
+    Json patch = Json::object();
+    for (const char* key : {"a", "b", "c"})
+      if (chance(30)) patch[key] = chance(15) ? Json(nullptr) : chance(80) ? Json(below(3)) : Json{{"x", below(3)}};
+    return patch;
+  }
+  model::Rule rule(const model::Task& task, int depth) {
+    model::Rule made;
+    if (depth == 0 || chance(40)) {
+      const char* kinds[] = {"always", "task_success", "task_failed", "task_skipped", "context_value"};
+      made.kind = kinds[below(5)];
+      made.task = task.waits_for[static_cast<std::size_t>(below(static_cast<int>(task.waits_for.size())))];
+      made.key = std::string(1, static_cast<char>('a' + below(3)));
+      made.value = below(3);
+      return made;
+    }
+    const char* kinds[] = {"all", "any", "none"};
+    made.kind = kinds[below(3)];
+    for (int i = 0, parts = 1 + below(3); i < parts; ++i) made.parts.push_back(rule(task, depth - 1));
+    return made;
+  }
+  model::Definition definition() {
+    model::Definition made;
+    const int tasks = chance(30) ? 1 : 1 + below(7);
+    for (int i = 0; i < tasks; ++i) {
+      model::Task task;
+      for (int other = 0; other < i; ++other)
+        if (chance(35)) task.waits_for.push_back(other);
+      if (!task.waits_for.empty() && chance(40)) task.rule = rule(task, 2);
+      task.max_attempts = 1 + below(3);
+      task.never_retried = chance(10);
+      made.tasks.push_back(task);
+    }
+    return made;
+  }
+
+  void submit() {
+    const std::size_t which = static_cast<std::size_t>(below(static_cast<int>(definitions.size())));
+    const Json input = patch();
+    const std::int64_t id = std::stoll(
+        sql.query("SELECT insula.submit('w" + std::to_string(which) + "', jsonb_strip_nulls(" + quoted(input) + "))"));
+    Json stripped = Json::object();
+    stripped.merge_patch(input);
+    live.emplace(id, model::Execution(definitions[which], stripped));
+  }
+
+  // Everything that can be claimed is, and nothing else.
+  void claim() {
+    const std::string worker = "w" + std::to_string(below(3));
+    const int wanted = 1 + below(4);
+    int claimable = 0;
+    for (const auto& [id, execution] : live)
+      for (const auto& task : execution.tasks)
+        if (!execution.paused && !execution.ended() && can_run(task)) ++claimable;
+    const Json claimed = Json::parse(sql.query("SELECT coalesce(jsonb_agg(c), '[]') FROM insula.claim('" + worker +
+                                               "', max_tasks => " + std::to_string(wanted) + ") c"));
+    ASSERT_EQ(static_cast<int>(claimed.size()), std::min(wanted, claimable));
+    for (const Json& task : claimed) {
+      const std::int64_t id = task["execution_id"];
+      const int number = std::stoi(task["task"].get<std::string>().substr(1));
+      model::Execution& execution = live.at(id);
+      model::TaskRun& run = execution.tasks[static_cast<std::size_t>(number)];
+      ASSERT_TRUE(can_run(run) && !execution.paused) << task;
+      ASSERT_EQ(task["context"], execution.context_of(number)) << task;
+      ASSERT_EQ(task["event"], run.event) << task;
+      execution.claim(number);
+      ASSERT_EQ(task["attempt"], run.attempt) << task;
+      running.push_back({id, number, task["task_id"], task["lease"], worker});
+    }
+  }
+  // What was deferred to the present may run, as does what is ready.
+  static bool can_run(const model::TaskRun& task) {
+    return task.state == State::ready || (task.state == State::waiting && task.awaited.empty());
+  }
+
+  void finish_one() {
+    if (running.empty()) return;
+    const std::size_t which = static_cast<std::size_t>(below(static_cast<int>(running.size())));
+    const Running task = running[which];
+    const std::string id_and_lease = std::to_string(task.id) + ", " + std::to_string(task.lease);
+    model::Execution& execution = live.at(task.execution);
+    const bool lost = execution.tasks[static_cast<std::size_t>(task.task)].state != State::running;
+    const Json said = patch();
+    const int what = below(100);
+    running.erase(running.begin() + static_cast<std::ptrdiff_t>(which));
+    if (what < 55) {
+      const std::string done = sql.query("SELECT insula.complete(" + id_and_lease + ", " + quoted(said) + ")");
+      ASSERT_EQ(done, lost ? "f" : "t");
+      if (!lost) execution.complete(task.task, said);
+    } else if (what < 75) {
+      const bool retryable = chance(80);
+      const std::string next =
+          sql.query("SELECT insula.fail(" + id_and_lease + ", 'no', " + (retryable ? "true" : "false") + ")");
+      if (!lost) execution.fail(task.task, retryable);
+      ASSERT_EQ(next, lost ? "" : model::name(execution.tasks[static_cast<std::size_t>(task.task)].state));
+    } else if (what < 82) {
+      const std::string done = sql.query("SELECT insula.defer(" + id_and_lease + ", now(), " + quoted(said) + ")");
+      ASSERT_EQ(done, lost ? "f" : "t");
+      if (!lost) execution.defer(task.task, said);
+    } else if (what < 90) {
+      const std::string event = chance(50) ? "e" : "f";
+      const std::string done =
+          sql.query("SELECT insula.wait_event(" + id_and_lease + ", '" + event + "', NULL, " + quoted(said) + ")");
+      ASSERT_EQ(done, lost ? "f" : "t");
+      if (!lost) execution.wait_event(task.task, event, said);
+    } else if (what < 95) {
+      sql.query("SELECT insula.leave('" + task.worker + "')");
+      if (!lost) execution.give_back(task.task);
+      for (const Running& other : running) {
+        model::TaskRun& run = live.at(other.execution).tasks[static_cast<std::size_t>(other.task)];
+        if (other.worker == task.worker && run.state == State::running) live.at(other.execution).give_back(other.task);
+      }
+      std::erase_if(running, [&](const Running& other) { return other.worker == task.worker; });
+    } else if (!lost) {
+      // Time passes for this lease alone; the next claim finds it.
+      sql.query("UPDATE tenant_modelled.work SET due = 0 WHERE lane = 100001 AND lease = " +
+                std::to_string(task.lease));
+      sql.query("SELECT insula.claim('nobody', ARRAY['no.such_task'])");
+      execution.lapse(task.task);
+    }
+    compare(task.execution);
+  }
+
+  void disturb() {
+    if (live.empty()) return;
+    auto chosen = live.begin();
+    std::advance(chosen, below(static_cast<int>(live.size())));
+    auto& [id, execution] = *chosen;
+    const std::string call = "(" + std::to_string(id);
+    std::string answer;
+    bool expected = false;
+    const int what = below(100);
+    if (what < 40) {
+      const std::string event = chance(50) ? "e" : "f";
+      const int payload = below(1000);
+      answer = sql.query("SELECT insula.send_event" + call + ", '" + event + "', '" + std::to_string(payload) + "')");
+      expected = execution.send_event(event, payload);
+    } else if (what < 60) {
+      answer = sql.query("SELECT insula.pause" + call + ")");
+      expected = execution.pause();
+    } else if (what < 85) {
+      answer = sql.query("SELECT insula.resume" + call + ")");
+      expected = execution.resume();
+    } else if (what < 90) {
+      answer = sql.query("SELECT insula.cancel" + call + ")");
+      expected = execution.cancel();
+    } else {
+      answer = sql.query("SELECT insula.retry" + call + ")");
+      expected = execution.retry();
+      if (expected) std::erase_if(running, [&, id = id](const Running& task) { return task.execution == id; });
+    }
+    ASSERT_EQ(answer, expected ? "t" : "f") << what;
+    compare(id);
+  }
+
+  void compare(std::int64_t id) {
+    const model::Execution& execution = live.at(id);
+    const Json result = Json::parse(sql.query("SELECT to_jsonb(r) FROM insula.result(" + std::to_string(id) + ") r"));
+    std::string status = execution.status;
+    if (execution.paused && !execution.ended()) status = "paused";
+    // Whether a retried execution counts as started is for the timestamps to say.
+    if (status == "running") status = result["status"] == "pending" ? "pending" : "running";
+    if (status == "pending") status = result["status"] == "running" ? "running" : "pending";
+    ASSERT_EQ(result["status"], status) << result;
+    for (const Json& task : result["tasks"]) {
+      const int number = std::stoi(task["task"].get<std::string>().substr(1));
+      const model::TaskRun& run = execution.tasks[static_cast<std::size_t>(number)];
+      // What was deferred to the present is ready as soon as anybody looks.
+      const bool released = run.state == State::waiting && run.awaited.empty() && task["status"] == "ready";
+      ASSERT_EQ(task["status"], released ? "ready" : model::name(run.state)) << number << " of " << result;
+      ASSERT_EQ(task["attempt"], run.attempt) << number << " of " << result;
+    }
+    if (execution.ended()) {
+      ASSERT_EQ(result["final_context"], execution.final_context()) << result;
+    }
+  }
+
+  // Ended executions may be retried a while; then their history is counted, and they go.
+  void retire() {
+    for (auto at = live.begin(); at != live.end();) {
+      if (!at->second.ended() || !chance(30)) {
+        ++at;
+        continue;
+      }
+      const std::string lines = sql.query(
+          "SELECT count(*) FROM tenant_modelled.record WHERE kind = 'h' AND name = 'task_attempt_failed' AND owner = " +
+          std::to_string(at->first & ((std::int64_t{1} << 36) - 1)));
+      ASSERT_EQ(lines, std::to_string(at->second.failed_attempts));
+      std::erase_if(running, [&](const Running& task) { return task.execution == at->first; });
+      ++outcomes[at->second.status];
+      for (const model::TaskRun& task : at->second.tasks) ++outcomes[model::name(task.state)];
+      at = live.erase(at);
+      ++done;
+    }
+  }
+
+  const int seed = environment("INSULA_MODEL_SEED", 20261124);
+  std::mt19937 random;
+  Session sql;
+  std::vector<model::Definition> definitions;
+  std::map<std::int64_t, model::Execution> live;
+  std::vector<Running> running;
+  std::map<std::string, int> outcomes;  // of executions and of tasks
+  int done = 0;
+};
+
+TEST_F(Model, AgreesWithTheExtension) {
+  const int wanted = environment("INSULA_MODEL_EXECUTIONS", 10000);
+  for (int i = 0; i < 300; ++i) {
+    definitions.push_back(definition());
+    sql.query("SELECT insula.register_workflow(" + quoted(definitions.back().json("w" + std::to_string(i))) + ")");
+  }
+  for (int step = 0; done < wanted && !HasFatalFailure(); ++step) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + ", step " + std::to_string(step));
+    if (live.size() < 6 && done + static_cast<int>(live.size()) < wanted + 6) submit();
+    const int what = below(100);
+    if (what < 40)
+      claim();
+    else if (what < 85)
+      finish_one();
+    else
+      disturb();
+    if (HasFatalFailure()) return;
+    retire();
+    if (HasNonfatalFailure()) return;
+  }
+  // It has been everywhere.
+  for (const char* outcome : {"completed", "failed", "cancelled", "skipped"})
+    EXPECT_GT(outcomes[outcome], wanted / 20) << outcome;
+}
+
+}  // namespace
