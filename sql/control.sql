@@ -77,6 +77,25 @@ SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks =
 SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
 SELECT status, error FROM insula.result(:id);
 SELECT * FROM statuses WHERE workflow = 'ruled';
+
+-- A whole workflow: none of its tasks is claimed, by name or without, whatever version.
+SELECT try($$SELECT insula.pause_workflow('nothing')$$), try($$SELECT insula.resume_workflow(NULL)$$);
+SELECT insula.resume_workflow('one'), insula.pause_workflow('one'), insula.pause_workflow('one');
+SELECT insula.submit('one') AS id \gset
+CALL insula.wait_for_work('0 s');
+SELECT count(*) FROM insula.claim('w');
+SELECT count(*) FROM insula.claim('w', ARRAY['one.a', 'chain.a']);
+SELECT insula.register_workflow('{"name": "one", "tasks": [{"id": "a"}, {"id": "b"}]}');
+SELECT insula.submit('one') > 0 AS submitted, insula.submit('chain') > 0 AS other;
+SELECT workflow, task FROM insula.claim('w', max_tasks => 10) ORDER BY 2;
+SELECT * FROM insula.explain_execution(:id);
+BEGIN;
+SELECT insula.resume_workflow('one');
+ROLLBACK;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT insula.resume_workflow('one'), insula.resume_workflow('one');
+CALL insula.wait_for_work('0 s');
+SELECT workflow, version, task FROM insula.claim('w', max_tasks => 10) ORDER BY 2, 3;
 RESET insula.tenant;
 DROP VIEW statuses;
 SELECT insula.drop_tenant('control', '0 s');

@@ -63,6 +63,18 @@ COMMENT ON FUNCTION insula.retry IS
 'Opens an execution that failed or was cancelled again: what failed or was cancelled runs again, with all its attempts, and what was skipped because of it; what was completed stays.  False: it has not ended, or was completed.
 Errors: IS003 no such execution.';
 
+CREATE FUNCTION insula.pause_workflow(workflow text, tenant text DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_pause_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.pause_workflow IS
+'Pauses a workflow: no task of it is claimed any more; what runs may end, and submissions wait.  False: it was paused already.
+Errors: IS002 no such workflow.';
+
+CREATE FUNCTION insula.resume_workflow(workflow text, tenant text DEFAULT NULL) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_resume_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.resume_workflow IS
+'Lets a paused workflow go on.  False: it was not paused.
+Errors: IS002 no such workflow.';
+
 CREATE FUNCTION insula.send_event(execution_id bigint, event text, payload jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_send_event' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.send_event IS

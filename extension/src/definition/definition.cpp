@@ -33,11 +33,13 @@ struct CacheEntry {
   Definition definition;
   HTAB *dictionary;
   std::int32_t last_key;  // the highest number in the dictionary
+  bool any_paused;        // of its workflows
 };
 
 struct DictionaryEntry {
   char name[2 * NAMEDATALEN];
   std::int32_t number;
+  bool paused;
 };
 
 HTAB *cache = nullptr;
@@ -82,7 +84,7 @@ CacheEntry *lookup(const Tenant &tenant, CacheKey key) {
 CacheEntry *enter(CacheKey key, std::uint64_t generation, MemoryContext memory) {
   make_room();
   auto *entry = static_cast<CacheEntry *>(hash_search(cache, &key, HASH_ENTER, nullptr));
-  *entry = {key, generation, ++use_clock, memory, {}, nullptr, 0};
+  *entry = {key, generation, ++use_clock, memory, {}, nullptr, 0, false};
   return entry;
 }
 
@@ -102,16 +104,21 @@ CacheEntry *dictionary_of(const Tenant &tenant) {
   HTAB *dictionary =
       hash_create("insula task keys", std::max(count, 8), &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
   std::int32_t last_key = 0;
+  bool any_paused = false;
   for (int i = 0; i < count; ++i) {
     char name[2 * NAMEDATALEN] = {};
     strlcpy(name, keys[i].name, sizeof name);
-    static_cast<DictionaryEntry *>(hash_search(dictionary, name, HASH_ENTER, nullptr))->number = keys[i].number;
+    auto *word = static_cast<DictionaryEntry *>(hash_search(dictionary, name, HASH_ENTER, nullptr));
+    word->number = keys[i].number;
+    word->paused = keys[i].paused;
+    any_paused = any_paused || keys[i].paused;
     last_key = std::max(last_key, keys[i].number);
   }
   MemoryContextSetParent(memory, CacheMemoryContext);
   CacheEntry *entry = enter(key, generation, memory);
   entry->dictionary = dictionary;
   entry->last_key = last_key;
+  entry->any_paused = any_paused;
   return entry;
 }
 
@@ -200,7 +207,7 @@ void register_keys(const Tenant &tenant, const ParsedDefinition &parsed) {
   const std::int32_t first = take_task_keys(tenant, count);
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    insert_task_key(tenant, {first + i, missing[i]});
+    insert_task_key(tenant, {first + i, missing[i], false});
   }
 }
 
@@ -254,6 +261,31 @@ std::int32_t *resolve_task_keys(const Tenant &tenant, const char *const *names, 
   std::sort(numbers, numbers + found);
   *resolved = static_cast<int>(std::unique(numbers, numbers + found) - numbers);
   return numbers;
+}
+
+std::int32_t *claimable_task_keys(const Tenant &tenant, const char *const *names, int count, int *claimable) {
+  std::int32_t *wanted = nullptr;
+  int wanted_count = 0;
+  if (names) wanted = resolve_task_keys(tenant, names, count, &wanted_count);
+  const CacheEntry *entry = dictionary_of(tenant);
+  *claimable = wanted_count;
+  if (!entry->any_paused) return wanted;
+  auto *keys = palloc_array_of<std::int32_t>(static_cast<std::size_t>(hash_get_num_entries(entry->dictionary)));
+  *claimable = 0;
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, entry->dictionary);
+  while (auto *word = static_cast<DictionaryEntry *>(hash_seq_search(&scan)))
+    if (!word->paused && (!names || std::binary_search(wanted, wanted + wanted_count, word->number)))
+      keys[(*claimable)++] = word->number;
+  return keys;
+}
+
+bool is_workflow_paused(const Tenant &tenant, const Definition &definition) {
+  char name[2 * NAMEDATALEN] = {};
+  strlcpy(name, task_key_name(definition.workflow, definition.ids[0]), sizeof name);
+  const auto *word =
+      static_cast<DictionaryEntry *>(hash_search(dictionary_of(tenant)->dictionary, name, HASH_FIND, nullptr));
+  return word && word->paused;
 }
 
 std::int32_t register_definition(const Tenant &tenant, Jsonb *definition, bool activate) {

@@ -88,6 +88,12 @@ const Definition &definition_of(const Tenant &tenant, std::int32_t number);
 // registered are left out.  Sorted; in the current memory context.
 std::int32_t *resolve_task_keys(const Tenant &tenant, const char *const *names, int count, int *resolved);
 
+// The same, without those of paused workflows; nullptr: any task may be claimed, since no
+// names were given and no workflow is paused.
+std::int32_t *claimable_task_keys(const Tenant &tenant, const char *const *names, int count, int *claimable);
+
+bool is_workflow_paused(const Tenant &tenant, const Definition &definition);
+
 // Registers a definition and returns its version.
 std::int32_t register_definition(const Tenant &tenant, Jsonb *definition, bool activate);
 

@@ -56,7 +56,7 @@ void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask 
 int claim_of_tenant(const ClaimCall &call, const Tenant &tenant, int wanted) {
   const Session session = open_session();
   ClaimRequest request = {call.worker, wanted, nullptr, 0, call.now, call.lease_expires};
-  if (call.tasks) request.keys = resolve_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
+  request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
   int count;
   const ClaimedTask *tasks = claim(tenant, request, &count);
   for (int i = 0; i < count; ++i) put_claimed(call, tenant, tasks[i]);

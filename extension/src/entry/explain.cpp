@@ -40,6 +40,7 @@ const char *names_of(const Explanation &of, std::int32_t task, Test test) {
 const char *why_not_claimed(const Explanation &of, const TaskDetail &task) {
   if (of.tenant.suspended) return "the tenant is suspended";
   if (task.paused) return "the execution is paused";
+  if (is_workflow_paused(of.tenant, of.definition)) return "the workflow is paused";
   if (task.lane == lane_later)
     return psprintf("%s at %s", task.attempt > 0 ? "runs again" : "may start", time_text(task.due));
   TimestampTz next = DT_NOEND;

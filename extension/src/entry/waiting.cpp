@@ -89,7 +89,7 @@ void look_at_tenant(const WorkWait &wait, const Tenant &tenant, Look *look) {
     if (next <= now) next = now + locked_sleep;
   }
   int key_count = 0;
-  const std::int32_t *keys = wait.tasks ? resolve_task_keys(tenant, wait.tasks, wait.task_count, &key_count) : nullptr;
+  const std::int32_t *keys = claimable_task_keys(tenant, wait.tasks, wait.task_count, &key_count);
   if (!tenant.suspended && has_claimable(tenant, keys, key_count, claims_come_back_empty()) &&
       has_permit(tenant, now, &next))
     look->ready = true;

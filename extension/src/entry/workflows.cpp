@@ -4,7 +4,10 @@
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
 #include "entry/result.hpp"
+#include "errors.hpp"
 #include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "storage/record.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
@@ -15,6 +18,8 @@ INSULA_FUNCTION(insula_register_workflow);
 INSULA_FUNCTION(insula_submit);
 INSULA_FUNCTION(insula_submit_many);
 INSULA_FUNCTION(insula_cancel);
+INSULA_FUNCTION(insula_pause_workflow);
+INSULA_FUNCTION(insula_resume_workflow);
 INSULA_FUNCTION(insula_pause);
 INSULA_FUNCTION(insula_resume);
 INSULA_FUNCTION(insula_retry);
@@ -106,6 +111,25 @@ Datum insula_cancel(PG_FUNCTION_ARGS) { return change_execution(fcinfo, cancel);
 Datum insula_pause(PG_FUNCTION_ARGS) { return change_execution(fcinfo, pause); }
 Datum insula_resume(PG_FUNCTION_ARGS) { return change_execution(fcinfo, resume); }
 Datum insula_retry(PG_FUNCTION_ARGS) { return change_execution(fcinfo, retry); }
+
+static bool change_workflow(FunctionCallInfo fcinfo, bool paused) {
+  const char *workflow = required_text(fcinfo, 0, "workflow");
+  const Tenant *named = require_tenant(text_argument(fcinfo, 1), Right::tenant);
+  const Tenant *tenant = enter_tenant(named->number);
+  const Session session = open_session();
+  if (current_definition(*tenant, workflow) == 0)
+    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", workflow)));
+  const bool changed = set_workflow_paused(*tenant, workflow, paused);
+  if (changed) {
+    invalidate_definitions(*tenant);
+    if (!paused) mark_ready(tenant->number, 0);
+  }
+  close_session(session);
+  return changed;
+}
+
+Datum insula_pause_workflow(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_workflow(fcinfo, true)); }
+Datum insula_resume_workflow(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_workflow(fcinfo, false)); }
 
 // A patch, or an array of patches, as rows of `work` keep them.
 static Jsonb *patches_argument(FunctionCallInfo fcinfo, int argument, const char *name) {

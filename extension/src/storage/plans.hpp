@@ -106,6 +106,8 @@ enum class Statement {
   rate_spent,
   spend_rate,
   all_keys,
+  pause_workflow,
+  resume_workflow,
   take_idempotency_keys,
   find_idempotency_keys,
   count,

@@ -68,10 +68,17 @@ void set_current_definition(const Tenant &tenant, const char *workflow, std::int
   (void)run(tenant, Statement::set_current, arguments);
 }
 
+bool set_workflow_paused(const Tenant &tenant, const char *workflow, bool paused) {
+  Arguments arguments;
+  arguments.add_text(workflow);
+  return run(tenant, paused ? Statement::pause_workflow : Statement::resume_workflow, arguments) > 0;
+}
+
 TaskKey *all_task_keys(const Tenant &tenant, int *count) {
   const auto rows = run(tenant, Statement::all_keys);
   auto *keys = palloc_array_of<TaskKey>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) keys[i] = {static_cast<std::int32_t>(get_int64(i, 1)), get_text(i, 2)};
+  for (std::uint64_t i = 0; i < rows; ++i)
+    keys[i] = {static_cast<std::int32_t>(get_int64(i, 1)), get_text(i, 2), DatumGetBool(get_datum(i, 3))};
   *count = static_cast<int>(rows);
   return keys;
 }

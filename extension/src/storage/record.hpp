@@ -1,7 +1,7 @@
 // The table `record` of a tenant: all that is the customer's and is no execution, under
 // one key (kind, owner, name, seq).  Kinds:
 //   w  a workflow's version: owner its definition number, seq its version, body, hash
-//   c  a workflow's current version: ref its definition number
+//   c  a workflow's current version: ref its definition number; body while it is paused
 //   t  a task's key, `workflow.task`: owner its number, which rows of `work` carry
 //   n  the last number given out: name what for, ref the number
 //   k  an idempotency key, `workflow:key`: ref the execution
@@ -24,6 +24,7 @@ struct DefinitionRow {
 struct TaskKey {
   std::int32_t number;
   const char *name;
+  bool paused;  // its workflow is
 };
 
 // Definition numbers; 0: none.
@@ -38,6 +39,9 @@ std::int32_t take_task_keys(const Tenant &tenant, int count);
 
 void insert_definition(const Tenant &tenant, std::int32_t number, const DefinitionRow &row, Datum hash);
 void set_current_definition(const Tenant &tenant, const char *workflow, std::int32_t number);
+
+// False: so already, or there is no such workflow.
+bool set_workflow_paused(const Tenant &tenant, const char *workflow, bool paused);
 
 TaskKey *all_task_keys(const Tenant &tenant, int *count);
 std::int32_t last_task_key(const Tenant &tenant);

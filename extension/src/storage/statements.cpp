@@ -279,7 +279,16 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET at = EXCLUDED.at",
      {TIMESTAMPTZOID}},
     // all_keys
-    {"SELECT owner, name FROM {record} WHERE kind = 't'", {}},
+    {"SELECT k.owner, k.name, EXISTS (SELECT FROM {record} c WHERE c.kind = 'c' AND c.owner = 0 "
+     "AND c.name = split_part(k.name, '.', 1) AND c.seq = 0 AND c.body IS NOT NULL) FROM {record} k WHERE k.kind = 't'",
+     {}},
+    // pause_workflow
+    {"UPDATE {record} SET body = '{\"paused\": true}' "
+     "WHERE kind = 'c' AND owner = 0 AND name = $1 AND seq = 0 AND body IS NULL",
+     {TEXTOID}},
+    // resume_workflow
+    {"UPDATE {record} SET body = NULL WHERE kind = 'c' AND owner = 0 AND name = $1 AND seq = 0 AND body IS NOT NULL",
+     {TEXTOID}},
     // take_idempotency_keys
     {"INSERT INTO {record} (kind, owner, name, seq, at, ref) SELECT 'k', 0, u.name, 0, $1, u.ref "
      "FROM unnest($2, $3) u(name, ref) ON CONFLICT DO NOTHING RETURNING name",
