@@ -181,6 +181,27 @@ TEST_F(Execute, ACancelReachesTheHandler) {
   EXPECT_TRUE(eventually([&] { return reason == StopReason::cancelled; }));
 }
 
+TEST_F(Execute, APauseReachesTheHandlerAndCostsNoAttempt) {
+  const Gate gate;
+  auto runner = make_runner({.lease = 1500ms});
+  runner.add(one_task("halted", [gate](TaskContext& ctx) {
+    gate.wait(ctx.stop_token());
+    ctx.throw_if_stopped();
+    ctx.set("attempt", ctx.attempt());
+  }));
+  const Execution execution = runner.execute_async("halted");
+  const std::string id = std::to_string(execution.id());
+  gate.wait_for_arrivals(1);
+  EXPECT_EQ(sql_.value("SELECT insula.pause($1)", {id}), "t");
+  EXPECT_TRUE(eventually(
+      [&] { return sql_.value("SELECT tasks->0->>'status' = 'running' FROM insula.result($1)", {id}) == "f"; }));
+  gate.open();
+  EXPECT_EQ(sql_.value("SELECT insula.resume($1)", {id}), "t");
+  const Result result = execution.wait();
+  EXPECT_TRUE(result.status.is_success());
+  EXPECT_EQ(result.final_context.at<int>("attempt"), 1);
+}
+
 TEST_F(Execute, AnotherRunnerMayDoTheWork) {
   auto worker = make_runner();
   worker.add(one_task("shared", [](TaskContext& ctx) { ctx.set("done", true); }));

@@ -40,6 +40,11 @@ std::string storable(std::string text) {
 
 Outcome failure(const std::shared_ptr<Attempt>& attempt, std::string why, bool retryable) {
   // Asked to stop and thrown out: no verdict on the task itself.
+  if (attempt->stop.stop_requested() && attempt->reason == StopReason::paused) {
+    // Its lease is still ours: given back, it costs no attempt and waits for the resumption.
+    attempt->deferral = std::chrono::milliseconds{0};
+    return {.attempt = attempt, .kind = Outcome::Kind::deferred};
+  }
   if (attempt->stop.stop_requested()) return {.attempt = attempt, .kind = Outcome::Kind::given_back};
   why = storable(std::move(why));
   if (why.empty()) why = "the handler failed without saying why";
