@@ -63,6 +63,12 @@ COMMENT ON FUNCTION insula.defer IS
 'Gives a task back until the given time; no attempt is used.  context: a merge patch that the task itself sees when it runs again.  False: the lease is lost.
 Errors: 22008 the time is not finite, 22023 the context is not an object.';
 
+CREATE FUNCTION insula.join_task(task_id bigint, lease bigint) RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_join_task' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.join_task IS
+'Ties the current transaction to a task, so that its effects and the task''s outcome come in one commit, or not at all: the COMMIT fails with IS005 unless the task was completed, failed, deferred or made to wait in it, under this lease.  False: the lease is lost already, and the transaction is not tied.
+Errors: IS005 at COMMIT; 0A000 at PREPARE TRANSACTION; 54000 more than a thousand tasks.';
+
 CREATE FUNCTION insula.wait_event(task_id bigint, lease bigint, event text, timeout interval DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_wait_event' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.wait_event IS

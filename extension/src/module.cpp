@@ -1,6 +1,7 @@
 // The library's entry: settings, hooks, callbacks.  Loaded by shared_preload_libraries it
 // also asks for shared memory; loaded by a session it works without.
 #include "entry/arguments.hpp"
+#include "operation/operations.hpp"
 #include "postgres.hpp"
 #include "provision/provision.hpp"
 #include "shared/shared.hpp"
@@ -19,5 +20,6 @@ void _PG_init() {
   MarkGUCPrefixReserved("insula");
   insula::initialize_tenant_cache();
   insula::initialize_marks();
+  insula::initialize_join();
   insula::refuse_prepare_to_tenants();
 }

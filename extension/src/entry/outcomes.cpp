@@ -15,6 +15,7 @@ INSULA_FUNCTION(insula_complete);
 INSULA_FUNCTION(insula_complete_many);
 INSULA_FUNCTION(insula_fail);
 INSULA_FUNCTION(insula_defer);
+INSULA_FUNCTION(insula_join_task);
 INSULA_FUNCTION(insula_heartbeat);
 
 namespace {
@@ -139,6 +140,17 @@ Datum insula_defer(PG_FUNCTION_ARGS) {
   const bool deferred = defer(*tenant, core::local_of(id), lease, until, context);
   close_session(session);
   PG_RETURN_BOOL(deferred);
+}
+
+Datum insula_join_task(PG_FUNCTION_ARGS) {
+  const std::int64_t id = required_int64(fcinfo, 0, "task_id");
+  const std::int64_t lease = required_int64(fcinfo, 1, "lease");
+  Tenant *tenant = tenant_to_work_for(id);
+  if (!tenant) PG_RETURN_BOOL(false);
+  const Session session = open_outcome_session(*tenant);
+  const bool joined = join(*tenant, core::local_of(id), lease);
+  close_session(session);
+  PG_RETURN_BOOL(joined);
 }
 
 // ---- heartbeat ----

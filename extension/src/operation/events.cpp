@@ -40,6 +40,7 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   int locked;
   (void)lock_executions(tenant, &execution, 1, false, &locked);
   if (!wait_row(tenant, until, id, lease, event, patch)) return false;
+  note_settled(tenant, id);
   const TimestampTz now = GetCurrentTimestamp();
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);

@@ -72,6 +72,7 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   auto *entries = palloc_array_of<int>(room);
   TaskRow *ended = complete_rows(tenant, now, sorted_ids, sorted_leases, sorted_patches, count, entries, &written);
   for (int i = 0; i < written; ++i) completed[order[entries[i]]] = true;
+  for (int i = 0; i < written; ++i) note_settled(tenant, ended[i].id);
   if (written) {
     mark_permit_freed(tenant);
     settle(tenant, now, ended, written);
@@ -80,6 +81,7 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
 
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
   if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
+  note_settled(tenant, task.id);
   mark_permit_freed(tenant);
   TaskRow ended = task;
   ended.state = State::failed;
@@ -90,6 +92,7 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
   const TimestampTz at = now + core::retry_delay_us(options_of(tenant, task).retry, task.attempt, random_fraction());
   if (!retry_row(tenant, at, task.id, task.lease, error)) return false;
+  note_settled(tenant, task.id);
   mark_permit_freed(tenant);
   insert_event(tenant, task.execution(), task.id, "task_attempt_failed", now, attempt_detail(task, error));
   mark_due(tenant.number, at);
@@ -115,6 +118,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   add_member(detail, "worker", task->worker);
   add_time(detail, "until", until);
   insert_event(tenant, task->execution(), id, "task_deferred", GetCurrentTimestamp(), end_object(detail));
+  note_settled(tenant, id);
   mark_due(tenant.number, until);
   mark_permit_freed(tenant);
   return true;

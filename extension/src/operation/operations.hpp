@@ -69,6 +69,13 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
 bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *event, TimestampTz until,
                 Jsonb *patch);
 
+// Ties the transaction to a running task: it will commit only if it settles the task too.
+// False: the lease is lost.
+bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease);
+// The task was completed, failed or given back in this transaction.
+void note_settled(const Tenant &tenant, std::int64_t id);
+void initialize_join();
+
 enum class Change {
   done,
   already,  // so already, or too late

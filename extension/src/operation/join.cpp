@@ -1,0 +1,89 @@
+// Transactions that are tied to a task: such a one commits only if it has also settled the
+// task, under the lease that it joined with.  Settling writes the task's row, so from then
+// on nobody else can take the task before the commit.  What a subtransaction has joined or
+// settled goes with its rollback.
+#include "errors.hpp"
+#include "operation/operations.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr int max_joined = 1000;
+
+struct Joined {
+  std::int32_t tenant;
+  std::int64_t task;
+  SubTransactionId joined_in;
+  SubTransactionId settled_in;  // InvalidSubTransactionId: not yet
+};
+
+Joined *joined = nullptr;  // in TopTransactionContext
+int joined_count = 0;
+
+void require_settled() {
+  for (int i = 0; i < joined_count; ++i)
+    if (joined[i].settled_in == InvalidSubTransactionId)
+      ereport(ERROR, (errcode(INSULA_LEASE_LOST), errmsg("the transaction is tied to a task that it has not settled"),
+                      errdetail("Since insula.join_task() the task was not completed, failed or deferred in it, or its "
+                                "lease was lost meanwhile.")));
+}
+
+void transaction_event(XactEvent event, void *) {
+  switch (event) {
+    case XACT_EVENT_PRE_COMMIT:
+      require_settled();
+      break;
+    case XACT_EVENT_PRE_PREPARE:
+      if (joined_count > 0)
+        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                        errmsg("cannot PREPARE a transaction that is tied to a task")));
+      break;
+    case XACT_EVENT_COMMIT:
+    case XACT_EVENT_ABORT:
+      joined = nullptr;
+      joined_count = 0;
+      break;
+    default:
+      break;
+  }
+}
+
+void subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *) {
+  if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB) return;
+  const SubTransactionId heir = event == SUBXACT_EVENT_COMMIT_SUB ? parent : InvalidSubTransactionId;
+  int kept = 0;
+  for (int i = 0; i < joined_count; ++i) {
+    if (joined[i].joined_in == mine) joined[i].joined_in = heir;
+    if (joined[i].settled_in == mine) joined[i].settled_in = heir;
+    if (joined[i].joined_in != InvalidSubTransactionId) joined[kept++] = joined[i];
+  }
+  joined_count = kept;
+}
+
+}  // namespace
+
+void initialize_join() {
+  RegisterXactCallback(transaction_event, nullptr);
+  RegisterSubXactCallback(subtransaction_event, nullptr);
+}
+
+bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
+  int found;
+  const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
+  if (found == 0 || task->state != State::running || task->lease != lease) return false;
+  if (joined_count == max_joined)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("a transaction can be tied to at most %d tasks", max_joined)));
+  if (!joined) joined = static_cast<Joined *>(MemoryContextAlloc(TopTransactionContext, sizeof(Joined) * max_joined));
+  joined[joined_count++] = {tenant.number, id, GetCurrentSubTransactionId(), InvalidSubTransactionId};
+  return true;
+}
+
+void note_settled(const Tenant &tenant, std::int64_t id) {
+  for (int i = 0; i < joined_count; ++i)
+    if (joined[i].tenant == tenant.number && joined[i].task == id && joined[i].settled_in == InvalidSubTransactionId)
+      joined[i].settled_in = GetCurrentSubTransactionId();
+}
+
+}  // namespace insula
