@@ -57,5 +57,12 @@ SELECT insula.register_workflow('{"name": "gone", "tasks": [{"id": "new"}, {"id"
 SELECT insula.submit('gone') > 0 AS submitted;
 SELECT task FROM insula.claim('w', tasks => '{gone.new,gone.newer,gone.old}', max_tasks => 9) ORDER BY 1;
 
+-- Neither a definition nor what a tenant registers in all grows without bound.
+SELECT try($$SELECT insula.register_workflow(jsonb_build_object('name', 'x', 'tasks', '[{"id": "a"}]'::jsonb, 'description', repeat('d', 40000000)))$$);
+UPDATE tenant_defs.record SET ref = 199999 WHERE kind = 'n' AND name = 'task';
+SELECT try($$SELECT insula.register_workflow('{"name": "many", "tasks": [{"id": "a"}, {"id": "b"}]}')$$);
+SELECT insula.register_workflow('{"name": "many", "tasks": [{"id": "a"}]}');
+SELECT try($$SELECT insula.register_workflow('{"name": "many", "tasks": [{"id": "b"}]}')$$);
+
 RESET insula.tenant;
 SELECT insula.drop_tenant('defs', drain => '0 s');

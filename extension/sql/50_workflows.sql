@@ -79,7 +79,7 @@ CREATE FUNCTION insula.send_event(execution_id bigint, event text, payload jsonb
 AS 'MODULE_PATHNAME', 'insula_send_event' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.send_event IS
 'Sends an event to an execution: the task of it that waits for the event runs on, with {"name", "payload"} as its event; where none waits, the event is kept for the first that will.  False: the execution has ended.
-Errors: IS003 no such execution, 22023 bad event name, 54000 the payload is too large, or a thousand events are kept already.';
+Errors: IS003 no such execution, 22023 bad event name, 54000 the payload is too large, or a thousand events, or 16 MB of them, are kept already.';
 
 CREATE FUNCTION insula.result(execution_id bigint) RETURNS insula.execution_result
 AS 'MODULE_PATHNAME', 'insula_result' LANGUAGE C STABLE PARALLEL UNSAFE;

@@ -18,6 +18,8 @@ namespace {
 
 constexpr long definition_limit = 256;
 constexpr long dictionary_limit = 256;
+constexpr std::int32_t max_task_keys = 200000;
+constexpr std::size_t max_definition_size = std::size_t{32} << 20;
 
 struct CacheKey {
   std::int32_t tenant;
@@ -205,6 +207,11 @@ void register_keys(const Tenant &tenant, const ParsedDefinition &parsed) {
   }
   if (count == 0) return;
   const std::int32_t first = take_task_keys(tenant, count);
+  // Every backend that works for the tenant knows them all.
+  if (first + count - 1 > max_task_keys)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("tenant \"%s\" would have too many different tasks", tenant.name),
+                    errdetail("At most %d names of the form workflow.task can ever be registered.", max_task_keys)));
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     insert_task_key(tenant, {first + i, missing[i], false});
@@ -289,6 +296,9 @@ bool is_workflow_paused(const Tenant &tenant, const Definition &definition) {
 }
 
 std::int32_t register_definition(const Tenant &tenant, Jsonb *definition, bool activate) {
+  if (VARSIZE(definition) > max_definition_size)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("workflow definition is too large"),
+                    errdetail("It takes %u bytes, more than 32 MB.", VARSIZE(definition))));
   const ParsedDefinition parsed = parse_definition(definition);
   lock_tenant(tenant.number, TenantLock::registration);
   AcceptInvalidationMessages();

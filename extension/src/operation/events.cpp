@@ -12,6 +12,7 @@ namespace {
 
 // Sent and not yet waited for, of one execution.
 constexpr int max_kept_events = 1000;
+constexpr std::int64_t max_kept_bytes = std::int64_t{16} << 20;
 
 Jsonb *event_as_json(const char *event, Jsonb *payload) {
   JsonObject json = begin_object();
@@ -68,10 +69,11 @@ Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now,
   add_member(detail, "event", event);
   insert_event(tenant, execution, execution, "event_received", now, end_object(detail));
   if (deliver(tenant, execution, row.span, now, event, payload)) return Change::done;
-  if (kept_events(tenant, execution, max_kept_events) >= max_kept_events)
+  std::int64_t bytes;
+  if (kept_events(tenant, execution, max_kept_events, &bytes) >= max_kept_events || bytes > max_kept_bytes)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("too many events that no task of the execution has waited for"),
-                    errdetail("%d are kept.", max_kept_events)));
+                    errdetail("At most %d are kept, and 16 MB.", max_kept_events)));
   keep_event(tenant, execution, now, event, payload);
   return Change::done;
 }

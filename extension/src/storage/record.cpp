@@ -136,10 +136,11 @@ bool take_kept_event(const Tenant &tenant, std::int64_t execution, const char *e
   return true;
 }
 
-int kept_events(const Tenant &tenant, std::int64_t execution, int most) {
+int kept_events(const Tenant &tenant, std::int64_t execution, int most, std::int64_t *bytes) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(most));
   (void)run(tenant, Statement::kept_events, arguments);
+  *bytes = get_int64(0, 2);
   return static_cast<int>(get_int64(0, 1));
 }
 

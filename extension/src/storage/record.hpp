@@ -66,8 +66,8 @@ void write_sweep(const Tenant &tenant, const Sweep &sweep);
 // Events sent to an execution, oldest first; a payload may be nullptr.
 void keep_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);
 bool take_kept_event(const Tenant &tenant, std::int64_t execution, const char *event, Jsonb **payload);
-// Counted up to `most`.
-int kept_events(const Tenant &tenant, std::int64_t execution, int most);
+// How many there are, counted up to `most`, and how many bytes they take.
+int kept_events(const Tenant &tenant, std::int64_t execution, int most, std::int64_t *bytes);
 
 // The moment up to which the rate limit is spent; DT_NOBEGIN: none of it.
 TimestampTz rate_spent(const Tenant &tenant);

@@ -261,7 +261,9 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "RETURNING r.body",
      {INT8OID, TEXTOID}},
     // kept_events
-    {"SELECT count(*) FROM (SELECT FROM {record} WHERE kind = 'e' AND owner = $1 LIMIT $2) q", {INT8OID, INT8OID}},
+    {"SELECT count(*), coalesce(sum(pg_column_size(q.body)), 0)::bigint "
+     "FROM (SELECT body FROM {record} WHERE kind = 'e' AND owner = $1 LIMIT $2) q",
+     {INT8OID, INT8OID}},
     // read_sweep
     {"SELECT at, ref FROM {record} WHERE kind = 's' AND owner = 0 AND name = '' AND seq = 0", {}},
     // write_sweep
