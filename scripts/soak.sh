@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+#
+# What takes longer than a check may: the engine against its model with fresh seeds,
+# and the integration tests and attacks again and again on a busy machine. Half an
+# hour; SEEDS and ROUNDS choose otherwise. What fails says its seed.
+
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+"$root/scripts/deps.sh"
+"$root/scripts/build-client.sh"
+bin=$build/client/bin
+cluster=$root/scripts/with-cluster.sh
+
+for ((i = 0; i < ${SEEDS:-10}; ++i)); do
+    export INSULA_MODEL_SEED=$((RANDOM * 32768 + RANDOM)) INSULA_MODEL_EXECUTIONS=50000
+    say "model, seed $INSULA_MODEL_SEED"
+    "$cluster" --preload -- "$bin/model_tests"
+done
+
+# Twice as many as there are cores, so that everything comes late now and then.
+busy=()
+trap 'kill "${busy[@]}" 2>/dev/null || true' EXIT
+for ((i = 0; i < 2 * $(nproc); ++i)); do
+    (while :; do :; done) &
+    busy+=($!)
+done
+for ((i = 0; i < ${ROUNDS:-3}; ++i)); do
+    say "on a busy machine, round $((i + 1))"
+    "$cluster" --preload --tcp -- "$bin/integration_tests"
+    GTEST_FILTER='-*Preloaded*' "$cluster" --no-preload --tcp -- "$bin/integration_tests"
+    "$cluster" --preload --tcp --conf log_error_verbosity=verbose --conf max_prepared_transactions=5 -- \
+        "$bin/attack_tests"
+done
