@@ -212,7 +212,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      " AND (w.deadline IS NULL OR w.deadline > $4) RETURNING w.id, w.paused_at IS NOT NULL",
      {INT8OID, INT8ARRAYOID, INT8ARRAYOID, INT8OID}},
     // stopped_leases
-    {"SELECT w.id, w.state FROM unnest($1, $2) u(id, lease), {work} w WHERE " BY_ID(
+    {"SELECT w.id, w.state = 7 AND NOT EXISTS (SELECT FROM {work} h WHERE h.id = ANY (ARRAY[w.head]) AND h.state = 5) "
+     "FROM unnest($1, $2) u(id, lease), {work} w WHERE " BY_ID(
          "u.id") " AND w.lease = u.lease AND (w.state = 7 OR w.deadline <= $3) ORDER BY w.id",
      {INT8ARRAYOID, INT8ARRAYOID, INT8OID}},
     // live_executions

@@ -221,7 +221,7 @@ ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz 
                              const std::int64_t *leases, int count, int *extended);
 struct StoppedLease {
   std::int64_t id;
-  bool cancelled;  // else its run has timed out
+  bool cancelled;  // else its run or its execution has timed out
 };
 // Of the given leases those whose run is to stop, sorted by id.
 StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,

@@ -281,8 +281,7 @@ StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::i
   arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
   const auto rows = run(tenant, Statement::stopped_leases, arguments);
   auto *leases_found = palloc_array_of<StoppedLease>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i)
-    leases_found[i] = {get_int64(i, 1), static_cast<State>(get_int16(i, 2)) == State::cancelled};
+  for (std::uint64_t i = 0; i < rows; ++i) leases_found[i] = {get_int64(i, 1), DatumGetBool(get_datum(i, 2))};
   *stopped = static_cast<int>(rows);
   return leases_found;
 }
