@@ -76,6 +76,12 @@ COMMENT ON FUNCTION insula.wait_event IS
 context: a merge patch that the task itself sees when it runs again.  False: the lease is lost.
 Errors: 22023 bad event name or context.';
 
+CREATE FUNCTION insula.submit_child(task_id bigint, lease bigint, workflow text, context jsonb DEFAULT '{}') RETURNS bigint
+AS 'MODULE_PATHNAME', 'insula_submit_child' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.submit_child IS
+'Submits an execution that the task waits for, and returns its id; it has the priority of the task''s execution.  The task gives its lease back.  When the child completes, so does the task, with the child''s final context under the task''s id as its own patch.  When the child fails, so does this run of the task, which is retried by its policy with a new child; when the child is cancelled, the task fails.  If the task''s execution is cancelled or times out, the child is cancelled.  NULL: the lease is lost, and nothing was submitted.
+Errors: IS002 no such workflow, 54000 children nested deeper than 32, and those of insula.submit.';
+
 CREATE FUNCTION insula.heartbeat(
 	task_ids bigint[],
 	leases bigint[],

@@ -67,6 +67,7 @@ GRANT EXECUTE ON PROCEDURE insula.await TO insula_admin, insula_tenant;
 
 GRANT EXECUTE ON FUNCTION
 	insula.claim, insula.watch, insula.nudge, insula.leave, insula.complete, insula.complete_many,
-	insula.fail, insula.defer, insula.wait_event, insula.join_task, insula.heartbeat
+	insula.fail, insula.defer, insula.wait_event, insula.submit_child, insula.join_task,
+	insula.heartbeat
 TO insula_admin, insula_runner, insula_tenant;
 GRANT EXECUTE ON PROCEDURE insula.wait_for_work TO insula_admin, insula_runner, insula_tenant;

@@ -55,7 +55,9 @@ const char *why_running(const Explanation &of, const TaskDetail &task) {
                   time_text(task.due));
 }
 
-const char *why_waiting(const TaskDetail &task) {
+const char *why_waiting(const Explanation &of, const TaskDetail &task) {
+  if (task.child)
+    return psprintf("waits for execution %lld", static_cast<long long>(core::make_id(of.tenant.number, task.child)));
   const char *until = task.due == DT_NOEND ? "" : psprintf(" until %s", time_text(task.due));
   return task.waits_for ? psprintf("waits for event %s%s", task.waits_for, until) : psprintf("deferred%s", until);
 }
@@ -75,7 +77,7 @@ const char *why(const Explanation &of, std::int32_t task) {
     case State::running:
       return why_running(of, detail);
     case State::waiting:
-      return why_waiting(detail);
+      return why_waiting(of, detail);
     case State::failed:
       return detail.error;
     case State::skipped:

@@ -28,6 +28,11 @@ int lock_for_failure(const Tenant &tenant, TaskRow *tasks, int count) {
                        [&](const TaskRow &task) { return !std::binary_search(held, held + locked, id_of(task)); }) -
         tasks);
   };
+  count = static_cast<int>(std::remove_if(tasks, tasks + count,
+                                          [&](const TaskRow &task) {
+                                            return task.parent_head && !lock_lineage(tenant, task.parent_head, true);
+                                          }) -
+                           tasks);
   keep_locked([](const TaskRow &task) { return task.execution(); });
   if (count) keep_locked([](const TaskRow &task) { return task.id; });
   return count;
@@ -136,17 +141,19 @@ bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
 
 // Executions whose time is up fail as they stand.
 static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
+  const char *error = "timeout: the execution took longer than its timeout";
   int count;
   const HeadProgress *heads = timed_out_executions(tenant, now, &count);
   for (int i = 0; i < count; ++i) {
-    cancel_task_rows(tenant, heads[i].id, heads[i].span, now);
-    int results_count;
-    const TaskResult *results = task_results(tenant, heads[i].id, heads[i].span, &results_count);
-    end_execution(tenant, heads[i].id, State::failed, now,
-                  final_context_of(definition_of(tenant, heads[i].definition), heads[i].input, results, results_count),
-                  "timeout: the execution took longer than its timeout");
+    const HeadProgress &head = heads[i];
+    // Its parent may have timed out just before it, and ended it.
+    ExecutionRow row;
+    if (!read_execution(tenant, head.id, &row) || has_ended(row.state)) continue;
+    if (head.parent_head && !lock_lineage(tenant, head.parent_head, true)) continue;
+    end_open_tasks(tenant, now, head, State::failed, error);
     mark_permit_freed(tenant);
-    mark_ended(core::make_id(tenant.number, heads[i].id));
+    mark_ended(core::make_id(tenant.number, head.id));
+    if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }
 }
 

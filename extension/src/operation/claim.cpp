@@ -39,16 +39,10 @@ Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::
 // A task whose context cannot be made fails, where nobody holds its execution; else its
 // lease will lapse and somebody will try again.
 void fail_without_context(const Tenant &tenant, const Claimed &row, TimestampTz now) {
-  int locked;
-  (void)lock_executions(tenant, &row.head, 1, true, &locked);
-  if (locked == 0) return;
-  TaskRow task = {};
-  task.id = row.id;
-  task.head = row.head;
-  task.definition = row.definition;
-  task.task = row.task;
-  task.lease = row.lease;
-  (void)fail_for_good(tenant, now, task, "the context of the task would be too large");
+  if (!lock_lineage(tenant, row.head, true)) return;
+  int found;
+  const TaskRow *task = peek_tasks(tenant, &row.id, 1, &found);
+  if (found) (void)fail_for_good(tenant, now, *task, "the context of the task would be too large");
 }
 
 bool expecting = false;

@@ -15,32 +15,24 @@ namespace insula {
 
 namespace {
 
-// Locks the executions of the given tasks, except single ones; sorted and once each.
-void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
-  auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  int heads_count = 0;
-  for (int i = 0; i < count; ++i)
-    if (tasks[i].head) heads[heads_count++] = tasks[i].head;
-  std::sort(heads, heads + heads_count);
-  heads_count = static_cast<int>(std::unique(heads, heads + heads_count) - heads);
-  int locked;
-  if (heads_count) (void)lock_executions(tenant, heads, heads_count, false, &locked);
-}
-
-Jsonb *attempt_detail(const TaskRow &task, const char *error) {
-  JsonObject detail = begin_object();
-  add_member(detail, "attempt", std::int64_t{task.attempt});
-  add_member(detail, "worker", task.worker);
-  add_time(detail, "started_at", task.started_at);
-  add_member(detail, "error", error);
-  return end_object(detail);
-}
-
 const TaskOptions &options_of(const Tenant &tenant, const TaskRow &task) {
   return definition_of(tenant, task.definition).options[task.task];
 }
 
 }  // namespace
+
+void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error) {
+  JsonObject detail = begin_object();
+  add_member(detail, "attempt", std::int64_t{task.attempt});
+  add_member(detail, "worker", task.worker);
+  add_time(detail, "started_at", task.started_at);
+  add_member(detail, "error", error);
+  insert_event(tenant, task.execution(), task.id, "task_attempt_failed", now, end_object(detail));
+}
+
+TimestampTz time_of_retry(const Tenant &tenant, const TaskRow &task, TimestampTz now) {
+  return now + core::retry_delay_us(options_of(tenant, task).retry, task.attempt, random_fraction());
+}
 
 bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error) {
   const TaskOptions &options = options_of(tenant, task);
@@ -90,11 +82,11 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
 }
 
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
-  const TimestampTz at = now + core::retry_delay_us(options_of(tenant, task).retry, task.attempt, random_fraction());
+  const TimestampTz at = time_of_retry(tenant, task, now);
   if (!retry_row(tenant, at, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
   mark_permit_freed(tenant);
-  insert_event(tenant, task.execution(), task.id, "task_attempt_failed", now, attempt_detail(task, error));
+  note_failed_attempt(tenant, task, now, error);
   mark_due(tenant.number, at);
   return true;
 }
@@ -124,21 +116,30 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   return true;
 }
 
+void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason) {
+  int child_count;
+  const std::int64_t *children = cancel_task_rows(tenant, head.id, head.span, now, &child_count);
+  int count;
+  const TaskResult *results = task_results(tenant, head.id, head.span, &count);
+  end_execution(tenant, head.id, state, now,
+                final_context_of(definition_of(tenant, head.definition), head.input, results, count), reason);
+  cancel_children(tenant, children, child_count, now);
+}
+
 Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+  Lineage lineage;
+  if (!read_lineage(tenant, execution, &lineage)) return Change::unknown;
+  (void)lock_lineage(tenant, lineage.parent_head, false);
   HeadProgress head;
-  if (!cancel_execution_row(tenant, execution, now, reason, &head)) {
-    ExecutionRow row;
-    return read_execution(tenant, execution, &row) ? Change::already : Change::unknown;
-  }
-  if (head.span > 0) {
-    cancel_task_rows(tenant, execution, head.span, now);
-    int count;
-    const TaskResult *results = task_results(tenant, execution, head.span, &count);
-    end_execution(tenant, execution, State::cancelled, now,
-                  final_context_of(definition_of(tenant, head.definition), head.input, results, count), reason);
-  }
+  std::int64_t child;
+  if (!cancel_execution_row(tenant, execution, now, reason, &head, &child)) return Change::already;
+  if (head.span > 0)
+    end_open_tasks(tenant, now, head, State::cancelled, reason);
+  else if (child)
+    cancel_children(tenant, &child, 1, now);
   mark_permit_freed(tenant);
   mark_ended(core::make_id(tenant.number, execution));
+  if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;
 }
 

@@ -15,6 +15,8 @@ struct SubmitRequest {
   int count;
   std::int32_t priority;
   TimestampTz run_at;
+  std::int64_t parent = 0;  // the task that waits for it, and that task's execution
+  std::int64_t parent_head = 0;
 };
 
 // Whole ids, aligned with the contexts; allocated in `result_memory`.
@@ -69,6 +71,26 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
 bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *event, TimestampTz until,
                 Jsonb *patch);
 
+// Submits an execution that a running task waits for; returns its whole id, 0: the lease is lost.
+std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *workflow,
+                          Jsonb *context);
+struct Outcome {
+  State state;
+  Jsonb *final_context;
+  const char *error;
+};
+// The execution has ended: the task that waited for it goes on.  Its execution is locked.
+void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std::int64_t child,
+                 const Outcome &outcome);
+// Executions whose parents were cancelled, or have timed out; ascending.
+void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now);
+
+// Locks what ending the tasks may change: their executions, except single ones, and all
+// executions that wait for these.
+void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count);
+// Locks an execution and all that wait for it, or 0; with `skip`, false where somebody holds one of them.
+bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip);
+
 // Ties the transaction to a running task: it will commit only if it settles the task too.
 // False: the lease is lost.
 bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease);
@@ -97,6 +119,11 @@ void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
 // Lets a task whose row is locked run again, after its delay; false: the lease is lost.
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+// An attempt of it becomes history.
+void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error);
+TimestampTz time_of_retry(const Tenant &tenant, const TaskRow &task, TimestampTz now);
+// An execution whose row is locked ends in this state, with all that it still has to do.
+void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason);
 // Whether a task whose present run ends with this error runs again.
 bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error);
 // Whether a task with a trigger rule has run after the failed one.

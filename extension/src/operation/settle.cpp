@@ -192,8 +192,21 @@ void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress 
   const char *error = failure_of(definition, results, count);
   Jsonb *final_context = final_context_of(definition, head.input, results, count);
   if (!final_context && !error) error = "the final context would be too large";
-  end_execution(tenant, head.id, error ? State::failed : State::completed, now, final_context, error);
+  const State state = error ? State::failed : State::completed;
+  end_execution(tenant, head.id, state, now, final_context, error);
   mark_ended(core::make_id(tenant.number, head.id));
+  if (head.parent) child_ended(tenant, now, head.parent, head.id, {state, final_context, error});
+}
+
+void finish_single(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
+  mark_ended(core::make_id(tenant.number, task.id));
+  if (!task.parent) return;
+  ExecutionRow row;
+  if (!read_execution(tenant, task.id, &row)) return;
+  const TaskResult result = {0, row.state, row.output, row.error, row.attempt, row.started_at, row.finished_at};
+  const Definition &definition = definition_of(tenant, row.definition);
+  child_ended(tenant, now, task.parent, task.id,
+              {row.state, final_context_of(definition, row.input, &result, 1), failure_of(definition, &result, 1)});
 }
 
 bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
@@ -229,7 +242,7 @@ Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskRe
 void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
   std::sort(ended, ended + count, by_execution);
   int first = 0;
-  for (; first < count && ended[first].head == 0; ++first) mark_ended(core::make_id(tenant.number, ended[first].id));
+  for (; first < count && ended[first].head == 0; ++first) finish_single(tenant, now, ended[first]);
   if (first == count) return;
 
   Changes dependants = no_changes();

@@ -126,8 +126,8 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
         checked_input(definition, request.contexts[i], request.count > 1 ? static_cast<int>(i) : -1);
   }
   check_queue_room(tenant, std::int64_t{new_count} * definition.tasks);
-  const Submission submission = {number, request.priority, GetCurrentTimestamp(), request.run_at,
-                                 definition.timeout_us};
+  const Submission submission = {number,         request.priority,    GetCurrentTimestamp(), request.run_at,
+                                 request.parent, request.parent_head, definition.timeout_us};
   if (new_count > 0) insert(tenant, definition, submission, {new_ids, contexts, keys, new_count});
   for (std::size_t i = 0; i < count; ++i) ids[i] = core::make_id(tenant.number, ids[i]);
   return ids;

@@ -19,6 +19,10 @@ CREATE TABLE {schema}.work (
   lease bigint,
   time_limit bigint,
   deadline bigint,
+  parent bigint,
+  parent_head bigint,
+  child bigint,
+  limit_key bigint,
   created_at timestamptz,
   run_at timestamptz,
   started_at timestamptz,
@@ -32,6 +36,7 @@ CREATE TABLE {schema}.work (
   span integer NOT NULL,
   priority integer NOT NULL,
   attempt integer NOT NULL,
+  element integer,
   state smallint NOT NULL,
   worker text,
   error text,
@@ -43,6 +48,7 @@ CREATE TABLE {schema}.work (
   CONSTRAINT work_pkey PRIMARY KEY (id)
 );
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
+CREATE INDEX work_elements ON {schema}.work (head, task, element) WHERE element IS NOT NULL;
 CREATE TABLE {schema}.record (
   kind "char" NOT NULL,
   owner bigint NOT NULL,
@@ -67,7 +73,7 @@ SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.se
     WHEN w.state = 4 THEN insula.merge_patch(w.input, w.output) ELSE w.input END AS final_context,
   CASE WHEN w.state IN (5, 7) THEN CASE WHEN w.state = 5 AND w.span = 0
     THEN 'task "' || split_part(k.name, '.', 2) || '" failed: ' || w.error ELSE w.error END END AS error,
-  w.priority, w.created_at, t.started_at, w.finished_at
+  w.priority, w.created_at, t.started_at, w.finished_at, {base} + w.parent AS parent_task_id
 FROM {schema}.work w
 JOIN {schema}.record d ON d.kind = 'w' AND d.owner = w.def
 LEFT JOIN {schema}.record k ON k.kind = 't' AND k.owner = w.key
@@ -102,7 +108,7 @@ SELECT e.event_id, e.execution_id, e.task_id, e.event, e.at, e.detail FROM (
     CASE WHEN w.error IS NOT NULL THEN jsonb_build_object('error', w.error) END
   FROM {schema}.work w WHERE w.task >= 0 AND w.state >= 4
   UNION ALL
-  SELECT w.id * 8 + 3, {base} + w.id, NULL,
+  SELECT (w.id + 68719476736) * 8 + 3, {base} + w.id, NULL,
     (ARRAY['execution_completed', 'execution_failed', NULL, 'execution_cancelled'])[w.state - 3], w.finished_at,
     CASE WHEN w.error IS NOT NULL THEN jsonb_build_object('error', w.error) END
   FROM {schema}.work w WHERE w.head IS NULL AND w.state >= 4

@@ -18,8 +18,8 @@ void close_session(const Session &session);
 
 // Arguments of one statement.
 struct Arguments {
-  Datum values[12];
-  char nulls[13];
+  Datum values[16];
+  char nulls[17];
   int count = 0;
 
   Arguments &add(Datum value) {

@@ -18,7 +18,7 @@ namespace insula {
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
-  "w.deadline"
+  "w.deadline, w.parent, w.parent_head, w.child"
 #define CLAIM(filter)                                                                  \
   "WITH c AS (SELECT q.id FROM {work} q WHERE q.lane < 100000 " filter                 \
   " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                   \
@@ -30,26 +30,27 @@ namespace insula {
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
     {"INSERT INTO {work} (id, def, task, key, state, lane, due, priority, remaining, span, attempt, created_at, "
-     "run_at, input, time_limit, idempotency_key) "
-     "SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10, u.key "
+     "run_at, input, time_limit, idempotency_key, parent, parent_head) "
+     "SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10, u.key, $12, $13 "
      "FROM unnest($8, $9, $11) WITH ORDINALITY u(id, input, key, ord)",
      {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT8OID,
-      TEXTARRAYOID}},
+      TEXTARRAYOID, INT8OID, INT8OID}},
     // insert_heads
     {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input, "
-     "lane, due, idempotency_key) SELECT u.id, $1, -1, 0, 1, $2, $3, $3, 0, $4, $5, u.input, $8, $9, u.key "
+     "lane, due, idempotency_key, parent, parent_head) "
+     "SELECT u.id, $1, -1, 0, 1, $2, $3, $3, 0, $4, $5, u.input, $8, $9, u.key, $11, $12 "
      "FROM unnest($6, $7, $10) u(id, input, key)",
      {INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT4OID, INT8OID,
-      TEXTARRAYOID}},
+      TEXTARRAYOID, INT8OID, INT8OID}},
     // insert_tasks
     {"INSERT INTO {work} (id, head, def, task, key, state, lane, due, priority, remaining, span, attempt, run_at, "
-     "time_limit) "
+     "time_limit, parent, parent_head) "
      "SELECT h.id + t.pos, h.id, $1, t.pos - 1, t.key, CASE WHEN t.deps = 0 THEN 1 ELSE 0 END, "
      "CASE WHEN t.deps = 0 THEN coalesce($2, -($4 + t.priority)) END, CASE WHEN t.deps = 0 THEN $3 + h.ord END, "
-     "$4 + t.priority, t.deps, 0, 0, $5, nullif(t.time_limit, 0) FROM unnest($6) WITH ORDINALITY h(id, ord), "
+     "$4 + t.priority, t.deps, 0, 0, $5, nullif(t.time_limit, 0), $11, $12 FROM unnest($6) WITH ORDINALITY h(id, ord), "
      "unnest($7, $8, $9, $10) WITH ORDINALITY t(key, deps, priority, time_limit, pos)",
      {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
-      INT8ARRAYOID}},
+      INT8ARRAYOID, INT8OID, INT8OID}},
     // claim_any
     {CLAIM(""), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID}},
     // claim_keys
@@ -96,7 +97,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"UPDATE {work} w SET state = 4, lane = NULL, due = NULL, lease = NULL, error = NULL, finished_at = $1, "
      "output = CASE WHEN w.output IS NULL THEN u.patch ELSE insula.append_patch(w.output, u.patch) END "
      "FROM unnest($2, $3, $4) WITH ORDINALITY u(id, lease, patch, ord) WHERE " ROW_FILTER
-     " RETURNING w.id, w.head, w.def, w.task, u.ord",
+     " RETURNING w.id, w.head, w.def, w.task, u.ord, w.parent, w.parent_head",
      {TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, JSONBARRAYOID}},
     // fail_row
     {"UPDATE {work} SET state = 5, lane = NULL, due = NULL, lease = NULL, finished_at = $1, error = $4 "
@@ -117,6 +118,26 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "output = CASE WHEN $5 IS NULL THEN output ELSE insula.append_patch(output, $5) END "
      "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
      {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID, TEXTOID}},
+    // hold_row
+    {"SELECT id FROM {work} WHERE id = $1 AND lease = $2 AND state = 2 FOR NO KEY UPDATE", {INT8OID, INT8OID}},
+    // park_row
+    {"UPDATE {work} SET state = 3, lane = NULL, due = NULL, deadline = NULL, lease = NULL, child = $2 WHERE id = $1",
+     {INT8OID, INT8OID}},
+    // complete_parked
+    {"UPDATE {work} SET state = 4, finished_at = $1, error = NULL, "
+     "output = CASE WHEN output IS NULL THEN $4 ELSE insula.append_patch(output, $4) END "
+     "WHERE id = $2 AND child = $3 AND state = 3 RETURNING id",
+     {TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID}},
+    // fail_parked
+    {"UPDATE {work} SET state = 5, finished_at = $1, error = $4 WHERE id = $2 AND child = $3 AND state = 3 RETURNING "
+     "id",
+     {TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID}},
+    // retry_parked
+    {"UPDATE {work} SET state = 1, lane = 100000, due = $1, run_at = $2, child = NULL, error = $5 "
+     "WHERE id = $3 AND child = $4 AND state = 3 RETURNING id",
+     {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID}},
+    // lineage
+    {"SELECT parent_head, priority FROM {work} WHERE id = $1 AND head IS NULL", {INT8OID}},
     // deliver_event
     {"WITH c AS (SELECT q.id FROM {work} q WHERE q.id >= $3 AND q.id <= $4 AND q.state = 3 AND q.waits_for = $5 "
      "ORDER BY q.id LIMIT 1 FOR NO KEY UPDATE) "
@@ -145,14 +166,15 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {TIMESTAMPTZOID, INT8ARRAYOID}},
     // head_progress
     {"UPDATE {work} w SET remaining = w.remaining - u.n FROM unnest($1, $2) u(id, n) WHERE " BY_ID(
-         "u.id") " RETURNING w.id, w.def, w.span, w.remaining, CASE WHEN w.remaining = 0 THEN w.input END",
+         "u.id") " RETURNING w.id, w.def, w.span, w.remaining, CASE WHEN w.remaining = 0 THEN w.input END, w.parent, "
+                 "w.parent_head",
      {INT8ARRAYOID, INT4ARRAYOID}},
     // task_rows
     {"SELECT task, state, output, error, attempt, started_at, finished_at FROM {work} "
      "WHERE id > $1 AND id <= $2 ORDER BY id",
      {INT8OID, INT8OID}},
     // task_details
-    {"SELECT task, state, lane, attempt, due, paused_at IS NOT NULL, worker, error, waits_for FROM {work} "
+    {"SELECT task, state, lane, attempt, due, paused_at IS NOT NULL, worker, error, waits_for, child FROM {work} "
      "WHERE id >= $1 AND id <= $2 AND task >= 0",
      {INT8OID, INT8OID}},
     // end_execution
@@ -171,7 +193,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "lane = CASE WHEN u.n = 0 THEN -w.priority END, due = CASE WHEN u.n = 0 THEN $1 END, lease = NULL, attempt = 0, "
      "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL, event = "
      "NULL, "
-     "waits_for = NULL FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " RETURNING w.key, w.state",
+     "waits_for = NULL, child = NULL FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " RETURNING w.key, w.state",
      {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
     // reopen_execution
     {"UPDATE {work} SET state = 1, remaining = $2, lane = $3, due = $4, finished_at = NULL, output = NULL, error = "
@@ -179,7 +201,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "paused_at = NULL WHERE id = $1",
      {INT8OID, INT4OID, INT4OID, INT8OID}},
     // timed_out_executions
-    {"SELECT id, def, span, remaining, input FROM {work} WHERE lane = 100003 AND due <= $1 ORDER BY due LIMIT 100 "
+    {"SELECT id, def, span, remaining, input, parent, parent_head FROM {work} WHERE lane = 100003 AND due <= $1 ORDER "
+     "BY due LIMIT 100 "
      "FOR NO KEY UPDATE SKIP LOCKED",
      {INT8OID}},
     // end_of_stretch
@@ -197,12 +220,14 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"DELETE FROM {work} w USING unnest($1, $2) u(head, last) WHERE w.id > u.head AND w.id <= u.last",
      {INT8ARRAYOID, INT8ARRAYOID}},
     // cancel_tasks
-    {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
-     "WHERE id > $2 AND id <= $3 AND state < 4",
+    {"WITH c AS (UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
+     "WHERE id > $2 AND id <= $3 AND state < 4 RETURNING child) SELECT child FROM c WHERE child IS NOT NULL ORDER BY "
+     "child",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // cancel_single
     {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1, error = $3 "
-     "WHERE id = $2 AND head IS NULL AND state < 4 RETURNING def, span, input",
+     "WHERE id = $2 AND head IS NULL AND state < 4 "
+     "RETURNING def, span, 0, input, parent, parent_head, child",
      {TIMESTAMPTZOID, INT8OID, TEXTOID}},
     // inputs_and_outputs
     {"SELECT id, CASE WHEN head IS NULL THEN input WHEN state = 4 THEN output END FROM {work} WHERE id = ANY ($1)",
@@ -231,7 +256,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {}},
     // execution_row
     {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt, "
-     "paused_at IS NOT NULL FROM {work} "
+     "paused_at IS NOT NULL, parent_head FROM {work} "
      "WHERE id = $1 AND head IS NULL",
      {INT8OID}},
     // current_definition

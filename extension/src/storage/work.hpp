@@ -42,8 +42,10 @@ struct Submission {
   std::int32_t definition;
   std::int32_t priority;  // of the execution
   TimestampTz now;
-  TimestampTz run_at;       // at or before now: at once
-  std::int64_t timeout_us;  // of the execution; 0: none
+  TimestampTz run_at;        // at or before now: at once
+  std::int64_t parent;       // the task that waits for it; 0: none
+  std::int64_t parent_head;  // and that task's execution
+  std::int64_t timeout_us;   // of the execution; 0: none
 };
 
 // Where a task stands, without its payload.
@@ -59,7 +61,10 @@ struct TaskRow {
   TimestampTz started_at;
   const char *worker;
   std::int64_t due;
-  std::int64_t deadline;  // of its present run; 0: none
+  std::int64_t deadline;     // of its present run; 0: none
+  std::int64_t parent;       // the task that waits for its execution; 0: none
+  std::int64_t parent_head;  // and that task's execution
+  std::int64_t child;        // the execution that it waits for; 0: none
 
   bool timed_out(TimestampTz now) const { return deadline != 0 && deadline <= now; }
   std::int64_t execution() const { return head ? head : id; }
@@ -92,7 +97,9 @@ struct HeadProgress {
   std::int32_t definition;
   std::int32_t span;
   std::int32_t remaining;
-  Jsonb *input;  // nullptr while tasks remain
+  Jsonb *input;              // nullptr while tasks remain
+  std::int64_t parent;       // the task that waits for it; 0: none
+  std::int64_t parent_head;  // and that task's execution
 };
 
 struct TaskResult {
@@ -117,6 +124,7 @@ struct ExecutionRow {
   TimestampTz finished_at;
   std::int32_t attempt;
   bool paused;
+  std::int64_t parent_head;  // the execution that waits for it; 0: none
 };
 
 // The first of `count` consecutive local numbers.
@@ -203,10 +211,27 @@ void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t
 // Executions whose time is up and whose rows nobody holds; locks these.
 HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count);
 
-// Cancels the execution's row; false if it has ended or does not exist.
+// Cancels the execution's row; false if it has ended or does not exist.  `child`: the execution that it waits for.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
-                          HeadProgress *execution);
-void cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
+                          HeadProgress *execution, std::int64_t *child);
+// Returns the executions that they waited for, ascending.
+std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
+                               int *children);
+
+// Locks a running task's row; false: the lease is lost.
+bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease);
+// A running task, whose row is locked, waits for another execution to end.
+void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child);
+// What becomes of a task that waited for that execution; false: it does so no more.
+bool complete_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, Jsonb *patch);
+bool fail_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, const char *error);
+bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t child, const char *error);
+struct Lineage {
+  std::int64_t parent_head;  // the execution that waits for this one; 0: none
+  std::int32_t priority;
+};
+// False: there is no such execution.
+bool read_lineage(const Tenant &tenant, std::int64_t execution, Lineage *lineage);
 
 // The given rows' output, if they were completed, or input of an execution's row; aligned with `ids`, nullptr where
 // there is none.
@@ -250,6 +275,7 @@ struct TaskDetail {
   const char *worker;
   const char *error;
   const char *waits_for;
+  std::int64_t child;
 };
 // By declared position.
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks);

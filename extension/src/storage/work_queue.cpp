@@ -33,6 +33,11 @@ static void add_run_at(Arguments &arguments, const Submission &submission) {
   arguments.add_nullable(TimestampTzGetDatum(submission.run_at), submission.run_at <= submission.now);
 }
 
+static void add_parent(Arguments &arguments, const Submission &submission) {
+  arguments.add_nullable(Int64GetDatum(submission.parent), submission.parent == 0);
+  arguments.add_nullable(Int64GetDatum(submission.parent_head), submission.parent == 0);
+}
+
 static void add_keys(Arguments &arguments, const NewExecutions &executions) {
   if (executions.keys)
     arguments.add(nullable_text_array(executions.keys, executions.count));
@@ -52,6 +57,7 @@ void insert_single(const Tenant &tenant, const Submission &submission, const Tas
   arguments.add(int64_array(executions.ids, executions.count)).add(jsonb_array(executions.inputs, executions.count));
   arguments.add_nullable(Int64GetDatum(plan.time_limits[0]), plan.time_limits[0] == 0);
   add_keys(arguments, executions);
+  add_parent(arguments, submission);
   (void)run(tenant, Statement::insert_single, arguments);
 }
 
@@ -66,6 +72,7 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   heads.add_nullable(Int32GetDatum(lane_timeout), !timed);
   heads.add_nullable(Int64GetDatum(queue_due(submission) + submission.timeout_us), !timed);
   add_keys(heads, executions);
+  add_parent(heads, submission);
   (void)run(tenant, Statement::insert_heads, heads);
 
   Arguments rows;
@@ -76,6 +83,7 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   rows.add(int64_array(executions.ids, executions.count)).add(int32_array(plan.keys, plan.tasks));
   rows.add(int32_array(plan.dependencies, plan.tasks)).add(int32_array(plan.priorities, plan.tasks));
   rows.add(int64_array(plan.time_limits, plan.tasks));
+  add_parent(rows, submission);
   (void)run(tenant, Statement::insert_tasks, rows);
 }
 
@@ -125,10 +133,11 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
 static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
   auto *tasks = palloc_array_of<TaskRow>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    tasks[i] = {get_int64(i, 1), get_int64(i, 2),  get_int32(i, 3),
-                get_int32(i, 4), get_int32(i, 5),  static_cast<State>(get_int16(i, 6)),
-                get_int32(i, 7), get_int64(i, 8),  get_int64(i, 9),
-                get_text(i, 10), get_int64(i, 11), get_int64(i, 12)};
+    tasks[i] = {get_int64(i, 1),  get_int64(i, 2),  get_int32(i, 3),
+                get_int32(i, 4),  get_int32(i, 5),  static_cast<State>(get_int16(i, 6)),
+                get_int32(i, 7),  get_int64(i, 8),  get_int64(i, 9),
+                get_text(i, 10),  get_int64(i, 11), get_int64(i, 12),
+                get_int64(i, 13), get_int64(i, 14), get_int64(i, 15)};
   *count = static_cast<int>(rows);
   return tasks;
 }

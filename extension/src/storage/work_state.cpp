@@ -38,6 +38,8 @@ TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t
     tasks[i].definition = get_int32(i, 3);
     tasks[i].task = get_int32(i, 4);
     tasks[i].state = State::completed;
+    tasks[i].parent = get_int64(i, 6);
+    tasks[i].parent_head = get_int64(i, 7);
     entries[i] = static_cast<int>(get_int64(i, 5)) - 1;
   }
   *written = static_cast<int>(rows);
@@ -63,6 +65,45 @@ bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr).add_text(event);
   return run(tenant, Statement::wait_row, arguments) > 0;
+}
+
+bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(id)).add(Int64GetDatum(lease));
+  return run(tenant, Statement::hold_row, arguments) > 0;
+}
+
+void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(id)).add(Int64GetDatum(child));
+  (void)run(tenant, Statement::park_row, arguments);
+}
+
+bool complete_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, Jsonb *patch) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(child)).add(PointerGetDatum(patch));
+  return run(tenant, Statement::complete_parked, arguments) > 0;
+}
+
+bool fail_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, const char *error) {
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(child)).add_text(error);
+  return run(tenant, Statement::fail_parked, arguments) > 0;
+}
+
+bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t child, const char *error) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at)).add(Int64GetDatum(id)).add(Int64GetDatum(child));
+  arguments.add_text(error);
+  return run(tenant, Statement::retry_parked, arguments) > 0;
+}
+
+bool read_lineage(const Tenant &tenant, std::int64_t execution, Lineage *lineage) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution));
+  if (run(tenant, Statement::lineage, arguments) == 0) return false;
+  *lineage = {get_int64(0, 1), get_int32(0, 2)};
+  return true;
 }
 
 bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
@@ -142,8 +183,13 @@ State *task_states(const Tenant &tenant, const std::int64_t *ids, int count) {
 }
 
 static HeadProgress read_head(std::uint64_t row, std::int64_t id, int first_column) {
-  return {id, get_int32(row, first_column), get_int32(row, first_column + 1), get_int32(row, first_column + 2),
-          get_jsonb(row, first_column + 3)};
+  return {id,
+          get_int32(row, first_column),
+          get_int32(row, first_column + 1),
+          get_int32(row, first_column + 2),
+          get_jsonb(row, first_column + 3),
+          get_int64(row, first_column + 4),
+          get_int64(row, first_column + 5)};
 }
 
 HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *ended, int count,
@@ -177,8 +223,15 @@ TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int3
   const auto rows = run(tenant, Statement::task_details, arguments);
   auto *details = static_cast<TaskDetail *>(palloc0(sizeof(TaskDetail) * static_cast<Size>(tasks)));
   for (std::uint64_t i = 0; i < rows; ++i)
-    details[get_int32(i, 1)] = {static_cast<State>(get_int16(i, 2)), get_int32(i, 3), get_int32(i, 4), get_int64(i, 5),
-                                DatumGetBool(get_datum(i, 6)),       get_text(i, 7),  get_text(i, 8),  get_text(i, 9)};
+    details[get_int32(i, 1)] = {static_cast<State>(get_int16(i, 2)),
+                                get_int32(i, 3),
+                                get_int32(i, 4),
+                                get_int64(i, 5),
+                                DatumGetBool(get_datum(i, 6)),
+                                get_text(i, 7),
+                                get_text(i, 8),
+                                get_text(i, 9),
+                                get_int64(i, 10)};
   return details;
 }
 
@@ -191,18 +244,20 @@ void end_execution(const Tenant &tenant, std::int64_t id, State state, Timestamp
 }
 
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
-                          HeadProgress *execution) {
+                          HeadProgress *execution, std::int64_t *child) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add_text(reason);
   if (run(tenant, Statement::cancel_single, arguments) == 0) return false;
-  *execution = {id, get_int32(0, 1), get_int32(0, 2), 0, get_jsonb(0, 3)};
+  *execution = read_head(0, id, 1);
+  *child = get_int64(0, 7);
   return true;
 }
 
-void cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
+std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
+                               int *children) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  (void)run(tenant, Statement::cancel_tasks, arguments);
+  return ids_of_rows(run(tenant, Statement::cancel_tasks, arguments), children);
 }
 
 Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
@@ -306,7 +361,8 @@ bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
           get_int64(0, 8),
           get_int64(0, 9),
           get_int32(0, 10),
-          DatumGetBool(get_datum(0, 11))};
+          DatumGetBool(get_datum(0, 11)),
+          get_int64(0, 12)};
   return true;
 }
 

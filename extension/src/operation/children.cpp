@@ -1,0 +1,129 @@
+// Child executions: a running task submits one and waits, without a lease, until it ends.
+// The end of a child goes on in its parent in the same transaction, so whoever may end an
+// execution first locks all executions that wait for it, the outermost first: parents have
+// lower numbers than their children, so that this is the one global order.
+#include <algorithm>
+
+#include "context/merge_patch.hpp"
+#include "core/ids.hpp"
+#include "operation/operations.hpp"
+#include "shared/shared.hpp"
+#include "storage/record.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr int max_depth = 32;
+
+// The execution and those that wait for it, outermost first; returns how many.
+int lineage_of(const Tenant &tenant, std::int64_t execution, std::int64_t (&ids)[max_depth + 1]) {
+  int count = 0;
+  Lineage lineage;
+  while (execution && count <= max_depth && read_lineage(tenant, execution, &lineage)) {
+    ids[count++] = execution;
+    execution = lineage.parent_head;
+  }
+  std::reverse(ids, ids + count);
+  return count;
+}
+
+const char *failure_text(const Tenant &tenant, std::int64_t child, const Outcome &outcome) {
+  const auto id = static_cast<long long>(core::make_id(tenant.number, child));
+  if (outcome.state == State::completed) return psprintf("execution %lld: the final context is too large", id);
+  return psprintf("execution %lld %s%s%s", id, outcome.state == State::cancelled ? "was cancelled" : "failed",
+                  outcome.error ? ": " : "", outcome.error ? outcome.error : "");
+}
+
+bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, const Outcome &outcome) {
+  const char *error = failure_text(tenant, task.child, outcome);
+  if (outcome.state != State::cancelled && runs_again(tenant, task, error)) {
+    const TimestampTz at = time_of_retry(tenant, task, now);
+    if (!retry_parked(tenant, at, task.id, task.child, error)) return false;
+    note_failed_attempt(tenant, task, now, error);
+    mark_due(tenant.number, at);
+    return false;
+  }
+  return fail_parked(tenant, now, task.id, task.child, error);
+}
+
+bool complete_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, Jsonb *final_context) {
+  JsonObject patch = begin_object();
+  add_member(patch, definition_of(tenant, task.definition).ids[task.task], final_context);
+  return complete_parked(tenant, now, task.id, task.child, end_object(patch));
+}
+
+}  // namespace
+
+bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip) {
+  std::int64_t ids[max_depth + 1];
+  const int count = lineage_of(tenant, execution, ids);
+  if (count == 0) return true;
+  int locked;
+  (void)lock_executions(tenant, ids, count, skip, &locked);
+  return locked == count;
+}
+
+void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
+  const auto children = std::count_if(tasks, tasks + count, [](const TaskRow &task) { return task.parent_head != 0; });
+  auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count + children * (max_depth + 1)));
+  int heads_count = 0;
+  std::int64_t last_parent = 0;
+  for (int i = 0; i < count; ++i) {
+    if (tasks[i].head) heads[heads_count++] = tasks[i].head;
+    if (!tasks[i].parent_head || tasks[i].parent_head == last_parent) continue;
+    last_parent = tasks[i].parent_head;
+    std::int64_t ids[max_depth + 1];
+    const int ancestors = lineage_of(tenant, last_parent, ids);
+    std::copy(ids, ids + ancestors, heads + heads_count);
+    heads_count += ancestors;
+  }
+  std::sort(heads, heads + heads_count);
+  heads_count = static_cast<int>(std::unique(heads, heads + heads_count) - heads);
+  int locked;
+  if (heads_count) (void)lock_executions(tenant, heads, heads_count, false, &locked);
+}
+
+std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *workflow,
+                          Jsonb *context) {
+  if (!hold_row(tenant, id, lease)) return 0;
+  int found;
+  const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
+  std::int64_t ids[max_depth + 1];
+  if (lineage_of(tenant, task->execution(), ids) > max_depth)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("child executions are nested too deeply"),
+                    errdetail("They can be nested %d deep.", max_depth)));
+  Lineage lineage = {};
+  (void)read_lineage(tenant, task->execution(), &lineage);
+  const std::int32_t priority = std::clamp(lineage.priority, -max_priority, max_priority);
+  const TimestampTz now = GetCurrentTimestamp();
+  const SubmitRequest request = {workflow, &context, nullptr, 1, priority, now, id, task->execution()};
+  const std::int64_t child = *submit(tenant, request, CurrentMemoryContext);
+  park_row(tenant, id, core::local_of(child));
+  note_settled(tenant, id);
+  JsonObject detail = begin_object();
+  add_member(detail, "worker", task->worker);
+  add_member(detail, "child", child);
+  insert_event(tenant, task->execution(), id, "task_waiting", now, end_object(detail));
+  mark_permit_freed(tenant);
+  return child;
+}
+
+void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std::int64_t child,
+                 const Outcome &outcome) {
+  int found;
+  TaskRow *task = peek_tasks(tenant, &parent, 1, &found);
+  if (found == 0 || task->state != State::waiting || task->child != child) return;
+  const bool completed = outcome.state == State::completed && outcome.final_context;
+  if (completed ? !complete_waiting(tenant, now, *task, outcome.final_context)
+                : !fail_waiting(tenant, now, *task, outcome))
+    return;
+  task->state = completed ? State::completed : State::failed;
+  settle(tenant, now, task, 1);
+}
+
+void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now) {
+  for (int i = 0; i < count; ++i) (void)cancel(tenant, children[i], now, "the execution that waited for it has ended");
+}
+
+}  // namespace insula
