@@ -162,6 +162,21 @@ bool parse_comparison(const char *name, Comparison *comparison) {
   return false;
 }
 
+Jsonb *value_at(const ContextCondition &path, Jsonb *context) {
+  JsonbValue buffer;
+  const JsonbValue *value = find_value(path, context, &buffer);
+  return value ? JsonbValueToJsonb(const_cast<JsonbValue *>(value)) : nullptr;
+}
+
+Jsonb *without_value(const ContextCondition &path, Jsonb *context) {
+  Datum steps[max_steps];
+  for (int i = 0; i < path.step_count; ++i)
+    steps[i] = PointerGetDatum(path.steps[i].key ? cstring_to_text_with_len(path.steps[i].key, path.steps[i].length)
+                                                 : cstring_to_text(psprintf("%u", path.steps[i].index)));
+  const Datum array = PointerGetDatum(construct_array(steps, path.step_count, TEXTOID, -1, false, TYPALIGN_INT));
+  return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete_path, PointerGetDatum(context), array));
+}
+
 bool condition_holds(const ContextCondition &condition, Jsonb *context) {
   JsonbValue buffer;
   const JsonbValue *found = find_value(condition, context, &buffer);

@@ -35,6 +35,11 @@ struct ContextCondition {
 // it is neither.
 bool parse_path(const char *text, ContextCondition *condition);
 
+// What is there; nullptr: nothing.
+Jsonb *value_at(const ContextCondition &path, Jsonb *context);
+// The context without it.
+Jsonb *without_value(const ContextCondition &path, Jsonb *context);
+
 // False: there is no such comparison.
 bool parse_comparison(const char *name, Comparison *comparison);
 

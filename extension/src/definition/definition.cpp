@@ -152,6 +152,7 @@ void compile_options(Definition &definition, const ParsedDefinition &parsed) {
   }
   definition.options = parsed.options;
   definition.has_rules = parsed.has_rules;
+  definition.has_groups = parsed.has_groups;
   definition.params = parsed.params;
   definition.param_count = parsed.param_count;
   definition.timeout_us = parsed.timeout_us;
@@ -174,6 +175,7 @@ void compile_graph(Definition &definition, const ParsedDefinition &parsed) {
   for (std::size_t i = 0; i < tasks; ++i) {
     rank[order[i]] = static_cast<std::int32_t>(i);
     counts[i] = static_cast<std::int32_t>(definition.graph.of(static_cast<std::int32_t>(i)).size());
+    if (counts[i] == 0 && definition.options[i].for_each) counts[i] = 1;
   }
   definition.order = order;
   definition.rank = rank;

@@ -11,6 +11,13 @@ namespace insula {
 
 inline constexpr int max_tasks = 10000;
 
+// A task that runs once for each element of an array.
+struct ForEach {
+  ContextCondition items;  // only its path counts
+  const char *as;
+  bool allow_failures;
+};
+
 // What a definition says of a task beside its id and its dependencies.
 struct TaskOptions {
   core::RetryPolicy retry;
@@ -21,8 +28,11 @@ struct TaskOptions {
   core::RuleNode *rule = nullptr;
   int rule_size = 0;
   const ContextCondition *conditions = nullptr;  // which the rule's nodes name by number
+  const ForEach *for_each = nullptr;             // nullptr: it runs once
 
   bool has_rule() const { return rule_size > 0; }
+  // Whether more is to be done than making it ready when all that it waits for was completed.
+  bool is_decided() const { return has_rule() || for_each != nullptr; }
 };
 
 enum class ParamType { string, integer, number, boolean, object, array };
@@ -44,6 +54,7 @@ struct ParsedDefinition {
   const char **ids;
   TaskOptions *options;
   bool has_rules;
+  bool has_groups;  // tasks with for_each
   Param *params;
   int param_count;
   std::int64_t timeout_us;   // of an execution; 0: none
@@ -63,11 +74,12 @@ struct Definition {
   const char **ids;
   const TaskOptions *options;
   bool has_rules;
+  bool has_groups;  // tasks with for_each
   const Param *params;
   int param_count;
   std::int64_t timeout_us;           // of an execution; 0: none
   const std::int32_t *keys;          // the number of each task's key
-  const std::int32_t *dependencies;  // how many tasks each one waits for
+  const std::int32_t *dependencies;  // how many tasks each one waits for; one that waits only for its elements: 1
   const std::int32_t *priorities;    // added to the execution's
   const std::int64_t *time_limits;   // of a run, in microseconds; 0: none
   const std::int32_t *order;         // topological, ties by declared position
@@ -77,7 +89,9 @@ struct Definition {
 };
 
 // Whether an execution is a single row: its only task, and nothing that asks for more.
-inline bool is_single(const Definition &definition) { return definition.tasks == 1 && definition.timeout_us == 0; }
+inline bool is_single(const Definition &definition) {
+  return definition.tasks == 1 && definition.timeout_us == 0 && !definition.has_groups;
+}
 
 // The input with the defaults that it lacks; what is wrong with it is appended to `problems`.
 Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo problems);

@@ -78,6 +78,32 @@ void read_retry(Reader &reader, std::int32_t task, const JsonbValue &value, Task
   });
 }
 
+void read_for_each(Reader &reader, std::int32_t task, const JsonbValue &value, TaskOptions &options) {
+  const char *path = psprintf("$.tasks[%d].for_each", task);
+  if (!is_object(value)) return problem(reader, "%s: must be an object", path);
+  auto *for_each = static_cast<ForEach *>(palloc0(sizeof(ForEach)));
+  for_each->as = "item";
+  bool has_items = false;
+  for_each_member(value, [&](const JsonbValue &key, const JsonbValue &member) {
+    if (key_is(key, "items")) {
+      has_items = true;
+      if (member.type != jbvString || !parse_path(string_of(member), &for_each->items))
+        problem(reader, "%s.items: must be a key of the context, or a path like $.a.b[0]", path);
+    } else if (key_is(key, "as")) {
+      for_each->as = member.type == jbvString ? string_of(member) : "";
+      if (for_each->as[0] == '\0') problem(reader, "%s.as: must be a key for the context", path);
+    } else if (key_is(key, "allow_failures")) {
+      if (member.type != jbvBool) problem(reader, "%s.allow_failures: must be true or false", path);
+      for_each->allow_failures = member.type == jbvBool && member.val.boolean;
+    } else {
+      problem(reader, "%s.%s: unknown key", path, string_of(key));
+    }
+  });
+  if (!has_items) problem(reader, "%s.items: is missing", path);
+  options.for_each = for_each;
+  reader.parsed.has_groups = true;
+}
+
 }  // namespace
 
 bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, const JsonbValue &value) {
@@ -95,7 +121,7 @@ bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, 
   } else if (key_is(key, "trigger_rule")) {
     read_trigger_rule(reader, task, value);
   } else if (key_is(key, "for_each")) {
-    unsupported(reader, psprintf("$.tasks[%d].%s", task, string_of(key)));
+    read_for_each(reader, task, value, options);
   } else {
     return false;
   }

@@ -47,7 +47,8 @@ void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask 
       TimestampTzGetDatum(task.row.deadline ? std::min(task.row.deadline, call.lease_expires) : call.lease_expires);
   values[12] = PointerGetDatum(task.row.event);
   nulls[12] = task.row.event == nullptr;
-  nulls[13] = true;  // no items yet
+  values[13] = PointerGetDatum(task.row.input);
+  nulls[13] = task.row.element < 0;
   tuplestore_putvalues(call.result->setResult, call.result->setDesc, values, nulls);
 }
 

@@ -1,4 +1,6 @@
 // insula.explain_execution: of each task, why it is where it is.
+#include <algorithm>
+
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
 #include "entry/result.hpp"
@@ -15,6 +17,8 @@ struct Explanation {
   const Tenant &tenant;
   const Definition &definition;
   const TaskDetail *tasks;  // by declared position
+  const ElementDetail *elements;
+  int element_count;
   TimestampTz now;
 };
 
@@ -67,15 +71,34 @@ const char *why_skipped(const Explanation &of, std::int32_t task) {
   return psprintf("not completed: %s", names_of(of, task, [](State state) { return state != State::completed; }));
 }
 
-const char *why(const Explanation &of, std::int32_t task) {
-  const TaskDetail &detail = of.tasks[task];
+const ElementDetail *first_element(const Explanation &of, std::int32_t task) {
+  return std::lower_bound(of.elements, of.elements + of.element_count, task,
+                          [](const ElementDetail &element, std::int32_t wanted) { return element.task < wanted; });
+}
+
+bool is_element_of(const Explanation &of, const ElementDetail *element, std::int32_t task) {
+  return element != of.elements + of.element_count && element->task == task;
+}
+
+const char *why_open(const Explanation &of, std::int32_t task) {
+  int ended = 0;
+  int all = 0;
+  for (const ElementDetail *element = first_element(of, task); is_element_of(of, element, task); ++element) {
+    ++all;
+    ended += has_ended(element->detail.state) ? 1 : 0;
+  }
+  return psprintf("%d of %d elements have ended", ended, all);
+}
+
+const char *why(const Explanation &of, std::int32_t task, const TaskDetail &detail, bool element) {
+  const bool group = of.definition.options[task].for_each && !element;
   switch (detail.state) {
     case State::pending:
       return psprintf("waits for %s", names_of(of, task, [](State state) { return !has_ended(state); }));
     case State::ready:
       return why_not_claimed(of, detail);
     case State::running:
-      return why_running(of, detail);
+      return group ? why_open(of, task) : why_running(of, detail);
     case State::waiting:
       return why_waiting(of, detail);
     case State::failed:
@@ -85,6 +108,22 @@ const char *why(const Explanation &of, std::int32_t task) {
     default:
       return nullptr;
   }
+}
+
+void put_line(ReturnSetInfo *result, const char *name, State state, const char *why) {
+  Datum values[] = {CStringGetTextDatum(name), CStringGetTextDatum(state_name(state)),
+                    why ? CStringGetTextDatum(why) : Datum{0}};
+  bool nulls[] = {false, false, why == nullptr};
+  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+void explain_task(ReturnSetInfo *result, const Explanation &of, std::int32_t task) {
+  const char *id = of.definition.ids[task];
+  put_line(result, id, of.tasks[task].state, why(of, task, of.tasks[task], false));
+  if (!of.definition.options[task].for_each) return;
+  for (const ElementDetail *element = first_element(of, task); is_element_of(of, element, task); ++element)
+    put_line(result, psprintf("%s[%d]", id, element->element), element->detail.state,
+             why(of, task, element->detail, true));
 }
 
 }  // namespace
@@ -100,18 +139,11 @@ Datum insula_explain_execution(PG_FUNCTION_ARGS) {
   ExecutionRow row;
   if (!read_execution(*tenant, core::local_of(id), &row)) no_such_execution(id);
   const Definition &definition = definition_of(*tenant, row.definition);
-  const Explanation explanation = {*tenant, definition,
-                                   task_details(*tenant, core::local_of(id), row.span, definition.tasks),
-                                   GetCurrentTimestamp()};
-  for (int i = 0; i < definition.tasks; ++i) {
-    const std::int32_t task = definition.order[i];
-    const char *text = why(explanation, task);
-    Datum values[] = {CStringGetTextDatum(definition.ids[task]),
-                      CStringGetTextDatum(state_name(explanation.tasks[task].state)),
-                      text ? CStringGetTextDatum(text) : Datum{0}};
-    bool nulls[] = {false, false, text == nullptr};
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-  }
+  Explanation explanation = {*tenant, definition, task_details(*tenant, core::local_of(id), row.span, definition.tasks),
+                             nullptr, 0,          GetCurrentTimestamp()};
+  if (definition.has_groups)
+    explanation.elements = element_details(*tenant, core::local_of(id), &explanation.element_count);
+  for (int i = 0; i < definition.tasks; ++i) explain_task(result, explanation, definition.order[i]);
   close_session(session);
   return Datum{0};
 }

@@ -1,6 +1,8 @@
 // Reports on executions, and the entry points that only read them.
 #include "entry/result.hpp"
 
+#include <algorithm>
+
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
@@ -23,7 +25,26 @@ Jsonb *task_as_json(const char *id, const TaskResult &result) {
   return end_object(task);
 }
 
-Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, int count) {
+struct Elements {
+  const ElementResult *items;  // by task and place
+  int count;
+};
+
+void push(JsonbParseState **state, Jsonb *json) {
+  JsonbValue value;
+  JsonbToJsonbValue(json, &value);
+  (void)pushJsonbValue(state, WJB_ELEM, &value);
+}
+
+void push_elements(JsonbParseState **state, const char *id, std::int32_t task, const Elements &elements) {
+  const ElementResult *element =
+      std::lower_bound(elements.items, elements.items + elements.count, task,
+                       [](const ElementResult &of, std::int32_t wanted) { return of.result.task < wanted; });
+  for (; element != elements.items + elements.count && element->result.task == task; ++element)
+    push(state, task_as_json(psprintf("%s[%d]", id, element->element), element->result));
+}
+
+Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, int count, const Elements &elements) {
   auto *places = static_cast<int *>(palloc0(sizeof(int) * static_cast<Size>(definition.tasks)));
   for (int i = 0; i < count; ++i) places[results[i].task] = i + 1;
   JsonbParseState *state = nullptr;
@@ -31,9 +52,8 @@ Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, in
   for (int i = 0; i < definition.tasks; ++i) {
     const std::int32_t task = definition.order[i];
     if (places[task] == 0) continue;
-    JsonbValue value;
-    JsonbToJsonbValue(task_as_json(definition.ids[task], results[places[task] - 1]), &value);
-    (void)pushJsonbValue(&state, WJB_ELEM, &value);
+    push(&state, task_as_json(definition.ids[task], results[places[task] - 1]));
+    push_elements(&state, definition.ids[task], task, elements);
   }
   return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, nullptr));
 }
@@ -75,7 +95,9 @@ bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport 
   report->created_at = row.created_at;
   report->started_at = started_at;
   report->finished_at = row.finished_at;
-  report->tasks = tasks_as_json(definition, results, count);
+  Elements elements = {};
+  if (definition.has_groups) elements.items = element_results(tenant, local, &elements.count);
+  report->tasks = tasks_as_json(definition, results, count, elements);
   return true;
 }
 

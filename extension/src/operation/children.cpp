@@ -53,6 +53,13 @@ bool complete_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task
   return complete_parked(tenant, now, task.id, task.child, end_object(patch));
 }
 
+// A child whose fan-out is of nothing has ended before anybody could wait for it.
+void finish_if_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std::int64_t child) {
+  ExecutionRow row;
+  if (!read_execution(tenant, child, &row) || !has_ended(row.state)) return;
+  child_ended(tenant, now, parent, child, {row.state, row.output, row.error});
+}
+
 }  // namespace
 
 bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip) {
@@ -106,6 +113,7 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   add_member(detail, "child", child);
   insert_event(tenant, task->execution(), id, "task_waiting", now, end_object(detail));
   mark_permit_freed(tenant);
+  finish_if_ended(tenant, now, id, core::local_of(child));
   return child;
 }
 

@@ -7,6 +7,10 @@
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
 
+extern "C" {
+#include "utils/fmgrprotos.h"
+}
+
 namespace insula {
 
 namespace {
@@ -43,6 +47,30 @@ void fail_without_context(const Tenant &tenant, const Claimed &row, TimestampTz 
   int found;
   const TaskRow *task = peek_tasks(tenant, &row.id, 1, &found);
   if (found) (void)fail_for_good(tenant, now, *task, "the context of the task would be too large");
+}
+
+// The elements of one group differ only in their items.  None sees the array that they come
+// from: ten thousand elements would carry it ten thousand times.
+struct GroupContext {
+  std::int64_t head;
+  std::int32_t task;
+  Jsonb *context;
+};
+
+Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, GroupContext *group) {
+  if (!row.head) return row.input;
+  const Definition &definition = definition_of(tenant, row.definition);
+  if (row.element < 0) return context_of_task(tenant, definition, row.head, row.task);
+  const ForEach &for_each = *definition.options[row.task].for_each;
+  if (group->head != row.head || group->task != row.task) {
+    Jsonb *context = context_of_task(tenant, definition, row.head, row.task);
+    *group = {row.head, row.task, context ? without_value(for_each.items, context) : nullptr};
+  }
+  if (!group->context) return nullptr;
+  JsonObject item = begin_object();
+  add_member(item, for_each.as, row.input);
+  return DatumGetJsonbP(
+      DirectFunctionCall2(jsonb_concat, PointerGetDatum(group->context), PointerGetDatum(end_object(item))));
 }
 
 bool expecting = false;
@@ -89,11 +117,10 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   Claimed *rows = claim_rows(tenant, allowed, &row_count);
   use_permits(tenant, request.now, row_count);
   auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
+  GroupContext group = {};
   for (int i = 0; i < row_count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    Jsonb *context =
-        rows[i].head ? context_of_task(tenant, definition_of(tenant, rows[i].definition), rows[i].head, rows[i].task)
-                     : rows[i].input;
+    Jsonb *context = context_of_claimed(tenant, rows[i], &group);
     if (!context) {
       fail_without_context(tenant, rows[i], request.now);
       continue;

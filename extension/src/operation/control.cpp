@@ -1,6 +1,8 @@
 // Pausing, resuming and retrying executions.  A paused execution's rows all carry
 // `paused_at`: what becomes ready among them is parked where no claim looks, whatever made
 // it ready.  Lock order: the execution's row, then its tasks' rows.
+#include <algorithm>
+
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
@@ -56,6 +58,16 @@ Again what_runs_again(const Definition &definition, const TaskResult *results) {
   return again;
 }
 
+// A group whose elements exist runs those again that failed; any other is opened anew once
+// all that it waits for has ended.  Returns for how much the group waits.
+std::int32_t reopen_group(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task,
+                          std::int32_t remaining) {
+  const int elements = remaining ? 0 : reopen_elements(tenant, now, execution, task);
+  if (elements) return elements;
+  remove_group(tenant, execution, task);
+  return remaining ? remaining : 1;
+}
+
 void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
                   const Again &again) {
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(again.count));
@@ -66,6 +78,8 @@ void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now,
     ids[count] = execution + 1 + task;
     remaining[count] = 0;
     for (std::int32_t dependency : definition.graph.of(task)) remaining[count] += again.runs[dependency] ? 1 : 0;
+    if (definition.options[task].for_each)
+      remaining[count] = reopen_group(tenant, now, execution, task, remaining[count]);
     ++count;
   }
   int ready;
@@ -73,16 +87,47 @@ void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now,
   for (int i = 0; i < ready; ++i) mark_ready(tenant.number, keys[i]);
 }
 
-void note_failures(const Tenant &tenant, std::int64_t execution, const TaskResult *results, int count, bool single) {
-  for (int i = 0; i < count; ++i) {
-    if (results[i].state != State::failed) continue;
-    JsonObject detail = begin_object();
-    add_member(detail, "attempt", std::int64_t{results[i].attempt});
-    add_time(detail, "started_at", results[i].started_at);
-    add_member(detail, "error", results[i].error);
-    insert_event(tenant, execution, single ? execution : execution + 1 + results[i].task, "task_attempt_failed",
-                 results[i].finished_at, end_object(detail));
+// The groups of a reopened execution that wait for no other task go on.
+void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now, std::int32_t number,
+                   const Again &again) {
+  const std::int32_t tasks = definition_of(tenant, number).tasks;
+  for (std::int32_t task = 0; task < tasks; ++task) {
+    const Definition &definition = definition_of(tenant, number);
+    if (!again.runs[task] || !definition.options[task].for_each) continue;
+    const auto waits_for = definition.graph.of(task);
+    if (std::any_of(waits_for.begin(), waits_for.end(), [&](std::int32_t other) { return again.runs[other]; }))
+      continue;
+    const FanOut group = {tenant, definition, execution, task};
+    const int elements = open_elements(tenant, execution, task);
+    if (elements) {
+      open_group_row(tenant, group.id(), elements, now);
+      mark_ready(tenant.number, definition.keys[task]);
+      continue;
+    }
+    const Opened opened = open_group(group, now, now);
+    if (opened.state == State::running) continue;
+    TaskRow ended = ended_group(group, opened.state);
+    settle(tenant, now, &ended, 1);
   }
+}
+
+void note_failure(const Tenant &tenant, std::int64_t execution, std::int64_t id, const TaskResult &result) {
+  if (result.state != State::failed) return;
+  JsonObject detail = begin_object();
+  add_member(detail, "attempt", std::int64_t{result.attempt});
+  add_time(detail, "started_at", result.started_at);
+  add_member(detail, "error", result.error);
+  insert_event(tenant, execution, id, "task_attempt_failed", result.finished_at, end_object(detail));
+}
+
+void note_failures(const Tenant &tenant, std::int64_t execution, const Definition &definition,
+                   const TaskResult *results) {
+  for (std::int32_t task = 0; task < definition.tasks; ++task)
+    note_failure(tenant, execution, execution + 1 + task, results[task]);
+  if (!definition.has_groups) return;
+  int count;
+  const ElementResult *elements = element_results(tenant, execution, &count);
+  for (int i = 0; i < count; ++i) note_failure(tenant, execution, elements[i].id, elements[i].result);
 }
 
 }  // namespace
@@ -116,7 +161,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
   const Definition &definition = definition_of(tenant, row.definition);
   if (row.span == 0) {
     const TaskResult result = {0, row.state, nullptr, row.error, row.attempt, row.started_at, row.finished_at};
-    note_failures(tenant, execution, &result, 1, true);
+    note_failure(tenant, execution, execution, result);
     const std::int32_t none = 0;
     int ready;
     (void)reopen_rows(tenant, now, &execution, &none, 1, &ready);
@@ -126,11 +171,12 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     const TaskResult *results = task_results(tenant, execution, row.span, &count);
     const Again again = what_runs_again(definition, results);
     if (again.count == 0) return Change::already;
-    note_failures(tenant, execution, results, count, false);
+    note_failures(tenant, execution, definition, results);
     reopen_tasks(tenant, execution, now, definition, again);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
     if (due) mark_due(tenant.number, due);
     reopen_execution(tenant, execution, again.count, due);
+    if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, again);
   }
   note(tenant, execution, "execution_retried", now, reason);
   return Change::done;

@@ -71,6 +71,26 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
 bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *event, TimestampTz until,
                 Jsonb *patch);
 
+// A task with for_each, of an execution whose row is locked.
+struct FanOut {
+  const Tenant &tenant;
+  const Definition &definition;
+  std::int64_t head;
+  std::int32_t task;
+
+  std::int64_t id() const { return head + 1 + task; }
+};
+struct Opened {
+  State state;  // running, or it has ended at once
+  int elements;
+};
+// All that the group waits for has ended: its elements are ready, at `run_at` if that is later.
+Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at);
+// All its elements have ended.
+State close_group(const FanOut &group, TimestampTz now);
+// Such a row, for `settle`.
+TaskRow ended_group(const FanOut &group, State state);
+
 // Submits an execution that a running task waits for; returns its whole id, 0: the lease is lost.
 std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *workflow,
                           Jsonb *context);

@@ -1,6 +1,7 @@
 // What follows from the end of tasks, in the same transaction: dependants become ready or
 // are skipped, executions end.  A task without a trigger rule is skipped at once when one
 // that it waits for was not completed; one with a rule waits until all of them have ended.
+// Tasks with a rule or with for_each are decided here, one by one; all others are counted down.
 // Executions' rows are locked by the caller, except those of single tasks.
 #include <algorithm>
 
@@ -90,14 +91,15 @@ Tasks skip_below(const Graph &graph, Tasks missed) {
 }
 
 // Counts, for each dependant, how many of the tasks it waits for.
-void count_dependants(const Graph &graph, Tasks ended, bool with_rule, std::int32_t *counts) {
+void count_dependants(const Graph &graph, Tasks ended, bool decided, std::int32_t *counts) {
   for (int i = 0; i < ended.count; ++i)
     for (std::int32_t dependant : graph.definition.dependants.of(ended.items[i]))
-      if (graph.definition.options[dependant].has_rule() == with_rule) ++counts[dependant];
+      if (graph.definition.options[dependant].is_decided() == decided) ++counts[dependant];
 }
 
 bool passes(const Graph &graph, std::int32_t task) {
   const TaskOptions &options = graph.definition.options[task];
+  if (!options.has_rule()) return true;
   const auto waits_for = graph.definition.graph.of(task);
   Tasks subjects = no_tasks(graph);
   for (std::int32_t dependency : waits_for) subjects.items[subjects.count++] = dependency;
@@ -118,30 +120,59 @@ bool passes(const Graph &graph, std::int32_t task) {
       });
 }
 
-// Tasks with a rule that wait for nothing more run or are skipped; returns the skipped.
-Tasks decide(const Graph &graph, Tasks open) {
-  Tasks ready = no_tasks(graph);
-  Tasks missed = no_tasks(graph);
-  for (int i = 0; i < open.count; ++i) {
-    CHECK_FOR_INTERRUPTS();
-    Tasks &fate = passes(graph, open.items[i]) ? ready : missed;
-    fate.items[fate.count++] = open.items[i];
-  }
-  if (ready.count) {
-    int count;
-    const std::int32_t *keys = make_ready(graph.tenant, graph.now, ids_of(graph, ready), ready.count, &count);
-    for (int i = 0; i < count; ++i) mark_ready(graph.tenant.number, keys[i]);
-  }
-  Tasks skipped = {};
-  if (missed.count)
-    skipped.items = skip_rows(graph.tenant, graph.now, ids_of(graph, missed), missed.count, &skipped.count);
-  return skipped;
+// Tasks that have ended at the same time, and whose dependants are to be looked at.
+struct Wave {
+  Tasks completed;
+  Tasks missed;
+
+  int count() const { return completed.count + missed.count; }
+};
+
+Wave no_wave(const Graph &graph) { return {no_tasks(graph), no_tasks(graph)}; }
+
+void add_ended(Wave &wave, std::int32_t task, State state) {
+  Tasks &fate = state == State::completed ? wave.completed : wave.missed;
+  fate.items[fate.count++] = task;
 }
 
-// The tasks with a rule for which the given ones were the last that they waited for.
-Tasks open_rules(const Graph &graph, Tasks ended, Tasks skipped) {
+void make_all_ready(const Graph &graph, Tasks tasks) {
+  if (tasks.count == 0) return;
+  int count;
+  const std::int32_t *keys = make_ready(graph.tenant, graph.now, ids_of(graph, tasks), tasks.count, &count);
+  for (int i = 0; i < count; ++i) mark_ready(graph.tenant.number, keys[i]);
+}
+
+// Tasks that are decided and wait for nothing more run or are skipped; returns those that
+// have ended with that.
+Wave decide(const Graph &graph, Tasks open) {
+  Tasks ready = no_tasks(graph);
+  Tasks refused = no_tasks(graph);
+  Wave wave = no_wave(graph);
+  for (int i = 0; i < open.count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    const std::int32_t task = open.items[i];
+    if (!passes(graph, task)) {
+      refused.items[refused.count++] = task;
+    } else if (!graph.definition.options[task].for_each) {
+      ready.items[ready.count++] = task;
+    } else {
+      const Opened opened = open_group({graph.tenant, graph.definition, graph.head, task}, graph.now, graph.now);
+      if (opened.state != State::running) add_ended(wave, task, opened.state);
+    }
+  }
+  make_all_ready(graph, ready);
+  if (refused.count == 0) return wave;
+  int skipped;
+  const std::int32_t *tasks = skip_rows(graph.tenant, graph.now, ids_of(graph, refused), refused.count, &skipped);
+  for (int i = 0; i < skipped; ++i) add_ended(wave, tasks[i], State::skipped);
+  return wave;
+}
+
+// The decided tasks for which the given ones were the last that they waited for.
+Tasks open_decided(const Graph &graph, const Wave &ended, Tasks skipped) {
   auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
-  count_dependants(graph, ended, true, counts);
+  count_dependants(graph, ended.completed, true, counts);
+  count_dependants(graph, ended.missed, true, counts);
   count_dependants(graph, skipped, true, counts);
   Changes changes = no_changes();
   for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
@@ -152,36 +183,47 @@ Tasks open_rules(const Graph &graph, Tasks ended, Tasks skipped) {
   return open;
 }
 
-// The tasks of one execution that have just ended: notes which dependants without a rule
-// they bring forward, and deals with all others.  Returns how many tasks have ended in all.
+// Closes the groups whose last elements have ended.
+void close_groups(const Graph &graph, const std::int32_t *elements, Wave &wave) {
+  Changes changes = no_changes();
+  for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
+    if (elements[task]) add_change(changes, graph.id_of(task), elements[task]);
+  if (changes.count == 0) return;
+  int closed;
+  const std::int32_t *tasks = count_down_groups(graph.tenant, changes.ids, changes.counts, changes.count, &closed);
+  for (int i = 0; i < closed; ++i)
+    add_ended(wave, tasks[i], close_group({graph.tenant, graph.definition, graph.head, tasks[i]}, graph.now));
+}
+
+Wave first_wave(const Graph &graph, const TaskRow *rows, int count) {
+  Wave wave = no_wave(graph);
+  auto *elements = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
+  for (int i = 0; i < count; ++i) {
+    if (rows[i].element >= 0)
+      ++elements[rows[i].task];
+    else
+      add_ended(wave, rows[i].task, rows[i].state);
+  }
+  if (graph.definition.has_groups) close_groups(graph, elements, wave);
+  return wave;
+}
+
+// The tasks of one execution that have just ended: notes which other dependants they bring
+// forward, and deals with those that are decided or skipped.  Returns how many tasks have
+// ended in all.
 int settle_tasks(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Changes &dependants) {
   const Graph graph = {tenant, now, definition_of(tenant, rows[0].definition), rows[0].head};
-  Tasks completed = no_tasks(graph);
-  Tasks missed = no_tasks(graph);
-  for (int i = 0; i < count; ++i) {
-    Tasks &fate = rows[i].state == State::completed ? completed : missed;
-    fate.items[fate.count++] = rows[i].task;
-  }
   auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
-  count_dependants(graph, completed, false, counts);
+  int gone = 0;
+  for (Wave wave = first_wave(graph, rows, count); wave.count() > 0;) {
+    const Tasks skipped = skip_below(graph, wave.missed);
+    gone += wave.count() + skipped.count;
+    count_dependants(graph, wave.completed, false, counts);
+    if (!graph.definition.has_rules && !graph.definition.has_groups) break;
+    wave = decide(graph, open_decided(graph, wave, skipped));
+  }
   for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
     if (counts[task]) add_change(dependants, graph.id_of(task), counts[task]);
-
-  int gone = count;
-  for (bool first = true; first || missed.count > 0; first = false) {
-    const Tasks skipped = skip_below(graph, missed);
-    gone += skipped.count;
-    if (!graph.definition.has_rules) break;
-    Tasks ended = no_tasks(graph);
-    std::copy(missed.items, missed.items + missed.count, ended.items);
-    ended.count = missed.count;
-    if (first) {
-      std::copy(completed.items, completed.items + completed.count, ended.items + ended.count);
-      ended.count += completed.count;
-    }
-    missed = decide(graph, open_rules(graph, ended, skipped));
-    gone += missed.count;
-  }
   return gone;
 }
 
@@ -255,7 +297,7 @@ void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
     const int gone = settle_tasks(tenant, now, ended + first, last - first, dependants);
     MemoryContextSwitchTo(before);
     MemoryContextReset(scratch);
-    add_change(heads, ended[first].head, gone);
+    if (gone) add_change(heads, ended[first].head, gone);
     first = last;
   }
   if (dependants.count) {
@@ -263,6 +305,7 @@ void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
     const std::int32_t *keys = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &ready);
     for (int i = 0; i < ready; ++i) mark_ready(tenant.number, keys[i]);
   }
+  if (heads.count == 0) return;
   int found;
   const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
   for (int i = 0; i < found; ++i)

@@ -72,6 +72,28 @@ Jsonb *checked_input(const Definition &definition, Jsonb *input, int place) {
   return complete;
 }
 
+// Tasks with for_each that wait for nothing have their elements from the start.
+void open_root_groups(const Tenant &tenant, std::int32_t number, const Submission &submission,
+                      const NewExecutions &executions) {
+  std::int64_t elements = 0;
+  for (int i = 0; i < executions.count; ++i) {
+    for (std::int32_t task = 0; task < definition_of(tenant, number).tasks; ++task) {
+      const Definition &definition = definition_of(tenant, number);
+      if (!definition.options[task].for_each || !definition.graph.of(task).empty()) continue;
+      CHECK_FOR_INTERRUPTS();
+      const FanOut group = {tenant, definition, executions.ids[i], task};
+      const Opened opened = open_group(group, submission.now, submission.run_at);
+      elements += opened.elements;
+      if (elements > max_rows)
+        ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                        errmsg("one call can submit at most %d executions and tasks", max_rows)));
+      if (opened.state == State::running) continue;
+      TaskRow ended = ended_group(group, opened.state);
+      settle(tenant, submission.now, &ended, 1);
+    }
+  }
+}
+
 void insert(const Tenant &tenant, const Definition &definition, const Submission &submission,
             const NewExecutions &executions) {
   const bool later = submission.run_at > submission.now;
@@ -88,6 +110,7 @@ void insert(const Tenant &tenant, const Definition &definition, const Submission
     mark_due(tenant.number, std::max(submission.now, submission.run_at) + submission.timeout_us);
   for (int task = 0; task < definition.tasks && !later; ++task)
     if (definition.dependencies[task] == 0) mark_ready(tenant.number, definition.keys[task]);
+  if (definition.has_groups) open_root_groups(tenant, definition.number, submission, executions);
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ WHERE w.head IS NULL;
 
 CREATE OR REPLACE VIEW {schema}.task_executions AS
 SELECT {base} + w.id AS task_id, {base} + coalesce(w.head, w.id) AS execution_id,
-  d.name COLLATE "default" AS workflow, split_part(k.name, '.', 2) COLLATE "default" AS task,
+  d.name COLLATE "default" AS workflow, split_part(k.name, '.', 2) COLLATE "default" || coalesce('[' || w.element || ']', '') AS task,
   (ARRAY['pending', 'ready', 'running', 'waiting', 'completed', 'failed', 'skipped', 'cancelled'])[w.state + 1]
     AS status,
   w.attempt, w.worker, w.error, coalesce(w.run_at, w.created_at, h.created_at) AS run_at, w.started_at, w.finished_at

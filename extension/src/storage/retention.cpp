@@ -44,6 +44,9 @@ void remove_executions(const Tenant &tenant, const std::int64_t *ids, int count)
   Arguments tasks;
   tasks.add(gone).add(int64_array(lasts, static_cast<int>(rows)));
   (void)run(tenant, Statement::remove_tasks, tasks);
+  Arguments elements;
+  elements.add(gone);
+  (void)run(tenant, Statement::remove_elements, elements);
   Arguments records;
   records.add(gone);
   (void)run(tenant, Statement::remove_records, records);

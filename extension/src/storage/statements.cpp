@@ -18,14 +18,16 @@ namespace insula {
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
-  "w.deadline, w.parent, w.parent_head, w.child"
-#define CLAIM(filter)                                                                  \
+  "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
+  "coalesce(w.element, -1)"
+#define CLAIM(filter) \
   "WITH c AS (SELECT q.id FROM {work} q WHERE q.lane < 100000 " filter                 \
   " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                   \
   "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), " \
   "deadline = $6 + w.time_limit, lease = $3 # w.id, attempt = w.attempt + 1, "         \
   "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                  \
-      "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event"
+      "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event, " \
+             "coalesce(w.element, -1)"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
@@ -97,7 +99,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"UPDATE {work} w SET state = 4, lane = NULL, due = NULL, lease = NULL, error = NULL, finished_at = $1, "
      "output = CASE WHEN w.output IS NULL THEN u.patch ELSE insula.append_patch(w.output, u.patch) END "
      "FROM unnest($2, $3, $4) WITH ORDINALITY u(id, lease, patch, ord) WHERE " ROW_FILTER
-     " RETURNING w.id, w.head, w.def, w.task, u.ord, w.parent, w.parent_head",
+     " RETURNING w.id, w.head, w.def, w.task, u.ord, w.parent, w.parent_head, coalesce(w.element, -1)",
      {TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, JSONBARRAYOID}},
     // fail_row
     {"UPDATE {work} SET state = 5, lane = NULL, due = NULL, lease = NULL, finished_at = $1, error = $4 "
@@ -144,6 +146,12 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "UPDATE {work} w SET state = 1, lane = " READY_LANE ", due = $1, event = $2, waits_for = NULL "
      "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
      {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
+    // deliver_to_element
+    {"WITH c AS (SELECT q.id FROM {work} q WHERE q.head = $3 AND q.element IS NOT NULL AND q.state = 3 "
+     "AND q.waits_for = $4 ORDER BY q.task, q.element LIMIT 1 FOR NO KEY UPDATE) "
+     "UPDATE {work} w SET state = 1, lane = " READY_LANE ", due = $1, event = $2, waits_for = NULL "
+     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
+     {INT8OID, JSONBOID, INT8OID, TEXTOID}},
     // count_down
     {"UPDATE {work} w SET remaining = w.remaining - u.n, "
      "state = CASE WHEN w.remaining = u.n THEN 1 ELSE 0 END, "
@@ -177,6 +185,54 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT task, state, lane, attempt, due, paused_at IS NOT NULL, worker, error, waits_for, child FROM {work} "
      "WHERE id >= $1 AND id <= $2 AND task >= 0",
      {INT8OID, INT8OID}},
+    // insert_elements
+    {"INSERT INTO {work} (id, head, def, task, key, state, lane, due, priority, remaining, span, attempt, run_at, "
+     "time_limit, paused_at, parent, parent_head, limit_key, element, input) "
+     "SELECT $2 + u.ord - 1, g.head, g.def, g.task, g.key, 1, CASE WHEN $3 IS NOT NULL THEN $3 WHEN g.paused_at IS "
+     "NULL "
+     "THEN -g.priority ELSE 100004 END, $4 + u.ord, g.priority, 0, 0, 0, $5, g.time_limit, g.paused_at, g.parent, "
+     "g.parent_head, g.limit_key, u.ord - 1, u.item FROM {work} g, unnest($6) WITH ORDINALITY u(item, ord) "
+     "WHERE g.id = ANY (ARRAY[$1])",
+     {INT8OID, INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, JSONBARRAYOID}},
+    // open_group
+    {"UPDATE {work} SET state = 2, remaining = $2, started_at = $3 WHERE id = $1", {INT8OID, INT4OID, TIMESTAMPTZOID}},
+    // count_down_groups
+    {"UPDATE {work} w SET remaining = w.remaining - u.n FROM unnest($1, $2) u(id, n) WHERE " BY_ID(
+         "u.id") " AND w.state = 2 RETURNING w.task, w.remaining",
+     {INT8ARRAYOID, INT4ARRAYOID}},
+    // group_summary
+    {"SELECT count(*) FILTER (WHERE state = 5), "
+     "coalesce(sum(octet_length(output::text)) FILTER (WHERE state = 4), 0)::bigint, "
+     "(SELECT format('%s[%s]: %s', $3, element, error) FROM {work} WHERE head = $1 AND task = $2 "
+     "AND element IS NOT NULL AND state = 5 ORDER BY element LIMIT 1) "
+     "FROM {work} WHERE head = $1 AND task = $2 AND element IS NOT NULL",
+     {INT8OID, INT4OID, TEXTOID}},
+    // group_outputs
+    {"SELECT jsonb_build_object($3, coalesce(jsonb_agg(CASE WHEN state = 4 THEN insula.merge_patch('{}', output) END "
+     "ORDER BY element), '[]')) FROM {work} WHERE head = $1 AND task = $2 AND element IS NOT NULL",
+     {INT8OID, INT4OID, TEXTOID}},
+    // end_group
+    {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5 WHERE id = $1",
+     {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
+    // element_rows
+    {"SELECT task, state, output, error, attempt, started_at, finished_at, element, id FROM {work} "
+     "WHERE head = $1 AND element IS NOT NULL ORDER BY task, element",
+     {INT8OID}},
+    // element_details
+    {"SELECT task, state, lane, attempt, due, paused_at IS NOT NULL, worker, error, waits_for, child, element "
+     "FROM {work} WHERE head = $1 AND element IS NOT NULL ORDER BY task, element",
+     {INT8OID}},
+    // reopen_elements
+    {"UPDATE {work} w SET state = 1, lane = -w.priority, due = $1 + w.element, lease = NULL, attempt = 0, "
+     "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL, "
+     "event = NULL, waits_for = NULL, child = NULL "
+     "WHERE head = $2 AND task = $3 AND element IS NOT NULL AND state IN (5, 7)",
+     {INT8OID, INT8OID, INT4OID}},
+    // open_elements
+    {"SELECT count(*) FROM {work} WHERE head = $1 AND task = $2 AND element IS NOT NULL AND state < 4",
+     {INT8OID, INT4OID}},
+    // remove_group
+    {"DELETE FROM {work} WHERE head = $1 AND task = $2 AND element IS NOT NULL", {INT8OID, INT4OID}},
     // end_execution
     {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL WHERE id = $1",
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
@@ -184,6 +240,15 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"UPDATE {work} SET paused_at = $1, lane = CASE WHEN lane < 100000 THEN 100004 ELSE lane END "
      "WHERE id >= $2 AND id <= $3 AND state < 4",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
+    // pause_elements
+    {"UPDATE {work} SET paused_at = $1, lane = CASE WHEN lane < 100000 THEN 100004 ELSE lane END "
+     "WHERE head = $2 AND element IS NOT NULL AND state < 4",
+     {TIMESTAMPTZOID, INT8OID}},
+    // resume_elements
+    {"UPDATE {work} SET paused_at = NULL, lane = CASE WHEN lane = 100004 THEN -priority ELSE lane END, "
+     "due = CASE WHEN lane = 100004 THEN $1 ELSE due END "
+     "WHERE head = $2 AND element IS NOT NULL AND paused_at IS NOT NULL",
+     {INT8OID, INT8OID}},
     // resume_rows
     {"UPDATE {work} SET paused_at = NULL, lane = CASE WHEN lane = 100004 THEN -priority ELSE lane END, "
      "due = CASE WHEN lane = 100004 THEN $1 ELSE due END WHERE id >= $2 AND id <= $3 AND paused_at IS NOT NULL",
@@ -219,11 +284,18 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // remove_tasks
     {"DELETE FROM {work} w USING unnest($1, $2) u(head, last) WHERE w.id > u.head AND w.id <= u.last",
      {INT8ARRAYOID, INT8ARRAYOID}},
+    // remove_elements
+    {"DELETE FROM {work} WHERE head = ANY ($1) AND element IS NOT NULL", {INT8ARRAYOID}},
     // cancel_tasks
     {"WITH c AS (UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
      "WHERE id > $2 AND id <= $3 AND state < 4 RETURNING child) SELECT child FROM c WHERE child IS NOT NULL ORDER BY "
      "child",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
+    // cancel_elements
+    {"WITH c AS (UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
+     "WHERE head = $2 AND element IS NOT NULL AND state < 4 RETURNING child) "
+     "SELECT child FROM c WHERE child IS NOT NULL ORDER BY child",
+     {TIMESTAMPTZOID, INT8OID}},
     // cancel_single
     {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1, error = $3 "
      "WHERE id = $2 AND head IS NULL AND state < 4 "

@@ -1,7 +1,9 @@
 // The table `work` of a tenant: executions and their tasks.  A row is an execution, a
 // task, or, where a workflow has one task, both, so that such an execution takes three
 // row writes in all: insert, claim, complete.  The tasks of a larger execution follow its
-// row by number: execution n has its tasks at n + 1 to n + span.
+// row by number: execution n has its tasks at n + 1 to n + span.  A task with for_each is a
+// group: its row counts down its elements, which are rows of the same task with numbers of
+// their own; functions on all tasks of an execution see to them too.
 //
 // This is the storage interface: operations call these functions and nothing below them.
 // Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
@@ -65,6 +67,7 @@ struct TaskRow {
   std::int64_t parent;       // the task that waits for its execution; 0: none
   std::int64_t parent_head;  // and that task's execution
   std::int64_t child;        // the execution that it waits for; 0: none
+  std::int32_t element;      // its place in a group; -1: it is no element
 
   bool timed_out(TimestampTz now) const { return deadline != 0 && deadline <= now; }
   std::int64_t execution() const { return head ? head : id; }
@@ -81,6 +84,7 @@ struct Claimed {
   Jsonb *output;         // what the task itself handed over when it was deferred
   TimestampTz deadline;  // 0: none
   Jsonb *event;          // what it has waited for; nullptr: nothing
+  std::int32_t element;  // its place in a group, its item being the input; -1: it is no element
 };
 
 struct ClaimRequest {
@@ -126,6 +130,11 @@ struct ExecutionRow {
   bool paused;
   std::int64_t parent_head;  // the execution that waits for it; 0: none
 };
+
+// From row `row` of the last result, whose columns are those of task_rows and task_details.
+TaskResult read_result(std::uint64_t row);
+struct TaskDetail;
+TaskDetail read_detail(std::uint64_t row);
 
 // The first of `count` consecutive local numbers.
 std::int64_t take_numbers(const Tenant &tenant, std::int64_t count);
@@ -279,6 +288,52 @@ struct TaskDetail {
 };
 // By declared position.
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks);
+
+// ---- groups; work_elements.cpp ----
+
+struct NewElements {
+  std::int64_t group;  // its row
+  std::int64_t first;  // their numbers
+  Jsonb *const *items;
+  int count;
+  TimestampTz now;
+  TimestampTz run_at;  // at or before now: at once
+};
+void insert_elements(const Tenant &tenant, const NewElements &elements);
+// The group's elements run: so many.
+void open_group_row(const Tenant &tenant, std::int64_t group, int elements, TimestampTz now);
+void end_group_row(const Tenant &tenant, std::int64_t group, State state, TimestampTz now, Jsonb *output,
+                   const char *error);
+// Counts ended elements; returns the groups (by declared position) that wait for no more.
+std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups, const std::int32_t *counts, int count,
+                                int *closed);
+struct GroupSummary {
+  std::int64_t failed;
+  std::int64_t bytes;  // of what its elements handed over
+  const char *error;   // of the first that failed, with its name
+};
+GroupSummary summarize_group(const Tenant &tenant, std::int64_t execution, std::int32_t task, const char *id);
+// {id: [what each element handed over, null where it failed]}
+Jsonb *group_outputs(const Tenant &tenant, std::int64_t execution, std::int32_t task, const char *id);
+
+struct ElementResult {
+  TaskResult result;
+  std::int32_t element;
+  std::int64_t id;
+};
+// By task and element.
+ElementResult *element_results(const Tenant &tenant, std::int64_t execution, int *count);
+struct ElementDetail {
+  TaskDetail detail;
+  std::int32_t task;
+  std::int32_t element;
+};
+ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, int *count);
+// Those that failed or were cancelled are ready again; returns how many.
+int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task);
+// How many have not ended.
+int open_elements(const Tenant &tenant, std::int64_t execution, std::int32_t task);
+void remove_group(const Tenant &tenant, std::int64_t execution, std::int32_t task);
 
 std::int64_t running_tasks(const Tenant &tenant);
 // Counted up to `limit`: tasks that run; tasks that wait or run.

@@ -98,8 +98,8 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
   const auto rows = run(tenant, request.keys ? Statement::claim_keys : Statement::claim_any, arguments);
   auto *claimed = palloc_array_of<Claimed>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    claimed[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int32(i, 4), get_int64(i, 5),
-                  get_int32(i, 6), get_jsonb(i, 7), get_jsonb(i, 8), get_int64(i, 9), get_jsonb(i, 10)};
+    claimed[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int32(i, 4),  get_int64(i, 5), get_int32(i, 6),
+                  get_jsonb(i, 7), get_jsonb(i, 8), get_int64(i, 9), get_jsonb(i, 10), get_int32(i, 11)};
   *count = static_cast<int>(rows);
   return claimed;
 }
@@ -137,7 +137,8 @@ static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
                 get_int32(i, 4),  get_int32(i, 5),  static_cast<State>(get_int16(i, 6)),
                 get_int32(i, 7),  get_int64(i, 8),  get_int64(i, 9),
                 get_text(i, 10),  get_int64(i, 11), get_int64(i, 12),
-                get_int64(i, 13), get_int64(i, 14), get_int64(i, 15)};
+                get_int64(i, 13), get_int64(i, 14), get_int64(i, 15),
+                get_int32(i, 16)};
   *count = static_cast<int>(rows);
   return tasks;
 }

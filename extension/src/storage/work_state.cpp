@@ -40,6 +40,7 @@ TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t
     tasks[i].state = State::completed;
     tasks[i].parent = get_int64(i, 6);
     tasks[i].parent_head = get_int64(i, 7);
+    tasks[i].element = get_int32(i, 8);
     entries[i] = static_cast<int>(get_int64(i, 5)) - 1;
   }
   *written = static_cast<int>(rows);
@@ -111,9 +112,14 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
   arguments.add(Int64GetDatum(execution + span)).add_text(name);
-  if (run(tenant, Statement::deliver_event, arguments) == 0) return false;
-  *key = get_int32(0, 1);
-  return true;
+  bool delivered = run(tenant, Statement::deliver_event, arguments) > 0;
+  if (!delivered && span > 0) {
+    Arguments elements;
+    elements.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution)).add_text(name);
+    delivered = run(tenant, Statement::deliver_to_element, elements) > 0;
+  }
+  if (delivered) *key = get_int32(0, 1);
+  return delivered;
 }
 
 bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch) {
@@ -203,18 +209,33 @@ HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const
   return heads;
 }
 
+TaskResult read_result(std::uint64_t row) {
+  return {get_int32(row, 1), static_cast<State>(get_int16(row, 2)),
+          get_jsonb(row, 3), get_text(row, 4),
+          get_int32(row, 5), get_int64(row, 6),
+          get_int64(row, 7)};
+}
+
 TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   const auto rows = run(tenant, Statement::task_rows, arguments);
   auto *results = palloc_array_of<TaskResult>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i)
-    results[i] = {get_int32(i, 1), static_cast<State>(get_int16(i, 2)),
-                  get_jsonb(i, 3), get_text(i, 4),
-                  get_int32(i, 5), get_int64(i, 6),
-                  get_int64(i, 7)};
+  for (std::uint64_t i = 0; i < rows; ++i) results[i] = read_result(i);
   *count = static_cast<int>(rows);
   return results;
+}
+
+TaskDetail read_detail(std::uint64_t row) {
+  return {static_cast<State>(get_int16(row, 2)),
+          get_int32(row, 3),
+          get_int32(row, 4),
+          get_int64(row, 5),
+          DatumGetBool(get_datum(row, 6)),
+          get_text(row, 7),
+          get_text(row, 8),
+          get_text(row, 9),
+          get_int64(row, 10)};
 }
 
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks) {
@@ -222,16 +243,7 @@ TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int3
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   const auto rows = run(tenant, Statement::task_details, arguments);
   auto *details = static_cast<TaskDetail *>(palloc0(sizeof(TaskDetail) * static_cast<Size>(tasks)));
-  for (std::uint64_t i = 0; i < rows; ++i)
-    details[get_int32(i, 1)] = {static_cast<State>(get_int16(i, 2)),
-                                get_int32(i, 3),
-                                get_int32(i, 4),
-                                get_int64(i, 5),
-                                DatumGetBool(get_datum(i, 6)),
-                                get_text(i, 7),
-                                get_text(i, 8),
-                                get_text(i, 9),
-                                get_int64(i, 10)};
+  for (std::uint64_t i = 0; i < rows; ++i) details[get_int32(i, 1)] = read_detail(i);
   return details;
 }
 
@@ -257,7 +269,16 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
                                int *children) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  return ids_of_rows(run(tenant, Statement::cancel_tasks, arguments), children);
+  int direct;
+  const std::int64_t *of_tasks = ids_of_rows(run(tenant, Statement::cancel_tasks, arguments), &direct);
+  Arguments elements;
+  elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution));
+  int indirect;
+  const std::int64_t *of_elements = ids_of_rows(run(tenant, Statement::cancel_elements, elements), &indirect);
+  auto *all = palloc_array_of<std::int64_t>(static_cast<std::size_t>(direct + indirect));
+  std::merge(of_tasks, of_tasks + direct, of_elements, of_elements + indirect, all);
+  *children = direct + indirect;
+  return all;
 }
 
 Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
@@ -285,12 +306,20 @@ void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span,
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   (void)run(tenant, Statement::pause_rows, arguments);
+  if (span == 0) return;
+  Arguments elements;
+  elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution));
+  (void)run(tenant, Statement::pause_elements, elements);
 }
 
 void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   (void)run(tenant, Statement::resume_rows, arguments);
+  if (span == 0) return;
+  Arguments elements;
+  elements.add(Int64GetDatum(now)).add(Int64GetDatum(execution));
+  (void)run(tenant, Statement::resume_elements, elements);
 }
 
 std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
