@@ -142,7 +142,7 @@ Datum insula_explain_execution(PG_FUNCTION_ARGS) {
   Explanation explanation = {*tenant, definition, task_details(*tenant, core::local_of(id), row.span, definition.tasks),
                              nullptr, 0,          GetCurrentTimestamp()};
   if (definition.has_groups)
-    explanation.elements = element_details(*tenant, core::local_of(id), &explanation.element_count);
+    explanation.elements = element_details(*tenant, core::local_of(id), row.span, &explanation.element_count);
   for (int i = 0; i < definition.tasks; ++i) explain_task(result, explanation, definition.order[i]);
   close_session(session);
   return Datum{0};

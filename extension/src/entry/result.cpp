@@ -96,7 +96,7 @@ bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport 
   report->started_at = started_at;
   report->finished_at = row.finished_at;
   Elements elements = {};
-  if (definition.has_groups) elements.items = element_results(tenant, local, &elements.count);
+  if (definition.has_groups) elements.items = element_results(tenant, local, row.span, &elements.count);
   report->tasks = tasks_as_json(definition, results, count, elements);
   return true;
 }

@@ -62,9 +62,9 @@ Again what_runs_again(const Definition &definition, const TaskResult *results) {
 // all that it waits for has ended.  Returns for how much the group waits.
 std::int32_t reopen_group(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task,
                           std::int32_t remaining) {
-  const int elements = remaining ? 0 : reopen_elements(tenant, now, execution, task);
+  const int elements = remaining ? 0 : reopen_elements(tenant, now, execution + 1 + task);
   if (elements) return elements;
-  remove_group(tenant, execution, task);
+  empty_group(tenant, execution + 1 + task);
   return remaining ? remaining : 1;
 }
 
@@ -98,7 +98,7 @@ void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now
     if (std::any_of(waits_for.begin(), waits_for.end(), [&](std::int32_t other) { return again.runs[other]; }))
       continue;
     const FanOut group = {tenant, definition, execution, task};
-    const int elements = open_elements(tenant, execution, task);
+    const int elements = open_elements(tenant, group.id());
     if (elements) {
       open_group_row(tenant, group.id(), elements, now);
       mark_ready(tenant.number, definition.keys[task]);
@@ -126,7 +126,7 @@ void note_failures(const Tenant &tenant, std::int64_t execution, const Definitio
     note_failure(tenant, execution, execution + 1 + task, results[task]);
   if (!definition.has_groups) return;
   int count;
-  const ElementResult *elements = element_results(tenant, execution, &count);
+  const ElementResult *elements = element_results(tenant, execution, definition.tasks, &count);
   for (int i = 0; i < count; ++i) note_failure(tenant, execution, elements[i].id, elements[i].result);
 }
 

@@ -77,13 +77,13 @@ Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at) {
 
 State close_group(const FanOut &group, TimestampTz now) {
   const char *id = group.definition.ids[group.task];
-  const GroupSummary summary = summarize_group(group.tenant, group.head, group.task, id);
+  const GroupSummary summary = summarize_group(group.tenant, group.id(), id);
   const char *error = nullptr;
   if (summary.failed > 0 && !group.definition.options[group.task].for_each->allow_failures)
     error = summary.error;
   else if (summary.bytes > static_cast<std::int64_t>(max_merged_size))
     error = "the outputs of its elements would be too large together";
-  Jsonb *outputs = error ? nullptr : group_outputs(group.tenant, group.head, group.task, id);
+  Jsonb *outputs = error ? nullptr : group_outputs(group.tenant, group.id(), id);
   const State state = error ? State::failed : State::completed;
   end_group_row(group.tenant, group.id(), state, now, outputs, error);
   return state;

@@ -23,6 +23,7 @@ CREATE TABLE {schema}.work (
   parent_head bigint,
   child bigint,
   limit_key bigint,
+  first_element bigint,
   created_at timestamptz,
   run_at timestamptz,
   started_at timestamptz,
@@ -48,7 +49,6 @@ CREATE TABLE {schema}.work (
   CONSTRAINT work_pkey PRIMARY KEY (id)
 );
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
-CREATE INDEX work_elements ON {schema}.work (head, task, element) WHERE element IS NOT NULL;
 CREATE TABLE {schema}.record (
   kind "char" NOT NULL,
   owner bigint NOT NULL,

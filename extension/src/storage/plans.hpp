@@ -76,6 +76,7 @@ enum class Statement {
   task_details,
   insert_elements,
   open_group,
+  link_elements,
   count_down_groups,
   group_summary,
   group_outputs,

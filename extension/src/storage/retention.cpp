@@ -41,12 +41,12 @@ void remove_executions(const Tenant &tenant, const std::int64_t *ids, int count)
     if (const char *key = get_text(i, 3)) keys[key_count++] = key;
   }
   const Datum gone = int64_array(removed, static_cast<int>(rows));
+  const Datum last = int64_array(lasts, static_cast<int>(rows));
   Arguments tasks;
-  tasks.add(gone).add(int64_array(lasts, static_cast<int>(rows)));
+  tasks.add(gone).add(last);
+  // Elements are found by their groups, so they go first.
+  (void)run(tenant, Statement::remove_elements, tasks);
   (void)run(tenant, Statement::remove_tasks, tasks);
-  Arguments elements;
-  elements.add(gone);
-  (void)run(tenant, Statement::remove_elements, elements);
   Arguments records;
   records.add(gone);
   (void)run(tenant, Statement::remove_records, records);

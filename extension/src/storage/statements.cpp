@@ -16,6 +16,15 @@ namespace insula {
 // Where a row goes that becomes ready.
 #define READY_LANE "CASE WHEN w.paused_at IS NULL THEN -w.priority ELSE 100004 END"
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
+// The elements of groups, as e.  Written like this the planner can only go from a group to
+// its elements.
+#define ELEMENTS(columns, groups)                                                    \
+  "SELECT " columns                                                                  \
+  " FROM {work} g, LATERAL (SELECT q.* FROM {work} q WHERE q.id >= g.first_element " \
+  "AND q.id < g.first_element + g.span OFFSET 0) e WHERE " groups
+#define OF_EXECUTION(first, last) "g.id > " first " AND g.id <= " last " AND g.first_element IS NOT NULL"
+#define OF_GROUP(id) "g.id = " id " AND g.first_element IS NOT NULL"
+#define EACH_ELEMENT(groups) "(" ELEMENTS("e.id", groups) " OFFSET 0) x WHERE " BY_ID("x.id")
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
@@ -147,11 +156,14 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
      {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // deliver_to_element
-    {"WITH c AS (SELECT q.id FROM {work} q WHERE q.head = $3 AND q.element IS NOT NULL AND q.state = 3 "
-     "AND q.waits_for = $4 ORDER BY q.task, q.element LIMIT 1 FOR NO KEY UPDATE) "
-     "UPDATE {work} w SET state = 1, lane = " READY_LANE ", due = $1, event = $2, waits_for = NULL "
-     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
-     {INT8OID, JSONBOID, INT8OID, TEXTOID}},
+    {"WITH c AS (" ELEMENTS(
+         "e.id", OF_EXECUTION("$3", "$4")) " AND e.state = 3 AND e.waits_for = $5 "
+                                           "ORDER BY e.id LIMIT 1) "
+                                           "UPDATE {work} w SET state = 1, lane = " READY_LANE
+                                           ", due = $1, event = $2, waits_for = NULL "
+                                           "FROM c WHERE " BY_ID(
+                                               "c.id") " AND w.state = 3 AND w.waits_for = $5 RETURNING w.key",
+     {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // count_down
     {"UPDATE {work} w SET remaining = w.remaining - u.n, "
      "state = CASE WHEN w.remaining = u.n THEN 1 ELSE 0 END, "
@@ -196,43 +208,43 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8OID, INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, JSONBARRAYOID}},
     // open_group
     {"UPDATE {work} SET state = 2, remaining = $2, started_at = $3 WHERE id = $1", {INT8OID, INT4OID, TIMESTAMPTZOID}},
+    // link_elements
+    {"UPDATE {work} SET first_element = $2, span = $3 WHERE id = $1", {INT8OID, INT8OID, INT4OID}},
     // count_down_groups
     {"UPDATE {work} w SET remaining = w.remaining - u.n FROM unnest($1, $2) u(id, n) WHERE " BY_ID(
          "u.id") " AND w.state = 2 RETURNING w.task, w.remaining",
      {INT8ARRAYOID, INT4ARRAYOID}},
     // group_summary
-    {"SELECT count(*) FILTER (WHERE state = 5), "
-     "coalesce(sum(octet_length(output::text)) FILTER (WHERE state = 4), 0)::bigint, "
-     "(SELECT format('%s[%s]: %s', $3, element, error) FROM {work} WHERE head = $1 AND task = $2 "
-     "AND element IS NOT NULL AND state = 5 ORDER BY element LIMIT 1) "
-     "FROM {work} WHERE head = $1 AND task = $2 AND element IS NOT NULL",
-     {INT8OID, INT4OID, TEXTOID}},
+    {"SELECT count(*) FILTER (WHERE x.state = 5), "
+     "coalesce(sum(octet_length(x.output::text)) FILTER (WHERE x.state = 4), 0)::bigint, "
+     "(array_agg(format('%s[%s]: %s', $2, x.element, x.error) ORDER BY x.element) FILTER (WHERE x.state = 5))[1] "
+     "FROM (" ELEMENTS("e.*", OF_GROUP("$1")) ") x",
+     {INT8OID, TEXTOID}},
     // group_outputs
-    {"SELECT jsonb_build_object($3, coalesce(jsonb_agg(CASE WHEN state = 4 THEN insula.merge_patch('{}', output) END "
-     "ORDER BY element), '[]')) FROM {work} WHERE head = $1 AND task = $2 AND element IS NOT NULL",
-     {INT8OID, INT4OID, TEXTOID}},
+    {"SELECT jsonb_build_object($2, coalesce(jsonb_agg(CASE WHEN x.state = 4 THEN insula.merge_patch('{}', x.output) "
+     "END ORDER BY x.element), '[]')) FROM (" ELEMENTS("e.*", OF_GROUP("$1")) ") x",
+     {INT8OID, TEXTOID}},
     // end_group
     {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5 WHERE id = $1",
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
     // element_rows
-    {"SELECT task, state, output, error, attempt, started_at, finished_at, element, id FROM {work} "
-     "WHERE head = $1 AND element IS NOT NULL ORDER BY task, element",
-     {INT8OID}},
+    {ELEMENTS("e.task, e.state, e.output, e.error, e.attempt, e.started_at, e.finished_at, e.element, e.id",
+              OF_EXECUTION("$1", "$2")) " ORDER BY e.id",
+     {INT8OID, INT8OID}},
     // element_details
-    {"SELECT task, state, lane, attempt, due, paused_at IS NOT NULL, worker, error, waits_for, child, element "
-     "FROM {work} WHERE head = $1 AND element IS NOT NULL ORDER BY task, element",
-     {INT8OID}},
+    {ELEMENTS("e.task, e.state, e.lane, e.attempt, e.due, e.paused_at IS NOT NULL, e.worker, e.error, e.waits_for, "
+              "e.child, e.element",
+              OF_EXECUTION("$1", "$2")) " ORDER BY e.task, e.element",
+     {INT8OID, INT8OID}},
     // reopen_elements
     {"UPDATE {work} w SET state = 1, lane = -w.priority, due = $1 + w.element, lease = NULL, attempt = 0, "
      "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL, "
-     "event = NULL, waits_for = NULL, child = NULL "
-     "WHERE head = $2 AND task = $3 AND element IS NOT NULL AND state IN (5, 7)",
-     {INT8OID, INT8OID, INT4OID}},
+     "event = NULL, waits_for = NULL, child = NULL FROM " EACH_ELEMENT(OF_GROUP("$2")) " AND w.state IN (5, 7)",
+     {INT8OID, INT8OID}},
     // open_elements
-    {"SELECT count(*) FROM {work} WHERE head = $1 AND task = $2 AND element IS NOT NULL AND state < 4",
-     {INT8OID, INT4OID}},
+    {"SELECT count(*) FROM (" ELEMENTS("e.state", OF_GROUP("$1")) ") x WHERE x.state < 4", {INT8OID}},
     // remove_group
-    {"DELETE FROM {work} WHERE head = $1 AND task = $2 AND element IS NOT NULL", {INT8OID, INT4OID}},
+    {"DELETE FROM {work} w USING " EACH_ELEMENT(OF_GROUP("$1")), {INT8OID}},
     // end_execution
     {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL WHERE id = $1",
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
@@ -241,14 +253,14 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "WHERE id >= $2 AND id <= $3 AND state < 4",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // pause_elements
-    {"UPDATE {work} SET paused_at = $1, lane = CASE WHEN lane < 100000 THEN 100004 ELSE lane END "
-     "WHERE head = $2 AND element IS NOT NULL AND state < 4",
-     {TIMESTAMPTZOID, INT8OID}},
+    {"UPDATE {work} w SET paused_at = $1, lane = CASE WHEN w.lane < 100000 THEN 100004 ELSE w.lane END "
+     "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.state < 4",
+     {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // resume_elements
-    {"UPDATE {work} SET paused_at = NULL, lane = CASE WHEN lane = 100004 THEN -priority ELSE lane END, "
-     "due = CASE WHEN lane = 100004 THEN $1 ELSE due END "
-     "WHERE head = $2 AND element IS NOT NULL AND paused_at IS NOT NULL",
-     {INT8OID, INT8OID}},
+    {"UPDATE {work} w SET paused_at = NULL, lane = CASE WHEN w.lane = 100004 THEN -w.priority ELSE w.lane END, "
+     "due = CASE WHEN w.lane = 100004 THEN $1 ELSE w.due END "
+     "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.paused_at IS NOT NULL",
+     {INT8OID, INT8OID, INT8OID}},
     // resume_rows
     {"UPDATE {work} SET paused_at = NULL, lane = CASE WHEN lane = 100004 THEN -priority ELSE lane END, "
      "due = CASE WHEN lane = 100004 THEN $1 ELSE due END WHERE id >= $2 AND id <= $3 AND paused_at IS NOT NULL",
@@ -285,17 +297,19 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"DELETE FROM {work} w USING unnest($1, $2) u(head, last) WHERE w.id > u.head AND w.id <= u.last",
      {INT8ARRAYOID, INT8ARRAYOID}},
     // remove_elements
-    {"DELETE FROM {work} WHERE head = ANY ($1) AND element IS NOT NULL", {INT8ARRAYOID}},
+    {"DELETE FROM {work} w USING (SELECT e.id FROM unnest($1, $2) u(head, last), LATERAL (" ELEMENTS(
+         "e.id", OF_EXECUTION("u.head", "u.last")) ") e OFFSET 0) x WHERE " BY_ID("x.id"),
+     {INT8ARRAYOID, INT8ARRAYOID}},
     // cancel_tasks
     {"WITH c AS (UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
      "WHERE id > $2 AND id <= $3 AND state < 4 RETURNING child) SELECT child FROM c WHERE child IS NOT NULL ORDER BY "
      "child",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // cancel_elements
-    {"WITH c AS (UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
-     "WHERE head = $2 AND element IS NOT NULL AND state < 4 RETURNING child) "
-     "SELECT child FROM c WHERE child IS NOT NULL ORDER BY child",
-     {TIMESTAMPTZOID, INT8OID}},
+    {"WITH c AS (UPDATE {work} w SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
+     "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.state < 4 RETURNING w.child) "
+                                                    "SELECT child FROM c WHERE child IS NOT NULL ORDER BY child",
+     {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // cancel_single
     {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1, error = $3 "
      "WHERE id = $2 AND head IS NULL AND state < 4 "

@@ -299,8 +299,9 @@ struct NewElements {
   TimestampTz now;
   TimestampTz run_at;  // at or before now: at once
 };
+// They are the group's, in the order of their numbers.
 void insert_elements(const Tenant &tenant, const NewElements &elements);
-// The group's elements run: so many.
+// The group's elements run: so many of them have not ended.
 void open_group_row(const Tenant &tenant, std::int64_t group, int elements, TimestampTz now);
 void end_group_row(const Tenant &tenant, std::int64_t group, State state, TimestampTz now, Jsonb *output,
                    const char *error);
@@ -312,9 +313,9 @@ struct GroupSummary {
   std::int64_t bytes;  // of what its elements handed over
   const char *error;   // of the first that failed, with its name
 };
-GroupSummary summarize_group(const Tenant &tenant, std::int64_t execution, std::int32_t task, const char *id);
+GroupSummary summarize_group(const Tenant &tenant, std::int64_t group, const char *id);
 // {id: [what each element handed over, null where it failed]}
-Jsonb *group_outputs(const Tenant &tenant, std::int64_t execution, std::int32_t task, const char *id);
+Jsonb *group_outputs(const Tenant &tenant, std::int64_t group, const char *id);
 
 struct ElementResult {
   TaskResult result;
@@ -322,18 +323,19 @@ struct ElementResult {
   std::int64_t id;
 };
 // By task and element.
-ElementResult *element_results(const Tenant &tenant, std::int64_t execution, int *count);
+ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count);
 struct ElementDetail {
   TaskDetail detail;
   std::int32_t task;
   std::int32_t element;
 };
-ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, int *count);
+ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count);
 // Those that failed or were cancelled are ready again; returns how many.
-int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task);
+int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t group);
 // How many have not ended.
-int open_elements(const Tenant &tenant, std::int64_t execution, std::int32_t task);
-void remove_group(const Tenant &tenant, std::int64_t execution, std::int32_t task);
+int open_elements(const Tenant &tenant, std::int64_t group);
+// Its elements go.
+void empty_group(const Tenant &tenant, std::int64_t group);
 
 std::int64_t running_tasks(const Tenant &tenant);
 // Counted up to `limit`: tasks that run; tasks that wait or run.

@@ -1,21 +1,10 @@
-// Groups and their elements in `work`, over SPI.  Elements are found by their execution,
-// task and place; no number of theirs is known from elsewhere.
+// Groups and their elements in `work`, over SPI.  A group's elements have numbers without a
+// gap, from the group's first_element on, as many as its span says.
 #include <algorithm>
 
 #include "storage/work.hpp"
 
 namespace insula {
-
-void insert_elements(const Tenant &tenant, const NewElements &elements) {
-  const bool later = elements.run_at > elements.now;
-  Arguments arguments;
-  arguments.add(Int64GetDatum(elements.group)).add(Int64GetDatum(elements.first));
-  arguments.add_nullable(Int32GetDatum(lane_later), !later);
-  arguments.add(Int64GetDatum(std::max(elements.run_at, elements.now)));
-  arguments.add_nullable(TimestampTzGetDatum(elements.run_at), !later);
-  arguments.add(jsonb_array(elements.items, elements.count));
-  (void)run(tenant, Statement::insert_elements, arguments);
-}
 
 void open_group_row(const Tenant &tenant, std::int64_t group, int elements, TimestampTz now) {
   Arguments arguments;
@@ -43,64 +32,82 @@ std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups
   return tasks;
 }
 
-static void add_group(Arguments &arguments, std::int64_t execution, std::int32_t task) {
-  arguments.add(Int64GetDatum(execution)).add(Int32GetDatum(task));
-}
-
-GroupSummary summarize_group(const Tenant &tenant, std::int64_t execution, std::int32_t task, const char *id) {
+GroupSummary summarize_group(const Tenant &tenant, std::int64_t group, const char *id) {
   Arguments arguments;
-  add_group(arguments, execution, task);
-  arguments.add_text(id);
+  arguments.add(Int64GetDatum(group)).add_text(id);
   (void)run(tenant, Statement::group_summary, arguments);
   return {get_int64(0, 1), get_int64(0, 2), get_text(0, 3)};
 }
 
-Jsonb *group_outputs(const Tenant &tenant, std::int64_t execution, std::int32_t task, const char *id) {
+Jsonb *group_outputs(const Tenant &tenant, std::int64_t group, const char *id) {
   Arguments arguments;
-  add_group(arguments, execution, task);
-  arguments.add_text(id);
+  arguments.add(Int64GetDatum(group)).add_text(id);
   (void)run(tenant, Statement::group_outputs, arguments);
   return get_jsonb(0, 1);
 }
 
-ElementResult *element_results(const Tenant &tenant, std::int64_t execution, int *count) {
+static std::uint64_t run_on_execution(const Tenant &tenant, Statement statement, std::int64_t execution,
+                                      std::int32_t span) {
   Arguments arguments;
-  arguments.add(Int64GetDatum(execution));
-  const auto rows = run(tenant, Statement::element_rows, arguments);
+  arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  return run(tenant, statement, arguments);
+}
+
+ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
+  const auto rows = run_on_execution(tenant, Statement::element_rows, execution, span);
   auto *results = palloc_array_of<ElementResult>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) results[i] = {read_result(i), get_int32(i, 8), get_int64(i, 9)};
   *count = static_cast<int>(rows);
+  std::sort(results, results + rows, [](const ElementResult &a, const ElementResult &b) {
+    return a.result.task < b.result.task || (a.result.task == b.result.task && a.element < b.element);
+  });
   return results;
 }
 
-ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, int *count) {
-  Arguments arguments;
-  arguments.add(Int64GetDatum(execution));
-  const auto rows = run(tenant, Statement::element_details, arguments);
+ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
+  const auto rows = run_on_execution(tenant, Statement::element_details, execution, span);
   auto *details = palloc_array_of<ElementDetail>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) details[i] = {read_detail(i), get_int32(i, 1), get_int32(i, 11)};
   *count = static_cast<int>(rows);
   return details;
 }
 
-int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task) {
+int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t group) {
   Arguments arguments;
-  arguments.add(Int64GetDatum(now));
-  add_group(arguments, execution, task);
+  arguments.add(Int64GetDatum(now)).add(Int64GetDatum(group));
   return static_cast<int>(run(tenant, Statement::reopen_elements, arguments));
 }
 
-int open_elements(const Tenant &tenant, std::int64_t execution, std::int32_t task) {
+int open_elements(const Tenant &tenant, std::int64_t group) {
   Arguments arguments;
-  add_group(arguments, execution, task);
+  arguments.add(Int64GetDatum(group));
   (void)run(tenant, Statement::open_elements, arguments);
   return static_cast<int>(get_int64(0, 1));
 }
 
-void remove_group(const Tenant &tenant, std::int64_t execution, std::int32_t task) {
+static void link_elements(const Tenant &tenant, std::int64_t group, std::int64_t first, int count) {
   Arguments arguments;
-  add_group(arguments, execution, task);
+  arguments.add(Int64GetDatum(group)).add_nullable(Int64GetDatum(first), first == 0).add(Int32GetDatum(count));
+  (void)run(tenant, Statement::link_elements, arguments);
+}
+
+void empty_group(const Tenant &tenant, std::int64_t group) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(group));
   (void)run(tenant, Statement::remove_group, arguments);
+  link_elements(tenant, group, 0, 0);
+}
+
+void insert_elements(const Tenant &tenant, const NewElements &elements) {
+  const bool later = elements.run_at > elements.now;
+  Arguments arguments;
+  arguments.add(Int64GetDatum(elements.group)).add(Int64GetDatum(elements.first));
+  arguments.add_nullable(Int32GetDatum(lane_later), !later);
+  arguments.add(Int64GetDatum(std::max(elements.run_at, elements.now)));
+  arguments.add_nullable(TimestampTzGetDatum(elements.run_at), !later);
+  arguments.add(jsonb_array(elements.items, elements.count));
+  (void)run(tenant, Statement::insert_elements, arguments);
+  link_elements(tenant, elements.group, elements.first, elements.count);
 }
 
 }  // namespace insula

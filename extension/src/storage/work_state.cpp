@@ -115,7 +115,8 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
   bool delivered = run(tenant, Statement::deliver_event, arguments) > 0;
   if (!delivered && span > 0) {
     Arguments elements;
-    elements.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution)).add_text(name);
+    elements.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
+    elements.add(Int64GetDatum(execution + span)).add_text(name);
     delivered = run(tenant, Statement::deliver_to_element, elements) > 0;
   }
   if (delivered) *key = get_int32(0, 1);
@@ -272,7 +273,7 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
   int direct;
   const std::int64_t *of_tasks = ids_of_rows(run(tenant, Statement::cancel_tasks, arguments), &direct);
   Arguments elements;
-  elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution));
+  elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   int indirect;
   const std::int64_t *of_elements = ids_of_rows(run(tenant, Statement::cancel_elements, elements), &indirect);
   auto *all = palloc_array_of<std::int64_t>(static_cast<std::size_t>(direct + indirect));
@@ -308,7 +309,7 @@ void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span,
   (void)run(tenant, Statement::pause_rows, arguments);
   if (span == 0) return;
   Arguments elements;
-  elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution));
+  elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   (void)run(tenant, Statement::pause_elements, elements);
 }
 
@@ -318,7 +319,7 @@ void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span
   (void)run(tenant, Statement::resume_rows, arguments);
   if (span == 0) return;
   Arguments elements;
-  elements.add(Int64GetDatum(now)).add(Int64GetDatum(execution));
+  elements.add(Int64GetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   (void)run(tenant, Statement::resume_elements, elements);
 }
 

@@ -18,7 +18,7 @@ namespace insula {
 namespace {
 
 constexpr long cache_limit = 4096;
-constexpr int work_columns = 32;
+constexpr int work_columns = 33;
 constexpr int record_columns = 8;
 
 struct NameEntry {
