@@ -5,14 +5,15 @@ RETURNS integer
 AS 'MODULE_PATHNAME', 'insula_register_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.register_workflow IS
 'Registers a workflow and returns its version.  A definition not seen before becomes a new version and the current one; a known one keeps its version, and becomes current only with activate.  Executions stay on the version they were submitted with.
-definition: {"name", "description", "timeout", "params", "tasks": [{"id", "depends_on": [ids], "priority", "timeout", "retry", "trigger_rule", "for_each"}]}; name and the tasks'' ids are required.
+definition: {"name", "description", "timeout", "params", "limit", "tasks": [{"id", "depends_on": [ids], "priority", "timeout", "retry", "trigger_rule", "for_each"}]}; name and the tasks'' ids are required.
 The workflow''s timeout, an interval''s text, bounds an execution, from its planned start to its end; one that takes longer fails.
 params: {name: {"type": "string", "integer", "number", "boolean", "object" or "array", "required" (false), "default"}}: what the input of an execution must hold, and what it is given where it does not; other keys are free.
+limit: {"max", "key"}: so many tasks of the workflow, in all its versions, run at once, and no more; with key, a key or a path into the input, so many for each value of it.  Among tasks under limits, priority counts within one value of the key.
 priority (0) is added to the execution''s.  timeout, an interval''s text, bounds one run of the task, which then counts as failed.
 retry: max_attempts (3, all runs), backoff "fixed", "linear" or "exponential" (the default, base 2), initial_delay ("1 s"), max_delay ("60 s"), jitter (true: up to a quarter less), condition "all" (the default), "never", "transient" (errors that speak of timeouts, connections, networks, being busy, unavailable, temporary or rate limited) or an array of texts of which the error must contain one; upper and lower case are alike.
 trigger_rule: a task runs once all that it waits for was completed, and is skipped otherwise, unless a rule decides when all of that has ended: "always", {"all": [...]}, {"any": [...]}, {"none": [...]}, {"task_success": id}, {"task_failed": id}, {"task_skipped": id}, or {"context_value": {"key", "op", "value"}} with a key or a path like $.a.b[0] and op equals, not_equals, greater_than, greater_or_equal, less_than, less_or_equal, contains, not_contains, exists, not_exists.  A failure that a task with a rule has run after does not fail the execution.
 for_each: {"items", "as" ("item"), "allow_failures" (false)}: the task runs once for each element of the array (up to 10000) that items, a key or a path, leads to in its context, when all that it waits for has ended.  Element n shows as id[n]; it sees its item under "as", in place of the array.  The tasks after it see, under the id, an array of what each element handed over, in the order of the items.  When all have ended, the task has failed if one of them has, unless allow_failures, which leaves a null in its place.
-Errors: IS004 with every problem of the definition, one a DETAIL line; 0A000 a key that this version does not support.';
+Errors: IS004 with every problem of the definition, one a DETAIL line.';
 
 CREATE FUNCTION insula.submit(
 	workflow text,

@@ -14,22 +14,29 @@ class Limits : public ::testing::Test {
     admin.query("CREATE EXTENSION IF NOT EXISTS insula");
   }
   void TearDown() override { admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants"); }
-  void create(const std::string& name, const std::string& limits) {
+  void create(const std::string& name, const std::string& limits, const std::string& workflow_limit = "") {
     admin.query("SELECT tenant FROM insula.create_tenant('" + name + "')");
-    admin.query("SELECT insula.set_tenant_limits('" + name + "', " + limits + ")");
-    admin.query("SELECT insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', tenant => '" +
-                name + "')");
+    if (!limits.empty()) admin.query("SELECT insula.set_tenant_limits('" + name + "', " + limits + ")");
+    admin.query("SELECT insula.register_workflow('{\"name\": \"w\", " + workflow_limit +
+                "\"tasks\": [{\"id\": \"a\"}]}', tenant => '" + name + "')");
   }
   void submit(const std::string& name, int count) {
     admin.query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" + std::to_string(count) +
                 "]), tenant => '" + name + "')");
   }
 
+  void expect_wake_by_freed_permit();
+  void expect_open_claim_holds_permit();
+  void expect_never_more_than(int limit, int tasks);
+
   Session admin;
 };
 
-TEST_F(Limits, AFreedPermitWakesAWaiter) {
-  create("narrow", "max_running => 1");
+// By the tenant's limit, and by the workflow's.
+constexpr const char* one_at_a_time = "\"limit\": {\"max\": 1}, ";
+constexpr const char* three_at_a_time = "\"limit\": {\"max\": 3, \"key\": \"who\"}, ";
+
+void Limits::expect_wake_by_freed_permit() {
   submit("narrow", 2);
   Session worker("user=narrow_user"), waiter("user=narrow_user");
   waiter.query("SET client_min_messages = error");
@@ -41,8 +48,17 @@ TEST_F(Limits, AFreedPermitWakesAWaiter) {
   EXPECT_EQ(waiter.answer(), "t");
 }
 
-TEST_F(Limits, AClaimThatIsNotCommittedHoldsItsPermits) {
+TEST_F(Limits, AFreedPermitWakesAWaiter) {
   create("narrow", "max_running => 1");
+  expect_wake_by_freed_permit();
+}
+
+TEST_F(Limits, AFreedPermitOfAWorkflowWakesAWaiter) {
+  create("narrow", "", one_at_a_time);
+  expect_wake_by_freed_permit();
+}
+
+void Limits::expect_open_claim_holds_permit() {
   submit("narrow", 2);
   Session worker("user=narrow_user"), other("user=narrow_user");
   other.query("SET client_min_messages = error");
@@ -57,6 +73,16 @@ TEST_F(Limits, AClaimThatIsNotCommittedHoldsItsPermits) {
   EXPECT_EQ(other.query("SELECT count(*) FROM insula.claim('o')"), "1");
 }
 
+TEST_F(Limits, AClaimThatIsNotCommittedHoldsItsPermits) {
+  create("narrow", "max_running => 1");
+  expect_open_claim_holds_permit();
+}
+
+TEST_F(Limits, AClaimThatIsNotCommittedHoldsTheWorkflowsPermits) {
+  create("narrow", "", one_at_a_time);
+  expect_open_claim_holds_permit();
+}
+
 TEST_F(Limits, ARateEndsAWaitByItself) {
   create("slow", "rate_per_second => 2");
   submit("slow", 10);
@@ -68,9 +94,8 @@ TEST_F(Limits, ARateEndsAWaitByItself) {
   EXPECT_EQ(worker.answer(), "t");
 }
 
-TEST_F(Limits, NeverOneTooMany) {
-  create("narrow", "max_running => 3");
-  submit("narrow", 300);
+void Limits::expect_never_more_than(int limit, int tasks) {
+  submit("narrow", tasks);
   std::atomic<int> running{0}, most{0}, done{0};
   std::vector<std::thread> workers;
   for (int i = 0; i < 4; ++i)
@@ -78,7 +103,7 @@ TEST_F(Limits, NeverOneTooMany) {
       Session session("user=narrow_user");
       session.query("SET client_min_messages = error");
       session.query("CREATE TEMP TABLE mine (task_id bigint, lease bigint)");
-      while (done < 300) {
+      while (done < tasks) {
         const int claimed = std::stoi(
             session.query("WITH c AS (INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', max_tasks => 2) "
                           "RETURNING 1) SELECT count(*) FROM c"));
@@ -96,8 +121,18 @@ TEST_F(Limits, NeverOneTooMany) {
       }
     });
   for (std::thread& worker : workers) worker.join();
-  EXPECT_LE(most, 3);
-  EXPECT_EQ(done, 300);
+  EXPECT_LE(most, limit);
+  EXPECT_EQ(done, tasks);
+}
+
+TEST_F(Limits, NeverOneTooMany) {
+  create("narrow", "max_running => 3");
+  expect_never_more_than(3, 300);
+}
+
+TEST_F(Limits, NeverOneTooManyOfAWorkflow) {
+  create("narrow", "", three_at_a_time);
+  expect_never_more_than(3, 300);
 }
 
 TEST_F(Limits, WeightDecidesWhoComesFirst) {

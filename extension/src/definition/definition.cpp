@@ -156,6 +156,7 @@ void compile_options(Definition &definition, const ParsedDefinition &parsed) {
   definition.params = parsed.params;
   definition.param_count = parsed.param_count;
   definition.timeout_us = parsed.timeout_us;
+  definition.limit = parsed.limit;
   definition.priorities = priorities;
   definition.time_limits = time_limits;
 }
@@ -288,6 +289,8 @@ std::int32_t *claimable_task_keys(const Tenant &tenant, const char *const *names
       keys[(*claimable)++] = word->number;
   return keys;
 }
+
+std::int32_t last_task_key_of(const Tenant &tenant) { return dictionary_of(tenant)->last_key; }
 
 bool is_workflow_paused(const Tenant &tenant, const Definition &definition) {
   char name[2 * NAMEDATALEN] = {};

@@ -35,6 +35,13 @@ struct TaskOptions {
   bool is_decided() const { return has_rule() || for_each != nullptr; }
 };
 
+// How many tasks of a workflow may run at once, for each value of a key where there is one.
+struct Limit {
+  std::int32_t max;  // 0: any number
+  bool has_key;
+  ContextCondition key;  // only its path counts
+};
+
 enum class ParamType { string, integer, number, boolean, object, array };
 
 // What an execution's input may have to hold.
@@ -57,11 +64,12 @@ struct ParsedDefinition {
   bool has_groups;  // tasks with for_each
   Param *params;
   int param_count;
-  std::int64_t timeout_us;   // of an execution; 0: none
+  std::int64_t timeout_us;  // of an execution; 0: none
+  Limit limit;
   core::Graph dependencies;  // by declared position
 };
 
-// Reads and checks a definition; raises IS004 with every problem, or 0A000.
+// Reads and checks a definition; raises IS004 with every problem.
 ParsedDefinition parse_definition(Jsonb *definition);
 
 // A registered version, ready for use.  Lives in the backend's cache, which is bounded; a
@@ -77,7 +85,8 @@ struct Definition {
   bool has_groups;  // tasks with for_each
   const Param *params;
   int param_count;
-  std::int64_t timeout_us;           // of an execution; 0: none
+  std::int64_t timeout_us;  // of an execution; 0: none
+  Limit limit;
   const std::int32_t *keys;          // the number of each task's key
   const std::int32_t *dependencies;  // how many tasks each one waits for; one that waits only for its elements: 1
   const std::int32_t *priorities;    // added to the execution's
@@ -105,6 +114,9 @@ std::int32_t *resolve_task_keys(const Tenant &tenant, const char *const *names, 
 // The same, without those of paused workflows; nullptr: any task may be claimed, since no
 // names were given and no workflow is paused.
 std::int32_t *claimable_task_keys(const Tenant &tenant, const char *const *names, int count, int *claimable);
+
+// The highest number of a task's key.
+std::int32_t last_task_key_of(const Tenant &tenant);
 
 bool is_workflow_paused(const Tenant &tenant, const Definition &definition);
 

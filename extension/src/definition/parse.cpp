@@ -143,7 +143,7 @@ void read_members(Reader &reader, Jsonb *definition) {
           reader.parsed.timeout_us < USECS_PER_SEC / 1000)
         problem(reader, "$.timeout: must be a millisecond or more");
     } else if (key_is(key, "limit")) {
-      unsupported(reader, psprintf("$.%s", string_of(key)));
+      read_limit(reader, member);
     } else {
       problem(reader, "$.%s: unknown key", string_of(key));
     }
@@ -224,10 +224,6 @@ void report(const Reader &reader) {
     ereport(ERROR, (errcode(INSULA_BAD_DEFINITION), errmsg("invalid workflow definition"),
                     errdetail_internal("%s", problems.lines.data)));
   }
-  if (problems.unsupported)
-    ereport(ERROR,
-            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("workflow definition uses a key that is not supported yet"),
-             errdetail("The key is %s.", problems.unsupported)));
 }
 
 }  // namespace
@@ -244,10 +240,6 @@ void problem(Reader &reader, const char *format, ...) {
     if (needed == 0) return;
     enlargeStringInfo(&problems.lines, needed);
   }
-}
-
-void unsupported(Reader &reader, const char *path) {
-  if (!reader.problems.unsupported) reader.problems.unsupported = path;
 }
 
 bool key_is(const JsonbValue &key, const char *name) {

@@ -1,4 +1,5 @@
-// Reading what a definition says of one task beside its id and its dependencies.
+// Reading what a definition says of one task beside its id and its dependencies, and of the
+// workflow's limit.
 #include "definition/reader.hpp"
 
 namespace insula {
@@ -105,6 +106,25 @@ void read_for_each(Reader &reader, std::int32_t task, const JsonbValue &value, T
 }
 
 }  // namespace
+
+void read_limit(Reader &reader, const JsonbValue &value) {
+  Limit &limit = reader.parsed.limit;
+  if (!is_object(value)) return problem(reader, "$.limit: must be an object");
+  bool has_max = false;
+  for_each_member(value, [&](const JsonbValue &key, const JsonbValue &member) {
+    if (key_is(key, "max")) {
+      std::int64_t max;
+      has_max = true;
+      if (read_integer(reader, "$.limit.max", member, 1, 1000000, &max)) limit.max = static_cast<std::int32_t>(max);
+    } else if (key_is(key, "key")) {
+      limit.has_key = member.type == jbvString && parse_path(string_of(member), &limit.key);
+      if (!limit.has_key) problem(reader, "$.limit.key: must be a key of the input, or a path like $.a.b[0]");
+    } else {
+      problem(reader, "$.limit.%s: unknown key", string_of(key));
+    }
+  });
+  if (!has_max) problem(reader, "$.limit.max: is missing");
+}
 
 bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, const JsonbValue &value) {
   TaskOptions &options = reader.parsed.options[task];

@@ -9,7 +9,6 @@ namespace insula {
 struct Problems {
   StringInfoData lines;
   int count;
-  const char *unsupported;  // the path of the first key that is not supported yet
 };
 
 struct Dependency {
@@ -40,7 +39,6 @@ struct Reader {
 
 // Notes a problem, which begins with its JSON path.
 __attribute__((format(printf, 2, 3))) void problem(Reader &reader, const char *format, ...);
-void unsupported(Reader &reader, const char *path);
 
 bool key_is(const JsonbValue &key, const char *name);
 char *string_of(const JsonbValue &value);
@@ -87,6 +85,9 @@ void read_params(Reader &reader, const JsonbValue &value);
 
 // False where it is no key of a task's options.
 bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, const JsonbValue &value);
+
+// What the definition says of the whole workflow's limit.
+void read_limit(Reader &reader, const JsonbValue &value);
 
 // ---- parse_rule.cpp ----
 

@@ -19,6 +19,8 @@ struct Explanation {
   const TaskDetail *tasks;  // by declared position
   const ElementDetail *elements;
   int element_count;
+  const LimitCount *limits;  // of those under which tasks run
+  int limit_count;
   TimestampTz now;
 };
 
@@ -41,12 +43,20 @@ const char *names_of(const Explanation &of, std::int32_t task, Test test) {
   return text.data;
 }
 
+std::int64_t running_under(const Explanation &of, std::int64_t limit) {
+  for (int i = 0; i < of.limit_count; ++i)
+    if (of.limits[i].limit == limit) return of.limits[i].running;
+  return 0;
+}
+
 const char *why_not_claimed(const Explanation &of, const TaskDetail &task) {
   if (of.tenant.suspended) return "the tenant is suspended";
   if (task.paused) return "the execution is paused";
   if (is_workflow_paused(of.tenant, of.definition)) return "the workflow is paused";
   if (task.lane == lane_later)
     return psprintf("%s at %s", task.attempt > 0 ? "runs again" : "may start", time_text(task.due));
+  if (const std::int32_t most = of.definition.limit.max; most > 0 && running_under(of, task.limit) >= most)
+    return psprintf("the workflow's limit of %d is reached", most);
   TimestampTz next = DT_NOEND;
   if (has_permit(of.tenant, of.now, &next)) return "waits for a worker";
   if (next != DT_NOEND) return psprintf("the tenant's rate_per_second is used up until %s", time_text(next));
@@ -139,10 +149,17 @@ Datum insula_explain_execution(PG_FUNCTION_ARGS) {
   ExecutionRow row;
   if (!read_execution(*tenant, core::local_of(id), &row)) no_such_execution(id);
   const Definition &definition = definition_of(*tenant, row.definition);
-  Explanation explanation = {*tenant, definition, task_details(*tenant, core::local_of(id), row.span, definition.tasks),
-                             nullptr, 0,          GetCurrentTimestamp()};
+  Explanation explanation = {*tenant,
+                             definition,
+                             task_details(*tenant, core::local_of(id), row.span, definition.tasks),
+                             nullptr,
+                             0,
+                             nullptr,
+                             0,
+                             GetCurrentTimestamp()};
   if (definition.has_groups)
     explanation.elements = element_details(*tenant, core::local_of(id), row.span, &explanation.element_count);
+  if (definition.limit.max > 0) explanation.limits = running_by_limit(*tenant, &explanation.limit_count);
   for (int i = 0; i < definition.tasks; ++i) explain_task(result, explanation, definition.order[i]);
   close_session(session);
   return Datum{0};

@@ -90,7 +90,9 @@ void look_at_tenant(const WorkWait &wait, const Tenant &tenant, Look *look) {
   }
   int key_count = 0;
   const std::int32_t *keys = claimable_task_keys(tenant, wait.tasks, wait.task_count, &key_count);
-  if (!tenant.suspended && has_claimable(tenant, keys, key_count, claims_come_back_empty()) &&
+  if (!tenant.suspended &&
+      (has_claimable(tenant, keys, key_count, claims_come_back_empty()) ||
+       has_claimable_limited(tenant, {keys, key_count})) &&
       has_permit(tenant, now, &next))
     look->ready = true;
   look->next = std::min(look->next, next);

@@ -54,6 +54,7 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
   const int written = requeue(tenant, tasks, count, now, due_by, give_back_attempt);
   for (int i = 0; i < written; ++i) {
     mark_ready(tenant.number, tasks[i].key);
+    if (tasks[i].limited) mark_permit_freed(tenant, true);
     note_lapse(tenant, tasks[i], now, event);
   }
   return written;
@@ -151,7 +152,7 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
     if (!read_execution(tenant, head.id, &row) || has_ended(row.state)) continue;
     if (head.parent_head && !lock_lineage(tenant, head.parent_head, true)) continue;
     end_open_tasks(tenant, now, head, State::failed, error);
-    mark_permit_freed(tenant);
+    mark_permit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
     mark_ended(core::make_id(tenant.number, head.id));
     if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }

@@ -6,6 +6,7 @@
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
+#include "storage/random.hpp"
 
 extern "C" {
 #include "utils/fmgrprotos.h"
@@ -73,6 +74,25 @@ Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, GroupContext
       DirectFunctionCall2(jsonb_concat, PointerGetDatum(group->context), PointerGetDatum(end_object(item))));
 }
 
+// Tasks under limits and others, in turns by chance, so that neither starve.
+Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *count) {
+  const bool limited_first = random_fraction() < 0.5;
+  int first_count;
+  Claimed *first = (limited_first ? claim_limited : claim_rows)(tenant, request, &first_count);
+  *count = first_count;
+  if (first_count == request.max_tasks) return first;
+  ClaimRequest rest = request;
+  rest.max_tasks -= first_count;
+  int second_count;
+  Claimed *second = (limited_first ? claim_rows : claim_limited)(tenant, rest, &second_count);
+  *count += second_count;
+  if (second_count == 0) return first;
+  auto *both = palloc_array_of<Claimed>(static_cast<std::size_t>(*count));
+  std::copy(first, first + first_count, both);
+  std::copy(second, second + second_count, both + first_count);
+  return both;
+}
+
 bool expecting = false;
 bool came_back_empty = false;
 
@@ -114,7 +134,7 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
   if (allowed.max_tasks == 0) return nullptr;
   int row_count;
-  Claimed *rows = claim_rows(tenant, allowed, &row_count);
+  const Claimed *rows = claim_both(tenant, allowed, &row_count);
   use_permits(tenant, request.now, row_count);
   auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
   GroupContext group = {};

@@ -66,7 +66,7 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   for (int i = 0; i < written; ++i) completed[order[entries[i]]] = true;
   for (int i = 0; i < written; ++i) note_settled(tenant, ended[i].id);
   if (written) {
-    mark_permit_freed(tenant);
+    mark_permit_freed(tenant, std::any_of(ended, ended + written, [](const TaskRow &task) { return task.limited; }));
     settle(tenant, now, ended, written);
   }
 }
@@ -74,7 +74,7 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
   if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
-  mark_permit_freed(tenant);
+  mark_permit_freed(tenant, task.limited);
   TaskRow ended = task;
   ended.state = State::failed;
   settle(tenant, now, &ended, 1);
@@ -85,7 +85,7 @@ bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, con
   const TimestampTz at = time_of_retry(tenant, task, now);
   if (!retry_row(tenant, at, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
-  mark_permit_freed(tenant);
+  mark_permit_freed(tenant, task.limited);
   note_failed_attempt(tenant, task, now, error);
   mark_due(tenant.number, at);
   return true;
@@ -112,7 +112,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   insert_event(tenant, task->execution(), id, "task_deferred", GetCurrentTimestamp(), end_object(detail));
   note_settled(tenant, id);
   mark_due(tenant.number, until);
-  mark_permit_freed(tenant);
+  mark_permit_freed(tenant, task->limited);
   return true;
 }
 
@@ -137,7 +137,7 @@ Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
     end_open_tasks(tenant, now, head, State::cancelled, reason);
   else if (child)
     cancel_children(tenant, &child, 1, now);
-  mark_permit_freed(tenant);
+  mark_permit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
   mark_ended(core::make_id(tenant.number, execution));
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;

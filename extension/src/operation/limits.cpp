@@ -73,8 +73,8 @@ bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   return false;
 }
 
-void mark_permit_freed(const Tenant &tenant) {
-  if (tenant.limits.max_running >= 0) mark_ready(tenant.number, 0);
+void mark_permit_freed(const Tenant &tenant, bool limited) {
+  if (limited || tenant.limits.max_running >= 0) mark_ready(tenant.number, 0);
 }
 
 void check_queue_room(const Tenant &tenant, std::int64_t added) {

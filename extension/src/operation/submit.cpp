@@ -151,7 +151,12 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
   check_queue_room(tenant, std::int64_t{new_count} * definition.tasks);
   const Submission submission = {number,         request.priority,    GetCurrentTimestamp(), request.run_at,
                                  request.parent, request.parent_head, definition.timeout_us};
-  if (new_count > 0) insert(tenant, definition, submission, {new_ids, contexts, keys, new_count});
+  std::int64_t *limits = nullptr;
+  if (definition.limit.max > 0) {
+    limits = palloc_array_of<std::int64_t>(count);
+    for (int i = 0; i < new_count; ++i) limits[i] = limit_key_of(definition, contexts[i]);
+  }
+  if (new_count > 0) insert(tenant, definition, submission, {new_ids, contexts, keys, limits, new_count});
   for (std::size_t i = 0; i < count; ++i) ids[i] = core::make_id(tenant.number, ids[i]);
   return ids;
 }

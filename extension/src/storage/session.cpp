@@ -38,6 +38,14 @@ std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments
   return SPI_processed;
 }
 
+std::uint64_t run_without_sort(const Tenant &tenant, Statement statement, Arguments &arguments) {
+  const int level = NewGUCNestLevel();
+  (void)set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  const auto rows = run(tenant, statement, arguments);
+  AtEOXact_GUC(false, level);
+  return rows;
+}
+
 bool is_null(std::uint64_t row, int column) {
   bool null;
   (void)SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);

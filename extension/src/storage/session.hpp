@@ -42,6 +42,9 @@ std::uint64_t run(const Tenant &tenant, Statement statement);
 // The same on what has been committed by now, whatever snapshot the transaction has.
 std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments);
 
+// The same as `run`, planned so that rows come in the order of an index and no others are read.
+std::uint64_t run_without_sort(const Tenant &tenant, Statement statement, Arguments &arguments);
+
 // Columns, from 1, of row `row` of the last result.
 bool is_null(std::uint64_t row, int column);
 Datum get_datum(std::uint64_t row, int column);

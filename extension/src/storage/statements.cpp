@@ -2,7 +2,8 @@
 // volatile function in an UPDATE; arrays come sorted by id, and the nested loop over
 // them locks rows in that order, which is the one global order.
 //
-// Lanes of the queue index: below 100000 claimable, the lane being the negated priority;
+// Lanes of the queue index: below 100000 claimable, the lane being the negated priority, and
+// above 150000 the same for rows under a concurrency limit, at 200000 less the priority;
 // 100000 ready later, 100001 running (due is the lease's end), 100002 deferred, 100004 ready
 // but paused; 100003 is an execution's own row, due when its time is up.  State numbers are those of storage/work.hpp.
 #include "storage/plans.hpp"
@@ -14,7 +15,9 @@ namespace insula {
 // the table was small.
 #define BY_ID(id) "w.id = ANY (ARRAY[" id "])"
 // Where a row goes that becomes ready.
-#define READY_LANE "CASE WHEN w.paused_at IS NULL THEN -w.priority ELSE 100004 END"
+#define OPEN_LANE "CASE WHEN w.limit_key IS NULL THEN -w.priority ELSE 200000 - w.priority END"
+#define READY_LANE "CASE WHEN w.paused_at IS NOT NULL THEN 100004 ELSE " OPEN_LANE " END"
+#define IN_READY_LANE "(w.lane < 100000 OR w.lane > 150000)"
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
 // The elements of groups, as e.  Written like this the planner can only go from a group to
 // its elements.
@@ -28,9 +31,9 @@ namespace insula {
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
-  "coalesce(w.element, -1)"
-#define CLAIM(filter) \
-  "WITH c AS (SELECT q.id FROM {work} q WHERE q.lane < 100000 " filter                 \
+  "coalesce(w.element, -1), w.limit_key IS NOT NULL"
+#define CLAIM(lanes, filter) \
+  "WITH c AS (SELECT q.id FROM {work} q WHERE " lanes filter \
   " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                   \
   "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), " \
   "deadline = $6 + w.time_limit, lease = $3 # w.id, attempt = w.attempt + 1, "         \
@@ -41,11 +44,11 @@ namespace insula {
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
     {"INSERT INTO {work} (id, def, task, key, state, lane, due, priority, remaining, span, attempt, created_at, "
-     "run_at, input, time_limit, idempotency_key, parent, parent_head) "
-     "SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10, u.key, $12, $13 "
-     "FROM unnest($8, $9, $11) WITH ORDINALITY u(id, input, key, ord)",
+     "run_at, input, time_limit, idempotency_key, parent, parent_head, limit_key) "
+     "SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10, u.key, $12, $13, u.limit_key "
+     "FROM unnest($8, $9, $11, $14) WITH ORDINALITY u(id, input, key, limit_key, ord)",
      {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT8OID,
-      TEXTARRAYOID, INT8OID, INT8OID}},
+      TEXTARRAYOID, INT8OID, INT8OID, INT8ARRAYOID}},
     // insert_heads
     {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input, "
      "lane, due, idempotency_key, parent, parent_head) "
@@ -55,17 +58,30 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
       TEXTARRAYOID, INT8OID, INT8OID}},
     // insert_tasks
     {"INSERT INTO {work} (id, head, def, task, key, state, lane, due, priority, remaining, span, attempt, run_at, "
-     "time_limit, parent, parent_head) "
+     "time_limit, parent, parent_head, limit_key) "
      "SELECT h.id + t.pos, h.id, $1, t.pos - 1, t.key, CASE WHEN t.deps = 0 THEN 1 ELSE 0 END, "
-     "CASE WHEN t.deps = 0 THEN coalesce($2, -($4 + t.priority)) END, CASE WHEN t.deps = 0 THEN $3 + h.ord END, "
-     "$4 + t.priority, t.deps, 0, 0, $5, nullif(t.time_limit, 0), $11, $12 FROM unnest($6) WITH ORDINALITY h(id, ord), "
+     "CASE WHEN t.deps = 0 THEN coalesce($2, $13 - $4 - t.priority) END, CASE WHEN t.deps = 0 THEN $3 + h.ord END, "
+     "$4 + t.priority, t.deps, 0, 0, $5, nullif(t.time_limit, 0), $11, $12, h.limit_key "
+     "FROM unnest($6, $14) WITH ORDINALITY h(id, limit_key, ord), "
      "unnest($7, $8, $9, $10) WITH ORDINALITY t(key, deps, priority, time_limit, pos)",
      {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
-      INT8ARRAYOID, INT8OID, INT8OID}},
+      INT8ARRAYOID, INT8OID, INT8OID, INT4OID, INT8ARRAYOID}},
     // claim_any
-    {CLAIM(""), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID}},
+    {CLAIM("q.lane < 100000", ""), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID}},
     // claim_keys
-    {CLAIM("AND q.key = ANY ($7)"), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
+    {CLAIM("q.lane < 100000", " AND q.key = ANY ($7)"),
+     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
+    // claim_limited
+    {CLAIM("q.lane > 150000", " AND q.key = $7 AND q.limit_key = $8"),
+     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
+    // probe_limited
+    {"SELECT 1 FROM {work} WHERE lane > 150000 LIMIT 1", {}},
+    // next_waiting_limit
+    {"SELECT key, limit_key, def FROM {work} WHERE (key, limit_key) > ($1, $2) AND lane > 150000 "
+     "ORDER BY key, limit_key, lane, due LIMIT 1",
+     {INT4OID, INT8OID}},
+    // running_by_limit
+    {"SELECT limit_key, count(*) FROM {work} WHERE lane = 100001 AND limit_key IS NOT NULL GROUP BY limit_key", {}},
     // probe_any
     {"SELECT 1 FROM {work} WHERE lane < 100000 LIMIT 1", {}},
     // probe_keys
@@ -108,7 +124,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"UPDATE {work} w SET state = 4, lane = NULL, due = NULL, lease = NULL, error = NULL, finished_at = $1, "
      "output = CASE WHEN w.output IS NULL THEN u.patch ELSE insula.append_patch(w.output, u.patch) END "
      "FROM unnest($2, $3, $4) WITH ORDINALITY u(id, lease, patch, ord) WHERE " ROW_FILTER
-     " RETURNING w.id, w.head, w.def, w.task, u.ord, w.parent, w.parent_head, coalesce(w.element, -1)",
+     " RETURNING w.id, w.head, w.def, w.task, u.ord, w.parent, w.parent_head, "
+     "coalesce(w.element, -1), w.limit_key IS NOT NULL",
      {TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, JSONBARRAYOID}},
     // fail_row
     {"UPDATE {work} SET state = 5, lane = NULL, due = NULL, lease = NULL, finished_at = $1, error = $4 "
@@ -194,7 +211,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "WHERE id > $1 AND id <= $2 ORDER BY id",
      {INT8OID, INT8OID}},
     // task_details
-    {"SELECT task, state, lane, attempt, due, paused_at IS NOT NULL, worker, error, waits_for, child FROM {work} "
+    {"SELECT task, state, lane, attempt, due, paused_at IS NOT NULL, worker, error, waits_for, child, limit_key FROM "
+     "{work} "
      "WHERE id >= $1 AND id <= $2 AND task >= 0",
      {INT8OID, INT8OID}},
     // insert_elements
@@ -202,7 +220,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "time_limit, paused_at, parent, parent_head, limit_key, element, input) "
      "SELECT $2 + u.ord - 1, g.head, g.def, g.task, g.key, 1, CASE WHEN $3 IS NOT NULL THEN $3 WHEN g.paused_at IS "
      "NULL "
-     "THEN -g.priority ELSE 100004 END, $4 + u.ord, g.priority, 0, 0, 0, $5, g.time_limit, g.paused_at, g.parent, "
+     "THEN CASE WHEN g.limit_key IS NULL THEN -g.priority ELSE 200000 - g.priority END ELSE 100004 END, $4 + u.ord, "
+     "g.priority, 0, 0, 0, $5, g.time_limit, g.paused_at, g.parent, "
      "g.parent_head, g.limit_key, u.ord - 1, u.item FROM {work} g, unnest($6) WITH ORDINALITY u(item, ord) "
      "WHERE g.id = ANY (ARRAY[$1])",
      {INT8OID, INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, JSONBARRAYOID}},
@@ -233,11 +252,11 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8OID, INT8OID}},
     // element_details
     {ELEMENTS("e.task, e.state, e.lane, e.attempt, e.due, e.paused_at IS NOT NULL, e.worker, e.error, e.waits_for, "
-              "e.child, e.element",
+              "e.child, e.limit_key, e.element",
               OF_EXECUTION("$1", "$2")) " ORDER BY e.task, e.element",
      {INT8OID, INT8OID}},
     // reopen_elements
-    {"UPDATE {work} w SET state = 1, lane = -w.priority, due = $1 + w.element, lease = NULL, attempt = 0, "
+    {"UPDATE {work} w SET state = 1, lane = " OPEN_LANE ", due = $1 + w.element, lease = NULL, attempt = 0, "
      "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL, "
      "event = NULL, waits_for = NULL, child = NULL FROM " EACH_ELEMENT(OF_GROUP("$2")) " AND w.state IN (5, 7)",
      {INT8OID, INT8OID}},
@@ -249,25 +268,26 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL WHERE id = $1",
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
     // pause_rows
-    {"UPDATE {work} SET paused_at = $1, lane = CASE WHEN lane < 100000 THEN 100004 ELSE lane END "
-     "WHERE id >= $2 AND id <= $3 AND state < 4",
+    {"UPDATE {work} w SET paused_at = $1, lane = CASE WHEN " IN_READY_LANE " THEN 100004 ELSE w.lane END "
+     "WHERE w.id >= $2 AND w.id <= $3 AND w.state < 4",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // pause_elements
-    {"UPDATE {work} w SET paused_at = $1, lane = CASE WHEN w.lane < 100000 THEN 100004 ELSE w.lane END "
+    {"UPDATE {work} w SET paused_at = $1, lane = CASE WHEN " IN_READY_LANE " THEN 100004 ELSE w.lane END "
      "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.state < 4",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // resume_elements
-    {"UPDATE {work} w SET paused_at = NULL, lane = CASE WHEN w.lane = 100004 THEN -w.priority ELSE w.lane END, "
+    {"UPDATE {work} w SET paused_at = NULL, lane = CASE WHEN w.lane = 100004 THEN " OPEN_LANE " ELSE w.lane END, "
      "due = CASE WHEN w.lane = 100004 THEN $1 ELSE w.due END "
      "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.paused_at IS NOT NULL",
      {INT8OID, INT8OID, INT8OID}},
     // resume_rows
-    {"UPDATE {work} SET paused_at = NULL, lane = CASE WHEN lane = 100004 THEN -priority ELSE lane END, "
-     "due = CASE WHEN lane = 100004 THEN $1 ELSE due END WHERE id >= $2 AND id <= $3 AND paused_at IS NOT NULL",
+    {"UPDATE {work} w SET paused_at = NULL, lane = CASE WHEN w.lane = 100004 THEN " OPEN_LANE " ELSE w.lane END, "
+     "due = CASE WHEN w.lane = 100004 THEN $1 ELSE w.due END "
+     "WHERE w.id >= $2 AND w.id <= $3 AND w.paused_at IS NOT NULL",
      {INT8OID, INT8OID, INT8OID}},
     // reopen_rows
     {"UPDATE {work} w SET state = CASE WHEN u.n = 0 THEN 1 ELSE 0 END, remaining = u.n, "
-     "lane = CASE WHEN u.n = 0 THEN -w.priority END, due = CASE WHEN u.n = 0 THEN $1 END, lease = NULL, attempt = 0, "
+     "lane = CASE WHEN u.n = 0 THEN " OPEN_LANE " END, due = CASE WHEN u.n = 0 THEN $1 END, lease = NULL, attempt = 0, "
      "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL, event = "
      "NULL, "
      "waits_for = NULL, child = NULL FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " RETURNING w.key, w.state",
@@ -336,9 +356,9 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // queued_at_most
     {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane IS NOT NULL LIMIT $1) q", {INT8OID}},
     // count_queue
-    {"SELECT count(*) FILTER (WHERE lane < 100000), count(*) FILTER (WHERE lane = 100000), "
+    {"SELECT count(*) FILTER (WHERE " IN_READY_LANE "), count(*) FILTER (WHERE lane = 100000), "
      "count(*) FILTER (WHERE lane = 100001), count(*) FILTER (WHERE lane = 100002), "
-     "min(due) FILTER (WHERE lane < 100000) FROM {work} WHERE lane IS NOT NULL",
+     "min(due) FILTER (WHERE " IN_READY_LANE ") FROM {work} w WHERE lane IS NOT NULL",
      {}},
     // execution_row
     {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt, "

@@ -28,14 +28,16 @@ enum class State : std::int16_t {
 inline bool has_ended(State state) { return state >= State::completed; }
 const char *state_name(State state);
 
-// Lanes of the queue index: those below `first_timer` are claimable, and are the negated
-// priority; in the others `due` is a moment, in microseconds as timestamps count them.
+// Lanes of the queue index: the low ones are claimable, and are the negated priority, as are
+// those above `lane_limited` of rows under a concurrency limit, less that; in the others `due` is a moment, in
+// microseconds as timestamps count them.
 enum Lane : std::int32_t {
   lane_later = 100000,
   lane_running = 100001,
   lane_deferred = 100002,
   lane_timeout = 100003,
-  lane_paused = 100004
+  lane_paused = 100004,
+  lane_limited = 200000
 };
 
 inline constexpr std::int32_t max_priority = 32767;
@@ -68,6 +70,7 @@ struct TaskRow {
   std::int64_t parent_head;  // and that task's execution
   std::int64_t child;        // the execution that it waits for; 0: none
   std::int32_t element;      // its place in a group; -1: it is no element
+  bool limited;              // its workflow has a concurrency limit
 
   bool timed_out(TimestampTz now) const { return deadline != 0 && deadline <= now; }
   std::int64_t execution() const { return head ? head : id; }
@@ -152,6 +155,7 @@ struct NewExecutions {
   const std::int64_t *ids;
   Jsonb *const *inputs;
   const char *const *keys;
+  const std::int64_t *limit_keys;  // nullptr: under no limit
   int count;
 };
 void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
@@ -285,9 +289,33 @@ struct TaskDetail {
   const char *error;
   const char *waits_for;
   std::int64_t child;
+  std::int64_t limit;
 };
 // By declared position.
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks);
+
+// ---- rows under a concurrency limit; work_limits.cpp ----
+
+struct LimitPlace {
+  std::int32_t key;
+  std::int64_t limit;
+
+  bool operator<(const LimitPlace &other) const { return key < other.key || (key == other.key && limit < other.limit); }
+};
+struct WaitingLimit {
+  LimitPlace at;
+  std::int32_t definition;
+};
+struct LimitCount {
+  std::int64_t limit;
+  std::int64_t running;
+};
+bool has_waiting_limits(const Tenant &tenant);
+// The next task and limit that claimable rows wait at.
+bool next_waiting_limit(const Tenant &tenant, const LimitPlace &after, WaitingLimit *next);
+// Sorted by limit.
+LimitCount *running_by_limit(const Tenant &tenant, int *count);
+Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, int *count);
 
 // ---- groups; work_elements.cpp ----
 

@@ -67,7 +67,7 @@ ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std
 ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
   const auto rows = run_on_execution(tenant, Statement::element_details, execution, span);
   auto *details = palloc_array_of<ElementDetail>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) details[i] = {read_detail(i), get_int32(i, 1), get_int32(i, 11)};
+  for (std::uint64_t i = 0; i < rows; ++i) details[i] = {read_detail(i), get_int32(i, 1), get_int32(i, 12)};
   *count = static_cast<int>(rows);
   return details;
 }

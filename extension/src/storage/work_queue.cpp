@@ -38,6 +38,13 @@ static void add_parent(Arguments &arguments, const Submission &submission) {
   arguments.add_nullable(Int64GetDatum(submission.parent_head), submission.parent == 0);
 }
 
+static void add_limit_keys(Arguments &arguments, const NewExecutions &executions) {
+  if (executions.limit_keys)
+    arguments.add(int64_array(executions.limit_keys, executions.count));
+  else
+    arguments.add_null();
+}
+
 static void add_keys(Arguments &arguments, const NewExecutions &executions) {
   if (executions.keys)
     arguments.add(nullable_text_array(executions.keys, executions.count));
@@ -48,16 +55,18 @@ static void add_keys(Arguments &arguments, const NewExecutions &executions) {
 void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
                    const NewExecutions &executions) {
   const std::int32_t priority = submission.priority + plan.priorities[0];
+  const std::int32_t lane = (executions.limit_keys ? lane_limited : 0) - priority;
   const bool later = submission.run_at > submission.now;
   Arguments arguments;
   arguments.add(Int32GetDatum(submission.definition)).add(Int32GetDatum(plan.keys[0]));
-  arguments.add(Int32GetDatum(later ? lane_later : -priority)).add(Int64GetDatum(queue_due(submission)));
+  arguments.add(Int32GetDatum(later ? lane_later : lane)).add(Int64GetDatum(queue_due(submission)));
   arguments.add(Int32GetDatum(priority)).add(TimestampTzGetDatum(submission.now));
   add_run_at(arguments, submission);
   arguments.add(int64_array(executions.ids, executions.count)).add(jsonb_array(executions.inputs, executions.count));
   arguments.add_nullable(Int64GetDatum(plan.time_limits[0]), plan.time_limits[0] == 0);
   add_keys(arguments, executions);
   add_parent(arguments, submission);
+  add_limit_keys(arguments, executions);
   (void)run(tenant, Statement::insert_single, arguments);
 }
 
@@ -84,24 +93,40 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   rows.add(int32_array(plan.dependencies, plan.tasks)).add(int32_array(plan.priorities, plan.tasks));
   rows.add(int64_array(plan.time_limits, plan.tasks));
   add_parent(rows, submission);
+  rows.add(Int32GetDatum(executions.limit_keys ? lane_limited : 0));
+  add_limit_keys(rows, executions);
   (void)run(tenant, Statement::insert_tasks, rows);
 }
 
-Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count) {
-  // One random number a claim, mixed with each row's own: a lease tells nothing about
-  // the leases of other claims.
-  Arguments arguments;
+// One random number a claim, mixed with each row's own: a lease tells nothing about the
+// leases of other claims.
+static void add_claim(Arguments &arguments, const ClaimRequest &request) {
   arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
   arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(GetCurrentTimestamp())).add_text(request.worker);
   arguments.add(Int64GetDatum(request.now));
-  if (request.keys) arguments.add(int32_array(request.keys, request.key_count));
-  const auto rows = run(tenant, request.keys ? Statement::claim_keys : Statement::claim_any, arguments);
+}
+
+static Claimed *read_claimed(std::uint64_t rows, int *count) {
   auto *claimed = palloc_array_of<Claimed>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
     claimed[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int32(i, 4),  get_int64(i, 5), get_int32(i, 6),
                   get_jsonb(i, 7), get_jsonb(i, 8), get_int64(i, 9), get_jsonb(i, 10), get_int32(i, 11)};
   *count = static_cast<int>(rows);
   return claimed;
+}
+
+Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count) {
+  Arguments arguments;
+  add_claim(arguments, request);
+  if (request.keys) arguments.add(int32_array(request.keys, request.key_count));
+  return read_claimed(run(tenant, request.keys ? Statement::claim_keys : Statement::claim_any, arguments), count);
+}
+
+Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, int *count) {
+  Arguments arguments;
+  add_claim(arguments, request);
+  arguments.add(Int32GetDatum(place.key)).add(Int64GetDatum(place.limit));
+  return read_claimed(run_without_sort(tenant, Statement::claim_limited, arguments), count);
 }
 
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked) {
@@ -133,12 +158,23 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
 static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
   auto *tasks = palloc_array_of<TaskRow>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    tasks[i] = {get_int64(i, 1),  get_int64(i, 2),  get_int32(i, 3),
-                get_int32(i, 4),  get_int32(i, 5),  static_cast<State>(get_int16(i, 6)),
-                get_int32(i, 7),  get_int64(i, 8),  get_int64(i, 9),
-                get_text(i, 10),  get_int64(i, 11), get_int64(i, 12),
-                get_int64(i, 13), get_int64(i, 14), get_int64(i, 15),
-                get_int32(i, 16)};
+    tasks[i] = {get_int64(i, 1),
+                get_int64(i, 2),
+                get_int32(i, 3),
+                get_int32(i, 4),
+                get_int32(i, 5),
+                static_cast<State>(get_int16(i, 6)),
+                get_int32(i, 7),
+                get_int64(i, 8),
+                get_int64(i, 9),
+                get_text(i, 10),
+                get_int64(i, 11),
+                get_int64(i, 12),
+                get_int64(i, 13),
+                get_int64(i, 14),
+                get_int64(i, 15),
+                get_int32(i, 16),
+                DatumGetBool(get_datum(i, 17))};
   *count = static_cast<int>(rows);
   return tasks;
 }

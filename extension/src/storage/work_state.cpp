@@ -41,6 +41,7 @@ TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t
     tasks[i].parent = get_int64(i, 6);
     tasks[i].parent_head = get_int64(i, 7);
     tasks[i].element = get_int32(i, 8);
+    tasks[i].limited = DatumGetBool(get_datum(i, 9));
     entries[i] = static_cast<int>(get_int64(i, 5)) - 1;
   }
   *written = static_cast<int>(rows);
@@ -236,7 +237,8 @@ TaskDetail read_detail(std::uint64_t row) {
           get_text(row, 7),
           get_text(row, 8),
           get_text(row, 9),
-          get_int64(row, 10)};
+          get_int64(row, 10),
+          get_int64(row, 11)};
 }
 
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks) {

@@ -1,0 +1,112 @@
+-- Concurrency limits of workflows and of their keys.
+SET client_min_messages = error;
+SELECT tenant FROM insula.create_tenant('keyed');
+SET insula.tenant = 'keyed';
+SELECT try($$SELECT insula.register_workflow('{"name": "bad", "limit": 3, "tasks": [{"id": "a"}]}')$$), try($$SELECT insula.register_workflow('{"name": "bad", "limit": {"max": 0, "key": "$.", "other": 1}, "tasks": [{"id": "a"}]}')$$),
+	try($$SELECT insula.register_workflow('{"name": "bad", "limit": {}, "tasks": [{"id": "a"}]}')$$);
+SELECT insula.register_workflow('{"name": "two", "limit": {"max": 2}, "tasks": [{"id": "a"}]}');
+SELECT insula.register_workflow('{"name": "each", "limit": {"max": 1, "key": "$.customer"}, "tasks": [{"id": "a", "retry": {"max_attempts": 2, "initial_delay": "0 s", "jitter": false}}]}');
+SELECT insula.register_workflow('{"name": "steps", "limit": {"max": 1, "key": "customer"}, "tasks": [{"id": "a"}, {"id": "b"}, {"id": "c", "depends_on": ["a", "b"]}]}');
+SELECT insula.register_workflow('{"name": "free", "tasks": [{"id": "a"}]}');
+
+-- Never more than so many of a workflow at once; what ends, in whatever way, lets the next run.
+SELECT count(insula.submit('two')) FROM generate_series(1, 20);
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT task, x.status, why FROM tenant_keyed.workflow_executions e, insula.explain_execution(execution_id) x WHERE x.status = 'ready' ORDER BY execution_id LIMIT 2;
+CREATE VIEW held AS SELECT t.task_id, w.lease, t.execution_id, t.workflow, t.task, w.id FROM tenant_keyed.work w JOIN tenant_keyed.task_executions t ON t.task_id % (1::bigint << 36) = w.id WHERE w.lane = 100001;
+SELECT insula.complete(task_id, lease) FROM held ORDER BY id LIMIT 1;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT insula.fail(task_id, lease, 'no', false) FROM held ORDER BY id LIMIT 1;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT insula.defer(task_id, lease, now() + '1 h') FROM held ORDER BY id LIMIT 1;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT insula.wait_event(task_id, lease, 'go') FROM held ORDER BY id LIMIT 1;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT insula.cancel(execution_id) FROM held ORDER BY id LIMIT 1;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+UPDATE tenant_keyed.work SET due = 0 WHERE id = (SELECT min(id) FROM held);
+SELECT count(*) FROM insula.claim('w', max_tasks => 10), (SELECT count(*) FROM held) h(n);
+SELECT insula.leave('w');
+SELECT count(*) FROM held;
+-- The whole of it, two at a time.
+DO $$ BEGIN FOR i IN 1..20 LOOP PERFORM insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 10); END LOOP; END $$;
+SELECT status, count(*) FROM tenant_keyed.workflow_executions GROUP BY 1 ORDER BY 1;
+
+-- For each value of the key by itself; inputs without it have one limit together.  1 is 1.0.
+TRUNCATE tenant_keyed.work;
+SELECT count(insula.submit('each', jsonb_build_object('customer', c))) FROM jsonb_array_elements('[1, 2, "b", null, {"x": 1}]') c, generate_series(1, 3);
+SELECT insula.submit('each', '{"customer": 1.0}') > 0 AS submitted;
+SELECT count(insula.submit('each')) FROM generate_series(1, 2);
+SELECT context, count(*) FROM insula.claim('w', max_tasks => 100) GROUP BY 1 ORDER BY 1;
+-- Higher priority first, for one key.
+SELECT insula.submit('each', '{"customer": 2}', priority => 1) AS urgent \gset
+SELECT insula.complete(task_id, lease) FROM held WHERE execution_id IN (SELECT execution_id FROM tenant_keyed.workflow_executions WHERE context = '{"customer": 2}');
+SELECT context, execution_id = :urgent AS urgent FROM insula.claim('w', max_tasks => 100);
+-- Neither those under limits nor the others hold the others up.
+SELECT count(insula.submit('free')) FROM generate_series(1, 3);
+SELECT workflow, count(*) FROM insula.claim('w', max_tasks => 100) GROUP BY 1;
+SELECT insula.leave('w');
+DO $$ BEGIN FOR i IN 1..20 LOOP PERFORM insula.complete(task_id, lease) FROM insula.claim('w', ARRAY['each.a'], max_tasks => 1); END LOOP; END $$;
+SELECT workflow, status, count(*) FROM tenant_keyed.workflow_executions GROUP BY 1, 2 ORDER BY 1;
+
+-- Over all tasks of the workflow, and all of its versions; by what the worker can do, delayed, paused, retried.
+TRUNCATE tenant_keyed.work;
+SELECT count(insula.submit('steps', jsonb_build_object('customer', n / 2))) FROM generate_series(0, 3) n;
+SELECT context, count(*) FROM insula.claim('w', max_tasks => 100) GROUP BY 1 ORDER BY 1;
+SELECT count(*) FROM insula.claim('w', ARRAY['steps.b'], max_tasks => 100);
+SELECT insula.leave('w');
+SELECT count(*), min(task) FROM insula.claim('w', ARRAY['steps.b'], max_tasks => 100);
+SELECT insula.register_workflow('{"name": "steps", "limit": {"max": 1, "key": "customer"}, "tasks": [{"id": "a"}, {"id": "other"}]}');
+SELECT insula.submit('steps', '{"customer": 0}') > 0 AS submitted;
+SELECT count(*) FROM insula.claim('w', max_tasks => 100);
+SELECT insula.leave('w');
+DO $$ BEGIN FOR i IN 1..20 LOOP PERFORM insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 100); END LOOP; END $$;
+SELECT workflow, status, count(*) FROM tenant_keyed.workflow_executions GROUP BY 1, 2 ORDER BY 1;
+TRUNCATE tenant_keyed.work;
+SELECT insula.submit('each', '{"customer": 1}', run_at => now() + interval '1 h') AS later \gset
+SELECT insula.submit('each', '{"customer": 1}') AS now \gset
+SELECT insula.pause(:now);
+SELECT count(*) FROM insula.claim('w');
+SELECT insula.resume(:now);
+SELECT insula.fail(task_id, lease, 'once') FROM insula.claim('w');
+SELECT execution_id = :now AS now, attempt, insula.fail(task_id, lease, 'twice') FROM insula.claim('w');
+UPDATE tenant_keyed.work SET due = 0 WHERE lane = 100000;
+SELECT insula.retry(:now);
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+-- With the tenant's own limit, the smaller counts.
+TRUNCATE tenant_keyed.work;
+SELECT insula.set_tenant_limits('keyed', max_running => 2);
+SELECT count(insula.submit('each', jsonb_build_object('customer', n))) FROM generate_series(1, 5) n;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT ready, running FROM insula.tenant_activity WHERE tenant = 'keyed';
+-- A fan-out under a limit.
+TRUNCATE tenant_keyed.work;
+SELECT insula.set_tenant_limits('keyed', max_running => -1);
+SELECT insula.register_workflow('{"name": "spread", "limit": {"max": 3}, "tasks": [{"id": "a", "for_each": {"items": "list"}}]}');
+SELECT insula.submit('spread', '{"list": [1, 2, 3, 4, 5]}') AS id \gset
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT count(insula.complete(task_id, lease)) FROM held;
+SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
+SELECT status FROM tenant_keyed.workflow_executions;
+
+-- A claim reads no more for a long backlog of used-up limits: buffers are counted, not time.
+CREATE FUNCTION buffers_of(call text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ' || call INTO plan;
+	RETURN (plan->0->'Plan'->>'Shared Hit Blocks')::bigint + (plan->0->'Plan'->>'Shared Read Blocks')::bigint;
+END $$;
+TRUNCATE tenant_keyed.work;
+SELECT array_length(insula.submit_many('each', array_agg(jsonb_build_object('customer', n % 5))), 1) FROM generate_series(1, 2000) n;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT buffers_of($$SELECT * FROM insula.claim('w', max_tasks => 10)$$) AS short \gset
+SELECT array_length(insula.submit_many('each', array_agg(jsonb_build_object('customer', n % 5))), 1) FROM generate_series(1, 40000) n;
+SELECT buffers_of($$SELECT * FROM insula.claim('w', max_tasks => 10)$$) AS long \gset
+SELECT :long <= :short * 1.5 + 10 AS flat;
+DROP FUNCTION buffers_of;
+DROP VIEW held;
+RESET insula.tenant;
+SELECT insula.drop_tenant('keyed', '0');
