@@ -77,6 +77,46 @@ COMMENT ON FUNCTION insula.resume_workflow IS
 'Lets a paused workflow go on.  False: it was not paused.
 Errors: IS002 no such workflow.';
 
+CREATE FUNCTION insula.cancel_executions(
+	workflow text DEFAULT NULL,
+	status text DEFAULT NULL,
+	older_than interval DEFAULT NULL,
+	reason text DEFAULT NULL,
+	dry_run boolean DEFAULT true,
+	max_executions integer DEFAULT 10000,
+	tenant text DEFAULT NULL)
+RETURNS SETOF bigint
+AS 'MODULE_PATHNAME', 'insula_cancel_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.cancel_executions IS
+'Cancels all executions that fit, as insula.cancel does, and returns their ids, oldest first; with dry_run, which is the default, it only returns them.
+workflow and status (pending, running or paused): NULL for any.  older_than: submitted longer ago.  max_executions (1 to 100000): call it again until it returns nothing.
+Errors: 22023 bad argument, IS001 no such tenant.';
+
+CREATE FUNCTION insula.retry_executions(
+	workflow text DEFAULT NULL,
+	status text DEFAULT NULL,
+	older_than interval DEFAULT NULL,
+	reason text DEFAULT NULL,
+	dry_run boolean DEFAULT true,
+	max_executions integer DEFAULT 10000,
+	tenant text DEFAULT NULL)
+RETURNS SETOF bigint
+AS 'MODULE_PATHNAME', 'insula_retry_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.retry_executions IS
+'Retries all executions that fit, as insula.retry does, and returns their ids; see insula.cancel_executions.  status: failed or cancelled.  older_than: ended longer ago.';
+
+CREATE FUNCTION insula.delete_executions(
+	workflow text DEFAULT NULL,
+	status text DEFAULT NULL,
+	older_than interval DEFAULT NULL,
+	dry_run boolean DEFAULT true,
+	max_executions integer DEFAULT 10000,
+	tenant text DEFAULT NULL)
+RETURNS SETOF bigint
+AS 'MODULE_PATHNAME', 'insula_delete_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.delete_executions IS
+'Removes all ended executions that fit, with their tasks, history and idempotency keys, and returns their ids; see insula.cancel_executions.  status: completed, failed or cancelled.  older_than: ended longer ago.';
+
 CREATE FUNCTION insula.send_event(execution_id bigint, event text, payload jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_send_event' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.send_event IS

@@ -60,6 +60,7 @@ TO insula_admin;
 GRANT EXECUTE ON FUNCTION
 	insula.current_tenant, insula.is_valid_tenant_id, insula.merge_patch, insula.append_patch,
 	insula.register_workflow, insula.submit, insula.submit_many, insula.cancel, insula.pause, insula.resume, insula.retry,
+	insula.cancel_executions, insula.retry_executions, insula.delete_executions,
 	insula.pause_workflow, insula.resume_workflow, insula.send_event, insula.explain_execution,
 	insula.result
 TO insula_admin, insula_tenant;

@@ -142,6 +142,18 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
 Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);
 Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 
+enum class Verb { cancel, retry, remove };
+struct BulkRequest {
+  Verb verb;
+  ExecutionFilter filter;
+  TimestampTz now;
+  const char *reason;
+  bool dry_run;
+  int most;
+};
+// The executions that it was done to, or in a dry run would be.
+std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int *count);
+
 // Tasks whose rows have just ended: dependants, skips and ends of executions follow.
 // Executions' rows are locked by the caller, except those of single tasks.
 void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);

@@ -99,6 +99,7 @@ enum class Statement {
   reopen_execution,
   timed_out_executions,
   end_of_stretch,
+  matching_executions,
   finished_executions,
   finished_beyond,
   remove_heads,

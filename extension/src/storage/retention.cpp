@@ -1,4 +1,4 @@
-// Finding and removing finished executions, over SPI.
+// Finding executions by what they are, and removing them, over SPI.
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 
@@ -9,6 +9,20 @@ std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, int rows) 
   arguments.add(Int64GetDatum(after)).add(Int64GetDatum(rows));
   (void)run(tenant, Statement::end_of_stretch, arguments);
   return get_int64(0, 1);
+}
+
+std::int64_t *matching_executions(const Tenant &tenant, const ExecutionFilter &filter, std::int64_t after,
+                                  std::int64_t last, int *count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(after)).add(Int64GetDatum(last)).add_text(filter.workflow);
+  arguments.add(filter.status ? text_array(&filter.status, 1)
+                              : text_array(filter.statuses, filter.statuses[2] ? 3 : 2));
+  arguments.add(TimestampTzGetDatum(filter.before));
+  const auto rows = run(tenant, Statement::matching_executions, arguments);
+  auto *ids = palloc_array_of<std::int64_t>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
+  *count = static_cast<int>(rows);
+  return ids;
 }
 
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count) {
@@ -27,7 +41,7 @@ std::int64_t finished_beyond(const Tenant &tenant, std::int64_t count) {
   return run(tenant, Statement::finished_beyond, arguments) > 0 ? get_int64(0, 1) : 0;
 }
 
-void remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) {
+int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) {
   Arguments heads;
   heads.add(int64_array(ids, count));
   const auto rows = run(tenant, Statement::remove_heads, heads);
@@ -50,10 +64,11 @@ void remove_executions(const Tenant &tenant, const std::int64_t *ids, int count)
   Arguments records;
   records.add(gone);
   (void)run(tenant, Statement::remove_records, records);
-  if (key_count == 0) return;
+  if (key_count == 0) return static_cast<int>(rows);
   Arguments names;
   names.add(text_array(keys, key_count));
   (void)run(tenant, Statement::remove_keys, names);
+  return static_cast<int>(rows);
 }
 
 Sweep read_sweep(const Tenant &tenant) {

@@ -304,6 +304,15 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8OID}},
     // end_of_stretch
     {"SELECT max(id) FROM (SELECT id FROM {work} WHERE id > $1 ORDER BY id LIMIT $2) q", {INT8OID, INT8OID}},
+    // matching_executions
+    {"SELECT w.id FROM {work} w, LATERAL (SELECT CASE w.state WHEN 4 THEN 'completed' WHEN 5 THEN 'failed' "
+     "WHEN 7 THEN 'cancelled' ELSE CASE WHEN w.paused_at IS NOT NULL THEN 'paused' WHEN w.started_at IS NOT NULL "
+     "OR EXISTS (SELECT FROM {work} t WHERE t.id > w.id AND t.id <= w.id + w.span AND t.started_at IS NOT NULL) "
+     "THEN 'running' ELSE 'pending' END END OFFSET 0) s(status) "
+     "WHERE w.id > $1 AND w.id <= $2 AND w.head IS NULL AND s.status = ANY ($4) "
+     "AND coalesce(w.finished_at, w.created_at) < $5 AND ($3 IS NULL OR (SELECT d.name = $3 FROM {record} d "
+     "WHERE d.kind = 'w' AND d.owner = w.def LIMIT 1)) ORDER BY w.id",
+     {INT8OID, INT8OID, TEXTOID, TEXTARRAYOID, TIMESTAMPTZOID}},
     // finished_executions
     {"SELECT id, finished_at FROM {work} WHERE id > $1 AND id <= $2 AND head IS NULL AND state >= 4 ORDER BY id",
      {INT8OID, INT8OID}},

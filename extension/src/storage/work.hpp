@@ -266,6 +266,15 @@ StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::i
                              int count, int *stopped);
 std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live);
 
+struct ExecutionFilter {
+  const char *workflow;         // nullptr: any
+  const char *status;           // nullptr: any of `statuses`
+  TimestampTz before;           // finished, or where it has not ended created, by then
+  const char *const *statuses;  // three, or two and nullptr
+};
+std::int64_t *matching_executions(const Tenant &tenant, const ExecutionFilter &filter, std::int64_t after,
+                                  std::int64_t last, int *count);
+
 struct FinishedExecution {
   std::int64_t id;
   TimestampTz finished_at;
@@ -275,8 +284,8 @@ std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, int rows);
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);
 // The newest finished execution but so many; 0: there are no more than these.
 std::int64_t finished_beyond(const Tenant &tenant, std::int64_t count);
-// Those of them that are still finished go, with tasks, history, events and keys.
-void remove_executions(const Tenant &tenant, const std::int64_t *ids, int count);
+// Those of them that are still finished go, with tasks, history, events and keys; returns how many.
+int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count);
 
 // What explains a task's state.
 struct TaskDetail {

@@ -1,0 +1,77 @@
+// SQL entry points of the verbs on many executions.
+#include "core/ids.hpp"
+#include "entry/arguments.hpp"
+#include "errors.hpp"
+#include "operation/operations.hpp"
+#include "tenant/caller.hpp"
+#include "tenant/home.hpp"
+#include "tenant/lock.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_cancel_executions);
+INSULA_FUNCTION(insula_retry_executions);
+INSULA_FUNCTION(insula_delete_executions);
+
+namespace {
+
+constexpr int most_at_once = 100000;
+
+// Which statuses each verb can do something with.
+struct VerbFacts {
+  Verb verb;
+  const char *statuses[3];
+};
+constexpr VerbFacts cancel_facts = {Verb::cancel, {"pending", "running", "paused"}};
+constexpr VerbFacts retry_facts = {Verb::retry, {"failed", "cancelled", nullptr}};
+constexpr VerbFacts delete_facts = {Verb::remove, {"completed", "failed", "cancelled"}};
+
+void check_status(const VerbFacts &facts, const char *status) {
+  if (!status) return;
+  for (const char *known : facts.statuses)
+    if (known && strcmp(known, status) == 0) return;
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("status \"%s\" does not fit", status),
+                  facts.statuses[2]
+                      ? errdetail("It must be %s, %s or %s.", facts.statuses[0], facts.statuses[1], facts.statuses[2])
+                      : errdetail("It must be %s or %s.", facts.statuses[0], facts.statuses[1])));
+}
+
+Datum apply_verb(FunctionCallInfo fcinfo, const VerbFacts &facts, const char *reason, int next_argument) {
+  BulkRequest request = {};
+  request.verb = facts.verb;
+  request.now = GetCurrentTimestamp();
+  request.reason = reason;
+  request.filter = {text_argument(fcinfo, 0), text_argument(fcinfo, 1), DT_NOEND, facts.statuses};
+  check_status(facts, request.filter.status);
+  if (!PG_ARGISNULL(2)) request.filter.before = request.now - required_duration(fcinfo, 2, "older_than");
+  request.dry_run = required_bool(fcinfo, next_argument, "dry_run");
+  request.most = required_int32(fcinfo, next_argument + 1, "max_executions");
+  if (request.most < 1 || request.most > most_at_once)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                    errmsg("max_executions must be between 1 and %d", most_at_once)));
+  const Tenant *named = require_tenant(text_argument(fcinfo, next_argument + 2), Right::tenant);
+  require_home();
+  Tenant *tenant = open_tenant(named->number);
+  if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant has been dropped")));
+
+  InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  const Session session = open_session();
+  int count;
+  const std::int64_t *ids = apply_to_all(*tenant, request, &count);
+  for (int i = 0; i < count; ++i) {
+    Datum value = Int64GetDatum(core::make_id(tenant->number, ids[i]));
+    bool null = false;
+    tuplestore_putvalues(result->setResult, result->setDesc, &value, &null);
+  }
+  close_session(session);
+  return Datum{0};
+}
+
+}  // namespace
+
+Datum insula_cancel_executions(PG_FUNCTION_ARGS) {
+  return apply_verb(fcinfo, cancel_facts, text_argument(fcinfo, 3), 4);
+}
+Datum insula_retry_executions(PG_FUNCTION_ARGS) { return apply_verb(fcinfo, retry_facts, text_argument(fcinfo, 3), 4); }
+Datum insula_delete_executions(PG_FUNCTION_ARGS) { return apply_verb(fcinfo, delete_facts, nullptr, 3); }
