@@ -12,12 +12,8 @@ const char* name(State state) {
 
 bool has_ended(State state) { return state >= State::completed; }
 
-namespace {
-
-std::string id_of(int task) { return "t" + std::to_string(task); }
-std::size_t at(int i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
+static std::string id_of(int task) { return "t" + std::to_string(task); }
+static std::size_t ix(int i) { return static_cast<std::size_t>(i); }
 
 Json Rule::json() const {
   if (kind == "always") return kind;
@@ -34,7 +30,7 @@ std::vector<int> Definition::order() const {
   while (order.size() < tasks.size()) {
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       const auto& needs = tasks[i].waits_for;
-      if (placed[i] || !std::all_of(needs.begin(), needs.end(), [&](int n) { return placed[at(n)]; })) continue;
+      if (placed[i] || !std::all_of(needs.begin(), needs.end(), [&](int n) { return placed[ix(n)]; })) continue;
       placed[i] = true;
       order.push_back(static_cast<int>(i));
       break;
@@ -45,13 +41,13 @@ std::vector<int> Definition::order() const {
 
 std::vector<bool> Definition::ancestors(int task) const {
   std::vector<bool> seen(tasks.size(), false);
-  std::vector<int> stack = tasks[at(task)].waits_for;
+  std::vector<int> stack = tasks[ix(task)].waits_for;
   while (!stack.empty()) {
     const int next = stack.back();
     stack.pop_back();
-    if (seen[at(next)]) continue;
-    seen[at(next)] = true;
-    for (int n : tasks[at(next)].waits_for) stack.push_back(n);
+    if (seen[ix(next)]) continue;
+    seen[ix(next)] = true;
+    for (int n : tasks[ix(next)].waits_for) stack.push_back(n);
   }
   return seen;
 }
@@ -64,6 +60,7 @@ Json Definition::json(const std::string& workflow) const {
     if (tasks[i].rule) task["trigger_rule"] = tasks[i].rule->json();
     task["retry"] = {{"max_attempts", tasks[i].max_attempts}, {"initial_delay", "0 s"}};
     if (tasks[i].never_retried) task["retry"]["condition"] = "never";
+    if (tasks[i].for_each) task["for_each"] = {{"items", "l"}, {"allow_failures", tasks[i].allow_failures}};
     list.push_back(task);
   }
   return {{"name", workflow}, {"tasks", list}};
@@ -77,16 +74,39 @@ Execution::Execution(const Definition& definition, Json input)
 Json Execution::merged(const std::vector<bool>& of) const {
   Json context = input_;
   for (int task : definition_->order())
-    if (of[at(task)] && tasks[at(task)].state == State::completed) {
-      for (const Json& patch : tasks[at(task)].handed_over) context.merge_patch(patch);
-      context.merge_patch(tasks[at(task)].output);
+    if (of[ix(task)] && tasks[ix(task)].state == State::completed) {
+      for (const Json& patch : tasks[ix(task)].handed_over) context.merge_patch(patch);
+      context.merge_patch(tasks[ix(task)].output);
     }
   return context;
 }
 
-Json Execution::context_of(int task) const {
-  Json context = merged(definition_->ancestors(task));
-  for (const Json& patch : tasks[at(task)].handed_over) context.merge_patch(patch);
+TaskRun& Execution::at(Place place) {
+  TaskRun& task = tasks[ix(place.task)];
+  return place.element < 0 ? task : task.elements[ix(place.element)];
+}
+
+const TaskRun& Execution::at(Place place) const { return const_cast<Execution*>(this)->at(place); }
+
+std::vector<std::int64_t> Execution::children() const {
+  std::vector<std::int64_t> children;
+  const auto look = [&](const TaskRun& run) {
+    if (run.state == State::waiting && run.child) children.push_back(run.child);
+  };
+  for (const TaskRun& task : tasks) {
+    look(task);
+    for (const TaskRun& element : task.elements) look(element);
+  }
+  return children;
+}
+
+Json Execution::context_of(Place place) const {
+  Json context = merged(definition_->ancestors(place.task));
+  if (place.element >= 0) {
+    context.erase("l");
+    context["item"] = at(place).item;
+  }
+  for (const Json& patch : at(place).handed_over) context.merge_patch(patch);
   return context;
 }
 
@@ -99,10 +119,10 @@ bool Execution::passes(const Rule& rule, int task) const {
   if (rule.kind == "any") return std::any_of(rule.parts.begin(), rule.parts.end(), part);
   if (rule.kind == "none") return std::none_of(rule.parts.begin(), rule.parts.end(), part);
   if (rule.kind == "context_value") {
-    const Json context = context_of(task);
+    const Json context = context_of({task});
     return context.contains(rule.key) && context[rule.key] == rule.value;
   }
-  const State state = tasks[at(rule.task)].state;
+  const State state = tasks[ix(rule.task)].state;
   return rule.kind == "task_success"  ? state == State::completed
          : rule.kind == "task_failed" ? state == State::failed
                                       : state == State::skipped;
@@ -117,24 +137,68 @@ bool Execution::handled(int task) const {
   return false;
 }
 
+// Whether the task moves, now that what it waits for has ended or was missed.
+bool Execution::decide(int task) {
+  const Task& defined = definition_->tasks[ix(task)];
+  TaskRun& run = tasks[ix(task)];
+  const auto all = [&](auto test) {
+    return std::all_of(defined.waits_for.begin(), defined.waits_for.end(),
+                       [&](int n) { return test(tasks[ix(n)].state); });
+  };
+  const bool missed = !all([](State s) { return !has_ended(s) || s == State::completed; });
+  if (!defined.rule && missed) {
+    run.state = State::skipped;
+  } else if (!all(has_ended)) {
+    return false;
+  } else if (defined.rule && !passes(*defined.rule, task)) {
+    run.state = State::skipped;
+  } else if (defined.for_each) {
+    open(task);
+  } else {
+    run.state = State::ready;
+  }
+  return true;
+}
+
+void Execution::open(int task) {
+  TaskRun& run = tasks[ix(task)];
+  const Json context = context_of({task});
+  run.state = State::failed;
+  if (!context.contains("l") || !context["l"].is_array()) return;
+  run.state = State::running;
+  run.opened = ++opened_;
+  for (const Json& item : context["l"]) {
+    TaskRun element;
+    element.state = State::ready;
+    element.item = item;
+    run.elements.push_back(element);
+  }
+}
+
+bool Execution::close(int task) {
+  TaskRun& run = tasks[ix(task)];
+  const auto& elements = run.elements;
+  if (!std::all_of(elements.begin(), elements.end(), [](const TaskRun& e) { return has_ended(e.state); })) return false;
+  const bool failed =
+      std::any_of(elements.begin(), elements.end(), [](const TaskRun& e) { return e.state == State::failed; });
+  run.state = failed && !definition_->tasks[ix(task)].allow_failures ? State::failed : State::completed;
+  Json outputs = Json::array();
+  for (const TaskRun& element : elements) {
+    Json output = Json::object();
+    for (const Json& patch : element.handed_over) output.merge_patch(patch);
+    output.merge_patch(element.output.is_null() ? Json::object() : element.output);
+    outputs.push_back(element.state == State::completed ? output : Json(nullptr));
+  }
+  if (run.state == State::completed) run.output = {{id_of(task), outputs}};
+  return true;
+}
+
 void Execution::settle() {
-  for (bool moved = true; moved;) {
+  for (bool moved = true; moved && !ended();) {
     moved = false;
-    for (std::size_t i = 0; i < tasks.size(); ++i) {
-      if (tasks[i].state != State::pending) continue;
-      const auto& needs = definition_->tasks[i].waits_for;
-      const auto all = [&](auto test) {
-        return std::all_of(needs.begin(), needs.end(), [&](int n) { return test(tasks[at(n)].state); });
-      };
-      const bool missed = !all([](State s) { return !has_ended(s) || s == State::completed; });
-      const auto& rule = definition_->tasks[i].rule;
-      if (rule && all(has_ended))
-        tasks[i].state = passes(*rule, static_cast<int>(i)) ? State::ready : State::skipped;
-      else if (!rule && missed)
-        tasks[i].state = State::skipped;
-      else if (!rule && all(has_ended))
-        tasks[i].state = State::ready;
-      moved = moved || tasks[i].state != State::pending;
+    for (int i = 0; i < static_cast<int>(tasks.size()); ++i) {
+      if (tasks[ix(i)].state == State::pending) moved = decide(i) || moved;
+      if (definition_->tasks[ix(i)].for_each && tasks[ix(i)].state == State::running) moved = close(i) || moved;
     }
   }
   if (ended() || !std::all_of(tasks.begin(), tasks.end(), [](const TaskRun& t) { return has_ended(t.state); })) return;
@@ -143,36 +207,38 @@ void Execution::settle() {
     if (tasks[i].state == State::failed && !handled(static_cast<int>(i))) status = "failed";
 }
 
-void Execution::claim(int task) {
-  tasks[at(task)].state = State::running;
-  ++tasks[at(task)].attempt;
+void Execution::claim(Place place) {
+  at(place).state = State::running;
+  ++at(place).attempt;
   status = "running";
 }
 
-void Execution::complete(int task, const Json& patch) {
-  tasks[at(task)].state = State::completed;
-  tasks[at(task)].output = patch;
+void Execution::complete(Place place, const Json& patch) {
+  at(place).state = State::completed;
+  at(place).output = patch;
   settle();
 }
 
-void Execution::fail(int task, bool retryable) {
-  const Task& defined = definition_->tasks[at(task)];
-  const bool again = retryable && !defined.never_retried && tasks[at(task)].attempt < defined.max_attempts;
-  tasks[at(task)].state = again ? State::ready : State::failed;
+void Execution::fail(Place place, bool retryable) {
+  const Task& defined = definition_->tasks[ix(place.task)];
+  TaskRun& run = at(place);
+  const bool again = retryable && !defined.never_retried && run.attempt < defined.max_attempts;
+  run.state = again ? State::ready : State::failed;
+  run.child = 0;
   failed_attempts += again ? 1 : 0;
   settle();
 }
 
-void Execution::defer(int task, const Json& patch) {
-  tasks[at(task)].state = State::waiting;
-  tasks[at(task)].handed_over.push_back(patch);
-  --tasks[at(task)].attempt;
+void Execution::defer(Place place, const Json& patch) {
+  at(place).state = State::waiting;
+  at(place).handed_over.push_back(patch);
+  --at(place).attempt;
 }
 
-void Execution::wait_event(int task, const std::string& event, const Json& patch) {
-  defer(task, patch);
-  tasks[at(task)].awaited = event;
-  tasks[at(task)].event = nullptr;
+void Execution::wait_event(Place place, const std::string& event, const Json& patch) {
+  defer(place, patch);
+  at(place).awaited = event;
+  at(place).event = nullptr;
   const auto kept = std::find_if(kept_.begin(), kept_.end(), [&](const auto& k) { return k.first == event; });
   if (kept == kept_.end()) return;
   const int payload = kept->second;
@@ -180,35 +246,50 @@ void Execution::wait_event(int task, const std::string& event, const Json& patch
   (void)send_event(event, payload);
 }
 
+void Execution::wait_child(Place place, std::int64_t child) {
+  at(place).state = State::waiting;
+  at(place).child = child;
+}
+
 bool Execution::send_event(const std::string& event, int payload) {
   if (ended()) return false;
-  for (TaskRun& task : tasks) {
-    if (task.state != State::waiting || task.awaited != event) continue;
-    task.state = State::ready;
-    task.awaited.clear();
-    task.event = {{"name", event}, {"payload", payload}};
+  std::vector<TaskRun*> runs;
+  for (TaskRun& task : tasks) runs.push_back(&task);
+  // Elements come after all tasks, in the order in which they were made.
+  for (int group = 1; group <= opened_; ++group)
+    for (TaskRun& task : tasks)
+      for (TaskRun& element : task.elements)
+        if (task.opened == group) runs.push_back(&element);
+  for (TaskRun* task : runs) {
+    if (task->state != State::waiting || task->awaited != event) continue;
+    task->state = State::ready;
+    task->awaited.clear();
+    task->event = {{"name", event}, {"payload", payload}};
     return true;
   }
   kept_.emplace_back(event, payload);
   return true;
 }
 
-void Execution::give_back(int task) {
-  tasks[at(task)].state = State::ready;
-  --tasks[at(task)].attempt;
+void Execution::give_back(Place place) {
+  at(place).state = State::ready;
+  --at(place).attempt;
 }
 
-void Execution::lapse(int task) {
-  const Task& defined = definition_->tasks[at(task)];
-  const bool again = !defined.never_retried && tasks[at(task)].attempt < defined.max_attempts;
-  tasks[at(task)].state = again ? State::ready : State::failed;
+void Execution::lapse(Place place) {
+  const Task& defined = definition_->tasks[ix(place.task)];
+  const bool again = !defined.never_retried && at(place).attempt < defined.max_attempts;
+  at(place).state = again ? State::ready : State::failed;
   settle();
 }
 
 bool Execution::cancel() {
   if (ended()) return false;
-  for (TaskRun& task : tasks)
+  for (TaskRun& task : tasks) {
     if (!has_ended(task.state)) task.state = State::cancelled;
+    for (TaskRun& element : task.elements)
+      if (!has_ended(element.state)) element.state = State::cancelled;
+  }
   status = "cancelled";
   paused = false;
   return true;
@@ -225,22 +306,45 @@ bool Execution::resume() {
   return true;
 }
 
+// A group runs again what of it failed or was cancelled; false: it begins anew, as others do.
+bool Execution::reopen(int task, bool anew) {
+  TaskRun& run = tasks[ix(task)];
+  bool any = false;
+  for (TaskRun& element : run.elements) {
+    if (anew || element.state == State::completed) continue;
+    any = true;
+    const Json item = element.item;
+    element = {};
+    element.state = State::ready;
+    element.item = item;
+  }
+  if (!any) return false;
+  run.state = State::running;
+  run.output = nullptr;
+  return true;
+}
+
 bool Execution::retry() {
   if (status != "failed" && status != "cancelled") return false;
   std::vector<bool> again(tasks.size(), false);
   for (int task : definition_->order()) {
-    const auto& needs = definition_->tasks[at(task)].waits_for;
-    const State state = tasks[at(task)].state;
-    const bool below = std::any_of(needs.begin(), needs.end(), [&](int n) { return again[at(n)]; });
+    const auto& needs = definition_->tasks[ix(task)].waits_for;
+    const State state = tasks[ix(task)].state;
+    const bool below = std::any_of(needs.begin(), needs.end(), [&](int n) { return again[ix(n)]; });
     const bool can = std::all_of(needs.begin(), needs.end(), [&](int n) {
-      return again[at(n)] || definition_->tasks[at(task)].rule || tasks[at(n)].state == State::completed;
+      return again[ix(n)] || definition_->tasks[ix(task)].rule || tasks[ix(n)].state == State::completed;
     });
-    again[at(task)] = state == State::cancelled || (state == State::failed && !handled(task)) ||
+    again[ix(task)] = state == State::cancelled || (state == State::failed && !handled(task)) ||
                       (state == State::skipped && below && can);
   }
   for (std::size_t i = 0; i < tasks.size(); ++i) {
+    if (!again[i]) continue;
+    const auto& needs = definition_->tasks[i].waits_for;
+    const bool anew = std::any_of(needs.begin(), needs.end(), [&](int n) { return again[ix(n)]; });
     if (tasks[i].state == State::failed) ++failed_attempts;
-    if (again[i]) tasks[i] = {};
+    for (const TaskRun& element : tasks[i].elements)
+      if (element.state == State::failed) ++failed_attempts;
+    if (!reopen(static_cast<int>(i), anew)) tasks[i] = {};
   }
   status = std::any_of(tasks.begin(), tasks.end(), [](const TaskRun& t) { return has_ended(t.state); }) ? "running"
                                                                                                         : "pending";

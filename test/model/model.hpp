@@ -33,6 +33,13 @@ struct Task {
   std::optional<Rule> rule;
   int max_attempts = 3;
   bool never_retried = false;
+  bool for_each = false;  // of the array at key l
+  bool allow_failures = false;
+};
+
+struct Place {
+  int task;
+  int element = -1;  // -1: the task itself
 };
 
 struct Definition {
@@ -48,8 +55,12 @@ struct TaskRun {
   int attempt = 0;
   std::vector<Json> handed_over;  // what it said when it was deferred
   Json output;
-  std::string awaited;  // the event that it waits for
-  Json event;           // the one that it got
+  std::string awaited;     // the event that it waits for
+  Json event;              // the one that it got
+  std::int64_t child = 0;  // the execution that it waits for
+  Json item;               // an element's
+  std::vector<TaskRun> elements;
+  int opened = 0;  // which group of the execution it was to be opened, counted from 1
 };
 
 class Execution {
@@ -57,17 +68,21 @@ class Execution {
   Execution(const Definition& definition, Json input);
 
   bool ended() const { return status == "completed" || status == "failed" || status == "cancelled"; }
-  Json context_of(int task) const;  // what a run of it sees
+  Json context_of(Place place) const;  // what a run of it sees
+  TaskRun& at(Place place);
+  const TaskRun& at(Place place) const;
+  std::vector<std::int64_t> children() const;  // that it waits for
   Json final_context() const;
 
   // What happens to a task that runs.
-  void claim(int task);
-  void complete(int task, const Json& patch);
-  void fail(int task, bool retryable);  // true: it will run again
-  void defer(int task, const Json& patch);
-  void wait_event(int task, const std::string& event, const Json& patch);
-  void give_back(int task);
-  void lapse(int task);
+  void claim(Place place);
+  void complete(Place place, const Json& patch);
+  void fail(Place place, bool retryable);  // true: it will run again
+  void defer(Place place, const Json& patch);
+  void wait_event(Place place, const std::string& event, const Json& patch);
+  void wait_child(Place place, std::int64_t child);
+  void give_back(Place place);
+  void lapse(Place place);
   // What happens to the execution; false: nothing.
   bool send_event(const std::string& event, int payload);
   bool cancel();
@@ -84,10 +99,15 @@ class Execution {
   Json merged(const std::vector<bool>& of) const;
   bool passes(const Rule& rule, int task) const;
   bool handled(int task) const;
+  bool decide(int task);
+  void open(int task);
+  bool close(int task);
+  bool reopen(int task, bool anew);
   void settle();
 
   const Definition* definition_;
   Json input_;
+  int opened_ = 0;
   std::vector<std::pair<std::string, int>> kept_;  // events that nobody has waited for
 };
 

@@ -24,7 +24,7 @@ int environment(const char* name, int otherwise) {
 
 struct Running {
   std::int64_t execution;
-  int task;
+  model::Place place;
   std::int64_t id;
   std::int64_t lease;
   std::string worker;
@@ -56,7 +56,14 @@ class Model : public ::testing::Test {
     Json patch = Json::object();
     for (const char* key : {"a", "b", "c"})
       if (chance(30)) patch[key] = chance(15) ? Json(nullptr) : chance(80) ? Json(below(3)) : Json{{"x", below(3)}};
+    if (chance(25)) patch["l"] = chance(10) ? Json(below(3)) : list();
     return patch;
+  }
+  Json list() {
+    Json list = Json::array();
+    for (int i = below(4); i > 0; --i)
+      list.push_back(chance(20) ? Json(nullptr) : chance(80) ? Json(below(9)) : Json{{"x", 1}});
+    return list;
   }
   model::Rule rule(const model::Task& task, int depth) {
     model::Rule made;
@@ -83,6 +90,8 @@ class Model : public ::testing::Test {
       if (!task.waits_for.empty() && chance(40)) task.rule = rule(task, 2);
       task.max_attempts = 1 + below(3);
       task.never_retried = chance(10);
+      task.for_each = chance(20);
+      task.allow_failures = chance(50);
       made.tasks.push_back(task);
     }
     return made;
@@ -90,12 +99,16 @@ class Model : public ::testing::Test {
 
   void submit() {
     const std::size_t which = static_cast<std::size_t>(below(static_cast<int>(definitions.size())));
-    const Json input = patch();
-    const std::int64_t id = std::stoll(
-        sql.query("SELECT insula.submit('w" + std::to_string(which) + "', jsonb_strip_nulls(" + quoted(input) + "))"));
+    const Json input = without_nulls(patch());
+    const std::int64_t id =
+        std::stoll(sql.query("SELECT insula.submit('w" + std::to_string(which) + "', " + quoted(input) + ")"));
+    live.emplace(id, model::Execution(definitions[which], input));
+    compare(id);
+  }
+  static Json without_nulls(const Json& patch) {
     Json stripped = Json::object();
-    stripped.merge_patch(input);
-    live.emplace(id, model::Execution(definitions[which], stripped));
+    stripped.merge_patch(patch);
+    return stripped;
   }
 
   // Everything that can be claimed is, and nothing else.
@@ -104,27 +117,36 @@ class Model : public ::testing::Test {
     const int wanted = 1 + below(4);
     int claimable = 0;
     for (const auto& [id, execution] : live)
-      for (const auto& task : execution.tasks)
-        if (!execution.paused && !execution.ended() && can_run(task)) ++claimable;
+      for (const auto& task : execution.tasks) {
+        if (execution.paused || execution.ended()) continue;
+        claimable += can_run(task) ? 1 : 0;
+        for (const auto& element : task.elements) claimable += can_run(element) ? 1 : 0;
+      }
     const Json claimed = Json::parse(sql.query("SELECT coalesce(jsonb_agg(c), '[]') FROM insula.claim('" + worker +
                                                "', max_tasks => " + std::to_string(wanted) + ") c"));
     ASSERT_EQ(static_cast<int>(claimed.size()), std::min(wanted, claimable));
     for (const Json& task : claimed) {
       const std::int64_t id = task["execution_id"];
-      const int number = std::stoi(task["task"].get<std::string>().substr(1));
+      const model::Place place = {std::stoi(task["task"].get<std::string>().substr(1)), element_of(task["task_id"])};
       model::Execution& execution = live.at(id);
-      model::TaskRun& run = execution.tasks[static_cast<std::size_t>(number)];
+      model::TaskRun& run = execution.at(place);
       ASSERT_TRUE(can_run(run) && !execution.paused) << task;
-      ASSERT_EQ(task["context"], execution.context_of(number)) << task;
+      ASSERT_EQ(task["context"], execution.context_of(place)) << task;
+      ASSERT_EQ(task["item"], run.item) << task;
       ASSERT_EQ(task["event"], run.event) << task;
-      execution.claim(number);
+      execution.claim(place);
       ASSERT_EQ(task["attempt"], run.attempt) << task;
-      running.push_back({id, number, task["task_id"], task["lease"], worker});
+      running.push_back({id, place, task["task_id"], task["lease"], worker});
     }
   }
   // What was deferred to the present may run, as does what is ready.
-  static bool can_run(const model::TaskRun& task) {
-    return task.state == State::ready || (task.state == State::waiting && task.awaited.empty());
+  static bool can_run(const model::TaskRun& task) { return task.state == State::ready || is_deferred(task); }
+  static bool is_deferred(const model::TaskRun& task) {
+    return task.state == State::waiting && task.awaited.empty() && task.child == 0;
+  }
+  static std::string local(std::int64_t id) { return std::to_string(id & ((std::int64_t{1} << 36) - 1)); }
+  int element_of(std::int64_t id) {
+    return std::stoi(sql.query("SELECT coalesce(element, -1) FROM tenant_modelled.work WHERE id = " + local(id)));
   }
 
   void finish_one() {
@@ -133,36 +155,38 @@ class Model : public ::testing::Test {
     const Running task = running[which];
     const std::string id_and_lease = std::to_string(task.id) + ", " + std::to_string(task.lease);
     model::Execution& execution = live.at(task.execution);
-    const bool lost = execution.tasks[static_cast<std::size_t>(task.task)].state != State::running;
+    const bool lost = execution.at(task.place).state != State::running;
     const Json said = patch();
     const int what = below(100);
     running.erase(running.begin() + static_cast<std::ptrdiff_t>(which));
     if (what < 55) {
       const std::string done = sql.query("SELECT insula.complete(" + id_and_lease + ", " + quoted(said) + ")");
       ASSERT_EQ(done, lost ? "f" : "t");
-      if (!lost) execution.complete(task.task, said);
+      if (!lost) execution.complete(task.place, said);
     } else if (what < 75) {
       const bool retryable = chance(80);
       const std::string next =
           sql.query("SELECT insula.fail(" + id_and_lease + ", 'no', " + (retryable ? "true" : "false") + ")");
-      if (!lost) execution.fail(task.task, retryable);
-      ASSERT_EQ(next, lost ? "" : model::name(execution.tasks[static_cast<std::size_t>(task.task)].state));
-    } else if (what < 82) {
+      if (!lost) execution.fail(task.place, retryable);
+      ASSERT_EQ(next, lost ? "" : model::name(execution.at(task.place).state));
+    } else if (what < 80) {
       const std::string done = sql.query("SELECT insula.defer(" + id_and_lease + ", now(), " + quoted(said) + ")");
       ASSERT_EQ(done, lost ? "f" : "t");
-      if (!lost) execution.defer(task.task, said);
-    } else if (what < 90) {
+      if (!lost) execution.defer(task.place, said);
+    } else if (what < 85) {
+      submit_child(task, lost);
+    } else if (what < 91) {
       const std::string event = chance(50) ? "e" : "f";
       const std::string done =
           sql.query("SELECT insula.wait_event(" + id_and_lease + ", '" + event + "', NULL, " + quoted(said) + ")");
       ASSERT_EQ(done, lost ? "f" : "t");
-      if (!lost) execution.wait_event(task.task, event, said);
+      if (!lost) execution.wait_event(task.place, event, said);
     } else if (what < 95) {
       sql.query("SELECT insula.leave('" + task.worker + "')");
-      if (!lost) execution.give_back(task.task);
+      if (!lost) execution.give_back(task.place);
       for (const Running& other : running) {
-        model::TaskRun& run = live.at(other.execution).tasks[static_cast<std::size_t>(other.task)];
-        if (other.worker == task.worker && run.state == State::running) live.at(other.execution).give_back(other.task);
+        model::Execution& of = live.at(other.execution);
+        if (other.worker == task.worker && of.at(other.place).state == State::running) of.give_back(other.place);
       }
       std::erase_if(running, [&](const Running& other) { return other.worker == task.worker; });
     } else if (!lost) {
@@ -170,9 +194,65 @@ class Model : public ::testing::Test {
       sql.query("UPDATE tenant_modelled.work SET due = 0 WHERE lane = 100001 AND lease = " +
                 std::to_string(task.lease));
       sql.query("SELECT insula.claim('nobody', ARRAY['no.such_task'])");
-      execution.lapse(task.task);
+      execution.lapse(task.place);
     }
     compare(task.execution);
+    tell_parent(task.execution);
+  }
+
+  void submit_child(const Running& task, bool lost) {
+    int depth = 0;
+    for (auto at = parents.find(task.execution); at != parents.end(); at = parents.find(at->second.execution)) ++depth;
+    const std::size_t which = static_cast<std::size_t>(below(static_cast<int>(definitions.size())));
+    const Json input = without_nulls(patch());
+    const std::string id_and_lease = std::to_string(task.id) + ", " + std::to_string(task.lease);
+    if (depth > 4) {
+      ASSERT_EQ(sql.query("SELECT insula.complete(" + id_and_lease + ")"), lost ? "f" : "t");
+      if (!lost) live.at(task.execution).complete(task.place, Json::object());
+      return;
+    }
+    const std::string child = sql.query("SELECT insula.submit_child(" + id_and_lease + ", 'w" + std::to_string(which) +
+                                        "', " + quoted(input) + ")");
+    ASSERT_EQ(child.empty(), lost);
+    if (lost) return;
+    const std::int64_t id = std::stoll(child);
+    live.at(task.execution).wait_child(task.place, id);
+    live.emplace(id, model::Execution(definitions[which], input));
+    parents[id] = task;
+    ++outcomes["children"];
+    compare(id);
+    tell_parent(id);
+  }
+
+  // What the end of an execution means for a task that waits for it.
+  void tell_parent(std::int64_t id) {
+    const model::Execution& execution = live.at(id);
+    const auto link = parents.find(id);
+    if (!execution.ended() || link == parents.end()) return;
+    const auto parent = live.find(link->second.execution);
+    const model::Place place = link->second.place;
+    if (parent == live.end()) return;
+    const auto& elements = parent->second.tasks[static_cast<std::size_t>(place.task)].elements;
+    if (place.element >= static_cast<int>(elements.size())) return;
+    const model::TaskRun& run = parent->second.at(place);
+    if (run.state != State::waiting || run.child != id) return;
+    if (execution.status == "completed")
+      parent->second.complete(place, {{"t" + std::to_string(place.task), execution.final_context()}});
+    else
+      parent->second.fail(place, execution.status != "cancelled");
+    ++outcomes["children " + execution.status];
+    compare(parent->first);
+    tell_parent(parent->first);
+  }
+
+  bool cancel_in_model(std::int64_t id) {
+    const std::vector<std::int64_t> children = live.at(id).children();
+    if (!live.at(id).cancel()) return false;
+    for (std::int64_t child : children) {
+      (void)cancel_in_model(child);
+      compare(child);
+    }
+    return true;
   }
 
   void disturb() {
@@ -201,7 +281,7 @@ class Model : public ::testing::Test {
       expected = execution.resume();
     } else if (what < 78) {
       answer = sql.query("SELECT insula.cancel" + call + ")");
-      expected = execution.cancel();
+      expected = cancel_in_model(id);
     } else {
       answer = sql.query("SELECT insula.retry" + call + ")");
       const std::string before = execution.status;
@@ -211,6 +291,7 @@ class Model : public ::testing::Test {
     }
     ASSERT_EQ(answer, expected ? "t" : "f") << what;
     compare(id);
+    tell_parent(id);
   }
 
   void compare(std::int64_t id) {
@@ -223,13 +304,20 @@ class Model : public ::testing::Test {
     if (status == "pending") status = result["status"] == "running" ? "running" : "pending";
     ASSERT_EQ(result["status"], status) << result;
     for (const Json& task : result["tasks"]) {
-      const int number = std::stoi(task["task"].get<std::string>().substr(1));
-      const model::TaskRun& run = execution.tasks[static_cast<std::size_t>(number)];
+      const std::string name = task["task"];
+      const auto bracket = name.find('[');
+      const model::Place place = {std::stoi(name.substr(1)),
+                                  bracket == std::string::npos ? -1 : std::stoi(name.substr(bracket + 1))};
+      ASSERT_LT(place.element, static_cast<int>(execution.at({place.task}).elements.size())) << result;
+      const model::TaskRun& run = execution.at(place);
       // What was deferred to the present is ready as soon as anybody looks.
-      const bool released = run.state == State::waiting && run.awaited.empty() && task["status"] == "ready";
-      ASSERT_EQ(task["status"], released ? "ready" : model::name(run.state)) << number << " of " << result;
-      ASSERT_EQ(task["attempt"], run.attempt) << number << " of " << result;
+      const bool released = is_deferred(run) && task["status"] == "ready";
+      ASSERT_EQ(task["status"], released ? "ready" : model::name(run.state)) << name << " of " << result;
+      ASSERT_EQ(task["attempt"], run.attempt) << name << " of " << result;
     }
+    std::size_t runs = 0;
+    for (const auto& task : execution.tasks) runs += 1 + task.elements.size();
+    ASSERT_EQ(result["tasks"].size(), runs) << result;
     if (execution.ended()) {
       ASSERT_EQ(result["final_context"], execution.final_context()) << result;
     }
@@ -244,7 +332,7 @@ class Model : public ::testing::Test {
       }
       const std::string lines = sql.query(
           "SELECT count(*) FROM tenant_modelled.record WHERE kind = 'h' AND name = 'task_attempt_failed' AND owner = " +
-          std::to_string(at->first & ((std::int64_t{1} << 36) - 1)));
+          local(at->first));
       ASSERT_EQ(lines, std::to_string(at->second.failed_attempts));
       std::erase_if(running, [&](const Running& task) { return task.execution == at->first; });
       ++outcomes[at->second.status];
@@ -260,7 +348,8 @@ class Model : public ::testing::Test {
   std::vector<model::Definition> definitions;
   std::map<std::int64_t, model::Execution> live;
   std::vector<Running> running;
-  std::map<std::string, int> outcomes;  // of executions and of tasks
+  std::map<std::int64_t, Running> parents;  // of executions, the tasks that have submitted them
+  std::map<std::string, int> outcomes;      // of executions and of tasks
   int done = 0;
 };
 
@@ -285,7 +374,8 @@ TEST_F(Model, AgreesWithTheExtension) {
     if (HasNonfatalFailure()) return;
   }
   // It has been everywhere.
-  for (const char* outcome : {"completed", "failed", "cancelled", "skipped", "retried failed", "retried cancelled"})
+  for (const char* outcome : {"completed", "failed", "cancelled", "skipped", "retried failed", "retried cancelled",
+                              "children", "children completed", "children failed"})
     EXPECT_GT(outcomes[outcome], wanted / 100) << outcome;
 }
 

@@ -120,14 +120,16 @@ void note_failure(const Tenant &tenant, std::int64_t execution, std::int64_t id,
   insert_event(tenant, execution, id, "task_attempt_failed", result.finished_at, end_object(detail));
 }
 
+// Of what runs again, the last runs become history.
 void note_failures(const Tenant &tenant, std::int64_t execution, const Definition &definition,
-                   const TaskResult *results) {
+                   const TaskResult *results, const Again &again) {
   for (std::int32_t task = 0; task < definition.tasks; ++task)
-    note_failure(tenant, execution, execution + 1 + task, results[task]);
+    if (again.runs[task]) note_failure(tenant, execution, execution + 1 + task, results[task]);
   if (!definition.has_groups) return;
   int count;
   const ElementResult *elements = element_results(tenant, execution, definition.tasks, &count);
-  for (int i = 0; i < count; ++i) note_failure(tenant, execution, elements[i].id, elements[i].result);
+  for (int i = 0; i < count; ++i)
+    if (again.runs[elements[i].result.task]) note_failure(tenant, execution, elements[i].id, elements[i].result);
 }
 
 }  // namespace
@@ -171,7 +173,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     const TaskResult *results = task_results(tenant, execution, row.span, &count);
     const Again again = what_runs_again(definition, results);
     if (again.count == 0) return Change::already;
-    note_failures(tenant, execution, definition, results);
+    note_failures(tenant, execution, definition, results, again);
     reopen_tasks(tenant, execution, now, definition, again);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
     if (due) mark_due(tenant.number, due);
