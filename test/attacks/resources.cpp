@@ -52,6 +52,13 @@ std::vector<Attack> attacks_on_resources() {
                "DO $$ BEGIN LOOP PERFORM insula.submit_many('w', array_fill('{\"flood\": 1}'::jsonb, ARRAY[100])); END "
                "LOOP; END $$"},
               "max_queued", "SELECT ready <= 1000 FROM insula.tenant_activity WHERE tenant = 'mallory'"),
+      bounded(
+          "FanOutAFlood", t,
+          {"SELECT insula.register_workflow('{\"name\": \"fan\", \"tasks\": [{\"id\": \"a\", \"for_each\": "
+           "{\"items\": \"l\"}}]}')",
+           "DO $$ BEGIN FOR i IN 1..20 LOOP PERFORM insula.submit('fan', jsonb_build_object('l', (SELECT jsonb_agg(g) "
+           "FROM generate_series(1, 400) g))); END LOOP; END $$"},
+          "max_queued", "SELECT ready <= 1000 FROM insula.tenant_activity WHERE tenant = 'mallory'"),
       bounded("RunTooMany", t,
               {"DO $$ BEGIN FOR i IN 1..300 LOOP PERFORM insula.submit('w'); END LOOP; END $$", "BEGIN",
                "SELECT count(*) FROM insula.claim('m', max_tasks => 10000)", "COMMIT"},
