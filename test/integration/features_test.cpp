@@ -1,0 +1,353 @@
+// The engine's promises, one test each and named after it, through SQL alone: what users of
+// workflow engines and job queues look for first.  The regression tests go into the depth
+// of each; this is the list.
+#include "session.hpp"
+
+#include <string>
+
+namespace insula_test {
+namespace {
+
+class Features : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    sql.query("SET client_min_messages = error");
+    sql.query("CREATE EXTENSION IF NOT EXISTS insula");
+    sql.query("SELECT tenant FROM insula.create_tenant('featured')");
+    sql.query("SET insula.tenant = 'featured'");
+    sql.query(
+        "CREATE TEMP TABLE mine (task_id bigint, lease bigint, task text, attempt int, context jsonb, event jsonb)");
+  }
+  void TearDown() override {
+    sql.query("RESET insula.tenant");
+    sql.query("SELECT insula.drop_tenant('featured', '0 s')");
+  }
+
+  std::string add(const std::string& tasks, const std::string& more = "") {
+    return sql.query("SELECT insula.register_workflow('{\"name\": \"flow\", " + more + "\"tasks\": [" + tasks + "]}')");
+  }
+  std::string submit(const std::string& context = "{}", const std::string& more = "") {
+    return sql.query("SELECT insula.submit('flow', '" + context + "'" + more + ")");
+  }
+  // Claims into `mine`, in place of what was there; the tasks' names.
+  std::string claim(int most = 100, const std::string& worker = "w") {
+    sql.query("TRUNCATE mine");
+    sql.query("INSERT INTO mine SELECT task_id, lease, task, attempt, context, event FROM insula.claim('" + worker +
+              "', max_tasks => " + std::to_string(most) + ")");
+    return sql.query("SELECT string_agg(task, ' ' ORDER BY task) FROM mine");
+  }
+  std::string complete(const std::string& patch = "{}") {
+    return sql.query("SELECT bool_and(insula.complete(task_id, lease, '" + patch + "')) FROM mine");
+  }
+  std::string fail(const std::string& error = "broken") {
+    return sql.query("SELECT insula.fail(task_id, lease, '" + error + "') FROM mine");
+  }
+  std::string status(const std::string& id) { return sql.query("SELECT (insula.result(" + id + ")).status"); }
+  std::string final_context(const std::string& id) {
+    return sql.query("SELECT (insula.result(" + id + ")).final_context");
+  }
+  // A moment passes for all that waits for one.
+  void let_time_pass(int lane) {
+    sql.query(
+        "UPDATE tenant_featured.work SET due = 0, deadline = CASE WHEN deadline IS NULL THEN NULL ELSE 1 END "
+        "WHERE lane = " +
+        std::to_string(lane));
+  }
+  static constexpr int later = 100000, running = 100001, deferred = 100002, timeout = 100003;
+
+  Session sql;
+};
+
+TEST_F(Features, WorkflowsAsGraphsWithStableIdsAndACycleCheck) {
+  EXPECT_EQ(sql.error("SELECT insula.register_workflow('{\"name\": \"flow\", \"tasks\": ["
+                      "{\"id\": \"a\", \"depends_on\": [\"b\"]}, {\"id\": \"b\", \"depends_on\": [\"a\"]}]}')"),
+            "IS004");
+  add(R"({"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "depends_on": ["a"]}, {"id": "d", "depends_on": ["b", "c"]})");
+  const std::string id = submit();
+  for (const char* wave : {"a", "b c", "d"}) {
+    EXPECT_EQ(claim(), wave);
+    EXPECT_EQ(complete(), "t");
+  }
+  EXPECT_EQ(status(id), "completed");
+}
+
+TEST_F(Features, ContextMergedInDeclaredOrder) {
+  add(R"({"id": "z"}, {"id": "a"}, {"id": "end", "depends_on": ["a", "z"]})");
+  const std::string id = submit(R"({"who": "input", "kept": 1})");
+  EXPECT_EQ(claim(), "a z");
+  sql.query("SELECT insula.complete(task_id, lease, jsonb_build_object('who', task)) FROM mine ORDER BY task DESC");
+  EXPECT_EQ(claim(), "end");
+  EXPECT_EQ(sql.query("SELECT context FROM mine"), R"({"who": "a", "kept": 1})");
+  complete();
+  EXPECT_EQ(final_context(id), R"({"who": "a", "kept": 1})");
+}
+
+TEST_F(Features, TriggerRulesWithNestingAndPaths) {
+  add(R"({"id": "a", "retry": {"max_attempts": 1}}, {"id": "rescue", "depends_on": ["a"], "trigger_rule": {"all": [)"
+      R"({"task_failed": "a"}, {"any": [{"context_value": {"key": "$.n[1]", "op": "greater_or_equal", "value": 2}}, )"
+      R"({"task_skipped": "a"}]}]}}, {"id": "usual", "depends_on": ["a"]})");
+  const std::string id = submit(R"({"n": [1, 2]})");
+  claim();
+  fail();
+  EXPECT_EQ(claim(), "rescue");
+  complete();
+  EXPECT_EQ(status(id), "completed");
+}
+
+TEST_F(Features, RetriesByPolicyWithAttemptsAsHistory) {
+  add(R"({"id": "a", "retry": {"max_attempts": 3, "backoff": "fixed", "initial_delay": "0 s", "jitter": false}})");
+  const std::string id = submit();
+  for (int attempt = 1; attempt <= 3; ++attempt) {
+    ASSERT_EQ(claim(), "a");
+    EXPECT_EQ(sql.query("SELECT attempt FROM mine"), std::to_string(attempt));
+    EXPECT_EQ(fail("e" + std::to_string(attempt)), attempt < 3 ? "ready" : "failed");
+  }
+  EXPECT_EQ(status(id), "failed");
+  EXPECT_EQ(sql.query("SELECT string_agg(detail->>'error', ' ' ORDER BY event_id) FROM "
+                      "tenant_featured.execution_events WHERE event = 'task_attempt_failed'"),
+            "e1 e2");
+}
+
+TEST_F(Features, BatchClaimsWithLeasesThatFenceLateWorkers) {
+  add(R"({"id": "a"})");
+  for (int i = 0; i < 10; ++i) submit();
+  claim(10, "first");
+  sql.query("CREATE TEMP TABLE old AS SELECT * FROM mine");
+  EXPECT_EQ(sql.query("SELECT count(DISTINCT lease) FROM old"), "10");
+  let_time_pass(running);
+  claim(10, "second");
+  EXPECT_EQ(sql.query("SELECT count(*) FROM mine JOIN old USING (task_id) WHERE mine.lease <> old.lease"), "10");
+  EXPECT_EQ(sql.query("SELECT bool_or(insula.complete(task_id, lease)) FROM old"), "f");
+  EXPECT_EQ(complete(), "t");
+}
+
+TEST_F(Features, LeasesByTheDatabasesClockWithACapOnTakeovers) {
+  add(R"({"id": "a", "retry": {"max_attempts": 2}})");
+  const std::string id = submit();
+  claim();
+  EXPECT_EQ(sql.query("SELECT count(*) FROM mine, insula.heartbeat(ARRAY[task_id], ARRAY[lease], '1 h')"), "0");
+  EXPECT_EQ(sql.query("SELECT due > (extract(epoch FROM now() + '59 min') - 946684800) * 1000000 FROM "
+                      "tenant_featured.work WHERE lane = 100001"),
+            "t");
+  for (const char* task : {"a", ""}) {
+    let_time_pass(running);
+    EXPECT_EQ(claim(), task);
+  }
+  EXPECT_EQ(status(id), "failed");
+}
+
+TEST_F(Features, ReadinessInTheTransactionThatCompletes) {
+  add(R"({"id": "a"}, {"id": "b", "depends_on": ["a"]})");
+  submit();
+  claim();
+  sql.query("BEGIN");
+  complete();
+  EXPECT_EQ(sql.query("SELECT status FROM tenant_featured.task_executions WHERE task = 'b'"), "ready");
+  sql.query("ROLLBACK");
+  EXPECT_EQ(sql.query("SELECT status FROM tenant_featured.task_executions WHERE task = 'b'"), "pending");
+}
+
+TEST_F(Features, SubmitAwaitAndResult) {
+  add(R"({"id": "a"})");
+  const std::string id = submit();
+  EXPECT_EQ(sql.query("CALL insula.await(" + id + ", '0 s')"), "");
+  Session waiter;
+  waiter.query("SET client_min_messages = error");
+  waiter.send("CALL insula.await(" + id + ", '1 min')");
+  claim();
+  complete(R"({"done": true})");
+  ASSERT_TRUE(waiter.finished(10s));
+  EXPECT_NE(waiter.answer().find(R"("final_context": {"done": true})"), std::string::npos);
+}
+
+TEST_F(Features, PauseResumeAndCancelReachTheWorkers) {
+  add(R"({"id": "a"}, {"id": "b", "depends_on": ["a"]})");
+  const std::string id = submit();
+  claim();
+  const auto told = [this] {
+    return sql.query("SELECT reason FROM mine, insula.heartbeat(ARRAY[mine.task_id], ARRAY[lease])");
+  };
+  EXPECT_EQ(sql.query("SELECT insula.pause(" + id + ")"), "t");
+  EXPECT_EQ(told(), "paused");
+  EXPECT_EQ(complete(), "t");
+  EXPECT_EQ(claim(), "");
+  EXPECT_EQ(sql.query("SELECT insula.resume(" + id + ")"), "t");
+  EXPECT_EQ(claim(), "b");
+  EXPECT_EQ(sql.query("SELECT insula.cancel(" + id + ")"), "t");
+  EXPECT_EQ(told(), "cancelled");
+  EXPECT_EQ(complete(), "f");
+  EXPECT_EQ(sql.query("SELECT insula.resume(" + id + ")"), "f");
+  EXPECT_EQ(status(id), "cancelled");
+}
+
+TEST_F(Features, TimeoutsOfTasksAndExecutionsByTheServer) {
+  add(R"({"id": "a", "timeout": "1 min", "retry": {"max_attempts": 1}})");
+  const std::string task = submit();
+  claim();
+  let_time_pass(running);
+  EXPECT_EQ(claim(), "");
+  EXPECT_EQ(status(task), "failed");
+  add(R"({"id": "a"})", R"("timeout": "1 h", )");
+  const std::string execution = submit();
+  let_time_pass(timeout);
+  EXPECT_EQ(claim(), "");
+  EXPECT_EQ(status(execution), "failed");
+}
+
+TEST_F(Features, EventsCompleteAndOrderedAndErrorsPerTask) {
+  add(R"({"id": "a", "retry": {"max_attempts": 1}}, {"id": "b", "depends_on": ["a"]})");
+  const std::string id = submit();
+  claim();
+  fail("no luck");
+  EXPECT_EQ(sql.query("SELECT string_agg(event, ' ' ORDER BY at, event_id) FROM tenant_featured.execution_events"),
+            "execution_submitted task_started task_failed task_skipped execution_failed");
+  EXPECT_EQ(sql.query("SELECT t->>'error' FROM jsonb_array_elements((insula.result(" + id + ")).tasks) t"), "no luck");
+}
+
+TEST_F(Features, LimitsPerTenantAndFairShare) {
+  add(R"({"id": "a"})");
+  sql.query("SELECT insula.set_tenant_limits('featured', max_running => 2, max_queued => 3, weight => 4)");
+  for (int i = 0; i < 3; ++i) submit();
+  EXPECT_EQ(sql.error("SELECT insula.submit('flow')"), "IS006");
+  EXPECT_EQ(claim(), "a a");
+  EXPECT_EQ(sql.query("SELECT weight FROM insula.tenants WHERE tenant = 'featured'"), "4");
+}
+
+TEST_F(Features, DurableDeferralUntilATimeOrAnEvent) {
+  add(R"({"id": "a"})");
+  const std::string id = submit();
+  claim();
+  EXPECT_EQ(sql.query("SELECT insula.defer(task_id, lease, now() + '1 day', '{\"step\": 1}') FROM mine"), "t");
+  EXPECT_EQ(claim(), "");
+  let_time_pass(deferred);
+  EXPECT_EQ(claim(), "a");
+  EXPECT_EQ(sql.query("SELECT attempt || ' ' || context FROM mine"), R"(1 {"step": 1})");
+  // The event comes first, and is not lost.
+  EXPECT_EQ(sql.query("SELECT insula.send_event(" + id + ", 'paid', '7')"), "t");
+  EXPECT_EQ(sql.query("SELECT insula.wait_event(task_id, lease, 'paid', '1 h') FROM mine"), "t");
+  EXPECT_EQ(claim(), "a");
+  EXPECT_EQ(sql.query("SELECT event FROM mine"), R"({"name": "paid", "payload": 7})");
+}
+
+TEST_F(Features, DeclaredParamsOnEveryEntryPath) {
+  add(R"({"id": "a"})",
+      R"("params": {"n": {"type": "integer", "required": true}, "m": {"type": "string", "default": "x"}}, )");
+  EXPECT_EQ(sql.error("SELECT insula.submit('flow')"), "22023");
+  EXPECT_EQ(sql.error("SELECT insula.submit_many('flow', ARRAY['{\"n\": 1}', '{\"n\": \"1\"}']::jsonb[])"), "22023");
+  const std::string id = submit(R"({"n": 1})");
+  claim();
+  EXPECT_EQ(sql.query("SELECT context FROM mine"), R"({"m": "x", "n": 1})");
+  EXPECT_EQ(sql.error("SELECT insula.submit_child(task_id, lease, 'flow', '{}') FROM mine"), "22023");
+  complete();
+  EXPECT_EQ(status(id), "completed");
+}
+
+TEST_F(Features, VersionsByContentPinnedPerExecution) {
+  EXPECT_EQ(add(R"({"id": "a"})"), "1");
+  submit();
+  EXPECT_EQ(add(R"({"id": "a"}, {"id": "b"})"), "2");
+  EXPECT_EQ(add(R"({"id": "a"})"), "1");
+  submit();
+  EXPECT_EQ(sql.query("SELECT string_agg(version::text, ' ' ORDER BY execution_id) FROM "
+                      "tenant_featured.workflow_executions"),
+            "1 2");
+  EXPECT_EQ(sql.query("SELECT string_agg(version || task, ' ' ORDER BY version, task) FROM "
+                      "insula.claim('w', ARRAY['flow.a', 'flow.c'], 10)"),
+            "1a 2a");
+}
+
+TEST_F(Features, IdempotencyKeys) {
+  add(R"({"id": "a"})");
+  const std::string id = submit("{}", ", idempotency_key => 'once'");
+  EXPECT_EQ(submit("{}", ", idempotency_key => 'once'"), id);
+  EXPECT_NE(submit("{}", ", idempotency_key => 'twice'"), id);
+}
+
+TEST_F(Features, PrioritiesAndDelayedStarts) {
+  add(R"({"id": "a"})");
+  submit(R"({"n": "low"})", ", priority => -1");
+  submit(R"({"n": "later"})", ", priority => 9, run_at => now() + interval '1 h'");
+  submit(R"({"n": "high"})", ", priority => 1");
+  for (const char* n : {"high", "low", ""}) {
+    claim(1);
+    EXPECT_EQ(sql.query("SELECT context->>'n' FROM mine"), n);
+  }
+  let_time_pass(later);
+  EXPECT_EQ(claim(), "a");
+}
+
+TEST_F(Features, RoutingByTask) {
+  add(R"({"id": "cpu"}, {"id": "gpu"})");
+  submit();
+  EXPECT_EQ(sql.query("SELECT string_agg(task, ' ') FROM insula.claim('w', ARRAY['flow.gpu', 'other.task'], 10)"),
+            "gpu");
+}
+
+TEST_F(Features, ConcurrencyPerWorkflowAndPerKey) {
+  add(R"({"id": "a"})", R"("limit": {"key": "$.customer", "max": 2}, )");
+  for (int i = 0; i < 12; ++i) submit(R"({"customer": )" + std::to_string(i % 3) + "}");
+  EXPECT_EQ(claim(), "a a a a a a");
+  EXPECT_EQ(sql.query("SELECT max(n) FROM (SELECT count(*) n FROM mine GROUP BY context) c"), "2");
+}
+
+TEST_F(Features, FanOutOverAnArray) {
+  add(R"({"id": "each", "for_each": {"items": "$.list"}}, {"id": "sum", "depends_on": ["each"]})");
+  submit(R"({"list": [3, 1, 2]})");
+  EXPECT_EQ(claim(), "each each each");
+  sql.query(
+      "SELECT insula.complete(task_id, lease, jsonb_build_object('twice', (context->>'item')::int * 2)) FROM mine");
+  EXPECT_EQ(claim(), "sum");
+  EXPECT_EQ(sql.query("SELECT context->'each' FROM mine"), R"([{"twice": 6}, {"twice": 2}, {"twice": 4}])");
+}
+
+TEST_F(Features, ChildWorkflows) {
+  add(R"({"id": "ask"})");
+  sql.query("SELECT insula.register_workflow('{\"name\": \"child\", \"tasks\": [{\"id\": \"work\"}]}')");
+  const std::string id = submit();
+  claim();
+  EXPECT_NE(sql.query("SELECT insula.submit_child(task_id, lease, 'child') FROM mine"), "");
+  EXPECT_EQ(claim(), "work");
+  complete(R"({"answer": 42})");
+  EXPECT_EQ(final_context(id), R"({"ask": {"answer": 42}})");
+}
+
+TEST_F(Features, EffectsAndCompletionInOneCommit) {
+  add(R"({"id": "a"})");
+  const std::string id = submit();
+  claim();
+  sql.query("CREATE TEMP TABLE effects (n int)");
+  sql.query("BEGIN");
+  EXPECT_EQ(sql.query("SELECT insula.join_task(task_id, lease) FROM mine"), "t");
+  sql.query("INSERT INTO effects VALUES (1)");
+  EXPECT_EQ(sql.error("COMMIT"), "IS005");
+  sql.query("BEGIN");
+  EXPECT_EQ(sql.query("SELECT insula.join_task(task_id, lease) FROM mine"), "t");
+  sql.query("INSERT INTO effects VALUES (2)");
+  complete();
+  EXPECT_EQ(sql.error("COMMIT"), "none");
+  EXPECT_EQ(sql.query("SELECT string_agg(n::text, ' ') FROM effects") + " " + status(id), "2 completed");
+}
+
+TEST_F(Features, RetentionByAgeAndCount) {
+  add(R"({"id": "a"})");
+  for (int i = 0; i < 5; ++i) submit();
+  claim();
+  complete();
+  sql.query("SELECT insula.set_tenant_limits('featured', retain_count => 2)");
+  claim();
+  EXPECT_EQ(sql.query("SELECT count(*) FROM tenant_featured.workflow_executions"), "2");
+}
+
+TEST_F(Features, VerbsOnManyWithADryRun) {
+  add(R"({"id": "a", "retry": {"max_attempts": 1}})");
+  for (int i = 0; i < 5; ++i) submit();
+  EXPECT_EQ(sql.query("SELECT count(*) FROM insula.cancel_executions('flow')"), "5");
+  EXPECT_EQ(sql.query("SELECT count(*) FROM insula.cancel_executions('flow', dry_run => false)"), "5");
+  EXPECT_EQ(sql.query("SELECT count(*) FROM insula.retry_executions('flow', dry_run => false)"), "5");
+  claim();
+  complete();
+  EXPECT_EQ(sql.query("SELECT count(*) FROM insula.delete_executions(status => 'completed', dry_run => false)"), "5");
+}
+
+}  // namespace
+}  // namespace insula_test
