@@ -1,0 +1,77 @@
+// make bench: runs the bars that ONLY names (all without it), prints each figure beside its
+// bar, and writes them to the file that is the program's argument.  Fails where a bar could
+// not be measured; a bar that does not hold is a figure like any other.
+#include "bench.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+namespace bench {
+namespace {
+
+constexpr Bar bars[] = {{"P6", p6}};
+
+std::vector<Bar> chosen(const char* only) {
+  std::vector<Bar> list;
+  if (!only || !*only) return {std::begin(bars), std::end(bars)};
+  std::istringstream names(only);
+  for (std::string name; std::getline(names, name, ',');) {
+    const auto bar = std::find_if(std::begin(bars), std::end(bars), [&](const Bar& b) { return b.name == name; });
+    if (bar == std::end(bars)) give_up(fmt::format("there is no bar \"{}\"", name));
+    list.push_back(*bar);
+  }
+  return list;
+}
+
+std::string machine() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name")) return fmt::format("{} x{}", line.substr(line.find(':') + 2), cores());
+  return fmt::format("{} cores", cores());
+}
+
+nlohmann::json settings() {
+  Sql sql;
+  nlohmann::json json = nlohmann::json::object();
+  for (const char* name : {"server_version", "shared_buffers", "fsync", "synchronous_commit", "full_page_writes",
+                           "shared_preload_libraries", "max_wal_size", "checkpoint_timeout"})
+    json[name] = sql.value(fmt::format("SHOW {}", name));
+  return json;
+}
+
+void print(const Figure& figure) {
+  fmt::print("{:<14} {:<32} {:>10.2f} {:<15} ({:.2f} to {:.2f})\n", figure.id, figure.what, figure.value, figure.unit,
+             figure.low, figure.high);
+  fmt::print("{:<14} {} {:.2f} of {}; the bar is {} {:g}\n", "",
+             figure.holds() ? "holds:" : "DOES NOT HOLD:", figure.ratio, figure.against,
+             figure.at_most ? "<=" : ">=", figure.bar);
+}
+
+}  // namespace
+}  // namespace bench
+
+int main(int argc, char** argv) {
+  using namespace bench;
+  const auto list = chosen(std::getenv("ONLY"));
+  Sql().value("CREATE EXTENSION IF NOT EXISTS insula");
+  nlohmann::json report = {{"bars", nlohmann::json::array()}, {"machine", machine()}, {"settings", settings()}};
+  for (const Bar& bar : list)
+    for (const Figure& figure : bar.measure()) {
+      print(figure);
+      report["bars"].push_back({{"id", figure.id},
+                                {"value", figure.value},
+                                {"unit", figure.unit},
+                                {"ratio", figure.ratio},
+                                {"bar", figure.bar},
+                                {"holds", figure.holds()},
+                                {"against", figure.against},
+                                {"low", figure.low},
+                                {"high", figure.high}});
+    }
+  if (argc > 1) std::ofstream(argv[1]) << report.dump(2) << "\n";
+}
