@@ -55,27 +55,46 @@ struct Round {
   double fan_in_wide;
 };
 
-Round measure_round(int number) {
-  const std::string tenant = fmt::format("bench_p6_{}", number);
+// A runner of its own for each shape, since a worker names its tasks with each claim.
+void with_runner(const std::string& tenant, std::initializer_list<insula::Workflow> workflows,
+                 const std::function<void(insula::Runner&)>& work) {
   auto runner = runner_for(tenant, 8);
-  for (const auto& workflow : {chain(10), fan(10), fan(100), fan(9998)}) runner.add(workflow);
-  const int chains = quick() ? 300 : 1500;
+  for (const auto& workflow : workflows) runner.add(workflow);
+  work(runner);
+  if (!runner.shutdown().clean()) give_up("the runner left something behind");
+}
+
+void measure_chains(const std::string& tenant, Round& round) {
+  const int chains = quick() ? 500 : 2000;
   const int fans = chains / 10;
   const int alone = quick() ? 50 : 200;
-  const int narrow = quick() ? 200 : 800;
-  Round round = {};
-  (void)step_of_chain(runner, 5);
-  round.step = step_of_chain(runner, alone);
-  const double both = seconds_of([&] {
-    run_many(runner, "chain", chains);
-    run_many(runner, "fan_100", fans);
+  with_runner(tenant, {chain(10), fan(100)}, [&](insula::Runner& runner) {
+    (void)step_of_chain(runner, 5);
+    round.step = step_of_chain(runner, alone);
+    const double both = seconds_of([&] {
+      run_many(runner, "chain", chains);
+      run_many(runner, "fan_100", fans);
+    });
+    round.throughput = (chains * 10 + fans * 102) / both / cores();
   });
-  round.throughput = (chains * 10 + fans * 102) / both / cores();
-  round.fan_in_10 = seconds_of([&] { run_many(runner, "fan_10", narrow); }) / (narrow * 12);
-  round.fan_in_wide = seconds_of([&] { run_many(runner, "fan_9998", 1); }) / 10000;
-  if (!runner.shutdown().clean()) give_up("the runner left something behind");
-  expect_completed(tenant, 5 + alone + chains + fans + narrow + 1,
-                   (5 + alone + chains) * 10L + fans * 102L + narrow * 12L + 10000);
+  expect_completed(tenant, 5 + alone + chains + fans, (5 + alone + chains) * 10L + fans * 102L);
+}
+
+// Seconds a task of fans of this width.
+double fan_in_of(const std::string& tenant, int width, int executions) {
+  double seconds = 0;
+  with_runner(tenant, {fan(width)}, [&](insula::Runner& runner) {
+    seconds = seconds_of([&] { run_many(runner, fmt::format("fan_{}", width), executions); });
+  });
+  expect_completed(tenant, executions, executions * (width + 2L));
+  return seconds / executions / (width + 2);
+}
+
+Round measure_round(int number) {
+  Round round = {};
+  measure_chains(fmt::format("bench_p6_chain_{}", number), round);
+  round.fan_in_10 = fan_in_of(fmt::format("bench_p6_narrow_{}", number), 10, 800);
+  round.fan_in_wide = fan_in_of(fmt::format("bench_p6_wide_{}", number), 9998, 1);
   return round;
 }
 
