@@ -23,9 +23,8 @@ constexpr std::chrono::year last_year{9999};
 // that far back can bear on the present.
 constexpr std::int64_t look_back = 2 * day_length;
 
-// The first member of a set that is not below `from`; -1: none.
+// The first member of a set that is not below `from` (up to 63); -1: none.
 int next_in(std::uint64_t set, std::int64_t from) noexcept {
-  if (from >= 64) return -1;
   set >>= from;
   return set == 0 ? -1 : static_cast<int>(from) + std::countr_zero(set);
 }
