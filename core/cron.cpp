@@ -141,4 +141,23 @@ std::optional<std::int64_t> next_fire(const Cron &cron, const Zone &zone, std::i
   return fire && *fire <= last_instant ? fire : std::nullopt;
 }
 
+std::optional<std::int64_t> last_fire(const Cron &cron, const Zone &zone, std::int64_t after,
+                                      std::int64_t until) noexcept {
+  after = std::max(after, first_instant - 1);
+  until = std::min(until, last_instant);
+  std::optional<std::int64_t> last;
+  // The last one, if not found yet, is in (after, until].
+  while (after < until) {
+    const std::int64_t middle = after + (until - after) / 2;
+    const auto fire = next_fire(cron, zone, middle);
+    if (fire && *fire <= until) {
+      last = fire;
+      after = *fire;
+    } else {
+      until = middle;
+    }
+  }
+  return last;
+}
+
 }  // namespace insula::core

@@ -85,4 +85,9 @@ inline constexpr std::int64_t last_instant = 253'402'300'799;
 // The first fire after an instant; none: it would come after last_instant.
 std::optional<std::int64_t> next_fire(const Cron &cron, const Zone &zone, std::int64_t after) noexcept;
 
+// The last fire after one instant and not after another, a few microseconds' search
+// however far they are apart; none: there is none in between.
+std::optional<std::int64_t> last_fire(const Cron &cron, const Zone &zone, std::int64_t after,
+                                      std::int64_t until) noexcept;
+
 }  // namespace insula::core

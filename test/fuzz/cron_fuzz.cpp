@@ -88,6 +88,8 @@ void check_fire(const Cron &cron, const Zone &zone, std::int64_t after, std::int
   require(fits(cron, fire + offset) || (!cron.follows_elapsed_time && after_gap));
   require(next_fire(cron, zone, fire - 1) == fire);
   require(next_fire(cron, zone, after + between % (fire - after)) == fire);
+  require(last_fire(cron, zone, after, fire) == fire);
+  require(!last_fire(cron, zone, after, fire - 1));
 }
 
 void check_fires(const Cron &cron, std::string_view rest) {

@@ -20,6 +20,7 @@ namespace {
 
 using insula::core::Cron;
 using insula::core::CronError;
+using insula::core::last_fire;
 using insula::core::last_instant;
 using insula::core::next_fire;
 using insula::core::Offset;
@@ -309,6 +310,21 @@ TEST(CronNext, KnowsTheDaysBefore1970) {
   EXPECT_EQ(next("59 59 23 * * *", "1969-12-30 23:59:59"), "1969-12-31 23:59:59");
 }
 
+TEST(CronLast, LooksBack) {
+  const auto last = [](const char *expression, const char *after, const char *until) {
+    return text_of(last_fire(parsed(expression), berlin.zone(), at(after), at(until)));
+  };
+  EXPECT_EQ(last("0 9 * * *", "2024-05-01 00:00", "2024-05-05 06:59:59"), "2024-05-04 07:00:00");
+  EXPECT_EQ(last("0 9 * * *", "2024-05-01 00:00", "2024-05-05 07:00:00"), "2024-05-05 07:00:00");
+  EXPECT_EQ(last("0 9 * * *", "2024-05-05 06:59:59", "2024-05-05 07:00:00"), "2024-05-05 07:00:00");
+  EXPECT_EQ(last("0 9 * * *", "2024-05-05 07:00:00", "2024-05-06 06:00:00"), "none");
+  EXPECT_EQ(last("0 9 * * *", "2024-05-05 07:00:00", "2024-05-05 07:00:00"), "none");
+  EXPECT_EQ(last("0 9 * * *", "2024-05-06 07:00:00", "2024-05-05 07:00:00"), "none");
+  EXPECT_EQ(last("30 2 * * *", "2024-10-01 00:00", "2024-10-27 12:00"), "2024-10-27 00:30:00");
+  EXPECT_EQ(last("0 0 29 2 *", "1890-10-01 00:00", "1903-10-27 12:00"), "1896-02-28 23:00:00");
+  EXPECT_EQ(text_of(last_fire(parsed("* * * * * *"), utc.zone(), INT64_MIN, INT64_MAX)), "9999-12-31 23:59:59");
+}
+
 // ---------------------------------------------------------------------------
 // Where clocks are set
 // ---------------------------------------------------------------------------
@@ -545,6 +561,9 @@ void check_fires(Random &random, const Expression &expression, const TestZone &z
   };
   check(from - 1);
   for (std::int64_t fire : wanted) check(fire);
+  if (!wanted.empty()) {
+    EXPECT_EQ(last_fire(cron, zone.zone(), from - 1, to - 1), *wanted.rbegin()) << expression.text;
+  }
   for (const auto &change : zone.changes)
     for (std::int64_t delta : {-grain, std::int64_t{-1}, std::int64_t{0}, std::int64_t{1}}) check(change.first + delta);
   for (int i = 0; i < 50; ++i)
