@@ -5,6 +5,7 @@
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
 #include "tenant/apart.hpp"
@@ -142,7 +143,7 @@ Datum insula_claim(PG_FUNCTION_ARGS) {
   require_home();
   InitMaterializedSRF(fcinfo, 0);
   call.result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-  call.now = GetCurrentTimestamp();
+  call.now = clock_now();
   call.lease_expires = call.now + lease;
   note_claim(tenant ? claim_of_tenant(call, *enter_tenant(tenant->number), wanted) : claim_of_all(call, wanted));
   return Datum{0};

@@ -153,7 +153,7 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
     if (head.parent_head && !lock_lineage(tenant, head.parent_head, true)) continue;
     end_open_tasks(tenant, now, head, State::failed, error);
     mark_permit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
-    mark_ended(core::make_id(tenant.number, head.id));
+    note_end(tenant, head.id);
     if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }
 }

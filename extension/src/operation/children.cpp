@@ -7,6 +7,7 @@
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 
@@ -103,7 +104,7 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   Lineage lineage = {};
   (void)read_lineage(tenant, task->execution(), &lineage);
   const std::int32_t priority = std::clamp(lineage.priority, -max_priority, max_priority);
-  const TimestampTz now = GetCurrentTimestamp();
+  const TimestampTz now = clock_now();
   const SubmitRequest request = {workflow, &context, nullptr, 1, priority, now, id, task->execution()};
   const std::int64_t child = *submit(tenant, request, CurrentMemoryContext);
   park_row(tenant, id, core::local_of(child));

@@ -236,12 +236,12 @@ void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress 
   if (!final_context && !error) error = "the final context would be too large";
   const State state = error ? State::failed : State::completed;
   end_execution(tenant, head.id, state, now, final_context, error);
-  mark_ended(core::make_id(tenant.number, head.id));
+  note_end(tenant, head.id);
   if (head.parent) child_ended(tenant, now, head.parent, head.id, {state, final_context, error});
 }
 
 void finish_single(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
-  mark_ended(core::make_id(tenant.number, task.id));
+  note_end(tenant, task.id);
   if (!task.parent) return;
   ExecutionRow row;
   if (!read_execution(tenant, task.id, &row)) return;

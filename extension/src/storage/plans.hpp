@@ -31,6 +31,12 @@ enum class SharedStatement {
   set_tenant_role,
   rename_tenant_role,
   log_act,
+  extension_version,
+  scheduler_wanted,
+  want_scheduler,
+  put_error,
+  delete_error,
+  all_errors,
   count,
 };
 
@@ -138,6 +144,14 @@ enum class Statement {
   resume_workflow,
   take_idempotency_keys,
   find_idempotency_keys,
+  all_schedules,
+  count_schedules,
+  find_schedule,
+  put_schedule,
+  delete_schedule,
+  insert_fire,
+  newest_fired,
+  prune_fires,
   count,
 };
 

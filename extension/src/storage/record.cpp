@@ -1,5 +1,6 @@
 // The table `record`, over SPI; see record.hpp.
 #include "storage/record.hpp"
+#include "shared/clock.hpp"
 
 #include "storage/work.hpp"
 
@@ -41,7 +42,7 @@ std::int32_t last_task_key(const Tenant &tenant) { return definition_or_zero(run
 
 static std::int32_t take_record_numbers(const Tenant &tenant, const char *what, int count) {
   Arguments arguments;
-  arguments.add_text(what).add(TimestampTzGetDatum(GetCurrentTimestamp())).add(Int64GetDatum(count));
+  arguments.add_text(what).add(TimestampTzGetDatum(clock_now())).add(Int64GetDatum(count));
   return definition_or_zero(run(tenant, Statement::take_record_numbers, arguments)) - count + 1;
 }
 
@@ -59,12 +60,12 @@ static void insert_record(const Tenant &tenant, char kind, std::int64_t owner, c
 }
 
 void insert_definition(const Tenant &tenant, std::int32_t number, const DefinitionRow &row, Datum hash) {
-  insert_record(tenant, 'w', number, row.workflow, row.version, GetCurrentTimestamp(), 0, hash, row.body);
+  insert_record(tenant, 'w', number, row.workflow, row.version, clock_now(), 0, hash, row.body);
 }
 
 void set_current_definition(const Tenant &tenant, const char *workflow, std::int32_t number) {
   Arguments arguments;
-  arguments.add_text(workflow).add(TimestampTzGetDatum(GetCurrentTimestamp())).add(Int64GetDatum(number));
+  arguments.add_text(workflow).add(TimestampTzGetDatum(clock_now())).add(Int64GetDatum(number));
   (void)run(tenant, Statement::set_current, arguments);
 }
 
@@ -84,7 +85,7 @@ TaskKey *all_task_keys(const Tenant &tenant, int *count) {
 }
 
 void insert_task_key(const Tenant &tenant, const TaskKey &key) {
-  insert_record(tenant, 't', key.number, key.name, 0, GetCurrentTimestamp(), 0, Datum{0}, nullptr);
+  insert_record(tenant, 't', key.number, key.name, 0, clock_now(), 0, Datum{0}, nullptr);
 }
 
 // Where `name` stands in the sorted names.
@@ -103,7 +104,7 @@ static int position_of(const char *name, const char *const *names, int count) {
 void take_idempotency_keys(const Tenant &tenant, const char *const *names, const std::int64_t *executions, int count,
                            bool *taken) {
   Arguments arguments;
-  arguments.add(TimestampTzGetDatum(GetCurrentTimestamp())).add(text_array(names, count));
+  arguments.add(TimestampTzGetDatum(clock_now())).add(text_array(names, count));
   arguments.add(int64_array(executions, count));
   const auto rows = run(tenant, Statement::take_idempotency_keys, arguments);
   for (int i = 0; i < count; ++i) taken[i] = false;

@@ -438,6 +438,32 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {TIMESTAMPTZOID, TEXTARRAYOID, INT8ARRAYOID}},
     // find_idempotency_keys
     {"SELECT name, ref FROM {record} WHERE kind = 'k' AND owner = 0 AND name = ANY ($1) AND seq = 0", {TEXTARRAYOID}},
+    // all_schedules
+    {"SELECT d.name, d.ref, d.at, d.body - 'context', (SELECT f.seq FROM {record} f WHERE f.kind = 'f' "
+     "AND f.owner = d.ref AND f.name = '' ORDER BY f.seq DESC LIMIT 1) FROM {record} d WHERE d.kind = 'd' "
+     "AND d.owner = 0",
+     {}},
+    // count_schedules
+    {"SELECT count(*) FROM {record} WHERE kind = 'd' AND owner = 0", {}},
+    // find_schedule
+    {"SELECT ref, at, body FROM {record} WHERE kind = 'd' AND owner = 0 AND name = $1 AND seq = 0", {TEXTOID}},
+    // put_schedule
+    {"INSERT INTO {record} (kind, owner, name, seq, ref, at, body) VALUES ('d', 0, $1, 0, $2, $3, $4) "
+     "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET at = EXCLUDED.at, body = EXCLUDED.body RETURNING ref",
+     {TEXTOID, INT8OID, TIMESTAMPTZOID, JSONBOID}},
+    // delete_schedule
+    {"DELETE FROM {record} WHERE kind = 'd' AND owner = 0 AND name = $1 AND seq = 0", {TEXTOID}},
+    // insert_fire
+    {"INSERT INTO {record} (kind, owner, name, seq, at, ref) VALUES ('f', $1, '', $2, $3, $4) ON CONFLICT DO NOTHING "
+     "RETURNING seq",
+     {INT8OID, INT8OID, TIMESTAMPTZOID, INT8OID}},
+    // newest_fired
+    {"SELECT ref FROM {record} WHERE kind = 'f' AND owner = $1 AND name = '' ORDER BY seq DESC LIMIT $2",
+     {INT8OID, INT8OID}},
+    // prune_fires
+    {"DELETE FROM {record} WHERE kind = 'f' AND owner = $1 AND name = '' AND seq <= (SELECT f.seq FROM {record} f "
+     "WHERE f.kind = 'f' AND f.owner = $1 AND f.name = '' ORDER BY f.seq DESC OFFSET $2 LIMIT 1)",
+     {INT8OID, INT8OID}},
 };
 
 const StatementText &statement_text(Statement statement) { return texts[static_cast<int>(statement)]; }

@@ -1,4 +1,5 @@
 // The queue side of `work`: numbers, submission, claims, and what time causes; over SPI.
+#include "shared/clock.hpp"
 #include "storage/work.hpp"
 
 #include <algorithm>
@@ -102,7 +103,7 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
 // leases of other claims.
 static void add_claim(Arguments &arguments, const ClaimRequest &request) {
   arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
-  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(GetCurrentTimestamp())).add_text(request.worker);
+  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(clock_now())).add_text(request.worker);
   arguments.add(Int64GetDatum(request.now));
 }
 
