@@ -24,27 +24,32 @@ INSULA_FUNCTION(insula_advance_clock);
 
 namespace {
 
-int to_be_ended = 0;
+int to_be_nudged = 0;
 
-// What was stopped is ended once it is sure that it was.
+// Without shared memory a scheduler is told by a signal to look around, once there is
+// something new to be seen.
 void transaction_ends(XactEvent event, void *) {
-  if (event == XACT_EVENT_COMMIT && to_be_ended) kill(to_be_ended, SIGTERM);
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) to_be_ended = 0;
+  if (event == XACT_EVENT_COMMIT && to_be_nudged) nudge_scheduler(to_be_nudged);
+  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) to_be_nudged = 0;
 }
 
-void hook_in() {
+void nudge_at_commit(int pid) {
   static bool hooked = false;
   if (!hooked) RegisterXactCallback(transaction_ends, nullptr);
   hooked = true;
+  to_be_nudged = pid;
 }
 
-void want(bool wanted) {
+// True if that is news.
+bool want(bool wanted) {
   const Session session = open_session();
   Datum value = BoolGetDatum(wanted);
   if (SPI_execute_plan(shared_plan(SharedStatement::want_scheduler), &value, nullptr, false, 0) < 0)
     elog(ERROR, "insula: writing the scheduler's settings failed");
-  if (SPI_processed > 0) log_act(wanted ? "start_scheduler" : "stop_scheduler", nullptr, nullptr);
+  const bool news = SPI_processed > 0;
+  if (news) log_act(wanted ? "start_scheduler" : "stop_scheduler", nullptr, nullptr);
   close_session(session);
+  return news;
 }
 
 void warn_without_slot() {
@@ -58,12 +63,13 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
   PreventCommandDuringRecovery("insula.start_scheduler()");
-  want(true);
+  const bool news = want(true);
   if (shared_memory_available()) {
     mark_scheduler_asked();
     PG_RETURN_BOOL(report_scheduler().pid == 0 && schedulers_are_on());
   }
-  if (!schedulers_are_on() || find_scheduler() != 0) PG_RETURN_BOOL(false);
+  // One that was stopped may still be there, but on its way out.
+  if (!schedulers_are_on() || (find_scheduler() != 0 && !news)) PG_RETURN_BOOL(false);
   const bool launched = launch_scheduler(MyDatabaseId, GetTopTransactionId(), nullptr);
   if (!launched) warn_without_slot();
   PG_RETURN_BOOL(launched);
@@ -73,10 +79,14 @@ Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
   PreventCommandDuringRecovery("insula.stop_scheduler()");
-  want(false);
-  hook_in();
-  to_be_ended = find_scheduler();
-  PG_RETURN_BOOL(to_be_ended != 0);
+  (void)want(false);
+  const int pid = find_scheduler();
+  // Whoever serves, or would next, sees that nobody is to.
+  if (shared_memory_available())
+    mark_scheduler_asked();
+  else
+    nudge_at_commit(pid);
+  PG_RETURN_BOOL(pid != 0);
 }
 
 Datum insula_advance_clock(PG_FUNCTION_ARGS) {

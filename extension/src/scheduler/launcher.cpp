@@ -27,8 +27,9 @@ struct Launched {
   BackgroundWorkerHandle *handle;
 };
 
-Launched *launched = nullptr;  // so many as there are places
+Launched *launched = nullptr;  // the newest of each database
 int launched_count = 0;
+int launched_room = 0;
 DatabaseNeed *needs = nullptr;
 bool out_of_slots = false;
 
@@ -51,10 +52,13 @@ bool exists(Oid database) {
 }
 
 void launch_failed(Oid database, const char *why) {
-  if (!exists(database))
-    forget_database(database);
-  else if (note_launch_failed(database) == 1)
+  if (note_launch_failed(database) == 1)
     ereport(LOG, (errmsg("insula scheduler of database %u %s; it will be started again", database, why)));
+}
+
+void forget_launched(int i) {
+  pfree(launched[i].handle);
+  launched[i] = launched[--launched_count];
 }
 
 // Forgets the handles of schedulers that have ended, and finds those that never came up.
@@ -66,12 +70,15 @@ void reap() {
       continue;
     }
     if (is_starting(launched[i].database)) launch_failed(launched[i].database, "could not start");
-    pfree(launched[i].handle);
-    launched[i] = launched[--launched_count];
+    forget_launched(i);
   }
 }
 
 bool launch(Oid database) {
+  // What becomes of the one before says nothing about this one.
+  for (int i = 0; i < launched_count; ++i)
+    if (launched[i].database == database) forget_launched(i--);
+  if (launched_count == launched_room) return false;
   BackgroundWorkerHandle *handle = nullptr;
   note_launched(database, true);
   if (!launch_scheduler(database, InvalidTransactionId, &handle)) {
@@ -97,6 +104,10 @@ TimestampTz start_schedulers() {
     if (needs[i].served) continue;
     if (needs[i].start_at > now || needs[i].failed) {
       next = std::min(next, std::max(needs[i].start_at, now + shortest_sleep));
+      continue;
+    }
+    if (!full && running < max_schedulers() && !exists(needs[i].database)) {
+      forget_database(needs[i].database);
       continue;
     }
     if (!full && running < max_schedulers() && launch(needs[i].database)) {
@@ -134,7 +145,8 @@ void insula_launcher_main(Datum) {
   before_shmem_exit(end_launcher, Datum{0});
   const auto places = static_cast<std::size_t>(room_for_databases());
   MemoryContextSwitchTo(TopMemoryContext);
-  launched = palloc_array_of<Launched>(places);
+  launched_room = room_for_databases() + max_worker_processes;
+  launched = palloc_array_of<Launched>(static_cast<std::size_t>(launched_room));
   needs = palloc_array_of<DatabaseNeed>(places);
   ErrorData *error;
   if (!in_transaction(enter_all_databases, &error)) ReThrowError(error);

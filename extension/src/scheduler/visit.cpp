@@ -38,6 +38,8 @@ void visit_tenant(Visit *visit) {
     visit->next = clock_now() + held_sleep;
     return;
   }
+  const bool reload = visit->reload;
+  visit->reload = false;
   const Tenant *tenant = open_tenant(visit->tenant);
   if (!tenant) {
     visit->next = DT_NOEND;
@@ -47,7 +49,7 @@ void visit_tenant(Visit *visit) {
   const TimestampTz now = clock_now();
   visit->next = advance_tenant(*tenant, now);
   if (!tenant->suspended) {
-    FireVisit fires = {visit->reload, is_set_aside(visit->tenant), DT_NOEND, false, nullptr};
+    FireVisit fires = {reload, is_set_aside(visit->tenant), DT_NOEND, false, nullptr};
     make_due_fires(*tenant, now, &fires);
     visit->next = std::min(visit->next, fires.next);
     visit->awaits = fires.awaits;
