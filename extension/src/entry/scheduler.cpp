@@ -57,6 +57,18 @@ void warn_without_slot() {
                     errhint("Raise max_worker_processes, then run SELECT insula.start_scheduler().")));
 }
 
+// A scheduler moves it; where none is to serve, nobody would.
+void wait_for_clock() {
+  constexpr std::int64_t look_again = 5000;
+  while (clock_target() != DT_NOBEGIN) {
+    if (!schedulers_are_on() || waits_until_told())
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("without a scheduler, the clock cannot be moved"),
+                      errhint("SELECT * FROM insula.status() tells why there is none.")));
+    park(clock_now() + look_again);
+  }
+}
+
 }  // namespace
 
 Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
@@ -110,8 +122,14 @@ Datum insula_advance_clock(PG_FUNCTION_ARGS) {
   mark_scheduler_asked();
   SPI_commit();
   InvalidateCatalogSnapshot();
-  constexpr std::int64_t look_again = 5000;
-  while (clock_target() != DT_NOBEGIN) park(clock_now() + look_again);
+  PG_TRY();
+  { wait_for_clock(); }
+  PG_CATCH();
+  {
+    set_clock_target(DT_NOBEGIN);
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
   SPI_finish();
   PG_RETURN_VOID();
 }

@@ -49,11 +49,11 @@ void visit_tenant(Visit *visit) {
   const TimestampTz now = clock_now();
   visit->next = advance_tenant(*tenant, now);
   if (!tenant->suspended) {
-    FireVisit fires = {reload, is_set_aside(visit->tenant), DT_NOEND, false, nullptr};
+    FireVisit fires = {reload, is_set_aside(visit->tenant), DT_NOEND, false, false, nullptr};
     make_due_fires(*tenant, now, &fires);
     visit->next = std::min(visit->next, fires.next);
     visit->awaits = fires.awaits;
-    visit->trouble = fires.trouble != nullptr;
+    visit->trouble = fires.troubled;
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
   }
   close_session(session);

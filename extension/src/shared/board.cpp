@@ -342,6 +342,11 @@ bool left_to_scheduler() {
   return slot && !slot->until_told && slot->pid != MyProcPid;
 }
 
+bool waits_until_told() {
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return slot && slot->until_told;
+}
+
 // ---- databases that go or are copied ----
 
 void hold_schedulers_off(Oid database) {

@@ -70,6 +70,9 @@ long due_tenants();
 // other sessions need not do what can wait for it.
 bool left_to_scheduler();
 
+// A scheduler has looked, and none is to start here until somebody asks.
+bool waits_until_told();
+
 // ---- databases that go or are copied ----
 
 // Ends the schedulers of the database and lets none start until the transaction ends.
