@@ -101,13 +101,8 @@ bool Tenant::soon(int count, const std::string& where) {
   return eventually([&] { return executions(where) == count; }, 20s);
 }
 
-std::vector<std::string> Tenant::times() {
-  std::istringstream lines(query(
-      "SELECT string_agg(context ->> 'scheduled_time', E'\\n' ORDER BY (context ->> 'scheduled_time')::timestamptz "
-      "DESC) FROM {s}.workflow_executions"));
-  std::vector<std::string> times;
-  for (std::string line; std::getline(lines, line);) times.push_back(line);
-  return times;
+bool Tenant::soon_at_least(int count, const std::string& where) {
+  return eventually([&] { return executions(where) >= count; }, 20s);
 }
 
 int Tenant::fires() { return std::stoi(query("SELECT count(*) FROM {s}.record WHERE kind = 'f'")); }

@@ -67,8 +67,7 @@ class Tenant {
 
   int executions(const std::string& where = "true");
   bool soon(int executions, const std::string& where = "true");
-  // The times of the fires that made executions, from the newest.
-  std::vector<std::string> times();
+  bool soon_at_least(int executions, const std::string& where = "true");
   // Fires that were made or passed over.
   int fires();
   // A worker runs what is ready.
