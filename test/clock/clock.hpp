@@ -79,4 +79,7 @@ class Tenant {
   std::string name_;
 };
 
+// Every second from the first fire to the last has one fire and one execution.
+void expect_every_second_once(Tenant& tenant);
+
 }  // namespace clock_test

@@ -273,5 +273,61 @@ TEST_F(PreloadedCluster, AStopIsQuickAndAStartGoesOn) {
   Session().query("DROP DATABASE restarted");
 }
 
+// ---- more databases than places ----
+
+// With max_worker_processes = 8, of which the launchers of PostgreSQL and of Insula take two,
+// and four schedulers at a time.
+TEST_F(PreloadedCluster, ManyDatabasesShareAFewProcesses) {
+  const int count = soak() ? 200 : 20;
+  std::vector<std::unique_ptr<Served>> all;
+  for (int i = 0; i < count; ++i) {
+    all.push_back(std::make_unique<Served>("many_" + std::to_string(i)));
+    all.back()->leave();
+  }
+  const std::string now = server_.query("SELECT now()");
+  for (auto& served : all) {
+    served->clock().reconnect();
+    EXPECT_TRUE(served->tenant().soon_at_least(2, "(context ->> 'scheduled_time')::timestamptz > '" + now + "'"));
+    expect_every_second_once(served->tenant());
+    served->leave();
+  }
+  EXPECT_LE(std::stoi(server_.query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'insula scheduler'")),
+            4);
+  EXPECT_EQ(log().find("FATAL"), std::string::npos) << log();
+  for (int i = 0; i < count; ++i) EXPECT_EQ(server_.error("DROP DATABASE many_" + std::to_string(i)), "none");
+}
+
+// With max_worker_processes = 3: a single one is left.
+TEST_F(PreloadedCluster, OneSlotServesTwoDatabasesInTurn) {
+  Served first("first");
+  Served second("second");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(first.fires());
+    EXPECT_TRUE(second.fires());
+  }
+  expect_every_second_once(first.tenant());
+  expect_every_second_once(second.tenant());
+  EXPECT_LE(count_in(log(), "no free slot"), 1) << log();
+  first.leave();
+  second.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE first"), "none");
+  EXPECT_EQ(server_.error("DROP DATABASE second"), "none");
+}
+
+// With max_worker_processes = 1, which PostgreSQL itself takes.
+TEST_F(Cluster, WithoutASlotThereIsAWarning) {
+  server_.query("CREATE DATABASE narrow");
+  Session session("dbname=narrow");
+  std::string notices;
+  session.on_notice([&](const std::string& text) { notices += text; });
+  EXPECT_EQ(session.error("CREATE EXTENSION insula"), "none");
+  EXPECT_EQ(count_in(notices, "WARNING:  there is no free slot for a scheduler"), 1) << notices;
+  EXPECT_EQ(count_in(notices, "HINT:  Raise max_worker_processes"), 1) << notices;
+  EXPECT_EQ(session.query("SELECT insula.start_scheduler()"), "f");
+  EXPECT_EQ(count_in(notices, "WARNING:  there is no free slot for a scheduler"), 2) << notices;
+  EXPECT_EQ(session.query("SELECT value FROM insula.status() WHERE item = 'scheduler'"),
+            "not running: SELECT insula.start_scheduler()");
+}
+
 }  // namespace
 }  // namespace clock_test

@@ -16,17 +16,6 @@ std::chrono::seconds long_or(std::chrono::seconds in_soak, std::chrono::seconds 
   return soak() ? in_soak : in_check;
 }
 
-// Every second from the first fire to the last has one fire and one execution.
-void expect_every_second_once(Tenant& tenant) {
-  const std::string answer = tenant.query(
-      "SELECT CASE WHEN count(*) <> count(DISTINCT (id, at)) THEN 'doubled' WHEN bool_or(per_schedule <> span) THEN "
-      "'missing' ELSE 'once' END FROM (SELECT id, at, count(*) OVER s AS per_schedule, "
-      "extract(epoch FROM max(at) OVER s - min(at) OVER s) + 1 AS span FROM (SELECT context ->> 'schedule_id' AS id, "
-      "(context ->> 'scheduled_time')::timestamptz AS at FROM {s}.workflow_executions) e WINDOW s AS (PARTITION BY "
-      "id)) x");
-  EXPECT_EQ(answer, "once") << tenant.name();
-}
-
 TEST(PreloadedFaults, NothingIsLostOrDoubledWhateverIsKilled) {
   Clock clock("killed");
   std::vector<std::unique_ptr<Tenant>> tenants;

@@ -21,6 +21,8 @@ namespace insula {
 namespace {
 
 constexpr std::int64_t shortest_sleep = 100000;
+// A lack of slots that comes back sooner is the same one.
+constexpr std::int64_t same_lack = 60 * USECS_PER_SEC;
 
 struct Launched {
   Oid database;
@@ -31,7 +33,7 @@ Launched *launched = nullptr;  // the newest of each database
 int launched_count = 0;
 int launched_room = 0;
 DatabaseNeed *needs = nullptr;
-bool out_of_slots = false;
+TimestampTz last_without_slot = DT_NOBEGIN;
 
 void enter_all_databases() {
   Relation databases = table_open(DatabaseRelationId, AccessShareLock);
@@ -117,15 +119,14 @@ TimestampTz start_schedulers() {
     full = full || running < max_schedulers();
     ++waiting;
   }
-  if (full != out_of_slots) {
-    out_of_slots = full;
-    if (full)
-      ereport(LOG, (errmsg("no free slot for an insula scheduler"), errhint("Raise max_worker_processes.")));
-    else
-      ereport(LOG, (errmsg("insula schedulers find free slots again")));
+  if (full) {
+    if (last_without_slot < now - same_lack)
+      ereport(LOG, (errmsg("no free slot for an insula scheduler; databases take turns"),
+                    errhint("Raise max_worker_processes.")));
+    last_without_slot = now;
+    // Nobody tells when a slot of somebody else's becomes free.
+    next = std::min(next, now + USECS_PER_SEC);
   }
-  // Nobody tells when a slot of somebody else's becomes free.
-  if (full) next = std::min(next, now + USECS_PER_SEC);
   plan_launcher_sleep(next, waiting);
   return next;
 }
