@@ -17,6 +17,7 @@ struct SubmitRequest {
   TimestampTz run_at;
   std::int64_t parent = 0;  // the task that waits for it, and that task's execution
   std::int64_t parent_head = 0;
+  bool *fresh = nullptr;  // aligned with the contexts: false where a key was known
 };
 
 // Whole ids, aligned with the contexts; allocated in `result_memory`.

@@ -13,11 +13,6 @@
 #include "shared/shared.hpp"
 #include "tenant/apart.hpp"
 
-extern "C" {
-#include "utils/datetime.h"
-#include "utils/json.h"
-}
-
 namespace insula {
 
 namespace {
@@ -29,17 +24,9 @@ constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
 constexpr int fires_kept = 100;       // when old ones are removed
 constexpr int fires_looked_at = 100;  // for executions that still run
 
-// The time in a form that depends on no setting.
-const char *utc_text(TimestampTz time) {
-  char text[MAXDATELEN + 1];
-  const int utc = 0;
-  (void)JsonEncodeDateTime(text, TimestampTzGetDatum(time), TIMESTAMPTZOID, &utc);
-  return pstrdup(text);
-}
-
 Jsonb *context_of_fire(const Tenant &tenant, const ScheduleSpec &spec, std::int64_t number, TimestampTz fire) {
   JsonObject own = begin_object();
-  add_member(own, "scheduled_time", utc_text(fire));
+  add_utc_time(own, "scheduled_time", fire);
   add_member(own, "schedule_id", core::make_id(tenant.number, number));
   add_member(own, "schedule_timezone", spec.timezone);
   add_member(own, "schedule_expression", spec.cron);

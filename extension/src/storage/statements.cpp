@@ -438,6 +438,19 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {TIMESTAMPTZOID, TEXTARRAYOID, INT8ARRAYOID}},
     // find_idempotency_keys
     {"SELECT name, ref FROM {record} WHERE kind = 'k' AND owner = 0 AND name = ANY ($1) AND seq = 0", {TEXTARRAYOID}},
+    // subscriptions
+    {"SELECT name, body FROM {record} WHERE kind = 'g' AND owner = 0 AND name >= $1 AND name < $2 ORDER BY name",
+     {TEXTOID, TEXTOID}},
+    // put_subscription
+    {"INSERT INTO {record} AS r (kind, owner, name, seq, at, body) VALUES ('g', 0, $1, 0, $2, $3) "
+     "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET body = EXCLUDED.body RETURNING r.at = $2",
+     {TEXTOID, TIMESTAMPTZOID, JSONBOID}},
+    // delete_subscriptions
+    {"DELETE FROM {record} WHERE kind = 'g' AND owner = 0 AND name >= $1 AND name < $2", {TEXTOID, TEXTOID}},
+    // release_key
+    {"WITH k AS (DELETE FROM {record} WHERE kind = 'k' AND owner = 0 AND name = $1 AND seq = 0 AND ref = $2) "
+     "UPDATE {work} w SET idempotency_key = NULL WHERE w.id = ANY (ARRAY[$2]) AND w.state >= 4",
+     {TEXTOID, INT8OID}},
     // all_schedules
     {"SELECT d.name, d.ref, d.at, d.body - 'context', (SELECT f.seq FROM {record} f WHERE f.kind = 'f' "
      "AND f.owner = d.ref AND f.name = '' ORDER BY f.seq DESC LIMIT 1) FROM {record} d WHERE d.kind = 'd' "
