@@ -115,8 +115,11 @@ bool has_element(JsonbContainer *array, const JsonbValue &part) {
   JsonbIterator *elements = JsonbIteratorInit(array);
   JsonbValue element;
   (void)JsonbIteratorNext(&elements, &element, true);
-  while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM)
+  while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM) {
+    // Ten thousand conditions on an array of a million elements are legal.
+    CHECK_FOR_INTERRUPTS();
     if (equal(element, part)) return true;
+  }
   return false;
 }
 
@@ -178,6 +181,7 @@ Jsonb *without_value(const ContextCondition &path, Jsonb *context) {
 }
 
 bool condition_holds(const ContextCondition &condition, Jsonb *context) {
+  CHECK_FOR_INTERRUPTS();
   JsonbValue buffer;
   const JsonbValue *found = find_value(condition, context, &buffer);
   int order = 0;
