@@ -5,6 +5,7 @@
 
 #include "operation/operations.hpp"
 #include "storage/record.hpp"
+#include "tenant/lock.hpp"
 
 namespace insula {
 
@@ -45,6 +46,7 @@ bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
 
 void remove_finished(const Tenant &tenant, TimestampTz now) {
   if (!retention_due(tenant, now, nullptr)) return;
+  if (!try_lock_tenant(tenant.number, TenantLock::retention)) return;
   Sweep sweep = read_sweep(tenant);
   const std::int64_t last = end_of_stretch(tenant, sweep.after, stretch);
   if (last > 0) {

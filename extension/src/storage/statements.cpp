@@ -302,6 +302,17 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "BY due LIMIT 100 "
      "FOR NO KEY UPDATE SKIP LOCKED",
      {INT8OID}},
+    // lock_open_tasks
+    {"SELECT id, child FROM {work} WHERE id > $1 AND id <= $2 AND state < 4 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+     {INT8OID, INT8OID}},
+    // lock_open_elements
+    {"SELECT w.id, w.child FROM {work} w, " EACH_ELEMENT(OF_EXECUTION("$1", "$2")) " AND w.state < 4 "
+                                                                                   "FOR NO KEY UPDATE OF w SKIP LOCKED",
+     {INT8OID, INT8OID}},
+    // count_open
+    {"SELECT (SELECT count(*) FROM {work} WHERE id > $1 AND id <= $2 AND state < 4) + "
+     "(SELECT count(*) FROM (" ELEMENTS("e.state", OF_EXECUTION("$1", "$2")) ") x WHERE x.state < 4)",
+     {INT8OID, INT8OID}},
     // end_of_stretch
     {"SELECT max(id) FROM (SELECT id FROM {work} WHERE id > $1 ORDER BY id LIMIT $2) q", {INT8OID, INT8OID}},
     // matching_executions

@@ -224,6 +224,11 @@ void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t
 // Executions whose time is up and whose rows nobody holds; locks these.
 HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count);
 
+// Locks the rows of tasks and elements that have not ended, where nobody holds them, and returns the executions that
+// they wait for; false: somebody holds one.  The execution's row is locked by the caller.
+bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
+                    int *child_count);
+
 // Cancels the execution's row; false if it has ended or does not exist.  `child`: the execution that it waits for.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
                           HeadProgress *execution, std::int64_t *child);

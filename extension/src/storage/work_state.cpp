@@ -284,6 +284,26 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
   return all;
 }
 
+bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
+                    int *child_count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  *children = nullptr;
+  *child_count = 0;
+  std::int64_t locked = 0;
+  for (Statement statement : {Statement::lock_open_tasks, Statement::lock_open_elements}) {
+    const auto rows = run(tenant, statement, arguments);
+    auto *waited_for = palloc_array_of<std::int64_t>(static_cast<std::size_t>(*child_count) + rows);
+    std::copy(*children, *children + *child_count, waited_for);
+    *children = waited_for;
+    for (std::uint64_t i = 0; i < rows; ++i)
+      if (const std::int64_t child = get_int64(i, 2)) waited_for[(*child_count)++] = child;
+    locked += static_cast<std::int64_t>(rows);
+  }
+  (void)run(tenant, Statement::count_open, arguments);
+  return locked == get_int64(0, 1);
+}
+
 Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
