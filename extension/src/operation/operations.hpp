@@ -39,7 +39,10 @@ void give_back(const Tenant &tenant, const char *worker, TimestampTz now);
 struct ClaimedTask {
   Claimed row;
   Jsonb *context;
+  Jsonb *item;   // nullptr: it is no element of a group
+  Jsonb *event;  // nullptr: it has waited for none
 };
+// As many as there is room for; the others that could be had stay ready.
 ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count);
 
 // How many of the wanted tasks the tenant's limits let this transaction claim now.

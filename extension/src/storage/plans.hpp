@@ -42,6 +42,7 @@ enum class Statement {
   claim_any,
   claim_keys,
   claim_limited,
+  put_back,
   probe_limited,
   next_waiting_limit,
   running_by_limit,

@@ -33,13 +33,13 @@ namespace insula {
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
   "coalesce(w.element, -1), w.limit_key IS NOT NULL"
 #define CLAIM(lanes, filter) \
-  "WITH c AS (SELECT q.id FROM {work} q WHERE " lanes filter \
+  "WITH c AS (SELECT q.id, q.due FROM {work} q WHERE " lanes filter \
   " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                   \
   "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), " \
   "deadline = $6 + w.time_limit, lease = $3 # w.id, attempt = w.attempt + 1, "         \
   "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                  \
       "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event, " \
-             "coalesce(w.element, -1)"
+             "coalesce(w.element, -1), c.due"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
@@ -74,6 +74,11 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // claim_limited
     {CLAIM("q.lane > 150000", " AND q.key = $7 AND q.limit_key = $8"),
      {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
+    // put_back
+    {"UPDATE {work} w SET state = 1, lane = " OPEN_LANE ", due = u.due, lease = NULL, deadline = NULL, "
+     "attempt = w.attempt - 1, started_at = CASE WHEN w.attempt > 1 THEN w.started_at END, "
+     "worker = CASE WHEN w.attempt > 1 THEN w.worker END FROM unnest($1, $2) u(id, due) WHERE " BY_ID("u.id"),
+     {INT8ARRAYOID, INT8ARRAYOID}},
     // probe_limited
     {"SELECT 1 FROM {work} WHERE lane > 150000 LIMIT 1", {}},
     // next_waiting_limit

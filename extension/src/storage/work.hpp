@@ -83,11 +83,12 @@ struct Claimed {
   std::int32_t task;
   std::int64_t lease;
   std::int32_t attempt;
-  Jsonb *input;
-  Jsonb *output;         // what the task itself handed over when it was deferred
+  Datum input;           // this, output and event as they are stored, until the session ends; 0: none
+  Datum output;          // what the task itself handed over when it was deferred
   TimestampTz deadline;  // 0: none
-  Jsonb *event;          // what it has waited for; nullptr: nothing
+  Datum event;           // what it has waited for
   std::int32_t element;  // its place in a group, its item being the input; -1: it is no element
+  std::int64_t due;      // before the claim
 };
 
 struct ClaimRequest {
@@ -97,6 +98,7 @@ struct ClaimRequest {
   int key_count;
   TimestampTz now;
   TimestampTz lease_expires;
+  std::size_t *room;  // for what the tasks see, in bytes; the last may take more
 };
 
 struct HeadProgress {
@@ -164,6 +166,8 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
                   const NewExecutions &executions);
 
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count);
+// As if they had not been claimed.
+void put_back(const Tenant &tenant, Claimed *rows, int count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
 TimestampTz next_due(const Tenant &tenant);  // DT_NOEND: nothing
