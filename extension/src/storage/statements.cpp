@@ -178,13 +178,12 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
      {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // deliver_to_element
-    {"WITH c AS (" ELEMENTS(
-         "e.id", OF_EXECUTION("$3", "$4")) " AND e.state = 3 AND e.waits_for = $5 "
-                                           "ORDER BY e.id LIMIT 1) "
-                                           "UPDATE {work} w SET state = 1, lane = " READY_LANE
-                                           ", due = $1, event = $2, waits_for = NULL "
-                                           "FROM c WHERE " BY_ID(
-                                               "c.id") " AND w.state = 3 AND w.waits_for = $5 RETURNING w.key",
+    {"WITH c AS (SELECT e.id FROM {work} g, LATERAL (SELECT q.id FROM {work} q WHERE q.id >= g.first_element "
+     "AND q.id < g.first_element + g.span AND q.state = 3 AND q.waits_for = $5 ORDER BY q.id LIMIT 1 "
+     "FOR NO KEY UPDATE) e WHERE " OF_EXECUTION("$3", "$4") " ORDER BY e.id LIMIT 1) "
+                                                            "UPDATE {work} w SET state = 1, lane = " READY_LANE
+                                                            ", due = $1, event = $2, waits_for = NULL "
+                                                            "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
      {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // count_down
     {"UPDATE {work} w SET remaining = w.remaining - u.n, "

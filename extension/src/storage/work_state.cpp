@@ -108,17 +108,18 @@ bool read_lineage(const Tenant &tenant, std::int64_t execution, Lineage *lineage
   return true;
 }
 
+// The lock of the execution's row orders who sends and who waits, whatever they see of each other.
 bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
                    Jsonb *event, std::int32_t *key) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
   arguments.add(Int64GetDatum(execution + span)).add_text(name);
-  bool delivered = run(tenant, Statement::deliver_event, arguments) > 0;
+  bool delivered = run_on_latest(tenant, Statement::deliver_event, arguments) > 0;
   if (!delivered && span > 0) {
     Arguments elements;
     elements.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
     elements.add(Int64GetDatum(execution + span)).add_text(name);
-    delivered = run(tenant, Statement::deliver_to_element, elements) > 0;
+    delivered = run_on_latest(tenant, Statement::deliver_to_element, elements) > 0;
   }
   if (delivered) *key = get_int32(0, 1);
   return delivered;
