@@ -93,9 +93,13 @@ void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
 
 std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *workflow,
                           Jsonb *context) {
-  if (!hold_row(tenant, id, lease)) return 0;
   int found;
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
+  if (found == 0) return 0;
+  // The child may end at once, and the parent with it.
+  (void)lock_lineage(tenant, task->execution(), false);
+  if (!hold_row(tenant, id, lease)) return 0;
+  task = peek_tasks(tenant, &id, 1, &found);
   std::int64_t ids[max_depth + 1];
   if (lineage_of(tenant, task->execution(), ids) > max_depth)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("child executions are nested too deeply"),
