@@ -72,12 +72,14 @@ bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip) {
 }
 
 void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
+  // Where all are single, their rows are locked in order when they are written.
+  if (std::all_of(tasks, tasks + count, [](const TaskRow &task) { return !task.head && !task.parent_head; })) return;
   const auto children = std::count_if(tasks, tasks + count, [](const TaskRow &task) { return task.parent_head != 0; });
   auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count + children * (max_depth + 1)));
   int heads_count = 0;
   std::int64_t last_parent = 0;
   for (int i = 0; i < count; ++i) {
-    if (tasks[i].head) heads[heads_count++] = tasks[i].head;
+    heads[heads_count++] = tasks[i].execution();
     if (!tasks[i].parent_head || tasks[i].parent_head == last_parent) continue;
     last_parent = tasks[i].parent_head;
     std::int64_t ids[max_depth + 1];
@@ -88,7 +90,7 @@ void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
   std::sort(heads, heads + heads_count);
   heads_count = static_cast<int>(std::unique(heads, heads + heads_count) - heads);
   int locked;
-  if (heads_count) (void)lock_executions(tenant, heads, heads_count, false, &locked);
+  (void)lock_executions(tenant, heads, heads_count, false, &locked);
 }
 
 std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *workflow,

@@ -58,6 +58,7 @@ enum class Statement {
   peek,
   lock_heads,
   lock_heads_skip,
+  lock_rows,
   complete_rows,
   fail_row,
   retry_row,

@@ -125,6 +125,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT id FROM {work} WHERE id = ANY ($1) AND head IS NULL ORDER BY id FOR NO KEY UPDATE", {INT8ARRAYOID}},
     // lock_heads_skip
     {"SELECT id FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", {INT8ARRAYOID}},
+    // lock_rows
+    {"SELECT id FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE", {INT8ARRAYOID}},
     // complete_rows
     {"UPDATE {work} w SET state = 4, lane = NULL, due = NULL, lease = NULL, error = NULL, finished_at = $1, "
      "output = CASE WHEN w.output IS NULL THEN u.patch ELSE insula.append_patch(w.output, u.patch) END "

@@ -184,6 +184,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
 TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Locks executions' rows; with `skip`, only those that nobody holds.  Returns the locked.
 std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked);
+void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count);
 
 // `entries` gets, for each row written, the place in `ids` that it was written for.
 TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,

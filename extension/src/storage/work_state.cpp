@@ -24,6 +24,12 @@ std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int
   return ids_of_rows(run(tenant, skip ? Statement::lock_heads_skip : Statement::lock_heads, arguments), locked);
 }
 
+void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count));
+  (void)run(tenant, Statement::lock_rows, arguments);
+}
+
 TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
                        Jsonb *const *patches, int count, int *entries, int *written) {
   Arguments arguments;
