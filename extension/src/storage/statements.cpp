@@ -380,7 +380,9 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // running_at_most
     {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane = 100001 LIMIT $1) q", {INT8OID}},
     // queued_at_most
-    {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane IS NOT NULL LIMIT $1) q", {INT8OID}},
+    {"SELECT count(*) FROM ((SELECT FROM {work} WHERE lane < 100003 LIMIT $1) UNION ALL "
+     "(SELECT FROM {work} WHERE lane > 100003 LIMIT $1) LIMIT $1) q",
+     {INT8OID}},
     // count_queue
     {"SELECT count(*) FILTER (WHERE " IN_READY_LANE "), count(*) FILTER (WHERE lane = 100000), "
      "count(*) FILTER (WHERE lane = 100001), count(*) FILTER (WHERE lane = 100002), "
