@@ -145,13 +145,13 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // defer_row
     {"UPDATE {work} SET state = 3, lane = 100002, due = $1, run_at = $2, lease = NULL, attempt = attempt - 1, "
      "output = CASE WHEN $5 IS NULL THEN output ELSE insula.append_patch(output, $5) END "
-     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
+     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id, CASE WHEN $5 IS NOT NULL THEN output END",
      {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID}},
     // wait_row
     {"UPDATE {work} SET state = 3, lane = 100002, due = $1, run_at = $2, lease = NULL, attempt = attempt - 1, "
      "event = NULL, waits_for = $6, "
      "output = CASE WHEN $5 IS NULL THEN output ELSE insula.append_patch(output, $5) END "
-     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
+     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id, CASE WHEN $5 IS NOT NULL THEN output END",
      {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID, TEXTOID}},
     // hold_row
     {"SELECT id FROM {work} WHERE id = $1 AND lease = $2 AND state = 2 FOR NO KEY UPDATE", {INT8OID, INT8OID}},

@@ -67,12 +67,22 @@ bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64
   return run(tenant, Statement::retry_row, arguments) > 0;
 }
 
+// A task can be deferred any number of times, and hand over something each time.
+static bool check_kept_output() {
+  constexpr std::size_t most = std::size_t{16} << 20;
+  if (!is_null(0, 2) && VARSIZE(get_jsonb(0, 2)) > most)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("what the deferred task has handed over would be too large"),
+                    errdetail("At most 16 MB are kept.")));
+  return true;
+}
+
 bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, const char *event,
               Jsonb *patch) {
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr).add_text(event);
-  return run(tenant, Statement::wait_row, arguments) > 0;
+  return run(tenant, Statement::wait_row, arguments) > 0 && check_kept_output();
 }
 
 bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
@@ -135,7 +145,7 @@ bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::in
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr);
-  return run(tenant, Statement::defer_row, arguments) > 0;
+  return run(tenant, Statement::defer_row, arguments) > 0 && check_kept_output();
 }
 
 // Of rows of key and state, the keys of those that are ready.
