@@ -132,7 +132,7 @@ void keep_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, c
 bool take_kept_event(const Tenant &tenant, std::int64_t execution, const char *event, Jsonb **payload) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add_text(event);
-  if (run(tenant, Statement::take_kept_event, arguments) == 0) return false;
+  if (run_on_latest(tenant, Statement::take_kept_event, arguments) == 0) return false;
   *payload = get_jsonb(0, 1);
   return true;
 }
