@@ -134,8 +134,10 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
   if (allowed.max_tasks == 0) return nullptr;
   int row_count;
+  begin_losable();
   const Claimed *rows = claim_both(tenant, allowed, &row_count);
   use_permits(tenant, request.now, row_count);
+  end_losable();
   auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
   GroupContext group = {};
   for (int i = 0; i < row_count; ++i) {
