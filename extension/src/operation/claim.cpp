@@ -134,16 +134,19 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
   if (allowed.max_tasks == 0) return nullptr;
   int row_count;
+  begin_losable();
   Claimed *rows = claim_both(tenant, allowed, &row_count);
   auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
   GroupContext group = {};
+  bool nothing_else = true;
   int used = 0;
-  for (; used<row_count && * request.room> 0; ++used) {
+  for (; used < row_count && (*request.room > 0); ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
     Jsonb *context = context_of_claimed(tenant, row, &group);
     if (!context) {
       fail_without_context(tenant, row, request.now);
+      nothing_else = false;
       continue;
     }
     if (row.output) context = merge_patch(context, datum_jsonb(row.output));
@@ -157,6 +160,7 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
     mark_ready(tenant.number, 0);
   }
   use_permits(tenant, request.now, used);
+  if (nothing_else) end_losable();
   if (row_count > 0) {
     mark_claimed(tenant.number);
     TimestampTz due = request.lease_expires;

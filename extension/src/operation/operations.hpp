@@ -136,6 +136,12 @@ bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease);
 void note_settled(const Tenant &tenant, std::int64_t id);
 void initialize_join();
 
+// What is written between the two may be lost in a crash: where a transaction has written
+// nothing else, its commit does not wait for the disk, nor for a standby.
+void begin_losable();
+void end_losable();
+void initialize_losable();
+
 enum class Change {
   done,
   already,  // so already, or too late
