@@ -86,6 +86,10 @@ inline RunnerConfig::Builder RunnerConfig::builder() { return {}; }
 
 struct SubmitOptions {
   int priority = 0;  // higher first, inside the tenant
+  // Not to be started before; nullopt: at once.
+  std::optional<std::chrono::system_clock::time_point> run_at = {};
+  // Added to run_at, or to the server's present time.
+  std::chrono::milliseconds delay{0};
   // Starts at most one execution per key and workflow: the first one's handle is
   // returned.  With a key a submit is safe to repeat, so it never ends in
   // outcome_unknown().
@@ -114,11 +118,25 @@ class INSULA_EXPORT Execution {
   // nullopt: not ended after that long.  No slot of the server is held by the wait.
   std::optional<Result> wait_for(std::chrono::milliseconds timeout) const;
 
-  Status status() const;  // asks the server
-  Result result() const;  // as it stands: tasks and all; asks the server
+  // All of these ask the server, and throw error{not_found} once the execution is gone
+  // by its tenant's retention.
+  Status status() const;
+  Result result() const;  // as it stands: tasks and all
+  std::vector<TaskExplanation> explain() const;
+
   // false: it had ended already.  Running handlers are asked to stop
   // at their runner's next heartbeat, a third of the lease away at most.
   bool cancel(std::string_view reason = {}) const;
+  // No further task of it starts; running handlers are asked to stop as by cancel, and may
+  // end all the same.  false: it was paused, or has ended.
+  bool pause(std::string_view reason = {}) const;
+  bool resume(std::string_view reason = {}) const;  // false: it was not paused
+  // Opens one that failed or was cancelled again: what failed runs again, with all its
+  // attempts; what was completed stays.  false: it was neither.  wait() waits anew.
+  bool retry(std::string_view reason = {}) const;
+  // For the task of it that waits for the event, or will (TaskContext::wait_event).
+  // false: it has ended.
+  bool send_event(std::string_view event, const Value& payload = {}) const;
 
  private:
   friend class Runner;
@@ -152,6 +170,14 @@ class INSULA_EXPORT Runner {
   Result execute(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
   // Start; returns when the server has it for good.
   Execution execute_async(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
+
+  // A handle of an execution that was started before, or by somebody else.
+  Execution execution(std::int64_t id) const;
+
+  // No task of the workflow is claimed any more, by anybody; what runs may end, and
+  // submissions wait.  false: it was so already.
+  bool pause_workflow(std::string_view workflow) const;
+  bool resume_workflow(std::string_view workflow) const;
 
   // Stops claiming; waits up to `drain` for running handlers; asks the rest to stop and
   // waits up to `cancel`; tells the server all outcomes, gives back what is left, and

@@ -102,6 +102,20 @@ Execution Runner::execute_async(std::string_view workflow, Context context, Subm
                    std::make_shared<detail::WaitState>()};
 }
 
+Execution Runner::execution(std::int64_t id) const {
+  return Execution{handle_, id, std::make_shared<detail::WaitState>()};
+}
+
+bool Runner::pause_workflow(std::string_view workflow) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_boolean(engine.call(wire::pause_workflow(workflow, engine.settings().tenant), true));
+}
+
+bool Runner::resume_workflow(std::string_view workflow) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_boolean(engine.call(wire::resume_workflow(workflow, engine.settings().tenant), true));
+}
+
 ShutdownReport Runner::shutdown(std::chrono::milliseconds drain, std::chrono::milliseconds cancel) {
   handle_->refuse_in_handler("shutdown()");
   return handle_->engine->shutdown(drain, cancel);
@@ -132,8 +146,31 @@ Status Execution::status() const { return result().status; }
 
 Result Execution::result() const { return wire::read_results(runner_->engine->call(wire::result(id_), true)).at(0); }
 
+std::vector<TaskExplanation> Execution::explain() const {
+  return wire::read_explanations(runner_->engine->call(wire::explain(id_), true));
+}
+
 bool Execution::cancel(std::string_view reason) const {
   return wire::read_boolean(runner_->engine->call(wire::cancel(id_, reason), true));
+}
+
+bool Execution::pause(std::string_view reason) const {
+  return wire::read_boolean(runner_->engine->call(wire::pause(id_, reason), true));
+}
+
+bool Execution::resume(std::string_view reason) const {
+  return wire::read_boolean(runner_->engine->call(wire::resume(id_, reason), true));
+}
+
+bool Execution::retry(std::string_view reason) const {
+  const bool opened = wire::read_boolean(runner_->engine->call(wire::retry(id_, reason), true));
+  if (opened) state_->reopen();
+  return opened;
+}
+
+bool Execution::send_event(std::string_view event, const Value& payload) const {
+  // Twice would be two events.
+  return wire::read_boolean(runner_->engine->call(wire::send_event(id_, event, payload), false));
 }
 
 std::vector<Result> wait_all(std::span<const Execution> executions) {

@@ -1,4 +1,4 @@
-// Running a handler: the context goes in, what it set, threw or deferred comes out.
+// Running a handler: the context goes in, what it set, threw or asked for comes out.
 #include "runtime/attempt.hpp"
 
 #include <insula/error.hpp>
@@ -38,12 +38,16 @@ std::string storable(std::string text) {
   return text;
 }
 
+Outcome put_off(const std::shared_ptr<Attempt>& attempt, std::chrono::milliseconds delay) {
+  attempt->request = delay;
+  return {.attempt = attempt, .kind = Outcome::Kind::put_off};
+}
+
 Outcome failure(const std::shared_ptr<Attempt>& attempt, std::string why, bool retryable) {
   // Asked to stop and thrown out: no verdict on the task itself.
   if (attempt->stop.stop_requested() && attempt->reason == StopReason::paused) {
     // Its lease is still ours: given back, it costs no attempt and waits for the resumption.
-    attempt->deferral = std::chrono::milliseconds{0};
-    return {.attempt = attempt, .kind = Outcome::Kind::deferred};
+    return put_off(attempt, std::chrono::milliseconds{0});
   }
   if (attempt->stop.stop_requested()) return {.attempt = attempt, .kind = Outcome::Kind::given_back};
   why = storable(std::move(why));
@@ -69,7 +73,9 @@ Context difference(const Context& from, const Context& to) {
 
 Outcome success(const std::shared_ptr<Attempt>& attempt) {
   Outcome outcome{.attempt = attempt};
-  if (attempt->deferral) outcome.kind = Outcome::Kind::deferred;
+  if (attempt->request.index() != 0) outcome.kind = Outcome::Kind::put_off;
+  if (std::holds_alternative<Child>(attempt->request) && !attempt->changes.empty())
+    throw permanent_error{"what a task has set cannot be kept when it goes on as a child execution"};
   if (attempt->replaced_object) {
     Context reached = Context::from_json(attempt->info.context);
     reached.merge_patch(attempt->changes);
@@ -79,14 +85,25 @@ Outcome success(const std::shared_ptr<Attempt>& attempt) {
   return outcome;
 }
 
+Event read_event(const std::string& json) {
+  const Context event = Context::from_json(json);
+  const Value* payload = event.find("payload");
+  return {event.get<std::string>("name").value_or(""), payload ? *payload : Value{},
+          event.get<bool>("timed_out").value_or(false)};
+}
+
 Outcome run(const std::shared_ptr<Attempt>& attempt) {
   try {
     attempt->context = Context::from_json(attempt->info.context);
+    if (!attempt->info.item.empty()) attempt->item = Value::from_json(attempt->info.item);
+    if (!attempt->info.event.empty()) attempt->event = read_event(attempt->info.event);
     TaskContext context{*attempt};
     (*attempt->handler)(context);
     return success(attempt);
   } catch (const permanent_error& e) {
     return failure(attempt, e.what(), false);
+  } catch (const retry_after& e) {
+    return attempt->stop.stop_requested() ? failure(attempt, e.what(), true) : put_off(attempt, e.delay());
   } catch (const std::exception& e) {
     return failure(attempt, e.what(), true);
   } catch (...) {
@@ -100,6 +117,8 @@ Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept {
   Outcome outcome = run(attempt);
   attempt->context = {};
   attempt->changes = {};
+  attempt->item = {};
+  attempt->event.reset();
   return outcome;
 }
 

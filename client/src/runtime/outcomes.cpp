@@ -22,21 +22,36 @@ std::string label(const Outcome& outcome) {
 
 bool in_batch(const Outcome& outcome) { return outcome.kind == Outcome::Kind::completed && !outcome.alone; }
 
+// What a handler asked for, as a call.
+struct RequestCall {
+  const Outcome& outcome;
+  const wire::Claimed& info = outcome.attempt->info;
+
+  wire::Statement operator()(std::monostate) const {
+    return wire::complete_many({{info.task_id, info.lease, outcome.patch}});
+  }
+  wire::Statement operator()(std::chrono::system_clock::time_point when) const {
+    return wire::defer_to(info.task_id, info.lease, when, outcome.patch);
+  }
+  wire::Statement operator()(std::chrono::milliseconds delay) const {
+    return wire::defer_by(info.task_id, info.lease, delay, outcome.patch);
+  }
+  wire::Statement operator()(const EventWait& wait) const {
+    return wire::wait_event(info.task_id, info.lease, wait.event, wait.timeout, outcome.patch);
+  }
+  wire::Statement operator()(const Child& child) const {
+    return wire::submit_child(info.task_id, info.lease, child.workflow, child.context);
+  }
+};
+
+}  // namespace
+
 wire::Statement statement_for(const Outcome& outcome) {
   const auto& info = outcome.attempt->info;
   if (outcome.kind == Outcome::Kind::failed)
     return wire::fail(info.task_id, info.lease, outcome.error, outcome.retryable);
-  const Attempt::Deferral& deferral = *outcome.attempt->deferral;
-  if (const auto* delay = std::get_if<std::chrono::milliseconds>(&deferral))
-    return wire::defer_by(info.task_id, info.lease, *delay, outcome.patch);
-  return wire::defer_to(info.task_id, info.lease, std::get<0>(deferral), outcome.patch);
+  return std::visit(RequestCall{outcome}, outcome.attempt->request);
 }
-
-bool read_accepted(const Outcome& outcome, const wire::Rows& rows) {
-  return outcome.kind == Outcome::Kind::failed ? wire::read_accepted(rows) : wire::read_boolean(rows);
-}
-
-}  // namespace
 
 void Outcomes::add(Outcome outcome) {
   if (outcome.kind == Outcome::Kind::given_back) return on_settled_(*outcome.attempt);
@@ -95,7 +110,7 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
 
 void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
   in_flight_ = 0;
-  if (reply.ok()) return settle(outcome, read_accepted(outcome, reply.rows));
+  if (reply.ok()) return settle(outcome, wire::read_accepted(reply.rows));
   std::vector<Outcome> batch;
   batch.push_back(std::move(outcome));
   if (reply.lost) return put_back(batch);
@@ -118,7 +133,12 @@ void Outcomes::put_back(std::vector<Outcome>& batch) {
 }
 
 void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
-  if (why.retryable()) {
+  const Outcome& first = batch.front();
+  // A child that finds no room now is one for the task's retries: what would make room may
+  // be waiting behind it.
+  const bool no_room = first.kind == Outcome::Kind::put_off && std::holds_alternative<Child>(first.attempt->request) &&
+                       (why.code() == errc::limit || why.code() == errc::suspended);
+  if (why.retryable() && !no_room) {
     put_back(batch);
     pause_until_ = Clock::now() + pause_after_refusal;
     return;
@@ -137,7 +157,7 @@ void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
   if (outcome.kind == Outcome::Kind::failed) return on_settled_(*outcome.attempt);
   outcome.kind = Outcome::Kind::failed;
   outcome.error = fmt::format("the server refused the task's outcome: {}", why.what());
-  outcome.retryable = false;
+  outcome.retryable = no_room;
   queue_.push_back(std::move(outcome));
 }
 

@@ -19,6 +19,9 @@
 
 namespace insula::detail {
 
+// The call that tells the server of it.
+wire::Statement statement_for(const Outcome& outcome);
+
 class Outcomes {
  public:
   // `on_settled`: the server has, or never will have, the outcome of that attempt.
