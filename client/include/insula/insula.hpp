@@ -7,11 +7,13 @@
 //   task_context.hpp  what a task's handler is given, and how it ends
 //   result.hpp        how an execution ended
 //   runner.hpp        runs workflows for one tenant
+//   enqueue.hpp       starts an execution in a transaction of your own
 //   admin.hpp         makes, limits and drops tenants
 #pragma once
 
 #include <insula/admin.hpp>
 #include <insula/context.hpp>
+#include <insula/enqueue.hpp>
 #include <insula/error.hpp>
 #include <insula/result.hpp>
 #include <insula/runner.hpp>

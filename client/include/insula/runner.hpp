@@ -19,6 +19,7 @@
 #pragma once
 
 #include <insula/context.hpp>
+#include <insula/enqueue.hpp>
 #include <insula/error.hpp>
 #include <insula/export.hpp>
 #include <insula/result.hpp>
@@ -49,7 +50,8 @@ enum class LogLevel { debug, info, warning, error };
 struct INSULA_EXPORT RunnerConfig {
   // Handlers that run at the same time: so many threads.
   int max_concurrent_tasks = 8;
-  // The most connections this runner may open: at least 2, which is all it needs now.
+  // The most connections this runner may open: at least 2.  More are only made for handlers
+  // that use TaskContext::transaction, one for each of them at a time.
   int max_connections = 5;
   // How long the server waits for a sign of life before it gives a task to another
   // worker.  Renewed every third of it.  (A process that dies loses its tasks at once,
@@ -83,18 +85,6 @@ class RunnerConfig::Builder {
 };
 
 inline RunnerConfig::Builder RunnerConfig::builder() { return {}; }
-
-struct SubmitOptions {
-  int priority = 0;  // higher first, inside the tenant
-  // Not to be started before; nullopt: at once.
-  std::optional<std::chrono::system_clock::time_point> run_at = {};
-  // Added to run_at, or to the server's present time.
-  std::chrono::milliseconds delay{0};
-  // Starts at most one execution per key and workflow: the first one's handle is
-  // returned.  With a key a submit is safe to repeat, so it never ends in
-  // outcome_unknown().
-  std::string idempotency_key = {};
-};
 
 // What a shutdown found and left.
 struct ShutdownReport {

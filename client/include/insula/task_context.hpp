@@ -30,6 +30,10 @@
 #include <string>
 #include <string_view>
 
+extern "C" {
+typedef struct pg_conn PGconn;  // as in libpq-fe.h
+}
+
 namespace insula {
 
 namespace detail {
@@ -109,6 +113,28 @@ class INSULA_EXPORT TaskContext {
   bool stop_requested() const noexcept { return stop_token().stop_requested(); }
   StopReason stop_reason() const noexcept;
   void throw_if_stopped() const;  // throws insula::stopped
+
+  // A transaction that is tied to this task: whatever is done over this connection, and the
+  // task's outcome, come in one commit, or not at all.  So it happens exactly once, however
+  // many times the handler runs.
+  //
+  //   void charge(insula::TaskContext& ctx) {
+  //     PGconn* conn = ctx.transaction();
+  //     PGresult* result = PQexec(conn, "UPDATE account SET balance = balance - 10 WHERE id = 1");
+  //     const bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+  //     PQclear(result);
+  //     if (!done) throw std::runtime_error{PQerrorMessage(conn)};
+  //   }
+  //
+  // To return commits it; to throw, or to have lost the lease meanwhile, rolls it back.
+  // BEGIN was sent, COMMIT and ROLLBACK are not yours to send.  The connection is lent, one
+  // for each handler at a time: as the runner's own user, for its tenant (insula::enqueue
+  // over it starts executions of the same tenant, in the same commit).  What is SET in it is
+  // undone.  Begin it late: it holds back the server's cleaning up as long as it is open.
+  //
+  // Waits for a free connection as long as RunnerConfig::call_timeout.  Throws
+  // insula::error, and stopped if the lease is lost already or the handler is asked to stop.
+  PGconn* transaction();
 
   // Each of these is carried out when the handler returns, which it should do next.
 

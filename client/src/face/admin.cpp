@@ -15,7 +15,7 @@ bool is_valid_tenant_id(std::string_view id) noexcept { return core::is_valid_te
 
 struct DatabaseAdmin::Impl {
   explicit Impl(std::string_view connection_string)
-      : session(wire::ConnInfo{connection_string}, std::chrono::seconds{10}) {}
+      : session(wire::ConnInfo{connection_string}, "insula admin", std::chrono::seconds{10}) {}
 
   wire::Rows call(const wire::Statement& statement) {
     const std::lock_guard lock{mutex};

@@ -68,6 +68,8 @@ std::optional<std::chrono::steady_clock::time_point> TaskContext::deadline() con
   return attempt_.deadline_at;
 }
 
+PGconn* TaskContext::transaction() { return attempt_.begin_transaction(); }
+
 void TaskContext::defer_until(std::chrono::system_clock::time_point when) { attempt_.request = when; }
 void TaskContext::defer_until(std::chrono::milliseconds from_now) { attempt_.request = from_now; }
 

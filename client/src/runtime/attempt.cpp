@@ -1,6 +1,8 @@
 // Running a handler: the context goes in, what it set, threw or asked for comes out.
 #include "runtime/attempt.hpp"
 
+#include "runtime/outcomes.hpp"
+
 #include <insula/error.hpp>
 
 #include <exception>
@@ -85,6 +87,19 @@ Outcome success(const std::shared_ptr<Attempt>& attempt) {
   return outcome;
 }
 
+// The outcome told and everything committed at once, if the handler has a transaction.
+Outcome settle_in_transaction(const std::shared_ptr<Attempt>& attempt, Outcome outcome) {
+  try {
+    const bool committed = attempt->transaction->commit(statement_for(outcome));
+    if (!committed) attempt->request_stop(StopReason::lease_lost);
+    return {.attempt = attempt, .kind = committed ? Outcome::Kind::settled : Outcome::Kind::given_back};
+  } catch (const error& e) {
+    // If it was committed, the lease is gone and this changes nothing; if not, it is over.
+    if (e.outcome_unknown()) return put_off(attempt, std::chrono::milliseconds{0});
+    return failure(attempt, e.what(), true);
+  }
+}
+
 Event read_event(const std::string& json) {
   const Context event = Context::from_json(json);
   const Value* payload = event.find("payload");
@@ -99,7 +114,8 @@ Outcome run(const std::shared_ptr<Attempt>& attempt) {
     if (!attempt->info.event.empty()) attempt->event = read_event(attempt->info.event);
     TaskContext context{*attempt};
     (*attempt->handler)(context);
-    return success(attempt);
+    Outcome outcome = success(attempt);
+    return attempt->transaction ? settle_in_transaction(attempt, std::move(outcome)) : outcome;
   } catch (const permanent_error& e) {
     return failure(attempt, e.what(), false);
   } catch (const retry_after& e) {
@@ -113,8 +129,23 @@ Outcome run(const std::shared_ptr<Attempt>& attempt) {
 
 }  // namespace
 
+PGconn* Attempt::begin_transaction() {
+  if (!lender) throw error{errc::invalid, "there is no server here to have a transaction with"};
+  if (!transaction) {
+    auto begun = std::make_unique<Transaction>(lender, stop.get_token());
+    if (!begun->join(info, acts_for)) {
+      request_stop(StopReason::lease_lost);
+      throw stopped{"stopped: lease_lost"};
+    }
+    transaction = std::move(begun);
+  }
+  return transaction->connection();
+}
+
 Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept {
   Outcome outcome = run(attempt);
+  attempt->transaction.reset();
+  attempt->lender.reset();
   attempt->context = {};
   attempt->changes = {};
   attempt->item = {};

@@ -6,6 +6,7 @@
 
 #include "face/workflow_state.hpp"
 #include "runtime/settings.hpp"
+#include "runtime/transaction.hpp"
 #include "wire/calls.hpp"
 
 #include <insula/context.hpp>
@@ -43,9 +44,15 @@ struct Attempt {
     stop.request_stop();
   }
 
-  // Immutable.
+  // The connection of this attempt's transaction, which begins with the first call.
+  // Throws insula::error, or stopped.
+  PGconn* begin_transaction();
+
+  // Immutable once the handler has started.
   const wire::Claimed info;
   const std::shared_ptr<const Handler> handler;
+  std::shared_ptr<Lender> lender;  // nullptr: there is no server to have a transaction with
+  std::string acts_for;            // Settings::tenant
 
   // Any thread.
   std::stop_source stop;
@@ -55,6 +62,7 @@ struct Attempt {
   Context context;
   Context changes;
   bool replaced_object = false;  // changes alone do not say all: see Context::append_patch
+  std::unique_ptr<Transaction> transaction;
   Value item;
   std::optional<Event> event;
   Request request;  // what the handler wants in place of being done; also the I/O thread's, later
@@ -71,6 +79,7 @@ struct Outcome {
     completed,
     failed,
     put_off,     // by the attempt's request
+    settled,     // the server has it: it was told in the handler's own transaction
     given_back,  // nothing to tell: the server gives the task to whom it likes
   };
 

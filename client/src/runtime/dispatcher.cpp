@@ -164,6 +164,8 @@ void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point sent_at) {
     return;
   }
   auto attempt = std::make_shared<Attempt>(std::move(claimed), it->second);
+  attempt->lender = peers_.lender;
+  attempt->acts_for = settings_.tenant;
   // From the answer on: the server's own clock runs out no later.
   if (const auto& left = attempt->info.time_left) attempt->deadline_at = Clock::now() + *left;
   peers_.leases.add(attempt, sent_at);

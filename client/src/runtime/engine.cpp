@@ -31,6 +31,7 @@ error shut_down_error() { return {errc::shut_down, "the runner is shut down"}; }
 Engine::Engine(Settings settings)
     : settings_(std::move(settings)),
       inbox_(std::make_shared<Inbox>()),
+      lender_(std::make_shared<Lender>(settings_)),
       leases_(settings_),
       pool_(inbox_,
             [this, inbox = inbox_](Outcome outcome) {
@@ -39,7 +40,7 @@ Engine::Engine(Settings settings)
               inbox->post([this, kept] { on_finished(std::move(*kept)); });
             }),
       control_(settings_, leases_, waits_),
-      dispatcher_(settings_, {leases_, waits_, pool_, [this] { control_.nudge(); },
+      dispatcher_(settings_, {leases_, waits_, pool_, lender_, [this] { control_.nudge(); },
                               [this] { return control_.outcomes().size() >= backlog_limit; }}) {}
 
 Engine::~Engine() = default;
@@ -107,6 +108,7 @@ ShutdownReport Engine::shutdown(milliseconds drain, milliseconds cancel) {
   if (started_.load(std::memory_order_relaxed)) {
     inbox_->post([this, drain, cancel] { begin_shutdown(drain, cancel); });
     thread_.join();
+    lender_->close();
     pool_.stop();
   } else {
     inbox_->close();

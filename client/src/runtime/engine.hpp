@@ -73,6 +73,7 @@ class Engine {
   std::optional<ShutdownReport> report_;  // under lifecycle_: set when all is over
   std::thread thread_;                    // under lifecycle_
 
+  const std::shared_ptr<Lender> lender_;
   Leases leases_;
   Waits waits_;
   Pool pool_;

@@ -54,7 +54,8 @@ wire::Statement statement_for(const Outcome& outcome) {
 }
 
 void Outcomes::add(Outcome outcome) {
-  if (outcome.kind == Outcome::Kind::given_back) return on_settled_(*outcome.attempt);
+  if (outcome.kind == Outcome::Kind::settled || outcome.kind == Outcome::Kind::given_back)
+    return on_settled_(*outcome.attempt);
   queue_.push_back(std::move(outcome));
 }
 

@@ -204,6 +204,12 @@ Statement submit_child(std::int64_t task_id, std::int64_t lease, const std::stri
   return {"SELECT insula.submit_child($1, $2, $3, $4::jsonb)", {number(task_id), number(lease), workflow, context}};
 }
 
+Statement join_task(std::int64_t task_id, std::int64_t lease, const std::string& tenant) {
+  if (tenant.empty()) return {"SELECT insula.join_task($1, $2)", {number(task_id), number(lease)}};
+  return {"SELECT insula.join_task($1, $2), pg_catalog.set_config('insula.tenant', $3, true)",
+          {number(task_id), number(lease), tenant}};
+}
+
 Statement heartbeat(const Ids& tasks, const Ids& leases, milliseconds lease) {
   return {"SELECT task_id, reason FROM insula.heartbeat($1::bigint[], $2::bigint[], $3::interval)",
           {array_of(tasks), array_of(leases), interval(lease)}};

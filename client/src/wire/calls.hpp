@@ -86,6 +86,7 @@ Statement wait_event(std::int64_t task_id, std::int64_t lease, const std::string
                      std::optional<std::chrono::milliseconds> timeout, const std::string& patch);
 Statement submit_child(std::int64_t task_id, std::int64_t lease, const std::string& workflow,
                        const std::string& context);
+Statement join_task(std::int64_t task_id, std::int64_t lease, const std::string& tenant);
 Statement heartbeat(const Ids& tasks, const Ids& leases, std::chrono::milliseconds lease);
 std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows);  // task, reason
 Statement nudge(const std::string& worker);
