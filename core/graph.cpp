@@ -82,18 +82,19 @@ std::size_t find_cycle(const Graph& graph, std::span<std::int32_t> path, std::sp
   return 0;
 }
 
-void mark_ancestors(const Graph& graph, std::int32_t node, std::span<std::uint8_t> seen,
-                    std::span<std::int32_t> stack) noexcept {
-  std::size_t depth = 0;
+std::size_t find_ancestors(const Graph& graph, std::int32_t node, std::span<std::uint8_t> seen,
+                           std::span<std::int32_t> ancestors) noexcept {
+  std::size_t count = 0;
   auto visit = [&](std::int32_t from) {
     for (std::int32_t target : graph.of(from)) {
       if (seen[at(target)]) continue;
       seen[at(target)] = 1;
-      stack[depth++] = target;
+      ancestors[count++] = target;
     }
   };
   visit(node);
-  while (depth > 0) visit(stack[--depth]);
+  for (std::size_t next = 0; next < count; ++next) visit(ancestors[next]);
+  return count;
 }
 
 }  // namespace insula::core

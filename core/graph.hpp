@@ -35,9 +35,10 @@ std::size_t topological_order(const Graph& graph, const Graph& dependants, std::
 // Returns its length, 0 if there is none.  `path` and `scratch` have `nodes` entries each.
 std::size_t find_cycle(const Graph& graph, std::span<std::int32_t> path, std::span<std::int32_t> scratch) noexcept;
 
-// Marks in `seen` (nodes entries, zeroed by the caller) all that `node` waits for, near
-// and far; itself only if it is on a cycle.  `stack` has `nodes` entries.
-void mark_ancestors(const Graph& graph, std::int32_t node, std::span<std::uint8_t> seen,
-                    std::span<std::int32_t> stack) noexcept;
+// All that `node` waits for, near and far; itself only if it is on a cycle.  Returns how
+// many there are; `ancestors` (nodes entries) gets them in no order, and `seen` (nodes
+// entries, zeroed by the caller) marks them.
+std::size_t find_ancestors(const Graph& graph, std::int32_t node, std::span<std::uint8_t> seen,
+                           std::span<std::int32_t> ancestors) noexcept;
 
 }  // namespace insula::core

@@ -14,6 +14,7 @@ packages=(
     g++ make cmake ninja-build pkg-config
     postgresql-15 postgresql-server-dev-15 libpq-dev
     libfmt-dev nlohmann-json3-dev libgtest-dev pgbouncer
+    python3-croniter clang libclang-rt-dev
 )
 
 is_installed() {

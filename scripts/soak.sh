@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 #
 # What takes longer than a check may: the engine against its model with fresh seeds,
-# and the integration tests and attacks again and again on a busy machine. Half an
-# hour; SEEDS and ROUNDS choose otherwise. What fails says its seed.
+# a minute for each fuzz target, and the integration tests and attacks again and again
+# on a busy machine. Half an hour; SEEDS, INSULA_FUZZ_SECONDS and ROUNDS choose
+# otherwise. What fails says its seed.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -17,6 +18,12 @@ for ((i = 0; i < ${SEEDS:-10}; ++i)); do
     export INSULA_MODEL_SEED=$((RANDOM * 32768 + RANDOM)) INSULA_MODEL_EXECUTIONS=50000
     say "model, seed $INSULA_MODEL_SEED"
     "$cluster" --preload -- "$bin/model_tests"
+done
+
+for program in "$bin"/*_fuzz; do
+    name=${program##*/}
+    say "fuzzing, ${name%_fuzz}"
+    INSULA_FUZZ_SECONDS=${INSULA_FUZZ_SECONDS:-60} "$root/scripts/test/fuzz.sh" "$program" "${name%_fuzz}"
 done
 
 # Twice as many as there are cores, so that everything comes late now and then.

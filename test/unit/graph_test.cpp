@@ -76,8 +76,10 @@ Nodes cycle_of(const Dag &dag) {
 
 std::vector<std::uint8_t> ancestors_of(const Dag &dag, std::int32_t node) {
   std::vector<std::uint8_t> seen(dag.nodes(), 0);
-  Nodes stack(dag.nodes(), garbage);
-  insula::core::mark_ancestors(dag.graph(), node, seen, stack);
+  Nodes list(dag.nodes(), garbage);
+  const std::size_t count = insula::core::find_ancestors(dag.graph(), node, seen, list);
+  EXPECT_EQ(count, static_cast<std::size_t>(std::count(seen.begin(), seen.end(), 1)));
+  for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(seen[at(list[i])], 1);
   return seen;
 }
 

@@ -16,29 +16,27 @@ namespace insula {
 
 namespace {
 
+// Costs what the task's ancestors are, not what the graph is.
 Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
   const auto tasks = static_cast<std::size_t>(definition.tasks);
   auto *seen = static_cast<std::uint8_t *>(palloc0(tasks));
-  auto *stack = palloc_array_of<std::int32_t>(tasks);
-  core::mark_ancestors(definition.graph, task, {seen, tasks}, {stack, tasks});
+  auto *ancestors = palloc_array_of<std::int32_t>(tasks);
+  const std::size_t count = core::find_ancestors(definition.graph, task, {seen, tasks}, {ancestors, tasks});
 
-  auto *ids = palloc_array_of<std::int64_t>(tasks + 1);
-  auto *slots = palloc_array_of<std::int32_t>(tasks);
-  int count = 0;
-  ids[count++] = head;
-  for (std::size_t ancestor = 0; ancestor < tasks; ++ancestor) {
-    if (!seen[ancestor]) continue;
-    slots[ancestor] = count;
-    ids[count++] = head + 1 + static_cast<std::int64_t>(ancestor);
-  }
-  Jsonb **outputs = outputs_of(tenant, ids, count);
-  if (total_size(outputs, count) > max_merged_size) return nullptr;
-  auto **patches = palloc_array_of<Jsonb *>(tasks);
-  std::size_t patch_count = 0;
-  for (std::size_t i = 0; i < tasks; ++i)
-    if (const std::int32_t ancestor = definition.order[i]; seen[ancestor])
-      patches[patch_count++] = outputs[slots[ancestor]];
-  return merge_patches(outputs[0], patches, patch_count);
+  auto *ids = palloc_array_of<std::int64_t>(count + 1);
+  ids[0] = head;
+  std::sort(ancestors, ancestors + count);
+  for (std::size_t i = 0; i < count; ++i) ids[i + 1] = head + 1 + ancestors[i];
+  Jsonb **outputs = outputs_of(tenant, ids, static_cast<int>(count) + 1);
+  if (total_size(outputs, static_cast<int>(count) + 1) > max_merged_size) return nullptr;
+  auto *order = palloc_array_of<std::size_t>(count);
+  for (std::size_t i = 0; i < count; ++i) order[i] = i;
+  std::sort(order, order + count, [&](std::size_t a, std::size_t b) {
+    return definition.rank[ancestors[a]] < definition.rank[ancestors[b]];
+  });
+  auto **patches = palloc_array_of<Jsonb *>(count);
+  for (std::size_t i = 0; i < count; ++i) patches[i] = outputs[order[i] + 1];
+  return merge_patches(outputs[0], patches, count);
 }
 
 // A task whose context cannot be made fails, where nobody holds its execution; else its

@@ -1,0 +1,235 @@
+// Reading a cron expression; see cron.hpp for what may stand in one.
+#include <algorithm>
+#include <array>
+
+#include "core/cron.hpp"
+#include "core/names.hpp"
+
+namespace insula::core {
+
+namespace {
+
+constexpr const char *no_syntax = "is not a value, a range or a step";
+constexpr const char *backwards = "runs backwards";
+constexpr const char *bad_step = "has a step that is 0 or larger than the field";
+constexpr const char *bad_nth = "does not count from 1 to 5";
+constexpr const char *bad_day_before_end = "is not between L-0 and L-30";
+
+struct Field {
+  const char *name;
+  int low;
+  int high;
+  std::uint64_t Cron::*set;
+  const char *out_of_range;
+  std::string_view names;  // of three letters each, from that of `low` on
+};
+
+constexpr std::array<Field, 6> fields = {{
+    {"second", 0, 59, &Cron::seconds, "is not between 0 and 59", {}},
+    {"minute", 0, 59, &Cron::minutes, "is not between 0 and 59", {}},
+    {"hour", 0, 23, &Cron::hours, "is not between 0 and 23", {}},
+    {"day of month", 1, 31, &Cron::days, "is not between 1 and 31", {}},
+    {"month", 1, 12, &Cron::months, "is not between 1 and 12", "JANFEBMARAPRMAYJUNJULAUGSEPOCTNOVDEC"},
+    {"day of week", 0, 7, &Cron::weekdays, "is not between 0 and 7", "SUNMONTUEWEDTHUFRISAT"},
+}};
+constexpr std::size_t minute_place = 1;
+constexpr std::size_t hour_place = 2;
+constexpr std::size_t day_place = 3;
+constexpr std::size_t weekday_place = 5;
+
+struct Shorthand {
+  std::string_view name;
+  std::string_view expression;
+};
+
+constexpr std::array<Shorthand, 7> shorthands = {{
+    {"@yearly", "0 0 1 1 *"},
+    {"@annually", "0 0 1 1 *"},
+    {"@monthly", "0 0 1 * *"},
+    {"@weekly", "0 0 * * 0"},
+    {"@daily", "0 0 * * *"},
+    {"@midnight", "0 0 * * *"},
+    {"@hourly", "0 * * * *"},
+}};
+
+constexpr std::uint64_t bit(int number) noexcept { return std::uint64_t{1} << number; }
+
+constexpr bool is_blank(char c) noexcept { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+constexpr char upper(char c) noexcept { return is_lower(c) ? static_cast<char>(c - 'a' + 'A') : c; }
+
+constexpr bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return upper(x) == upper(y); });
+}
+
+// What is read is taken off the front of `rest`.
+
+bool take(std::string_view *rest, char c) noexcept {
+  if (rest->empty() || upper(rest->front()) != c) return false;
+  rest->remove_prefix(1);
+  return true;
+}
+
+// -1: no number is there.
+int take_number(std::string_view *rest) noexcept {
+  constexpr int enough = 1000;
+  int number = -1;
+  for (; !rest->empty() && is_digit(rest->front()); rest->remove_prefix(1))
+    number = std::min(enough, std::max(number, 0) * 10 + (rest->front() - '0'));
+  return number;
+}
+
+// A number, or a name of the field; -1: neither is there.
+int take_value(const Field &field, std::string_view *rest) noexcept {
+  for (std::size_t at = 0; at < field.names.size(); at += 3) {
+    if (!equal_ignoring_case(rest->substr(0, 3), field.names.substr(at, 3))) continue;
+    rest->remove_prefix(3);
+    return field.low + static_cast<int>(at / 3);
+  }
+  return take_number(rest);
+}
+
+// Those that read an item return what is wrong with it; nullptr: nothing.
+
+const char *read_value(const Field &field, std::string_view *rest, int *value) noexcept {
+  *value = take_value(field, rest);
+  if (*value < 0) return no_syntax;
+  return *value < field.low || *value > field.high ? field.out_of_range : nullptr;
+}
+
+// What follows the L of L-3.
+const char *read_day_before_end(std::string_view rest, Cron *cron) noexcept {
+  int before = 0;
+  if (take(&rest, '-')) before = take_number(&rest);
+  if (before < 0 || !rest.empty()) return no_syntax;
+  if (before > 30) return bad_day_before_end;
+  cron->days_before_end |= bit(before);
+  return nullptr;
+}
+
+// What follows the FRI# of FRI#2.
+const char *read_nth(std::string_view rest, int weekday, Cron *cron) noexcept {
+  const int nth = take_number(&rest);
+  if (nth < 0 || !rest.empty()) return no_syntax;
+  if (nth < 1 || nth > 5) return bad_nth;
+  cron->nth_weekdays |= bit(7 * (nth - 1) + weekday % 7);
+  return nullptr;
+}
+
+// What follows the a of a-b, and of a/n, whose end is the field's.
+const char *read_end(const Field &field, int low, std::string_view *rest, int *high) noexcept {
+  *high = rest->starts_with('/') ? field.high : low;
+  if (!take(rest, '-')) return nullptr;
+  if (const char *problem = read_value(field, rest, high)) return problem;
+  // A week may end with its Sunday.
+  if (*high == 0 && low > 0) *high = field.high;
+  return *high < low ? backwards : nullptr;
+}
+
+const char *read_item(std::size_t place, std::string_view item, Cron *cron) noexcept {
+  const Field &field = fields[place];
+  std::string_view rest = item;
+  int low = field.low;
+  int high = field.high;
+  if (place == day_place && take(&rest, 'L')) return read_day_before_end(rest, cron);
+  if (!take(&rest, '*')) {
+    if (const char *problem = read_value(field, &rest, &low)) return problem;
+    if (place == weekday_place && take(&rest, '#')) return read_nth(rest, low, cron);
+    if (place == weekday_place && equal_ignoring_case(rest, "L")) {
+      cron->last_weekdays |= bit(low % 7);
+      return nullptr;
+    }
+    if (const char *problem = read_end(field, low, &rest, &high)) return problem;
+  }
+  int step = 1;
+  if (take(&rest, '/')) {
+    step = take_number(&rest);
+    if (step == 0 || step > field.high - field.low + 1) return bad_step;
+  }
+  if (step < 0 || !rest.empty()) return no_syntax;
+  for (int value = low; value <= high; value += step) cron->*field.set |= bit(value);
+  return nullptr;
+}
+
+bool read_field(std::size_t place, std::string_view text, Cron *cron, CronError *error) noexcept {
+  const bool of_days = place == day_place || place == weekday_place;
+  if (of_days && text == "?") text = "*";
+  for (std::string_view rest = text;;) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    const std::string_view item = rest.substr(0, comma);
+    if (const char *problem = read_item(place, item, cron)) {
+      *error = {fields[place].name, item, problem};
+      return false;
+    }
+    if (comma == rest.size()) return true;
+    rest.remove_prefix(comma + 1);
+  }
+}
+
+struct Parts {
+  std::array<std::string_view, fields.size()> texts;
+  std::size_t count = 0;  // may be one more than there is room for
+};
+
+Parts split(std::string_view expression) noexcept {
+  Parts parts;
+  for (auto at = expression.begin(); parts.count <= fields.size();) {
+    at = std::find_if_not(at, expression.end(), is_blank);
+    if (at == expression.end()) break;
+    const auto end = std::find_if(at, expression.end(), is_blank);
+    if (parts.count < fields.size()) parts.texts[parts.count] = std::string_view(at, end);
+    ++parts.count;
+    at = end;
+  }
+  return parts;
+}
+
+// Twenty-eight years without a skipped leap day have all the calendars that there are.
+bool ever_fires(const Cron &cron) noexcept {
+  for (int year = 2000; year < 2028; ++year)
+    for (unsigned month = 1; month <= 12; ++month)
+      if (days_of_month(cron, year, month) != 0) return true;
+  return false;
+}
+
+}  // namespace
+
+bool parse_cron(std::string_view expression, Cron *cron, CronError *error) noexcept {
+  *cron = {};
+  Parts parts = split(expression);
+  if (parts.count == 1 && parts.texts[0].starts_with('@')) {
+    const std::string_view name = parts.texts[0];
+    const auto *known = std::find_if(shorthands.begin(), shorthands.end(), [name](const Shorthand &shorthand) {
+      return equal_ignoring_case(shorthand.name, name);
+    });
+    if (known == shorthands.end()) {
+      *error = {nullptr, name, "is none of @yearly, @annually, @monthly, @weekly, @daily, @midnight and @hourly"};
+      return false;
+    }
+    parts = split(known->expression);
+  }
+  if (parts.count != fields.size() && parts.count != fields.size() - 1) {
+    *error = {nullptr, expression,
+              "does not have five fields (minute, hour, day of month, month, day of week), nor six with seconds first"};
+    return false;
+  }
+  if (parts.count == fields.size() - 1) {
+    std::shift_right(parts.texts.begin(), parts.texts.end(), 1);
+    parts.texts[0] = "0";
+  }
+  for (std::size_t place = 0; place < fields.size(); ++place)
+    if (!read_field(place, parts.texts[place], cron, error)) return false;
+
+  if (cron->weekdays & bit(7)) cron->weekdays = (cron->weekdays | bit(0)) & ~bit(7);
+  const auto begins_with_star = [&parts](std::size_t place) { return parts.texts[place].starts_with('*'); };
+  const auto is_free = [&](std::size_t place) { return begins_with_star(place) || parts.texts[place] == "?"; };
+  cron->either_day = !is_free(day_place) && !is_free(weekday_place);
+  cron->follows_elapsed_time = begins_with_star(minute_place) || begins_with_star(hour_place);
+  if (!ever_fires(*cron)) {
+    *error = {nullptr, expression, "never fires, for no month has such a day"};
+    return false;
+  }
+  return true;
+}
+
+}  // namespace insula::core
