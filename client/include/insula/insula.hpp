@@ -8,6 +8,8 @@
 //   result.hpp        how an execution ended
 //   runner.hpp        runs workflows for one tenant
 //   enqueue.hpp       starts an execution in a transaction of your own
+//   execution.hpp     the handle of a started execution
+//   fleet.hpp         runs workflows for all tenants
 //   admin.hpp         makes, limits and drops tenants
 #pragma once
 
@@ -15,6 +17,8 @@
 #include <insula/context.hpp>
 #include <insula/enqueue.hpp>
 #include <insula/error.hpp>
+#include <insula/execution.hpp>
+#include <insula/fleet.hpp>
 #include <insula/result.hpp>
 #include <insula/runner.hpp>
 #include <insula/task_context.hpp>

@@ -60,6 +60,7 @@ void Outcomes::add(Outcome outcome) {
 }
 
 void Outcomes::send_next(wire::Link& link) {
+  if (queue_.empty()) queue_.swap(later_);
   if (queue_.front().kind != Outcome::Kind::completed) {
     Outcome outcome = std::move(queue_.front());
     queue_.pop_front();
@@ -105,8 +106,13 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
   in_flight_ = 0;
   if (reply.lost) return put_back(batch);
   if (reply.failure) return on_refused(batch, *reply.failure);
-  const std::vector<bool> accepted = wire::read_booleans(reply.rows);
-  for (std::size_t i = 0; i < batch.size(); ++i) settle(batch[i], i < accepted.size() && accepted[i]);
+  const auto accepted = wire::read_booleans(reply.rows);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    if (i < accepted.size() && !accepted[i])
+      put_later(std::move(batch[i]));
+    else
+      settle(batch[i], i < accepted.size() && *accepted[i]);
+  }
 }
 
 void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
@@ -133,6 +139,11 @@ void Outcomes::put_back(std::vector<Outcome>& batch) {
   queue_.insert(queue_.begin(), std::make_move_iterator(batch.begin()), std::make_move_iterator(batch.end()));
 }
 
+void Outcomes::put_later(Outcome outcome) {
+  later_at_ = Clock::now() + pause_after_refusal;
+  later_.push_back(std::move(outcome));
+}
+
 void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
   const Outcome& first = batch.front();
   // A child that finds no room now is one for the task's retries: what would make room may
@@ -140,8 +151,7 @@ void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
   const bool no_room = first.kind == Outcome::Kind::put_off && std::holds_alternative<Child>(first.attempt->request) &&
                        (why.code() == errc::limit || why.code() == errc::suspended);
   if (why.retryable() && !no_room) {
-    put_back(batch);
-    pause_until_ = Clock::now() + pause_after_refusal;
+    for (Outcome& outcome : batch) put_later(std::move(outcome));
     return;
   }
   // Something in it is not to the server's taste: each by itself shows which.

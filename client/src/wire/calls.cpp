@@ -166,9 +166,10 @@ Statement complete_many(const std::vector<Completion>& completions) {
       {array_of(tasks), array_of(leases), array_of(patches)}};
 }
 
-std::vector<bool> read_booleans(const Rows& rows) {
-  std::vector<bool> values;
-  for (int row = 0; row < rows.size(); ++row) values.push_back(rows.boolean(row, 0));
+std::vector<std::optional<bool>> read_booleans(const Rows& rows) {
+  std::vector<std::optional<bool>> values;
+  for (int row = 0; row < rows.size(); ++row)
+    values.push_back(rows.is_null(row, 0) ? std::nullopt : std::optional{rows.boolean(row, 0)});
   return values;
 }
 
@@ -224,6 +225,10 @@ std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows) {
 Statement nudge(const std::string& worker) { return {"SELECT insula.nudge($1)", {worker}}; }
 
 Statement leave(const std::string& worker) { return {"SELECT insula.leave($1)", {worker}}; }
+
+Statement serves_all() {
+  return {"SELECT pg_catalog.pg_has_role('insula_runner', 'USAGE') OR pg_catalog.pg_has_role('insula_admin', 'USAGE')"};
+}
 
 Statement ensure_tenant(std::string_view schema) {
   return {"SELECT tenant FROM insula.create_tenant($1, schema_name => $1, login => false, if_not_exists => true)",

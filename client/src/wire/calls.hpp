@@ -75,7 +75,8 @@ Statement claim(const std::string& worker, const std::vector<std::string>& tasks
                 std::chrono::milliseconds lease, const std::string& tenant);
 std::vector<Claimed> read_claimed(const Rows& rows);
 Statement complete_many(const std::vector<Completion>& completions);
-std::vector<bool> read_booleans(const Rows& rows);  // in the order of the completions
+// In the order of the completions; nullopt: not now, ask again.
+std::vector<std::optional<bool>> read_booleans(const Rows& rows);
 Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable);
 // Of all that tell of one task: false means that the lease was lost.
 bool read_accepted(const Rows& rows);
@@ -92,7 +93,8 @@ std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows); 
 Statement nudge(const std::string& worker);
 Statement leave(const std::string& worker);
 
-// --- a runner's tenant
+// --- whom a runner works for
+Statement serves_all();  // whether the user may work for all tenants
 Statement ensure_tenant(std::string_view schema);
 
 }  // namespace insula::wire
