@@ -22,7 +22,6 @@
 #include <insula/runner.hpp>
 #include <insula/workflow.hpp>
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -46,9 +45,9 @@ class INSULA_EXPORT Fleet {
   // tenant's login (GRANT acme_user TO fleet), or of insula_admin.  Nothing is sent yet.
   Tenant tenant(std::string_view id) const;
 
-  // As Runner::shutdown.
-  ShutdownReport shutdown(std::chrono::milliseconds drain = std::chrono::seconds{30},
-                          std::chrono::milliseconds cancel = std::chrono::seconds{10});
+  // As Runner's.
+  ShutdownReport shutdown(ShutdownOptions options = {});
+  ShutdownReport run_until_signal(ShutdownOptions options = {});
 
   const std::string& worker() const noexcept;
 

@@ -83,6 +83,11 @@ class RunnerConfig::Builder {
 
 inline RunnerConfig::Builder RunnerConfig::builder() { return {}; }
 
+struct ShutdownOptions {
+  std::chrono::milliseconds drain{30'000};   // how long running handlers may go on
+  std::chrono::milliseconds cancel{10'000};  // and how long once they are asked to stop
+};
+
 // What a shutdown found and left.
 struct ShutdownReport {
   std::size_t finished = 0;   // handlers that were running and returned by themselves
@@ -124,12 +129,17 @@ class INSULA_EXPORT Runner {
   bool pause_workflow(std::string_view workflow) const;
   bool resume_workflow(std::string_view workflow) const;
 
-  // Stops claiming; waits up to `drain` for running handlers; asks the rest to stop and
-  // waits up to `cancel`; tells the server all outcomes, gives back what is left, and
-  // closes.  Takes no longer than the two and a few seconds.  Repeated calls return the
-  // first one's report.  Throws error{would_deadlock} in a handler of this runner.
-  ShutdownReport shutdown(std::chrono::milliseconds drain = std::chrono::seconds{30},
-                          std::chrono::milliseconds cancel = std::chrono::seconds{10});
+  // Stops claiming; waits for running handlers; asks the rest to stop and waits again; tells
+  // the server all outcomes, gives back what is left, and closes.  Takes no longer than the
+  // options say and a few seconds.  Repeated calls return the first one's report.
+  // Throws error{would_deadlock} in a handler of this runner.
+  ShutdownReport shutdown(ShutdownOptions options = {});
+
+  // Waits for SIGINT or SIGTERM, then shuts down; another signal cuts the wait for handlers
+  // short.  For a worker's main():  return runner.run_until_signal().clean() ? 0 : 1;
+  // The handlers of both signals are its own meanwhile, so one call at a time in a process:
+  // another throws error{invalid}.
+  ShutdownReport run_until_signal(ShutdownOptions options = {});
 
   // This runner's name towards the server, as in the `worker` column of task_executions.
   const std::string& worker() const noexcept;

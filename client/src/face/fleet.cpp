@@ -16,10 +16,9 @@ void Fleet::add(const Workflow& workflow) {
 
 Fleet::Tenant Fleet::tenant(std::string_view id) const { return Tenant{handle_, id}; }
 
-ShutdownReport Fleet::shutdown(std::chrono::milliseconds drain, std::chrono::milliseconds cancel) {
-  handle_->refuse_in_handler("shutdown()");
-  return handle_->engine->shutdown(drain, cancel);
-}
+ShutdownReport Fleet::shutdown(ShutdownOptions options) { return handle_->shutdown(options); }
+
+ShutdownReport Fleet::run_until_signal(ShutdownOptions options) { return handle_->run_until_signal(options); }
 
 const std::string& Fleet::worker() const noexcept { return handle_->engine->settings().worker; }
 

@@ -27,6 +27,9 @@ struct RunnerHandle {
   std::int64_t submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
                       const std::string& tenant, std::shared_ptr<WaitState> wait = nullptr) const;
 
+  ShutdownReport shutdown(const ShutdownOptions& options) const;
+  ShutdownReport run_until_signal(const ShutdownOptions& options) const;
+
   std::unique_ptr<Engine> engine;
 };
 

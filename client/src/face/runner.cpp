@@ -65,10 +65,9 @@ bool Runner::resume_workflow(std::string_view workflow) const {
   return wire::read_boolean(engine.call(wire::resume_workflow(workflow, engine.settings().tenant), true));
 }
 
-ShutdownReport Runner::shutdown(std::chrono::milliseconds drain, std::chrono::milliseconds cancel) {
-  handle_->refuse_in_handler("shutdown()");
-  return handle_->engine->shutdown(drain, cancel);
-}
+ShutdownReport Runner::shutdown(ShutdownOptions options) { return handle_->shutdown(options); }
+
+ShutdownReport Runner::run_until_signal(ShutdownOptions options) { return handle_->run_until_signal(options); }
 
 const std::string& Runner::worker() const noexcept { return handle_->engine->settings().worker; }
 

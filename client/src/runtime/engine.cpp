@@ -102,11 +102,11 @@ void Engine::add_handlers(const WorkflowState& workflow) {
   });
 }
 
-ShutdownReport Engine::shutdown(milliseconds drain, milliseconds cancel) {
+ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
   const std::lock_guard lock{lifecycle_};
   if (report_) return *report_;
   if (started_.load(std::memory_order_relaxed)) {
-    inbox_->post([this, drain, cancel] { begin_shutdown(drain, cancel); });
+    inbox_->post([this, options] { begin_shutdown(options); });
     thread_.join();
     lender_->close();
     pool_.stop();
@@ -115,6 +115,12 @@ ShutdownReport Engine::shutdown(milliseconds drain, milliseconds cancel) {
   }
   report_ = tally_;
   return *report_;
+}
+
+void Engine::hasten_shutdown() {
+  inbox_->post([this] {
+    if (phase_ == Phase::draining || phase_ == Phase::stopping) phase_ends_ = Clock::now();
+  });
 }
 
 void Engine::run() {
@@ -161,8 +167,8 @@ void Engine::on_finished(Outcome outcome) {
   control_.outcomes().add(std::move(outcome));
 }
 
-void Engine::begin_shutdown(milliseconds drain, milliseconds cancel) {
-  cancel_ = cancel;
+void Engine::begin_shutdown(const ShutdownOptions& options) {
+  cancel_ = options.cancel;
   dispatcher_.stop();
   // What no handler has begun is given back with the good-bye.
   for (const auto& attempt : pool_.take_unstarted()) {
@@ -171,8 +177,8 @@ void Engine::begin_shutdown(milliseconds drain, milliseconds cancel) {
   }
   if (leases_.running() > 0)
     settings_.log(LogLevel::info, fmt::format("shutdown waits up to {} ms for {} handlers that are running",
-                                              drain.count(), leases_.running()));
-  enter(Phase::draining, drain);
+                                              options.drain.count(), leases_.running()));
+  enter(Phase::draining, options.drain);
 }
 
 void Engine::enter(Phase phase, milliseconds at_most) {

@@ -71,7 +71,9 @@ void Outcomes::send_next(wire::Link& link) {
   for (const Outcome& outcome : *batch)
     completions.push_back({outcome.attempt->info.task_id, outcome.attempt->info.lease, outcome.patch});
   in_flight_ = batch->size();
-  link.send(wire::complete_many(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); });
+  link.send(
+      wire::complete_many(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); },
+      Clock::now() + settings_.patience());
 }
 
 std::vector<Outcome> Outcomes::take_completions() {
@@ -99,7 +101,9 @@ void Outcomes::send_one(wire::Link& link, Outcome outcome) {
   in_flight_ = 1;
   const wire::Statement statement = statement_for(outcome);
   auto kept = std::make_shared<Outcome>(std::move(outcome));
-  link.send(statement, [this, kept](wire::Reply reply) { on_one(std::move(*kept), reply); });
+  link.send(
+      statement, [this, kept](wire::Reply reply) { on_one(std::move(*kept), reply); },
+      Clock::now() + settings_.patience());
 }
 
 void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& reply) {

@@ -46,7 +46,22 @@ PGconn* Session::connection() {
 }
 
 void Session::connect() {
-  PgConn conn = conninfo_.start(name_);
+  // One host that swallows our packets must not use up the time of the next.
+  for (std::size_t host = 0; !conn_; ++host) {
+    try {
+      connect_to(host);
+    } catch (const error& e) {
+      if (!e.retryable() || host + 1 >= conninfo_.hosts()) throw;
+    }
+  }
+  if (const auto problem = check_version(run({version_query}))) {
+    conn_.reset();
+    throw *problem;
+  }
+}
+
+void Session::connect_to(std::size_t host) {
+  PgConn conn = conninfo_.start(name_, host);
   PQsetNoticeReceiver(conn.get(), ignore_notice, nullptr);
   const auto deadline = Clock::now() + connect_timeout_;
   for (auto step = PGRES_POLLING_WRITING; step != PGRES_POLLING_OK; step = PQconnectPoll(conn.get())) {
@@ -56,10 +71,6 @@ void Session::connect() {
       throw error{errc::unreachable, "no connection within the time allowed", {}, true};
   }
   conn_ = std::move(conn);
-  if (const auto problem = check_version(run({version_query}))) {
-    conn_.reset();
-    throw *problem;
-  }
 }
 
 Rows Session::call(const Statement& statement) {

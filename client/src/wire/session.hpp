@@ -36,6 +36,7 @@ class Session {
 
  private:
   void connect();
+  void connect_to(std::size_t host);
   Rows run(const Statement& statement);
 
   ConnInfo conninfo_;
