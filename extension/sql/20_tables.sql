@@ -60,6 +60,20 @@ CREATE TABLE insula.admin_log (
 );
 COMMENT ON TABLE insula.admin_log IS 'administrative acts: when, by whom, what';
 
+-- What the scheduler met with: gone once the tenant's turn succeeds.
+CREATE TABLE insula.tenant_error (
+	tenant_no integer PRIMARY KEY REFERENCES insula.tenant ON DELETE CASCADE,
+	at timestamptz NOT NULL,
+	error text NOT NULL
+);
+COMMENT ON TABLE insula.tenant_error IS 'tenants, or schedules of theirs, that the scheduler could not serve; read it through the view insula.tenants';
+
+CREATE TABLE insula.scheduler_wanted (
+	the_only boolean PRIMARY KEY DEFAULT true CHECK (the_only),
+	wanted boolean NOT NULL
+);
+COMMENT ON TABLE insula.scheduler_wanted IS 'whether this database is to have a scheduler: what start_scheduler and stop_scheduler said last; no row: it is';
+
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant_number', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.home', '');
@@ -69,6 +83,7 @@ SELECT pg_catalog.pg_extension_config_dump('insula.admin_log_log_id_seq', '');
 
 CREATE VIEW insula.tenants AS
 	SELECT tenant, schema_name, username, status, layout_version, created_at,
-		max_running, max_queued, max_connections, weight, rate_per_second, retain, retain_count
-	FROM insula.tenant;
-COMMENT ON VIEW insula.tenants IS 'the tenants of this database';
+		max_running, max_queued, max_connections, weight, rate_per_second, retain, retain_count,
+		e.error, e.at AS error_at
+	FROM insula.tenant t LEFT JOIN insula.tenant_error e USING (tenant_no);
+COMMENT ON VIEW insula.tenants IS 'the tenants of this database; error: why the scheduler has set the tenant, or a schedule of his, aside';

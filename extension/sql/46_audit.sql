@@ -6,7 +6,8 @@ CREATE VIEW insula.expected_relation AS
 	FROM insula.tenant t, (VALUES
 		('work', 'r'::"char", false), ('record', 'r', false), ('id', 'S', false),
 		('work_pkey', 'i', false), ('work_queue', 'i', false), ('work_limits', 'i', false), ('record_pkey', 'i', false),
-		('workflow_executions', 'v', true), ('task_executions', 'v', true), ('execution_events', 'v', true)
+		('workflow_executions', 'v', true), ('task_executions', 'v', true), ('execution_events', 'v', true),
+		('schedules', 'v', true)
 	) r(name, kind, readable);
 COMMENT ON VIEW insula.expected_relation IS 'the relations that each tenant''s schema should hold, and whether the tenant may read them';
 

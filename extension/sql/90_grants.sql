@@ -48,13 +48,13 @@ GRANT USAGE ON SCHEMA insula TO insula_admin, insula_runner, insula_tenant;
 GRANT USAGE ON TYPE insula.tenant_credentials TO insula_admin;
 GRANT USAGE ON TYPE insula.claimed_task, insula.execution_result TO insula_admin, insula_runner, insula_tenant;
 
-GRANT SELECT ON insula.tenants, insula.admin_log, insula.tenant, insula.tenant_number, insula.leftover_role, insula.open_to_public, insula.tenant_activity, insula.home, insula.expected_relation, insula.tenant_grant, insula.foreign_grant, insula.deviation TO insula_admin;
+GRANT SELECT ON insula.tenants, insula.admin_log, insula.tenant, insula.tenant_number, insula.tenant_error, insula.scheduler_wanted, insula.leftover_role, insula.open_to_public, insula.tenant_activity, insula.home, insula.expected_relation, insula.tenant_grant, insula.foreign_grant, insula.deviation TO insula_admin;
 
 GRANT EXECUTE ON FUNCTION
 	insula.create_tenant, insula.drop_tenant, insula.suspend_tenant, insula.resume_tenant,
 	insula.rotate_password, insula.set_tenant_limits, insula.status, insula.audit,
 	insula.harden, insula.health, insula.capacity, insula.read_activity, insula.upgrade_tenants,
-	insula.reconcile, insula.adopt
+	insula.reconcile, insula.adopt, insula.start_scheduler, insula.stop_scheduler
 TO insula_admin;
 
 GRANT EXECUTE ON FUNCTION
@@ -62,7 +62,8 @@ GRANT EXECUTE ON FUNCTION
 	insula.register_workflow, insula.submit, insula.submit_many, insula.cancel, insula.pause, insula.resume, insula.retry,
 	insula.cancel_executions, insula.retry_executions, insula.delete_executions,
 	insula.pause_workflow, insula.resume_workflow, insula.send_event, insula.explain_execution,
-	insula.result, insula.next_fires
+	insula.result, insula.next_fires, insula.schedule, insula.unschedule, insula.pause_schedule, insula.resume_schedule,
+	insula.create_trigger, insula.drop_trigger, insula.fire_trigger, insula.triggers
 TO insula_admin, insula_tenant;
 GRANT EXECUTE ON PROCEDURE insula.await TO insula_admin, insula_tenant;
 

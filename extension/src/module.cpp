@@ -4,6 +4,8 @@
 #include "operation/operations.hpp"
 #include "postgres.hpp"
 #include "provision/provision.hpp"
+#include "schedule/fire.hpp"
+#include "scheduler/scheduler.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
 
@@ -16,10 +18,17 @@ void _PG_init() {
   insula::define_caller_settings();
   insula::define_provision_settings();
   insula::define_argument_settings();
-  if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) insula::request_shared_memory();
+  insula::define_scheduler_settings();
+  insula::define_fire_settings();
+  if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {
+    insula::request_shared_memory();
+    insula::register_launcher();
+    insula::guard_databases();
+  }
   MarkGUCPrefixReserved("insula");
   insula::initialize_tenant_cache();
   insula::initialize_marks();
   insula::initialize_join();
+  insula::initialize_losable();
   insula::refuse_prepare_to_tenants();
 }

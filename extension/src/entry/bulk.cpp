@@ -3,6 +3,7 @@
 #include "entry/arguments.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
@@ -39,7 +40,7 @@ void check_status(const VerbFacts &facts, const char *status) {
 Datum apply_verb(FunctionCallInfo fcinfo, const VerbFacts &facts, const char *reason, int next_argument) {
   BulkRequest request = {};
   request.verb = facts.verb;
-  request.now = GetCurrentTimestamp();
+  request.now = clock_now();
   request.reason = reason;
   request.filter = {text_argument(fcinfo, 0), text_argument(fcinfo, 1), DT_NOEND, facts.statuses};
   check_status(facts, request.filter.status);

@@ -5,6 +5,7 @@
 #include "entry/result.hpp"
 #include "entry/tenant_groups.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 
@@ -26,8 +27,7 @@ Datum insula_wait_event(PG_FUNCTION_ARGS) {
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   const char *event = event_argument(fcinfo, 2);
-  const TimestampTz until =
-      PG_ARGISNULL(3) ? DT_NOEND : GetCurrentTimestamp() + required_duration(fcinfo, 3, "timeout");
+  const TimestampTz until = PG_ARGISNULL(3) ? DT_NOEND : clock_now() + required_duration(fcinfo, 3, "timeout");
   Jsonb *context = context_argument(fcinfo, 4);
   Tenant *tenant = tenant_to_work_for(id);
   if (!tenant) PG_RETURN_BOOL(false);
@@ -47,7 +47,7 @@ Datum insula_send_event(PG_FUNCTION_ARGS) {
   if (tenant) tenant = open_tenant(tenant->number);
   if (!tenant) no_such_execution(id);
   const Session session = open_session();
-  const Change outcome = send_event(*tenant, core::local_of(id), GetCurrentTimestamp(), event, payload);
+  const Change outcome = send_event(*tenant, core::local_of(id), clock_now(), event, payload);
   close_session(session);
   if (outcome == Change::unknown) no_such_execution(id);
   PG_RETURN_BOOL(outcome == Change::done);

@@ -5,6 +5,7 @@
 #include "entry/arguments.hpp"
 #include "entry/result.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "tenant/caller.hpp"
 
 using namespace insula;
@@ -149,14 +150,9 @@ Datum insula_explain_execution(PG_FUNCTION_ARGS) {
   ExecutionRow row;
   if (!read_execution(*tenant, core::local_of(id), &row)) no_such_execution(id);
   const Definition &definition = definition_of(*tenant, row.definition);
-  Explanation explanation = {*tenant,
-                             definition,
-                             task_details(*tenant, core::local_of(id), row.span, definition.tasks),
-                             nullptr,
-                             0,
-                             nullptr,
-                             0,
-                             GetCurrentTimestamp()};
+  Explanation explanation = {*tenant, definition, task_details(*tenant, core::local_of(id), row.span, definition.tasks),
+                             nullptr, 0,          nullptr,
+                             0,       clock_now()};
   if (definition.has_groups)
     explanation.elements = element_details(*tenant, core::local_of(id), row.span, &explanation.element_count);
   if (definition.limit.max > 0) explanation.limits = running_by_limit(*tenant, &explanation.limit_count);

@@ -5,6 +5,7 @@
 #include "entry/arguments.hpp"
 #include "entry/tenant_groups.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
@@ -33,7 +34,7 @@ struct Completion {
 void complete_group(const Completion &batch, const int *order, int first, int last) {
   Tenant *tenant = tenant_to_work_for(batch.ids[order[first]]);
   if (!tenant) return;
-  const TimestampTz now = GetCurrentTimestamp();
+  const TimestampTz now = clock_now();
   const auto room = static_cast<std::size_t>(last - first);
   auto *ids = palloc_array_of<std::int64_t>(room);
   auto *leases = palloc_array_of<std::int64_t>(room);
@@ -56,6 +57,8 @@ void complete_group(const Completion &batch, const int *order, int first, int la
     patches[count] = patch;
     places[count++] = at;
   }
+  for (int i = 0; i < bad_count; ++i) ids[count + i] = core::local_of(batch.ids[bad[i]]);
+  if (bad_count) lock_tasks(*tenant, ids, count + bad_count);
   if (count) complete(*tenant, ids, leases, patches, count, completed);
   for (int i = 0; i < count; ++i) batch.completed[places[i]] = completed[i];
   for (int i = 0; i < bad_count; ++i)
@@ -123,7 +126,7 @@ Datum insula_fail(PG_FUNCTION_ARGS) {
   Tenant *tenant = tenant_to_work_for(id);
   if (!tenant) PG_RETURN_NULL();
   const Session session = open_outcome_session(*tenant);
-  const char *status = fail(*tenant, GetCurrentTimestamp(), core::local_of(id), lease, error, retryable);
+  const char *status = fail(*tenant, clock_now(), core::local_of(id), lease, error, retryable);
   close_session(session);
   if (!status) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text(status));
@@ -221,7 +224,7 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
   const std::int64_t lease = required_lease(fcinfo, 2);
   require_same_length(ids.count, leases.count, "task_ids and leases");
   InitMaterializedSRF(fcinfo, 0);
-  const TimestampTz now = GetCurrentTimestamp();
+  const TimestampTz now = clock_now();
   const HeartbeatCall call = {reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), ids.values, leases.values, now,
                               now + lease};
   const int *order = by_tenant(ids.values, ids.count);

@@ -19,7 +19,6 @@ INSULA_FUNCTION(insula_rotate_password);
 INSULA_FUNCTION(insula_set_tenant_limits);
 INSULA_FUNCTION(insula_current_tenant);
 INSULA_FUNCTION(insula_is_valid_tenant_id);
-INSULA_FUNCTION(insula_status);
 
 static Datum credentials_as_row(FunctionCallInfo fcinfo, const Credentials &credentials) {
   TupleDesc desc;
@@ -136,30 +135,4 @@ Datum insula_current_tenant(PG_FUNCTION_ARGS) {
 Datum insula_is_valid_tenant_id(PG_FUNCTION_ARGS) {
   const char *id = required_text(fcinfo, 0, "id");
   PG_RETURN_BOOL(core::is_valid_tenant_id(id));
-}
-
-Datum insula_status(PG_FUNCTION_ARGS) {
-  require_admin();
-  InitMaterializedSRF(fcinfo, 0);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-  int tenants;
-  (void)all_tenants(&tenants);
-  const struct {
-    const char *item;
-    const char *value;
-  } rows[] = {
-      {"version", INSULA_VERSION},
-      {"adopted", why_not_home() ? psprintf("no: %s", why_not_home()) : "yes"},
-      {"shared memory", shared_memory_available() ? "on" : "off: add insula to shared_preload_libraries"},
-      {"tenants", psprintf("%d", tenants)},
-      {"waiting sessions", shared_memory_available() ? psprintf("%d", waiting_sessions()) : nullptr},
-      {"workers", shared_memory_available() ? psprintf("%ld", known_workers()) : nullptr},
-      {"watched executions", shared_memory_available() ? psprintf("%ld", watched_executions()) : nullptr},
-  };
-  for (const auto &row : rows) {
-    Datum values[] = {CStringGetTextDatum(row.item), row.value ? CStringGetTextDatum(row.value) : Datum{0}};
-    bool nulls[] = {false, row.value == nullptr};
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-  }
-  return Datum{0};
 }

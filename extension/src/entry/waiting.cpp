@@ -9,6 +9,7 @@
 #include "entry/result.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
 #include "tenant/apart.hpp"
@@ -58,7 +59,7 @@ TupleDesc result_desc(FunctionCallInfo fcinfo) {
   return BlessTupleDesc(desc);
 }
 
-TimestampTz deadline_after(std::int64_t timeout) { return GetCurrentTimestamp() + timeout; }
+TimestampTz deadline_after(std::int64_t timeout) { return clock_now() + timeout; }
 
 // ---- wait_for_work ----
 
@@ -81,7 +82,7 @@ constexpr std::int64_t locked_sleep = USECS_PER_SEC;
 
 // Does at one tenant what time has made due, and looks for claimable work.
 void look_at_tenant(const WorkWait &wait, const Tenant &tenant, Look *look) {
-  const TimestampTz now = GetCurrentTimestamp();
+  const TimestampTz now = clock_now();
   TimestampTz next;
   if (needs_advance(tenant, now, &next)) {
     advance(tenant, now);
@@ -117,7 +118,7 @@ void look_at_one(const WorkWait &wait, Look *look) {
   if (try_share_life(wait.tenant))
     look_at_tenant(wait, *tenant, look);
   else
-    look->next = GetCurrentTimestamp() + locked_sleep;
+    look->next = clock_now() + locked_sleep;
   close_session(session);
 }
 
@@ -163,7 +164,7 @@ bool wait_for_work(const WorkWait &wait) {
     pass_signal_on();
     bool blind = !shared_memory_available();
     if (wait.worker && take_kick(wait.worker, &blind)) return false;
-    const TimestampTz now = GetCurrentTimestamp();
+    const TimestampTz now = clock_now();
     if (now >= wait.deadline || (blind && wait.worker && !first)) return false;
     // At the deadline this call returns without a look, so that is no plan to look.
     TimestampTz until = plan_look(look.next <= wait.deadline ? look.next : DT_NOEND);
@@ -172,7 +173,7 @@ bool wait_for_work(const WorkWait &wait) {
     if (!has_signal()) park(until);
     if (wait.worker && take_kick(wait.worker, &blind)) return false;
     const bool signalled = take_signal();
-    if (!blind && !signalled && GetCurrentTimestamp() >= wait.deadline && look.next > wait.deadline) return false;
+    if (!blind && !signalled && clock_now() >= wait.deadline && look.next > wait.deadline) return false;
   }
 }
 
@@ -244,7 +245,7 @@ Datum insula_await(PG_FUNCTION_ARGS) {
   for (;;) {
     result = look_at_execution(id, memory);
     commit_look();
-    const TimestampTz now = GetCurrentTimestamp();
+    const TimestampTz now = clock_now();
     if (result || now >= deadline) break;
     const TimestampTz until = shared_memory_available() ? deadline : std::min(deadline, now + USECS_PER_SEC);
     if (!has_signal()) park(until);

@@ -5,6 +5,7 @@
 #include "entry/arguments.hpp"
 #include "entry/tenant_groups.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
 
@@ -74,7 +75,7 @@ static void leave_tenant(std::int32_t number, const char *worker) {
   Tenant *tenant = open_untouched_tenant(number);
   if (!tenant) return;
   const Session session = open_session();
-  give_back(*tenant, worker, GetCurrentTimestamp());
+  give_back(*tenant, worker, clock_now());
   close_session(session);
 }
 

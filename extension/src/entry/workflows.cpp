@@ -6,6 +6,7 @@
 #include "entry/result.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 #include "tenant/caller.hpp"
@@ -101,7 +102,7 @@ static Datum change_execution(FunctionCallInfo fcinfo, ChangeExecution *change) 
   if (tenant) tenant = open_tenant(tenant->number);
   if (!tenant) no_such_execution(id);
   const Session session = open_session();
-  const Change outcome = change(*tenant, core::local_of(id), GetCurrentTimestamp(), reason);
+  const Change outcome = change(*tenant, core::local_of(id), clock_now(), reason);
   close_session(session);
   if (outcome == Change::unknown) no_such_execution(id);
   PG_RETURN_BOOL(outcome == Change::done);

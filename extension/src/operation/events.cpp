@@ -3,6 +3,7 @@
 // begins to.
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 
@@ -42,7 +43,7 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   (void)lock_executions(tenant, &execution, 1, false, &locked);
   if (!wait_row(tenant, until, id, lease, event, patch)) return false;
   note_settled(tenant, id);
-  const TimestampTz now = GetCurrentTimestamp();
+  const TimestampTz now = clock_now();
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_member(detail, "event", event);

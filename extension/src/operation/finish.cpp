@@ -7,6 +7,7 @@
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
 #include "storage/record.hpp"
@@ -58,7 +59,7 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   const TaskRow *tasks = peek_tasks(tenant, sorted_ids, count, &found);
   lock_executions_of(tenant, tasks, found);
   // The locks may have taken a while: nothing ends before what it waited for.
-  const TimestampTz now = GetCurrentTimestamp();
+  const TimestampTz now = clock_now();
 
   int written;
   auto *entries = palloc_array_of<int>(room);
@@ -69,6 +70,16 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
     mark_permit_freed(tenant, std::any_of(ended, ended + written, [](const TaskRow &task) { return task.limited; }));
     settle(tenant, now, ended, written);
   }
+}
+
+void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
+  auto *sorted = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  std::copy(ids, ids + count, sorted);
+  std::sort(sorted, sorted + count);
+  int found;
+  const TaskRow *tasks = peek_tasks(tenant, sorted, count, &found);
+  lock_executions_of(tenant, tasks, found);
+  lock_rows(tenant, sorted, count);
 }
 
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
@@ -109,7 +120,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_time(detail, "until", until);
-  insert_event(tenant, task->execution(), id, "task_deferred", GetCurrentTimestamp(), end_object(detail));
+  insert_event(tenant, task->execution(), id, "task_deferred", clock_now(), end_object(detail));
   note_settled(tenant, id);
   mark_due(tenant.number, until);
   mark_permit_freed(tenant, task->limited);
@@ -138,7 +149,7 @@ Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
   else if (child)
     cancel_children(tenant, &child, 1, now);
   mark_permit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
-  mark_ended(core::make_id(tenant.number, execution));
+  note_end(tenant, execution);
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;
 }

@@ -3,8 +3,13 @@
 // has come; executions that somebody holds are left for the next one.
 #include <algorithm>
 
+#include "core/ids.hpp"
 #include "operation/operations.hpp"
+#include "shared/board.hpp"
+#include "shared/clock.hpp"
+#include "shared/shared.hpp"
 #include "storage/record.hpp"
+#include "tenant/lock.hpp"
 
 namespace insula {
 
@@ -36,15 +41,21 @@ std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &swee
 }  // namespace
 
 bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
-  if (!tenant.limits.retains()) return false;
+  if (!tenant.limits.retains() || left_to_scheduler()) return false;
   const Sweep sweep = read_sweep(tenant);
   // Only age makes anything due by time alone.
   if (next && tenant.limits.retain_us >= 0 && sweep.something_left) *next = std::min(*next, sweep.next_at);
   return sweep.next_at <= now;
 }
 
+void note_end(const Tenant &tenant, std::int64_t execution) {
+  mark_ended(core::make_id(tenant.number, execution));
+  if (tenant.limits.retains()) mark_upkeep(tenant.number, clock_now() + pause_of(tenant.limits));
+}
+
 void remove_finished(const Tenant &tenant, TimestampTz now) {
   if (!retention_due(tenant, now, nullptr)) return;
+  if (!try_lock_tenant(tenant.number, TenantLock::retention)) return;
   Sweep sweep = read_sweep(tenant);
   const std::int64_t last = end_of_stretch(tenant, sweep.after, stretch);
   if (last > 0) {

@@ -5,6 +5,7 @@
 #include "core/ids.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 
@@ -130,7 +131,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("one call can submit at most %d executions and tasks", max_rows)));
   const std::int64_t first = take_numbers(tenant, stride * request.count);
-  auto *fresh = palloc_array_of<bool>(count);
+  bool *fresh = request.fresh ? request.fresh : palloc_array_of<bool>(count);
   for (std::size_t i = 0; i < count; ++i) {
     ids[i] = first + static_cast<std::int64_t>(i) * stride;
     fresh[i] = true;
@@ -149,7 +150,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
         checked_input(definition, request.contexts[i], request.count > 1 ? static_cast<int>(i) : -1);
   }
   check_queue_room(tenant, std::int64_t{new_count} * definition.tasks);
-  const Submission submission = {number,         request.priority,    GetCurrentTimestamp(), request.run_at,
+  const Submission submission = {number,         request.priority,    clock_now(),          request.run_at,
                                  request.parent, request.parent_head, definition.timeout_us};
   std::int64_t *limits = nullptr;
   if (definition.limit.max > 0) {

@@ -37,7 +37,7 @@ char *make_verifier(const char *password);
 
 // What lies in it, but indexes and what hangs on the tables.
 inline constexpr const char *tenant_relations[] = {
-    "work", "record", "id", "workflow_executions", "task_executions", "execution_events"};
+    "work", "record", "id", "workflow_executions", "task_executions", "execution_events", "schedules"};
 
 void create_tenant_schema(std::int32_t number, const char *schema, const char *username);
 // Those of them that are missing.

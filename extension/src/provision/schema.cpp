@@ -117,11 +117,30 @@ SELECT e.event_id, e.execution_id, e.task_id, e.event, e.at, e.detail FROM (
   SELECT r.seq * 8 + 7, {base} + r.owner, {base} + r.ref, r.name COLLATE "default", r.at, r.body
   FROM {schema}.record r WHERE r.kind = 'h'
 ) e;
+
+CREATE OR REPLACE VIEW {schema}.schedules AS
+SELECT d.name COLLATE "default" AS name, d.body ->> 'workflow' AS workflow, d.body ->> 'cron' AS cron,
+  d.body ->> 'timezone' AS timezone,
+  CASE WHEN d.body ? 'paused' THEN 'paused' WHEN n.at IS NULL THEN 'ended' ELSE 'active' END AS status,
+  CASE WHEN NOT d.body ? 'paused' THEN n.at END AS next_fire_at, l.fired AS last_fire_at,
+  {base} + d.ref AS schedule_id, d.body -> 'context' AS context, d.body ->> 'catch_up' AS catch_up,
+  (d.body ->> 'max_catch_up')::integer AS max_catch_up, b.starts_at, b.ends_at, d.body ->> 'overlap' AS overlap,
+  (d.body ->> 'jitter')::bigint * interval '1 microsecond' AS jitter
+FROM {schema}.record d
+CROSS JOIN LATERAL (SELECT timestamptz '2000-01-01 00:00:00+00' + (d.body ->> 'starts_at')::bigint * interval '1 microsecond' AS starts_at, timestamptz '2000-01-01 00:00:00+00' + (d.body ->> 'ends_at')::bigint * interval '1 microsecond' AS ends_at) b
+CROSS JOIN LATERAL (SELECT
+  timestamptz '2000-01-01 00:00:00+00' + ((SELECT f.seq FROM {schema}.record f WHERE f.kind = 'f' AND f.owner = d.ref AND f.name = ''
+    ORDER BY f.seq DESC LIMIT 1))::bigint * interval '1 microsecond' AS dealt_with,
+  timestamptz '2000-01-01 00:00:00+00' + ((SELECT f.seq FROM {schema}.record f WHERE f.kind = 'f' AND f.owner = d.ref AND f.name = ''
+    AND f.ref IS NOT NULL ORDER BY f.seq DESC LIMIT 1))::bigint * interval '1 microsecond' AS fired) l
+LEFT JOIN LATERAL insula.next_fires(d.body ->> 'cron', d.body ->> 'timezone', 1,
+  greatest(d.at, l.dealt_with, b.starts_at - interval '1 microsecond')) n(at) ON b.ends_at IS NULL OR n.at <= b.ends_at
+WHERE d.kind = 'd' AND d.owner = 0;
 )";
 
 const char grants[] = R"(
 GRANT USAGE ON SCHEMA {schema} TO {user};
-GRANT SELECT ON {schema}.workflow_executions, {schema}.task_executions, {schema}.execution_events TO {user};
+GRANT SELECT ON {schema}.workflow_executions, {schema}.task_executions, {schema}.execution_events, {schema}.schedules TO {user};
 )";
 
 struct Words {

@@ -9,6 +9,7 @@
 #include "core/names.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
@@ -165,12 +166,12 @@ pg_noinline void lock_relations_behind_holders(const Tenant &tenant, bool prepar
 // Waits until nobody gives the tenant work and none of its tasks runs, up to the deadline.
 // Then its sessions are ended, which frees what they hold.
 void drain_tenant(const Tenant &tenant, std::int64_t drain) {
-  TimestampTz deadline = GetCurrentTimestamp() + drain;
+  TimestampTz deadline = clock_now() + drain;
   bool owned = false;
   bool ended = false;
   for (;;) {
     owned = owned || try_own_life(tenant.number);
-    const TimestampTz now = GetCurrentTimestamp();
+    const TimestampTz now = clock_now();
     if (owned && (now >= deadline || is_idle(tenant.number)) && try_lock_relations(tenant)) return;
     if (owned && ended) return lock_relations_behind_holders(tenant, has_prepared_transaction(tenant));
     if (now >= deadline && !ended) {
@@ -272,6 +273,7 @@ void set_suspended(const Tenant &cached, bool suspended) {
   // Whoever waits for the tenant looks again: there may be work now, or none any more.
   mark_changed(tenant.number);
   if (!suspended) mark_ready(tenant.number, 0);
+  mark_rescheduled(tenant.number);
   invalidate_tenants();
   CommandCounterIncrement();
 }
@@ -308,6 +310,7 @@ void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
   // What a limit held up may go on, and what waits must take note of the new one.
   mark_changed(tenant.number);
   mark_ready(tenant.number, 0);
+  mark_rescheduled(tenant.number);
   invalidate_tenants();
   CommandCounterIncrement();
 }

@@ -8,6 +8,7 @@
 // refused, as it is for NOTIFY.
 #include <algorithm>
 
+#include "core/ids.hpp"
 #include "errors.hpp"
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
@@ -17,6 +18,7 @@ namespace insula {
 namespace {
 
 constexpr int max_marks = 64;
+constexpr int max_due_marks = 1024;  // a claim of all tenants may serve as many
 constexpr int max_ended = 100000;
 
 struct DueMark {
@@ -25,20 +27,23 @@ struct DueMark {
 };
 
 // Plain lists of bounded size; `add` is false where there is no room.
-template <typename T>
+template <typename T, int Most = max_marks>
 struct Marks {
-  T items[max_marks];
+  T items[Most];
   int count;
 
   bool add(const T &item) {
-    if (count == max_marks) return false;
+    if (count == Most) return false;
     items[count++] = item;
     return true;
   }
 };
 
 Marks<Mark> ready;
-Marks<DueMark> due_marks;
+Marks<DueMark, max_due_marks> due_marks;
+Marks<DueMark> upkeep;
+Marks<std::int32_t> rescheduled;
+bool asked;
 Marks<std::int32_t> changed;
 Marks<std::int32_t> dropped;
 Marks<std::int32_t> claimed;
@@ -51,18 +56,22 @@ int ended_room;
 
 bool anything_marked() {
   return ready.count || due_marks.count || changed.count || dropped.count || claimed.count || reaped.count ||
-         everyone || ended_count;
+         upkeep.count || rescheduled.count || asked || everyone || ended_count;
 }
 
 void forget_marks() {
-  ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
-  everyone = false;
+  ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = upkeep.count =
+      rescheduled.count = 0;
+  asked = everyone = false;
   ended = nullptr;
   ended_count = ended_room = 0;
 }
 
 void publish_ended() {
   std::sort(ended, ended + ended_count);
+  for (int i = 0; i < ended_count; ++i)
+    if (i == 0 || core::tenant_of(ended[i]) != core::tenant_of(ended[i - 1]))
+      note_ended(MyDatabaseId, core::tenant_of(ended[i]));
   if (shared->awaiting > 0) {
     for (int at = 0; at < shared->slots; ++at) {
       WaiterSlot &slot = shared->waiters[at];
@@ -96,12 +105,21 @@ void publish() {
   if (everyone) {
     signal_everyone(MyDatabaseId);
     kick_all_workers(MyDatabaseId);
+    note_all_due(MyDatabaseId);
   }
   for (int i = 0; i < ready.count; ++i) signal_one_waiter(MyDatabaseId, ready.items[i]);
-  for (int i = 0; i < due_marks.count; ++i)
+  for (int i = 0; i < due_marks.count; ++i) {
     signal_for_due(MyDatabaseId, due_marks.items[i].tenant, due_marks.items[i].due);
+    note_due(MyDatabaseId, due_marks.items[i].tenant, due_marks.items[i].due, false);
+  }
+  for (int i = 0; i < upkeep.count; ++i) note_due(MyDatabaseId, upkeep.items[i].tenant, upkeep.items[i].due, false);
+  if (asked) note_asked(MyDatabaseId);
+  for (int i = 0; i < rescheduled.count; ++i) note_due(MyDatabaseId, rescheduled.items[i], DT_NOBEGIN, true);
   for (int i = 0; i < changed.count; ++i) signal_all_of_tenant(MyDatabaseId, changed.items[i]);
-  for (int i = 0; i < dropped.count; ++i) forget_workers_of_tenant(MyDatabaseId, dropped.items[i]);
+  for (int i = 0; i < dropped.count; ++i) {
+    forget_workers_of_tenant(MyDatabaseId, dropped.items[i]);
+    forget_due(MyDatabaseId, dropped.items[i]);
+  }
   if (ended_count > 0) publish_ended();
   publish_reaped();
   LWLockRelease(shared->lock);
@@ -156,13 +174,26 @@ void mark_ready(std::int32_t tenant, std::int32_t key) {
   if (!ready.add({tenant, key, 0})) everyone = true;
 }
 
-void mark_due(std::int32_t tenant, TimestampTz due) {
-  for (int i = 0; i < due_marks.count; ++i) {
-    if (due_marks.items[i].tenant != tenant) continue;
-    due_marks.items[i].due = std::min(due_marks.items[i].due, due);
+template <int Most>
+static void add_due(Marks<DueMark, Most> &marks, std::int32_t tenant, TimestampTz due) {
+  for (int i = 0; i < marks.count; ++i) {
+    if (marks.items[i].tenant != tenant) continue;
+    marks.items[i].due = std::min(marks.items[i].due, due);
     return;
   }
-  if (!due_marks.add({tenant, due})) everyone = true;
+  if (!marks.add({tenant, due})) everyone = true;
+}
+
+void mark_due(std::int32_t tenant, TimestampTz due) { add_due(due_marks, tenant, due); }
+
+void mark_upkeep(std::int32_t tenant, TimestampTz due) { add_due(upkeep, tenant, due); }
+
+void mark_scheduler_asked() { asked = true; }
+
+void mark_rescheduled(std::int32_t tenant) {
+  for (int i = 0; i < rescheduled.count; ++i)
+    if (rescheduled.items[i] == tenant) return;
+  if (!rescheduled.add(tenant)) everyone = true;
 }
 
 void mark_changed(std::int32_t tenant) {

@@ -8,21 +8,30 @@ namespace insula {
 SharedState *shared = nullptr;
 HTAB *shared_workers = nullptr;
 HTAB *shared_watches = nullptr;
+HTAB *shared_dues = nullptr;
 
 namespace {
 
 int max_workers = 4096;
 int max_watches = 32768;
+int max_due_tenants = 16384;
+int max_databases = 256;
 
 shmem_request_hook_type previous_request = nullptr;
 shmem_startup_hook_type previous_startup = nullptr;
 
-Size state_size() { return offsetof(SharedState, waiters) + sizeof(WaiterSlot) * static_cast<Size>(MaxBackends); }
+Size waiters_size() {
+  return MAXALIGN(offsetof(SharedState, waiters) + sizeof(WaiterSlot) * static_cast<Size>(MaxBackends));
+}
+
+Size state_size() { return add_size(waiters_size(), sizeof(DatabaseSlot) * static_cast<Size>(max_databases)); }
 
 void request() {
   if (previous_request) previous_request();
-  RequestAddinShmemSpace(add_size(state_size(), add_size(hash_estimate_size(max_workers, sizeof(WorkerEntry)),
-                                                         hash_estimate_size(max_watches, sizeof(WatchEntry)))));
+  RequestAddinShmemSpace(state_size());
+  RequestAddinShmemSpace(hash_estimate_size(max_workers, sizeof(WorkerEntry)));
+  RequestAddinShmemSpace(hash_estimate_size(max_watches, sizeof(WatchEntry)));
+  RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(DueEntry)));
   RequestNamedLWLockTranche("insula", 1);
 }
 
@@ -45,9 +54,12 @@ void startup() {
     shared->slots = MaxBackends;
     shared->max_workers = max_workers;
     shared->max_watches = max_watches;
+    shared->max_databases = max_databases;
+    shared->databases = reinterpret_cast<DatabaseSlot *>(reinterpret_cast<char *>(shared) + waiters_size());
   }
   shared_workers = new_shared_table("insula workers", max_workers, sizeof(WorkerKey), sizeof(WorkerEntry));
   shared_watches = new_shared_table("insula watches", max_watches, sizeof(WatchKey), sizeof(WatchEntry));
+  shared_dues = new_shared_table("insula due tenants", max_due_tenants, sizeof(DueKey), sizeof(DueEntry));
   LWLockRelease(AddinShmemInitLock);
 }
 
@@ -58,6 +70,11 @@ void request_shared_memory() {
                           4096, 16, 1000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("insula.max_watches", "How many watched executions shared memory has room for.", nullptr,
                           &max_watches, 32768, 16, 10000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("insula.max_due_tenants",
+                          "How many tenants with something due, in all databases, shared memory has room for.", nullptr,
+                          &max_due_tenants, 16384, 16, 10000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("insula.max_databases", "How many databases shared memory has room for.", nullptr,
+                          &max_databases, 256, 1, 100000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   previous_request = shmem_request_hook;
   shmem_request_hook = request;
   previous_startup = shmem_startup_hook;

@@ -1,6 +1,7 @@
 // Sleeping on the backend's latch; see park.hpp.  The set of events is made once a
 // session: the latch and the client's socket stay the same.
 #include "shared/park.hpp"
+#include "shared/clock.hpp"
 
 extern "C" {
 #include "libpq/libpq.h"
@@ -32,7 +33,7 @@ WaitEventSet *events_of_session() {
 }  // namespace
 
 void park(TimestampTz until) {
-  const long milliseconds = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+  const long milliseconds = TimestampDifferenceMilliseconds(clock_now(), until);
   WaitEvent event;
   const int happened = WaitEventSetWait(events_of_session(), milliseconds, &event, 1, PG_WAIT_EXTENSION);
   if (happened && (event.events & WL_SOCKET_CLOSED)) {

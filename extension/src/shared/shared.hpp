@@ -14,6 +14,12 @@ bool shared_memory_available();
 void mark_ready(std::int32_t tenant, std::int32_t key);  // key 0: of any task
 // Something will be due: somebody who waits must look by then.
 void mark_due(std::int32_t tenant, TimestampTz due);
+// The same for what a scheduler alone does: nobody else need look.
+void mark_upkeep(std::int32_t tenant, TimestampTz due);
+// This database is to have a scheduler, which is to look at everything.
+void mark_scheduler_asked();
+// The tenant's schedules change, or when they fire.
+void mark_rescheduled(std::int32_t tenant);
 // The tenant changes or goes: whoever waits for it must look.
 void mark_changed(std::int32_t tenant);
 void mark_dropped(std::int32_t tenant);

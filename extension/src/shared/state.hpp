@@ -6,6 +6,10 @@
 
 #include "postgres.hpp"
 
+extern "C" {
+#include "lib/pairingheap.h"
+}
+
 namespace insula {
 
 inline constexpr int max_filter_keys = 64;
@@ -65,6 +69,47 @@ struct WaiterSlot {
   Mark mark;  // what it was signalled for
 };
 
+struct DueKey {
+  Oid database;
+  std::int32_t tenant;
+};
+
+struct DueEntry {
+  DueKey key;
+  pairingheap_node node;
+  TimestampTz due;  // DT_NOEND: it is not in the heap
+  bool in_hand;     // a scheduler looks at the tenant
+  bool reload;      // its schedules may have changed
+  bool awaits;      // an execution's end makes it due
+};
+
+// A database, and who looks after what is due in it; see board.hpp.
+struct DatabaseSlot {
+  Oid database;  // InvalidOid: a free place
+  pairingheap dues;
+  bool filled;           // it knows all tenants
+  bool crowded;          // it had no room for some
+  bool asked;            // a scheduler is to start whatever is due
+  bool starting;         // one was launched and is not there yet
+  bool failed;           // the last one did not say good-bye
+  bool until_told;       // none is to start until somebody asks
+  int pid;               // of its scheduler; 0: none
+  Latch *latch;          // that scheduler's
+  TimestampTz wakes_at;  // when it will look by itself; DT_NOBEGIN: it is at work
+  int holder;            // process that holds schedulers off; 0: none
+  int failures;
+  TimestampTz not_before;  // by the server's clock: no start earlier
+  std::int64_t ahead;      // of the server's clock, for a test
+  TimestampTz clock_target;
+};
+
+struct LauncherState {
+  int pid;
+  Latch *latch;
+  TimestampTz wakes_at;  // by the server's clock
+  int waiting;           // databases that want a scheduler and have no place
+};
+
 struct SharedState {
   LWLock *lock;
   int slots;
@@ -74,6 +119,9 @@ struct SharedState {
   int awaiting;   // of these, slots with an execution
   int next_slot;  // where the search for a waiter starts
   int dead_workers;
+  LauncherState launcher;
+  int max_databases;
+  DatabaseSlot *databases;
   WaiterSlot waiters[FLEXIBLE_ARRAY_MEMBER];
 };
 
@@ -81,10 +129,16 @@ struct SharedState {
 extern SharedState *shared;
 extern HTAB *shared_workers;
 extern HTAB *shared_watches;
+extern HTAB *shared_dues;
 
 WorkerKey worker_key(Oid role, const char *name);
 
 // Under the lock:
+void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload);
+void note_all_due(Oid database);  // nobody knows which
+void note_asked(Oid database);
+void note_ended(Oid database, std::int32_t tenant);
+void forget_due(Oid database, std::int32_t tenant);
 void signal_one_waiter(Oid database, Mark mark);
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due);
 void signal_all_of_tenant(Oid database, std::int32_t tenant);

@@ -6,6 +6,7 @@
 // or its going away wakes another.
 #include <algorithm>
 
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
 
@@ -94,7 +95,7 @@ void signal_everyone(Oid database) {
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
   if (shared->waiting == 0) return;
   // Of a session that ends in the middle of its look nobody knows what it would have seen.
-  due = std::max(due, GetCurrentTimestamp());
+  due = std::max(due, clock_now());
   WaiterSlot *candidate = nullptr;
   for (int at = 0; at < shared->slots; ++at) {
     WaiterSlot &slot = shared->waiters[at];

@@ -3,6 +3,7 @@
 // role and its name, so that no tenant reaches another's.  An entry lives until the worker
 // leaves, its tasks have been given back after its life line ended, or, if it never had
 // one, the session that made it ends.
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
 
@@ -55,7 +56,7 @@ WorkerEntry *enter_worker(const char *worker) {
 void set_dead(WorkerEntry *entry, bool dead) {
   if (entry->dead != dead) shared->dead_workers += dead ? 1 : -1;
   entry->dead = dead;
-  entry->died_at = dead ? GetCurrentTimestamp() : 0;
+  entry->died_at = dead ? clock_now() : 0;
 }
 
 bool same(const WorkerKey &a, const WorkerKey &b) {
@@ -151,6 +152,7 @@ void forget_session(int slot) {
     drop_watches_of(entry->key);
     set_dead(entry, true);
     signal_one_waiter(entry->key.database, {entry->tenant, 0, 0});
+    note_due(entry->key.database, entry->tenant, DT_NOBEGIN, false);
   }
 }
 
@@ -262,7 +264,7 @@ DeadWorker *dead_workers_of(std::int32_t tenant, int *count) {
   if (!shared || shared->dead_workers == 0) return nullptr;
   constexpr int at_once = 64;
   auto *dead = palloc_array_of<DeadWorker>(at_once);
-  const TimestampTz long_ago = GetCurrentTimestamp() - longest_lease;
+  const TimestampTz long_ago = clock_now() - longest_lease;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_workers);

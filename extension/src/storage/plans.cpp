@@ -82,6 +82,19 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
     {"INSERT INTO insula.admin_log (at, username, act, tenant, detail) VALUES (pg_catalog.now(), $1, $2, $3, $4)",
      4,
      {TEXTOID, TEXTOID, TEXTOID, TEXTOID}},
+    {"SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'", 0, {}},
+    {"SELECT wanted FROM insula.scheduler_wanted", 0, {}},
+    {"INSERT INTO insula.scheduler_wanted SELECT true, $1 WHERE NOT $1 OR EXISTS (SELECT FROM "
+     "insula.scheduler_wanted) ON CONFLICT (the_only) DO UPDATE SET wanted = "
+     "EXCLUDED.wanted WHERE scheduler_wanted.wanted <> EXCLUDED.wanted",
+     1,
+     {BOOLOID}},
+    {"INSERT INTO insula.tenant_error SELECT tenant_no, $2, $3 FROM insula.tenant WHERE tenant_no = $1 "
+     "ON CONFLICT (tenant_no) DO UPDATE SET at = EXCLUDED.at, error = EXCLUDED.error",
+     3,
+     {INT4OID, TIMESTAMPTZOID, TEXTOID}},
+    {"DELETE FROM insula.tenant_error WHERE tenant_no = $1", 1, {INT4OID}},
+    {"SELECT tenant_no FROM insula.tenant_error", 0, {}},
 };
 
 SPIPlanPtr shared_plans[static_cast<int>(SharedStatement::count)] = {};

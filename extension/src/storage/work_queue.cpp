@@ -1,4 +1,5 @@
 // The queue side of `work`: numbers, submission, claims, and what time causes; over SPI.
+#include "shared/clock.hpp"
 #include "storage/work.hpp"
 
 #include <algorithm>
@@ -102,15 +103,16 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
 // leases of other claims.
 static void add_claim(Arguments &arguments, const ClaimRequest &request) {
   arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
-  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(GetCurrentTimestamp())).add_text(request.worker);
+  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(clock_now())).add_text(request.worker);
   arguments.add(Int64GetDatum(request.now));
 }
 
 static Claimed *read_claimed(std::uint64_t rows, int *count) {
   auto *claimed = palloc_array_of<Claimed>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    claimed[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int32(i, 4),  get_int64(i, 5), get_int32(i, 6),
-                  get_jsonb(i, 7), get_jsonb(i, 8), get_int64(i, 9), get_jsonb(i, 10), get_int32(i, 11)};
+    claimed[i] = {get_int64(i, 1), get_int64(i, 2),  get_int32(i, 3),  get_int32(i, 4),
+                  get_int64(i, 5), get_int32(i, 6),  get_datum(i, 7),  get_datum(i, 8),
+                  get_int64(i, 9), get_datum(i, 10), get_int32(i, 11), get_int64(i, 12)};
   *count = static_cast<int>(rows);
   return claimed;
 }
@@ -127,6 +129,19 @@ Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, c
   add_claim(arguments, request);
   arguments.add(Int32GetDatum(place.key)).add(Int64GetDatum(place.limit));
   return read_claimed(run_without_sort(tenant, Statement::claim_limited, arguments), count);
+}
+
+void put_back(const Tenant &tenant, Claimed *rows, int count) {
+  std::sort(rows, rows + count, [](const Claimed &a, const Claimed &b) { return a.id < b.id; });
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  auto *dues = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    ids[i] = rows[i].id;
+    dues[i] = rows[i].due;
+  }
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(int64_array(dues, count));
+  (void)run(tenant, Statement::put_back, arguments);
 }
 
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked) {

@@ -2,6 +2,7 @@
 #include "tenant/home.hpp"
 
 #include "errors.hpp"
+#include "shared/shared.hpp"
 #include "storage/session.hpp"
 
 extern "C" {
@@ -55,6 +56,7 @@ void write(SharedStatement statement) {
   CacheInvalidateRelcacheByRelid(get_relname_relid("home", get_namespace_oid("insula", false)));
   CommandCounterIncrement();
   known = false;
+  mark_scheduler_asked();
 }
 
 }  // namespace

@@ -1,0 +1,88 @@
+// Planning fires; see fires.hpp.  Missed fires may be millions, as of a schedule for each
+// second after a week of standing still, so their newest are looked for from the end.
+#include "core/fires.hpp"
+
+#include <algorithm>
+
+namespace insula::core {
+
+namespace {
+
+constexpr std::int64_t none = last_instant + 1;
+constexpr std::int64_t second = 1'000'000;
+
+std::int64_t floor_seconds(std::int64_t microseconds) noexcept {
+  return microseconds >= 0 ? microseconds / second : -((second - 1 - microseconds) / second);
+}
+
+std::uint64_t scramble(std::uint64_t value) noexcept {
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9U;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111ebU;
+  return value ^ (value >> 31);
+}
+
+// Puts the newest fires after `from` and up to `to` into `kept`, oldest first.
+std::size_t newest_fires(const FireRules &rules, std::int64_t from, std::int64_t to,
+                         std::span<std::int64_t> kept) noexcept {
+  from = std::max(from, rules.starts_at - 1);
+  to = std::min(to, rules.ends_at);
+  std::size_t place = kept.size();
+  while (place > 0) {
+    const auto fire = last_fire(rules.cron, rules.zone, from, to);
+    if (!fire) break;
+    kept[--place] = *fire;
+    to = *fire - 1;
+  }
+  std::copy(kept.begin() + static_cast<std::ptrdiff_t>(place), kept.end(), kept.begin());
+  return kept.size() - place;
+}
+
+}  // namespace
+
+std::int64_t due_of_fire(const FireRules &rules, std::int64_t fire) noexcept {
+  if (rules.jitter == 0) return fire * second;
+  const std::uint64_t random = scramble(rules.seed ^ scramble(static_cast<std::uint64_t>(fire)));
+  return fire * second + static_cast<std::int64_t>(random % (static_cast<std::uint64_t>(rules.jitter) + 1));
+}
+
+std::int64_t next_allowed_fire(const FireRules &rules, std::int64_t after) noexcept {
+  const auto fire = next_fire(rules.cron, rules.zone, std::max(after, rules.starts_at - 1));
+  return fire && *fire <= rules.ends_at ? *fire : none;
+}
+
+FirePlan plan_fires(const FireRules &rules, std::int64_t after, std::int64_t now, std::int64_t grace, std::int64_t held,
+                    std::span<std::int64_t> fires) noexcept {
+  FirePlan plan = {0, after, next_allowed_fire(rules, after)};
+  // What the schedule kept back itself is made as if each were to be caught up with.
+  const bool held_back = held >= now - grace;
+  const CatchUp catch_up = held_back ? CatchUp::run_all : rules.catch_up;
+  const std::int64_t missed_before = held_back ? now + 1 : now - grace;
+  const std::size_t most = catch_up == CatchUp::run_all ? static_cast<std::size_t>(std::max(rules.max_catch_up, 1)) : 1;
+  const auto kept = fires.first(std::min(most, fires.size()));
+  // With jitter, whether the newest of them were missed is seen one by one below.
+  const std::int64_t missed_surely = floor_seconds(missed_before - 1 - rules.jitter);
+  bool after_missed = false;
+  if (plan.next <= missed_surely) {
+    plan.count = static_cast<int>(newest_fires(rules, after, missed_surely, kept));
+    plan.until = fires[static_cast<std::size_t>(plan.count - 1)];
+    plan.next = next_allowed_fire(rules, plan.until);
+    if (catch_up == CatchUp::skip) plan.count = 0;
+    after_missed = true;
+  }
+  while (plan.next != none && static_cast<std::size_t>(plan.count) < fires.size()) {
+    const std::int64_t due = due_of_fire(rules, plan.next);
+    if (due > now) break;
+    const bool missed = due < missed_before;
+    if (missed && after_missed && static_cast<std::size_t>(plan.count) == kept.size()) {
+      std::copy(kept.begin() + 1, kept.end(), kept.begin());
+      --plan.count;
+    }
+    if (!missed || catch_up != CatchUp::skip) fires[static_cast<std::size_t>(plan.count++)] = plan.next;
+    after_missed = missed;
+    plan.until = plan.next;
+    plan.next = next_allowed_fire(rules, plan.next);
+  }
+  return plan;
+}
+
+}  // namespace insula::core

@@ -1,0 +1,2 @@
+-- From here on something can be due.
+SELECT insula.start_scheduler();

@@ -1,0 +1,115 @@
+// SQL entry points for schedules.
+#include "schedule/schedules.hpp"
+
+#include "core/ids.hpp"
+#include "core/names.hpp"
+#include "entry/arguments.hpp"
+#include "errors.hpp"
+#include "schedule/zone.hpp"
+#include "shared/clock.hpp"
+#include "tenant/caller.hpp"
+#include "tenant/lock.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_schedule);
+INSULA_FUNCTION(insula_unschedule);
+INSULA_FUNCTION(insula_pause_schedule);
+INSULA_FUNCTION(insula_resume_schedule);
+
+namespace {
+
+constexpr std::int32_t most_catch_up = 1000;
+constexpr std::int64_t longest_jitter = USECS_PER_DAY;
+
+const char *required_name(FunctionCallInfo fcinfo, int argument, const char *what) {
+  const char *name = required_text(fcinfo, argument, what);
+  if (!core::is_valid_name(name))
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid schedule name"),
+             errdetail("A name has 1 to 63 characters of A-Z, a-z, 0-9, _ and -, and starts with a letter or _.")));
+  return name;
+}
+
+[[noreturn]] void refuse_word(const char *parameter, const char *words) {
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be %s", parameter, words)));
+  pg_unreachable();
+}
+
+// A bound of the window; NULL and infinity: none.
+TimestampTz bound(FunctionCallInfo fcinfo, int argument, TimestampTz none, const char *name) {
+  if (PG_ARGISNULL(argument)) return none;
+  const TimestampTz time = PG_GETARG_TIMESTAMPTZ(argument);
+  if (TIMESTAMP_NOT_FINITE(time) && time != none)
+    ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("%s must be finite", name)));
+  return time;
+}
+
+ScheduleSpec spec_of(FunctionCallInfo fcinfo) {
+  ScheduleSpec spec = {};
+  spec.workflow = required_text(fcinfo, 1, "workflow");
+  spec.cron = required_text(fcinfo, 2, "cron");
+  spec.timezone = required_text(fcinfo, 3, "timezone");
+  require_not_null(fcinfo, 4, "context");
+  spec.context = context_argument(fcinfo, 4);
+  if (!read_catch_up(required_text(fcinfo, 5, "catch_up"), &spec.catch_up))
+    refuse_word("catch_up", "skip, run_once or run_all");
+  spec.max_catch_up = required_int32(fcinfo, 6, "max_catch_up");
+  if (spec.max_catch_up < 1 || spec.max_catch_up > most_catch_up)
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_catch_up must be between 1 and %d", most_catch_up)));
+  spec.starts_at = bound(fcinfo, 7, DT_NOBEGIN, "starts_at");
+  spec.ends_at = bound(fcinfo, 8, DT_NOEND, "ends_at");
+  if (spec.ends_at < spec.starts_at)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ends_at must not be before starts_at")));
+  if (!read_overlap(required_text(fcinfo, 9, "overlap"), &spec.overlap))
+    refuse_word("overlap", "allow, skip, queue or cancel");
+  spec.jitter = PG_ARGISNULL(10) ? 0 : required_duration(fcinfo, 10, "jitter");
+  if (spec.jitter > longest_jitter)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("jitter must be at most one day")));
+  spec.timezone = spelling_of(fire_rules(spec, 0).zone);
+  return spec;
+}
+
+[[noreturn]] void no_such_schedule(const char *name) {
+  ereport(ERROR, (errcode(INSULA_NO_EXECUTION), errmsg("schedule \"%s\" does not exist", name)));
+  pg_unreachable();
+}
+
+const Tenant *entered(FunctionCallInfo fcinfo, int argument) {
+  return enter_tenant(require_tenant(text_argument(fcinfo, argument), Right::tenant)->number);
+}
+
+bool change_pause(FunctionCallInfo fcinfo, bool paused) {
+  const char *name = required_text(fcinfo, 0, "name");
+  const Tenant *tenant = entered(fcinfo, 1);
+  const Session session = open_session();
+  const PauseChange change = set_schedule_paused(*tenant, name, paused, clock_now());
+  close_session(session);
+  if (change == PauseChange::unknown) no_such_schedule(name);
+  return change == PauseChange::done;
+}
+
+}  // namespace
+
+Datum insula_schedule(PG_FUNCTION_ARGS) {
+  const char *name = required_name(fcinfo, 0, "name");
+  const ScheduleSpec spec = spec_of(fcinfo);
+  const Tenant *tenant = entered(fcinfo, 11);
+  const Session session = open_session();
+  const std::int64_t number = put_schedule(*tenant, name, spec, clock_now());
+  close_session(session);
+  PG_RETURN_INT64(core::make_id(tenant->number, number));
+}
+
+Datum insula_unschedule(PG_FUNCTION_ARGS) {
+  const char *name = required_text(fcinfo, 0, "name");
+  const Tenant *tenant = entered(fcinfo, 1);
+  const Session session = open_session();
+  const bool removed = remove_schedule(*tenant, name);
+  close_session(session);
+  PG_RETURN_BOOL(removed);
+}
+
+Datum insula_pause_schedule(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_pause(fcinfo, true)); }
+Datum insula_resume_schedule(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_pause(fcinfo, false)); }

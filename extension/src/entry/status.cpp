@@ -1,0 +1,58 @@
+// The SQL entry point of status(): what runs, and what falls back.
+#include "postgres.hpp"
+#include "scheduler/scheduler.hpp"
+#include "shared/board.hpp"
+#include "shared/launch.hpp"
+#include "shared/shared.hpp"
+#include "tenant/caller.hpp"
+#include "tenant/home.hpp"
+#include "tenant/tenant.hpp"
+#include "version.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_status);
+
+namespace {
+
+const char *state_of_scheduler() {
+  if (!schedulers_are_on()) return "off: insula.scheduler is off";
+  if (const int pid = find_scheduler(); pid != 0) return psprintf("running: process %d", pid);
+  if (!scheduler_is_wanted()) return "stopped: SELECT insula.start_scheduler()";
+  if (why_not_home()) return "idle: the database is a copy that has not been adopted";
+  if (!shared_memory_available()) return "not running: SELECT insula.start_scheduler()";
+  const SchedulerReport report = report_scheduler();
+  if (report.next == DT_NOEND) return "asleep: nothing is due";
+  if (report.next == DT_NOBEGIN) return "about to start";
+  return psprintf("asleep until %s", timestamptz_to_str(report.next));
+}
+
+}  // namespace
+
+Datum insula_status(PG_FUNCTION_ARGS) {
+  require_admin();
+  InitMaterializedSRF(fcinfo, 0);
+  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  int tenants;
+  (void)all_tenants(&tenants);
+  const struct {
+    const char *item;
+    const char *value;
+  } rows[] = {
+      {"version", INSULA_VERSION},
+      {"adopted", why_not_home() ? psprintf("no: %s", why_not_home()) : "yes"},
+      {"shared memory", shared_memory_available() ? "on" : "off: add insula to shared_preload_libraries"},
+      {"tenants", psprintf("%d", tenants)},
+      {"waiting sessions", shared_memory_available() ? psprintf("%d", waiting_sessions()) : nullptr},
+      {"workers", shared_memory_available() ? psprintf("%ld", known_workers()) : nullptr},
+      {"watched executions", shared_memory_available() ? psprintf("%ld", watched_executions()) : nullptr},
+      {"scheduler", state_of_scheduler()},
+      {"due tenants", shared_memory_available() ? psprintf("%ld", due_tenants()) : nullptr},
+  };
+  for (const auto &row : rows) {
+    Datum values[] = {CStringGetTextDatum(row.item), row.value ? CStringGetTextDatum(row.value) : Datum{0}};
+    bool nulls[] = {false, row.value == nullptr};
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  }
+  return Datum{0};
+}

@@ -1,0 +1,19 @@
+// Making the fires that are due, in a scheduler's transaction.
+#pragma once
+
+#include "storage/session.hpp"
+
+namespace insula {
+
+struct FireVisit {
+  bool reload;          // the schedules may have changed
+  bool carefully;       // one schedule that fails shall not stop the others
+  TimestampTz next;     // when the next fire is due; DT_NOEND: none
+  bool awaits;          // a fire waits for an execution to end
+  const char *trouble;  // what is wrong with one of the schedules; nullptr: nothing
+};
+void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit);
+
+void define_fire_settings();
+
+}  // namespace insula

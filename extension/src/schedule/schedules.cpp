@@ -1,0 +1,74 @@
+// Making, changing and removing schedules; see schedules.hpp.  A schedule fires after the
+// moment it was made, or was last given other times or resumed: what a new expression would
+// have fired before, and what a pause held back, was never missed.
+#include "schedule/schedules.hpp"
+
+#include <algorithm>
+
+#include "errors.hpp"
+#include "shared/shared.hpp"
+#include "storage/record.hpp"
+#include "storage/work.hpp"
+
+namespace insula {
+
+namespace {
+
+// A tenant may have so many; each is looked at when one of them is due.
+constexpr int max_schedules = 10000;
+
+void check_room(const Tenant &tenant) {
+  Arguments none;
+  (void)run(tenant, Statement::count_schedules, none);
+  if (get_int64(0, 1) < max_schedules) return;
+  ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("tenant \"%s\" has too many schedules", tenant.name),
+                  errdetail("A tenant can have %d.", max_schedules)));
+}
+
+bool same_times(const ScheduleSpec &a, const ScheduleSpec &b) {
+  return strcmp(a.cron, b.cron) == 0 && strcmp(a.timezone, b.timezone) == 0;
+}
+
+}  // namespace
+
+std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, TimestampTz now) {
+  if (current_definition(tenant, spec.workflow) == 0)
+    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", spec.workflow)));
+  ScheduleRow row;
+  const bool known = find_schedule(tenant, name, &row);
+  if (known) {
+    const ScheduleSpec before = spec_from_json(row.body);
+    spec.paused = before.paused;
+    if (!same_times(before, spec)) row.since = now;
+  } else {
+    check_room(tenant);
+    row = {name, take_numbers(tenant, 1), now, nullptr, DT_NOBEGIN};
+  }
+  row.body = spec_as_json(spec);
+  const std::int64_t number = store_schedule(tenant, row);
+  mark_rescheduled(tenant.number);
+  return number;
+}
+
+bool remove_schedule(const Tenant &tenant, const char *name) {
+  ScheduleRow row;
+  if (!find_schedule(tenant, name, &row)) return false;
+  delete_schedule(tenant, name, row.number);
+  mark_rescheduled(tenant.number);
+  return true;
+}
+
+PauseChange set_schedule_paused(const Tenant &tenant, const char *name, bool paused, TimestampTz now) {
+  ScheduleRow row;
+  if (!find_schedule(tenant, name, &row)) return PauseChange::unknown;
+  ScheduleSpec spec = spec_from_json(row.body);
+  if (spec.paused == paused) return PauseChange::already;
+  spec.paused = paused;
+  row.body = spec_as_json(spec);
+  if (!paused) row.since = now;
+  (void)store_schedule(tenant, row);
+  mark_rescheduled(tenant.number);
+  return PauseChange::done;
+}
+
+}  // namespace insula

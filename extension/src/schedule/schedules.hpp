@@ -1,0 +1,16 @@
+// What a tenant does with his schedules, each in the caller's transaction.
+#pragma once
+
+#include "schedule/spec.hpp"
+#include "storage/schedules.hpp"
+
+namespace insula {
+
+// Makes the schedule, or gives the one of that name another meaning; returns its number.
+std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, TimestampTz now);
+// False: there is none.
+bool remove_schedule(const Tenant &tenant, const char *name);
+enum class PauseChange { done, already, unknown };
+PauseChange set_schedule_paused(const Tenant &tenant, const char *name, bool paused, TimestampTz now);
+
+}  // namespace insula

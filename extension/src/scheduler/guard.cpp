@@ -1,0 +1,114 @@
+// Commands that want a database for themselves (DROP, RENAME, SET TABLESPACE, and CREATE with
+// it as the template) fail while anybody is connected to it.  A scheduler is no reason to
+// fail: it is ended first, and none starts until the command's transaction is over.  The hook
+// sees them in whatever database they are given, where the library is preloaded; it ends
+// nothing that the caller could not run the command on.
+#include "scheduler/scheduler.hpp"
+#include "shared/board.hpp"
+#include "shared/launch.hpp"
+#include "shared/shared.hpp"
+
+extern "C" {
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "tcop/utility.h"
+}
+
+namespace insula {
+
+namespace {
+
+ProcessUtility_hook_type previous_hook = nullptr;
+bool holding = false;
+
+constexpr std::int64_t longest_wait = 5 * USECS_PER_SEC;
+constexpr long look_again_ms = 10;
+
+bool owns_database(Oid database) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(DatabaseRelationId, database, GetUserId());
+#else
+  return pg_database_ownercheck(database, GetUserId());
+#endif
+}
+
+bool may_copy(Oid database) {
+  HeapTuple row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+  if (!HeapTupleIsValid(row)) return false;
+  const bool is_template = reinterpret_cast<Form_pg_database>(GETSTRUCT(row))->datistemplate;
+  ReleaseSysCache(row);
+  return have_createdb_privilege() && (is_template || owns_database(database));
+}
+
+const char *template_of(const CreatedbStmt *statement) {
+  ListCell *cell;
+  foreach (cell, statement->options) {
+    auto *option = lfirst_node(DefElem, cell);
+    if (strcmp(option->defname, "template") == 0 && option->arg) return defGetString(option);
+  }
+  return "template1";
+}
+
+bool sets_tablespace(const AlterDatabaseStmt *statement) {
+  ListCell *cell;
+  foreach (cell, statement->options)
+    if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0) return true;
+  return false;
+}
+
+// The database that the command wants for itself; InvalidOid: none, or it will be refused.
+Oid database_wanted(const Node *statement) {
+  const char *name = nullptr;
+  bool copy = false;
+  if (const auto *drop = IsA(statement, DropdbStmt) ? reinterpret_cast<const DropdbStmt *>(statement) : nullptr) {
+    name = drop->dbname;
+  } else if (IsA(statement, CreatedbStmt)) {
+    name = template_of(reinterpret_cast<const CreatedbStmt *>(statement));
+    copy = true;
+  } else if (IsA(statement, RenameStmt)) {
+    const auto *rename = reinterpret_cast<const RenameStmt *>(statement);
+    if (rename->renameType == OBJECT_DATABASE) name = rename->subname;
+  } else if (IsA(statement, AlterDatabaseStmt)) {
+    const auto *alter = reinterpret_cast<const AlterDatabaseStmt *>(statement);
+    if (sets_tablespace(alter)) name = alter->dbname;
+  }
+  const Oid database = name ? get_database_oid(name, true) : InvalidOid;
+  if (!OidIsValid(database)) return InvalidOid;
+  return (copy ? may_copy(database) : owns_database(database)) ? database : InvalidOid;
+}
+
+void end_scheduler_of(Oid database) {
+  holding = true;
+  hold_schedulers_off(database);
+  const TimestampTz deadline = GetCurrentTimestamp() + longest_wait;
+  while (is_scheduler_there(database) && GetCurrentTimestamp() < deadline) {
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, look_again_ms, PG_WAIT_EXTENSION);
+    ResetLatch(MyLatch);
+    CHECK_FOR_INTERRUPTS();
+  }
+}
+
+void run_utility(PlannedStmt *planned, const char *query, bool read_only_tree, ProcessUtilityContext context,
+                 ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
+                 QueryCompletion *completion) {
+  if (const Oid database = database_wanted(planned->utilityStmt); OidIsValid(database)) end_scheduler_of(database);
+  (previous_hook ? previous_hook : standard_ProcessUtility)(planned, query, read_only_tree, context, params,
+                                                            environment, receiver, completion);
+}
+
+void transaction_ends(XactEvent event, void *) {
+  if (!holding || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)) return;
+  holding = false;
+  let_schedulers_back();
+}
+
+}  // namespace
+
+void guard_databases() {
+  previous_hook = ProcessUtility_hook;
+  ProcessUtility_hook = run_utility;
+  RegisterXactCallback(transaction_ends, nullptr);
+}
+
+}  // namespace insula

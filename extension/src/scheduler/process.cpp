@@ -1,0 +1,91 @@
+// What launcher and scheduler have in common: signals, sleep, and transactions that may fail
+// without ending the process.
+#include <algorithm>
+
+#include "scheduler/scheduler.hpp"
+
+extern "C" {
+#include "postmaster/interrupt.h"
+#include "tcop/tcopprot.h"
+}
+
+namespace insula {
+
+namespace {
+
+volatile sig_atomic_t end_requested = false;
+
+// A running statement is cancelled, so that the loop sees the request: it shall end the
+// process in good order, with an exit status that lets nobody restart it.
+void request_end(int) {
+  const int saved = errno;
+  end_requested = true;
+  QueryCancelPending = true;
+  InterruptPending = true;
+  SetLatch(MyLatch);
+  errno = saved;
+}
+
+}  // namespace
+
+void start_process(const char *activity) {
+  pqsignal(SIGHUP, SignalHandlerForConfigReload);
+  pqsignal(SIGTERM, request_end);
+  BackgroundWorkerUnblockSignals();
+  pgstat_report_activity(STATE_IDLE, activity);
+}
+
+bool must_end() {
+  if (ConfigReloadPending) {
+    ConfigReloadPending = false;
+    ProcessConfigFile(PGC_SIGHUP);
+  }
+  return end_requested;
+}
+
+void sleep_until(TimestampTz at, const char *activity) {
+  pgstat_report_activity(STATE_IDLE, activity);
+  int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+  long milliseconds = -1;
+  if (at != DT_NOEND) {
+    events |= WL_TIMEOUT;
+    milliseconds = at == DT_NOBEGIN ? 0 : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), at);
+  }
+  (void)WaitLatch(MyLatch, events, milliseconds, PG_WAIT_EXTENSION);
+  ResetLatch(MyLatch);
+  // An end that was asked for between two statements cancels none.
+  if (end_requested) QueryCancelPending = false;
+  CHECK_FOR_INTERRUPTS();
+}
+
+bool run_transaction(TransactionWork work, void *argument, ErrorData **error) {
+  MemoryContext memory = CurrentMemoryContext;
+  volatile bool done = false;
+  *error = nullptr;
+  PG_TRY();
+  {
+    SetCurrentStatementStartTimestamp();
+    StartTransactionCommand();
+    PushActiveSnapshot(GetTransactionSnapshot());
+    MemoryContextSwitchTo(memory);
+    work(argument);
+    if (ActiveSnapshotSet()) PopActiveSnapshot();
+    CommitTransactionCommand();
+    done = true;
+  }
+  PG_CATCH();
+  {
+    HOLD_INTERRUPTS();
+    MemoryContextSwitchTo(memory);
+    *error = CopyErrorData();
+    FlushErrorState();
+    AbortCurrentTransaction();
+    RESUME_INTERRUPTS();
+  }
+  PG_END_TRY();
+  MemoryContextSwitchTo(memory);
+  pgstat_report_stat(false);
+  return done;
+}
+
+}  // namespace insula

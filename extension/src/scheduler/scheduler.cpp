@@ -1,0 +1,264 @@
+// The scheduler of a database: takes each tenant that the board says is due, does in a
+// transaction of its own what time has made due there, and puts the tenant back with its
+// next moment.  Between two moments it sleeps without a transaction, a snapshot or a lock;
+// where nothing is due for a while and the launcher can start another, it ends.  It connects
+// as the bootstrap superuser, since before PostgreSQL 17 nobody else is let in without
+// LOGIN, and is insula_owner from its first transaction on.
+//
+// Two schedulers of one database at the same moment would be slow, not wrong: what they do
+// is decided by the rows that they lock.
+#include <algorithm>
+
+#include "scheduler/scheduler.hpp"
+#include "shared/board.hpp"
+#include "shared/clock.hpp"
+#include "shared/launch.hpp"
+#include "shared/shared.hpp"
+#include "storage/session.hpp"
+#include "tenant/home.hpp"
+#include "version.hpp"
+
+extern "C" {
+#include "storage/lmgr.h"
+PGDLLEXPORT void insula_scheduler_main(Datum);
+}
+
+namespace insula {
+
+namespace {
+
+// With nothing due for so long the process ends.
+constexpr std::int64_t linger = 5 * USECS_PER_SEC;
+constexpr std::int64_t linger_while_others_wait = USECS_PER_SEC / 2;
+// Without room on the board, or without a board that sessions can reach, all tenants are
+// looked at, at most once a second and with a twentieth of a core.
+constexpr std::int64_t shortest_round = USECS_PER_SEC;
+constexpr int round_share = 20;
+// Caches of relations and plans of tenants visited long ago are given up.
+constexpr Size cache_limit = Size{48} << 20;
+constexpr int visits_between_looks_at_caches = 256;
+
+TimestampTz round_started = DT_NOBEGIN;
+TimestampTz next_round = DT_NOBEGIN;
+
+// ---- becoming what it is ----
+
+struct Standing {
+  Rest rest;
+  bool serves;
+  const char *why_not;
+};
+
+const char *present_version() {
+  const Session session = open_session();
+  if (SPI_execute_plan(shared_plan(SharedStatement::extension_version), nullptr, nullptr, true, 1) != SPI_OK_SELECT)
+    elog(ERROR, "insula: reading the extension's version failed");
+  MemoryContext inner = MemoryContextSwitchTo(session.caller);
+  const char *version = SPI_processed == 1 ? get_text(0, 1) : "";
+  MemoryContextSwitchTo(inner);
+  close_session(session);
+  return version;
+}
+
+void become_owner() {
+  const Oid owner = get_role_oid("insula_owner", true);
+  if (OidIsValid(owner)) SetSessionAuthorization(owner, false);
+}
+
+void set(const char *name, const char *value) { SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE); }
+
+void settle_in() {
+  become_owner();
+  set("application_name", "insula scheduler");
+  set("lock_timeout", "100ms");
+  set("statement_timeout", "0");
+  set("default_transaction_isolation", "read committed");
+  set("default_transaction_read_only", "off");
+  set("search_path", "pg_catalog, pg_temp");
+}
+
+// The extension may come, go, be updated or turn into a copy at any time.
+Standing look_around() {
+  if (!OidIsValid(get_extension_oid("insula", true))) return {Rest::absent, false, nullptr};
+  if (strcmp(present_version(), INSULA_VERSION) != 0)
+    return {Rest::until_told, false, "the extension has another version than its library"};
+  if (why_not_home()) return {Rest::until_told, false, "the database is a copy that has not been adopted"};
+  if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};
+  return {Rest::until_due, true, nullptr};
+}
+
+// ---- one round ----
+
+struct AllTenants {
+  std::int32_t *numbers;
+  int count;
+};
+
+AllTenants read_all_tenants() {
+  AllTenants all;
+  const TenantShare *tenants = active_tenants(&all.count);
+  all.numbers = palloc_array_of<std::int32_t>(static_cast<std::size_t>(all.count));
+  for (int i = 0; i < all.count; ++i) all.numbers[i] = tenants[i].number;
+  return all;
+}
+
+void give_up_caches() {
+  static int visits = 0;
+  if (++visits % visits_between_looks_at_caches != 0) return;
+  if (MemoryContextMemAllocated(CacheMemoryContext, true) < cache_limit) return;
+  InvalidateSystemCaches();
+}
+
+void visit(const DueTenant &due) {
+  if (const TimestampTz until = set_aside_until(due.tenant); until > clock_now()) {
+    put_back(due.tenant, until, false);
+    return;
+  }
+  Visit visit = {due.tenant, due.reload, DT_NOEND, false, false};
+  ErrorData *error;
+  if (in_transaction([&] { visit_tenant(&visit); }, &error)) {
+    if (!visit.trouble) no_longer_aside(due.tenant);
+  } else {
+    visit.next = must_end() ? DT_NOBEGIN : set_aside(due.tenant, error);
+    visit.awaits = false;
+  }
+  put_back(due.tenant, visit.next, visit.awaits);
+  give_up_caches();
+}
+
+// Those that the board had no room for are looked at one by one.
+void start_round() {
+  const TimestampTz now = clock_now();
+  const bool crowded = report_scheduler().crowded;
+  const bool again = (crowded || !shared_memory_available()) && now >= next_round;
+  if (!board_is_empty() && !again) return;
+  round_started = now;
+  ErrorData *error;
+  AllTenants all = {};
+  if (!in_transaction([&] { all = read_all_tenants(); }, &error)) ReThrowError(error);
+  int entered = fill_board(all.numbers, all.count, now);
+  MemoryContext one = AllocSetContextCreate(CurrentMemoryContext, "insula visit", ALLOCSET_DEFAULT_SIZES);
+  for (; entered < all.count && !must_end(); ++entered) {
+    MemoryContext round = MemoryContextSwitchTo(one);
+    visit({all.numbers[entered], true});
+    MemoryContextSwitchTo(round);
+    MemoryContextReset(one);
+  }
+}
+
+void end_round() {
+  if (round_started == DT_NOBEGIN) return;
+  const TimestampTz now = clock_now();
+  next_round = now + std::max(shortest_round, (now - round_started) * round_share);
+  round_started = DT_NOBEGIN;
+}
+
+// ---- workers of all tenants that have died ----
+
+DeadWorker *dying = nullptr;
+int dying_count = 0;
+
+// A lease makes its tenant due, so whoever has a task of theirs is on the board.
+void rouse_for_dead_workers() {
+  int count;
+  const DeadWorker *dead = dead_workers_of(0, &count);
+  if (dying) pfree(dying);
+  dying = static_cast<DeadWorker *>(
+      MemoryContextAlloc(TopMemoryContext, sizeof(DeadWorker) * (static_cast<Size>(count) + 1)));
+  dying_count = 0;
+  for (int i = 0; i < count; ++i)
+    if (dead[i].tenant == 0) dying[dying_count++] = dead[i];
+  rouse_all(clock_now());
+  put_back(0, DT_NOEND, false);
+}
+
+// Every tenant has been looked at since.
+void forget_dead_workers() {
+  if (dying_count == 0) return;
+  ErrorData *error;
+  (void)in_transaction(
+      [] {
+        for (int i = 0; i < dying_count; ++i) mark_dead_worker_reaped(dying[i].role, dying[i].name);
+      },
+      &error);
+  dying_count = 0;
+}
+
+// ---- the loop ----
+
+bool may_end(TimestampTz next) {
+  if (!shared_memory_available()) return false;
+  return next - clock_now() > (others_wait() ? linger_while_others_wait : linger);
+}
+
+// A test's clock jumps from moment to moment instead of waiting for them.
+bool jump(TimestampTz next) {
+  const TimestampTz target = clock_target();
+  if (target == DT_NOBEGIN) return false;
+  move_clock_to(std::max(clock_now(), std::min(next, target)));
+  return true;
+}
+
+Rest serve() {
+  MemoryContext round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
+  ErrorData *error;
+  (void)in_transaction(read_troubled_tenants, &error);
+  while (!must_end()) {
+    MemoryContextReset(round);
+    MemoryContextSwitchTo(round);
+    Standing standing = {};
+    if (!in_transaction([&] { standing = look_around(); }, &error)) ReThrowError(error);
+    if (!standing.serves) {
+      if (standing.why_not) ereport(LOG, (errmsg("insula scheduler ends: %s", standing.why_not)));
+      return standing.rest;
+    }
+    start_round();
+    pgstat_report_activity(STATE_RUNNING, "doing what is due");
+    for (DueTenant due; !must_end() && take_due_tenant(clock_now(), &due); MemoryContextReset(round)) {
+      if (due.tenant == 0)
+        rouse_for_dead_workers();
+      else
+        visit(due);
+    }
+    forget_dead_workers();
+    end_round();
+    TimestampTz next = plan_sleep();
+    if (jump(next)) continue;
+    if (may_end(next)) return Rest::until_due;
+    if (!shared_memory_available() || report_scheduler().crowded) next = std::min(next, next_round);
+    sleep_until(on_wall(next), "waiting until something is due");
+  }
+  return Rest::until_due;
+}
+
+void end_scheduler(int, Datum) { detach_scheduler(); }
+
+// CREATE EXTENSION starts a scheduler before anybody else can see the extension.
+void wait_for_starter() {
+  TransactionId starter;
+  memcpy(&starter, MyBgworkerEntry->bgw_extra, sizeof starter);
+  ErrorData *error;
+  if (!in_transaction(
+          [&] {
+            settle_in();
+            if (TransactionIdIsNormal(starter)) XactLockTableWait(starter, nullptr, nullptr, XLTW_None);
+          },
+          &error))
+    ReThrowError(error);
+}
+
+}  // namespace
+
+}  // namespace insula
+
+using namespace insula;
+
+void insula_scheduler_main(Datum database) {
+  start_process("starting");
+  BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
+  wait_for_starter();
+  if (!attach_scheduler()) proc_exit(0);
+  before_shmem_exit(end_scheduler, Datum{0});
+  if (schedulers_are_on()) leave_database(serve());
+  proc_exit(0);
+}

@@ -1,0 +1,111 @@
+// Tenants whose turn has failed: their error is kept in insula.tenant_error, and they are
+// visited again after a while, which grows with each failure, so that they cost the others
+// nothing.  How often one has failed is in this process's memory alone.
+#include <algorithm>
+
+#include "schedule/agenda.hpp"
+#include "scheduler/scheduler.hpp"
+#include "shared/clock.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
+
+struct Trouble {
+  std::int32_t tenant;
+  int failures;
+  TimestampTz until;
+};
+
+HTAB *troubles = nullptr;
+
+Trouble *find_trouble(std::int32_t tenant) {
+  return troubles ? static_cast<Trouble *>(hash_search(troubles, &tenant, HASH_FIND, nullptr)) : nullptr;
+}
+
+Trouble *make_trouble(std::int32_t tenant) {
+  if (!troubles) {
+    HASHCTL control = {};
+    control.keysize = sizeof(std::int32_t);
+    control.entrysize = sizeof(Trouble);
+    control.hcxt = TopMemoryContext;
+    troubles = hash_create("insula troubled tenants", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+  }
+  bool found;
+  auto *trouble = static_cast<Trouble *>(hash_search(troubles, &tenant, HASH_ENTER, &found));
+  if (!found) {
+    trouble->failures = 0;
+    trouble->until = DT_NOBEGIN;
+  }
+  return trouble;
+}
+
+void run_on_errors(SharedStatement statement, Datum *values) {
+  const Session session = open_session();
+  if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
+    elog(ERROR, "insula: statement on tenants' errors failed");
+  close_session(session);
+}
+
+}  // namespace
+
+void read_troubled_tenants() {
+  const Session session = open_session();
+  if (SPI_execute_plan(shared_plan(SharedStatement::all_errors), nullptr, nullptr, true, 0) != SPI_OK_SELECT)
+    elog(ERROR, "insula: reading tenants' errors failed");
+  for (std::uint64_t i = 0; i < SPI_processed; ++i) make_trouble(get_int32(i, 1))->failures = 1;
+  close_session(session);
+}
+
+bool is_set_aside(std::int32_t tenant) { return find_trouble(tenant) != nullptr; }
+
+TimestampTz set_aside_until(std::int32_t tenant) {
+  const Trouble *trouble = find_trouble(tenant);
+  return trouble ? trouble->until : DT_NOBEGIN;
+}
+
+void note_trouble(std::int32_t tenant, const char *message) {
+  Trouble *trouble = make_trouble(tenant);
+  if (trouble->failures++ == 0) ereport(LOG, (errmsg("a schedule of tenant number %d fails: %s", tenant, message)));
+  Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(clock_now()), CStringGetTextDatum(message)};
+  run_on_errors(SharedStatement::put_error, values);
+}
+
+TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
+  forget_agenda(tenant);
+  Trouble *trouble = make_trouble(tenant);
+  const TimestampTz now = clock_now();
+  // The first time it may be one bad schedule: the rest can go on at once.
+  if (trouble->failures++ == 0) {
+    ereport(LOG, (errcode(error->sqlerrcode), errmsg("tenant number %d is set aside: %s", tenant, error->message)));
+    trouble->until = now;
+  } else {
+    trouble->until = now + std::min(longest_backoff, USECS_PER_SEC << std::min(trouble->failures - 2, 20));
+  }
+  const char *message = error->message;
+  ErrorData *another;
+  (void)in_transaction(
+      [&] {
+        Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(now), CStringGetTextDatum(message)};
+        run_on_errors(SharedStatement::put_error, values);
+      },
+      &another);
+  return trouble->until;
+}
+
+void no_longer_aside(std::int32_t tenant) {
+  if (!find_trouble(tenant)) return;
+  hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
+  ErrorData *error;
+  (void)in_transaction(
+      [&] {
+        Datum value = Int32GetDatum(tenant);
+        run_on_errors(SharedStatement::delete_error, &value);
+      },
+      &error);
+  ereport(LOG, (errmsg("tenant number %d is served again", tenant)));
+}
+
+}  // namespace insula

@@ -1,0 +1,60 @@
+// One tenant's turn: what time has made due in his tables, then his schedules.  Nothing here
+// waits for what a transaction of the tenant holds, and one turn does a bounded amount: a
+// tenant with more of it comes again after the others.
+#include <algorithm>
+
+#include "operation/operations.hpp"
+#include "schedule/fire.hpp"
+#include "scheduler/scheduler.hpp"
+#include "shared/clock.hpp"
+#include "tenant/lock.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr int most_advances = 4;
+// What is due but cannot be had yet, as somebody holds it, is looked at again after this.
+constexpr std::int64_t held_sleep = USECS_PER_SEC;
+
+TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
+  TimestampTz next = DT_NOEND;
+  TimestampTz before = DT_NOBEGIN;
+  for (int i = 0; i < most_advances; ++i) {
+    if (!needs_advance(tenant, now, &next)) return next;
+    advance(tenant, now);
+    // The same moment again: its row is held.
+    const TimestampTz still = next_due(tenant);
+    if (still <= now && still == before) return now + held_sleep;
+    before = still;
+  }
+  return needs_advance(tenant, now, &next) ? now : next;
+}
+
+}  // namespace
+
+void visit_tenant(Visit *visit) {
+  if (!try_share_life(visit->tenant)) {
+    visit->next = clock_now() + held_sleep;
+    return;
+  }
+  const Tenant *tenant = open_tenant(visit->tenant);
+  if (!tenant) {
+    visit->next = DT_NOEND;
+    return;
+  }
+  const Session session = open_session();
+  const TimestampTz now = clock_now();
+  visit->next = advance_tenant(*tenant, now);
+  if (!tenant->suspended) {
+    FireVisit fires = {visit->reload, is_set_aside(visit->tenant), DT_NOEND, false, nullptr};
+    make_due_fires(*tenant, now, &fires);
+    visit->next = std::min(visit->next, fires.next);
+    visit->awaits = fires.awaits;
+    visit->trouble = fires.trouble != nullptr;
+    if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
+  }
+  close_session(session);
+}
+
+}  // namespace insula

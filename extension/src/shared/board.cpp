@@ -1,0 +1,487 @@
+// The board of due tenants; see board.hpp.  Its entries are the nodes of a heap for each
+// database, so that the next is found without a walk, whatever their number.
+#include "shared/board.hpp"
+
+#include <algorithm>
+
+#include "shared/clock.hpp"
+#include "shared/launch.hpp"
+#include "shared/shared.hpp"
+#include "shared/state.hpp"
+
+namespace insula {
+
+namespace {
+
+// A scheduler is launched so much before something is due.
+constexpr std::int64_t launch_lead = 200000;
+// Between two starts of schedulers that fail.
+constexpr std::int64_t shortest_backoff = 100000;
+constexpr std::int64_t longest_backoff = 60 * USECS_PER_SEC;
+
+// Of a scheduler without shared memory.
+DatabaseSlot *own_slot = nullptr;
+HTAB *own_dues = nullptr;
+
+HTAB *dues() { return shared ? shared_dues : own_dues; }
+
+void lock(LWLockMode mode) {
+  if (shared) LWLockAcquire(shared->lock, mode);
+}
+
+void unlock() {
+  if (shared) LWLockRelease(shared->lock);
+}
+
+DueEntry *entry_of(pairingheap_node *node) {
+  return reinterpret_cast<DueEntry *>(reinterpret_cast<char *>(node) - offsetof(DueEntry, node));
+}
+
+int later_first(const pairingheap_node *a, const pairingheap_node *b, void *) {
+  const auto at_a = entry_of(const_cast<pairingheap_node *>(a))->due;
+  const auto at_b = entry_of(const_cast<pairingheap_node *>(b))->due;
+  return at_a < at_b ? 1 : at_a > at_b ? -1 : 0;
+}
+
+TimestampTz first_due(DatabaseSlot &slot) {
+  return pairingheap_is_empty(&slot.dues) ? DT_NOEND : entry_of(pairingheap_first(&slot.dues))->due;
+}
+
+void start_slot(DatabaseSlot &slot, Oid database) {
+  memset(&slot, 0, sizeof slot);
+  slot.database = database;
+  slot.dues.ph_compare = later_first;
+  slot.not_before = slot.clock_target = DT_NOBEGIN;
+  slot.wakes_at = DT_NOEND;
+}
+
+DatabaseSlot *find_slot(Oid database) {
+  if (!shared) return own_slot;
+  for (int i = 0; i < shared->max_databases; ++i)
+    if (shared->databases[i].database == database) return &shared->databases[i];
+  return nullptr;
+}
+
+// nullptr: there is no room.
+DatabaseSlot *make_slot(Oid database) {
+  DatabaseSlot *slot = find_slot(database);
+  if (slot || !shared) return slot;
+  slot = find_slot(InvalidOid);
+  if (slot) start_slot(*slot, database);
+  return slot;
+}
+
+// A database's place never moves while it has one.
+DatabaseSlot *my_slot() {
+  static DatabaseSlot *known = nullptr;
+  if (!known || known->database != MyDatabaseId) known = find_slot(MyDatabaseId);
+  return known;
+}
+
+void wake_launcher() {
+  if (shared && shared->launcher.latch) SetLatch(shared->launcher.latch);
+}
+
+void wake_for(DatabaseSlot &slot, TimestampTz due) {
+  if (slot.latch) {
+    if (due < slot.wakes_at) SetLatch(slot.latch);
+  } else if (shared && !slot.until_told &&
+             (due == DT_NOBEGIN || due - slot.ahead - launch_lead < shared->launcher.wakes_at)) {
+    wake_launcher();
+  }
+}
+
+void set_due(DatabaseSlot &slot, DueEntry &entry, TimestampTz due) {
+  if (entry.due != DT_NOEND) pairingheap_remove(&slot.dues, &entry.node);
+  entry.due = due;
+  if (due != DT_NOEND) pairingheap_add(&slot.dues, &entry.node);
+}
+
+DueEntry *find_entry(Oid database, std::int32_t tenant) {
+  DueKey key = {database, tenant};
+  return static_cast<DueEntry *>(hash_search(dues(), &key, HASH_FIND, nullptr));
+}
+
+// nullptr: there is no room.
+DueEntry *make_entry(Oid database, std::int32_t tenant) {
+  DueKey key = {database, tenant};
+  bool found;
+  auto *entry = static_cast<DueEntry *>(hash_search(dues(), &key, shared ? HASH_ENTER_NULL : HASH_ENTER, &found));
+  if (entry && !found) {
+    entry->due = DT_NOEND;
+    entry->in_hand = entry->reload = entry->awaits = false;
+  }
+  return entry;
+}
+
+void remove_entry(DatabaseSlot &slot, DueEntry &entry) {
+  set_due(slot, entry, DT_NOEND);
+  DueKey key = entry.key;
+  hash_search(dues(), &key, HASH_REMOVE, nullptr);
+}
+
+template <typename Visit>
+void each_entry(Oid database, Visit visit) {
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, dues());
+  while (auto *entry = static_cast<DueEntry *>(hash_seq_search(&scan)))
+    if (entry->key.database == database) visit(*entry);
+}
+
+void make_own_board() {
+  if (own_slot) return;
+  own_slot = static_cast<DatabaseSlot *>(MemoryContextAlloc(TopMemoryContext, sizeof(DatabaseSlot)));
+  start_slot(*own_slot, MyDatabaseId);
+  HASHCTL control = {};
+  control.keysize = sizeof(DueKey);
+  control.entrysize = sizeof(DueEntry);
+  control.hcxt = TopMemoryContext;
+  own_dues = hash_create("insula due tenants", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+}  // namespace
+
+// ---- under the lock, from commit callbacks ----
+
+void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
+  DatabaseSlot *slot = make_slot(database);
+  if (!slot) return;
+  DueEntry *entry = make_entry(database, tenant);
+  if (!entry) {
+    // A scheduler will fill the board again, as far as it can, and look at the rest by itself.
+    slot->crowded = true;
+    wake_for(*slot, due);
+    return;
+  }
+  entry->reload = entry->reload || reload;
+  if (due >= entry->due) return;
+  set_due(*slot, *entry, due);
+  wake_for(*slot, due);
+}
+
+void note_all_due(Oid database) {
+  DatabaseSlot *slot = make_slot(database);
+  if (!slot) return;
+  slot->filled = false;
+  slot->asked = true;
+  wake_for(*slot, DT_NOBEGIN);
+}
+
+void note_asked(Oid database) {
+  DatabaseSlot *slot = make_slot(database);
+  if (!slot) return;
+  slot->until_told = false;
+  slot->not_before = DT_NOBEGIN;
+  note_all_due(database);
+}
+
+void note_ended(Oid database, std::int32_t tenant) {
+  const DueEntry *entry = find_entry(database, tenant);
+  if (entry && entry->awaits) note_due(database, tenant, DT_NOBEGIN, false);
+}
+
+void forget_due(Oid database, std::int32_t tenant) {
+  DatabaseSlot *slot = find_slot(database);
+  DueEntry *entry = slot ? find_entry(database, tenant) : nullptr;
+  if (entry) remove_entry(*slot, *entry);
+}
+
+// ---- the scheduler ----
+
+bool attach_scheduler() {
+  if (!shared) make_own_board();
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot *slot = make_slot(MyDatabaseId);
+  const bool mine = slot && slot->pid == 0 && slot->holder == 0;
+  if (slot) slot->starting = false;
+  if (mine) {
+    slot->pid = MyProcPid;
+    slot->latch = MyLatch;
+    slot->wakes_at = DT_NOBEGIN;
+    slot->asked = slot->until_told = false;
+    slot->failed = true;
+    each_entry(MyDatabaseId, [&](DueEntry &entry) {
+      if (!entry.in_hand) return;
+      entry.in_hand = false;
+      entry.reload = true;
+      set_due(*slot, entry, DT_NOBEGIN);
+    });
+  }
+  unlock();
+  return mine;
+}
+
+void detach_scheduler() {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot *slot = my_slot();
+  if (slot && slot->pid == MyProcPid) {
+    slot->pid = 0;
+    slot->latch = nullptr;
+    slot->wakes_at = DT_NOEND;
+    wake_launcher();
+  }
+  unlock();
+}
+
+bool board_is_empty() { return !my_slot()->filled; }
+
+int fill_board(const std::int32_t *tenants, int count, TimestampTz due) {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_slot();
+  int entered = 0;
+  for (; entered < count; ++entered) {
+    DueEntry *entry = make_entry(MyDatabaseId, tenants[entered]);
+    if (!entry) break;
+    entry->reload = true;
+    if (due < entry->due) set_due(slot, *entry, due);
+  }
+  slot.filled = true;
+  slot.crowded = entered < count;
+  unlock();
+  return entered;
+}
+
+void rouse_all(TimestampTz due) {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_slot();
+  each_entry(MyDatabaseId, [&](DueEntry &entry) {
+    if (due < entry.due) set_due(slot, entry, due);
+  });
+  unlock();
+}
+
+bool take_due_tenant(TimestampTz now, DueTenant *due) {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_slot();
+  slot.wakes_at = DT_NOBEGIN;
+  const bool any = first_due(slot) <= now;
+  if (any) {
+    DueEntry &entry = *entry_of(pairingheap_first(&slot.dues));
+    set_due(slot, entry, DT_NOEND);
+    entry.in_hand = true;
+    *due = {entry.key.tenant, entry.reload};
+    entry.reload = false;
+  }
+  unlock();
+  return any;
+}
+
+void put_back(std::int32_t tenant, TimestampTz next, bool awaits) {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_slot();
+  if (DueEntry *entry = find_entry(MyDatabaseId, tenant)) {
+    entry->in_hand = false;
+    entry->awaits = awaits;
+    if (next < entry->due) set_due(slot, *entry, next);
+    if (entry->due == DT_NOEND && !awaits && !entry->reload) remove_entry(slot, *entry);
+  }
+  unlock();
+}
+
+TimestampTz plan_sleep() {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_slot();
+  slot.wakes_at = first_due(slot);
+  const TimestampTz at = slot.wakes_at;
+  unlock();
+  return at;
+}
+
+void leave_database(Rest rest) {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot *slot = my_slot();
+  if (slot && slot->pid == MyProcPid) {
+    slot->failed = false;
+    slot->failures = 0;
+    slot->until_told = rest == Rest::until_told;
+    if (rest == Rest::absent) {
+      each_entry(MyDatabaseId, [&](DueEntry &entry) { remove_entry(*slot, entry); });
+      slot->database = InvalidOid;
+      slot->pid = 0;
+      slot->latch = nullptr;
+    }
+  }
+  unlock();
+}
+
+bool others_wait() { return shared && shared->launcher.waiting > 0; }
+
+// ---- everybody ----
+
+SchedulerReport report_scheduler() {
+  SchedulerReport report = {0, DT_NOEND, false};
+  if (!shared) return report;
+  lock(LW_SHARED);
+  if (DatabaseSlot *slot = my_slot()) report = {slot->pid, first_due(*slot), slot->crowded};
+  unlock();
+  return report;
+}
+
+long due_tenants() { return shared ? hash_get_num_entries(shared_dues) : 0; }
+
+bool left_to_scheduler() {
+  if (!shared || shared->launcher.pid == 0 || !schedulers_are_on()) return false;
+  const DatabaseSlot *slot = my_slot();
+  return slot && !slot->until_told && slot->pid != MyProcPid;
+}
+
+// ---- databases that go or are copied ----
+
+void hold_schedulers_off(Oid database) {
+  if (!shared) return;
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot *slot = make_slot(database);
+  const int pid = slot ? slot->pid : 0;
+  if (slot) slot->holder = MyProcPid;
+  unlock();
+  if (pid) kill(pid, SIGTERM);
+}
+
+bool is_scheduler_there(Oid database) {
+  if (!shared) return false;
+  lock(LW_SHARED);
+  const DatabaseSlot *slot = find_slot(database);
+  const bool there = slot && (slot->pid != 0 || slot->starting);
+  unlock();
+  return there;
+}
+
+void let_schedulers_back() {
+  if (!shared) return;
+  lock(LW_EXCLUSIVE);
+  for (int i = 0; i < shared->max_databases; ++i) {
+    DatabaseSlot &slot = shared->databases[i];
+    if (slot.holder != MyProcPid) continue;
+    slot.holder = 0;
+    slot.asked = true;
+    slot.not_before = DT_NOBEGIN;
+    wake_launcher();
+  }
+  unlock();
+}
+
+// ---- the launcher ----
+
+bool attach_launcher() {
+  lock(LW_EXCLUSIVE);
+  const bool mine = shared->launcher.pid == 0;
+  if (mine) shared->launcher = {MyProcPid, MyLatch, DT_NOBEGIN, 0};
+  unlock();
+  return mine;
+}
+
+void detach_launcher() {
+  lock(LW_EXCLUSIVE);
+  if (shared->launcher.pid == MyProcPid) shared->launcher = {0, nullptr, DT_NOEND, 0};
+  unlock();
+}
+
+void enter_database(Oid database) {
+  lock(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = make_slot(database)) slot->asked = true;
+  unlock();
+}
+
+void forget_database(Oid database) {
+  lock(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = find_slot(database); slot && slot->pid == 0) {
+    each_entry(database, [&](DueEntry &entry) { remove_entry(*slot, entry); });
+    slot->database = InvalidOid;
+  }
+  unlock();
+}
+
+int survey_databases(TimestampTz now, DatabaseNeed *needs) {
+  int count = 0;
+  lock(LW_EXCLUSIVE);
+  for (int i = 0; i < shared->max_databases; ++i) {
+    DatabaseSlot &slot = shared->databases[i];
+    if (slot.database == InvalidOid) continue;
+    DatabaseNeed need = {slot.database, DT_NOEND, slot.pid != 0 || slot.starting, slot.starting, false, slot.failures};
+    if (slot.pid == 0 && slot.failed) {
+      slot.failed = false;
+      need.failed = true;
+      slot.asked = true;
+    }
+    if (!need.served && slot.holder == 0 && !slot.until_told) {
+      const TimestampTz due = first_due(slot);
+      const bool at_once = slot.asked || due == DT_NOBEGIN;
+      need.start_at = at_once ? now : due == DT_NOEND ? DT_NOEND : due - slot.ahead - launch_lead;
+      if (need.start_at != DT_NOEND) need.start_at = std::max(need.start_at, slot.not_before);
+    }
+    needs[count++] = need;
+  }
+  unlock();
+  return count;
+}
+
+int room_for_databases() { return shared->max_databases; }
+
+void note_launched(Oid database, bool starting) {
+  lock(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = find_slot(database)) slot->starting = starting && slot->pid == 0;
+  unlock();
+}
+
+int note_launch_failed(Oid database) {
+  int failures = 0;
+  lock(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = find_slot(database)) {
+    failures = ++slot->failures;
+    slot->starting = false;
+    slot->not_before =
+        GetCurrentTimestamp() + std::min(longest_backoff, shortest_backoff << std::min(failures - 1, 20));
+  }
+  unlock();
+  return failures;
+}
+
+bool is_starting(Oid database) {
+  lock(LW_SHARED);
+  const DatabaseSlot *slot = find_slot(database);
+  const bool starting = slot && slot->starting;
+  unlock();
+  return starting;
+}
+
+void plan_launcher_sleep(TimestampTz until, int waiting) {
+  lock(LW_EXCLUSIVE);
+  shared->launcher.wakes_at = until;
+  shared->launcher.waiting = waiting;
+  unlock();
+}
+
+// ---- the clock ----
+
+TimestampTz clock_now() {
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return GetCurrentTimestamp() + (slot ? slot->ahead : 0);
+}
+
+TimestampTz on_wall(TimestampTz at) {
+  if (TIMESTAMP_NOT_FINITE(at)) return at;
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return at - (slot ? slot->ahead : 0);
+}
+
+void set_clock_target(TimestampTz target) {
+  lock(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = make_slot(MyDatabaseId)) slot->clock_target = target;
+  unlock();
+}
+
+TimestampTz clock_target() {
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return slot ? slot->clock_target : DT_NOBEGIN;
+}
+
+void move_clock_to(TimestampTz at) {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_slot();
+  slot.ahead = std::max(slot.ahead, at - GetCurrentTimestamp());
+  if (at >= slot.clock_target) slot.clock_target = DT_NOBEGIN;
+  signal_everyone(MyDatabaseId);
+  unlock();
+}
+
+}  // namespace insula

@@ -1,0 +1,82 @@
+// When each tenant of a database is next due, and who looks after it.  With
+// shared_preload_libraries the board is in shared memory: a commit that makes something due
+// earlier than the board knew puts it there and wakes whoever would come too late, the
+// database's scheduler or, where that has ended, the launcher.  Without, a scheduler keeps
+// a board of its own and looks at all tenants by itself.
+//
+// The board is a cache.  A scheduler that finds an empty one, as after a crash, enters
+// every tenant as due at once; one that dies with a tenant in hand leaves a mark, and the
+// next one takes the tenant again.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+struct DueTenant {
+  std::int32_t tenant;  // 0: workers of all tenants have died
+  bool reload;          // its schedules may have changed
+};
+
+// ---- for the scheduler of a database ----
+
+// False where another scheduler looks after the database, or there is no room.
+bool attach_scheduler();
+void detach_scheduler();
+
+// The tenants that the board knows; true if it has to be filled.
+bool board_is_empty();
+// Returns how many of them had room.
+int fill_board(const std::int32_t *tenants, int count, TimestampTz due);
+
+// All that are on it are due.
+void rouse_all(TimestampTz due);
+
+// The next tenant that is due; it is in hand until it is put back.
+bool take_due_tenant(TimestampTz now, DueTenant *due);
+// DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it due.
+void put_back(std::int32_t tenant, TimestampTz next, bool awaits);
+// The earliest moment; from now on a commit with an earlier one sets this process's latch.
+TimestampTz plan_sleep();
+
+// What the launcher is to do with the database once this scheduler has ended.
+enum class Rest {
+  until_due,  // start another when something is due
+  absent,     // the extension is not there: forget the database
+  until_told  // do nothing until somebody asks
+};
+void leave_database(Rest rest);
+
+// Others wait for a place.
+bool others_wait();
+
+// ---- for everybody ----
+
+struct SchedulerReport {
+  int pid;           // 0: none runs
+  TimestampTz next;  // DT_NOEND: nothing is due
+  bool crowded;      // not all tenants had room
+};
+SchedulerReport report_scheduler();
+
+// On the boards of all databases.
+long due_tenants();
+
+// Whether a scheduler is at work in the database, or will be when something is due: then
+// other sessions need not do what can wait for it.
+bool left_to_scheduler();
+
+// ---- databases that go or are copied ----
+
+// Ends the schedulers of the database and lets none start until the transaction ends.
+void hold_schedulers_off(Oid database);
+void let_schedulers_back();
+
+// ---- the clock of a test ----
+
+void set_clock_target(TimestampTz target);
+TimestampTz clock_target();  // DT_NOBEGIN: none
+// The clock jumps; where it reaches its target, that is done with.
+void move_clock_to(TimestampTz at);
+
+}  // namespace insula

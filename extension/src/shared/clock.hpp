@@ -1,0 +1,14 @@
+// The one clock: the database's, as the engine sees it.  It is the server's own, unless a
+// superuser has moved it ahead for a test (insula.advance_clock).
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+TimestampTz clock_now();
+
+// When the server's own clock will show what ours shows at `at`.
+TimestampTz on_wall(TimestampTz at);
+
+}  // namespace insula

@@ -1,0 +1,64 @@
+// Schedules and fires in the table `record`, over SPI; see schedules.hpp.
+#include "storage/schedules.hpp"
+
+namespace insula {
+
+ScheduleRow *all_schedules(const Tenant &tenant, int *count) {
+  const auto rows = run(tenant, Statement::all_schedules);
+  auto *schedules = palloc_array_of<ScheduleRow>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i)
+    schedules[i] = {get_text(i, 1), get_int64(i, 2), get_int64(i, 3), get_jsonb(i, 4),
+                    is_null(i, 5) ? DT_NOBEGIN : get_int64(i, 5)};
+  *count = static_cast<int>(rows);
+  return schedules;
+}
+
+bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row) {
+  Arguments arguments;
+  arguments.add_text(name);
+  if (run(tenant, Statement::find_schedule, arguments) == 0) return false;
+  *row = {name, get_int64(0, 1), get_int64(0, 2), get_jsonb(0, 3), DT_NOBEGIN};
+  return true;
+}
+
+std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row) {
+  Arguments arguments;
+  arguments.add_text(row.name).add(Int64GetDatum(row.number)).add(TimestampTzGetDatum(row.since));
+  arguments.add(JsonbPGetDatum(row.body));
+  (void)run(tenant, Statement::put_schedule, arguments);
+  return get_int64(0, 1);
+}
+
+void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number) {
+  Arguments by_name;
+  by_name.add_text(name);
+  (void)run(tenant, Statement::delete_schedule, by_name);
+  prune_fires(tenant, number, 0);
+}
+
+bool insert_fire(const Tenant &tenant, std::int64_t schedule, TimestampTz fire, TimestampTz now,
+                 std::int64_t execution) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(schedule)).add(Int64GetDatum(fire)).add(TimestampTzGetDatum(now));
+  arguments.add_nullable(Int64GetDatum(execution), execution == 0);
+  return run(tenant, Statement::insert_fire, arguments) > 0;
+}
+
+std::int64_t *newest_fired(const Tenant &tenant, std::int64_t schedule, int most, int *count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(schedule)).add(Int64GetDatum(most));
+  const auto rows = run(tenant, Statement::newest_fired, arguments);
+  auto *executions = palloc_array_of<std::int64_t>(rows);
+  *count = 0;
+  for (std::uint64_t i = 0; i < rows; ++i)
+    if (!is_null(i, 1)) executions[(*count)++] = get_int64(i, 1);
+  return executions;
+}
+
+void prune_fires(const Tenant &tenant, std::int64_t schedule, int kept) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(schedule)).add(Int64GetDatum(kept));
+  (void)run(tenant, Statement::prune_fires, arguments);
+}
+
+}  // namespace insula

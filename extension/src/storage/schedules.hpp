@@ -1,0 +1,38 @@
+// Schedules and their fires, as rows of `record`:
+//   d  a schedule: name its name, ref its number, at the moment after which it fires, body
+//      what it was made with
+//   f  a fire: owner the schedule's number, seq its time in microseconds, ref the execution
+//      that it made (none: it was passed over, and all before it)
+// A fire is inserted and nothing else is written, so that its key makes it the only one.
+#pragma once
+
+#include "storage/session.hpp"
+
+namespace insula {
+
+struct ScheduleRow {
+  const char *name;
+  std::int64_t number;
+  TimestampTz since;
+  Jsonb *body;
+  TimestampTz last_fire;  // DT_NOBEGIN: none yet
+};
+
+// Without their contexts.
+ScheduleRow *all_schedules(const Tenant &tenant, int *count);
+// With its context; its last fire is not looked up.
+bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row);
+// Puts it in the place of the one of that name; returns the number, which that one keeps.
+std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row);
+// With its fires.
+void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number);
+
+// `execution` 0: it and all before it are passed over.  False: somebody has made it already.
+bool insert_fire(const Tenant &tenant, std::int64_t schedule, TimestampTz fire, TimestampTz now,
+                 std::int64_t execution);
+// The executions of the newest fires, newest first.
+std::int64_t *newest_fired(const Tenant &tenant, std::int64_t schedule, int most, int *count);
+// Keeps so many of the newest.
+void prune_fires(const Tenant &tenant, std::int64_t schedule, int kept);
+
+}  // namespace insula
