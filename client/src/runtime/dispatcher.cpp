@@ -111,6 +111,7 @@ bool Dispatcher::may_park_without_slot(Clock::time_point now) {
 void Dispatcher::nudge() {
   nudged_at_ = Clock::now();
   peers_.nudge();
+  link_.expect_answer(nudged_at_ + settings_.patience());
 }
 
 Clock::time_point Dispatcher::wake_at() const noexcept {
@@ -125,8 +126,9 @@ void Dispatcher::park(bool with_tasks) {
   nudged_at_ = {};
   linger_until_ = Clock::time_point::max();
   static const std::vector<std::string> none;
-  link_.send(wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant),
-             [this](const wire::Reply& reply) { on_parked(reply); });
+  link_.send(
+      wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant),
+      [this](const wire::Reply& reply) { on_parked(reply); }, parked_at_ + park_timeout + settings_.patience());
 }
 
 void Dispatcher::on_parked(const wire::Reply& reply) {
@@ -144,8 +146,10 @@ void Dispatcher::on_parked(const wire::Reply& reply) {
 }
 
 void Dispatcher::claim(std::size_t slots) {
-  link_.send(wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant),
-             [this, slots, sent_at = Clock::now()](const wire::Reply& reply) { on_claimed(reply, slots, sent_at); });
+  link_.send(
+      wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant),
+      [this, slots, sent_at = Clock::now()](const wire::Reply& reply) { on_claimed(reply, slots, sent_at); },
+      Clock::now() + settings_.patience());
 }
 
 void Dispatcher::on_claimed(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at) {
@@ -174,6 +178,10 @@ void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point sent_at) {
     return;
   }
   auto attempt = std::make_shared<Attempt>(std::move(claimed), it->second);
+  attempt->lender = peers_.lender;
+  attempt->acts_for = settings_.tenant;
+  // From the answer on: the server's own clock runs out no later.
+  if (const auto& left = attempt->info.time_left) attempt->deadline_at = Clock::now() + *left;
   peers_.leases.add(attempt, sent_at);
   peers_.pool.run(std::move(attempt));
 }

@@ -35,6 +35,7 @@ class Dispatcher {
     Leases& leases;
     Waits& waits;
     Pool& pool;
+    std::shared_ptr<Lender> lender;
     std::function<void()> nudge;        // ends our parked call, by the other connection
     std::function<bool()> has_backlog;  // too many outcomes wait: claim nothing more
   };
