@@ -69,7 +69,7 @@ help:
 	@echo 'make demo       the example program, on a throw-away PostgreSQL'
 	@echo 'make check      all tests, on throw-away PostgreSQLs'
 	@echo 'make soak       half an hour of random runs, and the tests on a busy machine'
-	@echo 'make bench      measure it (QUICK=1, ONLY=P6; see test/bench/README.md)'
+	@echo 'make bench      measure it beside others (QUICK=1, ONLY=P2,P8; see test/bench/README.md)'
 	@echo 'make run        psql on a throw-away PostgreSQL'
 	@echo 'make deps       install missing Debian packages (demo and check do so too)'
 	@echo 'make clean      remove build/'

@@ -29,6 +29,7 @@
 //   pass only of a repeated hour.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -50,6 +51,9 @@ struct Cron {
   bool either_day = false;            // a day may fit by its date or by its weekday alone
   bool follows_elapsed_time = false;
 };
+
+// More than any expression needs, in bytes.
+inline constexpr std::size_t max_cron_length = 1000;
 
 // What is wrong with an expression, to be read as `part problem`.
 struct CronError {

@@ -166,22 +166,45 @@ bool read_field(std::size_t place, std::string_view text, Cron *cron, CronError 
   }
 }
 
-struct Parts {
-  std::array<std::string_view, fields.size()> texts;
-  std::size_t count = 0;  // may be one more than there is room for
-};
+using Texts = std::array<std::string_view, fields.size()>;
 
-Parts split(std::string_view expression) noexcept {
-  Parts parts;
-  for (auto at = expression.begin(); parts.count <= fields.size();) {
+// The parts of an expression, and how many there are: perhaps one more than is kept.
+std::size_t split(std::string_view expression, Texts *texts) noexcept {
+  std::size_t count = 0;
+  for (auto at = expression.begin(); count <= fields.size(); ++count) {
     at = std::find_if_not(at, expression.end(), is_blank);
     if (at == expression.end()) break;
     const auto end = std::find_if(at, expression.end(), is_blank);
-    if (parts.count < fields.size()) parts.texts[parts.count] = std::string_view(at, end);
-    ++parts.count;
+    if (count < fields.size()) (*texts)[count] = std::string_view(at, end);
     at = end;
   }
-  return parts;
+  return count;
+}
+
+// The texts of all fields, with what a shorthand stands for and the seconds that five
+// fields imply.
+bool find_fields(std::string_view expression, Texts *texts, CronError *error) noexcept {
+  std::size_t count = split(expression, texts);
+  if (count == 1 && texts->front().starts_with('@')) {
+    const std::string_view name = texts->front();
+    const auto *known = std::find_if(shorthands.begin(), shorthands.end(), [name](const Shorthand &shorthand) {
+      return equal_ignoring_case(shorthand.name, name);
+    });
+    if (known == shorthands.end()) {
+      *error = {nullptr, name, "is none of @yearly, @annually, @monthly, @weekly, @daily, @midnight and @hourly"};
+      return false;
+    }
+    count = split(known->expression, texts);
+  }
+  if (count == fields.size()) return true;
+  if (count != fields.size() - 1) {
+    *error = {nullptr, expression,
+              "does not have five fields (minute, hour, day of month, month, day of week), nor six with seconds first"};
+    return false;
+  }
+  std::shift_right(texts->begin(), texts->end(), 1);
+  texts->front() = "0";
+  return true;
 }
 
 // Twenty-eight years without a skipped leap day have all the calendars that there are.
@@ -196,33 +219,18 @@ bool ever_fires(const Cron &cron) noexcept {
 
 bool parse_cron(std::string_view expression, Cron *cron, CronError *error) noexcept {
   *cron = {};
-  Parts parts = split(expression);
-  if (parts.count == 1 && parts.texts[0].starts_with('@')) {
-    const std::string_view name = parts.texts[0];
-    const auto *known = std::find_if(shorthands.begin(), shorthands.end(), [name](const Shorthand &shorthand) {
-      return equal_ignoring_case(shorthand.name, name);
-    });
-    if (known == shorthands.end()) {
-      *error = {nullptr, name, "is none of @yearly, @annually, @monthly, @weekly, @daily, @midnight and @hourly"};
-      return false;
-    }
-    parts = split(known->expression);
-  }
-  if (parts.count != fields.size() && parts.count != fields.size() - 1) {
-    *error = {nullptr, expression,
-              "does not have five fields (minute, hour, day of month, month, day of week), nor six with seconds first"};
+  if (expression.size() > max_cron_length) {
+    *error = {nullptr, expression, "is longer than 1000 bytes"};
     return false;
   }
-  if (parts.count == fields.size() - 1) {
-    std::shift_right(parts.texts.begin(), parts.texts.end(), 1);
-    parts.texts[0] = "0";
-  }
+  Texts texts;
+  if (!find_fields(expression, &texts, error)) return false;
   for (std::size_t place = 0; place < fields.size(); ++place)
-    if (!read_field(place, parts.texts[place], cron, error)) return false;
-
+    if (!read_field(place, texts[place], cron, error)) return false;
   if (cron->weekdays & bit(7)) cron->weekdays = (cron->weekdays | bit(0)) & ~bit(7);
-  const auto begins_with_star = [&parts](std::size_t place) { return parts.texts[place].starts_with('*'); };
-  const auto is_free = [&](std::size_t place) { return begins_with_star(place) || parts.texts[place] == "?"; };
+
+  const auto begins_with_star = [&texts](std::size_t place) { return texts[place].starts_with('*'); };
+  const auto is_free = [&](std::size_t place) { return begins_with_star(place) || texts[place] == "?"; };
   cron->either_day = !is_free(day_place) && !is_free(weekday_place);
   cron->follows_elapsed_time = begins_with_star(minute_place) || begins_with_star(hour_place);
   if (!ever_fires(*cron)) {

@@ -44,3 +44,27 @@ EXCEPTION WHEN statement_too_complex THEN
 	RAISE NOTICE 'too deep';
 END
 $$;
+
+-- What tasks see is bounded in memory: one claim hands out so much and no more, in order, and
+-- tasks that are decided at the same time have their contexts one after the other.
+SELECT tenant FROM insula.create_tenant('contexts', login => false);
+SET insula.tenant = 'contexts';
+SELECT insula.register_workflow('{"name": "one", "tasks": [{"id": "a"}]}');
+SELECT cardinality(insula.submit_many('one', array_fill(jsonb_build_object('x', repeat('x', 4000000)), ARRAY[20])));
+SELECT count(*) AS first FROM insula.claim('w', max_tasks => 100);
+SELECT status, count(*), count(worker) AS workers, count(started_at) AS starts, max(attempt) AS attempt
+FROM tenant_contexts.task_executions GROUP BY status ORDER BY status DESC;
+SELECT max(task_id) FILTER (WHERE status = 'running') < min(task_id) FILTER (WHERE status = 'ready') AS in_order FROM tenant_contexts.task_executions;
+SELECT count(*) AS rest, max(attempt) AS attempt FROM insula.claim('w', max_tasks => 100);
+SELECT insula.register_workflow(jsonb_build_object('name', 'decided', 'tasks', '[{"id": "a"}]' || (
+	SELECT jsonb_agg(jsonb_build_object('id', 'b' || n, 'depends_on', '["a"]'::jsonb,
+		'trigger_rule', '{"context_value": {"key": "x", "op": "exists"}}'::jsonb)) FROM generate_series(1, 100) n)));
+SELECT insula.submit('decided', jsonb_build_object('x', repeat('x', 4000000))) > 0 AS submitted;
+SELECT cardinality(insula.submit_many('one', array_fill(jsonb_build_object('x', repeat('x', 4000000)), ARRAY[100])));
+\c -
+SET insula.tenant = 'contexts';
+SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', ARRAY['decided.a']);
+SELECT count(*) AS first FROM insula.claim('w', ARRAY['one.a'], max_tasks => 100);
+SELECT (regexp_match(pg_read_file('/proc/self/status'), 'VmHWM:\s+(\d+)'))[1]::int < 400000 AS bounded;
+RESET insula.tenant;
+SELECT insula.drop_tenant('contexts', drain => '0 s');

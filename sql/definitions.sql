@@ -53,6 +53,14 @@ SELECT insula.register_workflow('{"name": "gone", "tasks": [{"id": "new"}, {"id"
 SELECT insula.submit('gone') > 0 AS submitted;
 SELECT task FROM insula.claim('w', tasks => '{gone.new,gone.newer,gone.old}', max_tasks => 9) ORDER BY 1;
 
+-- What a backend remembers of definitions is bounded, however large they are.
+SELECT count(insula.submit(name)) FROM (
+	SELECT jsonb_build_object('name', 'large' || n, 'tasks', '[{"id": "t"}]' || (
+		SELECT jsonb_agg(jsonb_build_object('id', 'r' || t, 'depends_on', '["t"]'::jsonb, 'trigger_rule', jsonb_build_object('any', (
+			SELECT jsonb_agg('{"context_value": {"key": "$.a.b.c", "op": "exists"}}'::jsonb) FROM generate_series(1, 9000))))) FROM generate_series(1, 15) t)) AS definition,
+		'large' || n AS name FROM generate_series(1, 5) n OFFSET 0) d, insula.register_workflow(definition);
+SELECT count(*) > 1 AS several, sum(total_bytes) < 150000000 AS bounded FROM pg_backend_memory_contexts WHERE name = 'insula definition';
+
 -- Neither a definition nor what a tenant registers in all grows without bound.
 SELECT try($$SELECT insula.register_workflow(jsonb_build_object('name', 'x', 'tasks', '[{"id": "a"}]'::jsonb, 'description', repeat('d', 40000000)))$$);
 UPDATE tenant_defs.record SET ref = 199999 WHERE kind = 'n' AND name = 'task';

@@ -77,6 +77,13 @@ SELECT insula.set_tenant_limits('limited', rate_per_second => 1000000);
 SELECT count(*) FROM insula.claim('w', max_tasks => 3);
 SELECT insula.set_tenant_limits('limited', rate_per_second => -1);
 SELECT count(*) > 5 AS all_of_them FROM insula.claim('w', max_tasks => 100);
+
+-- What bounds an execution's time is no task that waits.
+SELECT count(*) > 0 AS cancelled FROM insula.cancel_executions(dry_run => false);
+SELECT insula.set_tenant_limits('limited', max_queued => 4);
+SELECT insula.register_workflow('{"name": "timed", "timeout": "1 h", "tasks": [{"id": "a"}]}');
+SELECT count(insula.submit('timed')) FROM generate_series(1, 4);
+SELECT try($$SELECT insula.submit('timed')$$);
 RESET insula.tenant;
 
 SELECT DISTINCT act, tenant FROM insula.admin_log WHERE tenant = 'limited' ORDER BY 1;

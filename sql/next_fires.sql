@@ -48,7 +48,7 @@ SELECT next_fires AT TIME ZONE 'UTC' AS utc FROM insula.next_fires('@yearly', n 
 
 -- What is no expression.
 SELECT try(format('SELECT insula.next_fires(%L)', cron)) FROM unnest(ARRAY['', '* * *', '60 * * * *', '0 22-2 * * *', '*/0 * * * *',
-	'0 0 31 4 *', '0 0 * * MONDAY', '0 0 15W * *', '@reboot', '0 0 * * 5#6', repeat('é', 100) || ' 0 * * *', repeat('1,', 1000000) || 'x 0 * * *']) cron;
+	'0 0 31 4 *', '0 0 * * MONDAY', '0 0 15W * *', '@reboot', '0 0 * * 5#6', repeat('é', 100) || ' 0 * * *', repeat('1,', 490) || 'x 0 * * *', repeat('1,', 1000000) || '1 0 * * *']) cron;
 -- What is no zone.
 SELECT left(split_part(try(format('SELECT insula.next_fires(''@daily'', %L)', zone)), E'\n', 1), 60) FROM unnest(ARRAY['', 'Europe/Atlantis', 'CEST', 'FOO+3', '<+03>-3', 'Europe/Berlin2', 'EST5EDT4,M3.2.0,M11.1.0',
 	'5', '+02:00', repeat('z', 1000)]) zone;

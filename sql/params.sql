@@ -44,5 +44,11 @@ SELECT context, insula.complete(task_id, lease, '{"out": 2}') FROM insula.claim(
 SELECT count(*) FROM tenant_params.work WHERE lane IS NOT NULL;
 SELECT status, final_context, tasks->0->>'status' AS task FROM insula.result(:id);
 SELECT workflow, status, final_context FROM tenant_params.workflow_executions WHERE execution_id = :id;
+
+-- A null within a default is a value; what all executions are given is no more than so much.
+SELECT insula.register_workflow('{"name": "nulls", "params": {"o": {"type": "object", "default": {"a": null, "b": [null]}}}, "tasks": [{"id": "a"}]}');
+SELECT count(insula.submit('nulls', c)) FROM (VALUES ('{}'::jsonb), ('{"o": null, "x": null}')) v(c);
+SELECT context FROM insula.claim('w', max_tasks => 9) ORDER BY 1;
+SELECT try($$SELECT insula.register_workflow(jsonb_build_object('name', 'large', 'tasks', '[{"id": "a"}]'::jsonb, 'params', jsonb_build_object('s', jsonb_build_object('type', 'string', 'default', repeat('s', 1100000)))))$$);
 RESET insula.tenant;
 SELECT insula.drop_tenant('params', '0 s');

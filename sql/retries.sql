@@ -96,6 +96,12 @@ UPDATE tenant_retries.work SET due = 0, deadline = 1 WHERE lane = 100001;
 SELECT count(*) FROM insula.claim('w');
 SELECT status, error FROM insula.result(:id);
 SELECT event, detail - 'started_at' AS detail FROM tenant_retries.execution_events WHERE execution_id = :id ORDER BY at, event_id;
+
+-- What a task hands over while it is deferred again and again is bounded.
+SELECT define('hoards', '{}');
+SELECT insula.submit('hoards') > 0 AS submitted;
+SELECT n, try(format('SELECT insula.defer(task_id, lease, now(), jsonb_build_object(%L, repeat(''x'', 4000000))) FROM insula.claim(''w'', ARRAY[''hoards.run''])', n))
+FROM generate_series(1, 5) n;
 RESET insula.tenant;
 DROP FUNCTION fail_once;
 DROP FUNCTION define;

@@ -112,6 +112,13 @@ TEST(Context, JsonThereAndBack) {
   EXPECT_EQ(Context::from_json(json), Context::from_json(Context::from_json(json).to_json()));
 }
 
+TEST(Value, IsAnyJson) {
+  for (const char* text : {"null", "true", "-3", "2.5", "\"x\"", "[1,{\"a\":null}]", "{}"})
+    EXPECT_EQ(Value::from_json(text).to_json(), text);
+  EXPECT_EQ(code_of([] { Value::from_json("[1"); }), insula::errc::invalid);
+  EXPECT_EQ(code_of([] { (void)Value{"\xff"}.to_json(); }), insula::errc::invalid);
+}
+
 TEST(Context, RefusesWhatIsNoObject) {
   for (const char* text : {"", "[]", "3", "null", "{", "{\"a\":}", "{\"a\":1} x", "nonsense"})
     EXPECT_EQ(code_of([&] { Context::from_json(text); }), insula::errc::invalid) << text;

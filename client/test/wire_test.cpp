@@ -49,6 +49,26 @@ TEST(ConnInfo, ABadOneIsToldWithoutItsPassword) {
   }
 }
 
+TEST(ConnInfo, SeveralHostsTakeTurnsToBeFirst) {
+  const auto option = [](const wire::ConnInfo& info, std::size_t first, std::string_view keyword) -> std::string {
+    for (const auto& [name, value] : info.options("test", first))
+      if (name == keyword) return value;
+    return "-";
+  };
+  const wire::ConnInfo three{"host=a,b,c port=1,2,3"};
+  EXPECT_EQ(three.hosts(), 3U);
+  EXPECT_EQ(option(three, 0, "host") + option(three, 0, "port"), "a,b,c1,2,3");
+  EXPECT_EQ(option(three, 1, "host") + option(three, 1, "port"), "b,c,a2,3,1");
+  EXPECT_EQ(option(three, 5, "host"), "c,a,b");
+  EXPECT_EQ(option(three, 0, "target_session_attrs"), "read-write");
+  EXPECT_EQ(option(wire::ConnInfo{"host=a,b port=5 target_session_attrs=any"}, 1, "port"), "5");
+  EXPECT_EQ(option(wire::ConnInfo{"host=a,b target_session_attrs=any"}, 1, "target_session_attrs"), "any");
+  EXPECT_EQ(option(wire::ConnInfo{"postgresql://a:1,b:2/d"}, 1, "port"), "2,1");
+  const wire::ConnInfo one{"host=a"};
+  EXPECT_EQ(option(one, 3, "host"), "a");
+  EXPECT_EQ(option(one, 0, "target_session_attrs"), "-");
+}
+
 TEST(ConnInfo, WritesWhatLibpqReadsBack) {
   const std::vector<std::pair<std::string, std::string>> options{
       {"host", "/tmp/with space"}, {"dbname", "d'b"}, {"user", "back\\slash"}, {"password", " ' \\' = "}};

@@ -11,8 +11,8 @@
 
 namespace {
 
-using insula::TaskContext;
-using insula::Workflow;
+using namespace insula;
+using namespace std::chrono_literals;
 
 void nothing(TaskContext&) {}
 
@@ -38,6 +38,76 @@ TEST(Workflow, WritesItsDefinition) {
   EXPECT_EQ(
       workflow.definition_json(),
       R"({"description":"three steps","name":"etl","tasks":[{"id":"extract"},{"depends_on":["extract"],"id":"load"}]})");
+}
+
+TEST(Workflow, WritesEveryOption) {
+  const Workflow workflow =
+      Workflow::builder("all")
+          .timeout(1h)
+          .limit(2, "$.customer")
+          .param("n", ParamType::integer, {.required = true})
+          .param("mode", ParamType::string, {.default_value = "fast"})
+          .task("a", nothing)
+          .task("b", nothing,
+                {.depends_on = {"a"},
+                 .trigger_rule = TriggerRule::any(
+                     {TriggerRule::task_failed("a"), TriggerRule::context_value("$.n", Comparison::greater_than, 1)}),
+                 .retry = {.max_attempts = 5,
+                           .backoff = Backoff::fixed,
+                           .initial_delay = 250ms,
+                           .max_delay = 10s,
+                           .jitter = false,
+                           .condition = RetryCondition::matching({"deadlock", "gone away"})},
+                 .timeout = 30s,
+                 .priority = -3,
+                 .for_each = ForEach{.items = "$.list", .as = "line", .allow_failures = true}})
+          .build();
+  const auto definition = Context::from_json(workflow.definition_json());
+  EXPECT_EQ(definition, Context::from_json(R"({"name": "all", "timeout": "3600000 ms",
+    "limit": {"max": 2, "key": "$.customer"},
+    "params": {"n": {"type": "integer", "required": true}, "mode": {"type": "string", "default": "fast"}},
+    "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"],
+      "trigger_rule": {"any": [{"task_failed": "a"},
+                               {"context_value": {"key": "$.n", "op": "greater_than", "value": 1}}]},
+      "retry": {"max_attempts": 5, "backoff": "fixed", "initial_delay": "250 ms", "max_delay": "10000 ms",
+                "jitter": false, "condition": ["deadlock", "gone away"]},
+      "timeout": "30000 ms", "priority": -3,
+      "for_each": {"items": "$.list", "as": "line", "allow_failures": true}}]})"));
+}
+
+TEST(Workflow, EveryRuleHasItsWords) {
+  const auto json = [](const TriggerRule& rule) { return rule.json().to_json(); };
+  EXPECT_EQ(json(TriggerRule::always()), R"("always")");
+  EXPECT_EQ(json(TriggerRule::all({TriggerRule::task_success("a"), TriggerRule::task_skipped("b")})),
+            R"({"all":[{"task_success":"a"},{"task_skipped":"b"}]})");
+  EXPECT_EQ(
+      json(TriggerRule::none({TriggerRule::context_exists("k"), TriggerRule::context_not_exists("l")})),
+      R"({"none":[{"context_value":{"key":"k","op":"exists"}},{"context_value":{"key":"l","op":"not_exists"}}]})");
+  EXPECT_EQ(json(TriggerRule::context_value("k", Comparison::not_contains, nullptr)),
+            R"({"context_value":{"key":"k","op":"not_contains","value":null}})");
+  EXPECT_THROW(TriggerRule::any({}), insula::error);
+  EXPECT_EQ(RetryCondition{RetryCondition::transient}.json(), Value{"transient"});
+}
+
+TEST(Workflow, ListsEveryProblemOfItsOptions) {
+  TriggerRule deep = TriggerRule::task_success("a");
+  for (int i = 0; i < 40; ++i) deep = TriggerRule::all({deep});
+  const std::string text = problems_of(
+      Workflow::builder("w")
+          .timeout(-1s)
+          .limit(0)
+          .param("p", ParamType::array)
+          .param("p", ParamType::boolean, {.default_value = 1})
+          .task("a", nothing, {.trigger_rule = TriggerRule::always()})
+          .task("b", nothing, {.depends_on = {"a"}, .trigger_rule = TriggerRule::task_failed("c")})
+          .task("c", nothing, {.depends_on = {"a"}, .trigger_rule = deep})
+          .task("d", nothing, {.retry = {.max_attempts = 0, .max_delay = -1ms}, .timeout = -1ms, .priority = 40'000})
+          .task("e", nothing, {.for_each = ForEach{}}));
+  for (const char* part :
+       {"its timeout", "its limit", "\"p\" is there twice", "\"p\" has a default", "\"a\" has a trigger rule but",
+        "\"b\": its trigger rule asks for \"c\"", "\"c\": its trigger rule is nested", "\"d\": retry.max_attempts",
+        "\"d\": a delay", "\"d\": timeout", "\"d\": priority", "\"e\": for_each needs"})
+    EXPECT_TRUE(holds(text, part)) << part << "\nin\n" << text;
 }
 
 TEST(Workflow, TasksMayBeDeclaredInAnyOrder) {
@@ -79,6 +149,15 @@ TEST(Workflow, ShowsTheWayRoundACycle) {
 TEST(Workflow, AHandlerNeedNotBeCopyable) {
   auto owned = std::make_unique<int>(3);
   EXPECT_NO_THROW(Workflow::builder("w").task("t", [owned = std::move(owned)](TaskContext&) {}).build());
+}
+
+TEST(Workflow, AHandlerMustBeThere) {
+  const auto refused = [](auto handler) {
+    return holds(problems_of(Workflow::builder("w").task("t", handler)), "has no handler");
+  };
+  EXPECT_TRUE(refused(std::function<void(TaskContext&)>{}));
+  EXPECT_TRUE(refused(std::function<int(TaskContext&)>{}));
+  EXPECT_TRUE(refused(static_cast<void (*)(TaskContext&)>(nullptr)));
 }
 
 TEST(Workflow, ABuilderMayBeCopiedAndUsedAgain) {

@@ -9,9 +9,9 @@ CREATE FUNCTION insula.claim(
 RETURNS SETOF insula.claimed_task
 AS 'MODULE_PATHNAME', 'insula_claim' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION insula.claim IS
-'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any).  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
+'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any); fewer where their contexts together come to more than 64 MB.  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
 A member of insula_runner who names no tenant is served all tenants.
-Errors: 22023 bad argument, IS001 no such tenant.';
+Errors: 22023 bad argument, IS001 no such tenant, IS007 the tenant is suspended.';
 
 CREATE PROCEDURE insula.wait_for_work(
 	timeout interval,
@@ -55,13 +55,13 @@ COMMENT ON FUNCTION insula.complete_many IS
 CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true) RETURNS text
 AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.fail IS
-'Reports that a task failed, and returns its next status: ready (it runs again after a delay of 1 s, doubled with each attempt, at most 60 s) or failed (after 3 attempts, or if not retryable).  NULL: the lease is lost.';
+'Reports that a task failed, and returns its next status: ready (it runs again, after the delay that its retry policy says; see insula.register_workflow) or failed (its attempts are used up, the policy''s condition does not fit the error, or it is not retryable).  NULL: the lease is lost.';
 
 CREATE FUNCTION insula.defer(task_id bigint, lease bigint, until timestamptz, context jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_defer' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.defer IS
 'Gives a task back until the given time; no attempt is used.  context: a merge patch that the task itself sees when it runs again.  False: the lease is lost.
-Errors: 22008 the time is not finite, 22023 the context is not an object.';
+Errors: 22008 the time is not finite, 22023 the context is not an object, 54000 what the task has handed over comes to more than 16 MB.';
 
 CREATE FUNCTION insula.join_task(task_id bigint, lease bigint) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_join_task' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -74,7 +74,7 @@ AS 'MODULE_PATHNAME', 'insula_wait_event' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.wait_event IS
 'Gives a task back until its execution is sent the event (insula.send_event), or the timeout is over (NULL: for ever); no attempt is used.  When it runs again its event is {"name", "payload"}, or {"name", "timed_out": true}.  An event that was sent before is there at once.
 context: a merge patch that the task itself sees when it runs again.  False: the lease is lost.
-Errors: 22023 bad event name or context.';
+Errors: 22023 bad event name or context, 54000 what the task has handed over comes to more than 16 MB.';
 
 CREATE FUNCTION insula.submit_child(task_id bigint, lease bigint, workflow text, context jsonb DEFAULT '{}') RETURNS bigint
 AS 'MODULE_PATHNAME', 'insula_submit_child' LANGUAGE C VOLATILE PARALLEL UNSAFE;

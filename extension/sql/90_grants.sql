@@ -62,7 +62,8 @@ GRANT EXECUTE ON FUNCTION
 	insula.register_workflow, insula.submit, insula.submit_many, insula.cancel, insula.pause, insula.resume, insula.retry,
 	insula.cancel_executions, insula.retry_executions, insula.delete_executions,
 	insula.pause_workflow, insula.resume_workflow, insula.send_event, insula.explain_execution,
-	insula.result, insula.next_fires, insula.schedule, insula.unschedule, insula.pause_schedule, insula.resume_schedule
+	insula.result, insula.next_fires, insula.schedule, insula.unschedule, insula.pause_schedule, insula.resume_schedule,
+	insula.create_trigger, insula.drop_trigger, insula.fire_trigger, insula.triggers
 TO insula_admin, insula_tenant;
 GRANT EXECUTE ON PROCEDURE insula.await TO insula_admin, insula_tenant;
 

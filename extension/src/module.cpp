@@ -29,5 +29,6 @@ void _PG_init() {
   insula::initialize_tenant_cache();
   insula::initialize_marks();
   insula::initialize_join();
+  insula::initialize_losable();
   insula::refuse_prepare_to_tenants();
 }

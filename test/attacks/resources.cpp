@@ -98,6 +98,17 @@ std::vector<Attack> attacks_on_resources() {
           "EndOnesOwnWait", t,
           {"SET LOCAL statement_timeout = 1", "BEGIN", "SET LOCAL statement_timeout = '20ms'", "SELECT pg_sleep(10)"},
           "57014"),
+      refused(
+          "AskALongRuleOfALongArray", t,
+          {"SELECT insula.register_workflow(jsonb_build_object('name', 'asks', 'tasks', '[{\"id\": \"a\"}]' || "
+           "jsonb_build_object('id', 'b', 'depends_on', '[\"a\"]'::jsonb, 'trigger_rule', jsonb_build_object('any', "
+           "(SELECT jsonb_agg(jsonb_build_object('context_value', jsonb_build_object('key', 'l', 'op', 'contains', "
+           "'value', g))) FROM generate_series(1, 9900) g)))))",
+           "SELECT insula.submit('asks', jsonb_build_object('l', (SELECT jsonb_agg(''::text) FROM "
+           "generate_series(1, 1000000))))",
+           "BEGIN", "SET LOCAL statement_timeout = '500ms'",
+           "SELECT insula.complete(task_id, lease) FROM insula.claim('m', ARRAY['asks.a'])"},
+          "57014"),
       refused("WaitInATransaction", t, {"BEGIN", "CALL insula.wait_for_work('1 s')"}, "IS010"),
       refused("AwaitInAFunction", t,
               {"DO $$ DECLARE b boolean; BEGIN BEGIN CALL insula.wait_for_work('0 s', b); EXCEPTION WHEN "

@@ -8,10 +8,17 @@
 #include <postgresql/libpq-fe.h>
 
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace bench {
+
+// What others did, in the same rounds and in the same unit.
+struct Scale {
+  std::string who;
+  double value, low, high;
+};
 
 // A bar's figure: what was measured, and whether it is what it must be.
 struct Figure {
@@ -21,9 +28,10 @@ struct Figure {
   std::string unit;
   double ratio;  // what is compared with the bar
   double bar;
-  bool at_most;         // the bar is the most that the ratio may be, else the least
-  std::string against;  // what the ratio is to
-  double low, high;     // of the rounds' values
+  bool at_most;                   // the bar is the most that the ratio may be, else the least
+  std::string against;            // what the ratio is to
+  double low, high;               // of the rounds' values
+  std::vector<Scale> scale = {};  // what else was measured in the same rounds
 
   bool holds() const { return at_most ? ratio <= bar : ratio >= bar; }
 };
@@ -33,7 +41,17 @@ struct Bar {
   std::vector<Figure> (*measure)();
 };
 
+std::vector<Figure> p1();
+std::vector<Figure> p2();
+std::vector<Figure> p3();
+std::vector<Figure> p4();
+std::vector<Figure> p5();
 std::vector<Figure> p6();
+std::vector<Figure> p7();
+std::vector<Figure> p8();
+std::vector<Figure> p9();
+std::vector<Figure> p10();
+std::vector<Figure> t7();
 
 // ---- what measuring needs ----
 
@@ -41,21 +59,34 @@ bool quick();  // QUICK=1: smaller numbers
 int rounds();  // three, at least
 int cores();
 
-// A connection of the bench's own, as the superuser.  An error ends the bench.
+// A bar cannot be measured.
+struct NotMeasured : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+[[noreturn]] void give_up(const std::string& why);
+
+// A connection of the bench's own, as the superuser.  An error gives the bar up.
 class Sql {
  public:
-  Sql();
+  explicit Sql(const std::string& database = {});
   ~Sql();
   Sql(const Sql&) = delete;
   Sql& operator=(const Sql&) = delete;
   std::string value(const std::string& statement);
+  // One statement is prepared at a time.
+  void prepare(const std::string& statement);
+  std::string execute(const std::vector<std::string>& parameters);
+  PGconn* connection() const { return conn_; }
 
  private:
+  std::string first_value(PGresult* result);
+
   PGconn* conn_;
 };
 
 double seconds_of(const std::function<void()>& work);
 double median(std::vector<double> values);
+double quantile(std::vector<double> values, double share);
 double lowest(const std::vector<double>& values);
 double highest(const std::vector<double>& values);
 
@@ -66,9 +97,13 @@ double commit_seconds();
 // A runner for a tenant that is made for it, and for it alone.
 insula::Runner runner_for(const std::string& tenant, int handlers);
 
-// Ends the bench if so many executions of the tenant were not completed, each task once.
+// Gives up unless so many executions of the tenant were completed, each task once.
 void expect_completed(const std::string& tenant, long executions, long tasks);
 
-[[noreturn]] void give_up(const std::string& why);
+// So much of the WAL as has been written by now, in bytes.
+double wal_position();
+
+// Says on the error output what is being measured.
+void tell(const std::string& what);
 
 }  // namespace bench

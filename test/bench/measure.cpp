@@ -19,25 +19,41 @@ int rounds() { return 3; }
 
 int cores() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
-void give_up(const std::string& why) {
-  fmt::print(stderr, "bench: {}\n", why);
-  std::exit(2);
-}
+void give_up(const std::string& why) { throw NotMeasured(why); }
 
-Sql::Sql() : conn_(PQconnectdb("application_name=bench")) {
-  if (PQstatus(conn_) != CONNECTION_OK) give_up(PQerrorMessage(conn_));
+void tell(const std::string& what) { fmt::print(stderr, "   {}\n", what); }
+
+Sql::Sql(const std::string& database) : conn_(PQconnectdb(("application_name=bench dbname=" + database).c_str())) {
+  if (PQstatus(conn_) != CONNECTION_OK) {
+    const std::string why = PQerrorMessage(conn_);
+    PQfinish(conn_);
+    give_up(why);
+  }
   value("SET client_min_messages = warning");
 }
 
 Sql::~Sql() { PQfinish(conn_); }
 
-std::string Sql::value(const std::string& statement) {
-  PGresult* result = PQexec(conn_, statement.c_str());
+std::string Sql::first_value(PGresult* result) {
   const auto status = PQresultStatus(result);
-  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) give_up(PQresultErrorMessage(result));
-  std::string first = PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "";
+  const bool ok = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+  std::string first = !ok ? PQresultErrorMessage(result) : PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "";
   PQclear(result);
+  if (!ok) give_up(first);
   return first;
+}
+
+std::string Sql::value(const std::string& statement) { return first_value(PQexec(conn_, statement.c_str())); }
+
+void Sql::prepare(const std::string& statement) {
+  value("DEALLOCATE ALL");
+  first_value(PQprepare(conn_, "s", statement.c_str(), 0, nullptr));
+}
+
+std::string Sql::execute(const std::vector<std::string>& parameters) {
+  std::vector<const char*> values;
+  for (const std::string& parameter : parameters) values.push_back(parameter.c_str());
+  return first_value(PQexecPrepared(conn_, "s", static_cast<int>(values.size()), values.data(), nullptr, nullptr, 0));
 }
 
 double seconds_of(const std::function<void()>& work) {
@@ -51,8 +67,15 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+double quantile(std::vector<double> values, double share) {
+  std::sort(values.begin(), values.end());
+  return values[std::min(values.size() - 1, static_cast<std::size_t>(share * static_cast<double>(values.size())))];
+}
+
 double lowest(const std::vector<double>& values) { return *std::min_element(values.begin(), values.end()); }
 double highest(const std::vector<double>& values) { return *std::max_element(values.begin(), values.end()); }
+
+double wal_position() { return std::stod(Sql().value("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")); }
 
 double commit_seconds() {
   Sql sql;

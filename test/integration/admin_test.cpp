@@ -1,6 +1,7 @@
 // Tenants by the C++ face: credentials that work, passwords that appear nowhere.
 #include "support.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -128,6 +129,90 @@ TEST_F(Admin, DropsATenantWithAllThatIsIts) {
   EXPECT_FALSE(admin_.find_tenant(tenant_));
   EXPECT_EQ(sql_.value("SELECT count(*) FROM pg_roles WHERE rolname = $1", {c.username}), "0");
   EXPECT_EQ(sql_.value("SELECT count(*) FROM pg_namespace WHERE nspname = $1", {c.schema_name}), "0");
+}
+
+TEST_F(Admin, LimitsATenant) {
+  admin_.create_tenant({.tenant = tenant_});
+  admin_.set_tenant_limits(tenant_, {.max_running = 7, .rate_per_second = 2.5, .retain = 90s});
+  admin_.set_tenant_limits(tenant_, {.max_queued = 100, .weight = 3, .retain_count = 0});
+  TenantLimits limits = admin_.find_tenant(tenant_)->limits;
+  EXPECT_EQ(limits.max_running, 7);
+  EXPECT_EQ(limits.max_queued, 100);
+  EXPECT_FALSE(limits.max_connections);
+  EXPECT_EQ(limits.weight, 3);
+  EXPECT_EQ(limits.rate_per_second, 2.5);
+  EXPECT_EQ(limits.retain, 90s);
+  EXPECT_EQ(limits.retain_count, 0);
+  admin_.set_tenant_limits(tenant_, {.max_running = no_limit, .retain = -1s, .retain_count = no_limit});
+  limits = admin_.find_tenant(tenant_)->limits;
+  EXPECT_FALSE(limits.max_running || limits.retain || limits.retain_count);
+  EXPECT_EQ(error_of([&] { admin_.set_tenant_limits(tenant_, {.weight = 0}); }).code(), errc::invalid);
+  EXPECT_EQ(error_of([&] { admin_.set_tenant_limits("nobody_at_all", {}); }).code(), errc::not_found);
+}
+
+TEST_F(Admin, SuspendsATenant) {
+  const TenantCredentials c = admin_.create_tenant({.tenant = tenant_});
+  Runner runner{c.connection_string, {.log = log_.hook()}};
+  runner.add(one_task("hello", [](TaskContext&) {}));
+  admin_.suspend_tenant(tenant_);
+  EXPECT_TRUE(admin_.find_tenant(tenant_)->suspended);
+  EXPECT_THROW(runner.execute("hello"), error);
+  const std::string other = "s_" + tenant_;
+  auto as_admin = Runner::with_schema("", other, {.log = log_.hook()});
+  as_admin.add(one_task("hello", [](TaskContext&) {}));
+  admin_.suspend_tenant(other);
+  EXPECT_EQ(error_of([&] { as_admin.execute_async("hello"); }).code(), errc::suspended);
+  admin_.resume_tenant(tenant_);
+  EXPECT_FALSE(admin_.find_tenant(tenant_)->suspended);
+  EXPECT_TRUE(eventually([&] {
+    try {
+      return Runner{c.connection_string, {.log = log_.hook()}}.execute_async("hello").id() > 0;
+    } catch (const error&) {
+      return false;
+    }
+  }));
+}
+
+TEST_F(Admin, LooksAfterTheWhole) {
+  admin_.create_tenant({.tenant = tenant_});
+  const auto find = [](const auto& list, const auto& is_it) { return std::find_if(list.begin(), list.end(), is_it); };
+  const auto status = admin_.status();
+  const auto version = find(status, [](const StatusItem& i) { return i.item == "version"; });
+  ASSERT_NE(version, status.end());
+  EXPECT_FALSE(version->value.empty());
+  const auto activity = admin_.activity();
+  const auto mine = find(activity, [&](const TenantActivity& a) { return a.tenant == tenant_; });
+  ASSERT_NE(mine, activity.end());
+  EXPECT_EQ(mine->ready + mine->running, 0);
+  const auto capacity = admin_.capacity();
+  const auto connections = find(capacity, [](const Capacity& c) { return c.item == "connections"; });
+  ASSERT_NE(connections, capacity.end());
+  EXPECT_GT(connections->used.value(), 0);
+  EXPECT_GT(connections->available.value(), connections->used.value());
+  EXPECT_NO_THROW(admin_.health());
+
+  sql_.rows("GRANT SELECT ON tenant_" + tenant_ + ".work TO PUBLIC");
+  const auto mine_is_found = [&](const Finding& f) {
+    return f.tenant == tenant_ && f.object.find("work") != std::string::npos;
+  };
+  auto findings = admin_.audit();
+  EXPECT_NE(find(findings, mine_is_found), findings.end());
+  const auto mends = [&](const Action& a) {
+    return a.tenant == tenant_ && a.action.find("REVOKE") == 0 && a.error.empty();
+  };
+  for (const bool dry_run : {true, false}) {
+    const auto actions = admin_.reconcile(dry_run);
+    EXPECT_NE(find(actions, mends), actions.end());
+  }
+  findings = admin_.audit();
+  EXPECT_EQ(find(findings, mine_is_found), findings.end());
+
+  const auto hardening = admin_.harden(true, {"temporary"});
+  EXPECT_FALSE(hardening.empty());
+  for (const Action& action : hardening) EXPECT_EQ(action.action.find("TEMPORARY"), std::string::npos);
+  EXPECT_EQ(error_of([&] { admin_.harden(true, {"nonsense"}); }).code(), errc::invalid);
+  for (const Action& action : admin_.upgrade_tenants(10)) EXPECT_EQ(action.error, "");
+  EXPECT_NO_THROW(admin_.adopt());
 }
 
 TEST_F(Admin, OutlivesARestart) {

@@ -34,6 +34,14 @@ TEST_F(Faults, AServerThatIsNotThere) {
   EXPECT_EQ(error_of([] { DatabaseAdmin{"host=/nonexistent"}.tenants(); }).code(), errc::unreachable);
 }
 
+TEST_F(Faults, TheHostThatIsThere) {
+  const std::string hosts = "host=/nonexistent," + env("PGHOST") + " port=1," + env("PGPORT");
+  auto runner = Runner::with_schema(hosts, tenant_, {.log = log_.hook()});
+  runner.add(one_task("w", [](TaskContext&) {}));
+  EXPECT_TRUE(runner.execute("w").status.is_success());
+  EXPECT_FALSE(DatabaseAdmin{hosts}.tenants().empty());
+}
+
 TEST_F(Faults, AWrongPassword) {
   DatabaseAdmin admin{""};
   const auto credentials = admin.create_tenant({.tenant = tenant_, .password = "the right one"});
@@ -159,6 +167,81 @@ TEST_F(Faults, ARestartLosesNothing) {
   }
 }
 
+// A frozen server process takes what it is sent and says nothing.
+class Frozen : public Faults {
+ protected:
+  void freeze(const std::string& what) {
+    for (const auto& row : sql_.rows("SELECT pid FROM pg_stat_activity WHERE application_name = $1", {what}))
+      pids_.push_back(std::stoi(row[0]));
+    ASSERT_FALSE(pids_.empty());
+    for (const pid_t pid : pids_) kill(pid, SIGSTOP);
+  }
+  void thaw() {
+    for (const pid_t pid : pids_) kill(pid, SIGCONT);
+    pids_.clear();
+  }
+  void TearDown() override { thaw(); }
+
+  std::vector<pid_t> pids_;
+};
+
+TEST_F(Frozen, AnotherConnectionRenewsTheLeases) {
+  const Gate gate;
+  std::atomic<StopReason> reason{StopReason::none};
+  auto runner = make_runner({.lease = 6s});
+  runner.add(one_task("steady", [&, gate](TaskContext& ctx) {
+    gate.wait();
+    reason = ctx.stop_reason();
+    ctx.set("attempt", ctx.attempt());
+  }));
+  const Execution execution = runner.execute_async("steady");
+  gate.wait_for_arrivals(1);
+  freeze("insula control");
+  EXPECT_TRUE(eventually([&] { return log_.holds("the control connection is back"); })) << log_.text();
+  EXPECT_TRUE(log_.holds("does not answer"));
+  gate.open();
+  EXPECT_EQ(execution.wait().final_context.at<int>("attempt"), 1);
+  EXPECT_EQ(reason, StopReason::none);
+  EXPECT_TRUE(runner.shutdown().clean());
+}
+
+TEST_F(Frozen, WorkGoesOnWithoutTheOneThatWaits) {
+  auto runner = make_runner({.max_concurrent_tasks = 1, .lease = 6s});
+  const Gate gate;
+  runner.add(one_task("first", [gate](TaskContext&) { gate.wait(); }));
+  runner.execute_async("first");
+  gate.wait_for_arrivals(1);
+  EXPECT_TRUE(runner.execute_async("first").id() > 0);
+  // With no slot free and nothing awaited, its session is idle; it will not answer the claim.
+  freeze("insula dispatch");
+  gate.open();
+  EXPECT_TRUE(runner.execute("first").status.is_success());
+  EXPECT_TRUE(log_.holds("the dispatch connection is back")) << log_.text();
+  EXPECT_TRUE(runner.shutdown().clean());
+}
+
+TEST_F(Frozen, HandlersStopBeforeTheirLeaseEnds) {
+  const Gate gate;
+  std::atomic<StopReason> reason{StopReason::none};
+  auto runner = make_runner({.lease = 6s, .connect_timeout = 500ms});
+  runner.add(one_task("doomed", [&, gate](TaskContext& ctx) {
+    if (ctx.attempt() > 1) return;
+    gate.wait(ctx.stop_token());
+    reason = ctx.stop_reason();
+    ctx.throw_if_stopped();
+  }));
+  const Execution execution = runner.execute_async("doomed");
+  gate.wait_for_arrivals(1);
+  freeze("insula control");
+  const pid_t postmaster = std::stoi(sql_.value("SELECT pg_read_file('postmaster.pid')"));
+  pids_.push_back(postmaster);
+  kill(postmaster, SIGSTOP);  // nobody new is let in
+  EXPECT_TRUE(eventually([&] { return reason == StopReason::lease_lost; }));
+  thaw();
+  EXPECT_TRUE(execution.wait().status.is_success());
+  EXPECT_TRUE(runner.shutdown().clean());
+}
+
 // The process that is killed: this program again, with only this in it.  It has a task that
 // never ends, and may be told to shut down meanwhile, which waits for it.
 TEST_F(Faults, DISABLED_WorkerProcess) {
@@ -170,7 +253,7 @@ TEST_F(Faults, DISABLED_WorkerProcess) {
     for (;;) pause();
   }));
   while (!running) std::this_thread::sleep_for(1ms);
-  if (env("INSULA_TEST_SHUTDOWN") == "1") runner.shutdown(1h);
+  if (env("INSULA_TEST_SHUTDOWN") == "1") runner.shutdown({.drain = 1h});
   for (;;) pause();
 }
 

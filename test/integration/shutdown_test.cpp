@@ -1,6 +1,9 @@
 // The way down: bounded, and it says what it left.
 #include "support.hpp"
 
+#include <signal.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <thread>
 
@@ -40,7 +43,7 @@ TEST_F(Shutdown, WaitsForRunningHandlers) {
   EXPECT_EQ(report.stopped, 0U);
   EXPECT_TRUE(report.clean());
   EXPECT_EQ(status_of(id), "completed") << "its outcome was told before the end";
-  EXPECT_EQ(runner.shutdown(0s, 0s).finished, 1U) << "the first one's report";
+  EXPECT_EQ(runner.shutdown({.drain = 0s, .cancel = 0s}).finished, 1U) << "the first one's report";
 }
 
 TEST_F(Shutdown, AsksThoseToStopThatTakeTooLong) {
@@ -54,7 +57,7 @@ TEST_F(Shutdown, AsksThoseToStopThatTakeTooLong) {
   }));
   const Execution execution = runner.execute_async("endless");
   gate.wait_for_arrivals(1);
-  const ShutdownReport report = runner.shutdown(10ms, 30s);
+  const ShutdownReport report = runner.shutdown({.drain = 10ms, .cancel = 30s});
   EXPECT_EQ(report.stopped, 1U);
   EXPECT_TRUE(report.clean());
   EXPECT_EQ(reason, StopReason::shutdown);
@@ -75,7 +78,7 @@ TEST_F(Shutdown, LeavesBehindWhatDoesNotStopAndGivesItsTaskBack) {
   const std::int64_t id = runner.execute_async("stuck").id();
   gate.wait_for_arrivals(1);
   const auto before = std::chrono::steady_clock::now();
-  const ShutdownReport report = runner.shutdown(10ms, 10ms);
+  const ShutdownReport report = runner.shutdown({.drain = 10ms, .cancel = 10ms});
   EXPECT_LT(std::chrono::steady_clock::now() - before, 8s);
   EXPECT_EQ(report.abandoned, 1U);
   EXPECT_FALSE(report.clean());
@@ -98,7 +101,7 @@ TEST_F(Shutdown, IsBoundedWithoutAServer) {
   pg_ctl("stop immediate");
   std::thread opener = open_once_shutdown_waits(gate);
   const auto before = std::chrono::steady_clock::now();
-  const ShutdownReport report = runner.shutdown(10s, 1s);
+  const ShutdownReport report = runner.shutdown({.drain = 10s, .cancel = 1s});
   opener.join();
   EXPECT_LT(std::chrono::steady_clock::now() - before, 20s);
   EXPECT_EQ(report.finished, 1U);
@@ -124,6 +127,37 @@ TEST_F(Shutdown, EndsWaitsWithAnError) {
   waiter.join();
   EXPECT_EQ(error_of([&] { runner.execute("never"); }).code(), errc::shut_down);
   EXPECT_EQ(error_of([&] { execution.wait(); }).code(), errc::shut_down);
+}
+
+bool signals_are_watched() {
+  struct sigaction now = {};
+  sigaction(SIGTERM, nullptr, &now);
+  return now.sa_handler != SIG_DFL;
+}
+
+TEST_F(Shutdown, ASignalIsEnoughAndASecondOneHurries) {
+  const Gate gate;
+  std::atomic<StopReason> reason{StopReason::none};
+  auto runner = make_runner();
+  runner.add(one_task("endless", [&, gate](TaskContext& ctx) {
+    gate.wait(ctx.stop_token());
+    reason = ctx.stop_reason();
+    ctx.throw_if_stopped();
+  }));
+  runner.execute_async("endless");
+  gate.wait_for_arrivals(1);
+  ShutdownReport report;
+  std::thread main{[&] { report = runner.run_until_signal({.drain = 1h, .cancel = 1h}); }};
+  ASSERT_TRUE(eventually(signals_are_watched));
+  EXPECT_EQ(error_of([&] { runner.run_until_signal(); }).code(), errc::invalid);
+  kill(getpid(), SIGTERM);
+  EXPECT_TRUE(eventually([&] { return log_.holds("shutdown waits"); }));
+  EXPECT_EQ(reason, StopReason::none);
+  kill(getpid(), SIGINT);
+  main.join();
+  EXPECT_EQ(report.stopped, 1U);
+  EXPECT_EQ(reason, StopReason::shutdown);
+  EXPECT_FALSE(signals_are_watched());
 }
 
 TEST_F(Shutdown, TheLastHandleIsEnough) {

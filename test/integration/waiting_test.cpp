@@ -49,6 +49,44 @@ class Waiting : public ::testing::Test {
   Session admin;
 };
 
+// A standby that never comes shows who waits for his WAL.
+TEST_F(Waiting, ClaimsDoNotWaitForTheirWal) {
+  Session worker;
+  prepare(worker);
+  const auto waits = [&](const std::string& sql) {
+    bool waiting = false;
+    worker.send(sql);
+    EXPECT_TRUE(eventually([&] {
+      waiting = activity(worker, "wait_event") == "SyncRep";
+      return waiting || worker.finished(0ms);
+    })) << sql;
+    if (waiting) admin.query("SELECT pg_cancel_backend(" + std::to_string(worker.pid()) + ")");
+    (void)worker.answer();
+    return waiting;
+  };
+  admin.query("CREATE TABLE mine (i int)");
+  admin.query("SELECT count(insula.submit('one')) FROM generate_series(1, 6)");
+  admin.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+  admin.query("SELECT pg_reload_conf()");
+  EXPECT_TRUE(eventually([&] { return waits("INSERT INTO mine VALUES (1)"); }));
+
+  EXPECT_FALSE(waits("SELECT task_id FROM insula.claim('w')"));
+  EXPECT_FALSE(waits("SELECT a.task_id, b.task_id FROM insula.claim('w') a, insula.claim('w') b"));
+  EXPECT_TRUE(waits("SELECT insula.complete(task_id, lease) FROM insula.claim('w')"));
+  EXPECT_TRUE(waits("INSERT INTO mine SELECT 1 FROM insula.claim('w')"));
+  worker.query("BEGIN");
+  worker.query("INSERT INTO mine VALUES (2)");
+  worker.query("SELECT FROM insula.claim('w')");
+  EXPECT_TRUE(waits("COMMIT"));
+  EXPECT_TRUE(waits("INSERT INTO mine VALUES (3)"));
+
+  admin.query("ALTER SYSTEM RESET synchronous_standby_names");
+  admin.query("SELECT pg_reload_conf()");
+  EXPECT_TRUE(eventually([&] { return !waits("INSERT INTO mine VALUES (4)"); }));
+  EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_waiting.task_executions WHERE status = 'ready'"), "0");
+  admin.query("DROP TABLE mine");
+}
+
 TEST_F(Waiting, HoldsNoSnapshot) {
   Session worker, waiter;
   prepare(worker);

@@ -149,6 +149,17 @@ TEST(CronSyntax, KnowsTheShorthands) {
 
 TEST(CronSyntax, TakesAnyBlanks) { EXPECT_EQ(next("  5\t4 *  *\n* ", "2024-05-05 00:00"), "2024-05-05 04:05:00"); }
 
+TEST(CronSyntax, HasALongestExpression) {
+  std::string longest = "0 0 1 1 1";
+  while (longest.size() < insula::core::max_cron_length) longest += ' ';
+  EXPECT_EQ(parsed(longest).months, 2U);
+  longest += ' ';
+  Cron cron;
+  CronError error{};
+  ASSERT_FALSE(parse_cron(longest, &cron, &error));
+  EXPECT_STREQ(error.problem, "is longer than 1000 bytes");
+}
+
 TEST(CronSyntax, SaysWhatIsWrongAndWhere) {
   const struct {
     const char *expression;

@@ -91,6 +91,10 @@ class INSULA_EXPORT Value {
   requires(!std::same_as<std::remove_const_t<T>, char>) Value(T*)
   = delete;
 
+  // Any JSON text; throws error{invalid}, as Context::from_json and to_json do.
+  static Value from_json(std::string_view json);
+  std::string to_json() const;
+
   bool is_null() const noexcept { return storage_.index() == 0; }
   const Storage& storage() const noexcept { return storage_; }
 

@@ -3,12 +3,13 @@
 // what() for people.  No message ever holds a password.
 //
 // A handler speaks by exceptions too: permanent_error ends its task without another
-// attempt, stopped says "I was asked to stop and did"; any other exception is a failed
-// attempt whose what() is kept as the task's error.
+// attempt, retry_after puts it off without using one up, stopped says "I was asked to stop
+// and did"; any other exception is a failed attempt whose what() is kept as the task's error.
 #pragma once
 
 #include <insula/export.hpp>
 
+#include <chrono>
 #include <exception>
 #include <iosfwd>
 #include <memory>
@@ -51,7 +52,7 @@ class INSULA_EXPORT error : public std::exception {
   // The same call may succeed later without anything being changed.
   bool retryable() const noexcept;
   // The connection broke after the statement was sent: it may or may not have been
-  // committed.  Only a submit without an idempotency key ends so; everything else is
+  // committed.  Only a submit without an idempotency key and an event end so; all else is
   // sent again by the library, since doing it twice is the same as once.
   bool outcome_unknown() const noexcept;
   const char* what() const noexcept override;
@@ -65,6 +66,19 @@ class INSULA_EXPORT error : public std::exception {
 class INSULA_EXPORT permanent_error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+// Thrown by a handler: not now.  The task starts again from its beginning after the delay, on
+// any worker; no attempt is used, so it may do so for ever.  What was set is dropped.
+class INSULA_EXPORT retry_after : public std::runtime_error {
+ public:
+  explicit retry_after(std::chrono::milliseconds delay, const std::string& why = "not now")
+      : std::runtime_error(why), delay_(delay) {}
+
+  std::chrono::milliseconds delay() const noexcept { return delay_; }
+
+ private:
+  std::chrono::milliseconds delay_;
 };
 
 // Thrown by TaskContext::throw_if_stopped().

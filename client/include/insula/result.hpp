@@ -45,6 +45,13 @@ struct TaskResult {
   std::string error;  // of its last failed attempt; empty if none
 };
 
+// Why a task is where it is, for people to read.
+struct TaskExplanation {
+  std::string task;
+  Status status;
+  std::string why;  // which dependency, limit or pause holds it up, who runs it, why it failed ...
+};
+
 struct Result {
   std::int64_t execution_id = 0;
   std::string workflow;

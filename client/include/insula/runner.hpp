@@ -19,7 +19,9 @@
 #pragma once
 
 #include <insula/context.hpp>
+#include <insula/enqueue.hpp>
 #include <insula/error.hpp>
+#include <insula/execution.hpp>
 #include <insula/export.hpp>
 #include <insula/result.hpp>
 #include <insula/workflow.hpp>
@@ -29,19 +31,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace insula {
 
 namespace detail {
 struct RunnerHandle;
-struct WaitState;
-}  // namespace detail
+}
 
 enum class LogLevel { debug, info, warning, error };
 
@@ -49,7 +47,8 @@ enum class LogLevel { debug, info, warning, error };
 struct INSULA_EXPORT RunnerConfig {
   // Handlers that run at the same time: so many threads.
   int max_concurrent_tasks = 8;
-  // The most connections this runner may open: at least 2, which is all it needs now.
+  // The most connections this runner may open: at least 2.  More are only made for handlers
+  // that use TaskContext::transaction, one for each of them at a time.
   int max_connections = 5;
   // How long the server waits for a sign of life before it gives a task to another
   // worker.  Renewed every third of it.  (A process that dies loses its tasks at once,
@@ -84,12 +83,9 @@ class RunnerConfig::Builder {
 
 inline RunnerConfig::Builder RunnerConfig::builder() { return {}; }
 
-struct SubmitOptions {
-  int priority = 0;  // higher first, inside the tenant
-  // Starts at most one execution per key and workflow: the first one's handle is
-  // returned.  With a key a submit is safe to repeat, so it never ends in
-  // outcome_unknown().
-  std::string idempotency_key = {};
+struct ShutdownOptions {
+  std::chrono::milliseconds drain{30'000};   // how long running handlers may go on
+  std::chrono::milliseconds cancel{10'000};  // and how long once they are asked to stop
 };
 
 // What a shutdown found and left.
@@ -99,34 +95,6 @@ struct ShutdownReport {
   std::size_t abandoned = 0;  // that still run: their tasks are given to other workers
   std::size_t unsent = 0;     // outcomes the server could not be told: those tasks run again
   bool clean() const noexcept { return abandoned == 0 && unsent == 0; }
-};
-
-// A started execution.  A cheap shared handle, usable from any thread; it keeps its
-// runner's runtime alive.
-class INSULA_EXPORT Execution {
- public:
-  std::int64_t id() const noexcept { return id_; }
-
-  // Waits for its end: completed, failed or cancelled, which is in the result and not
-  // thrown.  Throws error{shut_down} when the runner is, error{would_deadlock} in a
-  // handler of the same runner.
-  Result wait() const;
-  // nullopt: not ended after that long.  No slot of the server is held by the wait.
-  std::optional<Result> wait_for(std::chrono::milliseconds timeout) const;
-
-  Status status() const;  // asks the server
-  Result result() const;  // as it stands: tasks and all; asks the server
-  // false: it had ended already.  Running handlers are asked to stop
-  // at their runner's next heartbeat, a third of the lease away at most.
-  bool cancel(std::string_view reason = {}) const;
-
- private:
-  friend class Runner;
-  Execution(std::shared_ptr<detail::RunnerHandle> runner, std::int64_t id, std::shared_ptr<detail::WaitState> state);
-
-  std::shared_ptr<detail::RunnerHandle> runner_;
-  std::int64_t id_;
-  std::shared_ptr<detail::WaitState> state_;
 };
 
 class INSULA_EXPORT Runner {
@@ -153,12 +121,25 @@ class INSULA_EXPORT Runner {
   // Start; returns when the server has it for good.
   Execution execute_async(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
 
-  // Stops claiming; waits up to `drain` for running handlers; asks the rest to stop and
-  // waits up to `cancel`; tells the server all outcomes, gives back what is left, and
-  // closes.  Takes no longer than the two and a few seconds.  Repeated calls return the
-  // first one's report.  Throws error{would_deadlock} in a handler of this runner.
-  ShutdownReport shutdown(std::chrono::milliseconds drain = std::chrono::seconds{30},
-                          std::chrono::milliseconds cancel = std::chrono::seconds{10});
+  // A handle of an execution that was started before, or by somebody else.
+  Execution execution(std::int64_t id) const;
+
+  // No task of the workflow is claimed any more, by anybody; what runs may end, and
+  // submissions wait.  false: it was so already.
+  bool pause_workflow(std::string_view workflow) const;
+  bool resume_workflow(std::string_view workflow) const;
+
+  // Stops claiming; waits for running handlers; asks the rest to stop and waits again; tells
+  // the server all outcomes, gives back what is left, and closes.  Takes no longer than the
+  // options say and a few seconds.  Repeated calls return the first one's report.
+  // Throws error{would_deadlock} in a handler of this runner.
+  ShutdownReport shutdown(ShutdownOptions options = {});
+
+  // Waits for SIGINT or SIGTERM, then shuts down; another signal cuts the wait for handlers
+  // short.  For a worker's main():  return runner.run_until_signal().clean() ? 0 : 1;
+  // The handlers of both signals are its own meanwhile, so one call at a time in a process:
+  // another throws error{invalid}.
+  ShutdownReport run_until_signal(ShutdownOptions options = {});
 
   // This runner's name towards the server, as in the `worker` column of task_executions.
   const std::string& worker() const noexcept;
@@ -168,8 +149,5 @@ class INSULA_EXPORT Runner {
 
   std::shared_ptr<detail::RunnerHandle> handle_;
 };
-
-// Waits for all of them; results in the same order.
-INSULA_EXPORT std::vector<Result> wait_all(std::span<const Execution> executions);
 
 }  // namespace insula

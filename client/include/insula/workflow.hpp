@@ -15,24 +15,26 @@
 //     ctx.set("word_count", words.size());
 //   }
 //
+// or returns it: a Context is as if each of its keys were set, any other value that a
+// Context can hold is set under the task's own id.
+//
 // To return means: done.  To throw means: this attempt failed, try again by the task's
-// policy (three attempts unless told otherwise).  A task may run more than once, since a
-// process can die between the work and the news of it; only one run's changes count.
-// The same handler runs on several threads at once.
+// policy (three attempts unless told otherwise); task_context.hpp has the finer points.  A
+// task may run more than once, since a process can die between the work and the news of
+// it; only one run's changes count.  The same handler runs on several threads at once.
 #pragma once
 
 #include <insula/context.hpp>
 #include <insula/export.hpp>
+#include <insula/task_context.hpp>
+#include <insula/trigger_rule.hpp>
 
 #include <chrono>
 #include <concepts>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stop_token>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -40,84 +42,78 @@
 namespace insula {
 
 namespace detail {
-struct Attempt;
 struct WorkflowState;
-class Engine;
+
+template <class Handler>
+bool is_empty(const Handler& handler) {
+  if constexpr (std::is_pointer_v<Handler> || requires { handler.target_type(); })
+    return !handler;  // a null function pointer, an empty std::function
+  else
+    return false;
+}
 }  // namespace detail
 
-// Why a handler was asked to stop.
-enum class StopReason {
-  none,
-  cancelled,   // its execution was cancelled
-  paused,      // its execution was paused
-  timeout,     // its task's time is up
-  lease_lost,  // it is no longer ours: another worker has the task, or will have it
-  draining,    // the server wants its workers gone
-  shutdown,    // the runner is being shut down and its patience is over
-};
+enum class Backoff { fixed, linear, exponential };
 
-// The enumerator's name, as in "lease_lost".
-INSULA_EXPORT std::string_view name(StopReason reason) noexcept;
-
-// What a handler is given: one attempt at one task.  Not thread-safe, and valid only
-// until the handler returns; stop_token() alone may be taken to other threads.
-class INSULA_EXPORT TaskContext {
+// Which errors are worth another attempt, by their text.
+class INSULA_EXPORT RetryCondition {
  public:
-  explicit TaskContext(detail::Attempt& attempt);  // the library makes these
-  TaskContext(const TaskContext&) = delete;
-  TaskContext& operator=(const TaskContext&) = delete;
-  ~TaskContext();
+  enum Word {
+    all,
+    never,
+    transient,  // that speak of timeouts, connections, networks, being busy, unavailable, ...
+  };
+  RetryCondition(Word word = all) : word_(word) {}
+  // Those that contain one of the texts, upper and lower case alike.
+  static RetryCondition matching(std::vector<std::string> texts);
 
-  // Reading: the input, changed by what the tasks before this one have set, and by what
-  // this one has set so far.  As Context::get and Context::at.
-  template <class T>
-  std::optional<T> get(std::string_view key) const {
-    return context().get<T>(key);
-  }
-  template <class T>
-  T at(std::string_view key) const {
-    return context().at<T>(key);
-  }
-  bool contains(std::string_view key) const { return context().contains(key); }
-  const Context& context() const noexcept;
-
-  // Writing: recorded here, and handed over when the handler returns, as a merge patch:
-  // an object is merged into one that is there (to replace it, erase it first), anything
-  // else replaces, null deletes.
-  TaskContext& set(std::string_view key, Value value);
-  TaskContext& erase(std::string_view key) { return set(key, nullptr); }
-  const Context& changes() const noexcept;
-
-  const std::string& tenant() const noexcept;
-  const std::string& workflow() const noexcept;
-  const std::string& task() const noexcept;
-  int version() const noexcept;       // of the workflow's definition
-  int attempt() const noexcept;       // 1 for the first
-  int max_attempts() const noexcept;  // the last of them fails for good
-  std::int64_t execution_id() const noexcept;
-  std::int64_t task_id() const noexcept;
-
-  // Asked to stop: long handlers look at it now and then.  A handler that stops early
-  // must throw (anything: throw_if_stopped is handy), since to return means "done".
-  std::stop_token stop_token() const noexcept;
-  bool stop_requested() const noexcept { return stop_token().stop_requested(); }
-  StopReason stop_reason() const noexcept;
-  void throw_if_stopped() const;  // throws insula::stopped
-
-  // Put the task off: return after this, and the task starts again from its beginning at
-  // that time, on any worker, with what was set so far.  Holds no thread meanwhile,
-  // survives restarts, counts as no attempt.  A delay is counted by the server's clock.
-  void defer_until(std::chrono::system_clock::time_point when);
-  void defer_until(std::chrono::milliseconds from_now);
+  Value json() const;  // as it stands in the definition
+  friend bool operator==(const RetryCondition&, const RetryCondition&) = default;
 
  private:
-  friend class detail::Engine;
-  detail::Attempt& attempt_;
+  Word word_;
+  std::vector<std::string> texts_;
+};
+
+// What happens when an attempt fails.  The wait before the next is initial_delay, times the
+// attempt's number (linear) or doubled with each (exponential), up to max_delay; jitter
+// takes up to a quarter off, so that a crowd of failures spreads.
+struct RetryPolicy {
+  int max_attempts = 3;  // all runs, the first included
+  Backoff backoff = Backoff::exponential;
+  std::chrono::milliseconds initial_delay{1'000};
+  std::chrono::milliseconds max_delay{60'000};
+  bool jitter = true;
+  RetryCondition condition = {};
+
+  friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
+};
+
+// A task that runs once for each element of an array, up to 10,000, side by side.  A run
+// finds its element in TaskContext::item(), and in its context under `as`, in place of the
+// array.  The tasks after it see, under the task's id, an array of what each run has set,
+// in the order of the elements.
+struct ForEach {
+  std::string items = {};  // a key of the context, or a path like $.order.lines
+  std::string as = "item";
+  bool allow_failures = false;  // false: one that fails fails the task; true: it leaves a null
 };
 
 // A task's options; all have defaults.
 struct TaskOptions {
-  std::vector<std::string> depends_on = {};  // ids of tasks that must be completed first
+  std::vector<std::string> depends_on = {};      // ids of the tasks that it waits for
+  std::optional<TriggerRule> trigger_rule = {};  // none: all of those must be completed
+  RetryPolicy retry = {};
+  std::chrono::milliseconds timeout{0};  // of one attempt, which then counts as failed; 0: none
+  int priority = 0;                      // added to the execution's; higher first
+  std::optional<ForEach> for_each = {};
+};
+
+enum class ParamType { string, integer, number, boolean, object, array };
+
+struct ParamOptions {
+  bool required = false;                    // an execution without it is refused
+  std::optional<Value> default_value = {};  // what it is given instead
 };
 
 // A checked workflow: immutable, cheap to copy, thread-safe.
@@ -127,11 +123,12 @@ class INSULA_EXPORT Workflow {
   static Builder builder(std::string name);
 
   const std::string& name() const noexcept;
-  // The definition as it is registered with the server: same tasks, same text.
+  // The definition as it is registered with the server: same tasks and options, same text.
   const std::string& definition_json() const noexcept;
 
  private:
   friend class Builder;
+  friend class Fleet;
   friend class Runner;
   explicit Workflow(std::shared_ptr<const detail::WorkflowState> state) : state_(std::move(state)) {}
 
@@ -145,6 +142,13 @@ class INSULA_EXPORT Workflow::Builder {
   Builder& operator=(const Builder& other);
 
   Builder& description(std::string text);
+  // Bounds an execution, from its planned start to its end; one that takes longer fails.
+  Builder& timeout(std::chrono::milliseconds most);
+  // So many tasks of the workflow, in all its versions, run at once; with `key` (a key of
+  // the input, or a path like $.customer.id), so many for each value of it.
+  Builder& limit(int max, std::string key = {});
+  // Declares what the input must hold; other keys are free.
+  Builder& param(std::string name, ParamType type, ParamOptions options = {});
 
   // The handler is kept as long as any copy of the workflow, or a runner that has it.
   // It need not be copyable.
@@ -152,19 +156,22 @@ class INSULA_EXPORT Workflow::Builder {
   requires std::invocable < std::decay_t<Handler>
   &, TaskContext& > Builder& task(std::string id, Handler&& handler, TaskOptions options = {}) {
     using Stored = std::decay_t<Handler>;
-    static_assert(std::is_void_v<std::invoke_result_t<Stored&, TaskContext&>>,
-                  "a handler returns nothing: what it has to say goes into TaskContext::set");
-    if constexpr (std::copy_constructible<Stored>) {
-      return add(std::move(id), std::forward<Handler>(handler), std::move(options));
-    } else {
-      auto shared = std::make_shared<Stored>(std::forward<Handler>(handler));
-      return add(
-          std::move(id), [shared](TaskContext& context) { (*shared)(context); }, std::move(options));
-    }
+    using Returned = std::invoke_result_t<Stored&, TaskContext&>;
+    static_assert(std::is_void_v<Returned> || std::constructible_from<Value, Returned>,
+                  "a handler returns nothing, a Context, or what a Context can hold");
+    if (detail::is_empty<Stored>(handler)) return add(std::move(id), {}, std::move(options));
+    auto run = [kept = std::make_shared<Stored>(std::forward<Handler>(handler))](TaskContext& task) {
+      if constexpr (std::is_void_v<Returned>)
+        (*kept)(task);
+      else
+        detail::hand_over(task, (*kept)(task));
+    };
+    return add(std::move(id), std::move(run), std::move(options));
   }
 
-  // Checks the whole: names, no task twice, dependencies that exist, no cycle, at least
-  // one task.  Throws error{invalid} that lists every problem, one a line.
+  // Checks the whole: names, no task twice, dependencies that exist, no cycle, options in
+  // their range, at least one task.  Throws error{invalid} that lists every problem, one a
+  // line.  (Runner::add lets the server check the rest, as paths into the context.)
   Workflow build() const;
 
  private:

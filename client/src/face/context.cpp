@@ -117,6 +117,20 @@ struct Encoder {
 
 Json encode(const Value& value, int depth) { return std::visit(Encoder{depth}, value.storage()); }
 
+Json parse(std::string_view text) {
+  DepthCheck check;
+  if (!Json::sax_parse(text, &check)) refuse(check.problem.empty() ? "nested too deep" : check.problem);
+  return Json::parse(text);
+}
+
+std::string dump(const Json& json) {
+  try {
+    return json.dump();
+  } catch (const Json::type_error&) {
+    refuse("a string is not UTF-8");
+  }
+}
+
 const Context* as_object(const Value* value) {
   if (!value) return nullptr;
   const auto* object = std::get_if<Value::Object>(&value->storage());
@@ -145,21 +159,17 @@ Context::Context(std::initializer_list<Entry> entries) {
   for (const Entry& entry : entries) set(entry.key, entry.value);
 }
 
+Value Value::from_json(std::string_view json) { return decode(parse(json)); }
+
+std::string Value::to_json() const { return dump(encode(*this, 0)); }
+
 Context Context::from_json(std::string_view text) {
-  DepthCheck check;
-  if (!Json::sax_parse(text, &check)) refuse(check.problem.empty() ? "nested too deep" : check.problem);
-  const Json json = Json::parse(text);
+  const Json json = parse(text);
   if (!json.is_object()) refuse("not a JSON object");
   return decode_object(json);
 }
 
-std::string Context::to_json() const {
-  try {
-    return encode_object(*this, 0).dump();
-  } catch (const Json::type_error&) {
-    refuse("a string is not UTF-8");
-  }
-}
+std::string Context::to_json() const { return dump(encode_object(*this, 0)); }
 
 Context& Context::set(std::string_view key, Value value) {
   entries_.insert_or_assign(std::string{key}, std::move(value));

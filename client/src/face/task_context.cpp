@@ -1,8 +1,9 @@
 // TaskContext: a view of the attempt that a handler thread is running.
+#include "core/names.hpp"
 #include "runtime/attempt.hpp"
 
 #include <insula/error.hpp>
-#include <insula/workflow.hpp>
+#include <insula/task_context.hpp>
 
 #include <fmt/format.h>
 
@@ -59,7 +60,32 @@ void TaskContext::throw_if_stopped() const {
   if (stop_requested()) throw stopped{fmt::format("stopped: {}", name(stop_reason()))};
 }
 
-void TaskContext::defer_until(std::chrono::system_clock::time_point when) { attempt_.deferral = when; }
-void TaskContext::defer_until(std::chrono::milliseconds from_now) { attempt_.deferral = from_now; }
+const Value& TaskContext::item() const noexcept { return attempt_.item; }
+const std::optional<Event>& TaskContext::event() const noexcept { return attempt_.event; }
+
+std::optional<std::chrono::steady_clock::time_point> TaskContext::deadline() const noexcept {
+  if (attempt_.deadline_at == detail::Clock::time_point::max()) return std::nullopt;
+  return attempt_.deadline_at;
+}
+
+PGconn* TaskContext::transaction() { return attempt_.begin_transaction(); }
+
+void TaskContext::defer_until(std::chrono::system_clock::time_point when) { attempt_.request = when; }
+void TaskContext::defer_until(std::chrono::milliseconds from_now) { attempt_.request = from_now; }
+
+void TaskContext::wait_event(std::string_view event, std::optional<std::chrono::milliseconds> timeout) {
+  if (!core::is_valid_name(event)) throw error{errc::invalid, fmt::format("\"{}\" is no name of an event", event)};
+  attempt_.request = detail::EventWait{std::string{event}, timeout};
+}
+
+void TaskContext::submit_child(std::string_view workflow, Context context) {
+  attempt_.request = detail::Child{std::string{workflow}, context.to_json()};
+}
+
+void detail::hand_over(TaskContext& task, const Context& changes) {
+  for (const std::string& key : changes.keys()) task.set(key, *changes.find(key));
+}
+
+void detail::hand_over(TaskContext& task, Value value) { task.set(task.task(), std::move(value)); }
 
 }  // namespace insula

@@ -2,14 +2,13 @@
 // it.  Written by the builder only.
 #pragma once
 
+#include <insula/workflow.hpp>
+
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
-
-namespace insula {
-class TaskContext;
-}
 
 namespace insula::detail {
 
@@ -17,15 +16,32 @@ using Handler = std::function<void(TaskContext&)>;
 
 struct TaskState {
   std::string id;
-  std::vector<std::string> depends_on;
+  TaskOptions options;
   std::shared_ptr<const Handler> handler;  // shared with running attempts
+};
+
+struct ParamState {
+  std::string name;
+  ParamType type;
+  ParamOptions options;
 };
 
 struct WorkflowState {
   std::string name;
   std::string description;
+  std::chrono::milliseconds timeout{0};
+  bool limited = false;
+  int limit = 0;
+  std::string limit_key;
+  std::vector<ParamState> params;
   std::vector<TaskState> tasks;
   std::string definition;  // JSON; filled by build()
 };
+
+// Every problem, a line each; none: it can be registered.
+std::vector<std::string> problems_of(const WorkflowState& workflow);
+
+// The JSON that is registered: what has its default value is left out.
+std::string definition_of(const WorkflowState& workflow);
 
 }  // namespace insula::detail

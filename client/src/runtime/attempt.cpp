@@ -1,5 +1,7 @@
-// Running a handler: the context goes in, what it set, threw or deferred comes out.
+// Running a handler: the context goes in, what it set, threw or asked for comes out.
 #include "runtime/attempt.hpp"
+
+#include "runtime/outcomes.hpp"
 
 #include <insula/error.hpp>
 
@@ -38,12 +40,16 @@ std::string storable(std::string text) {
   return text;
 }
 
+Outcome put_off(const std::shared_ptr<Attempt>& attempt, std::chrono::milliseconds delay) {
+  attempt->request = delay;
+  return {.attempt = attempt, .kind = Outcome::Kind::put_off};
+}
+
 Outcome failure(const std::shared_ptr<Attempt>& attempt, std::string why, bool retryable) {
   // Asked to stop and thrown out: no verdict on the task itself.
   if (attempt->stop.stop_requested() && attempt->reason == StopReason::paused) {
     // Its lease is still ours: given back, it costs no attempt and waits for the resumption.
-    attempt->deferral = std::chrono::milliseconds{0};
-    return {.attempt = attempt, .kind = Outcome::Kind::deferred};
+    return put_off(attempt, std::chrono::milliseconds{0});
   }
   if (attempt->stop.stop_requested()) return {.attempt = attempt, .kind = Outcome::Kind::given_back};
   why = storable(std::move(why));
@@ -69,7 +75,9 @@ Context difference(const Context& from, const Context& to) {
 
 Outcome success(const std::shared_ptr<Attempt>& attempt) {
   Outcome outcome{.attempt = attempt};
-  if (attempt->deferral) outcome.kind = Outcome::Kind::deferred;
+  if (attempt->request.index() != 0) outcome.kind = Outcome::Kind::put_off;
+  if (std::holds_alternative<Child>(attempt->request) && !attempt->changes.empty())
+    throw permanent_error{"what a task has set cannot be kept when it goes on as a child execution"};
   if (attempt->replaced_object) {
     Context reached = Context::from_json(attempt->info.context);
     reached.merge_patch(attempt->changes);
@@ -79,14 +87,39 @@ Outcome success(const std::shared_ptr<Attempt>& attempt) {
   return outcome;
 }
 
+// The outcome told and everything committed at once, if the handler has a transaction.
+Outcome settle_in_transaction(const std::shared_ptr<Attempt>& attempt, Outcome outcome) {
+  try {
+    const bool committed = attempt->transaction->commit(statement_for(outcome));
+    if (!committed) attempt->request_stop(StopReason::lease_lost);
+    return {.attempt = attempt, .kind = committed ? Outcome::Kind::settled : Outcome::Kind::given_back};
+  } catch (const error& e) {
+    // If it was committed, the lease is gone and this changes nothing; if not, it is over.
+    if (e.outcome_unknown()) return put_off(attempt, std::chrono::milliseconds{0});
+    return failure(attempt, e.what(), true);
+  }
+}
+
+Event read_event(const std::string& json) {
+  const Context event = Context::from_json(json);
+  const Value* payload = event.find("payload");
+  return {event.get<std::string>("name").value_or(""), payload ? *payload : Value{},
+          event.get<bool>("timed_out").value_or(false)};
+}
+
 Outcome run(const std::shared_ptr<Attempt>& attempt) {
   try {
     attempt->context = Context::from_json(attempt->info.context);
+    if (!attempt->info.item.empty()) attempt->item = Value::from_json(attempt->info.item);
+    if (!attempt->info.event.empty()) attempt->event = read_event(attempt->info.event);
     TaskContext context{*attempt};
     (*attempt->handler)(context);
-    return success(attempt);
+    Outcome outcome = success(attempt);
+    return attempt->transaction ? settle_in_transaction(attempt, std::move(outcome)) : outcome;
   } catch (const permanent_error& e) {
     return failure(attempt, e.what(), false);
+  } catch (const retry_after& e) {
+    return attempt->stop.stop_requested() ? failure(attempt, e.what(), true) : put_off(attempt, e.delay());
   } catch (const std::exception& e) {
     return failure(attempt, e.what(), true);
   } catch (...) {
@@ -96,10 +129,27 @@ Outcome run(const std::shared_ptr<Attempt>& attempt) {
 
 }  // namespace
 
+PGconn* Attempt::begin_transaction() {
+  if (!lender) throw error{errc::invalid, "there is no server here to have a transaction with"};
+  if (!transaction) {
+    auto begun = std::make_unique<Transaction>(lender, stop.get_token());
+    if (!begun->join(info, acts_for)) {
+      request_stop(StopReason::lease_lost);
+      throw stopped{"stopped: lease_lost"};
+    }
+    transaction = std::move(begun);
+  }
+  return transaction->connection();
+}
+
 Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept {
   Outcome outcome = run(attempt);
+  attempt->transaction.reset();
+  attempt->lender.reset();
   attempt->context = {};
   attempt->changes = {};
+  attempt->item = {};
+  attempt->event.reset();
   return outcome;
 }
 

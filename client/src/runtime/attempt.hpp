@@ -6,6 +6,7 @@
 
 #include "face/workflow_state.hpp"
 #include "runtime/settings.hpp"
+#include "runtime/transaction.hpp"
 #include "wire/calls.hpp"
 
 #include <insula/context.hpp>
@@ -21,6 +22,17 @@
 
 namespace insula::detail {
 
+struct EventWait {
+  std::string event;
+  std::optional<std::chrono::milliseconds> timeout;
+};
+struct Child {
+  std::string workflow;
+  std::string context;  // JSON
+};
+using Request =
+    std::variant<std::monostate, std::chrono::system_clock::time_point, std::chrono::milliseconds, EventWait, Child>;
+
 struct Attempt {
   Attempt(wire::Claimed claimed, std::shared_ptr<const Handler> run)
       : info(std::move(claimed)), handler(std::move(run)) {}
@@ -32,9 +44,15 @@ struct Attempt {
     stop.request_stop();
   }
 
-  // Immutable.
+  // The connection of this attempt's transaction, which begins with the first call.
+  // Throws insula::error, or stopped.
+  PGconn* begin_transaction();
+
+  // Immutable once the handler has started.
   const wire::Claimed info;
   const std::shared_ptr<const Handler> handler;
+  std::shared_ptr<Lender> lender;  // nullptr: there is no server to have a transaction with
+  std::string acts_for;            // Settings::tenant
 
   // Any thread.
   std::stop_source stop;
@@ -44,12 +62,15 @@ struct Attempt {
   Context context;
   Context changes;
   bool replaced_object = false;  // changes alone do not say all: see Context::append_patch
-  using Deferral = std::variant<std::chrono::system_clock::time_point, std::chrono::milliseconds>;
-  std::optional<Deferral> deferral;
+  std::unique_ptr<Transaction> transaction;
+  Value item;
+  std::optional<Event> event;
+  Request request;  // what the handler wants in place of being done; also the I/O thread's, later
 
-  // The I/O thread's.
+  // The I/O thread's; deadline_at is set before the handler starts.
   Clock::time_point fence_at;  // no sign from the server until then: the lease counts as lost
-  bool finished = false;       // the handler has returned
+  Clock::time_point deadline_at = Clock::time_point::max();
+  bool finished = false;  // the handler has returned
 };
 
 // What came of an attempt.
@@ -57,13 +78,14 @@ struct Outcome {
   enum class Kind {
     completed,
     failed,
-    deferred,
+    put_off,     // by the attempt's request
+    settled,     // the server has it: it was told in the handler's own transaction
     given_back,  // nothing to tell: the server gives the task to whom it likes
   };
 
   std::shared_ptr<Attempt> attempt;
   Kind kind = Kind::completed;
-  std::string patch = {};  // completed, deferred: JSON; empty: no change
+  std::string patch = {};  // completed, put off: JSON; empty: no change
   std::string error = {};  // failed
   bool retryable = true;   // failed
   bool alone = false;      // refused in a batch: sent by itself

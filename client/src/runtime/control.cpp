@@ -69,7 +69,7 @@ void Control::drive(Clock::time_point now) {
   if (link_.idle() && nudge_wanted_) send_nudge();
   if (!link_.idle() || send_in_turn(now)) return;
   if (leave_done_)
-    link_.send(wire::leave(settings_.worker), [done = std::exchange(leave_done_, {})](const wire::Reply&) { done(); });
+    send(wire::leave(settings_.worker), [done = std::exchange(leave_done_, {})](const wire::Reply&) { done(); });
 }
 
 Clock::time_point Control::wake_at() const noexcept {
@@ -79,11 +79,16 @@ Clock::time_point Control::wake_at() const noexcept {
   return at;
 }
 
+void Control::send(const wire::Statement& statement, wire::Link::OnReply on_reply) {
+  // Whatever is under way keeps the heartbeat waiting.
+  link_.send(statement, std::move(on_reply), Clock::now() + settings_.patience());
+}
+
 void Control::send_heartbeat(Clock::time_point now) {
   auto leases = std::make_shared<std::vector<std::int64_t>>();
   const wire::Statement statement = leases_.heartbeat(now, *leases);
   if (leases->empty()) return;
-  link_.send(statement, [this, leases, now](const wire::Reply& reply) {
+  send(statement, [this, leases, now](const wire::Reply& reply) {
     if (reply.ok())
       leases_.on_heartbeat(*leases, now, wire::read_stops(reply.rows));
     else if (!reply.lost)
@@ -93,7 +98,7 @@ void Control::send_heartbeat(Clock::time_point now) {
 
 void Control::send_nudge() {
   nudge_wanted_ = false;
-  link_.send(wire::nudge(settings_.worker), [this](const wire::Reply& reply) {
+  send(wire::nudge(settings_.worker), [this](const wire::Reply& reply) {
     if (reply.lost) nudge_wanted_ = true;
   });
 }
@@ -121,8 +126,7 @@ void Control::send_request() {
   ++request.sendings;
   request_in_flight_ = true;
   auto kept = std::make_shared<Request>(std::move(request));
-  link_.send(kept->statement,
-             [this, kept](wire::Reply reply) { on_request_reply(std::move(*kept), std::move(reply)); });
+  send(kept->statement, [this, kept](wire::Reply reply) { on_request_reply(std::move(*kept), std::move(reply)); });
 }
 
 void Control::on_request_reply(Request request, wire::Reply reply) {
@@ -137,7 +141,7 @@ void Control::on_request_reply(Request request, wire::Reply reply) {
 void Control::send_watch() {
   const wire::Ids asked = waits_.take_batch();
   if (asked.empty()) return;
-  link_.send(wire::watch(settings_.worker, asked), [this, asked](const wire::Reply& reply) {
+  send(wire::watch(settings_.worker, asked), [this, asked](const wire::Reply& reply) {
     if (reply.lost) return waits_.on_lost(asked);
     if (reply.failure) return waits_.on_refused(asked, *reply.failure);
     try {

@@ -49,6 +49,7 @@ class Control {
  private:
   void on_up();
   void on_down(const error& why);
+  void send(const wire::Statement& statement, wire::Link::OnReply on_reply);
   void send_heartbeat(Clock::time_point now);
   void send_nudge();
   bool send_in_turn(Clock::time_point now);

@@ -83,9 +83,16 @@ void Dispatcher::drive(Clock::time_point now) {
   if (!link_.idle() || pause_until_ != Clock::time_point{}) return;
   if (slots > 0) {
     linger_until_ = Clock::time_point::max();
-    return claim_next_ ? claim(slots) : park(true);
+    if (!claim_next_) return park(true);
+    if (!gathers_slots(slots, now)) claim(slots);
+    return;
   }
   if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) park(false);
+}
+
+bool Dispatcher::gathers_slots(std::size_t slots, Clock::time_point now) {
+  return now < gather_until_ && peers_.leases.running() > 0 &&
+         slots * 2 < static_cast<std::size_t>(settings_.config.max_concurrent_tasks);
 }
 
 bool Dispatcher::may_park_without_slot(Clock::time_point now) {
@@ -104,11 +111,13 @@ bool Dispatcher::may_park_without_slot(Clock::time_point now) {
 void Dispatcher::nudge() {
   nudged_at_ = Clock::now();
   peers_.nudge();
+  link_.expect_answer(nudged_at_ + settings_.patience());
 }
 
 Clock::time_point Dispatcher::wake_at() const noexcept {
   if (stopped_ || !link_.idle()) return Clock::time_point::max();
-  return pause_until_ != Clock::time_point{} ? pause_until_ : linger_until_;
+  if (pause_until_ != Clock::time_point{}) return pause_until_;
+  return claim_next_ && free_slots() > 0 ? gather_until_ : linger_until_;
 }
 
 void Dispatcher::park(bool with_tasks) {
@@ -117,8 +126,9 @@ void Dispatcher::park(bool with_tasks) {
   nudged_at_ = {};
   linger_until_ = Clock::time_point::max();
   static const std::vector<std::string> none;
-  link_.send(wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant),
-             [this](const wire::Reply& reply) { on_parked(reply); });
+  link_.send(
+      wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant),
+      [this](const wire::Reply& reply) { on_parked(reply); }, parked_at_ + park_timeout + settings_.patience());
 }
 
 void Dispatcher::on_parked(const wire::Reply& reply) {
@@ -136,8 +146,10 @@ void Dispatcher::on_parked(const wire::Reply& reply) {
 }
 
 void Dispatcher::claim(std::size_t slots) {
-  link_.send(wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant),
-             [this, slots, sent_at = Clock::now()](const wire::Reply& reply) { on_claimed(reply, slots, sent_at); });
+  link_.send(
+      wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant),
+      [this, slots, sent_at = Clock::now()](const wire::Reply& reply) { on_claimed(reply, slots, sent_at); },
+      Clock::now() + settings_.patience());
 }
 
 void Dispatcher::on_claimed(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at) {
@@ -149,6 +161,8 @@ void Dispatcher::on_claimed(const wire::Reply& reply, std::size_t slots, Clock::
   }
   std::vector<wire::Claimed> claimed = wire::read_claimed(reply.rows);
   claim_next_ = claimed.size() == slots;
+  const auto now = Clock::now();
+  gather_until_ = claim_next_ ? now + (now - sent_at) : Clock::time_point{};
   if (claimed.empty()) return pause(longest_pause_after_nothing);
   pause_ = milliseconds{0};
   // After a stop they are not begun: the good-bye gives them back.
@@ -164,6 +178,10 @@ void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point sent_at) {
     return;
   }
   auto attempt = std::make_shared<Attempt>(std::move(claimed), it->second);
+  attempt->lender = peers_.lender;
+  attempt->acts_for = settings_.tenant;
+  // From the answer on: the server's own clock runs out no later.
+  if (const auto& left = attempt->info.time_left) attempt->deadline_at = Clock::now() + *left;
   peers_.leases.add(attempt, sent_at);
   peers_.pool.run(std::move(attempt));
 }

@@ -31,6 +31,7 @@ error shut_down_error() { return {errc::shut_down, "the runner is shut down"}; }
 Engine::Engine(Settings settings)
     : settings_(std::move(settings)),
       inbox_(std::make_shared<Inbox>()),
+      lender_(std::make_shared<Lender>(settings_)),
       leases_(settings_),
       pool_(inbox_,
             [this, inbox = inbox_](Outcome outcome) {
@@ -39,7 +40,7 @@ Engine::Engine(Settings settings)
               inbox->post([this, kept] { on_finished(std::move(*kept)); });
             }),
       control_(settings_, leases_, waits_),
-      dispatcher_(settings_, {leases_, waits_, pool_, [this] { control_.nudge(); },
+      dispatcher_(settings_, {leases_, waits_, pool_, lender_, [this] { control_.nudge(); },
                               [this] { return control_.outcomes().size() >= backlog_limit; }}) {}
 
 Engine::~Engine() = default;
@@ -101,18 +102,25 @@ void Engine::add_handlers(const WorkflowState& workflow) {
   });
 }
 
-ShutdownReport Engine::shutdown(milliseconds drain, milliseconds cancel) {
+ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
   const std::lock_guard lock{lifecycle_};
   if (report_) return *report_;
   if (started_.load(std::memory_order_relaxed)) {
-    inbox_->post([this, drain, cancel] { begin_shutdown(drain, cancel); });
+    inbox_->post([this, options] { begin_shutdown(options); });
     thread_.join();
+    lender_->close();
     pool_.stop();
   } else {
     inbox_->close();
   }
   report_ = tally_;
   return *report_;
+}
+
+void Engine::hasten_shutdown() {
+  inbox_->post([this] {
+    if (phase_ == Phase::draining || phase_ == Phase::stopping) phase_ends_ = Clock::now();
+  });
 }
 
 void Engine::run() {
@@ -159,8 +167,8 @@ void Engine::on_finished(Outcome outcome) {
   control_.outcomes().add(std::move(outcome));
 }
 
-void Engine::begin_shutdown(milliseconds drain, milliseconds cancel) {
-  cancel_ = cancel;
+void Engine::begin_shutdown(const ShutdownOptions& options) {
+  cancel_ = options.cancel;
   dispatcher_.stop();
   // What no handler has begun is given back with the good-bye.
   for (const auto& attempt : pool_.take_unstarted()) {
@@ -169,8 +177,8 @@ void Engine::begin_shutdown(milliseconds drain, milliseconds cancel) {
   }
   if (leases_.running() > 0)
     settings_.log(LogLevel::info, fmt::format("shutdown waits up to {} ms for {} handlers that are running",
-                                              drain.count(), leases_.running()));
-  enter(Phase::draining, drain);
+                                              options.drain.count(), leases_.running()));
+  enter(Phase::draining, options.drain);
 }
 
 void Engine::enter(Phase phase, milliseconds at_most) {

@@ -46,7 +46,8 @@ class Engine {
   wire::Rows call(wire::Statement statement, bool repeatable, std::shared_ptr<WaitState> wait = nullptr);
   void await(std::int64_t execution, const std::shared_ptr<WaitState>& state);
   void add_handlers(const WorkflowState& workflow);
-  ShutdownReport shutdown(std::chrono::milliseconds drain, std::chrono::milliseconds cancel);
+  ShutdownReport shutdown(const ShutdownOptions& options);
+  void hasten_shutdown();  // ends the present wait for handlers
 
  private:
   enum class Phase { running, draining, stopping, flushing, leaving, ended };
@@ -59,7 +60,7 @@ class Engine {
   void turn();
   void wait_for_events();
   void on_finished(Outcome outcome);
-  void begin_shutdown(std::chrono::milliseconds drain, std::chrono::milliseconds cancel);
+  void begin_shutdown(const ShutdownOptions& options);
   void drive_shutdown(Clock::time_point now);
   void enter(Phase phase, std::chrono::milliseconds at_most);
   bool has_flushed() const;
@@ -73,6 +74,7 @@ class Engine {
   std::optional<ShutdownReport> report_;  // under lifecycle_: set when all is over
   std::thread thread_;                    // under lifecycle_
 
+  const std::shared_ptr<Lender> lender_;
   Leases leases_;
   Waits waits_;
   Pool pool_;

@@ -30,7 +30,7 @@ void Leases::add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at)
     if (other->info.task_id == attempt->info.task_id) other->request_stop(StopReason::lease_lost);
   if (attempts_.empty()) heartbeat_at_ = claimed_at + settings_.config.lease / 3;
   attempt->fence_at = fence_after(claimed_at);
-  fence_at_ = std::min(fence_at_, attempt->fence_at);
+  fence_at_ = std::min({fence_at_, attempt->fence_at, attempt->deadline_at});
   ++running_;
   const std::int64_t lease = attempt->info.lease;
   attempts_.insert_or_assign(lease, std::move(attempt));
@@ -78,8 +78,12 @@ void Leases::fence(Clock::time_point now) {
   fence_at_ = Clock::time_point::max();
   for (auto& [lease, attempt] : attempts_) {
     if (attempt->finished || attempt->stop.stop_requested()) continue;
+    if (attempt->deadline_at <= now) {
+      attempt->request_stop(StopReason::timeout);
+      continue;
+    }
     if (attempt->fence_at > now) {
-      fence_at_ = std::min(fence_at_, attempt->fence_at);
+      fence_at_ = std::min({fence_at_, attempt->fence_at, attempt->deadline_at});
       continue;
     }
     settings_.log(LogLevel::warning, fmt::format("{}.{} (task {}): no word from the server for most of its lease, so "

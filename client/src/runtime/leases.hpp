@@ -41,7 +41,7 @@ class Leases {
   // their leases extended.
   void on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_point sent_at,
                     const std::vector<std::pair<std::int64_t, std::string>>& stops);
-  // Stops those whose lease may end before we hear of the server again.
+  // Stops those whose time is up, or whose lease may end before we hear of the server again.
   void fence(Clock::time_point now);
 
  private:

@@ -22,28 +22,45 @@ std::string label(const Outcome& outcome) {
 
 bool in_batch(const Outcome& outcome) { return outcome.kind == Outcome::Kind::completed && !outcome.alone; }
 
+// What a handler asked for, as a call.
+struct RequestCall {
+  const Outcome& outcome;
+  const wire::Claimed& info = outcome.attempt->info;
+
+  wire::Statement operator()(std::monostate) const {
+    return wire::complete_many({{info.task_id, info.lease, outcome.patch}});
+  }
+  wire::Statement operator()(std::chrono::system_clock::time_point when) const {
+    return wire::defer_to(info.task_id, info.lease, when, outcome.patch);
+  }
+  wire::Statement operator()(std::chrono::milliseconds delay) const {
+    return wire::defer_by(info.task_id, info.lease, delay, outcome.patch);
+  }
+  wire::Statement operator()(const EventWait& wait) const {
+    return wire::wait_event(info.task_id, info.lease, wait.event, wait.timeout, outcome.patch);
+  }
+  wire::Statement operator()(const Child& child) const {
+    return wire::submit_child(info.task_id, info.lease, child.workflow, child.context);
+  }
+};
+
+}  // namespace
+
 wire::Statement statement_for(const Outcome& outcome) {
   const auto& info = outcome.attempt->info;
   if (outcome.kind == Outcome::Kind::failed)
     return wire::fail(info.task_id, info.lease, outcome.error, outcome.retryable);
-  const Attempt::Deferral& deferral = *outcome.attempt->deferral;
-  if (const auto* delay = std::get_if<std::chrono::milliseconds>(&deferral))
-    return wire::defer_by(info.task_id, info.lease, *delay, outcome.patch);
-  return wire::defer_to(info.task_id, info.lease, std::get<0>(deferral), outcome.patch);
+  return std::visit(RequestCall{outcome}, outcome.attempt->request);
 }
-
-bool read_accepted(const Outcome& outcome, const wire::Rows& rows) {
-  return outcome.kind == Outcome::Kind::failed ? wire::read_accepted(rows) : wire::read_boolean(rows);
-}
-
-}  // namespace
 
 void Outcomes::add(Outcome outcome) {
-  if (outcome.kind == Outcome::Kind::given_back) return on_settled_(*outcome.attempt);
+  if (outcome.kind == Outcome::Kind::settled || outcome.kind == Outcome::Kind::given_back)
+    return on_settled_(*outcome.attempt);
   queue_.push_back(std::move(outcome));
 }
 
 void Outcomes::send_next(wire::Link& link) {
+  if (queue_.empty()) queue_.swap(later_);
   if (queue_.front().kind != Outcome::Kind::completed) {
     Outcome outcome = std::move(queue_.front());
     queue_.pop_front();
@@ -54,7 +71,9 @@ void Outcomes::send_next(wire::Link& link) {
   for (const Outcome& outcome : *batch)
     completions.push_back({outcome.attempt->info.task_id, outcome.attempt->info.lease, outcome.patch});
   in_flight_ = batch->size();
-  link.send(wire::complete_many(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); });
+  link.send(
+      wire::complete_many(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); },
+      Clock::now() + settings_.patience());
 }
 
 std::vector<Outcome> Outcomes::take_completions() {
@@ -82,20 +101,27 @@ void Outcomes::send_one(wire::Link& link, Outcome outcome) {
   in_flight_ = 1;
   const wire::Statement statement = statement_for(outcome);
   auto kept = std::make_shared<Outcome>(std::move(outcome));
-  link.send(statement, [this, kept](wire::Reply reply) { on_one(std::move(*kept), reply); });
+  link.send(
+      statement, [this, kept](wire::Reply reply) { on_one(std::move(*kept), reply); },
+      Clock::now() + settings_.patience());
 }
 
 void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& reply) {
   in_flight_ = 0;
   if (reply.lost) return put_back(batch);
   if (reply.failure) return on_refused(batch, *reply.failure);
-  const std::vector<bool> accepted = wire::read_booleans(reply.rows);
-  for (std::size_t i = 0; i < batch.size(); ++i) settle(batch[i], i < accepted.size() && accepted[i]);
+  const auto accepted = wire::read_booleans(reply.rows);
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    if (i < accepted.size() && !accepted[i])
+      put_later(std::move(batch[i]));
+    else
+      settle(batch[i], i < accepted.size() && *accepted[i]);
+  }
 }
 
 void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
   in_flight_ = 0;
-  if (reply.ok()) return settle(outcome, read_accepted(outcome, reply.rows));
+  if (reply.ok()) return settle(outcome, wire::read_accepted(reply.rows));
   std::vector<Outcome> batch;
   batch.push_back(std::move(outcome));
   if (reply.lost) return put_back(batch);
@@ -117,10 +143,19 @@ void Outcomes::put_back(std::vector<Outcome>& batch) {
   queue_.insert(queue_.begin(), std::make_move_iterator(batch.begin()), std::make_move_iterator(batch.end()));
 }
 
+void Outcomes::put_later(Outcome outcome) {
+  later_at_ = Clock::now() + pause_after_refusal;
+  later_.push_back(std::move(outcome));
+}
+
 void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
-  if (why.retryable()) {
-    put_back(batch);
-    pause_until_ = Clock::now() + pause_after_refusal;
+  const Outcome& first = batch.front();
+  // A child that finds no room now is one for the task's retries: what would make room may
+  // be waiting behind it.
+  const bool no_room = first.kind == Outcome::Kind::put_off && std::holds_alternative<Child>(first.attempt->request) &&
+                       (why.code() == errc::limit || why.code() == errc::suspended);
+  if (why.retryable() && !no_room) {
+    for (Outcome& outcome : batch) put_later(std::move(outcome));
     return;
   }
   // Something in it is not to the server's taste: each by itself shows which.
@@ -137,7 +172,7 @@ void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
   if (outcome.kind == Outcome::Kind::failed) return on_settled_(*outcome.attempt);
   outcome.kind = Outcome::Kind::failed;
   outcome.error = fmt::format("the server refused the task's outcome: {}", why.what());
-  outcome.retryable = false;
+  outcome.retryable = no_room;
   queue_.push_back(std::move(outcome));
 }
 

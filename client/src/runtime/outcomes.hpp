@@ -19,6 +19,9 @@
 
 namespace insula::detail {
 
+// The call that tells the server of it.
+wire::Statement statement_for(const Outcome& outcome);
+
 class Outcomes {
  public:
   // `on_settled`: the server has, or never will have, the outcome of that attempt.
@@ -26,9 +29,14 @@ class Outcomes {
       : settings_(settings), on_settled_(std::move(on_settled)) {}
 
   void add(Outcome outcome);
-  std::size_t size() const noexcept { return queue_.size() + in_flight_; }
-  bool sendable(Clock::time_point now) const noexcept { return !queue_.empty() && now >= pause_until_; }
-  Clock::time_point wake_at() const noexcept { return queue_.empty() ? Clock::time_point::max() : pause_until_; }
+  std::size_t size() const noexcept { return queue_.size() + later_.size() + in_flight_; }
+  bool sendable(Clock::time_point now) const noexcept {
+    return !queue_.empty() || (!later_.empty() && now >= later_at_);
+  }
+  // When to look again, though nothing comes in.
+  Clock::time_point wake_at() const noexcept {
+    return !queue_.empty() ? Clock::time_point{} : later_.empty() ? Clock::time_point::max() : later_at_;
+  }
 
   // Sends the next call; only when sendable and the link is idle.
   void send_next(wire::Link& link);
@@ -40,13 +48,17 @@ class Outcomes {
   void on_one(Outcome outcome, const wire::Reply& reply);
   void settle(const Outcome& outcome, bool accepted);
   void put_back(std::vector<Outcome>& batch);
+  void put_later(Outcome outcome);
   void on_refused(std::vector<Outcome>& batch, const error& why);
 
   const Settings& settings_;
   const std::function<void(const Attempt&)> on_settled_;
   std::deque<Outcome> queue_;
+  // What the server could not take just now, because somebody holds a lock: it must not
+  // keep the others waiting, who may be of another tenant.
+  std::deque<Outcome> later_;
+  Clock::time_point later_at_{};  // when it is tried again
   std::size_t in_flight_ = 0;
-  Clock::time_point pause_until_{};
 };
 
 }  // namespace insula::detail

@@ -5,6 +5,7 @@
 
 #include <insula/runner.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <string_view>
@@ -18,6 +19,12 @@ struct Settings {
   RunnerConfig config;
   std::string tenant;  // empty: the connection's own login
   std::string worker;
+
+  // A server that has not answered for so long counts as lost: there is time left then for
+  // another connection to renew the leases.  But a busy one may well take a second or two.
+  std::chrono::milliseconds patience() const noexcept {
+    return std::max<std::chrono::milliseconds>(config.lease / 3, std::chrono::seconds{2});
+  }
 
   // Thread-safe as far as the hook is; what the hook throws is dropped.
   void log(LogLevel level, std::string_view message) const noexcept;

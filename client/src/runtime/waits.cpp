@@ -27,6 +27,13 @@ void WaitState::settle(const error& why) {
   changed.notify_all();
 }
 
+void WaitState::reopen() {
+  const std::lock_guard lock{mutex};
+  if (!result) return;  // still waited for
+  result.reset();
+  registered = false;
+}
+
 void Waits::add(std::int64_t execution, const std::shared_ptr<WaitState>& state) {
   waiting_[execution].push_back(state);
   to_ask_.insert(execution);  // the first question also begins the server's watch

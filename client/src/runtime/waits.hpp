@@ -31,6 +31,7 @@ struct WaitState {
 
   void settle(const Result& ended);
   void settle(const error& why);
+  void reopen();  // the execution runs again
 };
 
 class Waits {

@@ -15,6 +15,10 @@ std::string number(std::int64_t value) { return std::to_string(value); }
 
 std::string interval(milliseconds d) { return fmt::format("{} ms", d.count()); }
 
+std::string since_epoch(std::chrono::system_clock::time_point when) {
+  return fmt::format("{} us", std::chrono::floor<std::chrono::microseconds>(when.time_since_epoch()).count());
+}
+
 // What result and watch select; read_results knows the order.  `tasks` is wrapped, so
 // that it is an object.
 #define INSULA_RESULT_COLUMNS                                                   \
@@ -39,13 +43,51 @@ Statement register_workflow(const std::string& definition, const std::string& te
 
 Statement submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
                  const std::string& tenant) {
-  return {"SELECT insula.submit($1, $2::jsonb, priority => $3, idempotency_key => $4, tenant => $5)",
-          {std::string{workflow}, context.to_json(), number(options.priority), text_or_null(options.idempotency_key),
-           text_or_null(tenant)}};
+  return {
+      "SELECT insula.submit($1, $2::jsonb, priority => $3, idempotency_key => $4, tenant => $5, "
+      "run_at => coalesce('epoch'::timestamptz + $6::interval, pg_catalog.now()) + $7::interval)",
+      {std::string{workflow}, context.to_json(), number(options.priority), text_or_null(options.idempotency_key),
+       text_or_null(tenant), options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)}};
 }
 
 Statement cancel(std::int64_t execution_id, std::string_view reason) {
   return {"SELECT insula.cancel($1, $2)", {number(execution_id), text_or_null(reason)}};
+}
+
+Statement pause(std::int64_t execution_id, std::string_view reason) {
+  return {"SELECT insula.pause($1, $2)", {number(execution_id), text_or_null(reason)}};
+}
+
+Statement resume(std::int64_t execution_id, std::string_view reason) {
+  return {"SELECT insula.resume($1, $2)", {number(execution_id), text_or_null(reason)}};
+}
+
+Statement retry(std::int64_t execution_id, std::string_view reason) {
+  return {"SELECT insula.retry($1, $2)", {number(execution_id), text_or_null(reason)}};
+}
+
+Statement send_event(std::int64_t execution_id, std::string_view event, const Value& payload) {
+  return {"SELECT insula.send_event($1, $2, $3::jsonb)",
+          {number(execution_id), std::string{event}, payload.is_null() ? Param{} : Param{payload.to_json()}}};
+}
+
+Statement pause_workflow(std::string_view workflow, const std::string& tenant) {
+  return {"SELECT insula.pause_workflow($1, tenant => $2)", {std::string{workflow}, text_or_null(tenant)}};
+}
+
+Statement resume_workflow(std::string_view workflow, const std::string& tenant) {
+  return {"SELECT insula.resume_workflow($1, tenant => $2)", {std::string{workflow}, text_or_null(tenant)}};
+}
+
+Statement explain(std::int64_t execution_id) {
+  return {"SELECT task, status, why FROM insula.explain_execution($1)", {number(execution_id)}};
+}
+
+std::vector<TaskExplanation> read_explanations(const Rows& rows) {
+  std::vector<TaskExplanation> tasks;
+  for (int row = 0; row < rows.size(); ++row)
+    tasks.push_back({rows.string(row, 0), Status::from_name(rows.text(row, 1)), rows.string(row, 2)});
+  return tasks;
 }
 
 Statement result(std::int64_t execution_id) {
@@ -91,7 +133,8 @@ bool read_ready(const Rows& rows) { return rows.size() == 1 && rows.boolean(0, 0
 Statement claim(const std::string& worker, const std::vector<std::string>& tasks, std::size_t max_tasks,
                 milliseconds lease, const std::string& tenant) {
   return {
-      "SELECT tenant, task_id, lease, execution_id, workflow, version, task, attempt, max_attempts, context "
+      "SELECT tenant, task_id, lease, execution_id, workflow, version, task, attempt, max_attempts, context, "
+      "event, item, (pg_catalog.date_part('epoch', deadline - pg_catalog.clock_timestamp()) * 1000)::bigint "
       "FROM insula.claim($1, $2::text[], $3, $4::interval, $5)",
       {worker, array_of(tasks), number(static_cast<std::int64_t>(max_tasks)), interval(lease), text_or_null(tenant)}};
 }
@@ -103,7 +146,8 @@ std::vector<Claimed> read_claimed(const Rows& rows) {
     claimed.push_back({rows.string(row, 0), rows.integer(row, 1), rows.integer(row, 2), rows.integer(row, 3),
                        rows.string(row, 4), static_cast<int>(rows.integer(row, 5)), rows.string(row, 6),
                        static_cast<int>(rows.integer(row, 7)), static_cast<int>(rows.integer(row, 8)),
-                       rows.string(row, 9)});
+                       rows.string(row, 9), rows.string(row, 10), rows.string(row, 11),
+                       rows.is_null(row, 12) ? std::nullopt : std::optional{milliseconds{rows.integer(row, 12)}}});
   return claimed;
 }
 
@@ -122,9 +166,10 @@ Statement complete_many(const std::vector<Completion>& completions) {
       {array_of(tasks), array_of(leases), array_of(patches)}};
 }
 
-std::vector<bool> read_booleans(const Rows& rows) {
-  std::vector<bool> values;
-  for (int row = 0; row < rows.size(); ++row) values.push_back(rows.boolean(row, 0));
+std::vector<std::optional<bool>> read_booleans(const Rows& rows) {
+  std::vector<std::optional<bool>> values;
+  for (int row = 0; row < rows.size(); ++row)
+    values.push_back(rows.is_null(row, 0) ? std::nullopt : std::optional{rows.boolean(row, 0)});
   return values;
 }
 
@@ -133,18 +178,37 @@ Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, b
           {number(task_id), number(lease), std::string{why}, retryable ? "true" : "false"}};
 }
 
-bool read_accepted(const Rows& rows) { return rows.size() == 1 && !rows.is_null(0, 0); }
+bool read_accepted(const Rows& rows) {
+  // true, or the next status, or an id; against false, or NULL.
+  return rows.size() == 1 && !rows.is_null(0, 0) && rows.text(0, 0) != "f";
+}
 
 Statement defer_to(std::int64_t task_id, std::int64_t lease, std::chrono::system_clock::time_point when,
                    const std::string& patch) {
-  const auto since_epoch = std::chrono::floor<std::chrono::microseconds>(when.time_since_epoch());
   return {"SELECT insula.defer($1, $2, 'epoch'::timestamptz + $3::interval, $4::jsonb)",
-          {number(task_id), number(lease), fmt::format("{} us", since_epoch.count()), text_or_null(patch)}};
+          {number(task_id), number(lease), since_epoch(when), text_or_null(patch)}};
 }
 
 Statement defer_by(std::int64_t task_id, std::int64_t lease, milliseconds delay, const std::string& patch) {
   return {"SELECT insula.defer($1, $2, pg_catalog.clock_timestamp() + $3::interval, $4::jsonb)",
           {number(task_id), number(lease), interval(delay), text_or_null(patch)}};
+}
+
+Statement wait_event(std::int64_t task_id, std::int64_t lease, const std::string& event,
+                     std::optional<milliseconds> timeout, const std::string& patch) {
+  return {"SELECT insula.wait_event($1, $2, $3, $4::interval, $5::jsonb)",
+          {number(task_id), number(lease), event, timeout ? Param{interval(*timeout)} : Param{}, text_or_null(patch)}};
+}
+
+Statement submit_child(std::int64_t task_id, std::int64_t lease, const std::string& workflow,
+                       const std::string& context) {
+  return {"SELECT insula.submit_child($1, $2, $3, $4::jsonb)", {number(task_id), number(lease), workflow, context}};
+}
+
+Statement join_task(std::int64_t task_id, std::int64_t lease, const std::string& tenant) {
+  if (tenant.empty()) return {"SELECT insula.join_task($1, $2)", {number(task_id), number(lease)}};
+  return {"SELECT insula.join_task($1, $2), pg_catalog.set_config('insula.tenant', $3, true)",
+          {number(task_id), number(lease), tenant}};
 }
 
 Statement heartbeat(const Ids& tasks, const Ids& leases, milliseconds lease) {
@@ -162,41 +226,13 @@ Statement nudge(const std::string& worker) { return {"SELECT insula.nudge($1)", 
 
 Statement leave(const std::string& worker) { return {"SELECT insula.leave($1)", {worker}}; }
 
+Statement serves_all() {
+  return {"SELECT pg_catalog.pg_has_role('insula_runner', 'USAGE') OR pg_catalog.pg_has_role('insula_admin', 'USAGE')"};
+}
+
 Statement ensure_tenant(std::string_view schema) {
   return {"SELECT tenant FROM insula.create_tenant($1, schema_name => $1, login => false, if_not_exists => true)",
           {std::string{schema}}};
-}
-
-Statement create_tenant(const TenantConfig& config, const std::string& verifier) {
-  const std::string& tenant = config.tenant.empty() ? config.schema_name : config.tenant;
-  return {"SELECT tenant, schema_name, username FROM insula.create_tenant($1, $2, $3, $4)",
-          {tenant, text_or_null(config.schema_name), text_or_null(config.username), verifier}};
-}
-
-Statement drop_tenant(std::string_view tenant, milliseconds drain) {
-  return {"SELECT insula.drop_tenant($1, $2::interval)", {std::string{tenant}, interval(drain)}};
-}
-
-Statement rotate_password(std::string_view tenant, const std::string& verifier) {
-  return {"SELECT tenant, schema_name, username FROM insula.rotate_password($1, $2)", {std::string{tenant}, verifier}};
-}
-
-TenantCredentials read_credentials(const Rows& rows) {
-  return {rows.string(0, 0), rows.string(0, 1), rows.string(0, 2), {}, {}};
-}
-
-Statement tenants(std::optional<std::string_view> only) {
-  return {
-      "SELECT tenant, schema_name, username FROM insula.tenants "
-      "WHERE tenant = $1 OR $1 IS NULL ORDER BY tenant COLLATE \"C\"",
-      {only ? Param{std::string{*only}} : Param{}}};
-}
-
-std::vector<TenantInfo> read_tenants(const Rows& rows) {
-  std::vector<TenantInfo> tenants;
-  for (int row = 0; row < rows.size(); ++row)
-    tenants.push_back({rows.string(row, 0), rows.string(row, 1), rows.string(row, 2)});
-  return tenants;
 }
 
 }  // namespace insula::wire

@@ -1,12 +1,12 @@
-// Every call to the extension, in one place: what is sent, and how the answer reads.
-// The functions build statements, the read_ functions decode rows; no connection here.
+// Every call of a runner to the extension, in one place: what is sent, and how the answer
+// reads.  (Those of DatabaseAdmin are in admin_calls.hpp.)  The functions build statements, the read_ functions decode
+// rows; no connection here.
 //
 // `tenant` empty means NULL: the tenant is the connection's own login.
 #pragma once
 
 #include "wire/pq.hpp"
 
-#include <insula/admin.hpp>
 #include <insula/result.hpp>
 #include <insula/runner.hpp>
 
@@ -33,7 +33,10 @@ struct Claimed {
   std::string task;
   int attempt = 0;
   int max_attempts = 0;
-  std::string context;  // JSON
+  std::string context;                                 // JSON, as the next two
+  std::string event;                                   // empty: none came
+  std::string item;                                    // empty: no task for each of something
+  std::optional<std::chrono::milliseconds> time_left;  // of its timeout; nullopt: it has none
 };
 
 // A completed task, ready to be told to the server.
@@ -48,9 +51,17 @@ Statement register_workflow(const std::string& definition, const std::string& te
 Statement submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
                  const std::string& tenant);
 Statement cancel(std::int64_t execution_id, std::string_view reason);
+Statement pause(std::int64_t execution_id, std::string_view reason);
+Statement resume(std::int64_t execution_id, std::string_view reason);
+Statement retry(std::int64_t execution_id, std::string_view reason);
+Statement send_event(std::int64_t execution_id, std::string_view event, const Value& payload);
+Statement pause_workflow(std::string_view workflow, const std::string& tenant);
+Statement resume_workflow(std::string_view workflow, const std::string& tenant);
+Statement explain(std::int64_t execution_id);
+std::vector<TaskExplanation> read_explanations(const Rows& rows);
 Statement result(std::int64_t execution_id);
 std::int64_t read_number(const Rows& rows);  // register_workflow, submit
-bool read_boolean(const Rows& rows);         // cancel, defer
+bool read_boolean(const Rows& rows);         // of those with a yes or no
 std::vector<Result> read_results(const Rows& rows);
 
 // Registers the worker's interest and returns the results of those that have ended.
@@ -64,24 +75,26 @@ Statement claim(const std::string& worker, const std::vector<std::string>& tasks
                 std::chrono::milliseconds lease, const std::string& tenant);
 std::vector<Claimed> read_claimed(const Rows& rows);
 Statement complete_many(const std::vector<Completion>& completions);
-std::vector<bool> read_booleans(const Rows& rows);  // in the order of the completions
+// In the order of the completions; nullopt: not now, ask again.
+std::vector<std::optional<bool>> read_booleans(const Rows& rows);
 Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable);
-bool read_accepted(const Rows& rows);  // of fail: false means that the lease was lost
+// Of all that tell of one task: false means that the lease was lost.
+bool read_accepted(const Rows& rows);
 Statement defer_to(std::int64_t task_id, std::int64_t lease, std::chrono::system_clock::time_point when,
                    const std::string& patch);
 Statement defer_by(std::int64_t task_id, std::int64_t lease, std::chrono::milliseconds delay, const std::string& patch);
+Statement wait_event(std::int64_t task_id, std::int64_t lease, const std::string& event,
+                     std::optional<std::chrono::milliseconds> timeout, const std::string& patch);
+Statement submit_child(std::int64_t task_id, std::int64_t lease, const std::string& workflow,
+                       const std::string& context);
+Statement join_task(std::int64_t task_id, std::int64_t lease, const std::string& tenant);
 Statement heartbeat(const Ids& tasks, const Ids& leases, std::chrono::milliseconds lease);
 std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows);  // task, reason
 Statement nudge(const std::string& worker);
 Statement leave(const std::string& worker);
 
-// --- tenants
+// --- whom a runner works for
+Statement serves_all();  // whether the user may work for all tenants
 Statement ensure_tenant(std::string_view schema);
-Statement create_tenant(const TenantConfig& config, const std::string& verifier);
-Statement drop_tenant(std::string_view tenant, std::chrono::milliseconds drain);
-Statement rotate_password(std::string_view tenant, const std::string& verifier);
-TenantCredentials read_credentials(const Rows& rows);  // without password and connection string
-Statement tenants(std::optional<std::string_view> only);
-std::vector<TenantInfo> read_tenants(const Rows& rows);
 
 }  // namespace insula::wire

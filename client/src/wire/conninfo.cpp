@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 namespace insula::wire {
 
@@ -48,6 +49,27 @@ bool may_hold_secret(std::string_view text) {
   return lower.find("pass") != std::string::npos || lower.find("://") != std::string::npos;
 }
 
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> parts{""};
+  for (char c : list) {
+    if (c == ',')
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  }
+  return parts;
+}
+
+// A list of `count` with the one at `first` in front; one that is for all stays.
+std::string rotated(const std::string& list, std::size_t count, std::size_t first) {
+  std::vector<std::string> parts = split(list);
+  if (parts.size() != count) return list;
+  std::rotate(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(first), parts.end());
+  std::string joined;
+  for (const std::string& part : parts) joined += (&part == &parts.front() ? "" : ",") + part;
+  return joined;
+}
+
 }  // namespace
 
 ConnInfo::ConnInfo(std::string_view text) {
@@ -70,25 +92,42 @@ const std::string* ConnInfo::find(std::string_view keyword) const {
   return it == options_.end() ? nullptr : &it->second;
 }
 
-PgConn ConnInfo::start(const std::string& name) const {
-  std::vector<const char*> keywords;
-  std::vector<const char*> values;
-  const auto add = [&](const char* keyword, const char* value) {
-    if (find(keyword)) return;
-    keywords.push_back(keyword);
-    values.push_back(value);
+std::size_t ConnInfo::hosts() const {
+  std::size_t most = 1;
+  for (const char* keyword : {"host", "hostaddr"})
+    if (const std::string* list = find(keyword)) most = std::max(most, split(*list).size());
+  return most;
+}
+
+std::vector<std::pair<std::string, std::string>> ConnInfo::options(const std::string& name, std::size_t first) const {
+  auto options = options_;
+  const std::size_t count = hosts();
+  for (auto& [keyword, value] : options)
+    if (count > 1 && (keyword == "host" || keyword == "hostaddr" || keyword == "port"))
+      value = rotated(value, count, first % count);
+  const auto add = [&](const char* keyword, const std::string& value) {
+    if (!find(keyword)) options.emplace_back(keyword, value);
   };
-  for (const auto& [keyword, value] : options_) {
-    keywords.push_back(keyword.c_str());
-    values.push_back(value.c_str());
-  }
-  add("fallback_application_name", name.c_str());
+  add("fallback_application_name", name);
   add("client_encoding", "UTF8");
   // So that a peer that vanished is noticed in a minute, not in two hours.
   add("keepalives_idle", "30");
   add("keepalives_interval", "10");
   add("keepalives_count", "3");
   add("tcp_user_timeout", "60000");
+  // Of a primary and its standbys, the one that can be written to.
+  if (count > 1 && !std::getenv("PGTARGETSESSIONATTRS")) add("target_session_attrs", "read-write");
+  return options;
+}
+
+PgConn ConnInfo::start(const std::string& name, std::size_t first) const {
+  const auto all = options(name, first);
+  std::vector<const char*> keywords;
+  std::vector<const char*> values;
+  for (const auto& [keyword, value] : all) {
+    keywords.push_back(keyword.c_str());
+    values.push_back(value.c_str());
+  }
   keywords.push_back(nullptr);
   values.push_back(nullptr);
   PgConn conn{PQconnectStartParams(keywords.data(), values.data(), 0)};

@@ -22,8 +22,13 @@ class ConnInfo {
   const std::string* find(std::string_view keyword) const;
 
   // Begins to connect, without waiting; see PQconnectStart.  `name` is the
-  // application_name unless the string or the environment gives one.
-  PgConn start(const std::string& name) const;
+  // application_name unless the string or the environment gives one.  Of several hosts, those
+  // before the `first` come last; it may be any number.
+  PgConn start(const std::string& name, std::size_t first = 0) const;
+
+  // How many hosts there are to try; for tests, the options as they are given to libpq.
+  std::size_t hosts() const;
+  std::vector<std::pair<std::string, std::string>> options(const std::string& name, std::size_t first = 0) const;
 
  private:
   std::vector<std::pair<std::string, std::string>> options_;

@@ -11,6 +11,7 @@
 #include "wire/errors.hpp"
 #include "wire/version.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -33,9 +34,13 @@ void Link::close() {
   conn_.reset();
 }
 
-void Link::send(const Statement& statement, OnReply on_reply) {
+void Link::send(const Statement& statement, OnReply on_reply, Clock::time_point answer_by) {
   assert(idle());
-  transmit(statement, State::busy, std::move(on_reply));
+  transmit(statement, State::busy, std::move(on_reply), answer_by);
+}
+
+void Link::expect_answer(Clock::time_point by) {
+  if (busy()) wake_at_ = std::min(wake_at_, by);
 }
 
 pollfd Link::poll_entry() const noexcept {
@@ -69,16 +74,24 @@ void Link::pump(short revents, Clock::time_point now) {
         lose({errc::unreachable, "the server took the connection but does not answer", {}, true});
         return;
       }
+      if (revents) pump_statement();
+      return;
+    case State::busy:
+      if (!revents && now >= wake_at_) {
+        lose({errc::unreachable, "the server does not answer", {}, true});
+        return;
+      }
       [[fallthrough]];
     case State::idle:
-    case State::busy:
       if (revents) pump_statement();
       return;
   }
 }
 
 void Link::begin_connect(Clock::time_point now) {
-  conn_ = conninfo_.start(name_);
+  // libpq tries one host after the other, but knows no time limit here: one that swallows
+  // our packets must not be the first to be asked for ever.
+  conn_ = conninfo_.start(name_, host_++);
   PQsetNoticeReceiver(conn_.get(), receive_notice, this);
   state_ = State::connecting;
   wake_at_ = now + connect_timeout_;
@@ -97,20 +110,22 @@ void Link::pump_connect(Clock::time_point) {
 }
 
 void Link::greet() {
-  transmit({version_query}, State::greeting, [this](Reply reply) { on_greeting(std::move(reply)); });
+  transmit(
+      {version_query}, State::greeting, [this](Reply reply) { on_greeting(std::move(reply)); }, wake_at_);
 }
 
 void Link::on_greeting(Reply reply) {
   if (reply.lost) return;  // on its way to the next attempt already
   if (reply.failure) return lose(*reply.failure);
   if (std::optional<error> problem = check_version(reply.rows)) return lose(*std::move(problem));
-  wake_at_ = Clock::time_point::max();
   backoff_.reset();
+  host_ = 0;
   if (events_.up) events_.up();
 }
 
-void Link::transmit(const Statement& statement, State state, OnReply on_reply) {
+void Link::transmit(const Statement& statement, State state, OnReply on_reply, Clock::time_point answer_by) {
   state_ = state;
+  wake_at_ = answer_by;
   on_reply_ = std::move(on_reply);
   if (!statement.send(conn_.get())) return lose(make_connection_error(conn_.get(), true));
   flush();
@@ -146,6 +161,7 @@ void Link::finish_statement() {
     reply.failure = why;
   }
   state_ = State::idle;
+  wake_at_ = Clock::time_point::max();
   if (OnReply on_reply = std::exchange(on_reply_, {})) on_reply(std::move(reply));
 }
 

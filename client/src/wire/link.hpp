@@ -58,8 +58,11 @@ class Link {
   bool is_up() const noexcept { return idle() || busy(); }
   bool is_open() const noexcept { return state_ != State::closed; }
 
-  // Only when idle.
-  void send(const Statement& statement, OnReply on_reply);
+  // Only when idle.  A server that has not answered by `answer_by` counts as lost: it may hang,
+  // or have vanished without a word.
+  void send(const Statement& statement, OnReply on_reply, Clock::time_point answer_by = Clock::time_point::max());
+  // The answer to what is under way should come by then, at the latest.
+  void expect_answer(Clock::time_point by);
 
   // For the owner's loop: what to poll for (fd -1: nothing), when to call again at the
   // latest, and what to do then.
@@ -75,7 +78,7 @@ class Link {
   void pump_statement();
   void greet();
   void on_greeting(Reply reply);
-  void transmit(const Statement& statement, State state, OnReply on_reply);
+  void transmit(const Statement& statement, State state, OnReply on_reply, Clock::time_point answer_by);
   void finish_statement();
   void lose(error why);
   void flush();
@@ -92,6 +95,7 @@ class Link {
   bool want_write_ = false;
   Clock::time_point wake_at_ = Clock::time_point::max();
   Backoff backoff_;
+  std::size_t host_ = 0;  // of several, the one to try first
 
   OnReply on_reply_;
   Rows result_;  // of the statement under way, until the server has said all

@@ -1,11 +1,13 @@
-// The blocking connection: libpq's asynchronous calls and poll(2) to connect with a
-// deadline, its blocking calls for the rest.
+// The blocking connection: libpq's asynchronous calls and poll(2), since its blocking calls
+// know no deadline.
 #include "wire/session.hpp"
 
 #include "wire/errors.hpp"
 #include "wire/version.hpp"
 
 #include <poll.h>
+
+#include <algorithm>
 
 namespace insula::wire {
 
@@ -16,10 +18,11 @@ using Clock = std::chrono::steady_clock;
 // false: the deadline passed.
 bool wait_for(PGconn* conn, short events, Clock::time_point deadline) {
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    if (left.count() <= 0) return false;
+    constexpr std::chrono::milliseconds::rep longest = 3'600'000;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    if (left <= 0) return false;
     pollfd entry{PQsocket(conn), events, 0};
-    if (poll(&entry, 1, static_cast<int>(left.count())) > 0) return true;
+    if (poll(&entry, 1, static_cast<int>(std::min(left, longest))) > 0) return true;
   }
 }
 
@@ -43,7 +46,22 @@ PGconn* Session::connection() {
 }
 
 void Session::connect() {
-  PgConn conn = conninfo_.start("insula admin");
+  // One host that swallows our packets must not use up the time of the next.
+  for (std::size_t host = 0; !conn_; ++host) {
+    try {
+      connect_to(host);
+    } catch (const error& e) {
+      if (!e.retryable() || host + 1 >= conninfo_.hosts()) throw;
+    }
+  }
+  if (const auto problem = check_version(run({version_query}))) {
+    conn_.reset();
+    throw *problem;
+  }
+}
+
+void Session::connect_to(std::size_t host) {
+  PgConn conn = conninfo_.start(name_, host);
   PQsetNoticeReceiver(conn.get(), ignore_notice, nullptr);
   const auto deadline = Clock::now() + connect_timeout_;
   for (auto step = PGRES_POLLING_WRITING; step != PGRES_POLLING_OK; step = PQconnectPoll(conn.get())) {
@@ -53,10 +71,6 @@ void Session::connect() {
       throw error{errc::unreachable, "no connection within the time allowed", {}, true};
   }
   conn_ = std::move(conn);
-  if (const auto problem = check_version(run({version_query}))) {
-    conn_.reset();
-    throw *problem;
-  }
 }
 
 Rows Session::call(const Statement& statement) {
@@ -65,19 +79,35 @@ Rows Session::call(const Statement& statement) {
 }
 
 Rows Session::run(const Statement& statement) {
+  try {
+    return exchange(conn_.get(), statement, call_timeout_);
+  } catch (const error& e) {
+    if (e.outcome_unknown()) conn_.reset();
+    throw;
+  }
+}
+
+Rows exchange(PGconn* conn, const Statement& statement, std::optional<std::chrono::milliseconds> within) {
+  const auto deadline = within ? Clock::now() + *within : Clock::time_point::max();
   Rows result;
-  if (statement.send(conn_.get())) {
-    while (PGresult* next = PQgetResult(conn_.get())) {
-      Rows rows{next};
-      if (!result.get() || PQresultStatus(result.get()) != PGRES_FATAL_ERROR) result = std::move(rows);
-      if (PQstatus(conn_.get()) == CONNECTION_BAD) break;
+  for (bool sent = statement.send(conn); sent;) {
+    while (PQisBusy(conn)) {
+      // The owner of the connection may have made it one that sends only what it can.
+      const bool unsent = PQflush(conn) == 1;
+      if (!wait_for(conn, static_cast<short>(unsent ? POLLIN | POLLOUT : POLLIN), deadline))
+        throw error{errc::unreachable, "no answer from the server within the time allowed", {}, true, true};
+      if (!PQconsumeInput(conn)) break;
     }
+    PGresult* next = PQgetResult(conn);
+    if (!next) break;
+    Rows rows{next};
+    if (!result.get() || PQresultStatus(result.get()) != PGRES_FATAL_ERROR) result = std::move(rows);
+    if (PQstatus(conn) == CONNECTION_BAD) break;
   }
   const ExecStatusType status = PQresultStatus(result.get());
   if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) return result;
-  const error why = result.get() ? make_error(result.get()) : make_connection_error(conn_.get(), true);
-  const bool lost = PQstatus(conn_.get()) == CONNECTION_BAD || is_connection_state(why.sqlstate());
-  if (lost) conn_.reset();
+  const error why = result.get() ? make_error(result.get()) : make_connection_error(conn, true);
+  const bool lost = PQstatus(conn) == CONNECTION_BAD || is_connection_state(why.sqlstate());
   throw error{why.code(), why.what(), why.sqlstate(), why.retryable(), lost};
 }
 

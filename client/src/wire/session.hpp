@@ -1,5 +1,5 @@
-// A blocking connection for the few calls that need no runtime (tenant administration).
-// Made at the first call, and again when it broke in between.  Not thread-safe.
+// A blocking connection: for tenant administration, and for handlers' transactions.  Made at
+// the first call, and again when it broke in between.  Not thread-safe.
 #pragma once
 
 #include "wire/conninfo.hpp"
@@ -8,13 +8,25 @@
 #include <insula/error.hpp>
 
 #include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
 
 namespace insula::wire {
 
+// Sends and waits for the answer; `within` nullopt: for as long as it takes.  Throws
+// insula::error, with outcome_unknown() if the connection broke, or the time was up.
+Rows exchange(PGconn* conn, const Statement& statement, std::optional<std::chrono::milliseconds> within = std::nullopt);
+
 class Session {
  public:
-  Session(ConnInfo conninfo, std::chrono::milliseconds connect_timeout)
-      : conninfo_(std::move(conninfo)), connect_timeout_(connect_timeout) {}
+  // `name` is the application_name, `call_timeout` bounds each call.
+  Session(ConnInfo conninfo, std::string name, std::chrono::milliseconds connect_timeout,
+          std::optional<std::chrono::milliseconds> call_timeout = std::nullopt)
+      : conninfo_(std::move(conninfo)),
+        name_(std::move(name)),
+        connect_timeout_(connect_timeout),
+        call_timeout_(call_timeout) {}
 
   // Connected, and the server has an extension of our version.  Throws insula::error.
   PGconn* connection();
@@ -24,10 +36,13 @@ class Session {
 
  private:
   void connect();
+  void connect_to(std::size_t host);
   Rows run(const Statement& statement);
 
   ConnInfo conninfo_;
+  std::string name_;
   std::chrono::milliseconds connect_timeout_;
+  std::optional<std::chrono::milliseconds> call_timeout_;
   PgConn conn_;
 };
 

@@ -115,8 +115,11 @@ bool has_element(JsonbContainer *array, const JsonbValue &part) {
   JsonbIterator *elements = JsonbIteratorInit(array);
   JsonbValue element;
   (void)JsonbIteratorNext(&elements, &element, true);
-  while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM)
+  while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM) {
+    // Ten thousand conditions on an array of a million elements are legal.
+    CHECK_FOR_INTERRUPTS();
     if (equal(element, part)) return true;
+  }
   return false;
 }
 
@@ -135,19 +138,22 @@ bool contains(const JsonbValue &whole, const JsonbValue &part) {
 }  // namespace
 
 bool parse_path(const char *text, ContextCondition *condition) {
-  auto *steps = static_cast<PathStep *>(palloc(sizeof(PathStep) * max_steps));
-  condition->steps = steps;
-  condition->step_count = 0;
+  PathStep steps[max_steps];
+  int count = 0;
   if (text[0] == '\0' || strlen(text) > 1000) return false;
   if (text[0] != '$') {
-    steps[condition->step_count++] = {text, static_cast<int>(strlen(text)), 0};
-    return true;
+    steps[count++] = {text, static_cast<int>(strlen(text)), 0};
+  } else {
+    for (const char *at = text + 1; *at;) {
+      if (count == max_steps) return false;
+      PathStep *step = &steps[count++];
+      if (*at == '.' ? !read_member(at, step) : *at == '[' ? !read_bracket(at, step) : true) return false;
+    }
   }
-  for (const char *at = text + 1; *at;) {
-    if (condition->step_count == max_steps) return false;
-    PathStep *step = &steps[condition->step_count++];
-    if (*at == '.' ? !read_member(at, step) : *at == '[' ? !read_bracket(at, step) : true) return false;
-  }
+  auto *kept = palloc_array_of<PathStep>(static_cast<std::size_t>(count));
+  std::copy(steps, steps + count, kept);
+  condition->steps = kept;
+  condition->step_count = count;
   return true;
 }
 
@@ -178,6 +184,7 @@ Jsonb *without_value(const ContextCondition &path, Jsonb *context) {
 }
 
 bool condition_holds(const ContextCondition &condition, Jsonb *context) {
+  CHECK_FOR_INTERRUPTS();
   JsonbValue buffer;
   const JsonbValue *found = find_value(condition, context, &buffer);
   int order = 0;

@@ -258,6 +258,13 @@ void add_time(JsonObject &object, const char *key, TimestampTz time) {
   add_member(object, key, static_cast<const char *>(pstrdup(text)));
 }
 
+void add_utc_time(JsonObject &object, const char *key, TimestampTz time) {
+  char text[MAXDATELEN + 1];
+  const int utc = 0;
+  (void)JsonEncodeDateTime(text, TimestampTzGetDatum(time), TIMESTAMPTZOID, &utc);
+  add_member(object, key, static_cast<const char *>(pstrdup(text)));
+}
+
 Jsonb *end_object(JsonObject &object) {
   return JsonbValueToJsonb(pushJsonbValue(&object.state, WJB_END_OBJECT, nullptr));
 }

@@ -32,6 +32,8 @@ void add_member(JsonObject &object, const char *key, const char *text);  // null
 void add_member(JsonObject &object, const char *key, std::int64_t number);
 void add_member(JsonObject &object, const char *key, Jsonb *value);
 void add_time(JsonObject &object, const char *key, TimestampTz time);  // 0: null
+// The same in UTC, whatever the session's time zone.
+void add_utc_time(JsonObject &object, const char *key, TimestampTz time);
 Jsonb *end_object(JsonObject &object);
 
 }  // namespace insula

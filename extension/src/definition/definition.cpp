@@ -18,6 +18,7 @@ namespace {
 
 constexpr long definition_limit = 256;
 constexpr long dictionary_limit = 256;
+constexpr std::size_t cache_bytes_limit = std::size_t{128} << 20;
 constexpr std::int32_t max_task_keys = 200000;
 constexpr std::size_t max_definition_size = std::size_t{32} << 20;
 
@@ -32,6 +33,7 @@ struct CacheEntry {
   std::uint64_t generation;
   std::uint64_t used;
   MemoryContext memory;
+  std::size_t bytes;  // that the memory takes
   Definition definition;
   HTAB *dictionary;
   std::int32_t last_key;  // the highest number in the dictionary
@@ -45,22 +47,28 @@ struct DictionaryEntry {
 };
 
 HTAB *cache = nullptr;
+std::size_t cache_bytes = 0;
 std::uint64_t use_clock = 0;
 
 void forget(CacheEntry *entry) {
+  cache_bytes -= entry->bytes;
   if (entry->memory) MemoryContextDelete(entry->memory);
   CacheKey key = entry->key;
   hash_search(cache, &key, HASH_REMOVE, nullptr);
 }
 
-void make_room() {
-  if (hash_get_num_entries(cache) < definition_limit + dictionary_limit) return;
-  HASH_SEQ_STATUS scan;
-  CacheEntry *oldest = nullptr;
-  hash_seq_init(&scan, cache);
-  while (auto *entry = static_cast<CacheEntry *>(hash_seq_search(&scan)))
-    if (!oldest || entry->used < oldest->used) oldest = entry;
-  forget(oldest);
+// The entry used last stays whatever its size: somebody may hold a pointer to it.
+void make_room(std::size_t bytes) {
+  while (hash_get_num_entries(cache) >= definition_limit + dictionary_limit ||
+         cache_bytes + bytes > cache_bytes_limit) {
+    HASH_SEQ_STATUS scan;
+    CacheEntry *oldest = nullptr;
+    hash_seq_init(&scan, cache);
+    while (auto *entry = static_cast<CacheEntry *>(hash_seq_search(&scan)))
+      if (entry->used != use_clock && (!oldest || entry->used < oldest->used)) oldest = entry;
+    if (!oldest) return;
+    forget(oldest);
+  }
 }
 
 // The entry for the key if it is there and fresh; else nullptr.
@@ -84,9 +92,11 @@ CacheEntry *lookup(const Tenant &tenant, CacheKey key) {
 // `generation` is the tenant's mark from before the content was read: what was registered
 // meanwhile makes the entry stale at once.
 CacheEntry *enter(CacheKey key, std::uint64_t generation, MemoryContext memory) {
-  make_room();
+  const std::size_t bytes = MemoryContextMemAllocated(memory, true);
+  make_room(bytes);
   auto *entry = static_cast<CacheEntry *>(hash_search(cache, &key, HASH_ENTER, nullptr));
-  *entry = {key, generation, ++use_clock, memory, {}, nullptr, 0, false};
+  *entry = {key, generation, ++use_clock, memory, bytes, {}, nullptr, 0, false};
+  cache_bytes += bytes;
   return entry;
 }
 
@@ -287,6 +297,7 @@ std::int32_t *claimable_task_keys(const Tenant &tenant, const char *const *names
   while (auto *word = static_cast<DictionaryEntry *>(hash_seq_search(&scan)))
     if (!word->paused && (!names || std::binary_search(wanted, wanted + wanted_count, word->number)))
       keys[(*claimable)++] = word->number;
+  std::sort(keys, keys + *claimable);
   return keys;
 }
 

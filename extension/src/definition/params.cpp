@@ -1,6 +1,5 @@
 // Declared parameters: what an execution's input must hold, and what it is given where it
 // lacks something.
-#include "context/merge_patch.hpp"
 #include "definition/reader.hpp"
 
 extern "C" {
@@ -13,6 +12,7 @@ namespace insula {
 namespace {
 
 constexpr int max_params = 1000;
+constexpr std::size_t max_defaults_size = std::size_t{1} << 20;
 
 const char *const type_names[] = {"string", "integer", "number", "boolean", "object", "array"};
 
@@ -39,6 +39,12 @@ bool is_of_type(const JsonbValue &value, ParamType type) {
       return is_array(value);
   }
   return false;
+}
+
+std::size_t size_of(const JsonbValue &value) {
+  if (value.type == jbvString) return static_cast<std::size_t>(value.val.string.len);
+  if (value.type == jbvBinary) return static_cast<std::size_t>(value.val.binary.len);
+  return value.type == jbvNumeric ? VARSIZE(value.val.numeric) : 0;
 }
 
 bool read_type(Reader &reader, const char *path, const JsonbValue &value, Param &param) {
@@ -86,7 +92,14 @@ void read_params(Reader &reader, const JsonbValue &value) {
   const int count = static_cast<int>(JsonContainerSize(value.val.binary.data));
   if (count > max_params) return problem(reader, "$.params: must have at most %d members", max_params);
   reader.parsed.params = palloc_array_of<Param>(static_cast<std::size_t>(count));
-  for_each_member(value, [&](const JsonbValue &key, const JsonbValue &member) { read_param(reader, key, member); });
+  std::size_t size = 0;
+  for_each_member(value, [&](const JsonbValue &key, const JsonbValue &member) {
+    read_param(reader, key, member);
+    const Param &param = reader.parsed.params[reader.parsed.param_count - 1];
+    if (param.has_default) size += size_of(param.default_value);
+  });
+  // Each execution that lacks them gets them.
+  if (size > max_defaults_size) problem(reader, "$.params: the defaults take more than 1 MB together");
 }
 
 Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo problems) {
@@ -112,7 +125,9 @@ Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo probl
     (void)pushJsonbValue(&missing, WJB_VALUE, &default_value);
   }
   if (!missing || problems->len > 0) return input;
-  return merge_patch(input, JsonbValueToJsonb(pushJsonbValue(&missing, WJB_END_OBJECT, nullptr)));
+  // No merge patch: a null in a default is a value.
+  Jsonb *defaults = JsonbValueToJsonb(pushJsonbValue(&missing, WJB_END_OBJECT, nullptr));
+  return datum_jsonb(DirectFunctionCall2(jsonb_concat, PointerGetDatum(input), PointerGetDatum(defaults)));
 }
 
 }  // namespace insula

@@ -183,15 +183,22 @@ void link_dependencies(Reader &reader) {
 
 // A rule can ask only for tasks that its own task waits for: no other needs to have ended.
 void link_rules(Reader &reader) {
+  // Subjects come task by task, so what a task waits for is marked once for all of its rule.
+  auto *last_user = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * static_cast<Size>(reader.parsed.tasks)));
+  std::int32_t marked = -1;
   for (int i = 0; i < reader.subject_count; ++i) {
     const RuleSubject &subject = reader.subjects[i];
+    if (subject.task != marked)
+      for (std::int32_t dependency : reader.parsed.dependencies.of(subject.task))
+        last_user[dependency] = subject.task + 1;
+    marked = subject.task;
     const std::int32_t target = position_of(reader, subject.id);
-    const auto waits_for = reader.parsed.dependencies.of(subject.task);
-    if (std::find(waits_for.begin(), waits_for.end(), target) == waits_for.end())
+    if (target < 0 || last_user[target] != subject.task + 1)
       problem(reader, "%s: \"%s\" is not in depends_on", subject.path, subject.id);
     else
       reader.parsed.options[subject.task].rule[subject.node].subject = target;
   }
+  pfree(last_user);
   for (std::int32_t task = 0; task < reader.parsed.tasks; ++task)
     if (reader.parsed.options[task].has_rule() && reader.parsed.dependencies.of(task).empty())
       problem(reader, "$.tasks[%d].trigger_rule: the task waits for nothing", task);
@@ -338,7 +345,7 @@ void note_rule_subject(Reader &reader, std::int32_t task, int node, const char *
     reader.subjects = static_cast<RuleSubject *>(
         repalloc_huge(reader.subjects, sizeof(RuleSubject) * static_cast<std::size_t>(reader.subject_room)));
   }
-  reader.subjects[reader.subject_count++] = {task, node, path, id};
+  reader.subjects[reader.subject_count++] = {task, node, pstrdup(path), id};
 }
 
 ParsedDefinition parse_definition(Jsonb *definition) {
@@ -365,6 +372,11 @@ ParsedDefinition parse_definition(Jsonb *definition) {
   }
   report(reader);
   hash_destroy(reader.positions);
+  for (int i = 0; i < reader.subject_count; ++i) {
+    pfree(const_cast<char *>(reader.subjects[i].path));
+    pfree(const_cast<char *>(reader.subjects[i].id));
+  }
+  pfree(reader.subjects);
   return reader.parsed;
 }
 

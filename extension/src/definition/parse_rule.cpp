@@ -1,5 +1,6 @@
 // Reading a trigger rule: a tree of all, any and none over conditions.  The tasks that it
-// names are looked up once all tasks are known.
+// names are looked up once all tasks are known.  What is palloc'd here stays in the backend's
+// cache with the definition, so paths, which only problems need, go at once.
 #include "core/names.hpp"
 #include "definition/reader.hpp"
 
@@ -39,7 +40,10 @@ void read_children(RuleReader &rule, const char *path, core::RuleKind kind, cons
   if (depth >= core::max_rule_depth) return problem(*rule.reader, "%s: is nested too deeply", path);
   const int node = add_node(rule, kind);
   for_each_element(list, [&](int place, const JsonbValue &element) {
-    if (rule.count < max_nodes) read_node(rule, psprintf("%s[%d]", path, place), element, depth + 1);
+    if (rule.count >= max_nodes) return;
+    char *child = psprintf("%s[%d]", path, place);
+    read_node(rule, child, element, depth + 1);
+    pfree(child);
   });
   if (rule.count >= max_nodes) problem(*rule.reader, "%s: has more than %d conditions", path, max_nodes);
   rule.nodes[node].end = rule.count;
@@ -58,7 +62,7 @@ void read_context_condition(RuleReader &rule, const char *path, const JsonbValue
   bool has_op = false;
   bool has_value = false;
   for_each_member(value, [&](const JsonbValue &key, const JsonbValue &member) {
-    const char *place = psprintf("%s.%s", path, string_of(key));
+    char *place = psprintf("%s.%s", path, string_of(key));
     if (key_is(key, "key")) {
       has_key = member.type == jbvString && parse_path(string_of(member), &condition);
       if (!has_key) problem(*rule.reader, "%s: must be a key or a path like $.a.b[0]", place);
@@ -73,6 +77,7 @@ void read_context_condition(RuleReader &rule, const char *path, const JsonbValue
     } else {
       problem(*rule.reader, "%s: unknown key", place);
     }
+    pfree(place);
   });
   const bool wants_value = condition.comparison != Comparison::exists && condition.comparison != Comparison::not_exists;
   if (!has_key) problem(*rule.reader, "%s.key: is missing", path);
@@ -103,7 +108,9 @@ void read_node(RuleReader &rule, const char *path, const JsonbValue &value, int 
   if (!is_object(value) || JsonContainerSize(value.val.binary.data) != 1)
     return problem(*rule.reader, "%s: must be \"always\", or an object with one condition", path);
   for_each_member(value, [&](const JsonbValue &key, const JsonbValue &member) {
-    read_condition(rule, psprintf("%s.%s", path, string_of(key)), key, member, depth);
+    char *place = psprintf("%s.%s", path, string_of(key));
+    read_condition(rule, place, key, member, depth);
+    pfree(place);
   });
 }
 

@@ -26,7 +26,12 @@ struct ClaimCall {
   int task_count;
   TimestampTz now;
   TimestampTz lease_expires;
+  std::size_t *room;  // of a ClaimRequest
 };
+
+// What the tasks of one call may see together.  Ten thousand contexts, each as large as it may
+// be, would take more memory than there is, here and in the client.
+constexpr std::size_t max_claimed_bytes = std::size_t{64} << 20;
 
 void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask &task) {
   const Definition &definition = definition_of(tenant, task.row.definition);
@@ -46,10 +51,10 @@ void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask 
   nulls[10] = task.row.deadline == 0;
   values[11] =
       TimestampTzGetDatum(task.row.deadline ? std::min(task.row.deadline, call.lease_expires) : call.lease_expires);
-  values[12] = PointerGetDatum(task.row.event);
-  nulls[12] = task.row.event == nullptr;
-  values[13] = PointerGetDatum(task.row.input);
-  nulls[13] = task.row.element < 0;
+  values[12] = PointerGetDatum(task.event);
+  nulls[12] = task.event == nullptr;
+  values[13] = PointerGetDatum(task.item);
+  nulls[13] = task.item == nullptr;
   tuplestore_putvalues(call.result->setResult, call.result->setDesc, values, nulls);
 }
 
@@ -57,7 +62,7 @@ void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask 
 // are nobody's.
 int claim_of_tenant(const ClaimCall &call, const Tenant &tenant, int wanted) {
   const Session session = open_session();
-  ClaimRequest request = {call.worker, wanted, nullptr, 0, call.now, call.lease_expires};
+  ClaimRequest request = {call.worker, wanted, nullptr, 0, call.now, call.lease_expires, call.room};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
   int count;
   const ClaimedTask *tasks = claim(tenant, request, &count);
@@ -111,7 +116,7 @@ int claim_of_all(const ClaimCall &call, int wanted) {
   const Turn *turns = draw_turns(tenants, tenant_count);
   int left = wanted;
   for (bool shares : {true, false}) {
-    for (int i = 0; i < tenant_count && left > 0; ++i) {
+    for (int i = 0; i < tenant_count && left > 0 && *call.room > 0; ++i) {
       CHECK_FOR_INTERRUPTS();
       const std::int32_t number = turns[i].tenant.number;
       const int share = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
@@ -145,6 +150,8 @@ Datum insula_claim(PG_FUNCTION_ARGS) {
   call.result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
   call.now = clock_now();
   call.lease_expires = call.now + lease;
+  std::size_t room = max_claimed_bytes;
+  call.room = &room;
   note_claim(tenant ? claim_of_tenant(call, *enter_tenant(tenant->number), wanted) : claim_of_all(call, wanted));
   return Datum{0};
 }

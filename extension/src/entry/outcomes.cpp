@@ -57,6 +57,8 @@ void complete_group(const Completion &batch, const int *order, int first, int la
     patches[count] = patch;
     places[count++] = at;
   }
+  for (int i = 0; i < bad_count; ++i) ids[count + i] = core::local_of(batch.ids[bad[i]]);
+  if (bad_count) lock_tasks(*tenant, ids, count + bad_count);
   if (count) complete(*tenant, ids, leases, patches, count, completed);
   for (int i = 0; i < count; ++i) batch.completed[places[i]] = completed[i];
   for (int i = 0; i < bad_count; ++i)

@@ -5,6 +5,7 @@
 #include "core/names.hpp"
 #include "entry/arguments.hpp"
 #include "errors.hpp"
+#include "schedule/zone.hpp"
 #include "shared/clock.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/lock.hpp"
@@ -66,7 +67,7 @@ ScheduleSpec spec_of(FunctionCallInfo fcinfo) {
   spec.jitter = PG_ARGISNULL(10) ? 0 : required_duration(fcinfo, 10, "jitter");
   if (spec.jitter > longest_jitter)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("jitter must be at most one day")));
-  (void)fire_rules(spec, 0);
+  spec.timezone = spelling_of(fire_rules(spec, 0).zone);
   return spec;
 }
 

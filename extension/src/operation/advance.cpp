@@ -140,6 +140,22 @@ bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   return due <= now || has_dead_worker(tenant.number) || sweep;
 }
 
+// Locks what the end of an execution, whose row is locked, changes below it: its open tasks, and
+// the executions that they wait for; false where somebody holds some of that.
+static bool lock_all_below(const Tenant &tenant, std::int64_t execution, std::int32_t span) {
+  int count;
+  std::int64_t *children;
+  if (!lock_open_rows(tenant, execution, span, &children, &count)) return false;
+  for (int i = 0; i < count; ++i) {
+    int locked;
+    ExecutionRow child;
+    (void)lock_executions(tenant, &children[i], 1, true, &locked);
+    if (locked == 0 || !read_execution(tenant, children[i], &child)) return false;
+    if (!has_ended(child.state) && !lock_all_below(tenant, children[i], child.span)) return false;
+  }
+  return true;
+}
+
 // Executions whose time is up fail as they stand.
 static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   const char *error = "timeout: the execution took longer than its timeout";
@@ -151,6 +167,7 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
     ExecutionRow row;
     if (!read_execution(tenant, head.id, &row) || has_ended(row.state)) continue;
     if (head.parent_head && !lock_lineage(tenant, head.parent_head, true)) continue;
+    if (!lock_all_below(tenant, head.id, head.span)) continue;
     end_open_tasks(tenant, now, head, State::failed, error);
     mark_permit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
     note_end(tenant, head.id);

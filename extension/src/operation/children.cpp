@@ -73,12 +73,14 @@ bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip) {
 }
 
 void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
+  // Where all are single, their rows are locked in order when they are written.
+  if (std::all_of(tasks, tasks + count, [](const TaskRow &task) { return !task.head && !task.parent_head; })) return;
   const auto children = std::count_if(tasks, tasks + count, [](const TaskRow &task) { return task.parent_head != 0; });
   auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count + children * (max_depth + 1)));
   int heads_count = 0;
   std::int64_t last_parent = 0;
   for (int i = 0; i < count; ++i) {
-    if (tasks[i].head) heads[heads_count++] = tasks[i].head;
+    heads[heads_count++] = tasks[i].execution();
     if (!tasks[i].parent_head || tasks[i].parent_head == last_parent) continue;
     last_parent = tasks[i].parent_head;
     std::int64_t ids[max_depth + 1];
@@ -89,14 +91,18 @@ void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
   std::sort(heads, heads + heads_count);
   heads_count = static_cast<int>(std::unique(heads, heads + heads_count) - heads);
   int locked;
-  if (heads_count) (void)lock_executions(tenant, heads, heads_count, false, &locked);
+  (void)lock_executions(tenant, heads, heads_count, false, &locked);
 }
 
 std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *workflow,
                           Jsonb *context) {
-  if (!hold_row(tenant, id, lease)) return 0;
   int found;
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
+  if (found == 0) return 0;
+  // The child may end at once, and the parent with it.
+  (void)lock_lineage(tenant, task->execution(), false);
+  if (!hold_row(tenant, id, lease)) return 0;
+  task = peek_tasks(tenant, &id, 1, &found);
   std::int64_t ids[max_depth + 1];
   if (lineage_of(tenant, task->execution(), ids) > max_depth)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("child executions are nested too deeply"),

@@ -57,7 +57,7 @@ struct GroupContext {
 };
 
 Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, GroupContext *group) {
-  if (!row.head) return row.input;
+  if (!row.head) return datum_jsonb(row.input);
   const Definition &definition = definition_of(tenant, row.definition);
   if (row.element < 0) return context_of_task(tenant, definition, row.head, row.task);
   const ForEach &for_each = *definition.options[row.task].for_each;
@@ -67,7 +67,7 @@ Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, GroupContext
   }
   if (!group->context) return nullptr;
   JsonObject item = begin_object();
-  add_member(item, for_each.as, row.input);
+  add_member(item, for_each.as, datum_jsonb(row.input));
   return DatumGetJsonbP(
       DirectFunctionCall2(jsonb_concat, PointerGetDatum(group->context), PointerGetDatum(end_object(item))));
 }
@@ -90,6 +90,8 @@ Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *coun
   std::copy(second, second + second_count, both + first_count);
   return both;
 }
+
+std::size_t size_of(const Jsonb *value) { return value ? VARSIZE(value) : 0; }
 
 bool expecting = false;
 bool came_back_empty = false;
@@ -132,24 +134,37 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
   if (allowed.max_tasks == 0) return nullptr;
   int row_count;
-  const Claimed *rows = claim_both(tenant, allowed, &row_count);
-  use_permits(tenant, request.now, row_count);
+  begin_losable();
+  Claimed *rows = claim_both(tenant, allowed, &row_count);
   auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
   GroupContext group = {};
-  for (int i = 0; i < row_count; ++i) {
+  bool nothing_else = true;
+  int used = 0;
+  for (; used < row_count && (*request.room > 0); ++used) {
     CHECK_FOR_INTERRUPTS();
-    Jsonb *context = context_of_claimed(tenant, rows[i], &group);
+    const Claimed &row = rows[used];
+    Jsonb *context = context_of_claimed(tenant, row, &group);
     if (!context) {
-      fail_without_context(tenant, rows[i], request.now);
+      fail_without_context(tenant, row, request.now);
+      nothing_else = false;
       continue;
     }
-    if (rows[i].output) context = merge_patch(context, rows[i].output);
-    tasks[(*count)++] = {rows[i], context};
+    if (row.output) context = merge_patch(context, datum_jsonb(row.output));
+    Jsonb *item = row.element < 0 ? nullptr : datum_jsonb(row.input);
+    Jsonb *event = row.event ? datum_jsonb(row.event) : nullptr;
+    *request.room -= std::min(*request.room, size_of(context) + size_of(item) + size_of(event));
+    tasks[(*count)++] = {row, context, item, event};
   }
+  if (used < row_count) {
+    put_back(tenant, rows + used, row_count - used);
+    mark_ready(tenant.number, 0);
+  }
+  use_permits(tenant, request.now, used);
+  if (nothing_else) end_losable();
   if (row_count > 0) {
     mark_claimed(tenant.number);
     TimestampTz due = request.lease_expires;
-    for (int i = 0; i < row_count; ++i)
+    for (int i = 0; i < used; ++i)
       if (rows[i].deadline) due = std::min(due, rows[i].deadline);
     mark_due(tenant.number, due);
   }

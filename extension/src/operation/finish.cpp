@@ -72,6 +72,16 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   }
 }
 
+void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
+  auto *sorted = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  std::copy(ids, ids + count, sorted);
+  std::sort(sorted, sorted + count);
+  int found;
+  const TaskRow *tasks = peek_tasks(tenant, sorted, count, &found);
+  lock_executions_of(tenant, tasks, found);
+  lock_rows(tenant, sorted, count);
+}
+
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
   if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);

@@ -17,6 +17,7 @@ struct SubmitRequest {
   TimestampTz run_at;
   std::int64_t parent = 0;  // the task that waits for it, and that task's execution
   std::int64_t parent_head = 0;
+  bool *fresh = nullptr;  // aligned with the contexts: false where a key was known
 };
 
 // Whole ids, aligned with the contexts; allocated in `result_memory`.
@@ -41,7 +42,10 @@ void give_back(const Tenant &tenant, const char *worker, TimestampTz now);
 struct ClaimedTask {
   Claimed row;
   Jsonb *context;
+  Jsonb *item;   // nullptr: it is no element of a group
+  Jsonb *event;  // nullptr: it has waited for none
 };
+// As many as there is room for; the others that could be had stay ready.
 ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count);
 
 // How many of the wanted tasks the tenant's limits let this transaction claim now.
@@ -74,6 +78,8 @@ bool claims_come_back_empty();
 // completed[i]: whether the task of ids[i] was completed.  Ids in any order.
 void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
               int count, bool *completed);
+// Locks tasks, and what ending them may change, where more than one call is to settle them.  Ids in any order.
+void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
 // The task's next state; nullptr: the lease is lost.
 const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,
                  bool retryable);
@@ -117,7 +123,7 @@ void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std
 // Executions whose parents were cancelled, or have timed out; ascending.
 void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now);
 
-// Locks what ending the tasks may change: their executions, except single ones, and all
+// Locks what ending the tasks may change: their executions, unless all are single, and all
 // executions that wait for these.
 void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count);
 // Locks an execution and all that wait for it, or 0; with `skip`, false where somebody holds one of them.
@@ -129,6 +135,12 @@ bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease);
 // The task was completed, failed or given back in this transaction.
 void note_settled(const Tenant &tenant, std::int64_t id);
 void initialize_join();
+
+// What is written between the two may be lost in a crash: where a transaction has written
+// nothing else, its commit does not wait for the disk, nor for a standby.
+void begin_losable();
+void end_losable();
+void initialize_losable();
 
 enum class Change {
   done,

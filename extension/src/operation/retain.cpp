@@ -9,6 +9,7 @@
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
+#include "tenant/lock.hpp"
 
 namespace insula {
 
@@ -54,6 +55,7 @@ void note_end(const Tenant &tenant, std::int64_t execution) {
 
 void remove_finished(const Tenant &tenant, TimestampTz now) {
   if (!retention_due(tenant, now, nullptr)) return;
+  if (!try_lock_tenant(tenant.number, TenantLock::retention)) return;
   Sweep sweep = read_sweep(tenant);
   const std::int64_t last = end_of_stretch(tenant, sweep.after, stretch);
   if (last > 0) {

@@ -148,10 +148,15 @@ Wave decide(const Graph &graph, Tasks open) {
   Tasks ready = no_tasks(graph);
   Tasks refused = no_tasks(graph);
   Wave wave = no_wave(graph);
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula rule", ALLOCSET_DEFAULT_SIZES);
   for (int i = 0; i < open.count; ++i) {
     CHECK_FOR_INTERRUPTS();
     const std::int32_t task = open.items[i];
-    if (!passes(graph, task)) {
+    MemoryContext before = MemoryContextSwitchTo(scratch);
+    const bool runs = passes(graph, task);
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(scratch);
+    if (!runs) {
       refused.items[refused.count++] = task;
     } else if (!graph.definition.options[task].for_each) {
       ready.items[ready.count++] = task;
@@ -160,6 +165,7 @@ Wave decide(const Graph &graph, Tasks open) {
       if (opened.state != State::running) add_ended(wave, task, opened.state);
     }
   }
+  MemoryContextDelete(scratch);
   make_all_ready(graph, ready);
   if (refused.count == 0) return wave;
   int skipped;

@@ -131,7 +131,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("one call can submit at most %d executions and tasks", max_rows)));
   const std::int64_t first = take_numbers(tenant, stride * request.count);
-  auto *fresh = palloc_array_of<bool>(count);
+  bool *fresh = request.fresh ? request.fresh : palloc_array_of<bool>(count);
   for (std::size_t i = 0; i < count; ++i) {
     ids[i] = first + static_cast<std::int64_t>(i) * stride;
     fresh[i] = true;

@@ -15,8 +15,6 @@
 
 extern "C" {
 #include "common/hashfn.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
 }
 
 namespace insula {
@@ -33,17 +31,9 @@ constexpr int fires_kept = 100;       // when old ones are removed
 constexpr int fires_a_removal = 50;   // on the average
 constexpr int fires_looked_at = 100;  // for executions that still run
 
-// The time in a form that depends on no setting.
-const char *utc_text(TimestampTz time) {
-  char text[MAXDATELEN + 1];
-  const int utc = 0;
-  (void)JsonEncodeDateTime(text, TimestampTzGetDatum(time), TIMESTAMPTZOID, &utc);
-  return pstrdup(text);
-}
-
 Jsonb *context_of_fire(const Tenant &tenant, const ScheduleSpec &spec, std::int64_t number, TimestampTz fire) {
   JsonObject own = begin_object();
-  add_member(own, "scheduled_time", utc_text(fire));
+  add_utc_time(own, "scheduled_time", fire);
   add_member(own, "schedule_id", core::make_id(tenant.number, number));
   add_member(own, "schedule_timezone", spec.timezone);
   add_member(own, "schedule_expression", spec.cron);

@@ -49,6 +49,10 @@ core::Zone require_zone(const char *name) {
   return {zone, &offset_at};
 }
 
+const char *spelling_of(const core::Zone &zone) {
+  return pg_get_timezone_name(const_cast<pg_tz *>(static_cast<const pg_tz *>(zone.context)));
+}
+
 std::int64_t seconds_of(TimestampTz time) {
   const std::int64_t seconds = time / USECS_PER_SEC - (time % USECS_PER_SEC < 0 ? 1 : 0);
   return seconds + epoch;

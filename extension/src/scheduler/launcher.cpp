@@ -76,6 +76,7 @@ void reap() {
   }
 }
 
+// False: there is no free slot.
 bool launch(Oid database) {
   // What becomes of the one before says nothing about this one.
   for (int i = 0; i < launched_count; ++i)
@@ -87,7 +88,14 @@ bool launch(Oid database) {
     note_launched(database, false);
     return false;
   }
-  launched[launched_count++] = {database, handle};
+  // One before it may still be on its way out.
+  Launched *last = std::find_if(launched, launched + launched_count,
+                                [database](const Launched &known) { return known.database == database; });
+  if (last == launched + launched_count)
+    ++launched_count;
+  else
+    pfree(last->handle);
+  *last = {database, handle};
   return true;
 }
 

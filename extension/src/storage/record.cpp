@@ -132,7 +132,7 @@ void keep_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, c
 bool take_kept_event(const Tenant &tenant, std::int64_t execution, const char *event, Jsonb **payload) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add_text(event);
-  if (run(tenant, Statement::take_kept_event, arguments) == 0) return false;
+  if (run_on_latest(tenant, Statement::take_kept_event, arguments) == 0) return false;
   *payload = get_jsonb(0, 1);
   return true;
 }
@@ -158,6 +158,51 @@ void spend_rate(const Tenant &tenant, TimestampTz until) {
 void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t task, const char *event, TimestampTz at,
                   Jsonb *detail) {
   insert_record(tenant, 'h', execution, event, take_numbers(tenant, 1), at, task, Datum{0}, detail);
+}
+
+void release_idempotency_key(const Tenant &tenant, const char *name, std::int64_t execution) {
+  Arguments arguments;
+  arguments.add_text(name).add(Int64GetDatum(execution));
+  (void)run(tenant, Statement::release_key, arguments);
+}
+
+// Names hold no dot, and '/' is the character after it.
+static void add_range(Arguments &arguments, const char *trigger, const char *workflow) {
+  if (!trigger)
+    arguments.add_text("").add_text("\x7f");
+  else if (workflow)
+    arguments.add_text(psprintf("%s.%s", trigger, workflow)).add_text(psprintf("%s.%s\x01", trigger, workflow));
+  else
+    arguments.add_text(psprintf("%s.", trigger)).add_text(psprintf("%s/", trigger));
+}
+
+Subscription *subscriptions_of(const Tenant &tenant, const char *trigger, int *count) {
+  Arguments arguments;
+  add_range(arguments, trigger, nullptr);
+  const auto rows = run(tenant, Statement::subscriptions, arguments);
+  auto *subscriptions = palloc_array_of<Subscription>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    char *name = get_text(i, 1);
+    char *dot = strchr(name, '.');
+    *dot = '\0';
+    subscriptions[i] = {name, dot + 1, get_jsonb(i, 2)};
+  }
+  *count = static_cast<int>(rows);
+  return subscriptions;
+}
+
+bool put_subscription(const Tenant &tenant, const Subscription &subscription, TimestampTz now) {
+  Arguments arguments;
+  arguments.add_text(psprintf("%s.%s", subscription.trigger, subscription.workflow));
+  arguments.add(TimestampTzGetDatum(now)).add(JsonbPGetDatum(subscription.body));
+  (void)run(tenant, Statement::put_subscription, arguments);
+  return DatumGetBool(get_datum(0, 1));
+}
+
+int delete_subscriptions(const Tenant &tenant, const char *trigger, const char *workflow) {
+  Arguments arguments;
+  add_range(arguments, trigger, workflow);
+  return static_cast<int>(run(tenant, Statement::delete_subscriptions, arguments));
 }
 
 }  // namespace insula

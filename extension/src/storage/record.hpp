@@ -6,6 +6,8 @@
 //   n  the last number given out: name what for, ref the number
 //   k  an idempotency key, `workflow:key`: ref the execution
 //   e  an event that nobody has waited for yet: owner the execution, body the payload
+//   d  a schedule, f  its fires: see storage/schedules.hpp
+//   g  a workflow that a trigger starts: name `trigger.workflow`, body how
 //   s  how far retention has come: at its next turn, ref where it is (see Sweep)
 //   r  the rate limit: at the moment up to which it is spent
 //   h  what departed from an undisturbed run: owner the execution, name the event
@@ -53,6 +55,21 @@ void take_idempotency_keys(const Tenant &tenant, const char *const *names, const
                            bool *taken);
 // The executions that hold the keys; 0 where none does.
 void find_idempotency_keys(const Tenant &tenant, const char *const *names, int count, std::int64_t *executions);
+
+// The key is free again, if an execution that has ended holds it.
+void release_idempotency_key(const Tenant &tenant, const char *name, std::int64_t execution);
+
+// Workflows that the trigger starts, by name; nullptr: of all triggers.
+struct Subscription {
+  const char *trigger;
+  const char *workflow;
+  Jsonb *body;
+};
+Subscription *subscriptions_of(const Tenant &tenant, const char *trigger, int *count);
+// False: it was known, and is now otherwise.
+bool put_subscription(const Tenant &tenant, const Subscription &subscription, TimestampTz now);
+// nullptr: all workflows; returns how many went.
+int delete_subscriptions(const Tenant &tenant, const char *trigger, const char *workflow);
 
 // How far retention has come through the executions.
 struct Sweep {

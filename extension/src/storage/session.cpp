@@ -14,9 +14,13 @@ void close_session(const Session &session) {
   leave_owner(session.owner);
 }
 
+// SPI leaves a memory context of its own behind as the current one: the caller gets his back, or no
+// scratch context of his would hold anything, and what he caches would go with the session.
 std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &arguments) {
   arguments.nulls[arguments.count] = '\0';
+  MemoryContext callers = CurrentMemoryContext;
   const int status = SPI_execute_plan(tenant_plan(tenant, statement), arguments.values, arguments.nulls, false, 0);
+  MemoryContextSwitchTo(callers);
   if (status < 0)
     elog(ERROR, "insula: statement %d failed: %s", static_cast<int>(statement), SPI_result_code_string(status));
   return SPI_processed;
@@ -29,10 +33,12 @@ std::uint64_t run(const Tenant &tenant, Statement statement) {
 
 std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments) {
   arguments.nulls[arguments.count] = '\0';
+  MemoryContext callers = CurrentMemoryContext;
   const Snapshot latest = RegisterSnapshot(GetLatestSnapshot());
   const int status = SPI_execute_snapshot(tenant_plan(tenant, statement), arguments.values, arguments.nulls, latest,
                                           InvalidSnapshot, false, false, 0);
   UnregisterSnapshot(latest);
+  MemoryContextSwitchTo(callers);
   if (status < 0)
     elog(ERROR, "insula: statement %d failed: %s", static_cast<int>(statement), SPI_result_code_string(status));
   return SPI_processed;

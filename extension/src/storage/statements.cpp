@@ -18,6 +18,8 @@ namespace insula {
 #define OPEN_LANE "CASE WHEN w.limit_key IS NULL THEN -w.priority ELSE 200000 - w.priority END"
 #define READY_LANE "CASE WHEN w.paused_at IS NOT NULL THEN 100004 ELSE " OPEN_LANE " END"
 #define IN_READY_LANE "(w.lane < 100000 OR w.lane > 150000)"
+// Whether a key is among many.  Written like this they are hashed once, not searched for each row.
+#define HAS_KEY(key, keys) "(" key " IN (SELECT unnest(" keys "))) IS TRUE"
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
 // The elements of groups, as e.  Written like this the planner can only go from a group to
 // its elements.
@@ -33,13 +35,13 @@ namespace insula {
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
   "coalesce(w.element, -1), w.limit_key IS NOT NULL"
 #define CLAIM(lanes, filter) \
-  "WITH c AS (SELECT q.id FROM {work} q WHERE " lanes filter \
+  "WITH c AS (SELECT q.id, q.due FROM {work} q WHERE " lanes filter \
   " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                   \
   "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), " \
   "deadline = $6 + w.time_limit, lease = $3 # w.id, attempt = w.attempt + 1, "         \
   "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                  \
       "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event, " \
-             "coalesce(w.element, -1)"
+             "coalesce(w.element, -1), c.due"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
@@ -71,9 +73,17 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // claim_keys
     {CLAIM("q.lane < 100000", " AND q.key = ANY ($7)"),
      {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
+    // claim_many_keys
+    {CLAIM("q.lane < 100000", " AND " HAS_KEY("q.key", "$7")),
+     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
     // claim_limited
     {CLAIM("q.lane > 150000", " AND q.key = $7 AND q.limit_key = $8"),
      {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
+    // put_back
+    {"UPDATE {work} w SET state = 1, lane = " OPEN_LANE ", due = u.due, lease = NULL, deadline = NULL, "
+     "attempt = w.attempt - 1, started_at = CASE WHEN w.attempt > 1 THEN w.started_at END, "
+     "worker = CASE WHEN w.attempt > 1 THEN w.worker END FROM unnest($1, $2) u(id, due) WHERE " BY_ID("u.id"),
+     {INT8ARRAYOID, INT8ARRAYOID}},
     // probe_limited
     {"SELECT 1 FROM {work} WHERE lane > 150000 LIMIT 1", {}},
     // next_waiting_limit
@@ -90,6 +100,11 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT 1 FROM {work} WHERE lane < 100000 LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED", {}},
     // probe_keys_unlocked
     {"SELECT 1 FROM {work} WHERE lane < 100000 AND key = ANY ($1) LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+     {INT4ARRAYOID}},
+    // probe_many_keys
+    {"SELECT 1 FROM {work} WHERE lane < 100000 AND " HAS_KEY("key", "$1") " LIMIT 1", {INT4ARRAYOID}},
+    // probe_many_keys_unlocked
+    {"SELECT 1 FROM {work} WHERE lane < 100000 AND " HAS_KEY("key", "$1") " LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
      {INT4ARRAYOID}},
     // next_due
     {"SELECT least((SELECT due FROM {work} WHERE lane = 100000 ORDER BY due LIMIT 1), "
@@ -120,6 +135,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT id FROM {work} WHERE id = ANY ($1) AND head IS NULL ORDER BY id FOR NO KEY UPDATE", {INT8ARRAYOID}},
     // lock_heads_skip
     {"SELECT id FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", {INT8ARRAYOID}},
+    // lock_rows
+    {"SELECT id FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE", {INT8ARRAYOID}},
     // complete_rows
     {"UPDATE {work} w SET state = 4, lane = NULL, due = NULL, lease = NULL, error = NULL, finished_at = $1, "
      "output = CASE WHEN w.output IS NULL THEN u.patch ELSE insula.append_patch(w.output, u.patch) END "
@@ -138,13 +155,13 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // defer_row
     {"UPDATE {work} SET state = 3, lane = 100002, due = $1, run_at = $2, lease = NULL, attempt = attempt - 1, "
      "output = CASE WHEN $5 IS NULL THEN output ELSE insula.append_patch(output, $5) END "
-     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
+     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id, CASE WHEN $5 IS NOT NULL THEN output END",
      {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID}},
     // wait_row
     {"UPDATE {work} SET state = 3, lane = 100002, due = $1, run_at = $2, lease = NULL, attempt = attempt - 1, "
      "event = NULL, waits_for = $6, "
      "output = CASE WHEN $5 IS NULL THEN output ELSE insula.append_patch(output, $5) END "
-     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id",
+     "WHERE id = $3 AND lease = $4 AND state = 2 RETURNING id, CASE WHEN $5 IS NOT NULL THEN output END",
      {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID, TEXTOID}},
     // hold_row
     {"SELECT id FROM {work} WHERE id = $1 AND lease = $2 AND state = 2 FOR NO KEY UPDATE", {INT8OID, INT8OID}},
@@ -173,13 +190,12 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
      {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // deliver_to_element
-    {"WITH c AS (" ELEMENTS(
-         "e.id", OF_EXECUTION("$3", "$4")) " AND e.state = 3 AND e.waits_for = $5 "
-                                           "ORDER BY e.id LIMIT 1) "
-                                           "UPDATE {work} w SET state = 1, lane = " READY_LANE
-                                           ", due = $1, event = $2, waits_for = NULL "
-                                           "FROM c WHERE " BY_ID(
-                                               "c.id") " AND w.state = 3 AND w.waits_for = $5 RETURNING w.key",
+    {"WITH c AS (SELECT e.id FROM {work} g, LATERAL (SELECT q.id FROM {work} q WHERE q.id >= g.first_element "
+     "AND q.id < g.first_element + g.span AND q.state = 3 AND q.waits_for = $5 ORDER BY q.id LIMIT 1 "
+     "FOR NO KEY UPDATE) e WHERE " OF_EXECUTION("$3", "$4") " ORDER BY e.id LIMIT 1) "
+                                                            "UPDATE {work} w SET state = 1, lane = " READY_LANE
+                                                            ", due = $1, event = $2, waits_for = NULL "
+                                                            "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
      {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // count_down
     {"UPDATE {work} w SET remaining = w.remaining - u.n, "
@@ -302,6 +318,17 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "BY due LIMIT 100 "
      "FOR NO KEY UPDATE SKIP LOCKED",
      {INT8OID}},
+    // lock_open_tasks
+    {"SELECT id, child FROM {work} WHERE id > $1 AND id <= $2 AND state < 4 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+     {INT8OID, INT8OID}},
+    // lock_open_elements
+    {"SELECT w.id, w.child FROM {work} w, " EACH_ELEMENT(OF_EXECUTION("$1", "$2")) " AND w.state < 4 "
+                                                                                   "FOR NO KEY UPDATE OF w SKIP LOCKED",
+     {INT8OID, INT8OID}},
+    // count_open
+    {"SELECT (SELECT count(*) FROM {work} WHERE id > $1 AND id <= $2 AND state < 4) + "
+     "(SELECT count(*) FROM (" ELEMENTS("e.state", OF_EXECUTION("$1", "$2")) ") x WHERE x.state < 4)",
+     {INT8OID, INT8OID}},
     // end_of_stretch
     {"SELECT max(id) FROM (SELECT id FROM {work} WHERE id > $1 ORDER BY id LIMIT $2) q", {INT8OID, INT8OID}},
     // matching_executions
@@ -363,7 +390,9 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // running_at_most
     {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane = 100001 LIMIT $1) q", {INT8OID}},
     // queued_at_most
-    {"SELECT count(*) FROM (SELECT FROM {work} WHERE lane IS NOT NULL LIMIT $1) q", {INT8OID}},
+    {"SELECT count(*) FROM ((SELECT FROM {work} WHERE lane < 100003 LIMIT $1) UNION ALL "
+     "(SELECT FROM {work} WHERE lane > 100003 LIMIT $1) LIMIT $1) q",
+     {INT8OID}},
     // count_queue
     {"SELECT count(*) FILTER (WHERE " IN_READY_LANE "), count(*) FILTER (WHERE lane = 100000), "
      "count(*) FILTER (WHERE lane = 100001), count(*) FILTER (WHERE lane = 100002), "
@@ -438,6 +467,19 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {TIMESTAMPTZOID, TEXTARRAYOID, INT8ARRAYOID}},
     // find_idempotency_keys
     {"SELECT name, ref FROM {record} WHERE kind = 'k' AND owner = 0 AND name = ANY ($1) AND seq = 0", {TEXTARRAYOID}},
+    // subscriptions
+    {"SELECT name, body FROM {record} WHERE kind = 'g' AND owner = 0 AND name >= $1 AND name < $2 ORDER BY name",
+     {TEXTOID, TEXTOID}},
+    // put_subscription
+    {"INSERT INTO {record} AS r (kind, owner, name, seq, at, body) VALUES ('g', 0, $1, 0, $2, $3) "
+     "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET body = EXCLUDED.body RETURNING r.at = $2",
+     {TEXTOID, TIMESTAMPTZOID, JSONBOID}},
+    // delete_subscriptions
+    {"DELETE FROM {record} WHERE kind = 'g' AND owner = 0 AND name >= $1 AND name < $2", {TEXTOID, TEXTOID}},
+    // release_key
+    {"WITH k AS (DELETE FROM {record} WHERE kind = 'k' AND owner = 0 AND name = $1 AND seq = 0 AND ref = $2) "
+     "UPDATE {work} w SET idempotency_key = NULL WHERE w.id = ANY (ARRAY[$2]) AND w.state >= 4",
+     {TEXTOID, INT8OID}},
     // all_schedules
     {"SELECT d.name, d.ref, d.at, d.body - 'context', (SELECT f.seq FROM {record} f WHERE f.kind = 'f' "
      "AND f.owner = d.ref AND f.name = '' ORDER BY f.seq DESC LIMIT 1) FROM {record} d WHERE d.kind = 'd' "

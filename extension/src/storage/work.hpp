@@ -83,11 +83,12 @@ struct Claimed {
   std::int32_t task;
   std::int64_t lease;
   std::int32_t attempt;
-  Jsonb *input;
-  Jsonb *output;         // what the task itself handed over when it was deferred
+  Datum input;           // this, output and event as they are stored, until the session ends; 0: none
+  Datum output;          // what the task itself handed over when it was deferred
   TimestampTz deadline;  // 0: none
-  Jsonb *event;          // what it has waited for; nullptr: nothing
+  Datum event;           // what it has waited for
   std::int32_t element;  // its place in a group, its item being the input; -1: it is no element
+  std::int64_t due;      // before the claim
 };
 
 struct ClaimRequest {
@@ -97,6 +98,7 @@ struct ClaimRequest {
   int key_count;
   TimestampTz now;
   TimestampTz lease_expires;
+  std::size_t *room;  // for what the tasks see, in bytes; the last may take more
 };
 
 struct HeadProgress {
@@ -164,6 +166,8 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
                   const NewExecutions &executions);
 
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count);
+// As if they had not been claimed.
+void put_back(const Tenant &tenant, Claimed *rows, int count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
 TimestampTz next_due(const Tenant &tenant);  // DT_NOEND: nothing
@@ -180,6 +184,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
 TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Locks executions' rows; with `skip`, only those that nobody holds.  Returns the locked.
 std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked);
+void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count);
 
 // `entries` gets, for each row written, the place in `ids` that it was written for.
 TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
@@ -223,6 +228,11 @@ std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int6
 void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining, TimestampTz due);
 // Executions whose time is up and whose rows nobody holds; locks these.
 HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count);
+
+// Locks the rows of tasks and elements that have not ended, where nobody holds them, and returns the executions that
+// they wait for; false: somebody holds one.  The execution's row is locked by the caller.
+bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
+                    int *child_count);
 
 // Cancels the execution's row; false if it has ended or does not exist.  `child`: the execution that it waits for.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,

@@ -24,6 +24,12 @@ std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int
   return ids_of_rows(run(tenant, skip ? Statement::lock_heads_skip : Statement::lock_heads, arguments), locked);
 }
 
+void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count) {
+  Arguments arguments;
+  arguments.add(int64_array(ids, count));
+  (void)run(tenant, Statement::lock_rows, arguments);
+}
+
 TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
                        Jsonb *const *patches, int count, int *entries, int *written) {
   Arguments arguments;
@@ -61,12 +67,22 @@ bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64
   return run(tenant, Statement::retry_row, arguments) > 0;
 }
 
+// A task can be deferred any number of times, and hand over something each time.
+static bool check_kept_output() {
+  constexpr std::size_t most = std::size_t{16} << 20;
+  if (!is_null(0, 2) && VARSIZE(get_jsonb(0, 2)) > most)
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+                    errmsg("what the deferred task has handed over would be too large"),
+                    errdetail("At most 16 MB are kept.")));
+  return true;
+}
+
 bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, const char *event,
               Jsonb *patch) {
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr).add_text(event);
-  return run(tenant, Statement::wait_row, arguments) > 0;
+  return run(tenant, Statement::wait_row, arguments) > 0 && check_kept_output();
 }
 
 bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
@@ -108,17 +124,18 @@ bool read_lineage(const Tenant &tenant, std::int64_t execution, Lineage *lineage
   return true;
 }
 
+// The lock of the execution's row orders who sends and who waits, whatever they see of each other.
 bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
                    Jsonb *event, std::int32_t *key) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
   arguments.add(Int64GetDatum(execution + span)).add_text(name);
-  bool delivered = run(tenant, Statement::deliver_event, arguments) > 0;
+  bool delivered = run_on_latest(tenant, Statement::deliver_event, arguments) > 0;
   if (!delivered && span > 0) {
     Arguments elements;
     elements.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
     elements.add(Int64GetDatum(execution + span)).add_text(name);
-    delivered = run(tenant, Statement::deliver_to_element, elements) > 0;
+    delivered = run_on_latest(tenant, Statement::deliver_to_element, elements) > 0;
   }
   if (delivered) *key = get_int32(0, 1);
   return delivered;
@@ -128,7 +145,7 @@ bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::in
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr);
-  return run(tenant, Statement::defer_row, arguments) > 0;
+  return run(tenant, Statement::defer_row, arguments) > 0 && check_kept_output();
 }
 
 // Of rows of key and state, the keys of those that are ready.
@@ -282,6 +299,26 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
   std::merge(of_tasks, of_tasks + direct, of_elements, of_elements + indirect, all);
   *children = direct + indirect;
   return all;
+}
+
+bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
+                    int *child_count) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  *children = nullptr;
+  *child_count = 0;
+  std::int64_t locked = 0;
+  for (Statement statement : {Statement::lock_open_tasks, Statement::lock_open_elements}) {
+    const auto rows = run(tenant, statement, arguments);
+    auto *waited_for = palloc_array_of<std::int64_t>(static_cast<std::size_t>(*child_count) + rows);
+    std::copy(*children, *children + *child_count, waited_for);
+    *children = waited_for;
+    for (std::uint64_t i = 0; i < rows; ++i)
+      if (const std::int64_t child = get_int64(i, 2)) waited_for[(*child_count)++] = child;
+    locked += static_cast<std::int64_t>(rows);
+  }
+  (void)run(tenant, Statement::count_open, arguments);
+  return locked == get_int64(0, 1);
 }
 
 Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {

@@ -13,7 +13,8 @@ enum class TenantLock : std::uint32_t {
   numbering = 2,     // a run of local numbers; held for an instant
   registration = 3,  // workflow definitions of one tenant, one registration at a time
   permits = 4,       // what a tenant's limits let it claim; held until the claim commits
-  scheduling = 5,    // of no tenant: the database's scheduler, where shared memory does not tell
+  retention = 5,     // the sweep through finished executions; held until its transaction ends
+  scheduling = 6,    // of no tenant: the database's scheduler, where shared memory does not tell
 };
 
 // Shared and without waiting: false where the tenant is being dropped.

@@ -1,0 +1,51 @@
+// enqueue: starts an execution in a transaction of your own, over your own connection, so
+// that it is there if and only if your work is.
+//
+//   PGconn* conn = PQconnectdb("dbname=mydb");
+//   PQclear(PQexec(conn, "BEGIN"));
+//   PQclear(PQexec(conn, "INSERT INTO orders VALUES (42)"));
+//   insula::enqueue(conn, "ship", {{"order", 42}});
+//   PQclear(PQexec(conn, "COMMIT"));                     // both, or neither
+//
+// Any runner of the tenant may do the work; none is needed here.
+#pragma once
+
+#include <insula/context.hpp>
+#include <insula/error.hpp>
+#include <insula/export.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+extern "C" {
+typedef struct pg_conn PGconn;  // as in libpq-fe.h
+}
+
+namespace insula {
+
+// How an execution is started; all have defaults.
+struct SubmitOptions {
+  int priority = 0;  // -32,767 to 32,767, higher first, inside the tenant
+  // Not to be started before; nullopt: at once.
+  std::optional<std::chrono::system_clock::time_point> run_at = {};
+  // Added to run_at, or to the server's present time.
+  std::chrono::milliseconds delay{0};
+  // Starts at most one execution per key and workflow: later ones get the first one's id.
+  // With a key a submit is safe to repeat.  Up to 255 bytes.
+  std::string idempotency_key = {};
+};
+
+// Returns the execution's id.  The tenant is the one whose login the connection's user is,
+// or `tenant`, which takes rights on it.  Outside of a transaction block it commits by itself.
+//
+// Blocks until the server has answered; the connection must not be used by another thread
+// meanwhile.  Throws insula::error, and as after any failed statement, a transaction block
+// can then only be rolled back; error{invalid}, with nothing sent, for a transaction that
+// has failed already, and for a connection that is busy or in pipeline mode.
+INSULA_EXPORT std::int64_t enqueue(PGconn* conn, std::string_view workflow, const Context& context = {},
+                                   const SubmitOptions& options = {}, std::string_view tenant = {});
+
+}  // namespace insula

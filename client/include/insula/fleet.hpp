@@ -1,0 +1,77 @@
+// Fleet: one process that works for all tenants of a database.
+//
+//   insula::Fleet fleet{"dbname=mydb user=fleet"};   // GRANT insula_runner TO fleet
+//   fleet.add(workflow);                             // from here on its tasks run here, whosever they are
+//   ...
+//   fleet.shutdown();
+//
+// A tenant is data here, no connection: a Fleet has two connections (and those for handlers'
+// transactions), whether it serves one tenant or ten thousand.  The server shares its slots
+// out by the tenants' weights, holds each tenant to its limits (DatabaseAdmin::
+// set_tenant_limits), and new tenants are served from their first task on.
+//
+// TaskContext::tenant() says whose task a handler is running.  Handlers' transactions are
+// those of the Fleet's own user.
+//
+// Like a Runner, a Fleet is a handle: copies share one runtime and may be used from any
+// thread; what runner.hpp says of lifetime, reconnection and fork() holds here too.
+#pragma once
+
+#include <insula/execution.hpp>
+#include <insula/export.hpp>
+#include <insula/runner.hpp>
+#include <insula/workflow.hpp>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace insula {
+
+class INSULA_EXPORT Fleet {
+ public:
+  class Tenant;
+
+  // As Runner's.  The user is a member of insula_runner, which lets it work for everybody, and
+  // neither read nor submit.
+  explicit Fleet(std::string_view connection_string, RunnerConfig config = {});
+
+  // Begins to run the workflow's tasks, for each tenant that has registered it (by Tenant::
+  // register_workflow, a Runner, or SQL).  Adding it again replaces the handlers.
+  // Throws error{permission} if the user may not work for all tenants.
+  void add(const Workflow& workflow);
+
+  // To start executions of one tenant.  Takes more rights than to run them: those of the
+  // tenant's login (GRANT acme_user TO fleet), or of insula_admin.  Nothing is sent yet.
+  Tenant tenant(std::string_view id) const;
+
+  // As Runner's.
+  ShutdownReport shutdown(ShutdownOptions options = {});
+  ShutdownReport run_until_signal(ShutdownOptions options = {});
+
+  const std::string& worker() const noexcept;
+
+ private:
+  std::shared_ptr<detail::RunnerHandle> handle_;
+};
+
+// One tenant of a Fleet.  A cheap handle that keeps the Fleet's runtime alive.  Errors as of
+// the calls of the same name of Runner; error{permission} without the rights.
+class INSULA_EXPORT Fleet::Tenant {
+ public:
+  const std::string& id() const noexcept { return id_; }
+
+  int register_workflow(const Workflow& workflow) const;  // returns the version
+  Result execute(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
+  Execution execute_async(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
+  Execution execution(std::int64_t id) const;
+
+ private:
+  friend class Fleet;
+  Tenant(std::shared_ptr<detail::RunnerHandle> handle, std::string_view id) : handle_(std::move(handle)), id_(id) {}
+
+  std::shared_ptr<detail::RunnerHandle> handle_;
+  std::string id_;
+};
+
+}  // namespace insula

@@ -1,0 +1,171 @@
+// TaskContext: what a handler is given, and how it says what became of its task.
+//
+//   void charge(insula::TaskContext& ctx) {
+//     if (!ctx.event()) return ctx.wait_event("approved", std::chrono::hours{24});
+//     if (ctx.event()->timed_out) throw insula::permanent_error{"nobody approved it"};
+//     ctx.set("charged", ctx.at<int>("amount"));
+//   }
+//
+// A handler ends in one of these ways:
+//   it returns                      the task is completed, with what was set
+//   it returns, having called       the task is put off, and holds no thread, no connection
+//     defer_until, wait_event,      and no attempt meanwhile, through restarts of anything.
+//     submit_child                  Of several calls the last counts
+//   it throws permanent_error       the task has failed, whatever attempts are left
+//   it throws retry_after           the task runs again after that time, no attempt used
+//   it throws stopped, or anything  (when it was asked to stop) the task is given back, and
+//     else                          runs again unless its execution has ended
+//   it throws anything else         this attempt failed: the task's retry policy decides.
+//                                   what() is kept as the task's error
+// Whoever throws hands nothing over: what was set is dropped.
+#pragma once
+
+#include <insula/context.hpp>
+#include <insula/export.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+extern "C" {
+typedef struct pg_conn PGconn;  // as in libpq-fe.h
+}
+
+namespace insula {
+
+namespace detail {
+struct Attempt;
+}
+
+// Why a handler was asked to stop.
+enum class StopReason {
+  none,
+  cancelled,   // its execution was cancelled
+  paused,      // its execution was paused
+  timeout,     // its task's time is up
+  lease_lost,  // it is no longer ours: another worker has the task, or will have it
+  draining,    // the server wants its workers gone
+  shutdown,    // the runner is being shut down and its patience is over
+};
+
+// The enumerator's name, as in "lease_lost".
+INSULA_EXPORT std::string_view name(StopReason reason) noexcept;
+
+// The event that a task has waited for.
+struct Event {
+  std::string name;
+  Value payload = {};      // null if it was sent without one
+  bool timed_out = false;  // it did not come in time
+};
+
+// One attempt at one task.  Not thread-safe, and valid only until the handler returns;
+// stop_token() alone may be taken to other threads.
+class INSULA_EXPORT TaskContext {
+ public:
+  explicit TaskContext(detail::Attempt& attempt);  // the library makes these
+  TaskContext(const TaskContext&) = delete;
+  TaskContext& operator=(const TaskContext&) = delete;
+  ~TaskContext();
+
+  // Reading: the input, changed by what the tasks before this one have set, and by what
+  // this one has set so far.  As Context::get and Context::at.
+  template <class T>
+  std::optional<T> get(std::string_view key) const {
+    return context().get<T>(key);
+  }
+  template <class T>
+  T at(std::string_view key) const {
+    return context().at<T>(key);
+  }
+  bool contains(std::string_view key) const { return context().contains(key); }
+  const Context& context() const noexcept;
+
+  // Writing: recorded here, and handed over when the handler returns, as a merge patch:
+  // an object is merged into one that is there (to replace it, erase it first), anything
+  // else replaces, null deletes.
+  TaskContext& set(std::string_view key, Value value);
+  TaskContext& erase(std::string_view key) { return set(key, nullptr); }
+  const Context& changes() const noexcept;
+
+  const std::string& tenant() const noexcept;
+  const std::string& workflow() const noexcept;
+  const std::string& task() const noexcept;
+  int version() const noexcept;       // of the workflow's definition
+  int attempt() const noexcept;       // 1 for the first
+  int max_attempts() const noexcept;  // the last of them fails for good
+  std::int64_t execution_id() const noexcept;
+  // The same for every attempt at this task: a key for calls that must happen once.
+  std::int64_t task_id() const noexcept;
+
+  // The element that this run of a for_each task is about; null in other tasks.
+  const Value& item() const noexcept;
+  // What ended the wait_event of an earlier run, if one did.
+  const std::optional<Event>& event() const noexcept;
+  // When the task's time is up, by its timeout; nullopt: it has none.
+  std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
+
+  // Asked to stop: long handlers look at it now and then.  A handler that stops early
+  // must throw (anything: throw_if_stopped is handy), since to return means "done".
+  std::stop_token stop_token() const noexcept;
+  bool stop_requested() const noexcept { return stop_token().stop_requested(); }
+  StopReason stop_reason() const noexcept;
+  void throw_if_stopped() const;  // throws insula::stopped
+
+  // A transaction that is tied to this task: whatever is done over this connection, and the
+  // task's outcome, come in one commit, or not at all.  So it happens exactly once, however
+  // many times the handler runs.
+  //
+  //   void charge(insula::TaskContext& ctx) {
+  //     PGconn* conn = ctx.transaction();
+  //     PGresult* result = PQexec(conn, "UPDATE account SET balance = balance - 10 WHERE id = 1");
+  //     const bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+  //     PQclear(result);
+  //     if (!done) throw std::runtime_error{PQerrorMessage(conn)};
+  //   }
+  //
+  // To return commits it; to throw, or to have lost the lease meanwhile, rolls it back.
+  // BEGIN was sent, COMMIT and ROLLBACK are not yours to send.  The connection is lent, one
+  // for each handler at a time: as the runner's own user, for its tenant (insula::enqueue
+  // over it starts executions of the same tenant, in the same commit).  What is SET in it is
+  // undone.  Begin it late: it holds back the server's cleaning up as long as it is open.
+  //
+  // Waits for a free connection as long as RunnerConfig::call_timeout.  Throws
+  // insula::error, and stopped if the lease is lost already or the handler is asked to stop.
+  PGconn* transaction();
+
+  // Each of these is carried out when the handler returns, which it should do next.
+
+  // The task starts again from its beginning at that time, on any worker, with what was
+  // set so far.  A delay is counted by the server's clock.
+  void defer_until(std::chrono::system_clock::time_point when);
+  void defer_until(std::chrono::milliseconds from_now);
+
+  // The task starts again, with what was set so far and the event in event(), when its
+  // execution is sent an event of that name (Execution::send_event), or after the timeout;
+  // nullopt: it waits for ever.  An event that was sent before is there at once.
+  // Throws error{invalid} for a name that is none.
+  void wait_event(std::string_view event, std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+
+  // Starts an execution of another workflow of the tenant, in which this task goes on: when
+  // it completes, so does this task, and its final context is handed over under this task's
+  // id.  When it fails, so does this attempt.  What was set besides could not be kept, so a
+  // task that has set something fails for good.
+  void submit_child(std::string_view workflow, Context context = {});
+
+ private:
+  detail::Attempt& attempt_;
+};
+
+namespace detail {
+
+// What a handler returns: a Context is as if each of its keys were set, anything else is
+// set under the task's own id.
+INSULA_EXPORT void hand_over(TaskContext& task, const Context& changes);
+INSULA_EXPORT void hand_over(TaskContext& task, Value value);
+
+}  // namespace detail
+
+}  // namespace insula

@@ -1,0 +1,40 @@
+// What the handles of one runtime share: copies of a Runner or Fleet, and Executions.  The
+// runtime's threads never hold one, so the last handle's end is the runtime's.
+#pragma once
+
+#include "runtime/engine.hpp"
+#include "wire/calls.hpp"
+
+#include <insula/enqueue.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace insula::detail {
+
+struct RunnerHandle {
+  explicit RunnerHandle(Settings settings) : engine(std::make_unique<Engine>(std::move(settings))) {}
+  RunnerHandle(const RunnerHandle&) = delete;
+  RunnerHandle& operator=(const RunnerHandle&) = delete;
+  ~RunnerHandle();
+
+  // Throws error{would_deadlock} on the runtime's own threads.
+  void refuse_in_handler(std::string_view what) const;
+
+  // The new execution's id; if `wait` is set, its end is waited for from then on.
+  std::int64_t submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
+                      const std::string& tenant, std::shared_ptr<WaitState> wait = nullptr) const;
+
+  ShutdownReport shutdown(const ShutdownOptions& options) const;
+  ShutdownReport run_until_signal(const ShutdownOptions& options) const;
+
+  std::unique_ptr<Engine> engine;
+};
+
+// `tenant` empty: the login's own, or all.  Throws error{invalid} for a string or config that
+// is none.
+std::shared_ptr<RunnerHandle> make_handle(std::string_view conninfo, std::string_view tenant, RunnerConfig config);
+
+}  // namespace insula::detail

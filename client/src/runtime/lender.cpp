@@ -1,0 +1,64 @@
+// Lending connections.
+#include "runtime/lender.hpp"
+
+#include <insula/error.hpp>
+
+#include <utility>
+
+namespace insula::detail {
+
+Lender::Lender(const Settings& settings)
+    : conninfo_(settings.conninfo),
+      connect_timeout_(settings.config.connect_timeout),
+      call_timeout_(settings.config.call_timeout),
+      most_(static_cast<std::size_t>(settings.config.max_connections) - 2) {}
+
+std::unique_ptr<wire::Session> Lender::take_free(std::stop_token stop) {
+  std::unique_lock lock{mutex_};
+  if (most_ == 0)
+    throw error{errc::invalid, "a transaction needs a third connection: raise RunnerConfig::max_connections"};
+  const bool in_time = changed_.wait_for(lock, stop, call_timeout_, [&] { return closed_ || lent_ < most_; });
+  if (closed_) throw error{errc::shut_down, "the runner is shut down"};
+  if (!in_time && stop.stop_requested()) throw stopped{"stopped while it waited for a connection"};
+  if (!in_time)
+    throw error{errc::limit, "all connections for transactions are taken: see RunnerConfig::max_connections", {}, true};
+  ++lent_;
+  if (free_.empty()) return nullptr;
+  auto session = std::move(free_.back());
+  free_.pop_back();
+  return session;
+}
+
+std::unique_ptr<wire::Session> Lender::borrow(std::stop_token stop) {
+  auto session = take_free(std::move(stop));
+  try {
+    if (!session)
+      session = std::make_unique<wire::Session>(conninfo_, "insula transaction", connect_timeout_, call_timeout_);
+    session->connection();
+    return session;
+  } catch (...) {
+    give_back(nullptr);
+    throw;
+  }
+}
+
+void Lender::give_back(std::unique_ptr<wire::Session> session) noexcept {
+  {
+    const std::lock_guard lock{mutex_};
+    --lent_;
+    if (session && !closed_) free_.push_back(std::move(session));
+  }
+  changed_.notify_one();
+}
+
+void Lender::close() noexcept {
+  std::vector<std::unique_ptr<wire::Session>> ended;
+  {
+    const std::lock_guard lock{mutex_};
+    closed_ = true;
+    ended.swap(free_);
+  }
+  changed_.notify_all();
+}
+
+}  // namespace insula::detail

@@ -1,0 +1,70 @@
+// Beginning, committing, and leaving a borrowed connection as it was.
+#include "runtime/transaction.hpp"
+
+#include <insula/error.hpp>
+
+#include <utility>
+
+namespace insula::detail {
+
+Transaction::Transaction(std::shared_ptr<Lender> lender, std::stop_token stop)
+    : lender_(std::move(lender)), session_(lender_->borrow(std::move(stop))), conn_(session_->connection()) {
+  try {
+    exchange({"BEGIN"});
+  } catch (...) {
+    lender_->give_back(nullptr);
+    throw;
+  }
+}
+
+Transaction::~Transaction() { lender_->give_back(is_clean() ? std::move(session_) : nullptr); }
+
+// Rolls back what is open, and ends whatever the handler has set or made in the session: the
+// next to borrow it may work for another tenant.  What cannot be cleaned is closed.
+bool Transaction::is_clean() const {
+  if (PQpipelineStatus(conn_) != PQ_PIPELINE_OFF) return false;
+  try {
+    if (PQtransactionStatus(conn_) != PQTRANS_IDLE) exchange({"ROLLBACK"});
+    exchange({"DISCARD ALL"});
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+wire::Rows Transaction::exchange(const wire::Statement& statement) const {
+  return wire::exchange(conn_, statement, lender_->call_timeout());
+}
+
+bool Transaction::join(const wire::Claimed& task, const std::string& tenant) {
+  return wire::read_boolean(exchange(wire::join_task(task.task_id, task.lease, tenant)));
+}
+
+void Transaction::require_open() const {
+  if (PQstatus(conn_) != CONNECTION_OK) throw error{errc::unreachable, "the transaction's connection broke", {}, true};
+  if (PQpipelineStatus(conn_) != PQ_PIPELINE_OFF || PQtransactionStatus(conn_) == PQTRANS_ACTIVE)
+    throw error{errc::invalid, "the handler left its transaction's connection busy"};
+  if (PQtransactionStatus(conn_) == PQTRANS_INERROR)
+    throw error{errc::invalid, "a statement of the handler's transaction has failed"};
+  if (PQtransactionStatus(conn_) != PQTRANS_INTRANS)
+    throw error{errc::invalid, "the handler ended its transaction itself; returning is what commits it"};
+}
+
+bool Transaction::commit(const wire::Statement& outcome) {
+  require_open();
+  try {
+    if (!wire::read_accepted(exchange(outcome))) return false;
+  } catch (const error& e) {
+    // Before the commit nothing can have been kept.
+    throw error{e.code(), e.what(), e.sqlstate(), e.retryable()};
+  }
+  try {
+    exchange({"COMMIT"});
+    return true;
+  } catch (const error& e) {
+    if (e.sqlstate() == "IS005") return false;
+    throw;
+  }
+}
+
+}  // namespace insula::detail

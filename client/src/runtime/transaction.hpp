@@ -1,0 +1,41 @@
+// A transaction that is tied to an attempt: the handler's own statements, the task's outcome
+// and nothing else are in it, and commit together or not at all.  The handler thread's.
+#pragma once
+
+#include "runtime/lender.hpp"
+#include "wire/calls.hpp"
+
+#include <memory>
+#include <stop_token>
+#include <string>
+
+namespace insula::detail {
+
+class Transaction {
+ public:
+  // Begins one, over a borrowed connection.  Throws insula::error, or stopped.
+  Transaction(std::shared_ptr<Lender> lender, std::stop_token stop);
+  ~Transaction();  // what has not been committed is rolled back
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+
+  // false: the lease is lost.  `tenant`: whom calls in it act for; empty: the login's own.
+  bool join(const wire::Claimed& task, const std::string& tenant);
+  PGconn* connection() const noexcept { return conn_; }
+
+  // Tells the task's outcome, and commits.  false: the lease was lost, and nothing of it
+  // stays.  Throws insula::error, with outcome_unknown() if the commit was under way.
+  bool commit(const wire::Statement& outcome);
+
+ private:
+  // On this very connection: a session would make a new one, with nothing of ours in it.
+  wire::Rows exchange(const wire::Statement& statement) const;
+  bool is_clean() const;
+  void require_open() const;
+
+  const std::shared_ptr<Lender> lender_;
+  std::unique_ptr<wire::Session> session_;
+  PGconn* const conn_;
+};
+
+}  // namespace insula::detail

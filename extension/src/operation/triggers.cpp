@@ -1,0 +1,106 @@
+// Triggers; see triggers.hpp.  While an execution runs that the same fire has started, another
+// starts none.  What makes two fires the same is kept as an idempotency key of the
+// execution, which is free again once that has ended; so it goes when the execution does.
+#include "operation/triggers.hpp"
+
+#include "context/merge_patch.hpp"
+#include "core/ids.hpp"
+#include "errors.hpp"
+#include "operation/operations.hpp"
+
+extern "C" {
+#include "utils/fmgrprotos.h"
+}
+
+namespace insula {
+
+namespace {
+
+constexpr int most_workflows = 1000;  // of one trigger
+
+const JsonbValue *member(Jsonb *object, const char *key) {
+  return getKeyJsonValueFromContainer(&object->root, key, static_cast<int>(strlen(key)), nullptr);
+}
+
+// jsonb knows one order of keys, so equal payloads have the same text.
+const char *fingerprint(Jsonb *payload, const char *dedupe_key) {
+  const char *text = dedupe_key ? psprintf("key %s", dedupe_key)
+                                : psprintf("payload %s", JsonbToCString(nullptr, &payload->root, VARSIZE(payload)));
+  const Datum bytes = PointerGetDatum(cstring_to_text(text));
+  return DatumGetCString(DirectFunctionCall1(byteaout, DirectFunctionCall1(sha256_bytea, bytes)));
+}
+
+Jsonb *context_of(const char *trigger, Jsonb *base, Jsonb *payload, TimestampTz now) {
+  JsonObject own = begin_object();
+  add_member(own, "trigger_name", trigger);
+  add_utc_time(own, "triggered_at", now);
+  return merge_patch(merge_patch(base, payload), end_object(own));
+}
+
+// The execution that holds the key, if it still runs; one that has ended gives it back.
+std::int64_t running_holder(const Tenant &tenant, const char *name) {
+  std::int64_t holder = 0;
+  find_idempotency_keys(tenant, &name, 1, &holder);
+  if (holder == 0) return 0;
+  int live;
+  (void)live_executions(tenant, &holder, 1, &live);
+  if (live > 0) return holder;
+  release_idempotency_key(tenant, name, holder);
+  return 0;
+}
+
+Started start(const Tenant &tenant, const Subscription &subscription, Jsonb *payload, const char *key,
+              TimestampTz now) {
+  const TriggerTerms terms = terms_of(subscription);
+  if (terms.allow_concurrent) {
+    key = nullptr;
+  } else if (const std::int64_t holder = running_holder(tenant, psprintf("%s:%s", subscription.workflow, key))) {
+    return {subscription.workflow, core::make_id(tenant.number, holder), false};
+  }
+  Jsonb *context = context_of(subscription.trigger, terms.context, payload, now);
+  bool fresh = true;
+  SubmitRequest request = {subscription.workflow, &context, key ? &key : nullptr, 1, 0, now};
+  request.fresh = &fresh;
+  const std::int64_t execution = *submit(tenant, request, CurrentMemoryContext);
+  return {subscription.workflow, execution, fresh};
+}
+
+}  // namespace
+
+TriggerTerms terms_of(const Subscription &subscription) {
+  const JsonbValue *context = member(subscription.body, "context");
+  const JsonbValue *allow = member(subscription.body, "allow_concurrent");
+  return {context && context->type == jbvBinary ? JsonbValueToJsonb(const_cast<JsonbValue *>(context)) : empty_object(),
+          allow && allow->type == jbvNumeric};
+}
+
+bool subscribe(const Tenant &tenant, const char *trigger, const char *workflow, Jsonb *context, bool allow_concurrent,
+               TimestampTz now) {
+  if (current_definition(tenant, workflow) == 0)
+    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", workflow)));
+  int count;
+  (void)subscriptions_of(tenant, trigger, &count);
+  if (count >= most_workflows)
+    ereport(ERROR,
+            (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("trigger \"%s\" starts too many workflows", trigger),
+             errdetail("It can start %d.", most_workflows)));
+  JsonObject body = begin_object();
+  add_member(body, "context", context);
+  if (allow_concurrent) add_member(body, "allow_concurrent", std::int64_t{1});
+  return put_subscription(tenant, {trigger, workflow, end_object(body)}, now);
+}
+
+Started *fire_trigger(const Tenant &tenant, const char *trigger, Jsonb *payload, const char *dedupe_key,
+                      TimestampTz now, int *count) {
+  const Subscription *subscriptions = subscriptions_of(tenant, trigger, count);
+  if (*count == 0) return nullptr;
+  const char *key = psprintf("trigger %s %s", trigger, fingerprint(payload, dedupe_key));
+  auto *started = palloc_array_of<Started>(static_cast<std::size_t>(*count));
+  for (int i = 0; i < *count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    started[i] = start(tenant, subscriptions[i], payload, key, now);
+  }
+  return started;
+}
+
+}  // namespace insula

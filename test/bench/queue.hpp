@@ -1,0 +1,62 @@
+// The queues that are measured beside one another: how each is made, filled, worked off and
+// looked at.  A job is 200 bytes of JSON; a handler does nothing.
+#pragma once
+
+#include "workers.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+// {"n": 17, "payload": "<hexadecimal digits>"}, 200 bytes of it.
+std::string job(long n);
+// So many of them, from this one on, as the text of an array.
+std::string jobs_array(long first, int count);
+
+constexpr int jobs_a_call = 1000;
+
+enum class Use {
+  drain,  // at its best, four connections
+  pairs,  // one claim, one completion, each a transaction of its own, eight connections
+};
+
+class Queue {
+ public:
+  virtual ~Queue() = default;
+
+  virtual std::string name() const = 0;
+  virtual std::string database() const = 0;
+  virtual void make() = 0;  // empty, and as if there had never been another
+  virtual void load(int jobs) = 0;
+  virtual std::vector<Command> workers(Use use) const = 0;
+  virtual bool has_unfinished() const = 0;  // while workers run: cheap once all is done
+  virtual void check(int jobs) const = 0;   // gives up unless so many were finished, each once
+  virtual void drop() = 0;
+};
+
+struct InsulaOptions {
+  int processes = 2;  // two connections each
+  int handlers = 100;
+  bool limited = false;  // by max_running, at what the workers can run at most
+};
+std::unique_ptr<Queue> insula_queue(InsulaOptions options = {});
+
+// The same SQL calls without the client, on eight connections: a claim of one, its completion.
+std::unique_ptr<Queue> insula_calls_queue();
+
+std::unique_ptr<Queue> graphile_queue();
+std::unique_ptr<Queue> pgboss_queue();
+std::unique_ptr<Queue> pgq_queue();
+// DELETE … SKIP LOCKED, a hundred rows a statement, with nothing kept.
+std::unique_ptr<Queue> bare_queue();
+// The same kind of loop in plpgsql, claim and completion apart, with all rows kept.
+std::unique_ptr<Queue> history_queue();
+
+// The definition of the workflow "job", which has one task, and the registration of it.
+void register_job(const std::string& tenant);
+// Submits so many jobs, from this one on, in one call.
+std::string submit_statement(const std::string& tenant);
+
+}  // namespace bench

@@ -1,0 +1,139 @@
+// One process for all tenants: over two connections, with nobody's lock in another's way.
+#include "support.hpp"
+
+#include <atomic>
+#include <map>
+#include <mutex>
+
+namespace {
+
+using namespace support;
+using namespace insula;
+
+class Fleets : public ClientTest {
+ protected:
+  void SetUp() override {
+    ClientTest::SetUp();
+    user_ = "fleet_" + tenant_;
+    sql_.rows("CREATE ROLE " + user_ + " LOGIN");
+    sql_.rows("GRANT insula_runner TO " + user_);
+  }
+  void TearDown() override {
+    for (const std::string& tenant : tenants_) sql_.rows("SELECT insula.drop_tenant($1, '0 s')", {tenant});
+    sql_.rows("DROP ROLE " + user_);
+  }
+
+  std::string add_tenant() {
+    const std::string tenant = tenant_ + "_" + std::to_string(tenants_.size());
+    sql_.rows("SELECT insula.create_tenant($1, login => false)", {tenant});
+    sql_.rows("SELECT insula.register_workflow($1::jsonb, tenant => $2)", {workflow().definition_json(), tenant});
+    return tenants_.emplace_back(tenant);
+  }
+  Workflow workflow(std::function<void(TaskContext&)> handler = [](TaskContext&) {}) {
+    return one_task("w", std::move(handler));
+  }
+  std::int64_t submit(const std::string& tenant, int n = 0) {
+    return std::stoll(sql_.value("SELECT insula.submit('w', jsonb_build_object('n', $2::int), tenant => $1)",
+                                 {tenant, std::to_string(n)}));
+  }
+  Fleet make_fleet(RunnerConfig config = {}) {
+    if (!config.log) config.log = log_.hook();
+    return Fleet{"user=" + user_, std::move(config)};
+  }
+  std::string sessions() { return sql_.value("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", {user_}); }
+
+  std::string user_;
+  std::vector<std::string> tenants_;
+};
+
+TEST_F(Fleets, ServesEveryTenantOverTwoConnections) {
+  auto fleet = make_fleet();
+  std::mutex mutex;
+  std::map<std::string, int> runs;
+  fleet.add(workflow([&](TaskContext& ctx) {
+    const std::lock_guard lock{mutex};
+    ++runs[ctx.tenant()];
+  }));
+  std::vector<std::int64_t> executions;
+  for (int i = 0; i < 20; ++i) {
+    const std::string tenant = add_tenant();  // served from its first task on
+    for (int n = 0; n < 5; ++n) executions.push_back(submit(tenant));
+  }
+  for (const std::int64_t id : executions) EXPECT_TRUE(eventually([&] { return status_of(id) == "completed"; }));
+  EXPECT_EQ(sessions(), "2");
+  EXPECT_EQ(runs.size(), 20U);
+  for (const auto& [tenant, count] : runs) EXPECT_EQ(count, 5) << tenant;
+  EXPECT_TRUE(fleet.shutdown().clean());
+  EXPECT_TRUE(eventually([&] { return sessions() == "0"; }));
+}
+
+TEST_F(Fleets, ALockOfOneHoldsUpNobodyElse) {
+  const std::string first = add_tenant();
+  const std::string second = add_tenant();
+  const Gate gate;
+  auto fleet = make_fleet();
+  fleet.add(workflow([gate](TaskContext& ctx) {
+    gate.wait();
+    if (ctx.at<int>("n") == 13) throw permanent_error{"unlucky"};
+  }));
+  const std::int64_t held = submit(first);
+  const std::int64_t failing = submit(first, 13);
+  const std::int64_t free = submit(second);
+  gate.wait_for_arrivals(3);
+  Sql holder;
+  holder.rows("BEGIN");
+  holder.rows("SELECT insula.cancel($1), insula.cancel($2)", {std::to_string(held), std::to_string(failing)});
+  gate.open();
+  EXPECT_TRUE(eventually([&] { return status_of(free) == "completed"; }));
+  for (int n = 0; n < 5; ++n) {
+    const std::int64_t more = submit(second);
+    EXPECT_TRUE(eventually([&] { return status_of(more) == "completed"; }));
+  }
+  EXPECT_EQ(status_of(held), "running");
+  holder.rows("ROLLBACK");
+  EXPECT_TRUE(eventually([&] { return status_of(held) == "completed" && status_of(failing) == "failed"; }));
+  EXPECT_TRUE(fleet.shutdown().clean());
+}
+
+TEST_F(Fleets, MayStartExecutionsWhereItHasTheRight) {
+  DatabaseAdmin admin{""};
+  const auto c = admin.create_tenant({.tenant = tenant_ + "_x"});
+  tenants_.push_back(c.tenant);
+  const std::string other = add_tenant();
+  sql_.rows("GRANT " + c.username + " TO " + user_);
+  auto fleet = make_fleet();
+  const Workflow mine = workflow([](TaskContext& ctx) { ctx.set("tenant", ctx.tenant()); });
+  fleet.add(mine);
+  const Fleet::Tenant tenant = fleet.tenant(c.tenant);
+  EXPECT_EQ(tenant.register_workflow(mine), 1);
+  EXPECT_EQ(tenant.execute("w").final_context.at<std::string>("tenant"), c.tenant);
+  const Execution execution = tenant.execute_async("w");
+  EXPECT_TRUE(tenant.execution(execution.id()).wait().status.is_success());
+  EXPECT_EQ(error_of([&] { fleet.tenant(other).execute("w"); }).code(), errc::permission);
+  EXPECT_EQ(sessions(), "2");
+}
+
+TEST_F(Fleets, TransactionsAreItsOwn) {
+  const std::string tenant = add_tenant();
+  sql_.rows("CREATE TABLE fleet_effects (tenant text)");
+  sql_.rows("GRANT INSERT ON fleet_effects TO " + user_);
+  auto fleet = make_fleet();
+  fleet.add(workflow([](TaskContext& ctx) {
+    const char* value = ctx.tenant().c_str();
+    PQclear(PQexecParams(ctx.transaction(), "INSERT INTO fleet_effects VALUES ($1)", 1, nullptr, &value, nullptr,
+                         nullptr, 0));
+  }));
+  const std::int64_t id = submit(tenant);
+  EXPECT_TRUE(eventually([&] { return status_of(id) == "completed"; }));
+  EXPECT_EQ(sql_.value("SELECT string_agg(tenant, ',') FROM fleet_effects"), tenant);
+  EXPECT_TRUE(fleet.shutdown().clean());
+  sql_.rows("DROP TABLE fleet_effects");
+}
+
+TEST_F(Fleets, NeedsTheRole) {
+  sql_.rows("REVOKE insula_runner FROM " + user_);
+  sql_.rows("GRANT insula_tenant TO " + user_);
+  EXPECT_EQ(error_of([&] { make_fleet().add(workflow()); }).code(), errc::permission);
+}
+
+}  // namespace

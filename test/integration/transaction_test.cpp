@@ -1,0 +1,295 @@
+// One commit for a caller's work and the execution it starts, and for a handler's work and
+// its task's outcome.
+#include "support.hpp"
+
+#include <atomic>
+#include <stdexcept>
+#include <thread>
+
+namespace {
+
+using namespace support;
+using namespace insula;
+
+void run(PGconn* conn, const std::string& sql) {
+  const std::unique_ptr<PGresult, void (*)(PGresult*)> result{PQexec(conn, sql.c_str()), PQclear};
+  const auto status = PQresultStatus(result.get());
+  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) throw std::runtime_error{PQerrorMessage(conn)};
+}
+
+class Transactions : public ClientTest {
+ protected:
+  void SetUp() override {
+    ClientTest::SetUp();
+    table_ = "effects_" + tenant_;
+    sql_.rows("CREATE TABLE " + table_ + " (n int)");
+  }
+  void TearDown() override { sql_.rows("DROP TABLE " + table_); }
+
+  std::string effects() { return sql_.value("SELECT coalesce(sum(n), 0) FROM " + table_); }
+  std::string insert(int n) { return "INSERT INTO " + table_ + " VALUES (" + std::to_string(n) + ")"; }
+  std::string executions() { return sql_.value("SELECT count(*) FROM " + tenant_ + ".workflow_executions"); }
+
+  std::string table_;
+};
+
+class Connection {
+ public:
+  explicit Connection(const std::string& conninfo = "") : conn_(PQconnectdb(conninfo.c_str()), PQfinish) {
+    EXPECT_EQ(PQstatus(conn_.get()), CONNECTION_OK) << PQerrorMessage(conn_.get());
+  }
+  operator PGconn*() const { return conn_.get(); }
+
+ private:
+  std::unique_ptr<PGconn, void (*)(PGconn*)> conn_;
+};
+
+class Enqueue : public Transactions {
+ protected:
+  void SetUp() override {
+    Transactions::SetUp();
+    runner_ = make_runner();
+    runner_->add(one_task("w", [](TaskContext& ctx) { ctx.set("done", true); }));
+  }
+  std::optional<Runner> runner_;
+};
+
+TEST_F(Enqueue, ComesWithTheCallersCommitOrNotAtAll) {
+  const Connection conn;
+  run(conn, "BEGIN");
+  run(conn, insert(1));
+  enqueue(conn, "w", {}, {}, tenant_);
+  run(conn, "ROLLBACK");
+  EXPECT_EQ(effects() + executions(), "00");
+  run(conn, "BEGIN");
+  run(conn, insert(2));
+  const std::int64_t id = enqueue(conn, "w", {{"n", 1}}, {.idempotency_key = "two"}, tenant_);
+  EXPECT_EQ(executions(), "0");
+  run(conn, "COMMIT");
+  EXPECT_EQ(effects(), "2");
+  EXPECT_EQ(runner_->execution(id).wait().final_context, (Context{{"n", 1}, {"done", true}}));
+  EXPECT_EQ(enqueue(conn, "w", {}, {.idempotency_key = "two"}, tenant_), id) << "by itself, outside of a transaction";
+}
+
+TEST_F(Enqueue, ActsForTheLoginsOwnTenant) {
+  DatabaseAdmin admin{""};
+  const auto c = admin.create_tenant({.tenant = tenant_ + "x"});
+  Runner runner{c.connection_string, {.log = log_.hook()}};
+  runner.add(one_task("w", [](TaskContext& ctx) { ctx.set("tenant", ctx.tenant()); }));
+  const Connection conn{c.connection_string};
+  EXPECT_EQ(runner.execution(enqueue(conn, "w")).wait().final_context.at<std::string>("tenant"), tenant_ + "x");
+  EXPECT_EQ(error_of([&] { enqueue(conn, "w", {}, {}, tenant_); }).code(), errc::permission);
+}
+
+TEST_F(Enqueue, RefusesAConnectionThatCannotDoIt) {
+  const Connection conn;
+  EXPECT_EQ(error_of([&] { enqueue(nullptr, "w"); }).code(), errc::unreachable);
+  run(conn, "BEGIN");
+  EXPECT_THROW(run(conn, "SELECT 1/0"), std::runtime_error);
+  EXPECT_EQ(error_of([&] { enqueue(conn, "w", {}, {}, tenant_); }).code(), errc::invalid);
+  run(conn, "ROLLBACK");
+  ASSERT_EQ(PQsendQuery(conn, "SELECT 1"), 1);
+  EXPECT_EQ(error_of([&] { enqueue(conn, "w", {}, {}, tenant_); }).code(), errc::invalid);
+  while (PGresult* result = PQgetResult(conn)) PQclear(result);
+  ASSERT_EQ(PQenterPipelineMode(conn), 1);
+  EXPECT_EQ(error_of([&] { enqueue(conn, "w", {}, {}, tenant_); }).code(), errc::invalid);
+  ASSERT_EQ(PQexitPipelineMode(conn), 1);
+  EXPECT_EQ(error_of([&] { enqueue(conn, "nobody_registered_this", {}, {}, tenant_); }).sqlstate(), "IS002");
+  ASSERT_EQ(PQsetnonblocking(conn, 1), 0);
+  const Context large{{"text", std::string(4'000'000, 'x')}};
+  EXPECT_GT(enqueue(conn, "w", large, {}, tenant_), 0) << "more than the socket takes at once";
+}
+
+TEST_F(Transactions, EffectAndCompletionAreOneCommit) {
+  auto runner = make_runner();
+  std::atomic<int> runs{0};
+  runner.add(Workflow::builder("w")
+                 .task("only",
+                       [&](TaskContext& ctx) {
+                         run(ctx.transaction(), insert(1));
+                         EXPECT_EQ(PQtransactionStatus(ctx.transaction()), PQTRANS_INTRANS) << "the same one";
+                         if (++runs < 3) throw std::runtime_error{"after the effect"};
+                         ctx.set("runs", runs.load());
+                       },
+                       {.retry = {.initial_delay = 1ms}})
+                 .build());
+  EXPECT_EQ(runner.execute("w").final_context.at<int>("runs"), 3);
+  EXPECT_EQ(effects(), "1");
+  EXPECT_TRUE(runner.shutdown().clean());
+}
+
+TEST_F(Transactions, WithoutTheLeaseNothingStays) {
+  const Gate gate;
+  std::atomic<int> runs{0};
+  auto runner = make_runner({.max_concurrent_tasks = 1});
+  runner.add(one_task("w", [&, gate](TaskContext& ctx) {
+    ++runs;
+    run(ctx.transaction(), insert(1));
+    gate.wait();
+    ctx.set("by", "the late one");
+  }));
+  const Execution execution = runner.execute_async("w");
+  gate.wait_for_arrivals(1);
+  sql_.rows("SELECT insula.leave($1)", {runner.worker()});
+  const auto claimed =
+      sql_.rows("SELECT task_id, lease FROM insula.claim('thief', ARRAY['w.only'], tenant => $1)", {tenant_});
+  ASSERT_EQ(claimed.size(), 1U);
+  EXPECT_EQ(sql_.value("SELECT insula.complete($1, $2, '{\"by\": \"the thief\"}')", {claimed[0][0], claimed[0][1]}),
+            "t");
+  gate.open();
+  EXPECT_EQ(execution.wait().final_context.at<std::string>("by"), "the thief");
+  EXPECT_TRUE(runner.shutdown().clean());
+  EXPECT_EQ(effects(), "0");
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(Transactions, ALostLeaseIsToldAtTheBeginning) {
+  std::atomic<bool> stopped_at_once{false};
+  auto runner = make_runner({.max_concurrent_tasks = 1});
+  const Gate gate;
+  runner.add(one_task("w", [&, gate](TaskContext& ctx) {
+    if (ctx.attempt() > 1) return;
+    gate.wait();
+    try {
+      ctx.transaction();
+    } catch (const stopped&) {
+      stopped_at_once = ctx.stop_reason() == StopReason::lease_lost;
+      throw;
+    }
+  }));
+  const Execution execution = runner.execute_async("w");
+  gate.wait_for_arrivals(1);
+  sql_.rows("UPDATE " + tenant_ + ".work SET lease = lease + 1 WHERE lease IS NOT NULL");
+  gate.open();
+  EXPECT_TRUE(eventually([&] { return stopped_at_once.load(); }));
+  sql_.rows("SELECT insula.leave($1)", {runner.worker()});
+  EXPECT_TRUE(execution.wait().status.is_success());
+}
+
+TEST_F(Transactions, ABrokenConnectionLosesTheEffectNotTheTask) {
+  std::atomic<int> runs{0};
+  auto runner = make_runner();
+  runner.add(Workflow::builder("w")
+                 .task("only",
+                       [&](TaskContext& ctx) {
+                         PGconn* conn = ctx.transaction();
+                         run(conn, insert(1));
+                         if (++runs == 1)
+                           Sql{}.rows("SELECT pg_terminate_backend($1)", {std::to_string(PQbackendPID(conn))});
+                       },
+                       {.retry = {.initial_delay = 1ms}})
+                 .build());
+  EXPECT_TRUE(runner.execute("w").status.is_success());
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(effects(), "1");
+}
+
+TEST_F(Transactions, ATaskMayBePutOffInOne) {
+  auto runner = make_runner();
+  runner.add(one_task("w", [&](TaskContext& ctx) {
+    run(ctx.transaction(), insert(ctx.event() ? 10 : 1));
+    if (!ctx.event()) ctx.wait_event("go");
+  }));
+  const Execution execution = runner.execute_async("w");
+  EXPECT_TRUE(eventually([&] { return execution.result().tasks.at(0).status == Status::waiting; }));
+  EXPECT_EQ(effects(), "1");
+  execution.send_event("go");
+  EXPECT_TRUE(execution.wait().status.is_success());
+  EXPECT_EQ(effects(), "11");
+}
+
+TEST_F(Transactions, WhatStartsInOneStartsWithIt) {
+  auto runner = make_runner();
+  std::atomic<int> runs{0};
+  runner.add(one_task("next", [](TaskContext&) {}));
+  runner.add(Workflow::builder("w")
+                 .task("only",
+                       [&](TaskContext& ctx) {
+                         ctx.set("next", enqueue(ctx.transaction(), "next"));
+                         if (++runs < 3) throw std::runtime_error{"after the start"};
+                       },
+                       {.retry = {.initial_delay = 1ms}})
+                 .build());
+  const Result result = runner.execute("w");
+  EXPECT_TRUE(runner.execution(result.final_context.at<std::int64_t>("next")).wait().status.is_success());
+  EXPECT_EQ(executions(), "2");
+}
+
+TEST_F(Transactions, AHandlerCannotEndItItself) {
+  std::atomic<int> runs{0};
+  std::string commit_failed;
+  auto runner = make_runner();
+  runner.add(Workflow::builder("w")
+                 .task("commits",
+                       [&](TaskContext& ctx) {
+                         run(ctx.transaction(), insert(1));
+                         try {
+                           run(ctx.transaction(), "COMMIT");
+                         } catch (const std::runtime_error& e) {
+                           commit_failed = e.what();
+                         }
+                       },
+                       {.retry = {.max_attempts = 1}})
+                 .build());
+  const Result result = runner.execute("w");
+  EXPECT_EQ(result.status, Status::failed);
+  EXPECT_NE(result.error.find("returning is what commits it"), std::string::npos) << result.error;
+  EXPECT_NE(commit_failed.find("has not settled"), std::string::npos) << commit_failed;
+  EXPECT_EQ(effects(), "0");
+}
+
+TEST_F(Transactions, AnErrorThatIsSwallowedIsNoSuccess) {
+  auto runner = make_runner();
+  runner.add(Workflow::builder("w")
+                 .task("only",
+                       [&](TaskContext& ctx) {
+                         run(ctx.transaction(), insert(1));
+                         PQclear(PQexec(ctx.transaction(), "SELECT 1/0"));
+                       },
+                       {.retry = {.max_attempts = 1}})
+                 .build());
+  EXPECT_EQ(runner.execute("w").status, Status::failed);
+  EXPECT_EQ(effects(), "0");
+}
+
+TEST_F(Transactions, WhatIsSetInOneIsUndone) {
+  auto runner = make_runner({.max_concurrent_tasks = 1, .max_connections = 3});
+  std::string before;
+  runner.add(one_task("w", [&](TaskContext& ctx) {
+    const std::unique_ptr<PGresult, void (*)(PGresult*)> result{PQexec(ctx.transaction(), "SHOW search_path"), PQclear};
+    before = PQgetvalue(result.get(), 0, 0);
+    run(ctx.transaction(), "SET search_path = nowhere; CREATE TEMP TABLE mine ()");
+  }));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(runner.execute("w").status.is_success());
+    EXPECT_EQ(before.find("nowhere"), std::string::npos);
+  }
+}
+
+TEST_F(Transactions, ConnectionsAreBoundedAndShared) {
+  std::atomic<int> open{0};
+  std::atomic<int> most{0};
+  auto runner = Runner::with_schema("application_name=" + tenant_, tenant_,
+                                    {.max_concurrent_tasks = 8, .max_connections = 4, .log = log_.hook()});
+  runner.add(one_task("w", [&](TaskContext& ctx) {
+    run(ctx.transaction(), "SELECT 1");
+    const int now = ++open;
+    for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) continue;
+    std::this_thread::yield();
+    --open;
+  }));
+  std::vector<Execution> executions;
+  for (int i = 0; i < 40; ++i) executions.push_back(runner.execute_async("w"));
+  for (const Result& result : wait_all(executions)) EXPECT_TRUE(result.status.is_success());
+  EXPECT_LE(most, 2);
+  EXPECT_LE(std::stoi(sql_.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", {tenant_})), 4);
+  EXPECT_TRUE(runner.shutdown().clean());
+
+  auto narrow = make_runner({.max_connections = 2});
+  narrow.add(Workflow::builder("narrow")
+                 .task("only", [](TaskContext& ctx) { ctx.transaction(); }, {.retry = {.max_attempts = 1}})
+                 .build());
+  EXPECT_NE(narrow.execute("narrow").error.find("max_connections"), std::string::npos);
+}
+
+}  // namespace
