@@ -27,6 +27,7 @@ class Queue {
   virtual ~Queue() = default;
 
   virtual std::string name() const = 0;
+  virtual bool is_peer() const { return false; }
   virtual std::string database() const = 0;
   virtual void make() = 0;  // empty, and as if there had never been another
   virtual void load(int jobs) = 0;
