@@ -40,7 +40,9 @@ class Queue {
 struct InsulaOptions {
   int processes = 2;  // two connections each
   int handlers = 100;
-  bool limited = false;  // by max_running, at what the workers can run at most
+  // By max_running, but never held up by it: a task runs for the server until its completion
+  // is committed, when its handler may long have another one.
+  bool limited = false;
 };
 std::unique_ptr<Queue> insula_queue(InsulaOptions options = {});
 
