@@ -273,6 +273,44 @@ TEST_F(PreloadedCluster, AStopIsQuickAndAStartGoesOn) {
   Session().query("DROP DATABASE restarted");
 }
 
+// Without a launcher an error is survived, an end is not, and status() tells.
+TEST_F(Cluster, WithoutALauncherASchedulerSurvivesErrors) {
+  if (preloaded()) GTEST_SKIP() << "the launcher's tests are others";
+  Served served("alone");
+  EXPECT_TRUE(served.fires());
+  Clock& clock = served.clock();
+  clock.query("SELECT pg_cancel_backend(" + clock.scheduler() + ")");
+  EXPECT_TRUE(served.fires()) << "also after the server has started it again";
+  EXPECT_TRUE(served.fires());
+  clock.query("SELECT pg_terminate_backend(" + clock.scheduler() + ")");
+  EXPECT_TRUE(eventually([&] { return clock.status() == "not running: SELECT insula.start_scheduler()"; }, 20s));
+  clock.query("SELECT insula.start_scheduler()");
+  EXPECT_TRUE(served.fires());
+  // Two at the same moment make one.
+  auto other = std::make_unique<Session>("dbname=alone");
+  clock.query("SELECT insula.stop_scheduler()");
+  clock.query("BEGIN");
+  clock.query("SELECT insula.start_scheduler()");
+  other->send("SELECT insula.start_scheduler()");
+  EXPECT_FALSE(other->finished(100ms));
+  clock.query("COMMIT");
+  EXPECT_TRUE(other->finished(10s));
+  other.reset();
+  EXPECT_TRUE(eventually(
+      [&] {
+        return clock.query(
+                   "SELECT count(*) FROM pg_stat_activity WHERE backend_type = "
+                   "'insula scheduler' AND datname = 'alone'") == "1";
+      },
+      20s));
+  EXPECT_TRUE(served.fires());
+  expect_every_second_once(served.tenant());
+  clock.query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  served.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE alone"), "none");
+}
+
 // ---- more databases than places ----
 
 // With max_worker_processes = 8, of which the launchers of PostgreSQL and of Insula take two,
