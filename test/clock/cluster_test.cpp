@@ -311,6 +311,29 @@ TEST_F(Cluster, WithoutALauncherASchedulerSurvivesErrors) {
   EXPECT_EQ(server_.error("DROP DATABASE alone"), "none");
 }
 
+// In a cluster that has never had the extension: a scheduler that was started before its roles
+// could be seen.
+TEST_F(Cluster, TheFirstSlotIsTheOwners) {
+  Clock clock("postgres");
+  clock.query("CREATE TABLE public.seen (session_user_name text, is_superuser text)");
+  clock.query("GRANT INSERT ON public.seen TO insula_owner");
+  clock.query(
+      "CREATE FUNCTION public.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen "
+      "VALUES (session_user, pg_catalog.current_setting('is_superuser')); RETURN NEW; END $$");
+  clock.query("CREATE TRIGGER look BEFORE INSERT ON insula.tenant_error FOR EACH ROW EXECUTE FUNCTION public.look()");
+  Tenant tenant(clock);
+  tenant.query("SELECT insula.set_tenant_limits('{t}', max_queued => 0)");
+  tenant.schedule("s", "* * * * * *");
+  EXPECT_TRUE(eventually(
+      [&] {
+        return clock.query(
+                   "SELECT session_user_name || ' ' || is_superuser FROM public.seen "
+                   "LIMIT 1") == "insula_owner off";
+      },
+      20s))
+      << clock.query("SELECT session_user_name || ' ' || is_superuser FROM public.seen LIMIT 1");
+}
+
 // ---- more databases than places ----
 
 // With max_worker_processes = 8, of which the launchers of PostgreSQL and of Insula take two,

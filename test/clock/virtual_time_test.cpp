@@ -133,6 +133,32 @@ TEST_F(PreloadedVirtualTime, QueuedFiresOutlastTheGrace) {
       << "the newest two waited";
 }
 
+// What waits for an execution is looked at when one has ended, not whenever the tenant is.
+TEST_F(PreloadedVirtualTime, WaitingFiresCostNothing) {
+  tenant_.query(
+      "SELECT count(insula.schedule('q' || g, 'w', '@hourly', overlap => 'queue', tenant => '{t}')) FROM "
+      "generate_series(1, 300) g");
+  advance("2 hours");
+  EXPECT_EQ(tenant_.executions(), 300);
+  tenant_.schedule("visits", "* * * * *");
+  const auto lookups = [&] {
+    clock_.query("SELECT pg_stat_clear_snapshot()");
+    return std::stol(
+        tenant_.query("SELECT idx_scan FROM pg_stat_user_tables WHERE schemaname = '{s}' AND relname = "
+                      "'record'"));
+  };
+  const auto settled = [&] {
+    // A process reports when it ends, if not earlier.
+    EXPECT_TRUE(eventually([&] { return clock_.scheduler().empty(); }, 20s));
+    return lookups();
+  };
+  const long before = settled();
+  advance("50 min");
+  EXPECT_LT(settled() - before, 300 * 20) << "looked at once or twice, not with each of fifty fires";
+  tenant_.work();
+  ASSERT_TRUE(tenant_.soon_at_least(550, "context ->> 'schedule_expression' = '@hourly'")) << "their ends were heard";
+}
+
 TEST_F(PreloadedVirtualTime, AFailureIsToldOnce) {
   tenant_.query(R"(SELECT insula.register_workflow('{"name": "strict", "params": {"n": {"type": "integer",
     "required": true}}, "tasks": [{"id": "a"}]}', tenant => '{t}'))");

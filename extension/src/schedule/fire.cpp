@@ -24,7 +24,7 @@ namespace {
 int grace_seconds = 60;
 
 constexpr int most_at_once = 1000;  // fires of one schedule in one transaction
-constexpr int most_in_turn = 1000;  // after so many of all his schedules it is other tenants' turn
+constexpr int most_in_turn = 1000;  // after so many of them, or of schedules, it is others' turn
 constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
 constexpr std::int64_t changed_sleep = USECS_PER_SEC;
 constexpr int fires_kept = 100;       // when old ones are removed
@@ -187,18 +187,19 @@ void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit) {
   visit->trouble = nullptr;
   Agenda &agenda = agenda_of(tenant, visit->reload, &visit->trouble);
   visit->troubled = agenda.incomplete;
-  int written = 0;
+  int done = 0;
   const int first = agenda.turn;
   for (int i = 0; i < agenda.count; ++i) {
     const int place = (first + i) % agenda.count;
     AgendaItem &item = agenda.items[place];
-    if (item.due <= now || item.waits) {
+    if (item.waits && visit->ended) item.due = now;
+    if (item.due <= now) {
       CHECK_FOR_INTERRUPTS();
-      if (written >= most_in_turn) {
+      if (done >= most_in_turn) {
         if (agenda.turn == first) agenda.turn = place;
         visit->next = now;
       } else {
-        written += take_care_of(tenant, item, now, visit);
+        done += 1 + take_care_of(tenant, item, now, visit);
       }
     }
     visit->next = std::min(visit->next, item.due);

@@ -7,6 +7,7 @@ namespace insula {
 
 struct FireVisit {
   bool reload;          // the schedules may have changed
+  bool ended;           // an execution that a fire waits for may have ended
   bool carefully;       // one schedule that fails shall not stop the others
   TimestampTz next;     // when the next fire is due; DT_NOEND: none
   bool awaits;          // a fire waits for an execution to end

@@ -43,6 +43,9 @@ bool must_end() {
   return end_requested;
 }
 
+// The server's clock may be set while one sleeps.
+constexpr long longest_sleep_ms = 30000;
+
 void sleep_until(TimestampTz at, const char *activity) {
   pgstat_report_activity(STATE_IDLE, activity);
   int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
@@ -50,6 +53,7 @@ void sleep_until(TimestampTz at, const char *activity) {
   if (at != DT_NOEND) {
     events |= WL_TIMEOUT;
     milliseconds = at == DT_NOBEGIN ? 0 : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), at);
+    milliseconds = std::min(milliseconds, longest_sleep_ms);
   }
   (void)WaitLatch(MyLatch, events, milliseconds, PG_WAIT_EXTENSION);
   ResetLatch(MyLatch);

@@ -125,7 +125,7 @@ void visit(const DueTenant &due) {
     put_back(due, until, false);
     return;
   }
-  Visit visit = {due.tenant, due.reload, DT_NOEND, false, false};
+  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false};
   ErrorData *error;
   if (in_transaction([&] { visit_tenant(&visit); }, &error)) {
     if (!visit.trouble) no_longer_aside(due.tenant);
@@ -134,7 +134,7 @@ void visit(const DueTenant &due) {
     visit.reload = true;
     visit.awaits = false;
   }
-  put_back({due.tenant, visit.reload}, visit.next, visit.awaits);
+  put_back({due.tenant, visit.reload, false}, visit.next, visit.awaits);
   give_up_caches();
 }
 
@@ -158,7 +158,7 @@ void start_round() {
   MemoryContext one = AllocSetContextCreate(CurrentMemoryContext, "insula visit", ALLOCSET_DEFAULT_SIZES);
   for (; entered < all.count && !must_end(); ++entered) {
     MemoryContext round = MemoryContextSwitchTo(one);
-    visit({all.numbers[entered], true});
+    visit({all.numbers[entered], true, true});
     MemoryContextSwitchTo(round);
     MemoryContextReset(one);
   }
@@ -187,7 +187,7 @@ void rouse_for_dead_workers() {
   for (int i = 0; i < count; ++i)
     if (dead[i].tenant == 0) dying[dying_count++] = dead[i];
   rouse_all(clock_now());
-  put_back({0, false}, DT_NOEND, false);
+  put_back({0, false, false}, DT_NOEND, false);
 }
 
 // Every tenant has been looked at since.

@@ -50,6 +50,7 @@ bool in_transaction(Work work, ErrorData **error) {
 struct Visit {
   std::int32_t tenant;
   bool reload;       // its schedules may have changed; stays so where he could not be visited
+  bool ended;        // an execution that it awaited may have ended
   TimestampTz next;  // when it is due again
   bool awaits;       // or when an execution ends
   bool trouble;      // something of it had to be left undone, and has been noted

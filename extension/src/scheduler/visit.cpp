@@ -39,6 +39,7 @@ TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
 void visit_tenant(Visit *visit) {
   if (!try_share_life(visit->tenant)) {
     visit->next = clock_now() + held_sleep;
+    visit->reload = true;  // whatever he was noted for is still to be done
     return;
   }
   const bool reload = visit->reload;
@@ -52,7 +53,7 @@ void visit_tenant(Visit *visit) {
   const TimestampTz now = clock_now();
   visit->next = advance_tenant(*tenant, now);
   if (!tenant->suspended) {
-    FireVisit fires = {reload, is_set_aside(visit->tenant), DT_NOEND, false, false, nullptr};
+    FireVisit fires = {reload, visit->ended, is_set_aside(visit->tenant), DT_NOEND, false, false, nullptr};
     make_due_fires(*tenant, now, &fires);
     visit->next = std::min(visit->next, fires.next);
     visit->awaits = fires.awaits;

@@ -181,7 +181,7 @@ void note_ended(Oid database, std::int32_t tenant) {
   DueEntry *entry = find_entry(database, tenant);
   if (!entry) return;
   // Who has it in hand may have looked before, and is still to say whether it waits for this.
-  entry->ended = entry->in_hand;
+  entry->ended = entry->in_hand || entry->awaits;
   if (entry->awaits) note_due(database, tenant, DT_NOBEGIN, false);
 }
 
@@ -270,9 +270,8 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
     DueEntry &entry = *entry_of(pairingheap_first(&slot.dues));
     set_due(slot, entry, DT_NOEND);
     entry.in_hand = true;
-    entry.ended = false;
-    *due = {entry.key.tenant, entry.reload};
-    entry.reload = false;
+    *due = {entry.key.tenant, entry.reload, entry.ended};
+    entry.reload = entry.ended = false;
   }
   unlock();
   return any;
@@ -287,7 +286,8 @@ void put_back(const DueTenant &due, TimestampTz next, bool awaits) {
     entry->in_hand = false;
     entry->reload = entry->reload || due.reload;
     entry->awaits = awaits;
-    next = awaits && entry->ended ? now : std::max(next, now);
+    entry->ended = entry->ended && awaits;
+    next = entry->ended ? now : std::max(next, now);
     if (next < entry->due) set_due(slot, *entry, next);
     if (entry->due == DT_NOEND && !awaits && !entry->reload) remove_entry(slot, *entry);
   }

@@ -16,6 +16,7 @@ namespace insula {
 struct DueTenant {
   std::int32_t tenant;  // 0: workers of all tenants have died
   bool reload;          // its schedules may have changed
+  bool ended;           // an execution that it awaited may have ended
 };
 
 // ---- for the scheduler of a database ----

@@ -81,7 +81,7 @@ struct DueEntry {
   bool in_hand;     // a scheduler looks at the tenant
   bool reload;      // its schedules may have changed
   bool awaits;      // an execution's end makes it due
-  bool ended;       // one has ended while it was in hand
+  bool ended;       // one has ended since it was taken
 };
 
 // A database, and who looks after what is due in it; see board.hpp.
