@@ -120,22 +120,26 @@ TEST_F(Faults, BrokenConnectionsAreReplaced) {
     ++runs;
     ctx.set("out", ctx.at<int>("in"));
   }));
-  std::atomic<bool> enough{false};
-  std::thread killer{[&] {
+  // One for each execution, at any moment of it: a call whose connection is lost each time
+  // gives up in the end.
+  std::atomic<int> done{0};
+  std::jthread killer{[&](std::stop_token stop) {
     Sql sql;
-    while (!enough) {
+    for (int kills = 0; !stop.stop_requested(); std::this_thread::sleep_for(1ms)) {
+      if (kills > done) continue;
       sql.rows(
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'broken' "
           "ORDER BY random() LIMIT 1");
-      std::this_thread::sleep_for(50ms);
+      ++kills;
     }
   }};
   for (int i = 0; i < 60; ++i) {
     // With a key a submit may be repeated, whatever became of the first.
     const auto execution = runner.execute_async("steady", {{"in", i}}, {.idempotency_key = std::to_string(i)});
     EXPECT_EQ(execution.wait().final_context.at<int>("out"), i);
+    ++done;
   }
-  enough = true;
+  killer.request_stop();
   killer.join();
   EXPECT_EQ(sql_.value("SELECT count(*) FROM " + tenant_ + ".workflow_executions"), "60");
   EXPECT_TRUE(runner.shutdown().clean());

@@ -84,7 +84,7 @@ constexpr std::int64_t locked_sleep = USECS_PER_SEC;
 void look_at_tenant(const WorkWait &wait, const Tenant &tenant, Look *look) {
   const TimestampTz now = clock_now();
   TimestampTz next;
-  if (needs_advance(tenant, now, &next)) {
+  if (may_need_advance(tenant, now, &next)) {
     advance(tenant, now);
     next = next_due(tenant);
     if (next <= now) next = now + locked_sleep;
