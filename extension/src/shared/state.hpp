@@ -82,6 +82,7 @@ struct DueEntry {
   bool in_hand;     // a scheduler looks at the tenant
   bool reload;      // its schedules may have changed
   bool awaits;      // an execution's end makes it due
+  bool ended;       // one has ended while it was in hand
 };
 
 inline constexpr std::uint64_t lowerings_remembered = 32;
