@@ -189,6 +189,9 @@ bool is_handled(const Definition &definition, const TaskResult *results, std::in
 const char *failure_of(const Definition &definition, const TaskResult *results, int count);
 // nullptr: it would be too large.
 Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count);
+// Writes down where tasks of which none waits for the other had handed over different values.
+void note_conflicts(const Tenant &tenant, TimestampTz now, const Definition &definition, std::int64_t head,
+                    const TaskResult *results, int count);
 
 // The errors of runs that nobody reported.
 inline constexpr const char *lapse_error = "the worker did not report back before its lease ended";

@@ -30,6 +30,10 @@ namespace insula {
 #define OF_EXECUTION(first, last) "g.id > " first " AND g.id <= " last " AND g.first_element IS NOT NULL"
 #define OF_GROUP(id) "g.id = " id " AND g.first_element IS NOT NULL"
 #define EACH_ELEMENT(groups) "(" ELEMENTS("e.id", groups) " OFFSET 0) x WHERE " BY_ID("x.id")
+// The first row that waits at a later task and limit.
+#define FIRST_AFTER(key, limit)                            \
+  "{work} w WHERE (w.key, w.limit_key) > (" key ", " limit \
+  ") AND w.lane > 150000 ORDER BY w.key, w.limit_key, w.lane, w.due LIMIT 1"
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
@@ -89,10 +93,13 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8ARRAYOID, INT8ARRAYOID}},
     // probe_limited
     {"SELECT 1 FROM {work} WHERE lane > 150000 LIMIT 1", {}},
-    // next_waiting_limit
-    {"SELECT key, limit_key, def FROM {work} WHERE (key, limit_key) > ($1, $2) AND lane > 150000 "
-     "ORDER BY key, limit_key, lane, due LIMIT 1",
-     {INT4OID, INT8OID}},
+    // waiting_limits
+    {"WITH RECURSIVE l AS ((SELECT w.key, w.limit_key, w.def FROM " FIRST_AFTER(
+         "$1", "$2") ") UNION ALL "
+                     "SELECT n.* FROM l, LATERAL (SELECT w.key, w.limit_key, w.def FROM " FIRST_AFTER(
+                         "l.key", "l.limit_key") ") n) "
+                                                 "SELECT key, limit_key, def FROM l LIMIT $3",
+     {INT4OID, INT8OID, INT8OID}},
     // running_by_limit
     {"SELECT limit_key, count(*) FROM {work} WHERE lane = 100001 AND limit_key IS NOT NULL GROUP BY limit_key", {}},
     // probe_any
