@@ -49,6 +49,7 @@ class INSULA_EXPORT Fleet {
   ShutdownReport shutdown(ShutdownOptions options = {});
   ShutdownReport run_until_signal(ShutdownOptions options = {});
 
+  std::string metrics() const;  // nothing in it is by tenant
   const std::string& worker() const noexcept;
 
  private:

@@ -23,6 +23,7 @@
 #include <insula/error.hpp>
 #include <insula/execution.hpp>
 #include <insula/export.hpp>
+#include <insula/observer.hpp>
 #include <insula/result.hpp>
 #include <insula/workflow.hpp>
 
@@ -62,6 +63,8 @@ struct INSULA_EXPORT RunnerConfig {
   // completions.  Called on the runtime's threads, must be quick, must not call the
   // runner.  Default: warnings and errors go to stderr.
   std::function<void(LogLevel, std::string_view)> log = {};
+  // See observer.hpp; shared by as many runners as you like.
+  std::shared_ptr<Observer> observer = {};
 
   class Builder;
   static Builder builder();
@@ -75,6 +78,7 @@ class RunnerConfig::Builder {
   Builder& connect_timeout(std::chrono::milliseconds d) { return config_.connect_timeout = d, *this; }
   Builder& call_timeout(std::chrono::milliseconds d) { return config_.call_timeout = d, *this; }
   Builder& log(std::function<void(LogLevel, std::string_view)> f) { return config_.log = std::move(f), *this; }
+  Builder& observer(std::shared_ptr<Observer> o) { return config_.observer = std::move(o), *this; }
   RunnerConfig build() const { return config_; }
 
  private:
@@ -140,6 +144,10 @@ class INSULA_EXPORT Runner {
   // The handlers of both signals are its own meanwhile, so one call at a time in a process:
   // another throws error{invalid}.
   ShutdownReport run_until_signal(ShutdownOptions options = {});
+
+  // What this process has done and how it stands, as text for Prometheus (format 0.0.4): serve
+  // it as `Content-Type: text/plain; version=0.0.4`.  Asks no server.
+  std::string metrics() const;
 
   // This runner's name towards the server, as in the `worker` column of task_executions.
   const std::string& worker() const noexcept;

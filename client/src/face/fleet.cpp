@@ -20,6 +20,8 @@ ShutdownReport Fleet::shutdown(ShutdownOptions options) { return handle_->shutdo
 
 ShutdownReport Fleet::run_until_signal(ShutdownOptions options) { return handle_->run_until_signal(options); }
 
+std::string Fleet::metrics() const { return handle_->engine->metrics(); }
+
 const std::string& Fleet::worker() const noexcept { return handle_->engine->settings().worker; }
 
 int Fleet::Tenant::register_workflow(const Workflow& workflow) const {

@@ -69,6 +69,8 @@ ShutdownReport Runner::shutdown(ShutdownOptions options) { return handle_->shutd
 
 ShutdownReport Runner::run_until_signal(ShutdownOptions options) { return handle_->run_until_signal(options); }
 
+std::string Runner::metrics() const { return handle_->engine->metrics(); }
+
 const std::string& Runner::worker() const noexcept { return handle_->engine->settings().worker; }
 
 }  // namespace insula

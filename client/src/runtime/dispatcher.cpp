@@ -37,9 +37,10 @@ Dispatcher::Dispatcher(const Settings& settings, Peers peers)
             {[this] {
                if (outage_told_) settings_.log(LogLevel::info, "the dispatch connection is back");
                outage_told_ = false;
+               settings_.tell([](Observer& observer) { observer.connection_up("dispatch"); });
                peers_.waits.suspect_all();  // ends that nobody was parked for
              },
-             [this](const error& why) { on_down(why); },
+             [this](const error& why, bool was_up) { on_down(why, was_up); },
              [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}) {}
 
 void Dispatcher::add_handlers(const Handlers& handlers) {
@@ -59,7 +60,11 @@ std::size_t Dispatcher::free_slots() const {
   return peers_.has_backlog() ? 0 : slots - std::min(slots, peers_.leases.running());
 }
 
-void Dispatcher::on_down(const error& why) {
+void Dispatcher::on_down(const error& why, bool was_up) {
+  if (was_up) {
+    ++peers_.workplace->metrics->connections_lost;
+    settings_.tell([&](Observer& observer) { observer.connection_lost("dispatch", why); });
+  }
   parked_ = Parked::no;
   is_life_line_ = false;
   claim_next_ = false;
@@ -152,6 +157,8 @@ void Dispatcher::on_claimed(const wire::Reply& reply, std::size_t slots, Clock::
     return pause(longest_pause_after_error);
   }
   std::vector<wire::Claimed> claimed = wire::read_claimed(reply.rows);
+  ++peers_.workplace->metrics->claims;
+  peers_.workplace->metrics->claimed += claimed.size();
   claim_next_ = claimed.size() == slots;
   if (claimed.empty()) return pause(longest_pause_after_nothing);
   pause_ = milliseconds{0};
@@ -168,8 +175,7 @@ void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point sent_at) {
     return;
   }
   auto attempt = std::make_shared<Attempt>(std::move(claimed), it->second);
-  attempt->lender = peers_.lender;
-  attempt->acts_for = settings_.tenant;
+  attempt->workplace = peers_.workplace;
   // From the answer on: the server's own clock runs out no later.
   if (const auto& left = attempt->info.time_left) attempt->deadline_at = Clock::now() + *left;
   peers_.leases.add(attempt, sent_at);

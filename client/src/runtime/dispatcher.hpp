@@ -32,7 +32,7 @@ class Dispatcher {
     Leases& leases;
     Waits& waits;
     Pool& pool;
-    std::shared_ptr<Lender> lender;
+    std::shared_ptr<const Workplace> workplace;
     std::function<void()> nudge;        // ends our parked call, by the other connection
     std::function<bool()> has_backlog;  // too many outcomes wait: claim nothing more
   };
@@ -52,7 +52,7 @@ class Dispatcher {
   enum class Parked { no, without_tasks, with_tasks };
 
   std::size_t free_slots() const;
-  void on_down(const error& why);
+  void on_down(const error& why, bool was_up);
   void park(bool with_tasks);
   void on_parked(const wire::Reply& reply);
   void claim(std::size_t slots);

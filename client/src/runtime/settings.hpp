@@ -3,10 +3,12 @@
 
 #include "wire/conninfo.hpp"
 
+#include <insula/observer.hpp>
 #include <insula/runner.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <string>
 #include <string_view>
 
@@ -28,6 +30,16 @@ struct Settings {
 
   // Thread-safe as far as the hook is; what the hook throws is dropped.
   void log(LogLevel level, std::string_view message) const noexcept;
+
+  template <class Tell>
+  void tell(Tell tell) const noexcept {
+    if (!config.observer) return;
+    try {
+      tell(*config.observer);
+    } catch (const std::exception& e) {
+      log(LogLevel::warning, e.what());
+    }
+  }
 };
 
 // Unique for every runtime: host, process id and 64 random bits, 100 characters at most.

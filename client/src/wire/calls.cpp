@@ -1,6 +1,8 @@
 // The statements.  Each is complete in itself: no session state, no prepared name.
 #include "wire/calls.hpp"
 
+#include <insula/error.hpp>
+
 #include <fmt/format.h>
 
 namespace insula::wire {
@@ -17,6 +19,23 @@ std::string interval(milliseconds d) { return fmt::format("{} ms", d.count()); }
 
 std::string since_epoch(std::chrono::system_clock::time_point when) {
   return fmt::format("{} us", std::chrono::floor<std::chrono::microseconds>(when.time_since_epoch()).count());
+}
+
+bool is_traceparent(std::string_view text) {
+  constexpr std::string_view form = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+  if (text.size() != form.size()) return false;
+  for (std::size_t i = 0; i < form.size(); ++i) {
+    const bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
+    if (form[i] == 'h' ? !hex : text[i] != form[i]) return false;
+  }
+  return true;
+}
+
+std::string input_of(const Context& context, const SubmitOptions& options) {
+  if (options.traceparent.empty()) return context.to_json();
+  if (!is_traceparent(options.traceparent))
+    throw error{errc::invalid, fmt::format("\"{}\" is no W3C traceparent", options.traceparent)};
+  return context.with(traceparent_key, options.traceparent).to_json();
 }
 
 // What result and watch select; read_results knows the order.  `tasks` is wrapped, so
@@ -46,8 +65,9 @@ Statement submit(std::string_view workflow, const Context& context, const Submit
   return {
       "SELECT insula.submit($1, $2::jsonb, priority => $3, idempotency_key => $4, tenant => $5, "
       "run_at => coalesce('epoch'::timestamptz + $6::interval, pg_catalog.now()) + $7::interval)",
-      {std::string{workflow}, context.to_json(), number(options.priority), text_or_null(options.idempotency_key),
-       text_or_null(tenant), options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)}};
+      {std::string{workflow}, input_of(context, options), number(options.priority),
+       text_or_null(options.idempotency_key), text_or_null(tenant),
+       options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)}};
 }
 
 Statement cancel(std::int64_t execution_id, std::string_view reason) {
