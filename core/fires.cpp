@@ -59,26 +59,22 @@ FirePlan plan_fires(const FireRules &rules, std::int64_t after, std::int64_t now
   const std::int64_t missed_before = held_back ? now + 1 : now - grace;
   const std::size_t most = catch_up == CatchUp::run_all ? static_cast<std::size_t>(std::max(rules.max_catch_up, 1)) : 1;
   const auto kept = fires.first(std::min(most, fires.size()));
-  // With jitter, whether the newest of them were missed is seen one by one below.
-  const std::int64_t missed_surely = floor_seconds(missed_before - 1 - rules.jitter);
-  bool after_missed = false;
-  if (plan.next <= missed_surely) {
-    plan.count = static_cast<int>(newest_fires(rules, after, missed_surely, kept));
+  // A fire may have to wait for the jitter of those before it, so it is late only once the
+  // longest jitter is over.
+  const std::int64_t missed_until = floor_seconds(missed_before - 1 - rules.jitter);
+  if (plan.next <= missed_until) {
+    plan.count = static_cast<int>(newest_fires(rules, after, missed_until, kept));
     plan.until = fires[static_cast<std::size_t>(plan.count - 1)];
     plan.next = next_allowed_fire(rules, plan.until);
     if (catch_up == CatchUp::skip) plan.count = 0;
-    after_missed = true;
   }
-  while (plan.next != none && static_cast<std::size_t>(plan.count) < fires.size()) {
-    const std::int64_t due = due_of_fire(rules, plan.next);
-    if (due > now) break;
-    const bool missed = due < missed_before;
-    if (missed && after_missed && static_cast<std::size_t>(plan.count) == kept.size()) {
+  while (plan.next != none && due_of_fire(rules, plan.next) <= now) {
+    if (held_back && static_cast<std::size_t>(plan.count) == kept.size()) {
       std::copy(kept.begin() + 1, kept.end(), kept.begin());
       --plan.count;
     }
-    if (!missed || catch_up != CatchUp::skip) fires[static_cast<std::size_t>(plan.count++)] = plan.next;
-    after_missed = missed;
+    if (static_cast<std::size_t>(plan.count) == fires.size()) break;
+    fires[static_cast<std::size_t>(plan.count++)] = plan.next;
     plan.until = plan.next;
     plan.next = next_allowed_fire(rules, plan.next);
   }

@@ -108,5 +108,18 @@ SELECT buffers_of($$SELECT * FROM insula.claim('w', max_tasks => 10)$$) AS long 
 SELECT :long <= :short * 1.5 + 10 AS flat;
 DROP FUNCTION buffers_of;
 DROP VIEW held;
+
+-- A paused workflow holds up no other one's limits.
+TRUNCATE tenant_keyed.work;
+SELECT count(insula.register_workflow(jsonb_build_object('name', 'limited' || n, 'limit', '{"max": 1}'::jsonb, 'tasks', '[{"id": "a"}]'::jsonb))) FROM generate_series(1, 20) n;
+SELECT count(insula.submit('limited' || n)) FROM generate_series(1, 20) n;
+SELECT insula.pause_workflow('each');
+SELECT count(*) FROM insula.claim('w', max_tasks => 100);
+-- Nor does it those without a limit, however many tasks there are to choose from.
+SELECT insula.register_workflow(jsonb_build_object('name', 'plain', 'tasks', (SELECT jsonb_agg(jsonb_build_object('id', 't' || n)) FROM generate_series(1, 40) n)));
+SELECT insula.submit('plain') > 0 AS submitted;
+CALL insula.wait_for_work('0 s');
+SELECT count(*) FROM insula.claim('w', max_tasks => 100);
+CALL insula.wait_for_work('0 s');
 RESET insula.tenant;
 SELECT insula.drop_tenant('keyed', '0');

@@ -88,9 +88,16 @@ void Dispatcher::drive(Clock::time_point now) {
   if (!link_.idle() || pause_until_ != Clock::time_point{}) return;
   if (slots > 0) {
     linger_until_ = Clock::time_point::max();
-    return claim_next_ ? claim(slots) : park(true);
+    if (!claim_next_) return park(true);
+    if (!gathers_slots(slots, now)) claim(slots);
+    return;
   }
   if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) park(false);
+}
+
+bool Dispatcher::gathers_slots(std::size_t slots, Clock::time_point now) {
+  return now < gather_until_ && peers_.leases.running() > 0 &&
+         slots * 2 < static_cast<std::size_t>(settings_.config.max_concurrent_tasks);
 }
 
 bool Dispatcher::may_park_without_slot(Clock::time_point now) {
@@ -114,7 +121,8 @@ void Dispatcher::nudge() {
 
 Clock::time_point Dispatcher::wake_at() const noexcept {
   if (stopped_ || !link_.idle()) return Clock::time_point::max();
-  return pause_until_ != Clock::time_point{} ? pause_until_ : linger_until_;
+  if (pause_until_ != Clock::time_point{}) return pause_until_;
+  return claim_next_ && free_slots() > 0 ? gather_until_ : linger_until_;
 }
 
 void Dispatcher::park(bool with_tasks) {
@@ -160,6 +168,8 @@ void Dispatcher::on_claimed(const wire::Reply& reply, std::size_t slots, Clock::
   ++peers_.workplace->metrics->claims;
   peers_.workplace->metrics->claimed += claimed.size();
   claim_next_ = claimed.size() == slots;
+  const auto now = Clock::now();
+  gather_until_ = claim_next_ ? now + (now - sent_at) : Clock::time_point{};
   if (claimed.empty()) return pause(longest_pause_after_nothing);
   pause_ = milliseconds{0};
   // After a stop they are not begun: the good-bye gives them back.

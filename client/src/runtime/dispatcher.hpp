@@ -2,7 +2,10 @@
 //
 // Its first statement on every new connection is wait_for_work, which makes the session
 // the worker's life line before any lease is held by it.  A claim asks for no more tasks
-// than there are free slots, so nothing that is claimed has to wait for a thread.  While no
+// than there are free slots, so nothing that is claimed has to wait for a thread.  After a
+// claim that was answered in full, while handlers that are quick come back, the next waits
+// until half of the slots are free, but no longer than the last one took: many small claims
+// would cost the server more than they win.  While no
 // slot is free it parks without any task in its filter, only to be woken by the end of a
 // watched execution; the control connection's nudge ends that when a slot is free again.
 // Where a nudge turns out not to be heard (a server without shared memory, whose calls
@@ -55,6 +58,7 @@ class Dispatcher {
   void on_down(const error& why, bool was_up);
   void park(bool with_tasks);
   void on_parked(const wire::Reply& reply);
+  bool gathers_slots(std::size_t slots, Clock::time_point now);
   void claim(std::size_t slots);
   void on_claimed(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at);
   void hand_out(wire::Claimed claimed, Clock::time_point sent_at);
@@ -77,7 +81,8 @@ class Dispatcher {
   Clock::time_point nudged_at_{};  // the parked call; zero: not nudged
   bool nudges_work_ = true;        // not where the server has no shared memory
   Clock::time_point linger_until_ = Clock::time_point::max();
-  Clock::time_point pause_until_{};  // nothing is sent before; zero: no pause
+  Clock::time_point gather_until_{};  // zero: the next claim does not wait for more slots
+  Clock::time_point pause_until_{};   // nothing is sent before; zero: no pause
   std::chrono::milliseconds pause_{0};
 };
 

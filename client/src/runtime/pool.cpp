@@ -1,4 +1,8 @@
 // The handler threads.
+//
+// To wake a thread costs more than to run a short handler, so one is woken at a time: it
+// wakes the next when it has begun and there is still something to run.  Meanwhile those
+// that are awake go on; handlers that take their time get all threads all the same.
 #include "runtime/pool.hpp"
 
 #include <condition_variable>
@@ -16,8 +20,37 @@ struct Pool::Shared {
   std::condition_variable changed;
   std::deque<std::shared_ptr<Attempt>> queue;  // under mutex, as all below
   std::vector<char> running;                   // by thread: in a handler
+  std::size_t idle = 0;                        // threads that wait
+  bool waking = false;                         // one of them has been woken and has not begun
   bool stopping = false;
+
+  // Whether to notify one thread, once the mutex is free.
+  bool wake_one() {
+    if (waking || idle == 0 || queue.empty()) return false;
+    return waking = true;
+  }
+
+  // Waits for the next; none: the pool is stopped.
+  std::shared_ptr<Attempt> take(std::size_t thread);
 };
+
+std::shared_ptr<Attempt> Pool::Shared::take(std::size_t thread) {
+  std::unique_lock lock{mutex};
+  while (!stopping && queue.empty()) {
+    ++idle;
+    changed.wait(lock);
+    --idle;
+    waking = false;
+  }
+  if (stopping) return nullptr;
+  std::shared_ptr<Attempt> attempt = std::move(queue.front());
+  queue.pop_front();
+  running[thread] = 1;
+  const bool wake = wake_one();
+  lock.unlock();
+  if (wake) changed.notify_one();
+  return attempt;
+}
 
 Pool::Pool(std::shared_ptr<Inbox> inbox, std::function<void(Outcome)> deliver) : shared_(std::make_shared<Shared>()) {
   shared_->inbox = std::move(inbox);
@@ -33,11 +66,13 @@ void Pool::start(int threads) {
 }
 
 void Pool::run(std::shared_ptr<Attempt> attempt) {
+  bool wake = false;
   {
     const std::lock_guard lock{shared_->mutex};
     shared_->queue.push_back(std::move(attempt));
+    wake = shared_->wake_one();
   }
-  shared_->changed.notify_one();
+  if (wake) shared_->changed.notify_one();
 }
 
 std::vector<std::shared_ptr<Attempt>> Pool::take_unstarted() {
@@ -67,15 +102,8 @@ void Pool::stop() {
 void Pool::work(const std::shared_ptr<Shared>& shared, std::size_t index) {
   shared->inbox->adopt_thread();
   for (;;) {
-    std::shared_ptr<Attempt> attempt;
-    {
-      std::unique_lock lock{shared->mutex};
-      shared->changed.wait(lock, [&] { return shared->stopping || !shared->queue.empty(); });
-      if (shared->stopping) return;
-      attempt = std::move(shared->queue.front());
-      shared->queue.pop_front();
-      shared->running[index] = 1;
-    }
+    std::shared_ptr<Attempt> attempt = shared->take(index);
+    if (!attempt) return;
     Outcome outcome = run_attempt(attempt);
     attempt.reset();
     {

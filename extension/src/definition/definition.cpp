@@ -297,6 +297,7 @@ std::int32_t *claimable_task_keys(const Tenant &tenant, const char *const *names
   while (auto *word = static_cast<DictionaryEntry *>(hash_seq_search(&scan)))
     if (!word->paused && (!names || std::binary_search(wanted, wanted + wanted_count, word->number)))
       keys[(*claimable)++] = word->number;
+  std::sort(keys, keys + *claimable);
   return keys;
 }
 

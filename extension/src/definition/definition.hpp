@@ -111,8 +111,8 @@ const Definition &definition_of(const Tenant &tenant, std::int32_t number);
 // registered are left out.  Sorted; in the current memory context.
 std::int32_t *resolve_task_keys(const Tenant &tenant, const char *const *names, int count, int *resolved);
 
-// The same, without those of paused workflows; nullptr: any task may be claimed, since no
-// names were given and no workflow is paused.
+// The same, sorted too, without those of paused workflows; nullptr: any task may be claimed,
+// since no names were given and no workflow is paused.
 std::int32_t *claimable_task_keys(const Tenant &tenant, const char *const *names, int count, int *claimable);
 
 // The highest number of a task's key.

@@ -78,7 +78,14 @@ bool launch(Oid database) {
     note_launched(database, false);
     return false;
   }
-  launched[launched_count++] = {database, handle};
+  // One before it may still be on its way out.
+  Launched *last = std::find_if(launched, launched + launched_count,
+                                [database](const Launched &known) { return known.database == database; });
+  if (last == launched + launched_count)
+    ++launched_count;
+  else
+    pfree(last->handle);
+  *last = {database, handle};
   return true;
 }
 

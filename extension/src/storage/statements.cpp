@@ -18,6 +18,8 @@ namespace insula {
 #define OPEN_LANE "CASE WHEN w.limit_key IS NULL THEN -w.priority ELSE 200000 - w.priority END"
 #define READY_LANE "CASE WHEN w.paused_at IS NOT NULL THEN 100004 ELSE " OPEN_LANE " END"
 #define IN_READY_LANE "(w.lane < 100000 OR w.lane > 150000)"
+// Whether a key is among many.  Written like this they are hashed once, not searched for each row.
+#define HAS_KEY(key, keys) "(" key " IN (SELECT unnest(" keys "))) IS TRUE"
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
 // The elements of groups, as e.  Written like this the planner can only go from a group to
 // its elements.
@@ -71,6 +73,9 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // claim_keys
     {CLAIM("q.lane < 100000", " AND q.key = ANY ($7)"),
      {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
+    // claim_many_keys
+    {CLAIM("q.lane < 100000", " AND " HAS_KEY("q.key", "$7")),
+     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
     // claim_limited
     {CLAIM("q.lane > 150000", " AND q.key = $7 AND q.limit_key = $8"),
      {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
@@ -95,6 +100,11 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT 1 FROM {work} WHERE lane < 100000 LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED", {}},
     // probe_keys_unlocked
     {"SELECT 1 FROM {work} WHERE lane < 100000 AND key = ANY ($1) LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+     {INT4ARRAYOID}},
+    // probe_many_keys
+    {"SELECT 1 FROM {work} WHERE lane < 100000 AND " HAS_KEY("key", "$1") " LIMIT 1", {INT4ARRAYOID}},
+    // probe_many_keys_unlocked
+    {"SELECT 1 FROM {work} WHERE lane < 100000 AND " HAS_KEY("key", "$1") " LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
      {INT4ARRAYOID}},
     // next_due
     {"SELECT least((SELECT due FROM {work} WHERE lane = 100000 ORDER BY due LIMIT 1), "

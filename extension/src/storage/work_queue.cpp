@@ -107,6 +107,9 @@ static void add_claim(Arguments &arguments, const ClaimRequest &request) {
   arguments.add(Int64GetDatum(request.now));
 }
 
+// From so many on, hashing them costs less than comparing each row's key with them.
+constexpr int many_keys = 32;
+
 static Claimed *read_claimed(std::uint64_t rows, int *count) {
   auto *claimed = palloc_array_of<Claimed>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
@@ -120,8 +123,10 @@ static Claimed *read_claimed(std::uint64_t rows, int *count) {
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count) {
   Arguments arguments;
   add_claim(arguments, request);
-  if (request.keys) arguments.add(int32_array(request.keys, request.key_count));
-  return read_claimed(run(tenant, request.keys ? Statement::claim_keys : Statement::claim_any, arguments), count);
+  if (!request.keys) return read_claimed(run(tenant, Statement::claim_any, arguments), count);
+  arguments.add(int32_array(request.keys, request.key_count));
+  const Statement statement = request.key_count < many_keys ? Statement::claim_keys : Statement::claim_many_keys;
+  return read_claimed(run(tenant, statement, arguments), count);
 }
 
 Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, int *count) {
@@ -149,7 +154,9 @@ bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count
   if (key_count == 0) return false;
   Arguments arguments;
   arguments.add(int32_array(keys, key_count));
-  return run(tenant, unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys, arguments) > 0;
+  if (key_count < many_keys)
+    return run(tenant, unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys, arguments) > 0;
+  return run(tenant, unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys, arguments) > 0;
 }
 
 TimestampTz next_due(const Tenant &tenant) {

@@ -1,0 +1,119 @@
+// See clock.hpp.
+#include "clock.hpp"
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+namespace clock_test {
+
+std::string environment(const char* name) {
+  const char* value = getenv(name);
+  return value ? value : "";
+}
+
+bool soak() { return environment("INSULA_SOAK") == "1"; }
+
+bool pg_ctl(const std::string& what) {
+  return std::system((environment("INSULA_PG_CTL") + " " + what + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+std::string server_log() {
+  std::ifstream file(environment("INSULA_SERVER_LOG"));
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+int count_in(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++count;
+  return count;
+}
+
+Clock::Clock(std::string database) : database_(std::move(database)) {
+  Session server;
+  if (server.query("SELECT count(*) FROM pg_database WHERE datname = '" + database_ + "'") == "0")
+    server.query("CREATE DATABASE " + database_);
+  reconnect();
+  query("CREATE EXTENSION IF NOT EXISTS insula");
+}
+
+void Clock::reconnect() {
+  session_ = std::make_unique<Session>("dbname=" + database_);
+  query("SET client_min_messages = error");
+}
+
+void Clock::while_stopped(const std::function<void()>& work) {
+  query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return scheduler().empty(); }));
+  work();
+  query("SELECT insula.start_scheduler()");
+}
+
+std::string Clock::status() { return query("SELECT value FROM insula.status() WHERE item = 'scheduler'"); }
+
+std::string Clock::scheduler() {
+  return query(
+      "SELECT pid FROM pg_stat_activity WHERE backend_type = 'insula scheduler' AND datname = current_database()");
+}
+
+bool Clock::served() {
+  const std::string now = status();
+  return now.find("running") == 0 || now.find("asleep") == 0 || now.find("about") == 0;
+}
+
+void Clock::advance(const std::string& to) { query("CALL insula.advance_clock(" + to + ")"); }
+
+Tenant::Tenant(Clock& clock, const std::string& name) : clock_(clock), name_(name) {
+  static int made = 0;
+  if (name_.empty()) name_ = "tenant" + std::to_string(++made);
+  query("SELECT insula.create_tenant('{t}', username => '{t}_of_' || current_database())");
+  query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => '{t}'))");
+}
+
+std::string Tenant::filled(std::string sql) const {
+  const auto replace = [&sql](const std::string& what, const std::string& by) {
+    for (auto at = sql.find(what); at != std::string::npos; at = sql.find(what, at + by.size()))
+      sql.replace(at, what.size(), by);
+  };
+  replace("{t}", name_);
+  replace("{s}", "tenant_" + name_);
+  return sql;
+}
+
+std::string Tenant::schedule(const std::string& name, const std::string& cron, const std::string& more) {
+  return query("SELECT insula.schedule('" + name + "', 'w', '" + cron + "', tenant => '{t}'" +
+               (more.empty() ? "" : ", " + more) + ")");
+}
+
+void Tenant::move_back(const std::string& schedule, const std::string& by) {
+  query("UPDATE {s}.record SET at = at - interval '" + by + "' WHERE kind = 'd' AND name = '" + schedule + "'");
+}
+
+int Tenant::executions(const std::string& where) {
+  return std::stoi(query("SELECT count(*) FROM {s}.workflow_executions WHERE " + where));
+}
+
+bool Tenant::soon(int count, const std::string& where) {
+  return eventually([&] { return executions(where) == count; }, 20s);
+}
+
+std::vector<std::string> Tenant::times() {
+  std::istringstream lines(query(
+      "SELECT string_agg(context ->> 'scheduled_time', E'\\n' ORDER BY (context ->> 'scheduled_time')::timestamptz "
+      "DESC) FROM {s}.workflow_executions"));
+  std::vector<std::string> times;
+  for (std::string line; std::getline(lines, line);) times.push_back(line);
+  return times;
+}
+
+int Tenant::fires() { return std::stoi(query("SELECT count(*) FROM {s}.record WHERE kind = 'f'")); }
+
+void Tenant::work() {
+  query("SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 1000, tenant => '{t}')");
+}
+
+std::string Tenant::trouble() { return query("SELECT error FROM insula.tenants WHERE tenant = '{t}'"); }
+
+}  // namespace clock_test
