@@ -46,8 +46,9 @@ TEST_F(PreloadedCluster, DrainsAndShowsWhatWasStarted) {
   EXPECT_EQ(error_of([] { cluster().require_enqueued("nobody_here", "w"); }).code(), errc::not_found);
   runner.shutdown();
   auto submitter = Runner::with_schema(cluster().connection_string(), "drained");
-  submitter.execute_async("w");
+  const Execution left = submitter.execute_async("w");
   EXPECT_EQ(error_of([] { cluster().drain(20ms); }).code(), errc::limit);
+  EXPECT_TRUE(left.cancel());
 }
 
 TEST_F(PreloadedCluster, HasAClockThatCanBeMoved) {
@@ -60,6 +61,31 @@ TEST_F(PreloadedCluster, HasAClockThatCanBeMoved) {
   EXPECT_EQ(later.status(), Status::pending);
   cluster().advance_clock(48h);
   EXPECT_TRUE(later.wait().status.is_success());
+}
+
+TEST_F(PreloadedCluster, FiresSchedules) {
+  auto runner = Runner::with_schema(cluster().connection_string(), "scheduled");
+  runner.add(one_task("report", [](TaskContext&) {}));
+  const auto id = runner.schedule("nightly", "report", "0 3 * * *",
+                                  {.timezone = "Europe/Rome", .context = {{"kind", "full"}}, .overlap = Overlap::skip});
+  EXPECT_EQ(runner.schedule("nightly", "report", "30 3 * * *", {.timezone = "Europe/Rome"}), id) << "changed";
+  cluster().advance_clock(72h);
+  cluster().drain();
+  const auto fired = cluster().enqueued("scheduled", "report");
+  ASSERT_EQ(fired.size(), 3U);
+  for (const auto& one : fired) {
+    EXPECT_EQ(one.context.at<std::int64_t>("schedule_id"), id);
+    EXPECT_EQ(one.context.at<std::string>("schedule_expression"), "30 3 * * *");
+  }
+  EXPECT_TRUE(runner.pause_schedule("nightly"));
+  EXPECT_FALSE(runner.pause_schedule("nightly"));
+  cluster().advance_clock(48h);
+  cluster().drain();
+  EXPECT_EQ(cluster().enqueued("scheduled", "report").size(), 3U);
+  EXPECT_TRUE(runner.resume_schedule("nightly"));
+  EXPECT_TRUE(runner.unschedule("nightly"));
+  EXPECT_FALSE(runner.unschedule("nightly"));
+  EXPECT_EQ(error_of([&] { runner.resume_schedule("nightly"); }).code(), errc::not_found);
 }
 
 class Observing : public ClientTest {};

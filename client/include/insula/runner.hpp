@@ -25,6 +25,7 @@
 #include <insula/export.hpp>
 #include <insula/observer.hpp>
 #include <insula/result.hpp>
+#include <insula/schedule.hpp>
 #include <insula/workflow.hpp>
 
 #include <chrono>
@@ -35,6 +36,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace insula {
 
@@ -132,6 +134,19 @@ class INSULA_EXPORT Runner {
   // submissions wait.  false: it was so already.
   bool pause_workflow(std::string_view workflow) const;
   bool resume_workflow(std::string_view workflow) const;
+
+  // --- schedules; see schedule.hpp
+  // Makes one, or gives that of this name a new meaning; returns its id.
+  // Throws error{not_found} for a workflow nobody registered, error{invalid} for the rest.
+  std::int64_t schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                        const ScheduleOptions& options = {}) const;
+  bool unschedule(std::string_view name) const;  // its executions stay; false: there is none
+  // error{not_found}: there is none; false: it was so already.
+  bool pause_schedule(std::string_view name) const;
+  bool resume_schedule(std::string_view name) const;  // what would have fired meanwhile was not missed
+  // When an expression fires next.  Up to a thousand times.
+  std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
+                                                                std::string_view timezone = "UTC", int n = 5) const;
 
   // Stops claiming; waits for running handlers; asks the rest to stop and waits again; tells
   // the server all outcomes, gives back what is left, and closes.  Takes no longer than the

@@ -82,9 +82,9 @@ struct Enqueued {
 };
 
 // A PostgreSQL cluster in a directory of its own, on a unix socket, with the extension in it.
-// It ends with the object; if the process is killed, with the thread that made it.  As root it
-// runs as the user postgres, or nobody.  Thread-safe but for construction and destruction.
-// Everything throws insula::error.
+// It ends with the object, or with the thread that made it, if that is killed (only then its
+// directory stays).  As root it runs as the user postgres, or nobody.  Thread-safe but for construction and
+// destruction. Everything throws insula::error.
 class INSULA_EXPORT Cluster {
  public:
   explicit Cluster(ClusterOptions options = {});

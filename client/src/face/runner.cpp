@@ -65,6 +65,32 @@ bool Runner::resume_workflow(std::string_view workflow) const {
   return wire::read_boolean(engine.call(wire::resume_workflow(workflow, engine.settings().tenant), true));
 }
 
+std::int64_t Runner::schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                              const ScheduleOptions& options) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_number(engine.call(wire::schedule(name, workflow, cron, options, engine.settings().tenant), true));
+}
+
+bool Runner::unschedule(std::string_view name) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_boolean(engine.call(wire::unschedule(name, engine.settings().tenant), true));
+}
+
+bool Runner::pause_schedule(std::string_view name) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_boolean(engine.call(wire::pause_schedule(name, engine.settings().tenant), true));
+}
+
+bool Runner::resume_schedule(std::string_view name) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_boolean(engine.call(wire::resume_schedule(name, engine.settings().tenant), true));
+}
+
+std::vector<std::chrono::system_clock::time_point> Runner::next_fires(std::string_view cron, std::string_view timezone,
+                                                                      int n) const {
+  return wire::read_times(handle_->engine->call(wire::next_fires(cron, timezone, n), true));
+}
+
 ShutdownReport Runner::shutdown(ShutdownOptions options) { return handle_->shutdown(options); }
 
 ShutdownReport Runner::run_until_signal(ShutdownOptions options) { return handle_->run_until_signal(options); }

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 namespace insula::wire {
 
 namespace {
@@ -132,6 +134,47 @@ std::vector<Result> read_results(const Rows& rows) {
     r.tasks = read_tasks(rows.text(row, 6));
   }
   return results;
+}
+
+Statement schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                   const ScheduleOptions& options, const std::string& tenant) {
+  constexpr std::array<const char*, 3> catch_up{"skip", "run_once", "run_all"};
+  constexpr std::array<const char*, 4> overlap{"allow", "skip", "queue", "cancel"};
+  return {
+      "SELECT insula.schedule($1, $2, $3, timezone => $4, context => $5::jsonb, catch_up => $6, max_catch_up => $7, "
+      "starts_at => 'epoch'::timestamptz + $8::interval, ends_at => 'epoch'::timestamptz + $9::interval, "
+      "overlap => $10, jitter => $11::interval, tenant => $12)",
+      {std::string{name}, std::string{workflow}, std::string{cron}, options.timezone, options.context.to_json(),
+       catch_up.at(static_cast<std::size_t>(options.catch_up)), number(options.max_catch_up),
+       options.starts_at ? Param{since_epoch(*options.starts_at)} : Param{},
+       options.ends_at ? Param{since_epoch(*options.ends_at)} : Param{},
+       overlap.at(static_cast<std::size_t>(options.overlap)),
+       options.jitter.count() == 0 ? Param{} : Param{interval(options.jitter)}, text_or_null(tenant)}};
+}
+
+Statement unschedule(std::string_view name, const std::string& tenant) {
+  return {"SELECT insula.unschedule($1, tenant => $2)", {std::string{name}, text_or_null(tenant)}};
+}
+
+Statement pause_schedule(std::string_view name, const std::string& tenant) {
+  return {"SELECT insula.pause_schedule($1, tenant => $2)", {std::string{name}, text_or_null(tenant)}};
+}
+
+Statement resume_schedule(std::string_view name, const std::string& tenant) {
+  return {"SELECT insula.resume_schedule($1, tenant => $2)", {std::string{name}, text_or_null(tenant)}};
+}
+
+Statement next_fires(std::string_view cron, std::string_view timezone, int n) {
+  return {
+      "SELECT (extract(epoch FROM at) * 1000000)::bigint "
+      "FROM insula.next_fires($1, timezone => $2, n => $3) WITH ORDINALITY AS f(at, n) ORDER BY f.n",
+      {std::string{cron}, std::string{timezone}, number(n)}};
+}
+
+std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows) {
+  std::vector<std::chrono::system_clock::time_point> times;
+  for (int row = 0; row < rows.size(); ++row) times.emplace_back(std::chrono::microseconds{rows.integer(row, 0)});
+  return times;
 }
 
 Statement watch(const std::string& worker, const Ids& executions) {

@@ -60,10 +60,20 @@ Statement resume_workflow(std::string_view workflow, const std::string& tenant);
 Statement explain(std::int64_t execution_id);
 std::vector<TaskExplanation> read_explanations(const Rows& rows);
 Statement result(std::int64_t execution_id);
-std::int64_t read_number(const Rows& rows);  // register_workflow, submit
+std::int64_t read_number(const Rows& rows);  // register_workflow, submit, schedule
 bool read_boolean(const Rows& rows);         // of those with a yes or no
 std::vector<Result> read_results(const Rows& rows);
 
+// --- schedules
+Statement schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                   const ScheduleOptions& options, const std::string& tenant);
+Statement unschedule(std::string_view name, const std::string& tenant);
+Statement pause_schedule(std::string_view name, const std::string& tenant);
+Statement resume_schedule(std::string_view name, const std::string& tenant);
+Statement next_fires(std::string_view cron, std::string_view timezone, int n);
+std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows);
+
+// --- waiting for ends
 // Registers the worker's interest and returns the results of those that have ended.
 Statement watch(const std::string& worker, const Ids& executions);
 
