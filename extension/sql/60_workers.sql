@@ -11,7 +11,7 @@ AS 'MODULE_PATHNAME', 'insula_claim' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
 COMMENT ON FUNCTION insula.claim IS
 'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any); fewer where their contexts together come to more than 64 MB.  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
 A member of insula_runner who names no tenant is served all tenants.
-Errors: 22023 bad argument, IS001 no such tenant.';
+Errors: 22023 bad argument, IS001 no such tenant, IS007 the tenant is suspended.';
 
 CREATE PROCEDURE insula.wait_for_work(
 	timeout interval,
@@ -55,7 +55,7 @@ COMMENT ON FUNCTION insula.complete_many IS
 CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true) RETURNS text
 AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.fail IS
-'Reports that a task failed, and returns its next status: ready (it runs again after a delay of 1 s, doubled with each attempt, at most 60 s) or failed (after 3 attempts, or if not retryable).  NULL: the lease is lost.';
+'Reports that a task failed, and returns its next status: ready (it runs again, after the delay that its retry policy says; see insula.register_workflow) or failed (its attempts are used up, the policy''s condition does not fit the error, or it is not retryable).  NULL: the lease is lost.';
 
 CREATE FUNCTION insula.defer(task_id bigint, lease bigint, until timestamptz, context jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_defer' LANGUAGE C VOLATILE PARALLEL UNSAFE;

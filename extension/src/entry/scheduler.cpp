@@ -92,6 +92,10 @@ Datum insula_advance_clock(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("without shared memory, the clock cannot be moved"),
                     errhint("Add insula to shared_preload_libraries and restart the server.")));
+  if (!schedulers_are_on() || !scheduler_is_wanted())
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("without a scheduler, the clock cannot be moved"),
+                    errhint("Turn insula.scheduler on, and run SELECT insula.start_scheduler().")));
   const TimestampTz target = required_time(fcinfo, 0, "to_time");
   if (target < clock_now())
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the clock can only be moved ahead")));

@@ -71,7 +71,12 @@ void reap() {
   }
 }
 
+// False: there is no free slot.
 bool launch(Oid database) {
+  if (!exists(database)) {
+    forget_database(database);
+    return true;
+  }
   BackgroundWorkerHandle *handle = nullptr;
   note_launched(database, true);
   if (!launch_scheduler(database, InvalidTransactionId, &handle)) {

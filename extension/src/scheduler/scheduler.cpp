@@ -30,6 +30,8 @@ namespace {
 // With nothing due for so long the process ends.
 constexpr std::int64_t linger = 5 * USECS_PER_SEC;
 constexpr std::int64_t linger_while_others_wait = USECS_PER_SEC / 2;
+// Even one that is busy makes room for others after this.
+constexpr std::int64_t longest_turn = 2 * USECS_PER_SEC;
 // Without room on the board, or without a board that sessions can reach, all tenants are
 // looked at, at most once a second and with a twentieth of a core.
 constexpr std::int64_t shortest_round = USECS_PER_SEC;
@@ -84,6 +86,8 @@ Standing look_around() {
     return {Rest::until_told, false, "the extension has another version than its library"};
   if (why_not_home()) return {Rest::until_told, false, "the database is a copy that has not been adopted"};
   if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};
+  // Without shared memory two may have been started at the same moment.
+  if (find_scheduler() != MyProcPid) return {Rest::until_told, false, "there is another one"};
   return {Rest::until_due, true, nullptr};
 }
 
@@ -186,9 +190,10 @@ void forget_dead_workers() {
 
 // ---- the loop ----
 
-bool may_end(TimestampTz next) {
+bool may_end(TimestampTz next, TimestampTz started) {
   if (!shared_memory_available()) return false;
-  return next - clock_now() > (others_wait() ? linger_while_others_wait : linger);
+  if (!others_wait()) return next - clock_now() > linger;
+  return next - clock_now() > linger_while_others_wait || GetCurrentTimestamp() - started > longest_turn;
 }
 
 // A test's clock jumps from moment to moment instead of waiting for them.
@@ -203,6 +208,7 @@ Rest serve() {
   MemoryContext round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
   ErrorData *error;
   (void)in_transaction(read_troubled_tenants, &error);
+  const TimestampTz started = GetCurrentTimestamp();
   while (!must_end()) {
     MemoryContextReset(round);
     MemoryContextSwitchTo(round);
@@ -224,7 +230,7 @@ Rest serve() {
     end_round();
     TimestampTz next = plan_sleep();
     if (jump(next)) continue;
-    if (may_end(next)) return Rest::until_due;
+    if (may_end(next, started)) return Rest::until_due;
     if (!shared_memory_available() || report_scheduler().crowded) next = std::min(next, next_round);
     sleep_until(on_wall(next), "waiting until something is due");
   }

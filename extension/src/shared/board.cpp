@@ -330,7 +330,7 @@ bool left_to_scheduler() {
 void hold_schedulers_off(Oid database) {
   if (!shared) return;
   lock(LW_EXCLUSIVE);
-  DatabaseSlot *slot = make_slot(database);
+  DatabaseSlot *slot = find_slot(database);
   const int pid = slot ? slot->pid : 0;
   if (slot) slot->holder = MyProcPid;
   unlock();
@@ -366,6 +366,8 @@ bool attach_launcher() {
   lock(LW_EXCLUSIVE);
   const bool mine = shared->launcher.pid == 0;
   if (mine) shared->launcher = {MyProcPid, MyLatch, DT_NOBEGIN, 0};
+  // Of what the launcher before this one has launched nobody knows any more.
+  for (int i = 0; i < shared->max_databases && mine; ++i) shared->databases[i].starting = false;
   unlock();
   return mine;
 }
