@@ -12,8 +12,17 @@
 
 namespace insula {
 
+namespace {
+
+std::shared_ptr<detail::RunnerHandle> make_handle(std::string_view conninfo, std::string_view tenant,
+                                                  RunnerConfig config) {
+  return std::make_shared<detail::RunnerHandle>(detail::make_settings(conninfo, tenant, std::move(config)));
+}
+
+}  // namespace
+
 Runner::Runner(std::string_view connection_string, RunnerConfig config)
-    : handle_(detail::make_handle(connection_string, {}, std::move(config))) {}
+    : handle_(make_handle(connection_string, {}, std::move(config))) {}
 
 Runner Runner::with_config(std::string_view connection_string, RunnerConfig config) {
   return Runner{connection_string, std::move(config)};
@@ -25,7 +34,7 @@ Runner Runner::with_schema(std::string_view connection_string, std::string_view 
                 fmt::format("\"{}\" is no tenant id: 3 to 30 characters of [a-z0-9_], the first a letter, "
                             "and no word with a meaning of its own",
                             schema)};
-  Runner runner{detail::make_handle(connection_string, schema, std::move(config))};
+  Runner runner{make_handle(connection_string, schema, std::move(config))};
   runner.handle_->engine->call(wire::ensure_tenant(schema), true);
   return runner;
 }

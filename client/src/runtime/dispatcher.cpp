@@ -55,9 +55,11 @@ void Dispatcher::stop() {
   if (parked_ != Parked::no) nudge();
 }
 
-std::size_t Dispatcher::free_slots() const {
+Share Dispatcher::share() const {
+  if (keys_.empty() || peers_.has_backlog()) return {};
   const auto slots = static_cast<std::size_t>(settings_.config.max_concurrent_tasks);
-  return peers_.has_backlog() ? 0 : slots - std::min(slots, peers_.leases.running());
+  return share_of(peers_.leases.running_by_tenant(), slots - std::min(slots, peers_.leases.running()),
+                  settings_.max_concurrent_per_tenant, settings_.max_tenants);
 }
 
 void Dispatcher::on_down(const error& why, bool was_up) {
@@ -80,19 +82,21 @@ void Dispatcher::drive(Clock::time_point now) {
   const bool has_tasks = !keys_.empty();
   if (!has_tasks && peers_.waits.empty()) return;
   link_.open();
-  const std::size_t slots = has_tasks ? free_slots() : 0;
-  if (parked_ == Parked::without_tasks && slots > 0) {
+  Share share = this->share();
+  if (share.max_tasks > 0 &&
+      (parked_ == Parked::without_tasks || (parked_ == Parked::with_tasks && is_wider(share.choice, parked_choice_)))) {
     parked_ = Parked::with_tasks;  // so that one nudge is enough
+    parked_choice_ = share.choice;
     nudge();
   }
   if (!link_.idle() || pause_until_ != Clock::time_point{}) return;
-  if (slots > 0) {
+  if (share.max_tasks > 0) {
     linger_until_ = Clock::time_point::max();
-    if (!claim_next_) return park(true);
-    if (!gathers_slots(slots, now)) claim(slots);
+    if (!claim_next_) return park(true, std::move(share.choice));
+    if (!gathers_slots(share.max_tasks, now)) claim(share);
     return;
   }
-  if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) park(false);
+  if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) park(false, {});
 }
 
 bool Dispatcher::gathers_slots(std::size_t slots, Clock::time_point now) {
@@ -122,17 +126,18 @@ void Dispatcher::nudge() {
 Clock::time_point Dispatcher::wake_at() const noexcept {
   if (stopped_ || !link_.idle()) return Clock::time_point::max();
   if (pause_until_ != Clock::time_point{}) return pause_until_;
-  return claim_next_ && free_slots() > 0 ? gather_until_ : linger_until_;
+  return claim_next_ && share().max_tasks > 0 ? gather_until_ : linger_until_;
 }
 
-void Dispatcher::park(bool with_tasks) {
+void Dispatcher::park(bool with_tasks, wire::TenantChoice choice) {
   parked_ = with_tasks ? Parked::with_tasks : Parked::without_tasks;
+  parked_choice_ = std::move(choice);
   parked_at_ = Clock::now();
   nudged_at_ = {};
   linger_until_ = Clock::time_point::max();
   static const std::vector<std::string> none;
   link_.send(
-      wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant),
+      wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant, parked_choice_),
       [this](const wire::Reply& reply) { on_parked(reply); }, parked_at_ + park_timeout + settings_.patience());
 }
 
@@ -150,9 +155,10 @@ void Dispatcher::on_parked(const wire::Reply& reply) {
   peers_.waits.suspect_all();  // the call does not say which watched execution ended, if any
 }
 
-void Dispatcher::claim(std::size_t slots) {
+void Dispatcher::claim(const Share& share) {
+  const std::size_t slots = share.max_tasks;
   link_.send(
-      wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant),
+      wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant, share.choice),
       [this, slots, sent_at = Clock::now()](const wire::Reply& reply) { on_claimed(reply, slots, sent_at); },
       Clock::now() + settings_.patience());
 }

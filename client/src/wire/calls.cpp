@@ -15,6 +15,8 @@ using std::chrono::milliseconds;
 
 Param text_or_null(std::string_view text) { return text.empty() ? Param{} : Param{std::string{text}}; }
 
+Param array_or_null(const std::vector<std::string>& values) { return values.empty() ? Param{} : array_of(values); }
+
 std::string number(std::int64_t value) { return std::to_string(value); }
 
 std::string interval(milliseconds d) { return fmt::format("{} ms", d.count()); }
@@ -186,20 +188,25 @@ Statement watch(const std::string& worker, const Ids& executions) {
 }
 
 Statement wait_for_work(milliseconds timeout, const std::vector<std::string>& tasks, const std::string& worker,
-                        const std::string& tenant) {
-  return {"CALL insula.wait_for_work($1::interval, NULL, tasks => $2::text[], worker => $3, tenant => $4)",
-          {interval(timeout), array_of(tasks), worker, text_or_null(tenant)}};
+                        const std::string& tenant, const TenantChoice& choice) {
+  return {
+      "CALL insula.wait_for_work($1::interval, NULL, tasks => $2::text[], worker => $3, tenant => $4, "
+      "only_tenants => $5::text[], except_tenants => $6::text[])",
+      {interval(timeout), array_of(tasks), worker, text_or_null(tenant), array_or_null(choice.only),
+       array_or_null(choice.except)}};
 }
 
 bool read_ready(const Rows& rows) { return rows.size() == 1 && rows.boolean(0, 0); }
 
 Statement claim(const std::string& worker, const std::vector<std::string>& tasks, std::size_t max_tasks,
-                milliseconds lease, const std::string& tenant) {
+                milliseconds lease, const std::string& tenant, const TenantChoice& choice) {
   return {
       "SELECT tenant, task_id, lease, execution_id, workflow, version, task, attempt, max_attempts, context, "
       "event, item, (pg_catalog.date_part('epoch', deadline - pg_catalog.clock_timestamp()) * 1000)::bigint "
-      "FROM insula.claim($1, $2::text[], $3, $4::interval, $5)",
-      {worker, array_of(tasks), number(static_cast<std::int64_t>(max_tasks)), interval(lease), text_or_null(tenant)}};
+      "FROM insula.claim($1, $2::text[], $3, $4::interval, $5, $6, $7::text[], $8::text[])",
+      {worker, array_of(tasks), number(static_cast<std::int64_t>(max_tasks)), interval(lease), text_or_null(tenant),
+       choice.max_per_tenant > 0 ? Param{number(choice.max_per_tenant)} : Param{}, array_or_null(choice.only),
+       array_or_null(choice.except)}};
 }
 
 std::vector<Claimed> read_claimed(const Rows& rows) {

@@ -78,11 +78,18 @@ std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows);
 Statement watch(const std::string& worker, const Ids& executions);
 
 // --- working
+// Whom a worker of all tenants wants to be served now; all empty: everybody.
+struct TenantChoice {
+  int max_per_tenant = 0;  // of one claim; 0: any number
+  std::vector<std::string> only = {};
+  std::vector<std::string> except = {};
+};
+
 Statement wait_for_work(std::chrono::milliseconds timeout, const std::vector<std::string>& tasks,
-                        const std::string& worker, const std::string& tenant);
+                        const std::string& worker, const std::string& tenant, const TenantChoice& choice);
 bool read_ready(const Rows& rows);
 Statement claim(const std::string& worker, const std::vector<std::string>& tasks, std::size_t max_tasks,
-                std::chrono::milliseconds lease, const std::string& tenant);
+                std::chrono::milliseconds lease, const std::string& tenant, const TenantChoice& choice);
 std::vector<Claimed> read_claimed(const Rows& rows);
 Statement complete_many(const std::vector<Completion>& completions);
 // In the order of the completions; nullopt: not now, ask again.
