@@ -1,7 +1,7 @@
 // Schedules: executions that the clock starts.
 //
-//   runner.schedule("nightly", "report", "0 3 * * *", {.timezone = "Europe/Rome", .catch_up =
-//   insula::CatchUp::run_once});
+//   runner.schedule("nightly", "report", "0 3 * * *", {.timezone = "Europe/Rome"});
+//   runner.schedule("hourly", "report", "@hourly", {.catch_up = insula::CatchUp::run_once});
 //
 // A schedule lives in the database and fires there, whether or not a worker runs; each fire makes
 // its execution once, whatever is killed.  It needs the extension's scheduler, which CREATE

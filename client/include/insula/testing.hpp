@@ -3,8 +3,9 @@
 // Without a database, in microseconds: run one task, and look at what came of it.
 //
 //   const insula::Workflow workflow = insula::Workflow::builder("w").task("count", count).build();
-//   auto run = insula::testing::run_task(workflow, "count", {.context = {{"words", std::vector<std::string>{"a",
-//   "b"}}}}); EXPECT_EQ(run.changes.at<int>("word_count"), 2);
+//   const insula::Context input{{"words", std::vector<std::string>{"a", "b"}}};
+//   auto run = insula::testing::run_task(workflow, "count", {.context = input});
+//   EXPECT_EQ(run.changes.at<int>("word_count"), 2);
 //
 // With one: a PostgreSQL of its own, thrown away at the end (link insula::testing).
 //
