@@ -334,6 +334,17 @@ SchedulerReport report_scheduler() {
   return report;
 }
 
+bool due_on_board(std::int32_t tenant, TimestampTz *due) {
+  if (!shared) return false;
+  lock(LW_SHARED);
+  const DatabaseSlot *slot = my_slot();
+  const bool known = slot && slot->filled && !slot->crowded;
+  const DueEntry *entry = known ? find_entry(MyDatabaseId, tenant) : nullptr;
+  *due = entry ? entry->due : DT_NOEND;
+  unlock();
+  return known;
+}
+
 long due_tenants() { return shared ? hash_get_num_entries(shared_dues) : 0; }
 
 bool left_to_scheduler() {

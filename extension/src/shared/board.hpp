@@ -64,6 +64,9 @@ struct SchedulerReport {
 };
 SchedulerReport report_scheduler();
 
+// When the tenant is next due; false: the board does not know.
+bool due_on_board(std::int32_t tenant, TimestampTz *due);
+
 // On the boards of all databases.
 long due_tenants();
 
