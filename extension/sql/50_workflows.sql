@@ -45,6 +45,7 @@ CREATE FUNCTION insula.cancel(execution_id bigint, reason text DEFAULT NULL) RET
 AS 'MODULE_PATHNAME', 'insula_cancel' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.cancel IS
 'Cancels an execution: no further task of it starts, a running handler learns of it at its next heartbeat, and what it reports afterwards changes nothing.  False: it had already ended.
+reason: goes into its history, as that of pause, resume and retry does; up to 64 kB of it are kept.
 Errors: IS003 no such execution.';
 
 CREATE FUNCTION insula.pause(execution_id bigint, reason text DEFAULT NULL) RETURNS boolean
