@@ -4,6 +4,7 @@
 #include "runtime/leases.hpp"
 #include "runtime/outcomes.hpp"
 #include "runtime/pool.hpp"
+#include "runtime/share.hpp"
 #include "runtime/waits.hpp"
 
 #include <insula/error.hpp>
@@ -13,6 +14,7 @@
 
 #include <future>
 #include <limits>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -323,6 +325,37 @@ TEST(Leases, ATaskClaimedAgainStopsItsFirstHandler) {
   leases.remove(*first);
   leases.remove(*again);
   EXPECT_EQ(leases.heartbeat_at(), Clock::time_point::max());
+}
+
+TEST(Share, CapsATenantsHandlers) {
+  const std::map<std::string, int> running{{"a", 4}, {"b", 1}, {"c", 3}};
+  const Share all = share_of(running, 10, 0, 0);
+  EXPECT_EQ(all.max_tasks, 10U);
+  EXPECT_EQ(all.choice.max_per_tenant, 0);
+  EXPECT_TRUE(all.choice.except.empty() && all.choice.only.empty());
+  const Share capped = share_of(running, 10, 4, 0);
+  EXPECT_EQ(capped.choice.max_per_tenant, 1) << "what c has room for";
+  EXPECT_EQ(capped.choice.except, (std::vector<std::string>{"a"}));
+  EXPECT_EQ(share_of({}, 10, 4, 0).choice.max_per_tenant, 4);
+}
+
+TEST(Share, CapsTheTenants) {
+  const std::map<std::string, int> running{{"a", 4}, {"b", 1}};
+  EXPECT_EQ(share_of(running, 10, 0, 5).max_tasks, 3U) << "each may be of a new tenant";
+  const Share full = share_of(running, 10, 4, 2);
+  EXPECT_EQ(full.max_tasks, 10U);
+  EXPECT_EQ(full.choice.only, (std::vector<std::string>{"b"}));
+  EXPECT_TRUE(full.choice.except.empty());
+  EXPECT_EQ(share_of({{"a", 4}, {"b", 4}}, 10, 4, 2).max_tasks, 0U);
+}
+
+TEST(Share, IsWiderWhenSomebodyMoreMayBeServed) {
+  const auto except = [](std::vector<std::string> tenants) { return wire::TenantChoice{.except = std::move(tenants)}; };
+  EXPECT_FALSE(is_wider(except({"a"}), except({"a"})));
+  EXPECT_FALSE(is_wider(except({"a", "b"}), except({"a"})));
+  EXPECT_TRUE(is_wider(except({"b"}), except({"a"})));
+  EXPECT_FALSE(is_wider({.only = {"a"}}, {}));
+  EXPECT_TRUE(is_wider({}, {.only = {"a"}}));
 }
 
 TEST(Waits, AskInBatchesAndForgetWhoIsGone) {

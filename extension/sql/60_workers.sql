@@ -5,12 +5,15 @@ CREATE FUNCTION insula.claim(
 	tasks text[] DEFAULT NULL,
 	max_tasks integer DEFAULT 1,
 	lease_for interval DEFAULT '60 s',
-	tenant text DEFAULT NULL)
+	tenant text DEFAULT NULL,
+	max_per_tenant integer DEFAULT NULL,
+	only_tenants text[] DEFAULT NULL,
+	except_tenants text[] DEFAULT NULL)
 RETURNS SETOF insula.claimed_task
 AS 'MODULE_PATHNAME', 'insula_claim' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION insula.claim IS
 'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any); fewer where their contexts together come to more than 64 MB.  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
-A member of insula_runner who names no tenant is served all tenants.
+A member of insula_runner who names no tenant is served all tenants: of each at most max_per_tenant tasks, and of those only in only_tenants and not in except_tenants, where given.
 Errors: 22023 bad argument, IS001 no such tenant, IS007 the tenant is suspended.';
 
 CREATE PROCEDURE insula.wait_for_work(
@@ -18,10 +21,13 @@ CREATE PROCEDURE insula.wait_for_work(
 	INOUT ready boolean DEFAULT NULL,
 	tasks text[] DEFAULT NULL,
 	worker text DEFAULT NULL,
-	tenant text DEFAULT NULL)
+	tenant text DEFAULT NULL,
+	only_tenants text[] DEFAULT NULL,
+	except_tenants text[] DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'insula_wait_for_work' LANGUAGE C;
 COMMENT ON PROCEDURE insula.wait_for_work IS
 'Returns true at once if a claim with the same tasks and tenant would now return a row; else waits until there is one, the timeout has passed, the worker is nudged, or an execution that it watches has ended.  Holds no snapshot while it waits, so it needs a CALL outside of a transaction block.
+only_tenants, except_tenants: as in insula.claim.
 With worker, this session is the worker''s life line: when it ends without insula.leave, the worker''s tasks are given back at once.
 Without shared_preload_libraries = ''insula'' it looks once a second, and with a worker returns after a second.
 Errors: IS010 not a top-level CALL.';

@@ -23,7 +23,8 @@ Drain drain(Queue& queue, int jobs, bool held);
 // By the queue's name, what it did in each round.
 using Drains = std::map<std::string, std::vector<Drain>>;
 
-// Each in each round, beginning with another one each time.
+// Each in each round, beginning with another one each time.  A peer that cannot be had, or
+// does not do what it should, is left out, and said so.
 Drains drain_in_turns(const std::vector<std::unique_ptr<Queue>>& queues, int jobs, bool held);
 
 // The values that `of` takes of a queue's rounds.

@@ -14,7 +14,6 @@ double rate(const Drain& drain) { return drain.rate; }
 double wal(const Drain& drain) { return drain.wal_load + drain.wal_drain; }
 double ageing(const Drain& drain) { return drain.last / drain.first; }
 
-// Without a peer from npm there is nothing to compare with, and `make` says why.
 std::vector<std::unique_ptr<Queue>> contestants(bool with_limits) {
   std::vector<std::unique_ptr<Queue>> queues;
   queues.push_back(insula_queue());

@@ -1,5 +1,7 @@
 // P3: one claim and one completion at a time, each a transaction of its own, on eight
-// connections, for some seconds of a backlog.
+// connections, for some seconds of a backlog.  The client cannot be made to do just that: what
+// its handlers finish while a completion is under way goes out in one call.  So the bar is
+// for the calls themselves, by libpq, and the client's rate stands beside it.
 #include "bench.hpp"
 #include "drain.hpp"
 
@@ -37,8 +39,10 @@ double pairs_a_second(Queue& queue) {
 
 std::vector<Figure> p3() {
   std::vector<std::unique_ptr<Queue>> queues;
-  queues.push_back(insula_queue());
   queues.push_back(insula_calls_queue());
+  queues.push_back(insula_queue());
+  const std::string calls = queues[0]->name();
+  const std::string client = queues[1]->name();
   queues.push_back(graphile_queue());
   queues.push_back(pgboss_queue());
   queues.push_back(history_queue());
@@ -49,22 +53,27 @@ std::vector<Figure> p3() {
       Queue& queue = *queues[(i + static_cast<std::size_t>(round)) % queues.size()];
       rates[queue.name()].push_back(pairs_a_second(queue));
     }
-  const auto& insula = rates.at("Insula");
   const std::string best =
       median(rates.at("graphile-worker")) > median(rates.at("pg-boss")) ? "graphile-worker" : "pg-boss";
-  Figure figure = {"P3",
-                   "one claim, one completion",
-                   median(insula),
-                   "jobs/s",
-                   median(insula) / median(rates.at(best)),
-                   2,
-                   false,
-                   fmt::format("{}'s, {:.0f} jobs/s", best, median(rates.at(best))),
-                   lowest(insula),
-                   highest(insula)};
+  const double peer = median(rates.at(best));
+  const auto figure = [&](const char* id, const char* what, const std::vector<double>& list) {
+    return Figure{id,
+                  what,
+                  median(list),
+                  "jobs/s",
+                  median(list) / peer,
+                  2,
+                  false,
+                  fmt::format("{}'s, {:.0f} jobs/s", best, peer),
+                  lowest(list),
+                  highest(list)};
+  };
+  std::vector<Figure> figures = {figure("P3", "one claim, one completion", rates.at(calls)),
+                                 figure("P3.client", "the same by the client", rates.at(client))};
   for (const auto& [queue, list] : rates)
-    if (queue != "Insula") figure.scale.push_back({queue, median(list), lowest(list), highest(list)});
-  return {figure};
+    if (queue != calls && queue != client)
+      figures.front().scale.push_back({queue, median(list), lowest(list), highest(list)});
+  return figures;
 }
 
 }  // namespace bench

@@ -27,6 +27,7 @@ class Queue {
   virtual ~Queue() = default;
 
   virtual std::string name() const = 0;
+  virtual bool is_peer() const { return false; }
   virtual std::string database() const = 0;
   virtual void make() = 0;  // empty, and as if there had never been another
   virtual void load(int jobs) = 0;
@@ -39,7 +40,9 @@ class Queue {
 struct InsulaOptions {
   int processes = 2;  // two connections each
   int handlers = 100;
-  bool limited = false;  // by max_running, at what the workers can run at most
+  // By max_running, but never held up by it: a task runs for the server until its completion
+  // is committed, when its handler may long have another one.
+  bool limited = false;
 };
 std::unique_ptr<Queue> insula_queue(InsulaOptions options = {});
 

@@ -31,7 +31,7 @@ class InsulaQueue : public Queue {
     sql.value(fmt::format("SELECT insula.create_tenant('{0}', schema_name => '{0}', login => false)", tenant_));
     if (options_.limited)
       sql.value(fmt::format("SELECT insula.set_tenant_limits('{}', max_running => {})", tenant_,
-                            options_.processes * options_.handlers));
+                            4 * options_.processes * options_.handlers));
     register_job(tenant_);
   }
 

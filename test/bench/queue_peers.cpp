@@ -15,6 +15,7 @@ class Peer : public Queue {
  public:
   explicit Peer(std::string name) : name_(std::move(name)) {}
   std::string name() const override { return name_; }
+  bool is_peer() const override { return true; }
   std::string database() const override { return database_name; }
 
   void make() override {

@@ -120,22 +120,28 @@ TEST_F(Faults, BrokenConnectionsAreReplaced) {
     ++runs;
     ctx.set("out", ctx.at<int>("in"));
   }));
-  std::atomic<bool> enough{false};
-  std::thread killer{[&] {
+  // One connection for each execution: at any moment, but not time after time in the same call.
+  std::atomic<int> started{0};
+  std::jthread killer{[&](std::stop_token enough) {
     Sql sql;
-    while (!enough) {
+    for (int killed = 0; !enough.stop_requested();) {
+      if (killed == started) {
+        std::this_thread::yield();
+        continue;
+      }
+      killed = started;
       sql.rows(
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'broken' "
           "ORDER BY random() LIMIT 1");
-      std::this_thread::sleep_for(50ms);
     }
   }};
   for (int i = 0; i < 60; ++i) {
+    ++started;
     // With a key a submit may be repeated, whatever became of the first.
     const auto execution = runner.execute_async("steady", {{"in", i}}, {.idempotency_key = std::to_string(i)});
     EXPECT_EQ(execution.wait().final_context.at<int>("out"), i);
   }
-  enough = true;
+  killer.request_stop();
   killer.join();
   EXPECT_EQ(sql_.value("SELECT count(*) FROM " + tenant_ + ".workflow_executions"), "60");
   EXPECT_TRUE(runner.shutdown().clean());

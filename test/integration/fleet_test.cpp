@@ -1,9 +1,11 @@
 // One process for all tenants: over two connections, with nobody's lock in another's way.
 #include "support.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <thread>
 
 namespace {
 
@@ -36,7 +38,7 @@ class Fleets : public ClientTest {
     return std::stoll(sql_.value("SELECT insula.submit('w', jsonb_build_object('n', $2::int), tenant => $1)",
                                  {tenant, std::to_string(n)}));
   }
-  Fleet make_fleet(RunnerConfig config = {}) {
+  Fleet make_fleet(FleetConfig config = {}) {
     if (!config.log) config.log = log_.hook();
     return Fleet{"user=" + user_, std::move(config)};
   }
@@ -65,6 +67,34 @@ TEST_F(Fleets, ServesEveryTenantOverTwoConnections) {
   for (const auto& [tenant, count] : runs) EXPECT_EQ(count, 5) << tenant;
   EXPECT_TRUE(fleet.shutdown().clean());
   EXPECT_TRUE(eventually([&] { return sessions() == "0"; }));
+}
+
+TEST_F(Fleets, ATenantsHandlersAreCapped) {
+  std::mutex mutex;
+  std::map<std::string, int> running;
+  int most_of_one = 0;
+  std::size_t most_tenants = 0;
+  const auto handler = [&](TaskContext& ctx) {
+    {
+      const std::lock_guard lock{mutex};
+      most_of_one = std::max(most_of_one, ++running[ctx.tenant()]);
+      most_tenants = std::max(most_tenants, running.size());
+    }
+    std::this_thread::sleep_for(1ms);
+    const std::lock_guard lock{mutex};
+    if (--running[ctx.tenant()] == 0) running.erase(ctx.tenant());
+  };
+  std::vector<std::int64_t> executions;
+  for (int i = 0; i < 5; ++i) {
+    const std::string tenant = add_tenant();
+    for (int n = 0; n < 20; ++n) executions.push_back(submit(tenant));
+  }
+  auto fleet = make_fleet({.max_concurrent_tasks = 16, .max_concurrent_per_tenant = 2, .max_tenants = 3});
+  fleet.add(workflow(handler));
+  for (const std::int64_t id : executions) EXPECT_TRUE(eventually([&] { return status_of(id) == "completed"; }));
+  EXPECT_EQ(most_of_one, 2);
+  EXPECT_LE(most_tenants, 3U);
+  EXPECT_TRUE(fleet.shutdown().clean());
 }
 
 TEST_F(Fleets, ALockOfOneHoldsUpNobodyElse) {

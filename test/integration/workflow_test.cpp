@@ -242,6 +242,28 @@ TEST_F(Workflows, AHandleControlsItsExecution) {
   EXPECT_EQ(error_of([&] { runner.execution(execution.id() + 1'000).status(); }).code(), errc::not_found);
 }
 
+TEST_F(Workflows, AScheduleIsWhatItWasToldToBe) {
+  auto runner = make_runner();
+  runner.add(one_task("w", nothing));
+  const auto start = std::chrono::sys_days{std::chrono::year{2031} / 1 / 1};
+  runner.schedule("hourly", "w", "@hourly",
+                  {.context = {{"n", 1}},
+                   .catch_up = CatchUp::run_all,
+                   .max_catch_up = 7,
+                   .starts_at = start,
+                   .ends_at = start + std::chrono::hours{24},
+                   .overlap = Overlap::cancel,
+                   .jitter = 90s});
+  EXPECT_EQ(sql_.value("SELECT cron || ' ' || workflow || ' ' || next_fire_at FROM " + tenant_ + ".schedules"),
+            "@hourly w 2031-01-01 00:00:00+00");
+  EXPECT_EQ(error_of([&] { runner.schedule("s", "nobody_registered_this", "@hourly"); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([&] { runner.schedule("s", "w", "61 * * * *"); }).code(), errc::invalid);
+  const auto fires = runner.next_fires("0 0 1 1 *", "Asia/Tokyo", 2);
+  ASSERT_EQ(fires.size(), 2U);
+  EXPECT_EQ(fires[0].time_since_epoch() % 24h, 15h) << "midnight there";
+  EXPECT_GT(fires[1], fires[0]);
+}
+
 TEST_F(Workflows, AStartMayBeDelayed) {
   auto runner = make_runner();
   runner.add(one_task("w", nothing));

@@ -36,7 +36,14 @@ struct SubmitOptions {
   // Starts at most one execution per key and workflow: later ones get the first one's id.
   // With a key a submit is safe to repeat.  Up to 255 bytes.
   std::string idempotency_key = {};
+  // A W3C trace context, "00-<trace id>-<span id>-<flags>", for whoever runs the tasks: it is
+  // put into the context, under traceparent_key, where every task finds it, and handed on to
+  // child executions.  What is not of that form is refused: error{invalid}.
+  std::string traceparent = {};
 };
+
+// The key of the context under which a trace context travels; SQL users put it there by hand.
+inline constexpr std::string_view traceparent_key = "traceparent";
 
 // Returns the execution's id.  The tenant is the one whose login the connection's user is,
 // or `tenant`, which takes rights on it.  Outside of a transaction block it commits by itself.

@@ -22,11 +22,33 @@
 #include <insula/runner.hpp>
 #include <insula/workflow.hpp>
 
+#include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace insula {
+
+// Every field has a default; give those you want by name.  Those that RunnerConfig has too mean
+// the same.
+struct FleetConfig {
+  int max_concurrent_tasks = 64;  // handlers at the same time, of all tenants
+  // Handlers of one tenant at the same time, in this process; 0: as many as fit.  (Limits over
+  // all processes are the server's: DatabaseAdmin::set_tenant_limits.)
+  int max_concurrent_per_tenant = 0;
+  // Tenants whose handlers run at the same time, in this process; 0: any number.  A tenant costs
+  // no connection here, so there is seldom a reason to cap them.
+  int max_tenants = 0;
+  int max_connections = 5;
+  std::chrono::milliseconds lease{60'000};
+  std::chrono::milliseconds connect_timeout{10'000};
+  std::chrono::milliseconds call_timeout{30'000};
+  std::function<void(LogLevel, std::string_view)> log = {};
+  std::shared_ptr<Observer> observer = {};
+};
 
 class INSULA_EXPORT Fleet {
  public:
@@ -34,7 +56,7 @@ class INSULA_EXPORT Fleet {
 
   // As Runner's.  The user is a member of insula_runner, which lets it work for everybody, and
   // neither read nor submit.
-  explicit Fleet(std::string_view connection_string, RunnerConfig config = {});
+  explicit Fleet(std::string_view connection_string, FleetConfig config = {});
 
   // Begins to run the workflow's tasks, for each tenant that has registered it (by Tenant::
   // register_workflow, a Runner, or SQL).  Adding it again replaces the handlers.
@@ -49,6 +71,7 @@ class INSULA_EXPORT Fleet {
   ShutdownReport shutdown(ShutdownOptions options = {});
   ShutdownReport run_until_signal(ShutdownOptions options = {});
 
+  std::string metrics() const;  // nothing in it is by tenant
   const std::string& worker() const noexcept;
 
  private:

@@ -10,6 +10,8 @@
 //   enqueue.hpp       starts an execution in a transaction of your own
 //   execution.hpp     the handle of a started execution
 //   fleet.hpp         runs workflows for all tenants
+//   schedule.hpp      executions that the clock starts
+//   observer.hpp      what happens in a runner, told as it happens
 //   admin.hpp         makes, limits and drops tenants
 #pragma once
 
@@ -19,8 +21,10 @@
 #include <insula/error.hpp>
 #include <insula/execution.hpp>
 #include <insula/fleet.hpp>
+#include <insula/observer.hpp>
 #include <insula/result.hpp>
 #include <insula/runner.hpp>
+#include <insula/schedule.hpp>
 #include <insula/task_context.hpp>
 #include <insula/trigger_rule.hpp>
 #include <insula/workflow.hpp>

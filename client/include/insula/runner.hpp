@@ -23,7 +23,9 @@
 #include <insula/error.hpp>
 #include <insula/execution.hpp>
 #include <insula/export.hpp>
+#include <insula/observer.hpp>
 #include <insula/result.hpp>
+#include <insula/schedule.hpp>
 #include <insula/workflow.hpp>
 
 #include <chrono>
@@ -34,6 +36,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace insula {
 
@@ -62,6 +65,8 @@ struct INSULA_EXPORT RunnerConfig {
   // completions.  Called on the runtime's threads, must be quick, must not call the
   // runner.  Default: warnings and errors go to stderr.
   std::function<void(LogLevel, std::string_view)> log = {};
+  // See observer.hpp; shared by as many runners as you like.
+  std::shared_ptr<Observer> observer = {};
 
   class Builder;
   static Builder builder();
@@ -75,6 +80,7 @@ class RunnerConfig::Builder {
   Builder& connect_timeout(std::chrono::milliseconds d) { return config_.connect_timeout = d, *this; }
   Builder& call_timeout(std::chrono::milliseconds d) { return config_.call_timeout = d, *this; }
   Builder& log(std::function<void(LogLevel, std::string_view)> f) { return config_.log = std::move(f), *this; }
+  Builder& observer(std::shared_ptr<Observer> o) { return config_.observer = std::move(o), *this; }
   RunnerConfig build() const { return config_; }
 
  private:
@@ -129,6 +135,19 @@ class INSULA_EXPORT Runner {
   bool pause_workflow(std::string_view workflow) const;
   bool resume_workflow(std::string_view workflow) const;
 
+  // --- schedules; see schedule.hpp
+  // Makes one, or gives that of this name a new meaning; returns its id.
+  // Throws error{not_found} for a workflow nobody registered, error{invalid} for the rest.
+  std::int64_t schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                        const ScheduleOptions& options = {}) const;
+  bool unschedule(std::string_view name) const;  // its executions stay; false: there is none
+  // error{not_found}: there is none; false: it was so already.
+  bool pause_schedule(std::string_view name) const;
+  bool resume_schedule(std::string_view name) const;  // what would have fired meanwhile was not missed
+  // When an expression fires next.  Up to a thousand times.
+  std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
+                                                                std::string_view timezone = "UTC", int n = 5) const;
+
   // Stops claiming; waits for running handlers; asks the rest to stop and waits again; tells
   // the server all outcomes, gives back what is left, and closes.  Takes no longer than the
   // options say and a few seconds.  Repeated calls return the first one's report.
@@ -140,6 +159,10 @@ class INSULA_EXPORT Runner {
   // The handlers of both signals are its own meanwhile, so one call at a time in a process:
   // another throws error{invalid}.
   ShutdownReport run_until_signal(ShutdownOptions options = {});
+
+  // What this process has done and how it stands, as text for Prometheus (format 0.0.4): serve
+  // it as `Content-Type: text/plain; version=0.0.4`.  Asks no server.
+  std::string metrics() const;
 
   // This runner's name towards the server, as in the `worker` column of task_executions.
   const std::string& worker() const noexcept;

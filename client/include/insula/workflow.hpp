@@ -42,6 +42,7 @@
 namespace insula {
 
 namespace detail {
+struct WorkflowAccess;
 struct WorkflowState;
 
 template <class Handler>
@@ -130,6 +131,7 @@ class INSULA_EXPORT Workflow {
   friend class Builder;
   friend class Fleet;
   friend class Runner;
+  friend struct detail::WorkflowAccess;
   explicit Workflow(std::shared_ptr<const detail::WorkflowState> state) : state_(std::move(state)) {}
 
   std::shared_ptr<const detail::WorkflowState> state_;

@@ -5,8 +5,28 @@
 
 namespace insula {
 
-Fleet::Fleet(std::string_view connection_string, RunnerConfig config)
-    : handle_(detail::make_handle(connection_string, {}, std::move(config))) {}
+namespace {
+
+detail::Settings settings_of(std::string_view connection_string, FleetConfig config) {
+  if (config.max_concurrent_per_tenant < 0 || config.max_tenants < 0)
+    throw error{errc::invalid, "FleetConfig: max_concurrent_per_tenant and max_tenants must not be negative"};
+  RunnerConfig usual{.max_concurrent_tasks = config.max_concurrent_tasks,
+                     .max_connections = config.max_connections,
+                     .lease = config.lease,
+                     .connect_timeout = config.connect_timeout,
+                     .call_timeout = config.call_timeout,
+                     .log = std::move(config.log),
+                     .observer = std::move(config.observer)};
+  detail::Settings settings = detail::make_settings(connection_string, {}, std::move(usual));
+  settings.max_concurrent_per_tenant = config.max_concurrent_per_tenant;
+  settings.max_tenants = config.max_tenants;
+  return settings;
+}
+
+}  // namespace
+
+Fleet::Fleet(std::string_view connection_string, FleetConfig config)
+    : handle_(std::make_shared<detail::RunnerHandle>(settings_of(connection_string, std::move(config)))) {}
 
 void Fleet::add(const Workflow& workflow) {
   if (!wire::read_boolean(handle_->engine->call(wire::serves_all(), true)))
@@ -19,6 +39,8 @@ Fleet::Tenant Fleet::tenant(std::string_view id) const { return Tenant{handle_, 
 ShutdownReport Fleet::shutdown(ShutdownOptions options) { return handle_->shutdown(options); }
 
 ShutdownReport Fleet::run_until_signal(ShutdownOptions options) { return handle_->run_until_signal(options); }
+
+std::string Fleet::metrics() const { return handle_->engine->metrics(); }
 
 const std::string& Fleet::worker() const noexcept { return handle_->engine->settings().worker; }
 

@@ -46,10 +46,4 @@ ShutdownReport RunnerHandle::run_until_signal(const ShutdownOptions& options) co
   return engine->shutdown(options);
 }
 
-std::shared_ptr<RunnerHandle> make_handle(std::string_view conninfo, std::string_view tenant, RunnerConfig config) {
-  check_config(config);
-  return std::make_shared<RunnerHandle>(
-      Settings{wire::ConnInfo{conninfo}, std::move(config), std::string{tenant}, make_worker_name()});
-}
-
 }  // namespace insula::detail

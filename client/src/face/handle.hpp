@@ -33,8 +33,4 @@ struct RunnerHandle {
   std::unique_ptr<Engine> engine;
 };
 
-// `tenant` empty: the login's own, or all.  Throws error{invalid} for a string or config that
-// is none.
-std::shared_ptr<RunnerHandle> make_handle(std::string_view conninfo, std::string_view tenant, RunnerConfig config);
-
 }  // namespace insula::detail

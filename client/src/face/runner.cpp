@@ -12,8 +12,17 @@
 
 namespace insula {
 
+namespace {
+
+std::shared_ptr<detail::RunnerHandle> make_handle(std::string_view conninfo, std::string_view tenant,
+                                                  RunnerConfig config) {
+  return std::make_shared<detail::RunnerHandle>(detail::make_settings(conninfo, tenant, std::move(config)));
+}
+
+}  // namespace
+
 Runner::Runner(std::string_view connection_string, RunnerConfig config)
-    : handle_(detail::make_handle(connection_string, {}, std::move(config))) {}
+    : handle_(make_handle(connection_string, {}, std::move(config))) {}
 
 Runner Runner::with_config(std::string_view connection_string, RunnerConfig config) {
   return Runner{connection_string, std::move(config)};
@@ -25,7 +34,7 @@ Runner Runner::with_schema(std::string_view connection_string, std::string_view 
                 fmt::format("\"{}\" is no tenant id: 3 to 30 characters of [a-z0-9_], the first a letter, "
                             "and no word with a meaning of its own",
                             schema)};
-  Runner runner{detail::make_handle(connection_string, schema, std::move(config))};
+  Runner runner{make_handle(connection_string, schema, std::move(config))};
   runner.handle_->engine->call(wire::ensure_tenant(schema), true);
   return runner;
 }
@@ -65,9 +74,37 @@ bool Runner::resume_workflow(std::string_view workflow) const {
   return wire::read_boolean(engine.call(wire::resume_workflow(workflow, engine.settings().tenant), true));
 }
 
+std::int64_t Runner::schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                              const ScheduleOptions& options) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_number(engine.call(wire::schedule(name, workflow, cron, options, engine.settings().tenant), true));
+}
+
+bool Runner::unschedule(std::string_view name) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_boolean(engine.call(wire::unschedule(name, engine.settings().tenant), true));
+}
+
+bool Runner::pause_schedule(std::string_view name) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_boolean(engine.call(wire::pause_schedule(name, engine.settings().tenant), true));
+}
+
+bool Runner::resume_schedule(std::string_view name) const {
+  detail::Engine& engine = *handle_->engine;
+  return wire::read_boolean(engine.call(wire::resume_schedule(name, engine.settings().tenant), true));
+}
+
+std::vector<std::chrono::system_clock::time_point> Runner::next_fires(std::string_view cron, std::string_view timezone,
+                                                                      int n) const {
+  return wire::read_times(handle_->engine->call(wire::next_fires(cron, timezone, n), true));
+}
+
 ShutdownReport Runner::shutdown(ShutdownOptions options) { return handle_->shutdown(options); }
 
 ShutdownReport Runner::run_until_signal(ShutdownOptions options) { return handle_->run_until_signal(options); }
+
+std::string Runner::metrics() const { return handle_->engine->metrics(); }
 
 const std::string& Runner::worker() const noexcept { return handle_->engine->settings().worker; }
 

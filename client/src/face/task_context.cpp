@@ -2,6 +2,7 @@
 #include "core/names.hpp"
 #include "runtime/attempt.hpp"
 
+#include <insula/enqueue.hpp>
 #include <insula/error.hpp>
 #include <insula/task_context.hpp>
 
@@ -79,6 +80,8 @@ void TaskContext::wait_event(std::string_view event, std::optional<std::chrono::
 }
 
 void TaskContext::submit_child(std::string_view workflow, Context context) {
+  const auto trace = get<std::string>(traceparent_key);
+  if (trace && !context.contains(traceparent_key)) context.set(traceparent_key, *trace);
   attempt_.request = detail::Child{std::string{workflow}, context.to_json()};
 }
 

@@ -107,12 +107,14 @@ Event read_event(const std::string& json) {
           event.get<bool>("timed_out").value_or(false)};
 }
 
-Outcome run(const std::shared_ptr<Attempt>& attempt) {
+void read_claimed(Attempt& attempt) {
+  attempt.context = Context::from_json(attempt.info.context);
+  if (!attempt.info.item.empty()) attempt.item = Value::from_json(attempt.info.item);
+  if (!attempt.info.event.empty()) attempt.event = read_event(attempt.info.event);
+}
+
+Outcome run(const std::shared_ptr<Attempt>& attempt, TaskContext& context) {
   try {
-    attempt->context = Context::from_json(attempt->info.context);
-    if (!attempt->info.item.empty()) attempt->item = Value::from_json(attempt->info.item);
-    if (!attempt->info.event.empty()) attempt->event = read_event(attempt->info.event);
-    TaskContext context{*attempt};
     (*attempt->handler)(context);
     Outcome outcome = success(attempt);
     return attempt->transaction ? settle_in_transaction(attempt, std::move(outcome)) : outcome;
@@ -127,13 +129,52 @@ Outcome run(const std::shared_ptr<Attempt>& attempt) {
   }
 }
 
+template <class Tell>
+void observe(const Attempt& attempt, Tell tell) {
+  if (!attempt.workplace || !attempt.workplace->observer) return;
+  try {
+    tell(*attempt.workplace->observer);
+  } catch (...) {
+    // What an observer throws is nobody's to deal with: the task goes on.
+  }
+}
+
+TaskOutcome word_for(const Attempt& attempt, Outcome::Kind kind) {
+  switch (kind) {
+    case Outcome::Kind::completed:
+      return TaskOutcome::completed;
+    case Outcome::Kind::settled:
+      return attempt.request.index() == 0 ? TaskOutcome::completed : TaskOutcome::put_off;
+    case Outcome::Kind::put_off:
+      return TaskOutcome::put_off;
+    case Outcome::Kind::failed:
+      return TaskOutcome::failed;
+    case Outcome::Kind::given_back:
+      break;
+  }
+  return TaskOutcome::given_back;
+}
+
+Outcome run_observed(const std::shared_ptr<Attempt>& attempt) {
+  const auto started = Clock::now();
+  TaskContext context{*attempt};
+  observe(*attempt, [&](Observer& observer) { observer.task_started(context); });
+  Outcome outcome = run(attempt, context);
+  // What the handler did in a transaction that is not committed is over before it is said.
+  attempt->transaction.reset();
+  const TaskEnd end{word_for(*attempt, outcome.kind), outcome.error, Clock::now() - started};
+  observe(*attempt, [&](Observer& observer) { observer.task_ended(context, end); });
+  if (attempt->workplace) attempt->workplace->metrics->task_ended(attempt->info.workflow, attempt->info.task, end);
+  return outcome;
+}
+
 }  // namespace
 
 PGconn* Attempt::begin_transaction() {
-  if (!lender) throw error{errc::invalid, "there is no server here to have a transaction with"};
+  if (!workplace) throw error{errc::invalid, "there is no server here to have a transaction with"};
   if (!transaction) {
-    auto begun = std::make_unique<Transaction>(lender, stop.get_token());
-    if (!begun->join(info, acts_for)) {
+    auto begun = std::make_unique<Transaction>(workplace->lender, stop.get_token());
+    if (!begun->join(info, workplace->acts_for)) {
       request_stop(StopReason::lease_lost);
       throw stopped{"stopped: lease_lost"};
     }
@@ -143,13 +184,18 @@ PGconn* Attempt::begin_transaction() {
 }
 
 Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept {
-  Outcome outcome = run(attempt);
-  attempt->transaction.reset();
-  attempt->lender.reset();
+  Outcome outcome;
+  try {
+    read_claimed(*attempt);
+    outcome = run_observed(attempt);
+  } catch (const error& unreadable) {
+    outcome = failure(attempt, unreadable.what(), true);
+  }
   attempt->context = {};
   attempt->changes = {};
   attempt->item = {};
   attempt->event.reset();
+  attempt->workplace.reset();
   return outcome;
 }
 

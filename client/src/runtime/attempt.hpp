@@ -5,6 +5,7 @@
 #pragma once
 
 #include "face/workflow_state.hpp"
+#include "runtime/metrics.hpp"
 #include "runtime/settings.hpp"
 #include "runtime/transaction.hpp"
 #include "wire/calls.hpp"
@@ -33,6 +34,14 @@ struct Child {
 using Request =
     std::variant<std::monostate, std::chrono::system_clock::time_point, std::chrono::milliseconds, EventWait, Child>;
 
+// What the handlers of one runtime share.
+struct Workplace {
+  std::shared_ptr<Lender> lender;
+  std::string acts_for;  // Settings::tenant
+  std::shared_ptr<Observer> observer;
+  std::shared_ptr<Metrics> metrics;
+};
+
 struct Attempt {
   Attempt(wire::Claimed claimed, std::shared_ptr<const Handler> run)
       : info(std::move(claimed)), handler(std::move(run)) {}
@@ -51,8 +60,7 @@ struct Attempt {
   // Immutable once the handler has started.
   const wire::Claimed info;
   const std::shared_ptr<const Handler> handler;
-  std::shared_ptr<Lender> lender;  // nullptr: there is no server to have a transaction with
-  std::string acts_for;            // Settings::tenant
+  std::shared_ptr<const Workplace> workplace = {};  // nullptr: in a test, without a runtime
 
   // Any thread.
   std::stop_source stop;

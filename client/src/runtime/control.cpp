@@ -16,22 +16,24 @@ constexpr int sendings_limit = 5;
 
 }  // namespace
 
-Control::Control(const Settings& settings, Leases& leases, Waits& waits)
+Control::Control(const Settings& settings, Leases& leases, Waits& waits, Metrics& metrics)
     : settings_(settings),
       leases_(leases),
       waits_(waits),
-      outcomes_(settings,
+      metrics_(metrics),
+      outcomes_(settings, metrics,
                 [this](const Attempt& attempt) {
                   leases_.remove(attempt);
                   // Its execution may have ended with it; to look is quicker than to be told.
                   waits_.suspect(attempt.info.execution_id);
                 }),
       link_(settings.conninfo, "insula control", settings.config.connect_timeout,
-            {[this] { on_up(); }, [this](const error& why) { on_down(why); },
+            {[this] { on_up(); }, [this](const error& why, bool was_up) { on_down(why, was_up); },
              [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}) {}
 
 void Control::on_up() {
   if (outage_told_) settings_.log(LogLevel::info, "the control connection is back");
+  settings_.tell([](Observer& observer) { observer.connection_up("control"); });
   ever_up_ = true;
   outage_told_ = false;
   // Leases ran on while nobody could renew them; and the server may have forgotten who
@@ -40,7 +42,11 @@ void Control::on_up() {
   waits_.suspect_all();
 }
 
-void Control::on_down(const error& why) {
+void Control::on_down(const error& why, bool was_up) {
+  if (was_up) {
+    ++metrics_.connections_lost;
+    settings_.tell([&](Observer& observer) { observer.connection_lost("control", why); });
+  }
   // The first connection's trouble is for whoever asked for it; nor is it any use to let
   // callers wait for a password to become right by itself.
   if (!ever_up_ || !why.retryable()) fail_requests(why);

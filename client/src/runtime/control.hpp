@@ -29,7 +29,7 @@ class Control {
     int sendings = 0;
   };
 
-  Control(const Settings& settings, Leases& leases, Waits& waits);
+  Control(const Settings& settings, Leases& leases, Waits& waits, Metrics& metrics);
 
   wire::Link& link() noexcept { return link_; }
   const wire::Link& link() const noexcept { return link_; }
@@ -48,7 +48,7 @@ class Control {
 
  private:
   void on_up();
-  void on_down(const error& why);
+  void on_down(const error& why, bool was_up);
   void send(const wire::Statement& statement, wire::Link::OnReply on_reply);
   void send_heartbeat(Clock::time_point now);
   void send_nudge();
@@ -61,6 +61,7 @@ class Control {
   const Settings& settings_;
   Leases& leases_;
   Waits& waits_;
+  Metrics& metrics_;
   Outcomes outcomes_;
   wire::Link link_;
   bool ever_up_ = false;

@@ -37,9 +37,10 @@ Dispatcher::Dispatcher(const Settings& settings, Peers peers)
             {[this] {
                if (outage_told_) settings_.log(LogLevel::info, "the dispatch connection is back");
                outage_told_ = false;
+               settings_.tell([](Observer& observer) { observer.connection_up("dispatch"); });
                peers_.waits.suspect_all();  // ends that nobody was parked for
              },
-             [this](const error& why) { on_down(why); },
+             [this](const error& why, bool was_up) { on_down(why, was_up); },
              [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}) {}
 
 void Dispatcher::add_handlers(const Handlers& handlers) {
@@ -54,12 +55,18 @@ void Dispatcher::stop() {
   if (parked_ != Parked::no) nudge();
 }
 
-std::size_t Dispatcher::free_slots() const {
+Share Dispatcher::share() const {
+  if (keys_.empty() || peers_.has_backlog()) return {};
   const auto slots = static_cast<std::size_t>(settings_.config.max_concurrent_tasks);
-  return peers_.has_backlog() ? 0 : slots - std::min(slots, peers_.leases.running());
+  return share_of(peers_.leases.running_by_tenant(), slots - std::min(slots, peers_.leases.running()),
+                  settings_.max_concurrent_per_tenant, settings_.max_tenants);
 }
 
-void Dispatcher::on_down(const error& why) {
+void Dispatcher::on_down(const error& why, bool was_up) {
+  if (was_up) {
+    ++peers_.workplace->metrics->connections_lost;
+    settings_.tell([&](Observer& observer) { observer.connection_lost("dispatch", why); });
+  }
   parked_ = Parked::no;
   is_life_line_ = false;
   claim_next_ = false;
@@ -75,19 +82,21 @@ void Dispatcher::drive(Clock::time_point now) {
   const bool has_tasks = !keys_.empty();
   if (!has_tasks && peers_.waits.empty()) return;
   link_.open();
-  const std::size_t slots = has_tasks ? free_slots() : 0;
-  if (parked_ == Parked::without_tasks && slots > 0) {
+  Share share = this->share();
+  if (share.max_tasks > 0 &&
+      (parked_ == Parked::without_tasks || (parked_ == Parked::with_tasks && is_wider(share.choice, parked_choice_)))) {
     parked_ = Parked::with_tasks;  // so that one nudge is enough
+    parked_choice_ = share.choice;
     nudge();
   }
   if (!link_.idle() || pause_until_ != Clock::time_point{}) return;
-  if (slots > 0) {
+  if (share.max_tasks > 0) {
     linger_until_ = Clock::time_point::max();
-    if (!claim_next_) return park(true);
-    if (!gathers_slots(slots, now)) claim(slots);
+    if (!claim_next_) return park(true, std::move(share.choice));
+    if (!gathers_slots(share.max_tasks, now)) claim(share);
     return;
   }
-  if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) park(false);
+  if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) park(false, {});
 }
 
 bool Dispatcher::gathers_slots(std::size_t slots, Clock::time_point now) {
@@ -117,17 +126,18 @@ void Dispatcher::nudge() {
 Clock::time_point Dispatcher::wake_at() const noexcept {
   if (stopped_ || !link_.idle()) return Clock::time_point::max();
   if (pause_until_ != Clock::time_point{}) return pause_until_;
-  return claim_next_ && free_slots() > 0 ? gather_until_ : linger_until_;
+  return claim_next_ && share().max_tasks > 0 ? gather_until_ : linger_until_;
 }
 
-void Dispatcher::park(bool with_tasks) {
+void Dispatcher::park(bool with_tasks, wire::TenantChoice choice) {
   parked_ = with_tasks ? Parked::with_tasks : Parked::without_tasks;
+  parked_choice_ = std::move(choice);
   parked_at_ = Clock::now();
   nudged_at_ = {};
   linger_until_ = Clock::time_point::max();
   static const std::vector<std::string> none;
   link_.send(
-      wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant),
+      wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant, parked_choice_),
       [this](const wire::Reply& reply) { on_parked(reply); }, parked_at_ + park_timeout + settings_.patience());
 }
 
@@ -145,9 +155,10 @@ void Dispatcher::on_parked(const wire::Reply& reply) {
   peers_.waits.suspect_all();  // the call does not say which watched execution ended, if any
 }
 
-void Dispatcher::claim(std::size_t slots) {
+void Dispatcher::claim(const Share& share) {
+  const std::size_t slots = share.max_tasks;
   link_.send(
-      wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant),
+      wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant, share.choice),
       [this, slots, sent_at = Clock::now()](const wire::Reply& reply) { on_claimed(reply, slots, sent_at); },
       Clock::now() + settings_.patience());
 }
@@ -160,6 +171,8 @@ void Dispatcher::on_claimed(const wire::Reply& reply, std::size_t slots, Clock::
     return pause(longest_pause_after_error);
   }
   std::vector<wire::Claimed> claimed = wire::read_claimed(reply.rows);
+  ++peers_.workplace->metrics->claims;
+  peers_.workplace->metrics->claimed += claimed.size();
   claim_next_ = claimed.size() == slots;
   const auto now = Clock::now();
   gather_until_ = claim_next_ ? now + (now - sent_at) : Clock::time_point{};
@@ -178,8 +191,7 @@ void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point sent_at) {
     return;
   }
   auto attempt = std::make_shared<Attempt>(std::move(claimed), it->second);
-  attempt->lender = peers_.lender;
-  attempt->acts_for = settings_.tenant;
+  attempt->workplace = peers_.workplace;
   // From the answer on: the server's own clock runs out no later.
   if (const auto& left = attempt->info.time_left) attempt->deadline_at = Clock::now() + *left;
   peers_.leases.add(attempt, sent_at);

@@ -16,6 +16,7 @@
 #include "runtime/leases.hpp"
 #include "runtime/pool.hpp"
 #include "runtime/settings.hpp"
+#include "runtime/share.hpp"
 #include "runtime/waits.hpp"
 #include "wire/link.hpp"
 
@@ -35,7 +36,7 @@ class Dispatcher {
     Leases& leases;
     Waits& waits;
     Pool& pool;
-    std::shared_ptr<Lender> lender;
+    std::shared_ptr<const Workplace> workplace;
     std::function<void()> nudge;        // ends our parked call, by the other connection
     std::function<bool()> has_backlog;  // too many outcomes wait: claim nothing more
   };
@@ -54,12 +55,12 @@ class Dispatcher {
  private:
   enum class Parked { no, without_tasks, with_tasks };
 
-  std::size_t free_slots() const;
-  void on_down(const error& why);
-  void park(bool with_tasks);
+  Share share() const;  // what a claim may ask for now
+  void on_down(const error& why, bool was_up);
+  void park(bool with_tasks, wire::TenantChoice choice);
   void on_parked(const wire::Reply& reply);
   bool gathers_slots(std::size_t slots, Clock::time_point now);
-  void claim(std::size_t slots);
+  void claim(const Share& share);
   void on_claimed(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at);
   void hand_out(wire::Claimed claimed, Clock::time_point sent_at);
   bool may_park_without_slot(Clock::time_point now);
@@ -77,6 +78,7 @@ class Dispatcher {
   bool is_life_line_ = false;  // parked at least once on this connection
   bool claim_next_ = false;    // there is probably more
   Parked parked_ = Parked::no;
+  wire::TenantChoice parked_choice_;
   Clock::time_point parked_at_{};
   Clock::time_point nudged_at_{};  // the parked call; zero: not nudged
   bool nudges_work_ = true;        // not where the server has no shared memory

@@ -31,7 +31,9 @@ error shut_down_error() { return {errc::shut_down, "the runner is shut down"}; }
 Engine::Engine(Settings settings)
     : settings_(std::move(settings)),
       inbox_(std::make_shared<Inbox>()),
-      lender_(std::make_shared<Lender>(settings_)),
+      metrics_(std::make_shared<Metrics>()),
+      workplace_(std::make_shared<const Workplace>(
+          Workplace{std::make_shared<Lender>(settings_), settings_.tenant, settings_.config.observer, metrics_})),
       leases_(settings_),
       pool_(inbox_,
             [this, inbox = inbox_](Outcome outcome) {
@@ -39,8 +41,8 @@ Engine::Engine(Settings settings)
               auto kept = std::make_shared<Outcome>(std::move(outcome));
               inbox->post([this, kept] { on_finished(std::move(*kept)); });
             }),
-      control_(settings_, leases_, waits_),
-      dispatcher_(settings_, {leases_, waits_, pool_, lender_, [this] { control_.nudge(); },
+      control_(settings_, leases_, waits_, *metrics_),
+      dispatcher_(settings_, {leases_, waits_, pool_, workplace_, [this] { control_.nudge(); },
                               [this] { return control_.outcomes().size() >= backlog_limit; }}) {}
 
 Engine::~Engine() = default;
@@ -108,7 +110,7 @@ ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
   if (started_.load(std::memory_order_relaxed)) {
     inbox_->post([this, options] { begin_shutdown(options); });
     thread_.join();
-    lender_->close();
+    workplace_->lender->close();
     pool_.stop();
   } else {
     inbox_->close();
@@ -142,7 +144,16 @@ void Engine::turn() {
   dispatcher_.drive(now);
   control_.drive(now);
   drive_shutdown(now);
+  measure();
   if (phase_ != Phase::ended) wait_for_events();
+}
+
+void Engine::measure() {
+  const auto answered = std::max(control_.link().answered_at(), dispatcher_.link().answered_at());
+  metrics_->running = leases_.running();
+  metrics_->unsent = control_.outcomes().size();
+  metrics_->connections = std::size_t{control_.link().is_up()} + std::size_t{dispatcher_.link().is_up()};
+  metrics_->last_answer = answered.time_since_epoch().count();
 }
 
 void Engine::wait_for_events() {

@@ -15,6 +15,7 @@
 #include "runtime/dispatcher.hpp"
 #include "runtime/inbox.hpp"
 #include "runtime/leases.hpp"
+#include "runtime/metrics.hpp"
 #include "runtime/pool.hpp"
 #include "runtime/settings.hpp"
 #include "runtime/waits.hpp"
@@ -46,6 +47,7 @@ class Engine {
   wire::Rows call(wire::Statement statement, bool repeatable, std::shared_ptr<WaitState> wait = nullptr);
   void await(std::int64_t execution, const std::shared_ptr<WaitState>& state);
   void add_handlers(const WorkflowState& workflow);
+  std::string metrics() const { return metrics_->text(settings_.config.max_concurrent_tasks); }
   ShutdownReport shutdown(const ShutdownOptions& options);
   void hasten_shutdown();  // ends the present wait for handlers
 
@@ -59,6 +61,7 @@ class Engine {
   void run();
   void turn();
   void wait_for_events();
+  void measure();
   void on_finished(Outcome outcome);
   void begin_shutdown(const ShutdownOptions& options);
   void drive_shutdown(Clock::time_point now);
@@ -74,7 +77,8 @@ class Engine {
   std::optional<ShutdownReport> report_;  // under lifecycle_: set when all is over
   std::thread thread_;                    // under lifecycle_
 
-  const std::shared_ptr<Lender> lender_;
+  const std::shared_ptr<Metrics> metrics_;
+  const std::shared_ptr<const Workplace> workplace_;
   Leases leases_;
   Waits waits_;
   Pool pool_;

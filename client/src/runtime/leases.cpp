@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace insula::detail {
 
@@ -32,13 +33,16 @@ void Leases::add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at)
   attempt->fence_at = fence_after(claimed_at);
   fence_at_ = std::min({fence_at_, attempt->fence_at, attempt->deadline_at});
   ++running_;
+  ++running_by_tenant_[attempt->info.tenant];
   const std::int64_t lease = attempt->info.lease;
   attempts_.insert_or_assign(lease, std::move(attempt));
 }
 
 void Leases::finish(Attempt& attempt) {
-  if (!attempt.finished) --running_;
-  attempt.finished = true;
+  if (std::exchange(attempt.finished, true)) return;
+  --running_;
+  const auto tenant = running_by_tenant_.find(attempt.info.tenant);
+  if (--tenant->second == 0) running_by_tenant_.erase(tenant);
 }
 
 void Leases::stop_running(StopReason why) {

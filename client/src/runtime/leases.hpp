@@ -28,6 +28,8 @@ class Leases {
   void remove(const Attempt& attempt) { attempts_.erase(attempt.info.lease); }
 
   std::size_t running() const noexcept { return running_; }  // handlers that have not returned
+  // The same by tenant; who has none is not in it.
+  const std::map<std::string, int>& running_by_tenant() const noexcept { return running_by_tenant_; }
   void stop_running(StopReason why);
 
   Clock::time_point fence_at() const noexcept { return fence_at_; }
@@ -50,6 +52,7 @@ class Leases {
   const Settings& settings_;
   std::map<std::int64_t, std::shared_ptr<Attempt>> attempts_;  // by lease
   std::size_t running_ = 0;
+  std::map<std::string, int> running_by_tenant_;
   Clock::time_point heartbeat_at_{};
   Clock::time_point fence_at_ = Clock::time_point::max();  // the earliest of all
 };

@@ -54,6 +54,8 @@ wire::Statement statement_for(const Outcome& outcome) {
 }
 
 void Outcomes::add(Outcome outcome) {
+  if (outcome.kind == Outcome::Kind::given_back && outcome.attempt->reason == StopReason::lease_lost)
+    ++metrics_.leases_lost;
   if (outcome.kind == Outcome::Kind::settled || outcome.kind == Outcome::Kind::given_back)
     return on_settled_(*outcome.attempt);
   queue_.push_back(std::move(outcome));
@@ -130,6 +132,7 @@ void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
 
 void Outcomes::settle(const Outcome& outcome, bool accepted) {
   if (!accepted) {
+    if (!outcome.sent_before) ++metrics_.leases_lost;
     // After a broken connection the first sending may have been the one that counted.
     const LogLevel level = outcome.sent_before ? LogLevel::debug : LogLevel::warning;
     settings_.log(level,

@@ -25,8 +25,8 @@ wire::Statement statement_for(const Outcome& outcome);
 class Outcomes {
  public:
   // `on_settled`: the server has, or never will have, the outcome of that attempt.
-  Outcomes(const Settings& settings, std::function<void(const Attempt&)> on_settled)
-      : settings_(settings), on_settled_(std::move(on_settled)) {}
+  Outcomes(const Settings& settings, Metrics& metrics, std::function<void(const Attempt&)> on_settled)
+      : settings_(settings), metrics_(metrics), on_settled_(std::move(on_settled)) {}
 
   void add(Outcome outcome);
   std::size_t size() const noexcept { return queue_.size() + later_.size() + in_flight_; }
@@ -52,6 +52,7 @@ class Outcomes {
   void on_refused(std::vector<Outcome>& batch, const error& why);
 
   const Settings& settings_;
+  Metrics& metrics_;
   const std::function<void(const Attempt&)> on_settled_;
   std::deque<Outcome> queue_;
   // What the server could not take just now, because somebody holds a lock: it must not

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdio>
+#include <utility>
 
 namespace insula::detail {
 
@@ -43,13 +44,13 @@ void Settings::log(LogLevel level, std::string_view message) const noexcept {
   }
 }
 
-std::string make_worker_name() {
+static std::string make_worker_name() {
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
   return fmt::format("{:.60}:{}:{:016x}", host.data(), getpid(), wire::random_bits());
 }
 
-void check_config(const RunnerConfig& config) {
+static void check_config(const RunnerConfig& config) {
   using namespace std::chrono_literals;
   const auto require = [](bool ok, const char* rule) {
     if (!ok) throw error{errc::invalid, fmt::format("RunnerConfig: {}", rule)};
@@ -60,6 +61,11 @@ void check_config(const RunnerConfig& config) {
   require(config.lease >= 1s && config.lease <= 24h, "lease must be 1 s to 1 day");
   require(config.connect_timeout > 0ms, "connect_timeout must be positive");
   require(config.call_timeout > 0ms, "call_timeout must be positive");
+}
+
+Settings make_settings(std::string_view conninfo, std::string_view tenant, RunnerConfig config) {
+  check_config(config);
+  return {wire::ConnInfo{conninfo}, std::move(config), std::string{tenant}, make_worker_name()};
 }
 
 }  // namespace insula::detail

@@ -3,10 +3,12 @@
 
 #include "wire/conninfo.hpp"
 
+#include <insula/observer.hpp>
 #include <insula/runner.hpp>
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <string>
 #include <string_view>
 
@@ -19,6 +21,9 @@ struct Settings {
   RunnerConfig config;
   std::string tenant;  // empty: the connection's own login
   std::string worker;
+  // Of a worker of all tenants; 0: any number.
+  int max_concurrent_per_tenant = 0;
+  int max_tenants = 0;
 
   // A server that has not answered for so long counts as lost: there is time left then for
   // another connection to renew the leases.  But a busy one may well take a second or two.
@@ -28,12 +33,20 @@ struct Settings {
 
   // Thread-safe as far as the hook is; what the hook throws is dropped.
   void log(LogLevel level, std::string_view message) const noexcept;
+
+  template <class Tell>
+  void tell(Tell tell) const noexcept {
+    if (!config.observer) return;
+    try {
+      tell(*config.observer);
+    } catch (const std::exception& e) {
+      log(LogLevel::warning, e.what());
+    }
+  }
 };
 
-// Unique for every runtime: host, process id and 64 random bits, 100 characters at most.
-std::string make_worker_name();
-
-// Throws error{invalid} for values that cannot be.
-void check_config(const RunnerConfig& config);
+// With a worker's name of its own: host, process id and 64 random bits, 100 characters at most.
+// Throws error{invalid} for a string or values that cannot be.
+Settings make_settings(std::string_view conninfo, std::string_view tenant, RunnerConfig config);
 
 }  // namespace insula::detail

@@ -1,7 +1,11 @@
 // The statements.  Each is complete in itself: no session state, no prepared name.
 #include "wire/calls.hpp"
 
+#include <insula/error.hpp>
+
 #include <fmt/format.h>
+
+#include <array>
 
 namespace insula::wire {
 
@@ -11,12 +15,31 @@ using std::chrono::milliseconds;
 
 Param text_or_null(std::string_view text) { return text.empty() ? Param{} : Param{std::string{text}}; }
 
+Param array_or_null(const std::vector<std::string>& values) { return values.empty() ? Param{} : array_of(values); }
+
 std::string number(std::int64_t value) { return std::to_string(value); }
 
 std::string interval(milliseconds d) { return fmt::format("{} ms", d.count()); }
 
 std::string since_epoch(std::chrono::system_clock::time_point when) {
   return fmt::format("{} us", std::chrono::floor<std::chrono::microseconds>(when.time_since_epoch()).count());
+}
+
+bool is_traceparent(std::string_view text) {
+  constexpr std::string_view form = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
+  if (text.size() != form.size()) return false;
+  for (std::size_t i = 0; i < form.size(); ++i) {
+    const bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
+    if (form[i] == 'h' ? !hex : text[i] != form[i]) return false;
+  }
+  return true;
+}
+
+std::string input_of(const Context& context, const SubmitOptions& options) {
+  if (options.traceparent.empty()) return context.to_json();
+  if (!is_traceparent(options.traceparent))
+    throw error{errc::invalid, fmt::format("\"{}\" is no W3C traceparent", options.traceparent)};
+  return context.with(traceparent_key, options.traceparent).to_json();
 }
 
 // What result and watch select; read_results knows the order.  `tasks` is wrapped, so
@@ -46,8 +69,9 @@ Statement submit(std::string_view workflow, const Context& context, const Submit
   return {
       "SELECT insula.submit($1, $2::jsonb, priority => $3, idempotency_key => $4, tenant => $5, "
       "run_at => coalesce('epoch'::timestamptz + $6::interval, pg_catalog.now()) + $7::interval)",
-      {std::string{workflow}, context.to_json(), number(options.priority), text_or_null(options.idempotency_key),
-       text_or_null(tenant), options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)}};
+      {std::string{workflow}, input_of(context, options), number(options.priority),
+       text_or_null(options.idempotency_key), text_or_null(tenant),
+       options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)}};
 }
 
 Statement cancel(std::int64_t execution_id, std::string_view reason) {
@@ -114,6 +138,47 @@ std::vector<Result> read_results(const Rows& rows) {
   return results;
 }
 
+Statement schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                   const ScheduleOptions& options, const std::string& tenant) {
+  constexpr std::array<const char*, 3> catch_up{"skip", "run_once", "run_all"};
+  constexpr std::array<const char*, 4> overlap{"allow", "skip", "queue", "cancel"};
+  return {
+      "SELECT insula.schedule($1, $2, $3, timezone => $4, context => $5::jsonb, catch_up => $6, max_catch_up => $7, "
+      "starts_at => 'epoch'::timestamptz + $8::interval, ends_at => 'epoch'::timestamptz + $9::interval, "
+      "overlap => $10, jitter => $11::interval, tenant => $12)",
+      {std::string{name}, std::string{workflow}, std::string{cron}, options.timezone, options.context.to_json(),
+       catch_up.at(static_cast<std::size_t>(options.catch_up)), number(options.max_catch_up),
+       options.starts_at ? Param{since_epoch(*options.starts_at)} : Param{},
+       options.ends_at ? Param{since_epoch(*options.ends_at)} : Param{},
+       overlap.at(static_cast<std::size_t>(options.overlap)),
+       options.jitter.count() == 0 ? Param{} : Param{interval(options.jitter)}, text_or_null(tenant)}};
+}
+
+Statement unschedule(std::string_view name, const std::string& tenant) {
+  return {"SELECT insula.unschedule($1, tenant => $2)", {std::string{name}, text_or_null(tenant)}};
+}
+
+Statement pause_schedule(std::string_view name, const std::string& tenant) {
+  return {"SELECT insula.pause_schedule($1, tenant => $2)", {std::string{name}, text_or_null(tenant)}};
+}
+
+Statement resume_schedule(std::string_view name, const std::string& tenant) {
+  return {"SELECT insula.resume_schedule($1, tenant => $2)", {std::string{name}, text_or_null(tenant)}};
+}
+
+Statement next_fires(std::string_view cron, std::string_view timezone, int n) {
+  return {
+      "SELECT (extract(epoch FROM at) * 1000000)::bigint "
+      "FROM insula.next_fires($1, timezone => $2, n => $3) WITH ORDINALITY AS f(at, n) ORDER BY f.n",
+      {std::string{cron}, std::string{timezone}, number(n)}};
+}
+
+std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows) {
+  std::vector<std::chrono::system_clock::time_point> times;
+  for (int row = 0; row < rows.size(); ++row) times.emplace_back(std::chrono::microseconds{rows.integer(row, 0)});
+  return times;
+}
+
 Statement watch(const std::string& worker, const Ids& executions) {
   // What ends between this statement's snapshot and the look of watch itself comes back
   // as not ended yet: the caller asks again.
@@ -123,20 +188,25 @@ Statement watch(const std::string& worker, const Ids& executions) {
 }
 
 Statement wait_for_work(milliseconds timeout, const std::vector<std::string>& tasks, const std::string& worker,
-                        const std::string& tenant) {
-  return {"CALL insula.wait_for_work($1::interval, NULL, tasks => $2::text[], worker => $3, tenant => $4)",
-          {interval(timeout), array_of(tasks), worker, text_or_null(tenant)}};
+                        const std::string& tenant, const TenantChoice& choice) {
+  return {
+      "CALL insula.wait_for_work($1::interval, NULL, tasks => $2::text[], worker => $3, tenant => $4, "
+      "only_tenants => $5::text[], except_tenants => $6::text[])",
+      {interval(timeout), array_of(tasks), worker, text_or_null(tenant), array_or_null(choice.only),
+       array_or_null(choice.except)}};
 }
 
 bool read_ready(const Rows& rows) { return rows.size() == 1 && rows.boolean(0, 0); }
 
 Statement claim(const std::string& worker, const std::vector<std::string>& tasks, std::size_t max_tasks,
-                milliseconds lease, const std::string& tenant) {
+                milliseconds lease, const std::string& tenant, const TenantChoice& choice) {
   return {
       "SELECT tenant, task_id, lease, execution_id, workflow, version, task, attempt, max_attempts, context, "
       "event, item, (pg_catalog.date_part('epoch', deadline - pg_catalog.clock_timestamp()) * 1000)::bigint "
-      "FROM insula.claim($1, $2::text[], $3, $4::interval, $5)",
-      {worker, array_of(tasks), number(static_cast<std::int64_t>(max_tasks)), interval(lease), text_or_null(tenant)}};
+      "FROM insula.claim($1, $2::text[], $3, $4::interval, $5, $6, $7::text[], $8::text[])",
+      {worker, array_of(tasks), number(static_cast<std::int64_t>(max_tasks)), interval(lease), text_or_null(tenant),
+       choice.max_per_tenant > 0 ? Param{number(choice.max_per_tenant)} : Param{}, array_or_null(choice.only),
+       array_or_null(choice.except)}};
 }
 
 std::vector<Claimed> read_claimed(const Rows& rows) {

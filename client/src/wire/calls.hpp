@@ -60,19 +60,36 @@ Statement resume_workflow(std::string_view workflow, const std::string& tenant);
 Statement explain(std::int64_t execution_id);
 std::vector<TaskExplanation> read_explanations(const Rows& rows);
 Statement result(std::int64_t execution_id);
-std::int64_t read_number(const Rows& rows);  // register_workflow, submit
+std::int64_t read_number(const Rows& rows);  // register_workflow, submit, schedule
 bool read_boolean(const Rows& rows);         // of those with a yes or no
 std::vector<Result> read_results(const Rows& rows);
 
+// --- schedules
+Statement schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                   const ScheduleOptions& options, const std::string& tenant);
+Statement unschedule(std::string_view name, const std::string& tenant);
+Statement pause_schedule(std::string_view name, const std::string& tenant);
+Statement resume_schedule(std::string_view name, const std::string& tenant);
+Statement next_fires(std::string_view cron, std::string_view timezone, int n);
+std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows);
+
+// --- waiting for ends
 // Registers the worker's interest and returns the results of those that have ended.
 Statement watch(const std::string& worker, const Ids& executions);
 
 // --- working
+// Whom a worker of all tenants wants to be served now; all empty: everybody.
+struct TenantChoice {
+  int max_per_tenant = 0;  // of one claim; 0: any number
+  std::vector<std::string> only = {};
+  std::vector<std::string> except = {};
+};
+
 Statement wait_for_work(std::chrono::milliseconds timeout, const std::vector<std::string>& tasks,
-                        const std::string& worker, const std::string& tenant);
+                        const std::string& worker, const std::string& tenant, const TenantChoice& choice);
 bool read_ready(const Rows& rows);
 Statement claim(const std::string& worker, const std::vector<std::string>& tasks, std::size_t max_tasks,
-                std::chrono::milliseconds lease, const std::string& tenant);
+                std::chrono::milliseconds lease, const std::string& tenant, const TenantChoice& choice);
 std::vector<Claimed> read_claimed(const Rows& rows);
 Statement complete_many(const std::vector<Completion>& completions);
 // In the order of the completions; nullopt: not now, ask again.

@@ -152,6 +152,7 @@ void Link::pump_statement() {
 }
 
 void Link::finish_statement() {
+  answered_at_ = Clock::now();
   Reply reply{std::exchange(result_, Rows{}), std::nullopt, false};
   const ExecStatusType status = PQresultStatus(reply.rows.get());
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
@@ -166,6 +167,7 @@ void Link::finish_statement() {
 }
 
 void Link::lose(error why) {
+  const bool was_up = is_up();
   OnReply on_reply = std::exchange(on_reply_, {});
   result_ = {};
   conn_.reset();
@@ -173,7 +175,7 @@ void Link::lose(error why) {
   state_ = State::pausing;
   wake_at_ = Clock::now() + backoff_.next();
   if (on_reply) on_reply({{}, why, true});
-  if (events_.down && state_ == State::pausing) events_.down(why);
+  if (events_.down && state_ == State::pausing) events_.down(why, was_up);
 }
 
 void Link::receive_notice(void* self, const PGresult* result) {

@@ -41,9 +41,9 @@ class Link {
   using OnReply = std::function<void(Reply)>;
 
   struct Events {
-    std::function<void()> up;                      // idle, ready for a statement
-    std::function<void(const error&)> down;        // broke, or could not be made
-    std::function<void(std::string_view)> notice;  // the server's warnings
+    std::function<void()> up;                             // idle, ready for a statement
+    std::function<void(const error&, bool was_up)> down;  // broke, or could not be made
+    std::function<void(std::string_view)> notice;         // the server's warnings
   };
 
   Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events);
@@ -63,6 +63,9 @@ class Link {
   void send(const Statement& statement, OnReply on_reply, Clock::time_point answer_by = Clock::time_point::max());
   // The answer to what is under way should come by then, at the latest.
   void expect_answer(Clock::time_point by);
+
+  // When the server last had an answer; zero: never.
+  Clock::time_point answered_at() const noexcept { return answered_at_; }
 
   // For the owner's loop: what to poll for (fd -1: nothing), when to call again at the
   // latest, and what to do then.
@@ -94,6 +97,7 @@ class Link {
   PostgresPollingStatusType connect_wants_ = PGRES_POLLING_WRITING;
   bool want_write_ = false;
   Clock::time_point wake_at_ = Clock::time_point::max();
+  Clock::time_point answered_at_{};
   Backoff backoff_;
   std::size_t host_ = 0;  // of several, the one to try first
 

@@ -4,6 +4,7 @@
 
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
+#include "entry/tenant_choice.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
@@ -109,21 +110,27 @@ Turn *draw_turns(const TenantShare *tenants, int count) {
 }
 
 // Serves all tenants: first a share by weight each, then what is left.
-int claim_of_all(const ClaimCall &call, int wanted) {
+int claim_of_all(const ClaimCall &call, const TenantChoice &choice, int max_per_tenant, int wanted) {
   int tenant_count;
   const TenantShare *tenants = active_tenants(&tenant_count);
   reap_everywhere(tenants, tenant_count, call.now);
   const Turn *turns = draw_turns(tenants, tenant_count);
+  auto *claimed = static_cast<int *>(palloc0(sizeof(int) * static_cast<std::size_t>(tenant_count)));
   int left = wanted;
   for (bool shares : {true, false}) {
     for (int i = 0; i < tenant_count && left > 0 && *call.room > 0; ++i) {
       CHECK_FOR_INTERRUPTS();
       const std::int32_t number = turns[i].tenant.number;
-      const int share = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
+      const int weighed = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
+      const int share = std::min(weighed, max_per_tenant - claimed[i]);
+      if (share <= 0 || !choice.admits(number)) continue;
       (void)apart(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
-        if (tenant && !tenant->suspended) left -= claim_of_tenant(call, *tenant, std::min(share, left));
+        if (!tenant || tenant->suspended) return;
+        const int count = claim_of_tenant(call, *tenant, std::min(share, left));
+        claimed[i] += count;
+        left -= count;
       });
     }
   }
@@ -142,8 +149,13 @@ Datum insula_claim(PG_FUNCTION_ARGS) {
   if (wanted < 1 || wanted > 10000)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_tasks must be between 1 and 10000")));
   const std::int64_t lease = required_lease(fcinfo, 3);
+  const TenantChoice choice = tenant_choice_arguments(fcinfo, 6, 7);
   const char *name = text_argument(fcinfo, 4);
   Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
+  const int max_per_tenant = PG_ARGISNULL(5) ? wanted : PG_GETARG_INT32(5);
+  if (max_per_tenant < 1)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_per_tenant must be 1 or more")));
+  if (tenant && (!PG_ARGISNULL(5) || !choice.is_any())) refuse_choice_for_one();
 
   require_home();
   InitMaterializedSRF(fcinfo, 0);
@@ -152,6 +164,7 @@ Datum insula_claim(PG_FUNCTION_ARGS) {
   call.lease_expires = call.now + lease;
   std::size_t room = max_claimed_bytes;
   call.room = &room;
-  note_claim(tenant ? claim_of_tenant(call, *enter_tenant(tenant->number), wanted) : claim_of_all(call, wanted));
+  note_claim(tenant ? claim_of_tenant(call, *enter_tenant(tenant->number), wanted)
+                    : claim_of_all(call, choice, max_per_tenant, wanted));
   return Datum{0};
 }

@@ -7,6 +7,7 @@
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
 #include "entry/result.hpp"
+#include "entry/tenant_choice.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
@@ -70,6 +71,7 @@ struct WorkWait {
   const char **tasks;   // nullptr: any
   int task_count;
   TimestampTz deadline;
+  TenantChoice choice;  // of all
 };
 
 struct Look {
@@ -84,7 +86,7 @@ constexpr std::int64_t locked_sleep = USECS_PER_SEC;
 void advance_tenant(const Tenant &tenant, Look *look) {
   const TimestampTz now = clock_now();
   TimestampTz next;
-  if (needs_advance(tenant, now, &next)) {
+  if (may_need_advance(tenant, now, &next)) {
     advance(tenant, now);
     next = next_due(tenant);
     if (next <= now) next = now + locked_sleep;
@@ -145,7 +147,8 @@ void look_at_all(const WorkWait &wait, Look *look) {
         if (!tenant) return;
         const Session session = open_session();
         if (!limited) advance_tenant(*tenant, look);
-        look_at_tenant(wait, *tenant, limited, look);
+        // What time has made due is done for everybody, but not everybody's work is wanted.
+        if (wait.choice.admits(number)) look_at_tenant(wait, *tenant, limited, look);
         has_limits = !limited && has_waiting_limits(*tenant);
         close_session(session);
       });
@@ -207,6 +210,8 @@ Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
   TupleDesc desc = result_desc(fcinfo);
   const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
   wait.tenant = tenant ? tenant->number : 0;
+  wait.choice = tenant_choice_arguments(fcinfo, 5, 6);
+  if (tenant && !wait.choice.is_any()) refuse_choice_for_one();
   require_home();
 
   warn_once_without_shared_memory();

@@ -26,7 +26,8 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
 // All that time causes: delayed and deferred tasks become claimable, lapsed leases and
 // those of dead workers are given back.
 void advance(const Tenant &tenant, TimestampTz now);
-// Whether there is anything for `advance` to do by `now`.
+// Whether there is anything for `advance` to do by `now`; what the board knows costs nothing.
+bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 // The part of it that gives back the tasks of dead workers; false: some are locked.
 bool reap_dead_workers(const Tenant &tenant, TimestampTz now);

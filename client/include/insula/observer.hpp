@@ -1,0 +1,62 @@
+// Observer: what happens in a runtime, told as it happens, to the logs, metrics and traces of
+// your own choice.  (RunnerConfig::log is for plain lines of text, Runner::metrics() for
+// Prometheus.)
+//
+//   struct Spans : insula::Observer {
+//     void task_started(const insula::TaskContext& task) override {
+//       begin_span(task.task(), task.get<std::string>(insula::traceparent_key));
+//     }
+//     void task_ended(const insula::TaskContext&, const insula::TaskEnd& end) override {
+//       end_span(name(end.outcome), end.error);
+//     }
+//   };
+//   insula::Runner runner{url, {.observer = std::make_shared<Spans>()}};
+//
+// Everything has an empty body, so that you override what you want.  Calls come from several
+// threads at once, must be quick, and must not call the runner; what they throw is dropped.
+#pragma once
+
+#include <insula/error.hpp>
+#include <insula/export.hpp>
+#include <insula/task_context.hpp>
+
+#include <chrono>
+#include <string_view>
+
+namespace insula {
+
+// What became of a handler's run.
+enum class TaskOutcome {
+  completed,
+  put_off,     // until a time, an event, a child's end
+  failed,      // this attempt
+  given_back,  // it was asked to stop, and did
+};
+
+// The enumerator's name, as in "put_off".
+INSULA_EXPORT std::string_view name(TaskOutcome outcome) noexcept;
+
+struct TaskEnd {
+  TaskOutcome outcome = TaskOutcome::completed;
+  std::string_view error = {};  // of a failed one
+  std::chrono::nanoseconds duration{0};
+};
+
+class INSULA_EXPORT Observer {
+ public:
+  Observer() = default;
+  Observer(const Observer&) = delete;
+  Observer& operator=(const Observer&) = delete;
+  virtual ~Observer();
+
+  // On the handler's own thread, right before and after it.  The outcome is what the server
+  // is told next; it may not take it, if the lease was lost.
+  virtual void task_started(const TaskContext& task);
+  virtual void task_ended(const TaskContext& task, const TaskEnd& end);
+
+  // `connection` is "control" or "dispatch".
+  virtual void connection_up(std::string_view connection);
+  virtual void connection_lost(std::string_view connection, const error& why);
+};
+
+}  // namespace insula

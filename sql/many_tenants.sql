@@ -1,0 +1,26 @@
+-- A worker of all tenants chooses whom it wants to be served, and how many tasks of each.
+SET client_min_messages = error;
+SELECT count(insula.create_tenant(t)) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t;
+SELECT sum(insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => t)) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t;
+SELECT count(insula.submit('w', tenant => t)) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t, generate_series(1, 10);
+CREATE FUNCTION claimed(max_tasks int, per_tenant int, only_tenants text[] = NULL, except_tenants text[] = NULL) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(tenant || ' ' || n, ', ' ORDER BY tenant) FROM (
+		SELECT tenant, count(*) AS n FROM insula.claim('r', max_tasks => $1, max_per_tenant => $2, only_tenants => $3, except_tenants => $4)
+		WHERE tenant LIKE 'many_%' GROUP BY tenant) c
+$$;
+SELECT claimed(100, 2);
+SELECT claimed(100, 3, except_tenants => ARRAY['many_b', 'nobody_here']);
+SELECT claimed(100, 1, only_tenants => ARRAY['many_b', 'many_c'], except_tenants => ARRAY['many_c']);
+SELECT claimed(2, NULL, only_tenants => ARRAY['many_c']);
+SELECT claimed(100, NULL, only_tenants => ARRAY['nobody_here']);
+SELECT claimed(100, NULL, except_tenants => ARRAY['many_c']);
+CALL insula.wait_for_work('0 s', only_tenants => ARRAY['many_c']);
+CALL insula.wait_for_work('0 s', only_tenants => ARRAY['many_a', 'many_b']);
+CALL insula.wait_for_work('0 s', only_tenants => ARRAY['many_a', 'many_c'], except_tenants => ARRAY['many_c']);
+SELECT try($$SELECT count(*) FROM insula.claim('r', max_per_tenant => 0)$$);
+SELECT try($$SELECT count(*) FROM insula.claim('r', except_tenants => ARRAY[NULL])$$);
+SELECT try($$SELECT count(*) FROM insula.claim('r', tenant => 'many_a', max_per_tenant => 1)$$);
+SELECT try($$SELECT count(*) FROM insula.claim('r', tenant => 'many_a', only_tenants => '{}')$$);
+SELECT insula.leave('r');
+SELECT count(insula.drop_tenant(t, '0 s')) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t;
+DROP FUNCTION claimed;
