@@ -84,6 +84,22 @@ SELECT insula.set_tenant_limits('limited', max_queued => 4);
 SELECT insula.register_workflow('{"name": "timed", "timeout": "1 h", "tasks": [{"id": "a"}]}');
 SELECT count(insula.submit('timed')) FROM generate_series(1, 4);
 SELECT try($$SELECT insula.submit('timed')$$);
+
+-- What is retried counts as what is submitted, the elements of groups with it.
+SELECT count(*) > 0 AS cancelled FROM insula.cancel_executions(dry_run => false);
+SELECT insula.register_workflow('{"name": "each", "tasks": [{"id": "e", "for_each": {"items": "l"}}]}');
+SELECT insula.submit('each', '{"l": [1, 2]}') AS each \gset
+SELECT insula.submit('one') AS one \gset
+SELECT count(insula.fail(task_id, lease, 'no', false)) FROM insula.claim('w', ARRAY['each.e', 'one.a'], max_tasks => 100);
+SELECT insula.set_tenant_limits('limited', max_queued => 2);
+SELECT try(format('SELECT insula.retry(%s)', :each)) LIKE 'IS006%' AS refused;
+SELECT insula.retry(:one);
+SELECT insula.set_tenant_limits('limited', max_queued => 1);
+SELECT insula.cancel(:one);
+SELECT count(insula.submit('one'));
+SELECT try(format('SELECT insula.retry(%s)', :one)) LIKE 'IS006%' AS refused;
+SELECT insula.set_tenant_limits('limited', max_queued => 4);
+SELECT insula.retry(:each);
 RESET insula.tenant;
 
 SELECT DISTINCT act, tenant FROM insula.admin_log WHERE tenant = 'limited' ORDER BY 1;

@@ -7,10 +7,13 @@ SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a"
 SELECT try($$SELECT insula.register_workflow('{"name": "x", "tasks": [{"id": "a"}], "timeout": 5, "params": []}')$$);
 SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}], "params": {"customer": {"type": "string", "required": true}, "n": {"type": "integer", "default": 7},
 	"rate": {"type": "number", "required": true, "default": 0.5}, "flags": {"type": "object", "default": {"x": [1]}}, "list": {"type": "array"}, "dry": {"type": "boolean"}}}');
+SELECT last_value AS before FROM tenant_params.id \gset
 SELECT try($$SELECT insula.submit('w')$$);
 SELECT try($$SELECT insula.submit('w', '{"customer": 5, "n": 1.5, "rate": "1", "flags": [], "list": {}, "dry": 0}')$$);
 SELECT try($$SELECT insula.submit('w', '{"customer": null}')$$);
 SELECT try($$SELECT insula.submit_many('w', ARRAY['{"customer": "a"}', '{}']::jsonb[])$$);
+-- What is refused has taken no numbers.
+SELECT last_value = :before AS unmoved FROM tenant_params.id;
 SELECT count(*) FROM tenant_params.workflow_executions;
 SELECT insula.submit('w', '{"customer": "a", "n": 3.0, "other": 1}') > 0 AS one, array_length(insula.submit_many('w', ARRAY['{"customer": "b", "n": null}', '{"customer": "c", "rate": 2}']::jsonb[]), 1) AS many;
 SELECT context FROM insula.claim('w', max_tasks => 10) ORDER BY context->>'customer';

@@ -102,6 +102,15 @@ SELECT define('hoards', '{}');
 SELECT insula.submit('hoards') > 0 AS submitted;
 SELECT n, try(format('SELECT insula.defer(task_id, lease, now(), jsonb_build_object(%L, repeat(''x'', 4000000))) FROM insula.claim(''w'', ARRAY[''hoards.run''])', n))
 FROM generate_series(1, 5) n;
+-- Of an error or a reason so much is kept, and no half character.
+SELECT define('talks', '{"retry": {"max_attempts": 2, "initial_delay": "0 s", "condition": ["the end"]}}');
+SELECT insula.submit('talks') AS id \gset
+SELECT insula.fail(task_id, lease, 'the end' || repeat('Ω', 40000)) FROM insula.claim('w', ARRAY['talks.run']);
+SELECT insula.fail(task_id, lease, repeat('Ω', 40000) || 'the end') FROM insula.claim('w', ARRAY['talks.run']);
+SELECT insula.retry(:id, 'x' || repeat('Ω', 40000)), insula.cancel(:id, repeat('z', 70000));
+SELECT event, octet_length(detail->>'error') AS error, octet_length(detail->>'reason') AS reason, right(coalesce(detail->>'error', detail->>'reason'), 2) AS ends
+FROM tenant_retries.execution_events WHERE execution_id = :id AND detail::text ~ 'error|reason' ORDER BY at, event_id;
+SELECT octet_length(error) FROM insula.result(:id);
 RESET insula.tenant;
 DROP FUNCTION fail_once;
 DROP FUNCTION define;

@@ -45,6 +45,7 @@ CREATE FUNCTION insula.cancel(execution_id bigint, reason text DEFAULT NULL) RET
 AS 'MODULE_PATHNAME', 'insula_cancel' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.cancel IS
 'Cancels an execution: no further task of it starts, a running handler learns of it at its next heartbeat, and what it reports afterwards changes nothing.  False: it had already ended.
+reason: goes into its history, as that of pause, resume and retry does; up to 64 kB of it are kept.
 Errors: IS003 no such execution.';
 
 CREATE FUNCTION insula.pause(execution_id bigint, reason text DEFAULT NULL) RETURNS boolean
@@ -62,8 +63,8 @@ Errors: IS003 no such execution.';
 CREATE FUNCTION insula.retry(execution_id bigint, reason text DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_retry' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.retry IS
-'Opens an execution that failed or was cancelled again: what failed or was cancelled runs again, with all its attempts, and what was skipped because of it; what was completed stays.  False: it has not ended, or was completed.
-Errors: IS003 no such execution.';
+'Opens an execution that failed or was cancelled again: what failed or was cancelled runs again, with all its attempts, and what was skipped because of it; what was completed stays.  False: it has not ended, was completed, or failed though none of its tasks did: its final context would be too large.
+Errors: IS003 no such execution, IS006 max_queued is reached.';
 
 CREATE FUNCTION insula.pause_workflow(workflow text, tenant text DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_pause_workflow' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -103,7 +104,8 @@ CREATE FUNCTION insula.retry_executions(
 RETURNS SETOF bigint
 AS 'MODULE_PATHNAME', 'insula_retry_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.retry_executions IS
-'Retries all executions that fit, as insula.retry does, and returns their ids; see insula.cancel_executions.  status: failed or cancelled.  older_than: ended longer ago.';
+'Retries all executions that fit, as insula.retry does, and returns their ids; see insula.cancel_executions.  status: failed or cancelled.  older_than: ended longer ago.
+Errors: 22023 bad argument, IS001 no such tenant, IS006 max_queued is reached.';
 
 CREATE FUNCTION insula.delete_executions(
 	workflow text DEFAULT NULL,

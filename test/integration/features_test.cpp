@@ -13,6 +13,13 @@ class Features : public ::testing::Test {
   void SetUp() override {
     sql.query("SET client_min_messages = error");
     sql.query("CREATE EXTENSION IF NOT EXISTS insula");
+    // What time causes is done by the tests' own claims.
+    sql.query("SELECT insula.stop_scheduler()");
+    ASSERT_TRUE(eventually([this] {
+      return sql.query(
+                 "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'insula scheduler' AND datname = "
+                 "current_database()") == "0";
+    }));
     sql.query("SELECT tenant FROM insula.create_tenant('featured')");
     sql.query("SET insula.tenant = 'featured'");
     sql.query(
@@ -21,6 +28,7 @@ class Features : public ::testing::Test {
   void TearDown() override {
     sql.query("RESET insula.tenant");
     sql.query("SELECT insula.drop_tenant('featured', '0 s')");
+    sql.query("SELECT insula.start_scheduler()");
   }
 
   std::string add(const std::string& tasks, const std::string& more = "") {
@@ -136,6 +144,40 @@ TEST_F(Features, LeasesByTheDatabasesClockWithACapOnTakeovers) {
   EXPECT_EQ(status(id), "failed");
 }
 
+TEST_F(Features, FanInOfTenThousand) {
+  sql.query(
+      "CREATE FUNCTION pg_temp.buffers_of(call text) RETURNS bigint LANGUAGE plpgsql AS $$ DECLARE plan json; "
+      "BEGIN EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ' || call INTO plan; RETURN "
+      "(plan->0->'Plan'->>'Shared Hit Blocks')::bigint + (plan->0->'Plan'->>'Shared Read Blocks')::bigint; END $$");
+  const auto blocks_for_one_task = [this](const std::string& name, int wide) {
+    sql.query("SELECT insula.register_workflow(jsonb_build_object('name', '" + name +
+              "', 'tasks', (SELECT jsonb_agg(jsonb_build_object('id', 't' || n)) FROM generate_series(1, " +
+              std::to_string(wide) +
+              ") n) || jsonb_build_array(jsonb_build_object('id', 'end', 'depends_on', (SELECT "
+              "jsonb_agg('t' || n) FROM generate_series(1, " +
+              std::to_string(wide) + ") n)))))");
+    const std::string id = sql.query("SELECT insula.submit('" + name + "')");
+    claim(10000);
+    // What comes first has the plans made and the definition read.
+    for (int i = 0; i < 2; ++i)
+      sql.query("WITH one AS (DELETE FROM mine WHERE task = 't" + std::to_string(i + 1) +
+                "' RETURNING *) SELECT insula.complete(task_id, lease) FROM one");
+    const int blocks =
+        std::stoi(sql.query("SELECT pg_temp.buffers_of(format('SELECT insula.complete(%s, %s)', task_id, lease)) FROM "
+                            "mine WHERE task = 't3'"));
+    EXPECT_EQ(
+        sql.query("SELECT count(*) FILTER (WHERE done) FROM unnest((SELECT insula.complete_many(array_agg(task_id), "
+                  "array_agg(lease), NULL) FROM mine WHERE task <> 't3')) done"),
+        std::to_string(wide - 3));
+    EXPECT_EQ(claim(), "end");
+    EXPECT_EQ(complete(R"({"done": true})"), "t");
+    EXPECT_EQ(final_context(id), R"({"done": true})");
+    return blocks;
+  };
+  const int narrow = blocks_for_one_task("narrow", 10);
+  EXPECT_LE(blocks_for_one_task("wide", 9999), narrow * 2 + 20);
+}
+
 TEST_F(Features, ReadinessInTheTransactionThatCompletes) {
   add(R"({"id": "a"}, {"id": "b", "depends_on": ["a"]})");
   submit();
@@ -194,6 +236,71 @@ TEST_F(Features, TimeoutsOfTasksAndExecutionsByTheServer) {
   EXPECT_EQ(status(execution), "failed");
 }
 
+TEST_F(Features, ACallbackWhenTheStatusIsFinal) {
+  add(R"({"id": "a"})");
+  const std::string first = submit(), second = submit();
+  EXPECT_EQ(sql.query("SELECT insula.watch('w', ARRAY[" + first + ", " + second + "])"), "{}");
+  Session worker;
+  worker.query("SET client_min_messages = error");
+  EXPECT_EQ(claim(1), "a");
+  worker.query("SET insula.tenant = 'featured'");
+  worker.send("CALL insula.wait_for_work('1 min', tasks => '{no.such}', worker => 'w')");
+  EXPECT_EQ(complete(), "t");
+  ASSERT_TRUE(worker.finished(10s));
+  EXPECT_EQ(worker.answer(), "f");
+  EXPECT_EQ(sql.query("SELECT insula.watch('w', ARRAY[" + first + ", " + second + "])"), "{" + first + "}");
+}
+
+TEST_F(Features, CronWithAPolicyForMissedRuns) {
+  add(R"({"id": "a"})");
+  // At an hour that is half a day away, and ten days late.
+  const std::string cron =
+      sql.query("SELECT format('0 %s * * *', extract(hour FROM now() AT TIME ZONE 'UTC' + interval '12 hours'))");
+  for (const char* policy : {"skip", "run_once", "run_all"})
+    sql.query("SELECT insula.schedule('" + std::string(policy) + "', 'flow', '" + cron + "', catch_up => '" + policy +
+              "', max_catch_up => 4, context => '{\"policy\": \"" + policy + "\"}')");
+  sql.query("UPDATE tenant_featured.record SET at = at - interval '10 days' WHERE kind = 'd'");
+  sql.query("SELECT insula.start_scheduler()");
+  ASSERT_TRUE(eventually(
+      [this] { return sql.query("SELECT count(DISTINCT owner) FROM tenant_featured.record WHERE kind = 'f'") == "3"; },
+      20s));
+  EXPECT_EQ(sql.query("SELECT string_agg(policy || ' ' || n, ', ' ORDER BY policy) FROM (SELECT context->>'policy' AS "
+                      "policy, count(*) AS n FROM tenant_featured.workflow_executions GROUP BY 1) e"),
+            "run_all 4, run_once 1");
+}
+
+TEST_F(Features, NamedInstances) {
+  add(R"({"id": "a"})", R"("params": {"region": {"type": "string", "required": true}}, )");
+  for (const char* region : {"eu", "us"})
+    sql.query("SELECT insula.create_trigger('nightly_" + std::string(region) + "', 'flow', '{\"region\": \"" + region +
+              "\"}')");
+  EXPECT_EQ(sql.query("SELECT string_agg(name || ' ' || (context->>'region'), ', ' ORDER BY name) FROM "
+                      "insula.triggers()"),
+            "nightly_eu eu, nightly_us us");
+  EXPECT_EQ(sql.query("SELECT fresh FROM insula.fire_trigger('nightly_us')"), "t");
+  claim();
+  EXPECT_EQ(sql.query("SELECT context->>'region' FROM mine"), "us");
+  // So has a schedule its own.
+  sql.query("SELECT insula.schedule('weekly_eu', 'flow', '@weekly', context => '{\"region\": \"eu\"}')");
+  EXPECT_EQ(sql.query("SELECT name || ' ' || context FROM tenant_featured.schedules"), R"(weekly_eu {"region": "eu"})");
+}
+
+TEST_F(Features, EventTriggersOnceForEachEvent) {
+  add(R"({"id": "a"})");
+  sql.query("SELECT insula.create_trigger('uploaded', 'flow', '{\"deep\": true}')");
+  const auto fire = [this](const std::string& payload) {
+    return sql.query("SELECT fresh FROM insula.fire_trigger('uploaded', '" + payload + "')");
+  };
+  EXPECT_EQ(fire(R"({"path": "/a", "size": 1})"), "t");
+  EXPECT_EQ(fire(R"({"size": 1, "path": "/a"})"), "f");
+  EXPECT_EQ(fire(R"({"path": "/b"})"), "t");
+  claim(1);
+  EXPECT_EQ(sql.query("SELECT context - 'triggered_at' FROM mine"),
+            R"({"deep": true, "path": "/a", "size": 1, "trigger_name": "uploaded"})");
+  complete();
+  EXPECT_EQ(fire(R"({"path": "/a", "size": 1})"), "t");
+}
+
 TEST_F(Features, EventsCompleteAndOrderedAndErrorsPerTask) {
   add(R"({"id": "a", "retry": {"max_attempts": 1}}, {"id": "b", "depends_on": ["a"]})");
   const std::string id = submit();
@@ -206,11 +313,34 @@ TEST_F(Features, EventsCompleteAndOrderedAndErrorsPerTask) {
 
 TEST_F(Features, LimitsPerTenantAndFairShare) {
   add(R"({"id": "a"})");
-  sql.query("SELECT insula.set_tenant_limits('featured', max_running => 2, max_queued => 3, weight => 4)");
+  sql.query("SELECT insula.set_tenant_limits('featured', max_running => 2, max_queued => 3)");
   for (int i = 0; i < 3; ++i) submit();
   EXPECT_EQ(sql.error("SELECT insula.submit('flow')"), "IS006");
   EXPECT_EQ(claim(), "a a");
-  EXPECT_EQ(sql.query("SELECT weight FROM insula.tenants WHERE tenant = 'featured'"), "4");
+  // One start in a hundred seconds.
+  sql.query("SELECT insula.set_tenant_limits('featured', -1, -1, rate_per_second => 0.01)");
+  for (int i = 0; i < 3; ++i) submit();
+  for (int hundred_seconds = 0; hundred_seconds < 2; ++hundred_seconds) {
+    EXPECT_EQ(claim(), "a");
+    EXPECT_EQ(claim(), "");
+    sql.query("UPDATE tenant_featured.record SET at = at - interval '100 s' WHERE kind = 'r'");
+  }
+}
+
+TEST_F(Features, FairShareByWeight) {
+  add(R"({"id": "a"})");
+  sql.query("SELECT tenant FROM insula.create_tenant('heavy', login => false)");
+  sql.query(R"(SELECT insula.register_workflow('{"name": "flow", "tasks": [{"id": "a"}]}', tenant => 'heavy'))");
+  sql.query("SELECT insula.set_tenant_limits('heavy', weight => 3)");
+  for (const char* tenant : {"featured", "heavy"})
+    sql.query("SELECT insula.submit_many('flow', array_fill('{}'::jsonb, ARRAY[400]), tenant => '" +
+              std::string(tenant) + "')");
+  sql.query("RESET insula.tenant");
+  int heavy = 0;
+  for (int i = 0; i < 400; ++i) heavy += sql.query("SELECT tenant FROM insula.claim('w')") == "heavy" ? 1 : 0;
+  // Six standard deviations either side.
+  EXPECT_NEAR(heavy, 300, 52);
+  sql.query("SELECT insula.drop_tenant('heavy', '0 s')");
 }
 
 TEST_F(Features, DurableDeferralUntilATimeOrAnEvent) {

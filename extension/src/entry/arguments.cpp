@@ -1,6 +1,10 @@
 // Reading the arguments of SQL calls; see arguments.hpp.
 #include "entry/arguments.hpp"
 
+extern "C" {
+#include "mb/pg_wchar.h"
+}
+
 namespace insula {
 
 void require_not_null(FunctionCallInfo fcinfo, int argument, const char *name) {
@@ -15,6 +19,14 @@ const char *text_argument(FunctionCallInfo fcinfo, int argument) {
 const char *required_text(FunctionCallInfo fcinfo, int argument, const char *name) {
   require_not_null(fcinfo, argument, name);
   return text_argument(fcinfo, argument);
+}
+
+const char *message_argument(FunctionCallInfo fcinfo, int argument) {
+  if (PG_ARGISNULL(argument)) return nullptr;
+  text *message = PG_GETARG_TEXT_PP(argument);
+  const char *data = VARDATA_ANY(message);
+  const int length = static_cast<int>(VARSIZE_ANY_EXHDR(message));
+  return pnstrdup(data, static_cast<Size>(pg_mbcliplen(data, length, max_message)));
 }
 
 std::int32_t required_int32(FunctionCallInfo fcinfo, int argument, const char *name) {

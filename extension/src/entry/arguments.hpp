@@ -11,6 +11,9 @@ void require_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
 // nullptr where NULL.
 const char *text_argument(FunctionCallInfo fcinfo, int argument);
 const char *required_text(FunctionCallInfo fcinfo, int argument, const char *name);
+// What a person will read, an error or a reason: clipped at max_message bytes.
+const char *message_argument(FunctionCallInfo fcinfo, int argument);
+inline constexpr int max_message = 65536;
 std::int32_t required_int32(FunctionCallInfo fcinfo, int argument, const char *name);
 std::int64_t required_int64(FunctionCallInfo fcinfo, int argument, const char *name);
 bool required_bool(FunctionCallInfo fcinfo, int argument, const char *name);

@@ -72,7 +72,9 @@ Datum apply_verb(FunctionCallInfo fcinfo, const VerbFacts &facts, const char *re
 }  // namespace
 
 Datum insula_cancel_executions(PG_FUNCTION_ARGS) {
-  return apply_verb(fcinfo, cancel_facts, text_argument(fcinfo, 3), 4);
+  return apply_verb(fcinfo, cancel_facts, message_argument(fcinfo, 3), 4);
 }
-Datum insula_retry_executions(PG_FUNCTION_ARGS) { return apply_verb(fcinfo, retry_facts, text_argument(fcinfo, 3), 4); }
+Datum insula_retry_executions(PG_FUNCTION_ARGS) {
+  return apply_verb(fcinfo, retry_facts, message_argument(fcinfo, 3), 4);
+}
 Datum insula_delete_executions(PG_FUNCTION_ARGS) { return apply_verb(fcinfo, delete_facts, nullptr, 3); }

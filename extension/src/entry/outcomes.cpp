@@ -121,7 +121,8 @@ Datum insula_complete_many(PG_FUNCTION_ARGS) {
 Datum insula_fail(PG_FUNCTION_ARGS) {
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
-  const char *error = required_text(fcinfo, 2, "error");
+  require_not_null(fcinfo, 2, "error");
+  const char *error = message_argument(fcinfo, 2);
   const bool retryable = required_bool(fcinfo, 3, "retryable");
   Tenant *tenant = tenant_to_work_for(id);
   if (!tenant) PG_RETURN_NULL();

@@ -73,7 +73,7 @@ void no_such_execution(std::int64_t id) {
 bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport *report) {
   ExecutionRow row;
   if (!read_execution(tenant, local, &row)) return false;
-  TaskResult single = {0, row.state, row.output, row.error, row.attempt, row.started_at, row.finished_at};
+  TaskResult single = {0, row.state, row.output, row.error, row.attempt, row.started_at, row.finished_at, row.worker};
   int count = 1;
   const TaskResult *results = row.span ? task_results(tenant, local, row.span, &count) : &single;
   const Definition &definition = definition_of(tenant, row.definition);

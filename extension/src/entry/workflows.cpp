@@ -96,7 +96,7 @@ using ChangeExecution = Change(const Tenant &tenant, std::int64_t execution, Tim
 
 static Datum change_execution(FunctionCallInfo fcinfo, ChangeExecution *change) {
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
-  const char *reason = text_argument(fcinfo, 1);
+  const char *reason = message_argument(fcinfo, 1);
   Tenant *tenant = tenant_of_id(id, Right::tenant);
   if (tenant) require_home();
   if (tenant) tenant = open_tenant(tenant->number);

@@ -1,5 +1,7 @@
 // Verbs on all executions that a filter fits, oldest first, up to a number of them.  Each
 // is dealt with as by itself, so one that has changed meanwhile is left out.
+#include <algorithm>
+
 #include "operation/operations.hpp"
 
 namespace insula {
@@ -21,29 +23,57 @@ bool apply(const Tenant &tenant, Verb verb, std::int64_t id, TimestampTz now, co
   return false;
 }
 
+// The next executions that fit, up to `most` of them and from beyond `after` on, which moves.
+int collect(const Tenant &tenant, const ExecutionFilter &filter, std::int64_t *after, std::int64_t *ids, int most) {
+  MemoryContext before = CurrentMemoryContext;
+  MemoryContext scratch = AllocSetContextCreate(before, "insula bulk", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(scratch);
+  int count = 0;
+  while (count < most) {
+    CHECK_FOR_INTERRUPTS();
+    const std::int64_t last = end_of_stretch(tenant, *after, stretch);
+    if (last == 0) break;
+    int found;
+    const std::int64_t *matching = matching_executions(tenant, filter, *after, last, &found);
+    const int taken = std::min(found, most - count);
+    std::copy(matching, matching + taken, ids + count);
+    count += taken;
+    *after = taken < found ? matching[taken - 1] : last;
+    MemoryContextReset(scratch);
+  }
+  MemoryContextSwitchTo(before);
+  MemoryContextDelete(scratch);
+  return count;
+}
+
+// Those of them that it was done to move to the front; returns how many.
+int apply_to_each(const Tenant &tenant, const BulkRequest &request, std::int64_t *ids, int count) {
+  // What waits for them is locked with them, all in one order.
+  if (request.verb == Verb::cancel) lock_lineages(tenant, ids, count);
+  MemoryContext before = CurrentMemoryContext;
+  MemoryContext scratch = AllocSetContextCreate(before, "insula bulk", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(scratch);
+  int done = 0;
+  for (int i = 0; i < count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    if (apply(tenant, request.verb, ids[i], request.now, request.reason)) ids[done++] = ids[i];
+    MemoryContextReset(scratch);
+  }
+  MemoryContextSwitchTo(before);
+  MemoryContextDelete(scratch);
+  return done;
+}
+
 }  // namespace
 
 std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int *count) {
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(request.most));
   *count = 0;
-  MemoryContext before = CurrentMemoryContext;
-  MemoryContext scratch = AllocSetContextCreate(before, "insula bulk", ALLOCSET_DEFAULT_SIZES);
-  MemoryContextSwitchTo(scratch);
   for (std::int64_t after = 0; *count < request.most;) {
-    const std::int64_t last = end_of_stretch(tenant, after, stretch);
-    if (last == 0) break;
-    int found;
-    const std::int64_t *matching = matching_executions(tenant, request.filter, after, last, &found);
-    for (int i = 0; i < found && *count < request.most; ++i) {
-      CHECK_FOR_INTERRUPTS();
-      if (request.dry_run || apply(tenant, request.verb, matching[i], request.now, request.reason))
-        ids[(*count)++] = matching[i];
-    }
-    after = last;
-    MemoryContextReset(scratch);
+    const int found = collect(tenant, request.filter, &after, ids + *count, request.most - *count);
+    if (found == 0) break;
+    *count += request.dry_run ? found : apply_to_each(tenant, request, ids + *count, found);
   }
-  MemoryContextSwitchTo(before);
-  MemoryContextDelete(scratch);
   return ids;
 }
 

@@ -72,6 +72,26 @@ bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip) {
   return locked == count;
 }
 
+void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int count) {
+  auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  int heads_count = 0;
+  int room = count;
+  for (int i = 0; i < count; ++i) {
+    std::int64_t ids[max_depth + 1];
+    const int lineage = lineage_of(tenant, executions[i], ids);
+    if (heads_count + lineage > room) {
+      room = 2 * room + lineage;
+      heads = static_cast<std::int64_t *>(repalloc_huge(heads, static_cast<Size>(room) * sizeof(std::int64_t)));
+    }
+    std::copy(ids, ids + lineage, heads + heads_count);
+    heads_count += lineage;
+  }
+  std::sort(heads, heads + heads_count);
+  heads_count = static_cast<int>(std::unique(heads, heads + heads_count) - heads);
+  int locked;
+  (void)lock_executions(tenant, heads, heads_count, false, &locked);
+}
+
 void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
   // Where all are single, their rows are locked in order when they are written.
   if (std::all_of(tasks, tasks + count, [](const TaskRow &task) { return !task.head && !task.parent_head; })) return;

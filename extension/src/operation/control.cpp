@@ -115,21 +115,41 @@ void note_failure(const Tenant &tenant, std::int64_t execution, std::int64_t id,
   if (result.state != State::failed) return;
   JsonObject detail = begin_object();
   add_member(detail, "attempt", std::int64_t{result.attempt});
+  add_member(detail, "worker", result.worker);
   add_time(detail, "started_at", result.started_at);
   add_member(detail, "error", result.error);
   insert_event(tenant, execution, id, "task_attempt_failed", result.finished_at, end_object(detail));
 }
 
+// The elements of groups of which some run again.
+struct Elements {
+  const ElementResult *items;
+  int count;
+};
+
+Elements elements_of(const Tenant &tenant, std::int64_t execution, const Definition &definition) {
+  Elements elements = {};
+  if (definition.has_groups) elements.items = element_results(tenant, execution, definition.tasks, &elements.count);
+  return elements;
+}
+
+// Raises IS006 where what runs again would be too much for the queue.
+void check_room_for(const Tenant &tenant, const Again &again, const Elements &elements) {
+  std::int64_t count = again.count;
+  for (int i = 0; i < elements.count; ++i)
+    if (again.runs[elements.items[i].result.task] && elements.items[i].result.state != State::completed) ++count;
+  check_queue_room(tenant, count);
+}
+
 // Of what runs again, the last runs become history.
 void note_failures(const Tenant &tenant, std::int64_t execution, const Definition &definition,
-                   const TaskResult *results, const Again &again) {
+                   const TaskResult *results, const Again &again, const Elements &elements) {
   for (std::int32_t task = 0; task < definition.tasks; ++task)
     if (again.runs[task]) note_failure(tenant, execution, execution + 1 + task, results[task]);
-  if (!definition.has_groups) return;
-  int count;
-  const ElementResult *elements = element_results(tenant, execution, definition.tasks, &count);
-  for (int i = 0; i < count; ++i)
-    if (again.runs[elements[i].result.task]) note_failure(tenant, execution, elements[i].id, elements[i].result);
+  for (int i = 0; i < elements.count; ++i) {
+    const ElementResult &element = elements.items[i];
+    if (again.runs[element.result.task]) note_failure(tenant, execution, element.id, element.result);
+  }
 }
 
 }  // namespace
@@ -162,7 +182,9 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
   if (row.state == State::completed) return Change::already;
   const Definition &definition = definition_of(tenant, row.definition);
   if (row.span == 0) {
-    const TaskResult result = {0, row.state, nullptr, row.error, row.attempt, row.started_at, row.finished_at};
+    const TaskResult result = {0,           row.state,      nullptr,         row.error,
+                               row.attempt, row.started_at, row.finished_at, row.worker};
+    check_queue_room(tenant, 1);
     note_failure(tenant, execution, execution, result);
     const std::int32_t none = 0;
     int ready;
@@ -173,7 +195,9 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     const TaskResult *results = task_results(tenant, execution, row.span, &count);
     const Again again = what_runs_again(definition, results);
     if (again.count == 0) return Change::already;
-    note_failures(tenant, execution, definition, results, again);
+    const Elements elements = elements_of(tenant, execution, definition);
+    check_room_for(tenant, again, elements);
+    note_failures(tenant, execution, definition, results, again, elements);
     reopen_tasks(tenant, execution, now, definition, again);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
     if (due) mark_due(tenant.number, due);

@@ -127,6 +127,8 @@ void cancel_children(const Tenant &tenant, const std::int64_t *children, int cou
 // Locks what ending the tasks may change: their executions, unless all are single, and all
 // executions that wait for these.
 void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count);
+// Locks executions and all that wait for them.
+void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int count);
 // Locks an execution and all that wait for it, or 0; with `skip`, false where somebody holds one of them.
 bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip);
 

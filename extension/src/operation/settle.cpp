@@ -252,7 +252,8 @@ void finish_single(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
   if (!task.parent) return;
   ExecutionRow row;
   if (!read_execution(tenant, task.id, &row)) return;
-  const TaskResult result = {0, row.state, row.output, row.error, row.attempt, row.started_at, row.finished_at};
+  const TaskResult result = {0,           row.state,      row.output,      row.error,
+                             row.attempt, row.started_at, row.finished_at, row.worker};
   const Definition &definition = definition_of(tenant, row.definition);
   child_ended(tenant, now, task.parent, task.id,
               {row.state, final_context_of(definition, row.input, &result, 1), failure_of(definition, &result, 1)});

@@ -73,6 +73,16 @@ Jsonb *checked_input(const Definition &definition, Jsonb *input, int place) {
   return complete;
 }
 
+// Refuses those that are new, or returns how many they are; `contexts` gets their inputs.
+int admit(const Tenant &tenant, const Definition &definition, const SubmitRequest &request, const bool *fresh,
+          Jsonb **contexts) {
+  int count = 0;
+  for (int i = 0; i < request.count; ++i)
+    if (fresh[i]) contexts[count++] = checked_input(definition, request.contexts[i], request.count > 1 ? i : -1);
+  check_queue_room(tenant, std::int64_t{count} * definition.tasks);
+  return count;
+}
+
 // Tasks with for_each that wait for nothing have their elements from the start.
 void open_root_groups(const Tenant &tenant, std::int32_t number, const Submission &submission,
                       const NewExecutions &executions) {
@@ -130,26 +140,28 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
   if (stride * request.count > max_rows)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("one call can submit at most %d executions and tasks", max_rows)));
-  const std::int64_t first = take_numbers(tenant, stride * request.count);
   bool *fresh = request.fresh ? request.fresh : palloc_array_of<bool>(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    ids[i] = first + static_cast<std::int64_t>(i) * stride;
-    fresh[i] = true;
+  std::fill(fresh, fresh + count, true);
+  auto **contexts = palloc_array_of<Jsonb *>(count);
+  const bool keyed =
+      request.keys && std::any_of(request.keys, request.keys + count, [](const char *key) { return key != nullptr; });
+  // What has no key is new, and takes no numbers if it is refused.
+  int new_count = keyed ? 0 : admit(tenant, definition, request, fresh, contexts);
+  const std::int64_t first = take_numbers(tenant, stride * request.count);
+  for (std::size_t i = 0; i < count; ++i) ids[i] = first + static_cast<std::int64_t>(i) * stride;
+  if (keyed) {
+    apply_idempotency(tenant, request, ids, fresh);
+    new_count = admit(tenant, definition, request, fresh, contexts);
   }
-  if (request.keys) apply_idempotency(tenant, request, ids, fresh);
 
   auto *new_ids = palloc_array_of<std::int64_t>(count);
-  auto **contexts = palloc_array_of<Jsonb *>(count);
   auto **keys = request.keys ? palloc_array_of<const char *>(count) : nullptr;
-  int new_count = 0;
-  for (std::size_t i = 0; i < count; ++i) {
+  for (std::size_t i = 0, n = 0; i < count; ++i) {
     if (!fresh[i]) continue;
-    new_ids[new_count] = ids[i];
-    if (keys) keys[new_count] = request.keys[i];
-    contexts[new_count++] =
-        checked_input(definition, request.contexts[i], request.count > 1 ? static_cast<int>(i) : -1);
+    new_ids[n] = ids[i];
+    if (keys) keys[n] = request.keys[i];
+    ++n;
   }
-  check_queue_room(tenant, std::int64_t{new_count} * definition.tasks);
   const Submission submission = {number,         request.priority,    clock_now(),          request.run_at,
                                  request.parent, request.parent_head, definition.timeout_us};
   std::int64_t *limits = nullptr;

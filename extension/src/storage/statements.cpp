@@ -236,7 +236,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
                  "w.parent_head",
      {INT8ARRAYOID, INT4ARRAYOID}},
     // task_rows
-    {"SELECT task, state, output, error, attempt, started_at, finished_at FROM {work} "
+    {"SELECT task, state, output, error, attempt, started_at, finished_at, worker FROM {work} "
      "WHERE id > $1 AND id <= $2 ORDER BY id",
      {INT8OID, INT8OID}},
     // task_details
@@ -276,7 +276,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"UPDATE {work} SET state = $2, finished_at = $3, output = $4, error = $5 WHERE id = $1",
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
     // element_rows
-    {ELEMENTS("e.task, e.state, e.output, e.error, e.attempt, e.started_at, e.finished_at, e.element, e.id",
+    {ELEMENTS("e.task, e.state, e.output, e.error, e.attempt, e.started_at, e.finished_at, e.worker, e.element, e.id",
               OF_EXECUTION("$1", "$2")) " ORDER BY e.id",
      {INT8OID, INT8OID}},
     // element_details
@@ -413,7 +413,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {}},
     // execution_row
     {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt, "
-     "paused_at IS NOT NULL, parent_head FROM {work} "
+     "paused_at IS NOT NULL, parent_head, worker FROM {work} "
      "WHERE id = $1 AND head IS NULL",
      {INT8OID}},
     // current_definition

@@ -119,6 +119,7 @@ struct TaskResult {
   std::int32_t attempt;
   TimestampTz started_at;   // 0: never
   TimestampTz finished_at;  // 0: not yet
+  const char *worker;       // of its last run
 };
 
 struct ExecutionRow {
@@ -134,6 +135,7 @@ struct ExecutionRow {
   std::int32_t attempt;
   bool paused;
   std::int64_t parent_head;  // the execution that waits for it; 0: none
+  const char *worker;        // of a single task's last run
 };
 
 // From row `row` of the last result, whose columns are those of task_rows and task_details.

@@ -56,7 +56,7 @@ static std::uint64_t run_on_execution(const Tenant &tenant, Statement statement,
 ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
   const auto rows = run_on_execution(tenant, Statement::element_rows, execution, span);
   auto *results = palloc_array_of<ElementResult>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) results[i] = {read_result(i), get_int32(i, 8), get_int64(i, 9)};
+  for (std::uint64_t i = 0; i < rows; ++i) results[i] = {read_result(i), get_int32(i, 9), get_int64(i, 10)};
   *count = static_cast<int>(rows);
   std::sort(results, results + rows, [](const ElementResult &a, const ElementResult &b) {
     return a.result.task < b.result.task || (a.result.task == b.result.task && a.element < b.element);

@@ -242,7 +242,7 @@ TaskResult read_result(std::uint64_t row) {
   return {get_int32(row, 1), static_cast<State>(get_int16(row, 2)),
           get_jsonb(row, 3), get_text(row, 4),
           get_int32(row, 5), get_int64(row, 6),
-          get_int64(row, 7)};
+          get_int64(row, 7), get_text(row, 8)};
 }
 
 TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
@@ -445,7 +445,8 @@ bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
           get_int64(0, 9),
           get_int32(0, 10),
           DatumGetBool(get_datum(0, 11)),
-          get_int64(0, 12)};
+          get_int64(0, 12),
+          get_text(0, 13)};
   return true;
 }
 
