@@ -60,6 +60,8 @@ class Features : public ::testing::Test {
         "UPDATE tenant_featured.work SET due = 0, deadline = CASE WHEN deadline IS NULL THEN NULL ELSE 1 END "
         "WHERE lane = " +
         std::to_string(lane));
+    // No call has told of it.
+    sql.query("SELECT insula.start_scheduler()");
   }
   static constexpr int later = 100000, running = 100001, deferred = 100002, timeout = 100003;
 

@@ -136,7 +136,8 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
 
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   TimestampTz due;
-  if (!due_on_board(tenant.number, &due) || due <= now) return needs_advance(tenant, now, next);
+  if (!due_on_board(tenant.number, &due) || due <= now || has_dead_worker(tenant.number))
+    return needs_advance(tenant, now, next);
   if (next) *next = due;
   return false;
 }
