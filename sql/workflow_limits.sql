@@ -106,6 +106,32 @@ SELECT buffers_of($$SELECT * FROM insula.claim('w', max_tasks => 10)$$) AS short
 SELECT array_length(insula.submit_many('each', array_agg(jsonb_build_object('customer', n % 5))), 1) FROM generate_series(1, 40000) n;
 SELECT buffers_of($$SELECT * FROM insula.claim('w', max_tasks => 10)$$) AS long \gset
 SELECT :long <= :short * 1.5 + 10 AS flat;
+-- Nor for many limits that are used up.
+SELECT insula.register_workflow('{"name": "single", "limit": {"key": "k", "max": 1}, "tasks": [{"id": "a"}]}');
+TRUNCATE tenant_keyed.work;
+SELECT cardinality(insula.submit_many('single', array_agg(jsonb_build_object('k', n % 2000)))) FROM generate_series(1, 4000) n;
+SELECT count(*) FROM insula.claim('w', max_tasks => 10000);
+SELECT buffers_of($$SELECT * FROM insula.claim('w')$$) AS short \gset
+SELECT cardinality(insula.submit_many('single', array_agg(jsonb_build_object('k', n % 6000 + 2000)))) FROM generate_series(1, 12000) n;
+DO $$
+BEGIN
+	FOR i IN 1..100 LOOP
+		EXIT WHEN (SELECT count(*) = 8000 FROM tenant_keyed.task_executions WHERE status = 'running');
+		PERFORM count(*) FROM insula.claim('w', max_tasks => 10000);
+	END LOOP;
+END
+$$;
+SELECT count(*) FROM tenant_keyed.task_executions WHERE status = 'running';
+SELECT buffers_of($$SELECT * FROM insula.claim('w')$$) AS long \gset
+SELECT :long <= :short * 1.5 + 10 AS flat;
+-- Each claim goes on where the last one has stopped, so none is passed over for ever.
+SELECT count(insula.fail(task_id, lease, 'not now', false)) FROM (SELECT t.task_id, w.lease FROM tenant_keyed.work w JOIN tenant_keyed.task_executions t ON t.task_id & (1::bigint << 36) - 1 = w.id WHERE w.state = 2 ORDER BY w.id LIMIT 1) r;
+SELECT bool_or(n > 0) AS comes_to_it FROM generate_series(1, 12) i, LATERAL (SELECT count(*) AS n FROM insula.claim(repeat('w', i))) c;
+-- Who waits looks at all of them, and the next claim at what he found.
+SELECT count(insula.fail(task_id, lease, 'not now', false)) FROM (SELECT t.task_id, w.lease FROM tenant_keyed.work w JOIN tenant_keyed.task_executions t ON t.task_id & (1::bigint << 36) - 1 = w.id WHERE w.state = 2 ORDER BY w.id LIMIT 1) r;
+CALL insula.wait_for_work('0 s');
+SELECT count(*) FROM insula.claim('w');
+CALL insula.wait_for_work('0 s');
 DROP FUNCTION buffers_of;
 DROP VIEW held;
 

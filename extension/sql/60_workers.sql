@@ -50,7 +50,7 @@ COMMENT ON FUNCTION insula.leave IS
 CREATE FUNCTION insula.complete(task_id bigint, lease bigint, context jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_complete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.complete IS
-'Completes a task.  context: a merge patch (RFC 7396) that its descendants and the final context see.  False: no such task for the caller, or the lease is lost; nothing was written.
+'Completes a task.  context: a merge patch (RFC 7396) that its descendants and the final context see.  Patches apply in topological, then declared order; where that alone decides between different values of one key, the execution''s events say so (context_conflict).  False: no such task for the caller, or the lease is lost; nothing was written.
 Errors: 22023 the context is not an object.';
 
 CREATE FUNCTION insula.complete_many(task_ids bigint[], leases bigint[], contexts jsonb[]) RETURNS boolean[]

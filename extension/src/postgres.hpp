@@ -89,6 +89,14 @@ inline int backend_slot() {
 #endif
 }
 
+inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot snapshot, int keys) {
+#if PG_VERSION_NUM >= 180000
+  return index_beginscan(heap, index, snapshot, nullptr, keys, 0);
+#else
+  return index_beginscan(heap, index, snapshot, keys, 0);
+#endif
+}
+
 inline Jsonb *datum_jsonb(Datum value) { return DatumGetJsonbP(value); }
 
 // Room for `count` values of a plain type.

@@ -179,7 +179,9 @@ until_true() {
 
 as_user "$INSULA_SERVER_USER" mkdir "$dir/archive"
 
-# A standby reads, refuses to write, and once promoted goes on by itself.
+# A standby reads, refuses to write, fires nothing, and once promoted goes on by itself.
+fires="SELECT count(*) FROM tenant_acme.workflow_executions WHERE context ? 'scheduled_time'"
+sql "SELECT insula.schedule('ticks', 'w', '* * * * * *', tenant => 'acme')"
 backup -R
 second start
 sql "$submit"
@@ -197,11 +199,15 @@ lsn=$(value "SELECT pg_current_wal_lsn()")
         "SELECT insula.create_tenant('another')" "SELECT insula.adopt()" "SELECT insula.reconcile(false)"; do
         is "a standby refuses" 25006 "$call"
     done
+    is "a standby's processes" 0 "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'insula %'"
     second promote
     until_true "SELECT NOT pg_is_in_recovery()"
+    before=$(value "$fires")
+    until_true "SELECT ($fires) > $before"
     works "a promoted standby"
 )
 stop_second
+sql "SELECT insula.unschedule('ticks', tenant => 'acme')"
 
 # Recovery to a point in time makes a copy, which stays one after a restart.
 backup

@@ -44,5 +44,6 @@ std::vector<Attack> attacks_on_calls();
 std::vector<Attack> attacks_on_rights();
 std::vector<Attack> attacks_on_objects();
 std::vector<Attack> attacks_on_resources();
+std::vector<Attack> attacks_on_clock();
 
 }  // namespace attacks

@@ -81,7 +81,8 @@ class Attacked : public ::testing::Test {
   }
   void TearDown() override {
     // What the attacker still holds ends with his session.
-    admin.query("DELETE FROM tenant_mallory.work; DELETE FROM tenant_mallory.record WHERE kind IN ('k', 'h')");
+    admin.query(
+        "DELETE FROM tenant_mallory.work; DELETE FROM tenant_mallory.record WHERE kind IN ('k', 'h', 'd', 'f')");
     admin.query("DELETE FROM tenant_victim.work");
   }
 
@@ -158,8 +159,8 @@ TEST_P(Attacks, AreHeld) {
 
 std::vector<Case> cases() {
   std::vector<Case> list;
-  for (const auto& part :
-       {attacks_on_data(), attacks_on_calls(), attacks_on_rights(), attacks_on_objects(), attacks_on_resources()})
+  for (const auto& part : {attacks_on_data(), attacks_on_calls(), attacks_on_rights(), attacks_on_objects(),
+                           attacks_on_resources(), attacks_on_clock()})
     for (const Attack& attack : part)
       for (bool pooled : {false, true}) list.push_back({attack, pooled});
   return list;

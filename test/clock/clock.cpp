@@ -67,8 +67,10 @@ void Clock::advance(const std::string& to) { query("CALL insula.advance_clock(" 
 
 Tenant::Tenant(Clock& clock, const std::string& name) : clock_(clock), name_(name) {
   static int made = 0;
-  if (name_.empty()) name_ = "tenant" + std::to_string(++made);
-  query("SELECT insula.create_tenant('{t}', username => '{t}_of_' || current_database())");
+  ++made;
+  if (name_.empty()) name_ = "tenant" + std::to_string(made);
+  // Roles outlive a database that is dropped.
+  query("SELECT insula.create_tenant('{t}', username => '{t}_" + std::to_string(made) + "')");
   query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => '{t}'))");
 }
 
@@ -99,13 +101,8 @@ bool Tenant::soon(int count, const std::string& where) {
   return eventually([&] { return executions(where) == count; }, 20s);
 }
 
-std::vector<std::string> Tenant::times() {
-  std::istringstream lines(query(
-      "SELECT string_agg(context ->> 'scheduled_time', E'\\n' ORDER BY (context ->> 'scheduled_time')::timestamptz "
-      "DESC) FROM {s}.workflow_executions"));
-  std::vector<std::string> times;
-  for (std::string line; std::getline(lines, line);) times.push_back(line);
-  return times;
+bool Tenant::soon_at_least(int count, const std::string& where) {
+  return eventually([&] { return executions(where) >= count; }, 20s);
 }
 
 int Tenant::fires() { return std::stoi(query("SELECT count(*) FROM {s}.record WHERE kind = 'f'")); }
@@ -115,5 +112,15 @@ void Tenant::work() {
 }
 
 std::string Tenant::trouble() { return query("SELECT error FROM insula.tenants WHERE tenant = '{t}'"); }
+
+void expect_every_second_once(Tenant& tenant) {
+  const std::string answer = tenant.query(
+      "SELECT CASE WHEN count(*) <> count(DISTINCT (id, at)) THEN 'doubled' WHEN bool_or(per_schedule <> span) THEN "
+      "'missing' ELSE 'once' END FROM (SELECT id, at, count(*) OVER s AS per_schedule, "
+      "extract(epoch FROM max(at) OVER s - min(at) OVER s) + 1 AS span FROM (SELECT context ->> 'schedule_id' AS id, "
+      "(context ->> 'scheduled_time')::timestamptz AS at FROM {s}.workflow_executions) e WINDOW s AS (PARTITION BY "
+      "id)) x");
+  EXPECT_EQ(answer, "once") << tenant.name();
+}
 
 }  // namespace clock_test

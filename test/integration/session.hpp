@@ -78,6 +78,8 @@ class Session {
         conn_, [](void* self, const char* text) { static_cast<Session*>(self)->notice_(text); }, this);
   }
 
+  static bool reachable() { return PQping("") == PQPING_OK; }
+
   int pid() const { return PQbackendPID(conn_); }
 
   // Goes away as a killed process does: no good-bye, the socket just closes.

@@ -1,6 +1,7 @@
 #include "model.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace model {
 
@@ -112,6 +113,74 @@ Json Execution::context_of(Place place) const {
 
 Json Execution::final_context() const { return merged(std::vector<bool>(tasks.size(), true)); }
 
+namespace {
+
+// What a task says of one place of the context, patch after patch.
+struct Said {
+  int task;
+  std::vector<Json> values;
+
+  bool is_object() const { return values.back().is_object(); }
+};
+
+// Of several values the last counts, or the objects at the end.
+Said in_the_end(int task, const std::vector<Json>& values) {
+  auto first = values.end() - 1;
+  while (first->is_object() && first != values.begin() && std::prev(first)->is_object()) --first;
+  return {task, {first, values.end()}};
+}
+
+void find_conflicts(const Definition& definition, const std::string& path, const std::vector<Said>& objects,
+                    std::vector<Json>& found) {
+  std::set<std::string> keys;
+  for (const Said& said : objects)
+    for (const Json& object : said.values)
+      for (const auto& member : object.items()) keys.insert(member.key());
+  for (const std::string& key : keys) {
+    const std::string place = path + "." + key;
+    std::vector<Said> holders;  // of the present value
+    const auto look_below = [&] {
+      if (!holders.empty() && holders[0].is_object()) find_conflicts(definition, place, holders, found);
+    };
+    for (const Said& said : objects) {
+      std::vector<Json> values;
+      for (const Json& object : said.values)
+        if (object.contains(key)) values.push_back(object[key]);
+      if (values.empty()) continue;
+      const Said next = in_the_end(said.task, values);
+      const bool goes_with =
+          !holders.empty() &&
+          (holders[0].is_object() ? next.is_object() : holders[0].values.back() == next.values.back());
+      if (!goes_with) {
+        for (const Said& holder : holders)
+          if (!definition.ancestors(next.task)[ix(holder.task)])
+            found.push_back({place, id_of(next.task), id_of(holder.task)});
+        look_below();
+        holders.clear();
+      }
+      holders.push_back(next);
+    }
+    look_below();
+  }
+}
+
+}  // namespace
+
+std::vector<Json> Execution::conflicts() const {
+  std::vector<Said> said;
+  for (int task : definition_->order()) {
+    const TaskRun& run = tasks[ix(task)];
+    if (run.state != State::completed) continue;
+    std::vector<Json> patches = run.handed_over;
+    if (!run.output.is_null()) patches.push_back(run.output);
+    if (!patches.empty()) said.push_back({task, patches});
+  }
+  std::vector<Json> found;
+  find_conflicts(*definition_, "$", said, found);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
 bool Execution::passes(const Rule& rule, int task) const {
   const auto part = [&](const Rule& r) { return passes(r, task); };
   if (rule.kind == "always") return true;
@@ -202,9 +271,15 @@ void Execution::settle() {
     }
   }
   if (ended() || !std::all_of(tasks.begin(), tasks.end(), [](const TaskRun& t) { return has_ended(t.state); })) return;
-  status = "completed";
+  bool failed = false;
   for (std::size_t i = 0; i < tasks.size(); ++i)
-    if (tasks[i].state == State::failed && !handled(static_cast<int>(i))) status = "failed";
+    failed = failed || (tasks[i].state == State::failed && !handled(static_cast<int>(i)));
+  end(failed ? "failed" : "completed");
+}
+
+void Execution::end(const std::string& as) {
+  status = as;
+  for (const Json& conflict : conflicts()) noted.push_back(conflict);
 }
 
 void Execution::claim(Place place) {
@@ -290,7 +365,7 @@ bool Execution::cancel() {
     for (TaskRun& element : task.elements)
       if (!has_ended(element.state)) element.state = State::cancelled;
   }
-  status = "cancelled";
+  end("cancelled");
   paused = false;
   return true;
 }

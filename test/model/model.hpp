@@ -73,6 +73,8 @@ class Execution {
   const TaskRun& at(Place place) const;
   std::vector<std::int64_t> children() const;  // that it waits for
   Json final_context() const;
+  // Where the tasks' order alone has decided on a value of it: [path, kept, replaced], sorted.
+  std::vector<Json> conflicts() const;
 
   // What happens to a task that runs.
   void claim(Place place);
@@ -94,6 +96,7 @@ class Execution {
   std::string status = "pending";
   bool paused = false;
   int failed_attempts = 0;  // lines of history: runs that failed and were tried again
+  std::vector<Json> noted;  // and conflicts, each time that it has ended
 
  private:
   Json merged(const std::vector<bool>& of) const;
@@ -104,6 +107,7 @@ class Execution {
   bool close(int task);
   bool reopen(int task, bool anew);
   void settle();
+  void end(const std::string& as);
 
   const Definition* definition_;
   Json input_;

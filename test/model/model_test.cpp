@@ -323,6 +323,11 @@ class Model : public ::testing::Test {
     }
   }
 
+  static Json sorted(Json list) {
+    std::sort(list.begin(), list.end());
+    return list;
+  }
+
   // Ended executions may be retried a while; then their history is counted, and they go.
   void retire() {
     for (auto at = live.begin(); at != live.end();) {
@@ -334,6 +339,12 @@ class Model : public ::testing::Test {
           "SELECT count(*) FROM tenant_modelled.record WHERE kind = 'h' AND name = 'task_attempt_failed' AND owner = " +
           local(at->first));
       ASSERT_EQ(lines, std::to_string(at->second.failed_attempts));
+      const Json noted = Json::parse(
+          sql.query("SELECT coalesce(jsonb_agg(jsonb_build_array(body->'path', body->'kept', body->'replaced')), '[]') "
+                    "FROM tenant_modelled.record WHERE kind = 'h' AND name = 'context_conflict' AND owner = " +
+                    local(at->first)));
+      ASSERT_EQ(sorted(noted), sorted(at->second.noted));
+      outcomes["conflicts"] += static_cast<int>(noted.size());
       std::erase_if(running, [&](const Running& task) { return task.execution == at->first; });
       ++outcomes[at->second.status];
       for (const model::TaskRun& task : at->second.tasks) ++outcomes[model::name(task.state)];
@@ -375,7 +386,7 @@ TEST_F(Model, AgreesWithTheExtension) {
   }
   // It has been everywhere.
   for (const char* outcome : {"completed", "failed", "cancelled", "skipped", "retried failed", "retried cancelled",
-                              "children", "children completed", "children failed"})
+                              "children", "children completed", "children failed", "conflicts"})
     EXPECT_GT(outcomes[outcome], wanted / 100) << outcome;
 }
 

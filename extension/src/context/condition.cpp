@@ -80,24 +80,6 @@ int compare_numbers(const JsonbValue &a, const JsonbValue &b) {
       DirectFunctionCall2(numeric_cmp, NumericGetDatum(a.val.numeric), NumericGetDatum(b.val.numeric)));
 }
 
-bool equal(const JsonbValue &a, const JsonbValue &b) {
-  if (a.type != b.type) return false;
-  switch (a.type) {
-    case jbvNull:
-      return true;
-    case jbvString:
-      return same_text(a, b);
-    case jbvNumeric:
-      return compare_numbers(a, b) == 0;
-    case jbvBool:
-      return a.val.boolean == b.val.boolean;
-    case jbvBinary:
-      return compareJsonbContainers(a.val.binary.data, b.val.binary.data) == 0;
-    default:
-      return false;
-  }
-}
-
 // Sets *order; false: the two cannot be compared.
 bool compare(const JsonbValue &a, const JsonbValue &b, int *order) {
   if (a.type == jbvNumeric && b.type == jbvNumeric) {
@@ -118,7 +100,7 @@ bool has_element(JsonbContainer *array, const JsonbValue &part) {
   while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM) {
     // Ten thousand conditions on an array of a million elements are legal.
     CHECK_FOR_INTERRUPTS();
-    if (equal(element, part)) return true;
+    if (same_value(element, part)) return true;
   }
   return false;
 }
@@ -136,6 +118,24 @@ bool contains(const JsonbValue &whole, const JsonbValue &part) {
 }
 
 }  // namespace
+
+bool same_value(const JsonbValue &a, const JsonbValue &b) {
+  if (a.type != b.type) return false;
+  switch (a.type) {
+    case jbvNull:
+      return true;
+    case jbvString:
+      return same_text(a, b);
+    case jbvNumeric:
+      return compare_numbers(a, b) == 0;
+    case jbvBool:
+      return a.val.boolean == b.val.boolean;
+    case jbvBinary:
+      return compareJsonbContainers(a.val.binary.data, b.val.binary.data) == 0;
+    default:
+      return false;
+  }
+}
 
 bool parse_path(const char *text, ContextCondition *condition) {
   PathStep steps[max_steps];
@@ -191,9 +191,9 @@ bool condition_holds(const ContextCondition &condition, Jsonb *context) {
   const bool ordered = found && compare(*found, condition.value, &order);
   switch (condition.comparison) {
     case Comparison::equals:
-      return found && equal(*found, condition.value);
+      return found && same_value(*found, condition.value);
     case Comparison::not_equals:
-      return !found || !equal(*found, condition.value);
+      return !found || !same_value(*found, condition.value);
     case Comparison::greater_than:
       return ordered && order > 0;
     case Comparison::greater_or_equal:

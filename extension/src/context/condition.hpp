@@ -31,6 +31,9 @@ struct ContextCondition {
   JsonbValue value;  // none with exists and not_exists
 };
 
+// Numbers compare as numbers.
+bool same_value(const JsonbValue &a, const JsonbValue &b);
+
 // A plain key of the context itself, or a path like $.order.lines[0]['net price'].  False:
 // it is neither.
 bool parse_path(const char *text, ContextCondition *condition);

@@ -2,7 +2,7 @@
 // the server's stack check.
 #include "context/merge_patch.hpp"
 
-#include <algorithm>
+#include "context/layers.hpp"
 
 extern "C" {
 #include "utils/datetime.h"
@@ -17,68 +17,15 @@ namespace {
 // What a null in a patch does: deletes, or stays as a null, to delete later.
 enum class Nulls { erase, keep };
 
-bool is_object_value(const JsonbValue &value) {
-  return value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data);
-}
-
-// Objects to be merged, in order.  With a base the first is the target, whose own nulls
-// are values; all others are patches.
-struct Layers {
-  JsonbContainer **objects;
-  std::size_t count;
-  bool has_base;
-};
-
-// What one layer says of one key.
-struct Change {
-  std::size_t layer;
-  JsonbValue key;
-  JsonbValue value;
-};
-
-bool by_key(const Change &a, const Change &b) {
-  const int a_length = a.key.val.string.len;
-  const int b_length = b.key.val.string.len;
-  if (a_length != b_length) return a_length < b_length;
-  const int order = memcmp(a.key.val.string.val, b.key.val.string.val, static_cast<std::size_t>(a_length));
-  return order < 0 || (order == 0 && a.layer < b.layer);
-}
-
-bool same_key(const Change &a, const Change &b) {
-  return a.key.val.string.len == b.key.val.string.len &&
-         memcmp(a.key.val.string.val, b.key.val.string.val, static_cast<std::size_t>(a.key.val.string.len)) == 0;
-}
-
-Change *collect_changes(const Layers &layers, std::size_t *count) {
-  std::size_t room = 0;
-  for (std::size_t i = 0; i < layers.count; ++i) room += JsonContainerSize(layers.objects[i]);
-  auto *changes = palloc_array_of<Change>(room);
-  *count = 0;
-  for (std::size_t i = 0; i < layers.count; ++i) {
-    CHECK_FOR_INTERRUPTS();
-    JsonbIterator *members = JsonbIteratorInit(layers.objects[i]);
-    JsonbValue token;
-    (void)JsonbIteratorNext(&members, &token, true);
-    while (JsonbIteratorNext(&members, &token, true) == WJB_KEY) {
-      Change &change = changes[(*count)++];
-      change.layer = i;
-      change.key = token;
-      (void)JsonbIteratorNext(&members, &change.value, true);
-    }
-  }
-  std::sort(changes, changes + *count, by_key);
-  return changes;
-}
-
 JsonbValue *push_merged(JsonbParseState **state, const Layers &layers, Nulls nulls);
 
-// All that the layers say of one key: whatever comes before the last change that is no
+// All that the layers say of one key: whatever comes before the last member that is no
 // object is gone; the objects after it merge.
-void push_key(JsonbParseState **state, const Layers &layers, Change *first, Change *end, Nulls nulls) {
-  Change *objects = end;
+void push_key(JsonbParseState **state, const Layers &layers, LayerMember *first, LayerMember *end, Nulls nulls) {
+  LayerMember *objects = end;
   while (objects > first && is_object_value(objects[-1].value)) --objects;
   if (objects == end) {
-    Change &last = end[-1];
+    LayerMember &last = end[-1];
     const bool of_base = layers.has_base && last.layer == 0;
     if (last.value.type == jbvNull && !of_base && nulls == Nulls::erase) return;
     (void)pushJsonbValue(state, WJB_KEY, &last.key);
@@ -100,36 +47,20 @@ JsonbValue *push_merged(JsonbParseState **state, const Layers &layers, Nulls nul
   check_stack_depth();
   (void)pushJsonbValue(state, WJB_BEGIN_OBJECT, nullptr);
   std::size_t count;
-  Change *changes = collect_changes(layers, &count);
+  LayerMember *members = collect_members(layers, &count);
   for (std::size_t first = 0; first < count;) {
     std::size_t last = first + 1;
-    while (last < count && same_key(changes[last], changes[first])) ++last;
-    push_key(state, layers, changes + first, changes + last, nulls);
+    while (last < count && same_key(members[last], members[first])) ++last;
+    push_key(state, layers, members + first, members + last, nulls);
     first = last;
   }
-  pfree(changes);
+  pfree(members);
   return pushJsonbValue(state, WJB_END_OBJECT, nullptr);
 }
 
 Jsonb *merge_layers(const Layers &layers, Nulls nulls) {
   JsonbParseState *state = nullptr;
   return JsonbValueToJsonb(push_merged(&state, layers, nulls));
-}
-
-std::size_t patch_count(Jsonb *patch) {
-  if (!patch) return 0;
-  return JB_ROOT_IS_ARRAY(patch) ? JB_ROOT_COUNT(patch) : 1;
-}
-
-// The objects of a patch, which is one or an array of such.
-void add_layers(Layers &layers, Jsonb *patch) {
-  if (!patch) return;
-  if (!JB_ROOT_IS_ARRAY(patch)) {
-    layers.objects[layers.count++] = &patch->root;
-    return;
-  }
-  for (std::uint32_t i = 0; i < JB_ROOT_COUNT(patch); ++i)
-    layers.objects[layers.count++] = getIthJsonbValueFromContainer(&patch->root, i)->val.binary.data;
 }
 
 Jsonb *merge(Jsonb *target, Jsonb *patch, Nulls nulls) {
@@ -141,7 +72,7 @@ Jsonb *merge(Jsonb *target, Jsonb *patch, Nulls nulls) {
 
 Jsonb *merge_patches(Jsonb *target, Jsonb *const *patches, std::size_t count) {
   std::size_t room = 1;
-  for (std::size_t i = 0; i < count; ++i) room += patch_count(patches[i]);
+  for (std::size_t i = 0; i < count; ++i) room += layer_count(patches[i]);
   Layers layers = {palloc_array_of<JsonbContainer *>(room), 0, target != nullptr};
   add_layers(layers, target);
   for (std::size_t i = 0; i < count; ++i) add_layers(layers, patches[i]);

@@ -24,32 +24,49 @@ INSULA_FUNCTION(insula_advance_clock);
 
 namespace {
 
-int to_be_ended = 0;
+int to_be_nudged = 0;
 
-// What was stopped is ended once it is sure that it was.
+// Without shared memory a scheduler is told by a signal to look around, once there is
+// something new to be seen.
 void transaction_ends(XactEvent event, void *) {
-  if (event == XACT_EVENT_COMMIT && to_be_ended) kill(to_be_ended, SIGTERM);
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) to_be_ended = 0;
+  if (event == XACT_EVENT_COMMIT && to_be_nudged) nudge_scheduler(to_be_nudged);
+  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) to_be_nudged = 0;
 }
 
-void hook_in() {
+void nudge_at_commit(int pid) {
   static bool hooked = false;
   if (!hooked) RegisterXactCallback(transaction_ends, nullptr);
   hooked = true;
+  to_be_nudged = pid;
 }
 
-void want(bool wanted) {
+// True if that is news.
+bool want(bool wanted) {
   const Session session = open_session();
   Datum value = BoolGetDatum(wanted);
   if (SPI_execute_plan(shared_plan(SharedStatement::want_scheduler), &value, nullptr, false, 0) < 0)
     elog(ERROR, "insula: writing the scheduler's settings failed");
-  if (SPI_processed > 0) log_act(wanted ? "start_scheduler" : "stop_scheduler", nullptr, nullptr);
+  const bool news = SPI_processed > 0;
+  if (news) log_act(wanted ? "start_scheduler" : "stop_scheduler", nullptr, nullptr);
   close_session(session);
+  return news;
 }
 
 void warn_without_slot() {
   ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("there is no free slot for a scheduler"),
                     errhint("Raise max_worker_processes, then run SELECT insula.start_scheduler().")));
+}
+
+// A scheduler moves it; where none is to serve, nobody would.
+void wait_for_clock() {
+  constexpr std::int64_t look_again = 5000;
+  while (clock_target() != DT_NOBEGIN) {
+    if (!schedulers_are_on() || waits_until_told())
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("without a scheduler, the clock cannot be moved"),
+                      errhint("SELECT * FROM insula.status() tells why there is none.")));
+    park(clock_now() + look_again);
+  }
 }
 
 }  // namespace
@@ -58,12 +75,13 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
   PreventCommandDuringRecovery("insula.start_scheduler()");
-  want(true);
+  const bool news = want(true);
   if (shared_memory_available()) {
     mark_scheduler_asked();
     PG_RETURN_BOOL(report_scheduler().pid == 0 && schedulers_are_on());
   }
-  if (!schedulers_are_on() || find_scheduler() != 0) PG_RETURN_BOOL(false);
+  // One that was stopped may still be there, but on its way out.
+  if (!schedulers_are_on() || (find_scheduler() != 0 && !news)) PG_RETURN_BOOL(false);
   const bool launched = launch_scheduler(MyDatabaseId, GetTopTransactionId(), nullptr);
   if (!launched) warn_without_slot();
   PG_RETURN_BOOL(launched);
@@ -73,10 +91,14 @@ Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
   PreventCommandDuringRecovery("insula.stop_scheduler()");
-  want(false);
-  hook_in();
-  to_be_ended = find_scheduler();
-  PG_RETURN_BOOL(to_be_ended != 0);
+  (void)want(false);
+  const int pid = find_scheduler();
+  // Whoever serves, or would next, sees that nobody is to.
+  if (shared_memory_available())
+    mark_scheduler_asked();
+  else
+    nudge_at_commit(pid);
+  PG_RETURN_BOOL(pid != 0);
 }
 
 Datum insula_advance_clock(PG_FUNCTION_ARGS) {
@@ -92,10 +114,6 @@ Datum insula_advance_clock(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("without shared memory, the clock cannot be moved"),
                     errhint("Add insula to shared_preload_libraries and restart the server.")));
-  if (!schedulers_are_on() || !scheduler_is_wanted())
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("without a scheduler, the clock cannot be moved"),
-                    errhint("Turn insula.scheduler on, and run SELECT insula.start_scheduler().")));
   const TimestampTz target = required_time(fcinfo, 0, "to_time");
   if (target < clock_now())
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the clock can only be moved ahead")));
@@ -104,8 +122,14 @@ Datum insula_advance_clock(PG_FUNCTION_ARGS) {
   mark_scheduler_asked();
   SPI_commit();
   InvalidateCatalogSnapshot();
-  constexpr std::int64_t look_again = 5000;
-  while (clock_target() != DT_NOBEGIN) park(clock_now() + look_again);
+  PG_TRY();
+  { wait_for_clock(); }
+  PG_CATCH();
+  {
+    set_clock_target(DT_NOBEGIN);
+    PG_RE_THROW();
+  }
+  PG_END_TRY();
   SPI_finish();
   PG_RETURN_VOID();
 }

@@ -2,6 +2,7 @@
 #include "postgres.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/board.hpp"
+#include "shared/clock.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
@@ -23,7 +24,7 @@ const char *state_of_scheduler() {
   if (!shared_memory_available()) return "not running: SELECT insula.start_scheduler()";
   const SchedulerReport report = report_scheduler();
   if (report.next == DT_NOEND) return "asleep: nothing is due";
-  if (report.next == DT_NOBEGIN) return "about to start";
+  if (report.next <= clock_now()) return "about to start";
   return psprintf("asleep until %s", timestamptz_to_str(report.next));
 }
 

@@ -82,23 +82,26 @@ struct Look {
 // What is due but locked by somebody cannot be had yet: look again after a while.
 constexpr std::int64_t locked_sleep = USECS_PER_SEC;
 
-// Does at one tenant what time has made due, and looks for claimable work.
-void look_at_tenant(const WorkWait &wait, const Tenant &tenant, Look *look) {
+// Does at one tenant what time has made due.
+void advance_tenant(const Tenant &tenant, Look *look) {
   const TimestampTz now = clock_now();
   TimestampTz next;
-  if (needs_advance(tenant, now, &next)) {
+  if (may_need_advance(tenant, now, &next)) {
     advance(tenant, now);
     next = next_due(tenant);
     if (next <= now) next = now + locked_sleep;
   }
+  look->next = std::min(look->next, next);
+}
+
+// Looks for claimable work, under limits of workflows or under none.
+void look_at_tenant(const WorkWait &wait, const Tenant &tenant, bool limited, Look *look) {
+  if (tenant.suspended) return;
   int key_count = 0;
   const std::int32_t *keys = claimable_task_keys(tenant, wait.tasks, wait.task_count, &key_count);
-  if (!tenant.suspended &&
-      (has_claimable(tenant, keys, key_count, claims_come_back_empty()) ||
-       has_claimable_limited(tenant, {keys, key_count})) &&
-      has_permit(tenant, now, &next))
-    look->ready = true;
-  look->next = std::min(look->next, next);
+  const bool work = limited ? has_claimable_limited(tenant, {keys, key_count})
+                            : has_claimable(tenant, keys, key_count, claims_come_back_empty());
+  if (work && has_permit(tenant, clock_now(), &look->next)) look->ready = true;
 }
 
 // What commits must fit for this session to be woken.
@@ -117,31 +120,41 @@ void look_at_one(const WorkWait &wait, Look *look) {
   const Session session = open_session();
   begin_wait(filter_of(wait, tenant));
   // One that is being dropped has no work to give, but may still have time's work to do.
-  if (try_share_life(wait.tenant))
-    look_at_tenant(wait, *tenant, look);
-  else
+  if (try_share_life(wait.tenant)) {
+    advance_tenant(*tenant, look);
+    for (bool limited : {false, true})
+      if (!look->ready) look_at_tenant(wait, *tenant, limited, look);
+  } else {
     look->next = clock_now() + locked_sleep;
+  }
   close_session(session);
 }
 
+// Many limits that are used up take a while to look through, so all else comes first.
 void look_at_all(const WorkWait &wait, Look *look) {
   begin_wait(filter_of(wait, nullptr));
   int count;
   TenantShare *tenants = active_tenants(&count);
-  for (int i = 0; i < count && !look->ready; ++i) {
-    CHECK_FOR_INTERRUPTS();
-    const std::int32_t number = tenants[i].number;
-    apart(number, [&] {
-      if (!try_share_life(number)) return;
-      const Tenant *tenant = open_untouched_tenant(number);
-      if (!tenant) return;
-      const Session session = open_session();
-      const bool ready = look->ready;
-      look_at_tenant(wait, *tenant, look);
-      // What time has made due is done for everybody, but not everybody's work is wanted.
-      if (!wait.choice.admits(number)) look->ready = ready;
-      close_session(session);
-    });
+  for (bool limited : {false, true}) {
+    int with_limits = 0;
+    for (int i = 0; i < count && !look->ready; ++i) {
+      CHECK_FOR_INTERRUPTS();
+      const std::int32_t number = tenants[i].number;
+      bool has_limits = false;
+      apart(number, [&] {
+        if (!try_share_life(number)) return;
+        const Tenant *tenant = open_untouched_tenant(number);
+        if (!tenant) return;
+        const Session session = open_session();
+        if (!limited) advance_tenant(*tenant, look);
+        // What time has made due is done for everybody, but not everybody's work is wanted.
+        if (wait.choice.admits(number)) look_at_tenant(wait, *tenant, limited, look);
+        has_limits = !limited && has_waiting_limits(*tenant);
+        close_session(session);
+      });
+      if (has_limits) tenants[with_limits++] = tenants[i];
+    }
+    count = with_limits;
   }
   pfree(tenants);
 }

@@ -5,6 +5,7 @@
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
+#include "shared/board.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 
@@ -131,6 +132,13 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
   for (int i = 0; i < dead_count; ++i)
     if (dead[i].tenant == tenant.number) mark_dead_worker_reaped(dead[i].role, dead[i].name);
   return true;
+}
+
+bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
+  TimestampTz due;
+  if (!due_on_board(tenant.number, &due) || due <= now) return needs_advance(tenant, now, next);
+  if (next) *next = due;
+  return false;
 }
 
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {

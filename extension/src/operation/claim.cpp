@@ -127,7 +127,7 @@ void note_claim(int count) {
 bool claims_come_back_empty() { return came_back_empty; }
 
 ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count) {
-  if (needs_advance(tenant, request.now, nullptr)) advance(tenant, request.now);
+  if (may_need_advance(tenant, request.now, nullptr)) advance(tenant, request.now);
   *count = 0;
   if (request.keys && request.key_count == 0) return nullptr;
   ClaimRequest allowed = request;

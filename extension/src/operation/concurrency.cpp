@@ -1,8 +1,9 @@
 // Concurrency limits of workflows, for the whole workflow or for each value of a key.  Rows
 // under a limit wait in lanes of their own, so that no other claim walks over them, and in
 // an index by task and limit, so that a claim goes from limit to limit and never through
-// the backlog of one that is used up: it looks at as many as it serves and as are used up,
-// and these are no more than tasks run.
+// the backlog of one that is used up.  It looks at so many that are used up and no more, and
+// the session's next one goes on from there: a tenant with a hundred thousand of them holds up
+// no other one's claims.  Only who is about to wait looks at all, and claims what he found.
 //
 // Running tasks are counted where they stand.  Whoever claims under limits holds the
 // tenant's permits until the claim commits, so that no permit is counted twice; who finds
@@ -45,31 +46,56 @@ bool is_wanted(const ClaimFilter &filter, std::int32_t key) {
   return !filter.keys || std::binary_search(filter.keys, filter.keys + filter.count, key);
 }
 
-// Visits limits that have waiting rows and free permits, from a random one on, each once per
-// task; `visit(at, free)` says whether to go on.
+// Used-up limits that a claim walks over before it gives up.
+constexpr int max_used_up = 1000;
+
+// Where the session's next look begins, for some tenants; others begin by chance.
+struct NextLook {
+  std::int32_t tenant;
+  LimitPlace after;
+};
+NextLook next_looks[64] = {};
+
+NextLook &next_look_at(const Tenant &tenant) { return next_looks[tenant.number % lengthof(next_looks)]; }
+
+LimitPlace place_to_start(const Tenant &tenant) {
+  NextLook &next = next_look_at(tenant);
+  if (next.tenant != tenant.number)
+    return {static_cast<std::int32_t>(random_fraction() * (last_task_key_of(tenant) + 1)), random_lease()};
+  next.tenant = 0;
+  return next.after;
+}
+
+// Visits limits that have waiting rows and free permits, each once per task, and passes by
+// others, up to a number of them; `visit(at, free)` says whether to go on.
 template <typename Visit>
-void for_each_free_limit(const Tenant &tenant, const ClaimFilter &filter, const Running &running, Visit visit) {
-  const LimitPlace start = {static_cast<std::int32_t>(random_fraction() * (last_task_key_of(tenant) + 1)),
-                            random_lease()};
-  LimitPlace at = start;
+void for_each_free_limit(const Tenant &tenant, const ClaimFilter &filter, int most_used_up, Visit visit) {
+  const Running running = running_tasks_by_limit(tenant);
+  const LimitPlace start = place_to_start(tenant);
+  LimitPlace after = start;
   bool wrapped = false;
-  for (;;) {
+  int used_up = 0;
+  for (int batch = 8;; batch = std::min(batch * 2, 512)) {
     CHECK_FOR_INTERRUPTS();
-    WaitingLimit next;
-    if (!next_waiting_limit(tenant, at, &next)) {
-      if (wrapped) return;
-      wrapped = true;
-      at = {0, PG_INT64_MIN};
-      continue;
+    int count;
+    const WaitingLimit *limits = waiting_limits(tenant, after, batch, &count);
+    for (int i = 0; i < count; ++i) {
+      after = limits[i].at;
+      if (wrapped && start < after) return;
+      if (!is_wanted(filter, after.key)) {
+        after.limit = PG_INT64_MAX;
+        break;
+      }
+      const std::int64_t free = definition_of(tenant, limits[i].definition).limit.max - running.of(after.limit);
+      if (free > 0 && !visit(after, free)) return;
+      if (free > 0 || ++used_up < most_used_up) continue;
+      next_look_at(tenant) = {tenant.number, after};
+      return;
     }
-    if (wrapped && start < next.at) return;
-    at = next.at;
-    if (!is_wanted(filter, at.key)) {
-      at.limit = PG_INT64_MAX;
-      continue;
-    }
-    const std::int64_t free = definition_of(tenant, next.definition).limit.max - running.of(at.limit);
-    if (free > 0 && !visit(at, free)) return;
+    if (count > 0) continue;
+    if (wrapped) return;
+    wrapped = true;
+    after = {0, PG_INT64_MIN};
   }
 }
 
@@ -94,7 +120,7 @@ Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *c
   const ClaimFilter filter = {request.keys, request.key_count};
   auto *taken = palloc_array_of<LimitCount>(static_cast<std::size_t>(request.max_tasks));
   int taken_count = 0;
-  for_each_free_limit(tenant, filter, running_tasks_by_limit(tenant), [&](LimitPlace at, std::int64_t free) {
+  for_each_free_limit(tenant, filter, max_used_up, [&](LimitPlace at, std::int64_t free) {
     // The same limit may have been taken from at another task of its workflow.
     for (int i = 0; i < taken_count; ++i)
       if (taken[i].limit == at.limit) free -= taken[i].running;
@@ -113,12 +139,13 @@ Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *c
 
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter) {
   if (!has_waiting_limits(tenant) || is_tenant_locked(tenant.number, TenantLock::permits)) return false;
-  bool found = false;
-  for_each_free_limit(tenant, filter, running_tasks_by_limit(tenant), [&](LimitPlace, std::int64_t) {
-    found = true;
+  bool any = false;
+  for_each_free_limit(tenant, filter, PG_INT32_MAX, [&](LimitPlace at, std::int64_t) {
+    next_look_at(tenant) = {tenant.number, {at.key, at.limit - 1}};
+    any = true;
     return false;
   });
-  return found;
+  return any;
 }
 
 }  // namespace insula

@@ -132,8 +132,10 @@ void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &h
   const std::int64_t *children = cancel_task_rows(tenant, head.id, head.span, now, &child_count);
   int count;
   const TaskResult *results = task_results(tenant, head.id, head.span, &count);
-  end_execution(tenant, head.id, state, now,
-                final_context_of(definition_of(tenant, head.definition), head.input, results, count), reason);
+  const Definition &definition = definition_of(tenant, head.definition);
+  Jsonb *final_context = final_context_of(definition, head.input, results, count);
+  end_execution(tenant, head.id, state, now, final_context, reason);
+  if (final_context) note_conflicts(tenant, now, definition, head.id, results, count);
   cancel_children(tenant, children, child_count, now);
 }
 

@@ -26,7 +26,8 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
 // All that time causes: delayed and deferred tasks become claimable, lapsed leases and
 // those of dead workers are given back.
 void advance(const Tenant &tenant, TimestampTz now);
-// Whether there is anything for `advance` to do by `now`.
+// Whether there is anything for `advance` to do by `now`; what the board knows costs nothing.
+bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 // The part of it that gives back the tasks of dead workers; false: some are locked.
 bool reap_dead_workers(const Tenant &tenant, TimestampTz now);
@@ -188,6 +189,9 @@ bool is_handled(const Definition &definition, const TaskResult *results, std::in
 const char *failure_of(const Definition &definition, const TaskResult *results, int count);
 // nullptr: it would be too large.
 Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count);
+// Writes down where tasks of which none waits for the other had handed over different values.
+void note_conflicts(const Tenant &tenant, TimestampTz now, const Definition &definition, std::int64_t head,
+                    const TaskResult *results, int count);
 
 // The errors of runs that nobody reported.
 inline constexpr const char *lapse_error = "the worker did not report back before its lease ended";

@@ -242,6 +242,7 @@ void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress 
   if (!final_context && !error) error = "the final context would be too large";
   const State state = error ? State::failed : State::completed;
   end_execution(tenant, head.id, state, now, final_context, error);
+  if (final_context) note_conflicts(tenant, now, definition, head.id, results, count);
   note_end(tenant, head.id);
   if (head.parent) child_ended(tenant, now, head.parent, head.id, {state, final_context, error});
 }

@@ -33,6 +33,7 @@ AgendaItem item_of(const ScheduleRow &row, const ScheduleSpec &spec) {
   AgendaItem item = {};
   strlcpy(item.name, row.name, sizeof item.name);
   item.number = row.number;
+  item.since = row.since;
   item.rules = fire_rules(spec, row.number);
   item.overlap = spec.overlap;
   item.dealt_with = seconds_of(std::max(row.since, row.last_fire));
@@ -57,6 +58,7 @@ void read_items(const Tenant &tenant, Agenda &agenda, const char **trouble) {
     else
       *trouble = psprintf("schedule \"%s\": %s", rows[i].name, error);
   }
+  agenda.incomplete = *trouble != nullptr;
   items_kept += agenda.count;
 }
 
@@ -73,8 +75,9 @@ Agenda &agenda_of(const Tenant &tenant, bool reload, const char **trouble) {
   bool found;
   auto *agenda = static_cast<Agenda *>(hash_search(agendas, &tenant.number, HASH_ENTER, &found));
   if (!found) {
-    agenda->count = 0;
+    agenda->count = agenda->turn = 0;
     agenda->items = nullptr;
+    agenda->incomplete = false;
     read_items(tenant, *agenda, trouble);
   }
   return *agenda;

@@ -13,6 +13,10 @@
 #include "shared/shared.hpp"
 #include "tenant/apart.hpp"
 
+extern "C" {
+#include "common/hashfn.h"
+}
+
 namespace insula {
 
 namespace {
@@ -20,8 +24,11 @@ namespace {
 int grace_seconds = 60;
 
 constexpr int most_at_once = 1000;  // fires of one schedule in one transaction
+constexpr int most_in_turn = 1000;  // after so many of all his schedules it is other tenants' turn
 constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
+constexpr std::int64_t changed_sleep = USECS_PER_SEC;
 constexpr int fires_kept = 100;       // when old ones are removed
+constexpr int fires_a_removal = 50;   // on the average
 constexpr int fires_looked_at = 100;  // for executions that still run
 
 Jsonb *context_of_fire(const Tenant &tenant, const ScheduleSpec &spec, std::int64_t number, TimestampTz fire) {
@@ -48,8 +55,11 @@ std::int64_t *running_fires(const Tenant &tenant, std::int64_t number, int *coun
   return live_executions(tenant, executions, fired, count);
 }
 
-// When the last of them ended: fires that were due until then have waited for it.
-TimestampTz end_of_last(const Tenant &tenant, std::int64_t number) {
+// Fires that were due until then have waited for the end of earlier ones.
+TimestampTz queue_held_until(const Tenant &tenant, std::int64_t number, TimestampTz now) {
+  int running;
+  (void)running_fires(tenant, number, &running);
+  if (running > 0) return now;
   int fired;
   const std::int64_t *newest = newest_fired(tenant, number, 1, &fired);
   ExecutionRow row;
@@ -85,19 +95,23 @@ void note_fire(const Tenant &tenant, const AgendaItem &item, std::int64_t fire, 
 
 struct Outcome {
   std::int64_t dealt_with;
-  int made;
-  bool waits;
+  int written;   // fires, those passed over too
+  bool made;     // at least one execution
+  bool waits;    // for an execution of an earlier fire to end
+  bool changed;  // the schedule is another one by now
 };
 
 Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz now) {
-  Outcome outcome = {item.dealt_with, 0, false};
+  Outcome outcome = {item.dealt_with, 0, false, false, true};
   ScheduleRow row;
   // It may have been removed or changed since it was read: then it will be read again.
-  if (!find_schedule(tenant, item.name, &row) || row.number != item.number) return outcome;
+  if (!find_schedule(tenant, item.name, &row) || row.number != item.number || row.since != item.since) return outcome;
   const ScheduleSpec spec = spec_from_json(row.body);
+  if (spec.paused) return outcome;
+  outcome.changed = false;
   const TimestampTz zero = time_of(0);
   const std::int64_t held =
-      item.overlap == Overlap::queue ? end_of_last(tenant, item.number) : std::int64_t{DT_NOBEGIN};
+      item.overlap == Overlap::queue ? queue_held_until(tenant, item.number, now) : std::int64_t{DT_NOBEGIN};
   auto *fires = palloc_array_of<std::int64_t>(most_at_once);
   const core::FirePlan plan =
       core::plan_fires(item.rules, item.dealt_with, now - zero, std::int64_t{grace_seconds} * USECS_PER_SEC,
@@ -109,28 +123,54 @@ Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz 
     const std::int64_t execution =
         turn == Turn::made ? submit_fire(tenant, spec, item.number, time_of(fires[i]), now) : 0;
     note_fire(tenant, item, fires[i], now, execution);
+    outcome.made = outcome.made || execution != 0;
     outcome.dealt_with = fires[i];
-    ++outcome.made;
+    ++outcome.written;
   }
   if (outcome.dealt_with < plan.until) {
     note_fire(tenant, item, plan.until, now, 0);
     outcome.dealt_with = plan.until;
+    ++outcome.written;
   }
   return outcome;
 }
 
-void make_due_fires_of(const Tenant &tenant, AgendaItem &item, TimestampTz now) {
+// Which fire it is decides whether old ones are removed, so that no count has to outlive the
+// process.
+bool removes_old_ones(const Outcome &outcome) {
+  return outcome.written >= fires_a_removal ||
+         (outcome.written > 0 && murmurhash32(static_cast<std::uint32_t>(outcome.dealt_with)) % fires_a_removal == 0);
+}
+
+// Returns how many fires were written.  The item changes only once all else has been done,
+// since it is in no transaction.
+int make_due_fires_of(const Tenant &tenant, AgendaItem &item, TimestampTz now) {
   const Outcome outcome = make_fires_of(tenant, item, now);
+  if (removes_old_ones(outcome)) prune_fires(tenant, item.number, fires_kept);
   item.dealt_with = outcome.dealt_with;
-  item.since_pruned += outcome.made;
-  if (item.since_pruned >= fires_kept) {
-    prune_fires(tenant, item.number, fires_kept);
-    item.since_pruned = 0;
-  }
-  plan_next(item);
   item.waits = outcome.waits;
+  item.failing = item.failing && !outcome.made;
+  plan_next(item);
   // The end of what it waits for will be told; without shared memory somebody has to look.
   if (item.waits) item.due = shared_memory_available() ? DT_NOEND : now + USECS_PER_SEC;
+  if (outcome.changed) item.due = now + changed_sleep;
+  return outcome.written;
+}
+
+// Returns how many fires were written; what fails is noted.
+int take_care_of(const Tenant &tenant, AgendaItem &item, TimestampTz now, FireVisit *visit) {
+  int written = 0;
+  const char *error = nullptr;
+  if (!visit->carefully)
+    written = make_due_fires_of(tenant, item, now);
+  else if (!apart(
+               tenant.number, [&] { written = make_due_fires_of(tenant, item, now); }, &error))
+    visit->trouble = psprintf("schedule \"%s\": %s", item.name, error);
+  item.failures = error ? item.failures + 1 : 0;
+  item.failing = item.failing || error;
+  // It is tried again, as long as it is not too late.
+  if (error) item.due = now + std::min(longest_backoff, USECS_PER_SEC << std::min(item.failures - 1, 20));
+  return written;
 }
 
 }  // namespace
@@ -146,22 +186,24 @@ void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit) {
   visit->awaits = false;
   visit->trouble = nullptr;
   Agenda &agenda = agenda_of(tenant, visit->reload, &visit->trouble);
+  visit->troubled = agenda.incomplete;
+  int written = 0;
+  const int first = agenda.turn;
   for (int i = 0; i < agenda.count; ++i) {
-    AgendaItem &item = agenda.items[i];
+    const int place = (first + i) % agenda.count;
+    AgendaItem &item = agenda.items[place];
     if (item.due <= now || item.waits) {
       CHECK_FOR_INTERRUPTS();
-      const char *error = nullptr;
-      if (!visit->carefully)
-        make_due_fires_of(tenant, item, now);
-      else if (!apart(
-                   tenant.number, [&] { make_due_fires_of(tenant, item, now); }, &error))
-        visit->trouble = psprintf("schedule \"%s\": %s", item.name, error);
-      item.failures = error ? item.failures + 1 : 0;
-      // It is tried again, as long as it is not too late.
-      if (error) item.due = now + std::min(longest_backoff, USECS_PER_SEC << std::min(item.failures - 1, 20));
+      if (written >= most_in_turn) {
+        if (agenda.turn == first) agenda.turn = place;
+        visit->next = now;
+      } else {
+        written += take_care_of(tenant, item, now, visit);
+      }
     }
     visit->next = std::min(visit->next, item.due);
     visit->awaits = visit->awaits || item.waits;
+    visit->troubled = visit->troubled || item.failing;
   }
 }
 

@@ -10,7 +10,8 @@ struct FireVisit {
   bool carefully;       // one schedule that fails shall not stop the others
   TimestampTz next;     // when the next fire is due; DT_NOEND: none
   bool awaits;          // a fire waits for an execution to end
-  const char *trouble;  // what is wrong with one of the schedules; nullptr: nothing
+  bool troubled;        // something is wrong with one of the schedules
+  const char *trouble;  // news of that; nullptr: none
 };
 void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit);
 

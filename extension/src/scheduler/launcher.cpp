@@ -21,16 +21,19 @@ namespace insula {
 namespace {
 
 constexpr std::int64_t shortest_sleep = 100000;
+// A lack of slots that comes back sooner is the same one.
+constexpr std::int64_t same_lack = 60 * USECS_PER_SEC;
 
 struct Launched {
   Oid database;
   BackgroundWorkerHandle *handle;
 };
 
-Launched *launched = nullptr;  // so many as there are places
+Launched *launched = nullptr;  // the newest of each database
 int launched_count = 0;
+int launched_room = 0;
 DatabaseNeed *needs = nullptr;
-bool out_of_slots = false;
+TimestampTz last_without_slot = DT_NOBEGIN;
 
 void enter_all_databases() {
   Relation databases = table_open(DatabaseRelationId, AccessShareLock);
@@ -51,10 +54,13 @@ bool exists(Oid database) {
 }
 
 void launch_failed(Oid database, const char *why) {
-  if (!exists(database))
-    forget_database(database);
-  else if (note_launch_failed(database) == 1)
+  if (note_launch_failed(database) == 1)
     ereport(LOG, (errmsg("insula scheduler of database %u %s; it will be started again", database, why)));
+}
+
+void forget_launched(int i) {
+  pfree(launched[i].handle);
+  launched[i] = launched[--launched_count];
 }
 
 // Forgets the handles of schedulers that have ended, and finds those that never came up.
@@ -66,17 +72,16 @@ void reap() {
       continue;
     }
     if (is_starting(launched[i].database)) launch_failed(launched[i].database, "could not start");
-    pfree(launched[i].handle);
-    launched[i] = launched[--launched_count];
+    forget_launched(i);
   }
 }
 
 // False: there is no free slot.
 bool launch(Oid database) {
-  if (!exists(database)) {
-    forget_database(database);
-    return true;
-  }
+  // What becomes of the one before says nothing about this one.
+  for (int i = 0; i < launched_count; ++i)
+    if (launched[i].database == database) forget_launched(i--);
+  if (launched_count == launched_room) return false;
   BackgroundWorkerHandle *handle = nullptr;
   note_launched(database, true);
   if (!launch_scheduler(database, InvalidTransactionId, &handle)) {
@@ -111,6 +116,10 @@ TimestampTz start_schedulers() {
       next = std::min(next, std::max(needs[i].start_at, now + shortest_sleep));
       continue;
     }
+    if (!full && running < max_schedulers() && !exists(needs[i].database)) {
+      forget_database(needs[i].database);
+      continue;
+    }
     if (!full && running < max_schedulers() && launch(needs[i].database)) {
       ++running;
       continue;
@@ -118,15 +127,14 @@ TimestampTz start_schedulers() {
     full = full || running < max_schedulers();
     ++waiting;
   }
-  if (full != out_of_slots) {
-    out_of_slots = full;
-    if (full)
-      ereport(LOG, (errmsg("no free slot for an insula scheduler"), errhint("Raise max_worker_processes.")));
-    else
-      ereport(LOG, (errmsg("insula schedulers find free slots again")));
+  if (full) {
+    if (last_without_slot < now - same_lack)
+      ereport(LOG, (errmsg("no free slot for an insula scheduler; databases take turns"),
+                    errhint("Raise max_worker_processes.")));
+    last_without_slot = now;
+    // Nobody tells when a slot of somebody else's becomes free.
+    next = std::min(next, now + USECS_PER_SEC);
   }
-  // Nobody tells when a slot of somebody else's becomes free.
-  if (full) next = std::min(next, now + USECS_PER_SEC);
   plan_launcher_sleep(next, waiting);
   return next;
 }
@@ -146,7 +154,8 @@ void insula_launcher_main(Datum) {
   before_shmem_exit(end_launcher, Datum{0});
   const auto places = static_cast<std::size_t>(room_for_databases());
   MemoryContextSwitchTo(TopMemoryContext);
-  launched = palloc_array_of<Launched>(places);
+  launched_room = room_for_databases() + max_worker_processes;
+  launched = palloc_array_of<Launched>(static_cast<std::size_t>(launched_room));
   needs = palloc_array_of<DatabaseNeed>(places);
   ErrorData *error;
   if (!in_transaction(enter_all_databases, &error)) ReThrowError(error);

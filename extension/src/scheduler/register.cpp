@@ -26,6 +26,11 @@ BackgroundWorker describe(const char *type, const char *function) {
 
 constexpr char scheduler_type[] = "insula scheduler";
 
+bool is_scheduler(int pid) {
+  const char *type = GetBackgroundWorkerTypeByPid(pid);
+  return type && strcmp(type, scheduler_type) == 0;
+}
+
 }  // namespace
 
 void define_scheduler_settings() {
@@ -74,10 +79,13 @@ int find_scheduler() {
     if (!local) continue;
     const PgBackendStatus &status = local->backendStatus;
     if (status.st_backendType != B_BG_WORKER || status.st_databaseid != MyDatabaseId) continue;
-    const char *type = GetBackgroundWorkerTypeByPid(status.st_procpid);
-    if (type && strcmp(type, scheduler_type) == 0) return status.st_procpid;
+    if (is_scheduler(status.st_procpid)) return status.st_procpid;
   }
   return 0;
+}
+
+void nudge_scheduler(int pid) {
+  if (is_scheduler(pid)) (void)kill(pid, SIGHUP);
 }
 
 }  // namespace insula

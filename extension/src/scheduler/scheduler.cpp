@@ -5,6 +5,9 @@
 // as the bootstrap superuser, since before PostgreSQL 17 nobody else is let in without
 // LOGIN, and is insula_owner from its first transaction on.
 //
+// Where it is to end because somebody said so it looks around as it does before each round,
+// so that what is told counts only once it has been committed.
+//
 // Two schedulers of one database at the same moment would be slow, not wrong: what they do
 // is decided by the rows that they lock.
 #include <algorithm>
@@ -16,6 +19,7 @@
 #include "shared/shared.hpp"
 #include "storage/session.hpp"
 #include "tenant/home.hpp"
+#include "tenant/lock.hpp"
 #include "version.hpp"
 
 extern "C" {
@@ -30,8 +34,10 @@ namespace {
 // With nothing due for so long the process ends.
 constexpr std::int64_t linger = 5 * USECS_PER_SEC;
 constexpr std::int64_t linger_while_others_wait = USECS_PER_SEC / 2;
-// Even one that is busy makes room for others after this.
-constexpr std::int64_t longest_turn = 2 * USECS_PER_SEC;
+// Or, while others wait, however much is due here, it has served for so long.
+constexpr std::int64_t turn_while_others_wait = 2 * USECS_PER_SEC;
+// For so long it takes one tenant after the other without looking around.
+constexpr std::int64_t longest_round = USECS_PER_SEC;
 // Without room on the board, or without a board that sessions can reach, all tenants are
 // looked at, at most once a second and with a twentieth of a core.
 constexpr std::int64_t shortest_round = USECS_PER_SEC;
@@ -39,6 +45,7 @@ constexpr int round_share = 20;
 // Caches of relations and plans of tenants visited long ago are given up.
 constexpr Size cache_limit = Size{48} << 20;
 constexpr int visits_between_looks_at_caches = 256;
+constexpr char lock_timeout[] = "100ms";
 
 TimestampTz round_started = DT_NOBEGIN;
 TimestampTz next_round = DT_NOBEGIN;
@@ -62,9 +69,10 @@ const char *present_version() {
   return version;
 }
 
+// Before the first CREATE EXTENSION of the cluster has been committed there is no such role.
 void become_owner() {
   const Oid owner = get_role_oid("insula_owner", true);
-  if (OidIsValid(owner)) SetSessionAuthorization(owner, false);
+  if (OidIsValid(owner) && owner != GetSessionUserId()) SetSessionAuthorization(owner, false);
 }
 
 void set(const char *name, const char *value) { SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE); }
@@ -72,7 +80,7 @@ void set(const char *name, const char *value) { SetConfigOption(name, value, PGC
 void settle_in() {
   become_owner();
   set("application_name", "insula scheduler");
-  set("lock_timeout", "100ms");
+  set("lock_timeout", lock_timeout);
   set("statement_timeout", "0");
   set("default_transaction_isolation", "read committed");
   set("default_transaction_read_only", "off");
@@ -81,13 +89,12 @@ void settle_in() {
 
 // The extension may come, go, be updated or turn into a copy at any time.
 Standing look_around() {
+  become_owner();
   if (!OidIsValid(get_extension_oid("insula", true))) return {Rest::absent, false, nullptr};
   if (strcmp(present_version(), INSULA_VERSION) != 0)
     return {Rest::until_told, false, "the extension has another version than its library"};
   if (why_not_home()) return {Rest::until_told, false, "the database is a copy that has not been adopted"};
   if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};
-  // Without shared memory two may have been started at the same moment.
-  if (find_scheduler() != MyProcPid) return {Rest::until_told, false, "there is another one"};
   return {Rest::until_due, true, nullptr};
 }
 
@@ -115,7 +122,7 @@ void give_up_caches() {
 
 void visit(const DueTenant &due) {
   if (const TimestampTz until = set_aside_until(due.tenant); until > clock_now()) {
-    put_back(due.tenant, until, false);
+    put_back(due, until, false);
     return;
   }
   Visit visit = {due.tenant, due.reload, DT_NOEND, false, false};
@@ -124,10 +131,17 @@ void visit(const DueTenant &due) {
     if (!visit.trouble) no_longer_aside(due.tenant);
   } else {
     visit.next = must_end() ? DT_NOBEGIN : set_aside(due.tenant, error);
+    visit.reload = true;
     visit.awaits = false;
   }
-  put_back(due.tenant, visit.next, visit.awaits);
+  put_back({due.tenant, visit.reload}, visit.next, visit.awaits);
   give_up_caches();
+}
+
+// What cannot be done because the process is to end is no failure.
+bool succeeded(bool done, ErrorData *error) {
+  if (!done && !must_end()) ReThrowError(error);
+  return done;
 }
 
 // Those that the board had no room for are looked at one by one.
@@ -139,7 +153,7 @@ void start_round() {
   round_started = now;
   ErrorData *error;
   AllTenants all = {};
-  if (!in_transaction([&] { all = read_all_tenants(); }, &error)) ReThrowError(error);
+  if (!succeeded(in_transaction([&] { all = read_all_tenants(); }, &error), error)) return;
   int entered = fill_board(all.numbers, all.count, now);
   MemoryContext one = AllocSetContextCreate(CurrentMemoryContext, "insula visit", ALLOCSET_DEFAULT_SIZES);
   for (; entered < all.count && !must_end(); ++entered) {
@@ -173,7 +187,7 @@ void rouse_for_dead_workers() {
   for (int i = 0; i < count; ++i)
     if (dead[i].tenant == 0) dying[dying_count++] = dead[i];
   rouse_all(clock_now());
-  put_back(0, DT_NOEND, false);
+  put_back({0, false}, DT_NOEND, false);
 }
 
 // Every tenant has been looked at since.
@@ -191,9 +205,12 @@ void forget_dead_workers() {
 // ---- the loop ----
 
 bool may_end(TimestampTz next, TimestampTz started) {
-  if (!shared_memory_available()) return false;
-  if (!others_wait()) return next - clock_now() > linger;
-  return next - clock_now() > linger_while_others_wait || GetCurrentTimestamp() - started > longest_turn;
+  if (!shared_memory_available() || next == DT_NOBEGIN) return false;
+  const bool others = others_wait();
+  if (others && GetCurrentTimestamp() - started > turn_while_others_wait) return true;
+  // Of those that the board has no room for nobody else knows when they are due.
+  if (report_scheduler().crowded) return false;
+  return next - clock_now() > (others ? linger_while_others_wait : linger);
 }
 
 // A test's clock jumps from moment to moment instead of waiting for them.
@@ -204,33 +221,51 @@ bool jump(TimestampTz next) {
   return true;
 }
 
+// True if nothing is due any more.
+bool do_what_is_due(MemoryContext round) {
+  pgstat_report_activity(STATE_RUNNING, "doing what is due");
+  const TimestampTz end = GetCurrentTimestamp() + longest_round;
+  for (DueTenant due; take_due_tenant(clock_now(), &due); MemoryContextReset(round)) {
+    if (due.tenant == 0)
+      rouse_for_dead_workers();
+    else
+      visit(due);
+    if (must_end() || GetCurrentTimestamp() > end) return false;
+  }
+  return true;
+}
+
 Rest serve() {
+  const TimestampTz started = GetCurrentTimestamp();
   MemoryContext round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
   ErrorData *error;
   (void)in_transaction(read_troubled_tenants, &error);
-  const TimestampTz started = GetCurrentTimestamp();
   while (!must_end()) {
     MemoryContextReset(round);
     MemoryContextSwitchTo(round);
     Standing standing = {};
-    if (!in_transaction([&] { standing = look_around(); }, &error)) ReThrowError(error);
+    begin_round();
+    if (!succeeded(in_transaction([&] { standing = look_around(); }, &error), error)) break;
     if (!standing.serves) {
       if (standing.why_not) ereport(LOG, (errmsg("insula scheduler ends: %s", standing.why_not)));
       return standing.rest;
     }
-    start_round();
-    pgstat_report_activity(STATE_RUNNING, "doing what is due");
-    for (DueTenant due; !must_end() && take_due_tenant(clock_now(), &due); MemoryContextReset(round)) {
-      if (due.tenant == 0)
-        rouse_for_dead_workers();
-      else
-        visit(due);
+    if (!schedulers_are_on()) {
+      if (shared_memory_available()) break;
+      // Nobody would start another one.
+      sleep_until(DT_NOEND, "turned off by insula.scheduler");
+      continue;
     }
-    forget_dead_workers();
-    end_round();
+    start_round();
+    const bool drained = do_what_is_due(round);
+    if (drained) {
+      forget_dead_workers();
+      end_round();
+    }
     TimestampTz next = plan_sleep();
     if (jump(next)) continue;
     if (may_end(next, started)) return Rest::until_due;
+    if (!drained) continue;
     if (!shared_memory_available() || report_scheduler().crowded) next = std::min(next, next_round);
     sleep_until(on_wall(next), "waiting until something is due");
   }
@@ -253,6 +288,20 @@ void wait_for_starter() {
     ReThrowError(error);
 }
 
+// Where there is no shared memory to tell, a lock does.  One that was stopped a moment ago
+// lets go of it soon.
+bool be_the_only_one() {
+  if (shared_memory_available()) return true;
+  ErrorData *error;
+  return in_transaction(
+      [] {
+        set("lock_timeout", "5s");
+        lock_scheduling();
+        set("lock_timeout", lock_timeout);
+      },
+      &error);
+}
+
 }  // namespace
 
 }  // namespace insula
@@ -263,8 +312,8 @@ void insula_scheduler_main(Datum database) {
   start_process("starting");
   BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database), InvalidOid, 0);
   wait_for_starter();
-  if (!attach_scheduler()) proc_exit(0);
+  if (!be_the_only_one() || !attach_scheduler()) proc_exit(0);
   before_shmem_exit(end_scheduler, Datum{0});
-  if (schedulers_are_on()) leave_database(serve());
+  leave_database(serve());
   proc_exit(0);
 }

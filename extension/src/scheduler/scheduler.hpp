@@ -21,6 +21,8 @@ void register_launcher();  // from _PG_init, while preloading
 bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle **handle);
 // The process of this database's scheduler, also of one without shared memory; 0: none.
 int find_scheduler();
+// Lets one without shared memory look around.  May be called when its database has committed.
+void nudge_scheduler(int pid);
 // What start_scheduler and stop_scheduler said last in this database.
 bool scheduler_is_wanted();
 
@@ -47,7 +49,7 @@ bool in_transaction(Work work, ErrorData **error) {
 
 struct Visit {
   std::int32_t tenant;
-  bool reload;       // its schedules may have changed
+  bool reload;       // its schedules may have changed; stays so where he could not be visited
   TimestampTz next;  // when it is due again
   bool awaits;       // or when an execution ends
   bool trouble;      // something of it had to be left undone, and has been noted

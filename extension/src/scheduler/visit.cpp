@@ -16,6 +16,9 @@ namespace {
 constexpr int most_advances = 4;
 // What is due but cannot be had yet, as somebody holds it, is looked at again after this.
 constexpr std::int64_t held_sleep = USECS_PER_SEC;
+// Between two turns of one that always has more to do, so that whoever wants to drop him finds
+// a moment.
+constexpr std::int64_t breath = 20000;
 
 TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   TimestampTz next = DT_NOEND;
@@ -38,6 +41,8 @@ void visit_tenant(Visit *visit) {
     visit->next = clock_now() + held_sleep;
     return;
   }
+  const bool reload = visit->reload;
+  visit->reload = false;
   const Tenant *tenant = open_tenant(visit->tenant);
   if (!tenant) {
     visit->next = DT_NOEND;
@@ -47,13 +52,14 @@ void visit_tenant(Visit *visit) {
   const TimestampTz now = clock_now();
   visit->next = advance_tenant(*tenant, now);
   if (!tenant->suspended) {
-    FireVisit fires = {visit->reload, is_set_aside(visit->tenant), DT_NOEND, false, nullptr};
+    FireVisit fires = {reload, is_set_aside(visit->tenant), DT_NOEND, false, false, nullptr};
     make_due_fires(*tenant, now, &fires);
     visit->next = std::min(visit->next, fires.next);
     visit->awaits = fires.awaits;
-    visit->trouble = fires.trouble != nullptr;
+    visit->trouble = fires.troubled;
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
   }
+  if (visit->next <= now) visit->next = clock_now() + breath;
   close_session(session);
 }
 

@@ -109,7 +109,7 @@ DueEntry *make_entry(Oid database, std::int32_t tenant) {
   auto *entry = static_cast<DueEntry *>(hash_search(dues(), &key, shared ? HASH_ENTER_NULL : HASH_ENTER, &found));
   if (entry && !found) {
     entry->due = DT_NOEND;
-    entry->in_hand = entry->reload = entry->awaits = false;
+    entry->in_hand = entry->reload = entry->awaits = entry->ended = false;
   }
   return entry;
 }
@@ -146,11 +146,13 @@ void make_own_board() {
 void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
   DatabaseSlot *slot = make_slot(database);
   if (!slot) return;
+  // Nobody comes before those that have been due for longer, however often he is noted.
+  due = std::max(due, GetCurrentTimestamp() + slot->ahead);
   DueEntry *entry = make_entry(database, tenant);
   if (!entry) {
     // A scheduler will fill the board again, as far as it can, and look at the rest by itself.
-    slot->crowded = true;
-    wake_for(*slot, due);
+    slot->crowded = slot->asked = true;
+    wake_for(*slot, DT_NOBEGIN);
     return;
   }
   entry->reload = entry->reload || reload;
@@ -176,8 +178,11 @@ void note_asked(Oid database) {
 }
 
 void note_ended(Oid database, std::int32_t tenant) {
-  const DueEntry *entry = find_entry(database, tenant);
-  if (entry && entry->awaits) note_due(database, tenant, DT_NOBEGIN, false);
+  DueEntry *entry = find_entry(database, tenant);
+  if (!entry) return;
+  // Who has it in hand may have looked before, and is still to say whether it waits for this.
+  entry->ended = entry->in_hand;
+  if (entry->awaits) note_due(database, tenant, DT_NOBEGIN, false);
 }
 
 void forget_due(Oid database, std::int32_t tenant) {
@@ -223,6 +228,12 @@ void detach_scheduler() {
   unlock();
 }
 
+void begin_round() {
+  lock(LW_EXCLUSIVE);
+  my_slot()->asked = false;
+  unlock();
+}
+
 bool board_is_empty() { return !my_slot()->filled; }
 
 int fill_board(const std::int32_t *tenants, int count, TimestampTz due) {
@@ -259,6 +270,7 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
     DueEntry &entry = *entry_of(pairingheap_first(&slot.dues));
     set_due(slot, entry, DT_NOEND);
     entry.in_hand = true;
+    entry.ended = false;
     *due = {entry.key.tenant, entry.reload};
     entry.reload = false;
   }
@@ -266,12 +278,16 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
   return any;
 }
 
-void put_back(std::int32_t tenant, TimestampTz next, bool awaits) {
+void put_back(const DueTenant &due, TimestampTz next, bool awaits) {
+  // Behind those that have waited for longer.
+  const TimestampTz now = clock_now();
   lock(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_slot();
-  if (DueEntry *entry = find_entry(MyDatabaseId, tenant)) {
+  if (DueEntry *entry = find_entry(MyDatabaseId, due.tenant)) {
     entry->in_hand = false;
+    entry->reload = entry->reload || due.reload;
     entry->awaits = awaits;
+    next = awaits && entry->ended ? now : std::max(next, now);
     if (next < entry->due) set_due(slot, *entry, next);
     if (entry->due == DT_NOEND && !awaits && !entry->reload) remove_entry(slot, *entry);
   }
@@ -281,7 +297,7 @@ void put_back(std::int32_t tenant, TimestampTz next, bool awaits) {
 TimestampTz plan_sleep() {
   lock(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_slot();
-  slot.wakes_at = first_due(slot);
+  slot.wakes_at = slot.filled ? first_due(slot) : DT_NOBEGIN;
   const TimestampTz at = slot.wakes_at;
   unlock();
   return at;
@@ -293,8 +309,9 @@ void leave_database(Rest rest) {
   if (slot && slot->pid == MyProcPid) {
     slot->failed = false;
     slot->failures = 0;
-    slot->until_told = rest == Rest::until_told;
-    if (rest == Rest::absent) {
+    // Who has asked since it looked wants another look.
+    slot->until_told = rest == Rest::until_told && !slot->asked;
+    if (rest == Rest::absent && !slot->asked) {
       each_entry(MyDatabaseId, [&](DueEntry &entry) { remove_entry(*slot, entry); });
       slot->database = InvalidOid;
       slot->pid = 0;
@@ -317,6 +334,17 @@ SchedulerReport report_scheduler() {
   return report;
 }
 
+bool due_on_board(std::int32_t tenant, TimestampTz *due) {
+  if (!shared) return false;
+  lock(LW_SHARED);
+  const DatabaseSlot *slot = my_slot();
+  const bool known = slot && slot->filled && !slot->crowded;
+  const DueEntry *entry = known ? find_entry(MyDatabaseId, tenant) : nullptr;
+  *due = entry ? entry->due : DT_NOEND;
+  unlock();
+  return known;
+}
+
 long due_tenants() { return shared ? hash_get_num_entries(shared_dues) : 0; }
 
 bool left_to_scheduler() {
@@ -325,11 +353,17 @@ bool left_to_scheduler() {
   return slot && !slot->until_told && slot->pid != MyProcPid;
 }
 
+bool waits_until_told() {
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return slot && slot->until_told;
+}
+
 // ---- databases that go or are copied ----
 
 void hold_schedulers_off(Oid database) {
   if (!shared) return;
   lock(LW_EXCLUSIVE);
+  // What has no place here has no scheduler, and nobody but a session in it can ask for one.
   DatabaseSlot *slot = find_slot(database);
   const int pid = slot ? slot->pid : 0;
   if (slot) slot->holder = MyProcPid;
@@ -365,9 +399,11 @@ void let_schedulers_back() {
 bool attach_launcher() {
   lock(LW_EXCLUSIVE);
   const bool mine = shared->launcher.pid == 0;
-  if (mine) shared->launcher = {MyProcPid, MyLatch, DT_NOBEGIN, 0};
-  // Of what the launcher before this one has launched nobody knows any more.
-  for (int i = 0; i < shared->max_databases && mine; ++i) shared->databases[i].starting = false;
+  if (mine) {
+    shared->launcher = {MyProcPid, MyLatch, DT_NOEND, 0};
+    // Of one that its predecessor has started nobody would learn that it never came up.
+    for (int i = 0; i < shared->max_databases; ++i) shared->databases[i].starting = false;
+  }
   unlock();
   return mine;
 }
@@ -396,6 +432,8 @@ void forget_database(Oid database) {
 int survey_databases(TimestampTz now, DatabaseNeed *needs) {
   int count = 0;
   lock(LW_EXCLUSIVE);
+  // From now on a commit that makes anything due sets the launcher's latch.
+  shared->launcher.wakes_at = DT_NOEND;
   for (int i = 0; i < shared->max_databases; ++i) {
     DatabaseSlot &slot = shared->databases[i];
     if (slot.database == InvalidOid) continue;

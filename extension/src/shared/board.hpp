@@ -24,6 +24,8 @@ struct DueTenant {
 bool attach_scheduler();
 void detach_scheduler();
 
+// What is asked for from now on counts as news.
+void begin_round();
 // The tenants that the board knows; true if it has to be filled.
 bool board_is_empty();
 // Returns how many of them had room.
@@ -34,9 +36,11 @@ void rouse_all(TimestampTz due);
 
 // The next tenant that is due; it is in hand until it is put back.
 bool take_due_tenant(TimestampTz now, DueTenant *due);
-// DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it due.
-void put_back(std::int32_t tenant, TimestampTz next, bool awaits);
-// The earliest moment; from now on a commit with an earlier one sets this process's latch.
+// DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
+// due.  due.reload: its schedules may still have changed.
+void put_back(const DueTenant &due, TimestampTz next, bool awaits);
+// The earliest moment, DT_NOBEGIN if the board has to be filled; from now on a commit with
+// an earlier one sets this process's latch.
 TimestampTz plan_sleep();
 
 // What the launcher is to do with the database once this scheduler has ended.
@@ -59,12 +63,18 @@ struct SchedulerReport {
 };
 SchedulerReport report_scheduler();
 
+// When the tenant is next due; false: the board does not know.
+bool due_on_board(std::int32_t tenant, TimestampTz *due);
+
 // On the boards of all databases.
 long due_tenants();
 
 // Whether a scheduler is at work in the database, or will be when something is due: then
 // other sessions need not do what can wait for it.
 bool left_to_scheduler();
+
+// A scheduler has looked, and none is to start here until somebody asks.
+bool waits_until_told();
 
 // ---- databases that go or are copied ----
 

@@ -10,6 +10,7 @@
 
 #include "core/ids.hpp"
 #include "errors.hpp"
+#include "shared/lows.hpp"
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
 
@@ -43,12 +44,17 @@ Marks<Mark> ready;
 Marks<DueMark, max_due_marks> due_marks;
 Marks<DueMark> upkeep;
 Marks<std::int32_t> rescheduled;
+Marks<RaisedLow> raised;
+Marks<DueMark, max_due_marks> claimable;
+Marks<std::int32_t, max_due_marks> held;
 bool asked;
 Marks<std::int32_t> changed;
 Marks<std::int32_t> dropped;
 Marks<std::int32_t> claimed;
 Marks<WorkerKey> reaped;
-bool everyone;
+bool everyone;  // somebody who is not known has work
+bool dues_lost;
+bool lows_lost;
 
 std::int64_t *ended;  // in TopTransactionContext
 int ended_count;
@@ -56,13 +62,14 @@ int ended_room;
 
 bool anything_marked() {
   return ready.count || due_marks.count || changed.count || dropped.count || claimed.count || reaped.count ||
-         upkeep.count || rescheduled.count || asked || everyone || ended_count;
+         upkeep.count || rescheduled.count || raised.count || claimable.count || held.count || asked || everyone ||
+         dues_lost || lows_lost || ended_count;
 }
 
 void forget_marks() {
-  ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = upkeep.count =
-      rescheduled.count = 0;
-  asked = everyone = false;
+  ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
+  upkeep.count = rescheduled.count = raised.count = claimable.count = held.count = 0;
+  asked = everyone = dues_lost = lows_lost = false;
   ended = nullptr;
   ended_count = ended_room = 0;
 }
@@ -99,14 +106,24 @@ void publish_reaped() {
   }
 }
 
+// Before anybody is woken, who then must find what this transaction has made claimable.
+void publish_lows() {
+  for (int i = 0; i < raised.count; ++i) raise_low(MyDatabaseId, raised.items[i]);
+  for (int i = 0; i < claimable.count; ++i) lower_lows(MyDatabaseId, claimable.items[i].tenant, claimable.items[i].due);
+  for (int i = 0; i < held.count; ++i) forget_lows_of(MyDatabaseId, held.items[i]);
+  for (int i = 0; i < dropped.count; ++i) drop_lows_of(MyDatabaseId, dropped.items[i]);
+  if (lows_lost) forget_all_lows(MyDatabaseId);
+}
+
 void publish() {
   if (!shared || !anything_marked()) return;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   if (everyone) {
     signal_everyone(MyDatabaseId);
     kick_all_workers(MyDatabaseId);
-    note_all_due(MyDatabaseId);
   }
+  if (dues_lost) note_all_due(MyDatabaseId);
+  publish_lows();
   for (int i = 0; i < ready.count; ++i) signal_one_waiter(MyDatabaseId, ready.items[i]);
   for (int i = 0; i < due_marks.count; ++i) {
     signal_for_due(MyDatabaseId, due_marks.items[i].tenant, due_marks.items[i].due);
@@ -129,8 +146,11 @@ void publish() {
 void publish_abort() {
   end_wait();
   pass_signal_on();
-  if (!shared || claimed.count == 0) return;
+  if (!shared || (claimed.count == 0 && held.count == 0 && !lows_lost)) return;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (int i = 0; i < claimed.count; ++i) forget_lows_of(MyDatabaseId, claimed.items[i]);
+  for (int i = 0; i < held.count; ++i) forget_lows_of(MyDatabaseId, held.items[i]);
+  if (lows_lost) forget_all_lows(MyDatabaseId);
   for (int i = 0; i < claimed.count; ++i) signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0});
   LWLockRelease(shared->lock);
 }
@@ -158,7 +178,11 @@ void transaction_event(XactEvent event, void *) {
 
 void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
   if (event != SUBXACT_EVENT_ABORT_SUB) return;
-  for (int i = 0; i < claimed.count; ++i) mark_ready(claimed.items[i], 0);
+  for (int i = 0; i < claimed.count; ++i) {
+    mark_ready(claimed.items[i], 0);
+    mark_held(claimed.items[i]);
+  }
+  raised.count = 0;
 }
 
 }  // namespace
@@ -168,32 +192,60 @@ void initialize_marks() {
   RegisterSubXactCallback(subtransaction_event, nullptr);
 }
 
+void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due) {
+  // One that is not told costs only the next search.
+  if (view.may_raise) (void)raised.add({view.tenant, view.version, {view.filter, lane, due}});
+}
+
+void mark_held(std::int32_t tenant) {
+  for (int i = 0; i < held.count; ++i)
+    if (held.items[i] == tenant) return;
+  if (!held.add(tenant)) lows_lost = true;
+}
+
 void mark_ready(std::int32_t tenant, std::int32_t key) {
+  // What became ready in this transaction was given a place after its start.
+  mark_claimable(tenant, GetCurrentTransactionStartTimestamp());
   for (int i = 0; i < ready.count; ++i)
     if (ready.items[i].tenant == tenant && ready.items[i].key == key) return;
   if (!ready.add({tenant, key, 0})) everyone = true;
 }
 
+// False where there is no room.
 template <int Most>
-static void add_due(Marks<DueMark, Most> &marks, std::int32_t tenant, TimestampTz due) {
+static bool add_due(Marks<DueMark, Most> &marks, std::int32_t tenant, TimestampTz due) {
   for (int i = 0; i < marks.count; ++i) {
     if (marks.items[i].tenant != tenant) continue;
     marks.items[i].due = std::min(marks.items[i].due, due);
-    return;
+    return true;
   }
-  if (!marks.add({tenant, due})) everyone = true;
+  return marks.add({tenant, due});
 }
 
-void mark_due(std::int32_t tenant, TimestampTz due) { add_due(due_marks, tenant, due); }
+void mark_claimable(std::int32_t tenant, std::int64_t due) {
+  if (!add_due(claimable, tenant, due)) lows_lost = true;
+}
 
-void mark_upkeep(std::int32_t tenant, TimestampTz due) { add_due(upkeep, tenant, due); }
+std::int64_t claimable_from(std::int32_t tenant) {
+  for (int i = 0; i < claimable.count; ++i)
+    if (claimable.items[i].tenant == tenant) return claimable.items[i].due;
+  return lows_lost ? low_unknown : low_nothing;
+}
+
+void mark_due(std::int32_t tenant, TimestampTz due) {
+  if (!add_due(due_marks, tenant, due)) everyone = dues_lost = true;
+}
+
+void mark_upkeep(std::int32_t tenant, TimestampTz due) {
+  if (!add_due(upkeep, tenant, due)) dues_lost = true;
+}
 
 void mark_scheduler_asked() { asked = true; }
 
 void mark_rescheduled(std::int32_t tenant) {
   for (int i = 0; i < rescheduled.count; ++i)
     if (rescheduled.items[i] == tenant) return;
-  if (!rescheduled.add(tenant)) everyone = true;
+  if (!rescheduled.add(tenant)) dues_lost = true;
 }
 
 void mark_changed(std::int32_t tenant) {
@@ -208,7 +260,7 @@ void mark_dropped(std::int32_t tenant) {
 void mark_claimed(std::int32_t tenant) {
   for (int i = 0; i < claimed.count; ++i)
     if (claimed.items[i] == tenant) return;
-  (void)claimed.add(tenant);
+  if (!claimed.add(tenant)) mark_held(tenant);
 }
 
 void mark_ended(std::int64_t execution) {

@@ -9,6 +9,7 @@ SharedState *shared = nullptr;
 HTAB *shared_workers = nullptr;
 HTAB *shared_watches = nullptr;
 HTAB *shared_dues = nullptr;
+HTAB *shared_lows = nullptr;
 
 namespace {
 
@@ -32,6 +33,7 @@ void request() {
   RequestAddinShmemSpace(hash_estimate_size(max_workers, sizeof(WorkerEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_watches, sizeof(WatchEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(DueEntry)));
+  RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(LowsEntry)));
   RequestNamedLWLockTranche("insula", 1);
 }
 
@@ -60,6 +62,7 @@ void startup() {
   shared_workers = new_shared_table("insula workers", max_workers, sizeof(WorkerKey), sizeof(WorkerEntry));
   shared_watches = new_shared_table("insula watches", max_watches, sizeof(WatchKey), sizeof(WatchEntry));
   shared_dues = new_shared_table("insula due tenants", max_due_tenants, sizeof(DueKey), sizeof(DueEntry));
+  shared_lows = new_shared_table("insula lows", max_due_tenants, sizeof(DueKey), sizeof(LowsEntry));
   LWLockRelease(AddinShmemInitLock);
 }
 
@@ -71,7 +74,7 @@ void request_shared_memory() {
   DefineCustomIntVariable("insula.max_watches", "How many watched executions shared memory has room for.", nullptr,
                           &max_watches, 32768, 16, 10000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("insula.max_due_tenants",
-                          "How many tenants with something due, in all databases, shared memory has room for.", nullptr,
+                          "How many tenants at work, in all databases, shared memory has room for.", nullptr,
                           &max_due_tenants, 16384, 16, 10000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("insula.max_databases", "How many databases shared memory has room for.", nullptr,
                           &max_databases, 256, 1, 100000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);

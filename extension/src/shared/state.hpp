@@ -5,6 +5,7 @@
 #pragma once
 
 #include "postgres.hpp"
+#include "shared/lows.hpp"
 
 extern "C" {
 #include "lib/pairingheap.h"
@@ -81,6 +82,26 @@ struct DueEntry {
   bool in_hand;     // a scheduler looks at the tenant
   bool reload;      // its schedules may have changed
   bool awaits;      // an execution's end makes it due
+  bool ended;       // one has ended while it was in hand
+};
+
+inline constexpr std::uint64_t lowerings_remembered = 32;
+
+// Of a tenant; see lows.hpp.
+struct LowsEntry {
+  DueKey key;
+  std::uint64_t version;  // counts lowerings
+  std::int64_t lowerings[lowerings_remembered];
+  Low lows[lows_per_tenant];
+  int count;
+  int next;  // to make room, where there are more
+  TimestampTz doubted_at;
+};
+
+struct RaisedLow {
+  std::int32_t tenant;
+  std::uint64_t version;
+  Low low;
 };
 
 // A database, and who looks after what is due in it; see board.hpp.
@@ -119,6 +140,7 @@ struct SharedState {
   int awaiting;   // of these, slots with an execution
   int next_slot;  // where the search for a waiter starts
   int dead_workers;
+  std::uint64_t lows_version;
   LauncherState launcher;
   int max_databases;
   DatabaseSlot *databases;
@@ -130,6 +152,7 @@ extern SharedState *shared;
 extern HTAB *shared_workers;
 extern HTAB *shared_watches;
 extern HTAB *shared_dues;
+extern HTAB *shared_lows;
 
 WorkerKey worker_key(Oid role, const char *name);
 
@@ -139,6 +162,11 @@ void note_all_due(Oid database);  // nobody knows which
 void note_asked(Oid database);
 void note_ended(Oid database, std::int32_t tenant);
 void forget_due(Oid database, std::int32_t tenant);
+void raise_low(Oid database, const RaisedLow &raised);
+void lower_lows(Oid database, std::int32_t tenant, std::int64_t due);
+void forget_lows_of(Oid database, std::int32_t tenant);
+void drop_lows_of(Oid database, std::int32_t tenant);
+void forget_all_lows(Oid database);
 void signal_one_waiter(Oid database, Mark mark);
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due);
 void signal_all_of_tenant(Oid database, std::int32_t tenant);

@@ -51,7 +51,7 @@ enum class Statement {
   claim_limited,
   put_back,
   probe_limited,
-  next_waiting_limit,
+  waiting_limits,
   running_by_limit,
   probe_any,
   probe_keys,

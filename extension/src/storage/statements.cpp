@@ -30,6 +30,10 @@ namespace insula {
 #define OF_EXECUTION(first, last) "g.id > " first " AND g.id <= " last " AND g.first_element IS NOT NULL"
 #define OF_GROUP(id) "g.id = " id " AND g.first_element IS NOT NULL"
 #define EACH_ELEMENT(groups) "(" ELEMENTS("e.id", groups) " OFFSET 0) x WHERE " BY_ID("x.id")
+// The first row that waits at a later task and limit.
+#define FIRST_AFTER(key, limit)                            \
+  "{work} w WHERE (w.key, w.limit_key) > (" key ", " limit \
+  ") AND w.lane > 150000 ORDER BY w.key, w.limit_key, w.lane, w.due LIMIT 1"
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
@@ -42,6 +46,8 @@ namespace insula {
   "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                  \
       "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event, " \
              "coalesce(w.element, -1), c.due"
+
+#define PROBE(filter) "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2" filter " ORDER BY due LIMIT 1"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
     // insert_single
@@ -69,13 +75,14 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
       INT8ARRAYOID, INT8OID, INT8OID, INT4OID, INT8ARRAYOID}},
     // claim_any
-    {CLAIM("q.lane < 100000", ""), {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID}},
+    {CLAIM("q.lane = $7 AND q.due >= $8", ""),
+     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
     // claim_keys
-    {CLAIM("q.lane < 100000", " AND q.key = ANY ($7)"),
-     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
+    {CLAIM("q.lane = $7 AND q.due >= $8", " AND q.key = ANY ($9)"),
+     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID, INT4ARRAYOID}},
     // claim_many_keys
-    {CLAIM("q.lane < 100000", " AND " HAS_KEY("q.key", "$7")),
-     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4ARRAYOID}},
+    {CLAIM("q.lane = $7 AND q.due >= $8", " AND " HAS_KEY("q.key", "$9")),
+     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID, INT4ARRAYOID}},
     // claim_limited
     {CLAIM("q.lane > 150000", " AND q.key = $7 AND q.limit_key = $8"),
      {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
@@ -86,26 +93,27 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8ARRAYOID, INT8ARRAYOID}},
     // probe_limited
     {"SELECT 1 FROM {work} WHERE lane > 150000 LIMIT 1", {}},
-    // next_waiting_limit
-    {"SELECT key, limit_key, def FROM {work} WHERE (key, limit_key) > ($1, $2) AND lane > 150000 "
-     "ORDER BY key, limit_key, lane, due LIMIT 1",
-     {INT4OID, INT8OID}},
+    // waiting_limits
+    {"WITH RECURSIVE l AS ((SELECT w.key, w.limit_key, w.def FROM " FIRST_AFTER(
+         "$1", "$2") ") UNION ALL "
+                     "SELECT n.* FROM l, LATERAL (SELECT w.key, w.limit_key, w.def FROM " FIRST_AFTER(
+                         "l.key", "l.limit_key") ") n) "
+                                                 "SELECT key, limit_key, def FROM l LIMIT $3",
+     {INT4OID, INT8OID, INT8OID}},
     // running_by_limit
     {"SELECT limit_key, count(*) FROM {work} WHERE lane = 100001 AND limit_key IS NOT NULL GROUP BY limit_key", {}},
     // probe_any
-    {"SELECT 1 FROM {work} WHERE lane < 100000 LIMIT 1", {}},
+    {PROBE(""), {INT4OID, INT8OID}},
     // probe_keys
-    {"SELECT 1 FROM {work} WHERE lane < 100000 AND key = ANY ($1) LIMIT 1", {INT4ARRAYOID}},
+    {PROBE(" AND key = ANY ($3)"), {INT4OID, INT8OID, INT4ARRAYOID}},
     // probe_any_unlocked
-    {"SELECT 1 FROM {work} WHERE lane < 100000 LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED", {}},
+    {PROBE("") " FOR NO KEY UPDATE SKIP LOCKED", {INT4OID, INT8OID}},
     // probe_keys_unlocked
-    {"SELECT 1 FROM {work} WHERE lane < 100000 AND key = ANY ($1) LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
-     {INT4ARRAYOID}},
+    {PROBE(" AND key = ANY ($3)") " FOR NO KEY UPDATE SKIP LOCKED", {INT4OID, INT8OID, INT4ARRAYOID}},
     // probe_many_keys
-    {"SELECT 1 FROM {work} WHERE lane < 100000 AND " HAS_KEY("key", "$1") " LIMIT 1", {INT4ARRAYOID}},
+    {PROBE(" AND " HAS_KEY("key", "$3")), {INT4OID, INT8OID, INT4ARRAYOID}},
     // probe_many_keys_unlocked
-    {"SELECT 1 FROM {work} WHERE lane < 100000 AND " HAS_KEY("key", "$1") " LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
-     {INT4ARRAYOID}},
+    {PROBE(" AND " HAS_KEY("key", "$3")) " FOR NO KEY UPDATE SKIP LOCKED", {INT4OID, INT8OID, INT4ARRAYOID}},
     // next_due
     {"SELECT least((SELECT due FROM {work} WHERE lane = 100000 ORDER BY due LIMIT 1), "
      "(SELECT due FROM {work} WHERE lane = 100001 ORDER BY due LIMIT 1), "
@@ -117,7 +125,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "FOR NO KEY UPDATE SKIP LOCKED) "
      "UPDATE {work} w SET state = 1, lane = " READY_LANE ", waits_for = NULL, event = CASE WHEN w.waits_for IS NULL "
      "THEN w.event ELSE jsonb_build_object('name', w.waits_for, 'timed_out', true) END "
-     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
+     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key, w.due",
      {INT4OID, INT8OID}},
     // lapsed
     {"SELECT " TASK_HEADER " FROM {work} w WHERE lane = 100001 AND due <= $1 ORDER BY due LIMIT 1000", {INT8OID}},
@@ -132,11 +140,16 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // peek
     {"SELECT " TASK_HEADER " FROM {work} w WHERE id = ANY ($1) ORDER BY id", {INT8ARRAYOID}},
     // lock_heads
-    {"SELECT id FROM {work} WHERE id = ANY ($1) AND head IS NULL ORDER BY id FOR NO KEY UPDATE", {INT8ARRAYOID}},
+    {"SELECT id, coalesce(lane < 100000, false) FROM {work} WHERE id = ANY ($1) AND head IS NULL ORDER BY id "
+     "FOR NO KEY UPDATE",
+     {INT8ARRAYOID}},
     // lock_heads_skip
-    {"SELECT id FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED", {INT8ARRAYOID}},
+    {"SELECT id, coalesce(lane < 100000, false) FROM {work} WHERE id = ANY ($1) ORDER BY id "
+     "FOR NO KEY UPDATE SKIP LOCKED",
+     {INT8ARRAYOID}},
     // lock_rows
-    {"SELECT id FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE", {INT8ARRAYOID}},
+    {"SELECT id, coalesce(lane < 100000, false) FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",
+     {INT8ARRAYOID}},
     // complete_rows
     {"UPDATE {work} w SET state = 4, lane = NULL, due = NULL, lease = NULL, error = NULL, finished_at = $1, "
      "output = CASE WHEN w.output IS NULL THEN u.patch ELSE insula.append_patch(w.output, u.patch) END "

@@ -330,8 +330,8 @@ struct LimitCount {
   std::int64_t running;
 };
 bool has_waiting_limits(const Tenant &tenant);
-// The next task and limit that claimable rows wait at.
-bool next_waiting_limit(const Tenant &tenant, const LimitPlace &after, WaitingLimit *next);
+// The next so many tasks and limits that claimable rows wait at.
+WaitingLimit *waiting_limits(const Tenant &tenant, const LimitPlace &after, int most, int *count);
 // Sorted by limit.
 LimitCount *running_by_limit(const Tenant &tenant, int *count);
 Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, int *count);

@@ -8,12 +8,14 @@ namespace insula {
 
 bool has_waiting_limits(const Tenant &tenant) { return run(tenant, Statement::probe_limited) > 0; }
 
-bool next_waiting_limit(const Tenant &tenant, const LimitPlace &after, WaitingLimit *next) {
+WaitingLimit *waiting_limits(const Tenant &tenant, const LimitPlace &after, int most, int *count) {
   Arguments arguments;
-  arguments.add(Int32GetDatum(after.key)).add(Int64GetDatum(after.limit));
-  if (run_without_sort(tenant, Statement::next_waiting_limit, arguments) == 0) return false;
-  *next = {{get_int32(0, 1), get_int64(0, 2)}, get_int32(0, 3)};
-  return true;
+  arguments.add(Int32GetDatum(after.key)).add(Int64GetDatum(after.limit)).add(Int64GetDatum(most));
+  const auto rows = run_without_sort(tenant, Statement::waiting_limits, arguments);
+  auto *limits = palloc_array_of<WaitingLimit>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) limits[i] = {{get_int32(i, 1), get_int64(i, 2)}, get_int32(i, 3)};
+  *count = static_cast<int>(rows);
+  return limits;
 }
 
 LimitCount *running_by_limit(const Tenant &tenant, int *count) {

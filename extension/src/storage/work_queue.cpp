@@ -1,5 +1,6 @@
 // The queue side of `work`: numbers, submission, claims, and what time causes; over SPI.
 #include "shared/clock.hpp"
+#include "shared/lows.hpp"
 #include "storage/work.hpp"
 
 #include <algorithm>
@@ -99,66 +100,6 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   (void)run(tenant, Statement::insert_tasks, rows);
 }
 
-// One random number a claim, mixed with each row's own: a lease tells nothing about the
-// leases of other claims.
-static void add_claim(Arguments &arguments, const ClaimRequest &request) {
-  arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
-  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(clock_now())).add_text(request.worker);
-  arguments.add(Int64GetDatum(request.now));
-}
-
-// From so many on, hashing them costs less than comparing each row's key with them.
-constexpr int many_keys = 32;
-
-static Claimed *read_claimed(std::uint64_t rows, int *count) {
-  auto *claimed = palloc_array_of<Claimed>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i)
-    claimed[i] = {get_int64(i, 1), get_int64(i, 2),  get_int32(i, 3),  get_int32(i, 4),
-                  get_int64(i, 5), get_int32(i, 6),  get_datum(i, 7),  get_datum(i, 8),
-                  get_int64(i, 9), get_datum(i, 10), get_int32(i, 11), get_int64(i, 12)};
-  *count = static_cast<int>(rows);
-  return claimed;
-}
-
-Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count) {
-  Arguments arguments;
-  add_claim(arguments, request);
-  if (!request.keys) return read_claimed(run(tenant, Statement::claim_any, arguments), count);
-  arguments.add(int32_array(request.keys, request.key_count));
-  const Statement statement = request.key_count < many_keys ? Statement::claim_keys : Statement::claim_many_keys;
-  return read_claimed(run(tenant, statement, arguments), count);
-}
-
-Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, int *count) {
-  Arguments arguments;
-  add_claim(arguments, request);
-  arguments.add(Int32GetDatum(place.key)).add(Int64GetDatum(place.limit));
-  return read_claimed(run_without_sort(tenant, Statement::claim_limited, arguments), count);
-}
-
-void put_back(const Tenant &tenant, Claimed *rows, int count) {
-  std::sort(rows, rows + count, [](const Claimed &a, const Claimed &b) { return a.id < b.id; });
-  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  auto *dues = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) {
-    ids[i] = rows[i].id;
-    dues[i] = rows[i].due;
-  }
-  Arguments arguments;
-  arguments.add(int64_array(ids, count)).add(int64_array(dues, count));
-  (void)run(tenant, Statement::put_back, arguments);
-}
-
-bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked) {
-  if (!keys) return run(tenant, unlocked ? Statement::probe_any_unlocked : Statement::probe_any) > 0;
-  if (key_count == 0) return false;
-  Arguments arguments;
-  arguments.add(int32_array(keys, key_count));
-  if (key_count < many_keys)
-    return run(tenant, unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys, arguments) > 0;
-  return run(tenant, unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys, arguments) > 0;
-}
-
 TimestampTz next_due(const Tenant &tenant) {
   (void)run(tenant, Statement::next_due);
   return is_null(0, 1) ? DT_NOEND : get_int64(0, 1);
@@ -174,7 +115,9 @@ static std::int32_t *keys_of_rows(std::uint64_t rows, int column, int *count) {
 std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count) {
   Arguments arguments;
   arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(now));
-  return keys_of_rows(run(tenant, Statement::release_due, arguments), 1, count);
+  const auto rows = run(tenant, Statement::release_due, arguments);
+  for (std::uint64_t i = 0; i < rows; ++i) mark_claimable(tenant.number, get_int64(i, 2));
+  return keys_of_rows(rows, 1, count);
 }
 
 static TaskRow *read_task_rows(std::uint64_t rows, int *count) {

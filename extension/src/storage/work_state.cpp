@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "shared/lows.hpp"
+
 namespace insula {
 
 const char *state_name(State state) {
@@ -18,16 +20,24 @@ static std::int64_t *ids_of_rows(std::uint64_t rows, int *count) {
   return ids;
 }
 
+// Claims pass over what is locked here.
+static void note_held(const Tenant &tenant, std::uint64_t rows) {
+  for (std::uint64_t i = 0; i < rows; ++i)
+    if (DatumGetBool(get_datum(i, 2))) return mark_held(tenant.number);
+}
+
 std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
-  return ids_of_rows(run(tenant, skip ? Statement::lock_heads_skip : Statement::lock_heads, arguments), locked);
+  const auto rows = run(tenant, skip ? Statement::lock_heads_skip : Statement::lock_heads, arguments);
+  note_held(tenant, rows);
+  return ids_of_rows(rows, locked);
 }
 
 void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
-  (void)run(tenant, Statement::lock_rows, arguments);
+  note_held(tenant, run(tenant, Statement::lock_rows, arguments));
 }
 
 TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
@@ -279,6 +289,7 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
                           HeadProgress *execution, std::int64_t *child) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add_text(reason);
+  mark_held(tenant.number);
   if (run(tenant, Statement::cancel_single, arguments) == 0) return false;
   *execution = read_head(0, id, 1);
   *child = get_int64(0, 7);
@@ -287,6 +298,7 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
 
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children) {
+  mark_held(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   int direct;
@@ -308,6 +320,7 @@ bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t s
   *children = nullptr;
   *child_count = 0;
   std::int64_t locked = 0;
+  mark_held(tenant.number);
   for (Statement statement : {Statement::lock_open_tasks, Statement::lock_open_elements}) {
     const auto rows = run(tenant, statement, arguments);
     auto *waited_for = palloc_array_of<std::int64_t>(static_cast<std::size_t>(*child_count) + rows);
@@ -343,6 +356,7 @@ Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
 }
 
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
+  mark_held(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   (void)run(tenant, Statement::pause_rows, arguments);

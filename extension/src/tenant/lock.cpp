@@ -44,6 +44,14 @@ bool is_tenant_locked(std::int32_t tenant, TenantLock kind) {
   return holders > 0;
 }
 
+void lock_scheduling() {
+  LOCKTAG tag = tag_of(0, TenantLock::scheduling);
+  // Locks of the default method would go with the next transaction that fails, and would not
+  // with the process.
+  tag.locktag_lockmethodid = USER_LOCKMETHOD;
+  (void)LockAcquire(&tag, ExclusiveLock, true, false);
+}
+
 void lock_name(const char *name, NameOf kind) {
   LOCKTAG tag = tag_of(0, TenantLock::life);
   if (kind == NameOf::role) tag.locktag_field1 = InvalidOid;

@@ -14,6 +14,7 @@ enum class TenantLock : std::uint32_t {
   registration = 3,  // workflow definitions of one tenant, one registration at a time
   permits = 4,       // what a tenant's limits let it claim; held until the claim commits
   retention = 5,     // the sweep through finished executions; held until its transaction ends
+  scheduling = 6,    // of no tenant: the database's scheduler, where shared memory does not tell
 };
 
 // Shared and without waiting: false where the tenant is being dropped.
@@ -28,6 +29,9 @@ bool try_lock_tenant(std::int32_t tenant, TenantLock kind);
 bool is_tenant_locked(std::int32_t tenant, TenantLock kind);
 void lock_tenant(std::int32_t tenant, TenantLock kind);
 void unlock_tenant(std::int32_t tenant, TenantLock kind);
+
+// Until the process ends.
+void lock_scheduling();
 
 // Names that are being taken, until the end of the transaction; roles are the cluster's.
 enum class NameOf : std::uint32_t { tenant = 101, schema = 102, role = 103 };

@@ -1,0 +1,197 @@
+// Conflicts of a final context: where the value that one task handed over gave way to another
+// one of a task that does not wait for it, so that nothing but the declared order decided.
+// Tasks come in the order in which they are merged.
+#include <algorithm>
+
+#include "context/condition.hpp"
+#include "context/layers.hpp"
+#include "context/merge_patch.hpp"
+#include "operation/operations.hpp"
+#include "storage/record.hpp"
+
+namespace insula {
+
+namespace {
+
+constexpr int max_conflicts = 100;
+
+struct Conflict {
+  const char *path;
+  std::int32_t kept;
+  std::int32_t replaced;
+};
+
+struct Search {
+  const Definition &definition;
+  std::uint64_t *ancestors;  // a row of bits for each task; nullptr: nobody has asked yet
+  StringInfoData path;       // of what is being compared
+  Conflict found[max_conflicts];
+  int count;
+};
+
+// What tasks say of one object, and whose the layers are.
+struct Said {
+  Layers layers;
+  std::int32_t *tasks;
+};
+
+std::uint64_t *find_all_ancestors(const Definition &definition) {
+  const auto words = static_cast<std::size_t>(definition.tasks + 63) / 64;
+  const auto size = static_cast<std::size_t>(definition.tasks) * words;
+  auto *ancestors = palloc_array_of<std::uint64_t>(size);
+  std::fill(ancestors, ancestors + size, 0);
+  for (int i = 0; i < definition.tasks; ++i) {
+    const auto task = static_cast<std::size_t>(definition.order[i]);
+    std::uint64_t *row = ancestors + task * words;
+    for (std::int32_t dependency : definition.graph.of(definition.order[i])) {
+      const std::uint64_t *above = ancestors + static_cast<std::size_t>(dependency) * words;
+      for (std::size_t word = 0; word < words; ++word) row[word] |= above[word];
+      row[dependency / 64] |= std::uint64_t{1} << (dependency % 64);
+    }
+  }
+  return ancestors;
+}
+
+bool waits_for(Search &search, std::int32_t task, std::int32_t other) {
+  if (!search.ancestors) search.ancestors = find_all_ancestors(search.definition);
+  const auto words = static_cast<std::size_t>(search.definition.tasks + 63) / 64;
+  return (search.ancestors[static_cast<std::size_t>(task) * words + static_cast<std::size_t>(other / 64)] >>
+              (other % 64) &
+          1) != 0;
+}
+
+// As definitions write paths.
+void append_step(StringInfo path, const JsonbValue &key) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  };
+  const char *name = key.val.string.val;
+  const int length = key.val.string.len;
+  const bool plain = length > 0 && std::all_of(name, name + length, is_plain);
+  const char quote = memchr(name, '\'', static_cast<std::size_t>(length)) ? '"' : '\'';
+  if (plain)
+    appendStringInfo(path, ".%.*s", length, name);
+  else
+    appendStringInfo(path, "[%c%.*s%c]", quote, length, name, quote);
+}
+
+void note_conflict(Search &search, std::int32_t kept, std::int32_t replaced) {
+  if (search.count == max_conflicts || waits_for(search, kept, replaced)) return;
+  search.found[search.count++] = {pstrdup(search.path.data), kept, replaced};
+}
+
+void compare_objects(Search &search, const Said &said);
+
+// What the same key is said to be, as long as it goes together: one value that is no object,
+// perhaps said by several tasks, or objects that merge.
+struct Value {
+  LayerMember *first;
+  LayerMember *end;
+};
+
+bool goes_with(const Value &value, const LayerMember &member) {
+  const bool object = is_object_value(member.value);
+  if (is_object_value(value.first->value) || object) return is_object_value(value.first->value) && object;
+  return same_value(value.first->value, member.value);
+}
+
+void compare_below(Search &search, const Said &said, const Value &value) {
+  const auto count = static_cast<std::size_t>(value.end - value.first);
+  if (!is_object_value(value.first->value)) return;
+  if (said.tasks[value.first->layer] == said.tasks[value.end[-1].layer]) return;
+  const Said below = {{palloc_array_of<JsonbContainer *>(count), count, false}, palloc_array_of<std::int32_t>(count)};
+  for (std::size_t i = 0; i < count; ++i) {
+    below.layers.objects[i] = value.first[i].value.val.binary.data;
+    below.tasks[i] = said.tasks[value.first[i].layer];
+  }
+  compare_objects(search, below);
+}
+
+void replace_value(Search &search, const Said &said, const Value &value, std::int32_t task) {
+  for (const LayerMember *old = value.first; old < value.end; ++old)
+    if (old == value.first || said.tasks[old->layer] != said.tasks[old[-1].layer])
+      note_conflict(search, task, said.tasks[old->layer]);
+  compare_below(search, said, value);
+}
+
+// All that is said of one key.  Of what one task has said one after the other, the last
+// counts, or the objects that come last.
+void compare_key(Search &search, const Said &said, LayerMember *first, LayerMember *end) {
+  Value value = {first, first};
+  for (LayerMember *at = first; at < end;) {
+    const std::int32_t task = said.tasks[at->layer];
+    LayerMember *next = at + 1;
+    while (next < end && said.tasks[next->layer] == task) ++next;
+    LayerMember *last = next - 1;
+    while (is_object_value(next[-1].value) && last > at && is_object_value(last[-1].value)) --last;
+    if (value.first < value.end && !goes_with(value, *last)) {
+      replace_value(search, said, value, task);
+      value.first = value.end;
+    }
+    value.end = std::copy(last, next, value.end);
+    at = next;
+  }
+  compare_below(search, said, value);
+}
+
+void compare_objects(Search &search, const Said &said) {
+  check_stack_depth();
+  std::size_t count;
+  LayerMember *members = collect_members(said.layers, &count);
+  const int length = search.path.len;
+  for (std::size_t first = 0; first < count && search.count < max_conflicts;) {
+    std::size_t last = first + 1;
+    while (last < count && same_key(members[last], members[first])) ++last;
+    if (said.tasks[members[first].layer] != said.tasks[members[last - 1].layer]) {
+      append_step(&search.path, members[first].key);
+      compare_key(search, said, members + first, members + last);
+      search.path.len = length;
+      search.path.data[length] = '\0';
+    }
+    first = last;
+  }
+  pfree(members);
+}
+
+// What was handed over by tasks that were completed, in the order in which it is merged.
+Said all_that_was_said(const Definition &definition, const TaskResult *results, int count) {
+  std::size_t room = 0;
+  auto **patches = static_cast<Jsonb **>(palloc0(sizeof(Jsonb *) * static_cast<Size>(definition.tasks)));
+  for (int i = 0; i < count; ++i) {
+    if (results[i].state != State::completed) continue;
+    patches[definition.rank[results[i].task]] = results[i].output;
+    room += layer_count(results[i].output);
+  }
+  Said said = {{palloc_array_of<JsonbContainer *>(room), 0, false}, palloc_array_of<std::int32_t>(room)};
+  for (int rank = 0; rank < definition.tasks; ++rank) {
+    const std::size_t before = said.layers.count;
+    add_layers(said.layers, patches[rank]);
+    std::fill(said.tasks + before, said.tasks + said.layers.count, definition.order[rank]);
+  }
+  return said;
+}
+
+}  // namespace
+
+void note_conflicts(const Tenant &tenant, TimestampTz now, const Definition &definition, std::int64_t head,
+                    const TaskResult *results, int count) {
+  MemoryContext before = CurrentMemoryContext;
+  MemoryContext scratch = AllocSetContextCreate(before, "insula conflicts", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(scratch);
+  Search search = {definition, nullptr, {}, {}, 0};
+  initStringInfo(&search.path);
+  appendStringInfoChar(&search.path, '$');
+  compare_objects(search, all_that_was_said(definition, results, count));
+  for (int i = 0; i < search.count; ++i) {
+    const Conflict &conflict = search.found[i];
+    JsonObject detail = begin_object();
+    add_member(detail, "path", conflict.path);
+    add_member(detail, "kept", definition.ids[conflict.kept]);
+    add_member(detail, "replaced", definition.ids[conflict.replaced]);
+    insert_event(tenant, head, head + 1 + conflict.kept, "context_conflict", now, end_object(detail));
+  }
+  MemoryContextSwitchTo(before);
+  MemoryContextDelete(scratch);
+}
+
+}  // namespace insula

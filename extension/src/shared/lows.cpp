@@ -1,0 +1,143 @@
+// The lows in shared memory; see lows.hpp.  A raise is worth only what was true when the
+// search began, so each lowering since then bounds it: the last of them are remembered, and
+// a search that has taken longer raises nothing.
+#include "shared/lows.hpp"
+
+#include <algorithm>
+
+#include "shared/clock.hpp"
+#include "shared/shared.hpp"
+#include "shared/state.hpp"
+
+extern "C" {
+#include "common/hashfn.h"
+}
+
+namespace insula {
+
+namespace {
+
+constexpr std::int64_t between_doubts = 60 * USECS_PER_SEC;
+
+LowsEntry *find_entry(Oid database, std::int32_t tenant) {
+  DueKey key = {database, tenant};
+  return static_cast<LowsEntry *>(hash_search(shared_lows, &key, HASH_FIND, nullptr));
+}
+
+void forget_lows(LowsEntry &entry) {
+  entry.count = 0;
+  // Nobody who has searched before may raise.
+  entry.version += lowerings_remembered + 1;
+}
+
+// nullptr: there is no room.
+LowsEntry *make_entry(Oid database, std::int32_t tenant) {
+  DueKey key = {database, tenant};
+  bool found;
+  auto *entry = static_cast<LowsEntry *>(hash_search(shared_lows, &key, HASH_ENTER_NULL, &found));
+  if (!entry || found) return entry;
+  // A tenant that had an entry before may have searches under way.
+  entry->version = ++shared->lows_version << 32;
+  entry->count = entry->next = 0;
+  entry->doubted_at = DT_NOBEGIN;
+  return entry;
+}
+
+std::uint64_t filter_of(const std::int32_t *keys, int count) {
+  if (!keys) return 0;
+  return hash_bytes_extended(reinterpret_cast<const unsigned char *>(keys),
+                             static_cast<int>(sizeof(std::int32_t)) * count, 1) |
+         1;
+}
+
+Low *find_low(LowsEntry &entry, std::uint64_t filter, std::int32_t lane) {
+  for (int i = 0; i < entry.count; ++i)
+    if (entry.lows[i].filter == filter && entry.lows[i].lane == lane) return &entry.lows[i];
+  return nullptr;
+}
+
+}  // namespace
+
+LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count) {
+  LowsView view = {};
+  view.tenant = tenant;
+  view.own = claimable_from(tenant);
+  if (!shared) return view;
+  view.filter = filter_of(keys, key_count);
+  view.may_raise = !IsolationUsesXactSnapshot();
+  LWLockAcquire(shared->lock, LW_SHARED);
+  if (const LowsEntry *entry = find_entry(MyDatabaseId, tenant)) {
+    view.version = entry->version;
+    for (int i = 0; i < entry->count; ++i)
+      if (entry->lows[i].filter == view.filter) view.lows[view.count++] = entry->lows[i];
+  } else {
+    view.may_raise = false;
+  }
+  const bool make = !view.may_raise && !IsolationUsesXactSnapshot();
+  LWLockRelease(shared->lock);
+  if (!make) return view;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (const LowsEntry *entry = make_entry(MyDatabaseId, tenant)) {
+    view.version = entry->version;
+    view.may_raise = true;
+  }
+  LWLockRelease(shared->lock);
+  return view;
+}
+
+bool may_doubt_lows(const LowsView &view) {
+  if (!shared || view.count == 0) return false;
+  const TimestampTz now = clock_now();
+  bool may = false;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (LowsEntry *entry = find_entry(MyDatabaseId, view.tenant); entry && now - entry->doubted_at > between_doubts) {
+    entry->doubted_at = now;
+    forget_lows(*entry);
+    may = true;
+  }
+  LWLockRelease(shared->lock);
+  return may;
+}
+
+// ---- under the lock, at the end of a transaction ----
+
+void raise_low(Oid database, const RaisedLow &raised) {
+  LowsEntry *entry = find_entry(database, raised.tenant);
+  if (!entry) return;
+  const std::uint64_t since = entry->version - raised.version;
+  if (since > lowerings_remembered) return;
+  std::int64_t due = raised.low.due;
+  for (std::uint64_t i = 0; i < since; ++i)
+    due = std::min(due, entry->lowerings[(entry->version - 1 - i) % lowerings_remembered]);
+  Low *low = find_low(*entry, raised.low.filter, raised.low.lane);
+  if (!low) {
+    low = &entry->lows[entry->count < lows_per_tenant ? entry->count++ : entry->next++ % lows_per_tenant];
+    *low = raised.low;
+  }
+  low->due = due;
+}
+
+void lower_lows(Oid database, std::int32_t tenant, std::int64_t due) {
+  LowsEntry *entry = find_entry(database, tenant);
+  if (!entry) return;
+  entry->lowerings[entry->version++ % lowerings_remembered] = due;
+  for (int i = 0; i < entry->count; ++i) entry->lows[i].due = std::min(entry->lows[i].due, due);
+}
+
+void forget_lows_of(Oid database, std::int32_t tenant) {
+  if (LowsEntry *entry = find_entry(database, tenant)) forget_lows(*entry);
+}
+
+void drop_lows_of(Oid database, std::int32_t tenant) {
+  DueKey key = {database, tenant};
+  hash_search(shared_lows, &key, HASH_REMOVE, nullptr);
+}
+
+void forget_all_lows(Oid database) {
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_lows);
+  while (auto *entry = static_cast<LowsEntry *>(hash_seq_search(&scan)))
+    if (entry->key.database == database) forget_lows(*entry);
+}
+
+}  // namespace insula

@@ -1,0 +1,56 @@
+// Where a claim's search for ready tasks starts.  Finished work leaves dead entries in the
+// queue index, which stay as long as somebody's snapshot can see them; all of them lie below
+// the first task that can be claimed.  So for each tenant, filter of task keys and lane the
+// lowest place at which one can be is kept in shared memory: a claim that has found nothing
+// below raises it when it commits, and whatever makes a task claimable lowers it when it
+// commits, or rolls back.  It is a cache: where nothing is known a search starts at the
+// beginning, and finds what somebody has written behind Insula's back.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+inline constexpr std::int64_t low_unknown = PG_INT64_MIN;
+inline constexpr std::int64_t low_nothing = PG_INT64_MAX;  // there is none
+
+inline constexpr int lows_per_tenant = 8;
+
+struct Low {
+  std::uint64_t filter;
+  std::int32_t lane;
+  std::int64_t due;
+};
+
+// What was known before a search: to be read before its snapshot is taken.
+struct LowsView {
+  std::int32_t tenant;
+  std::uint64_t filter;
+  bool may_raise;  // else the search's snapshot may be older than this view
+  std::uint64_t version;
+  std::int64_t own;  // what this transaction has made claimable itself, from there on
+  Low lows[lows_per_tenant];
+  int count;
+
+  std::int64_t at(std::int32_t lane) const {
+    for (int i = 0; i < count; ++i)
+      if (lows[i].lane == lane) return lows[i].due < own ? lows[i].due : own;
+    return low_unknown;
+  }
+};
+
+// `keys` sorted; nullptr: any.
+LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count);
+// The search has found that nothing is claimable below; told at the commit.
+void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due);
+// The transaction has made tasks claimable from there on.
+void mark_claimable(std::int32_t tenant, std::int64_t due);
+std::int64_t claimable_from(std::int32_t tenant);  // low_nothing: it has made none
+// It holds claimable rows, which others may have passed over: nothing is known of the tenant
+// once it has ended.
+void mark_held(std::int32_t tenant);
+
+// A search that finds nothing may look again without what is known, but not often.
+bool may_doubt_lows(const LowsView &view);
+
+}  // namespace insula

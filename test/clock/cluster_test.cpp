@@ -1,0 +1,371 @@
+// The life of schedulers in a cluster: databases that come, go and are copied, settings,
+// processes that are ended or killed.
+#include <signal.h>
+
+#include "clock.hpp"
+
+namespace clock_test {
+namespace {
+
+std::string launcher(Clock& clock) {
+  return clock.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'insula launcher'");
+}
+
+// A database with a schedule that fires each second, whatever is done to it.
+class Served {
+ public:
+  explicit Served(const std::string& name) : clock_(name), tenant_(clock_, name + "_tenant") {
+    tenant_.schedule("s", "* * * * * *");
+  }
+  Clock& clock() { return clock_; }
+  Tenant& tenant() { return tenant_; }
+  bool fires() {
+    const int before = tenant_.executions();
+    return eventually([&] { return tenant_.executions() > before; }, 20s);
+  }
+  void leave() { clock_.disconnect(); }
+
+ private:
+  Clock clock_;
+  Tenant tenant_;
+};
+
+class Cluster : public ::testing::Test {
+ protected:
+  // Nobody may have left anything: no database, no scheduler.
+  void drop(const std::string& database) { server_.query("DROP DATABASE IF EXISTS " + database + " WITH (FORCE)"); }
+  bool gone(const std::string& database) {
+    return server_.query("SELECT count(*) FROM pg_database WHERE datname = '" + database + "'") == "0";
+  }
+
+  Session server_;
+};
+
+class PreloadedCluster : public Cluster {
+ protected:
+  // What the server has logged since the test began.
+  std::string log() const { return server_log().substr(log_start_); }
+
+  std::size_t log_start_ = server_log().size();
+};
+
+TEST_F(PreloadedCluster, ADatabaseIsDroppedFromUnderItsScheduler) {
+  for (const char* how : {"", " WITH (FORCE)"}) {
+    Served served("doomed");
+    EXPECT_TRUE(served.fires());
+    EXPECT_FALSE(served.clock().scheduler().empty());
+    served.leave();
+    EXPECT_EQ(server_.error(std::string("DROP DATABASE doomed") + how), "none");
+  }
+  // Neither is it looked for afterwards.
+  Served other("other");
+  EXPECT_TRUE(other.fires());
+  EXPECT_EQ(log().find("FATAL"), std::string::npos) << log();
+  EXPECT_EQ(log().find("could not start"), std::string::npos) << log();
+  EXPECT_EQ(log().find("has failed"), std::string::npos) << log();
+  other.leave();
+  drop("other");
+}
+
+TEST_F(PreloadedCluster, WhoMayNotDropEndsNoScheduler) {
+  Served served("kept");
+  server_.query("CREATE ROLE nobody LOGIN");
+  const std::string scheduler = [&] {
+    EXPECT_TRUE(served.fires());
+    return served.clock().scheduler();
+  }();
+  Session nobody("user=nobody");
+  EXPECT_EQ(nobody.error("DROP DATABASE kept"), "42501");
+  EXPECT_EQ(nobody.error("DROP DATABASE kept WITH (FORCE)"), "42501");
+  EXPECT_EQ(nobody.error("ALTER DATABASE kept RENAME TO mine"), "42501");
+  EXPECT_EQ(nobody.error("CREATE DATABASE mine TEMPLATE kept"), "42501");
+  EXPECT_EQ(nobody.error("ALTER DATABASE kept SET TABLESPACE pg_default"), "42501");
+  EXPECT_TRUE(served.fires());
+  EXPECT_EQ(served.clock().scheduler(), scheduler);
+  // Whoever fails in it ends it, but it comes back.
+  server_.query("SET statement_timeout = '300 ms'");
+  EXPECT_EQ(server_.error("DROP DATABASE kept"), "57014") << "the test's own session";
+  server_.query("RESET statement_timeout");
+  EXPECT_TRUE(served.fires());
+  served.leave();
+  drop("kept");
+  server_.query("DROP ROLE nobody");
+}
+
+TEST_F(PreloadedCluster, ADatabaseIsRenamedMovedAndCopied) {
+  Served served("original");
+  EXPECT_TRUE(served.fires());
+  served.leave();
+  EXPECT_EQ(server_.error("ALTER DATABASE original RENAME TO renamed"), "none");
+  EXPECT_EQ(server_.error("ALTER DATABASE renamed RENAME TO original"), "none");
+  EXPECT_EQ(server_.error("CREATE DATABASE copy TEMPLATE original"), "none");
+  EXPECT_EQ(server_.error("SET allow_in_place_tablespaces = on"), "none");
+  EXPECT_EQ(server_.error("CREATE TABLESPACE elsewhere LOCATION ''"), "none");
+  EXPECT_EQ(server_.error("ALTER DATABASE original SET TABLESPACE elsewhere"), "none");
+  served.clock().reconnect();
+  EXPECT_TRUE(served.fires()) << "the original goes on";
+  // The copy does nothing before it has been adopted.
+  Clock copy("copy");
+  copy.query("SELECT insula.start_scheduler()");
+  EXPECT_TRUE(eventually([&] { return copy.scheduler().empty() && copy.status().find("idle") == 0; })) << copy.status();
+  const std::string count = "SELECT count(*) FROM tenant_original_tenant.workflow_executions";
+  const std::string before = copy.query(count);
+  EXPECT_TRUE(served.fires());
+  EXPECT_TRUE(served.fires());
+  EXPECT_EQ(copy.query(count), before);
+  copy.query("SELECT insula.adopt()");
+  EXPECT_TRUE(eventually([&] { return copy.query(count) != before; })) << copy.status();
+  copy.disconnect();
+  served.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE copy"), "none");
+  EXPECT_EQ(server_.error("DROP DATABASE original"), "none");
+  EXPECT_EQ(server_.error("DROP TABLESPACE elsewhere"), "none");
+}
+
+TEST_F(PreloadedCluster, OtherDatabasesAreLeftAlone) {
+  const std::string of_template = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'template1'";
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(server_.error("CREATE DATABASE plain"), "none");
+    EXPECT_EQ(server_.query(of_template), "0") << "no scheduler looks into what has never had the extension";
+    EXPECT_EQ(server_.error("DROP DATABASE plain"), "none");
+  }
+}
+
+// ---- the extension comes and goes ----
+
+TEST_F(Cluster, TheExtensionGoesAndComes) {
+  Clock clock("ext");
+  {
+    Tenant tenant(clock, "first_one");
+    tenant.schedule("s", "* * * * * *");
+    EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }, 20s));
+    // Rolled back, nothing has happened.
+    clock.query("BEGIN");
+    clock.query("SELECT insula.unschedule('s', 'first_one')");
+    clock.query("ROLLBACK");
+    const int before = tenant.executions();
+    EXPECT_TRUE(eventually([&] { return tenant.executions() > before; }, 20s));
+    clock.query("SELECT insula.drop_tenant('first_one', '0 s')");
+  }
+  clock.query("BEGIN");
+  clock.query("DROP EXTENSION insula");
+  clock.query("ROLLBACK");
+  {
+    Tenant tenant(clock, "second_one");
+    tenant.schedule("s", "* * * * * *");
+    EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }, 20s));
+    clock.query("SELECT insula.drop_tenant('second_one', '0 s')");
+  }
+  clock.query("DROP EXTENSION insula");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s)) << "nothing is left to do";
+  clock.query("BEGIN");
+  clock.query("CREATE EXTENSION insula");
+  clock.query("ROLLBACK");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  clock.query("CREATE EXTENSION insula");
+  Tenant tenant(clock, "third_one");
+  tenant.schedule("s", "* * * * * *");
+  EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }, 20s));
+  clock.query("SELECT insula.drop_tenant('third_one', '0 s')");
+  clock.query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  clock.disconnect();
+  EXPECT_EQ(server_.error("DROP DATABASE ext"), "none");
+}
+
+TEST_F(Cluster, ASchedulerIsStoppedAndStarted) {
+  Served served("stopped");
+  EXPECT_TRUE(served.fires());
+  Clock& clock = served.clock();
+  for (int i = 0; i < 3; ++i) {
+    clock.query("SELECT insula.stop_scheduler()");
+    clock.query("SELECT insula.start_scheduler()");
+  }
+  EXPECT_TRUE(served.fires()) << "the last word counts";
+  clock.query("BEGIN");
+  clock.query("SELECT insula.stop_scheduler()");
+  clock.query("ROLLBACK");
+  clock.query("BEGIN");
+  clock.query("SAVEPOINT s");
+  clock.query("SELECT insula.stop_scheduler()");
+  clock.query("ROLLBACK TO s");
+  clock.query("COMMIT");
+  EXPECT_TRUE(served.fires());
+  clock.query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  EXPECT_EQ(clock.status(), "stopped: SELECT insula.start_scheduler()");
+  served.tenant().schedule("another", "* * * * * *");
+  const int before = served.tenant().executions();
+  server_.query("SELECT pg_sleep(1.1)");
+  EXPECT_EQ(served.tenant().executions(), before);
+  clock.query("SELECT insula.start_scheduler()");
+  EXPECT_TRUE(served.fires());
+  clock.query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  served.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE stopped"), "none");
+}
+
+TEST_F(Cluster, TheSettingTurnsSchedulersOffAndOn) {
+  server_.query("LOAD 'insula'");
+  Served served("setting");
+  EXPECT_TRUE(served.fires());
+  server_.query("ALTER SYSTEM SET insula.scheduler = off");
+  server_.query("SELECT pg_reload_conf()");
+  EXPECT_TRUE(eventually([&] { return served.clock().status() == "off: insula.scheduler is off"; }));
+  // A fire that was being made may still come.
+  EXPECT_TRUE(eventually(
+      [&] {
+        const int before = served.tenant().executions();
+        server_.query("SELECT pg_sleep(1.1)");
+        return served.tenant().executions() == before;
+      },
+      20s));
+  server_.query("ALTER SYSTEM RESET insula.scheduler");
+  server_.query("SELECT pg_reload_conf()");
+  EXPECT_TRUE(served.fires());
+  served.clock().query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return served.clock().scheduler().empty(); }, 20s));
+  served.leave();
+  drop("setting");
+}
+
+// ---- processes that end ----
+
+TEST_F(PreloadedCluster, ProcessesThatAreEndedComeBack) {
+  Served served("ended");
+  Clock& clock = served.clock();
+  EXPECT_TRUE(served.fires());
+  for (const char* how : {"pg_terminate_backend", "pg_cancel_backend"}) {
+    server_.query(std::string("SELECT ") + how + "(pid) FROM pg_stat_activity WHERE backend_type = 'insula scheduler'");
+    EXPECT_TRUE(served.fires()) << how;
+    const std::string before = launcher(clock);
+    server_.query(std::string("SELECT ") + how + "(pid) FROM pg_stat_activity WHERE backend_type = 'insula launcher'");
+    EXPECT_TRUE(eventually([&] { return !launcher(clock).empty() && launcher(clock) != before; })) << how;
+    server_.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'insula scheduler'");
+    EXPECT_TRUE(served.fires()) << "the new launcher starts schedulers";
+  }
+  served.leave();
+  drop("ended");
+}
+
+TEST_F(PreloadedCluster, AStopIsQuickAndAStartGoesOn) {
+  Served served("restarted");
+  EXPECT_TRUE(served.fires());
+  for (const char* how : {"restart fast", "restart immediate", "crash"}) {
+    served.leave();
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_TRUE(pg_ctl(how));
+    EXPECT_LT(std::chrono::steady_clock::now() - start, 10s) << how;
+    served.clock().reconnect();
+    EXPECT_TRUE(served.fires()) << how;
+  }
+  for (const char* who : {"insula scheduler", "insula launcher"}) {
+    const std::string pid =
+        served.clock().query(std::string("SELECT pid FROM pg_stat_activity WHERE backend_type = '") + who + "'");
+    kill(std::stoi(pid), SIGKILL);
+    EXPECT_TRUE(eventually([&] { return served.clock().error("SELECT 1") == "lost"; }, 20s));
+    EXPECT_TRUE(eventually([&] { return Session::reachable(); }, 20s));
+    served.clock().reconnect();
+    EXPECT_TRUE(served.fires()) << who;
+  }
+  served.leave();
+  Session().query("DROP DATABASE restarted");
+}
+
+// Without a launcher an error is survived, an end is not, and status() tells.
+TEST_F(Cluster, WithoutALauncherASchedulerSurvivesErrors) {
+  if (preloaded()) GTEST_SKIP() << "the launcher's tests are others";
+  Served served("alone");
+  EXPECT_TRUE(served.fires());
+  Clock& clock = served.clock();
+  clock.query("SELECT pg_cancel_backend(" + clock.scheduler() + ")");
+  EXPECT_TRUE(served.fires()) << "also after the server has started it again";
+  EXPECT_TRUE(served.fires());
+  clock.query("SELECT pg_terminate_backend(" + clock.scheduler() + ")");
+  EXPECT_TRUE(eventually([&] { return clock.status() == "not running: SELECT insula.start_scheduler()"; }, 20s));
+  clock.query("SELECT insula.start_scheduler()");
+  EXPECT_TRUE(served.fires());
+  // Two at the same moment make one.
+  auto other = std::make_unique<Session>("dbname=alone");
+  clock.query("SELECT insula.stop_scheduler()");
+  clock.query("BEGIN");
+  clock.query("SELECT insula.start_scheduler()");
+  other->send("SELECT insula.start_scheduler()");
+  EXPECT_FALSE(other->finished(100ms));
+  clock.query("COMMIT");
+  EXPECT_TRUE(other->finished(10s));
+  other.reset();
+  EXPECT_TRUE(eventually(
+      [&] {
+        return clock.query(
+                   "SELECT count(*) FROM pg_stat_activity WHERE backend_type = "
+                   "'insula scheduler' AND datname = 'alone'") == "1";
+      },
+      20s));
+  EXPECT_TRUE(served.fires());
+  expect_every_second_once(served.tenant());
+  clock.query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  served.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE alone"), "none");
+}
+
+// ---- more databases than places ----
+
+// With max_worker_processes = 8, of which the launchers of PostgreSQL and of Insula take two,
+// and four schedulers at a time.
+TEST_F(PreloadedCluster, ManyDatabasesShareAFewProcesses) {
+  const int count = soak() ? 200 : 20;
+  std::vector<std::unique_ptr<Served>> all;
+  for (int i = 0; i < count; ++i) {
+    all.push_back(std::make_unique<Served>("many_" + std::to_string(i)));
+    all.back()->leave();
+  }
+  const std::string now = server_.query("SELECT now()");
+  for (auto& served : all) {
+    served->clock().reconnect();
+    EXPECT_TRUE(served->tenant().soon_at_least(2, "(context ->> 'scheduled_time')::timestamptz > '" + now + "'"));
+    expect_every_second_once(served->tenant());
+    served->leave();
+  }
+  EXPECT_LE(std::stoi(server_.query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'insula scheduler'")),
+            4);
+  EXPECT_EQ(log().find("FATAL"), std::string::npos) << log();
+  for (int i = 0; i < count; ++i) EXPECT_EQ(server_.error("DROP DATABASE many_" + std::to_string(i)), "none");
+}
+
+// With max_worker_processes = 3: a single one is left.
+TEST_F(PreloadedCluster, OneSlotServesTwoDatabasesInTurn) {
+  Served first("first");
+  Served second("second");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(first.fires());
+    EXPECT_TRUE(second.fires());
+  }
+  expect_every_second_once(first.tenant());
+  expect_every_second_once(second.tenant());
+  EXPECT_LE(count_in(log(), "no free slot"), 1) << log();
+  first.leave();
+  second.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE first"), "none");
+  EXPECT_EQ(server_.error("DROP DATABASE second"), "none");
+}
+
+// With max_worker_processes = 1, which PostgreSQL itself takes.
+TEST_F(Cluster, WithoutASlotThereIsAWarning) {
+  server_.query("CREATE DATABASE narrow");
+  Session session("dbname=narrow");
+  std::string notices;
+  session.on_notice([&](const std::string& text) { notices += text; });
+  EXPECT_EQ(session.error("CREATE EXTENSION insula"), "none");
+  EXPECT_EQ(count_in(notices, "WARNING:  there is no free slot for a scheduler"), 1) << notices;
+  EXPECT_EQ(count_in(notices, "HINT:  Raise max_worker_processes"), 1) << notices;
+  EXPECT_EQ(session.query("SELECT insula.start_scheduler()"), "f");
+  EXPECT_EQ(count_in(notices, "WARNING:  there is no free slot for a scheduler"), 2) << notices;
+  EXPECT_EQ(session.query("SELECT value FROM insula.status() WHERE item = 'scheduler'"),
+            "not running: SELECT insula.start_scheduler()");
+}
+
+}  // namespace
+}  // namespace clock_test
