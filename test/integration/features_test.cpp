@@ -13,6 +13,8 @@ class Features : public ::testing::Test {
   void SetUp() override {
     sql.query("SET client_min_messages = error");
     sql.query("CREATE EXTENSION IF NOT EXISTS insula");
+    // Time is driven by the claims, which a scheduler would be quicker than.
+    sql.query("SELECT insula.stop_scheduler()");
     sql.query("SELECT tenant FROM insula.create_tenant('featured')");
     sql.query("SET insula.tenant = 'featured'");
     sql.query(
@@ -21,6 +23,7 @@ class Features : public ::testing::Test {
   void TearDown() override {
     sql.query("RESET insula.tenant");
     sql.query("SELECT insula.drop_tenant('featured', '0 s')");
+    sql.query("SELECT insula.start_scheduler()");
   }
 
   std::string add(const std::string& tasks, const std::string& more = "") {
