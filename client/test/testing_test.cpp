@@ -28,6 +28,11 @@ TEST(RunTask, ShowsWhatIsHandedOver) {
   EXPECT_EQ(set.outcome, TaskOutcome::completed);
   EXPECT_EQ(set.changes, (Context{{"out", 8}}));
   EXPECT_EQ(run([](TaskContext&) { return 42; }).changes, (Context{{"t", 42}}));
+  const TaskRun both = run([](TaskContext& ctx) {
+    ctx.set("a", 1);
+    return Context{{"b", 2}};
+  });
+  EXPECT_EQ(both.changes, (Context{{"a", 1}, {"b", 2}})) << "a Context is as if each of its keys were set";
   EXPECT_EQ(run([](TaskContext& ctx) { return ctx.item(); }, {.item = "x"}).changes, (Context{{"t", "x"}}));
 }
 

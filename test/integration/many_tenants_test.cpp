@@ -80,8 +80,14 @@ TEST_F(ManyTenants, OneDeadWorkerOfAllGivesEverythingBack) {
   runner.send("CALL insula.wait_for_work('10 s', worker => 'heir')");
   ASSERT_TRUE(runner.finished(2s));
   EXPECT_EQ(runner.answer(), "t");
-  EXPECT_EQ(runner.query("SELECT string_agg(attempt::text, ',') FROM insula.claim('heir', max_tasks => 10)"), "2,2");
-  EXPECT_EQ(admin.query("SELECT value FROM insula.status() WHERE item = 'workers'"), "1");
+  // The scheduler may be at the same rows.
+  std::string attempts;
+  EXPECT_TRUE(eventually([&] {
+    attempts += runner.query("SELECT string_agg(attempt::text, '') FROM insula.claim('heir', max_tasks => 10)");
+    return attempts == "22";
+  })) << attempts;
+  EXPECT_TRUE(
+      eventually([&] { return admin.query("SELECT value FROM insula.status() WHERE item = 'workers'") == "1"; }));
   runner.query("SELECT insula.leave('heir')");
 }
 
