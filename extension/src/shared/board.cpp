@@ -7,31 +7,17 @@
 #include "shared/clock.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
-#include "shared/state.hpp"
+#include "shared/slots.hpp"
 
 namespace insula {
 
 namespace {
-
-// A scheduler is launched so much before something is due.
-constexpr std::int64_t launch_lead = 200000;
-// Between two starts of schedulers that fail.
-constexpr std::int64_t shortest_backoff = 100000;
-constexpr std::int64_t longest_backoff = 60 * USECS_PER_SEC;
 
 // Of a scheduler without shared memory.
 DatabaseSlot *own_slot = nullptr;
 HTAB *own_dues = nullptr;
 
 HTAB *dues() { return shared ? shared_dues : own_dues; }
-
-void lock(LWLockMode mode) {
-  if (shared) LWLockAcquire(shared->lock, mode);
-}
-
-void unlock() {
-  if (shared) LWLockRelease(shared->lock);
-}
 
 DueEntry *entry_of(pairingheap_node *node) {
   return reinterpret_cast<DueEntry *>(reinterpret_cast<char *>(node) - offsetof(DueEntry, node));
@@ -43,16 +29,26 @@ int later_first(const pairingheap_node *a, const pairingheap_node *b, void *) {
   return at_a < at_b ? 1 : at_a > at_b ? -1 : 0;
 }
 
-TimestampTz first_due(DatabaseSlot &slot) {
-  return pairingheap_is_empty(&slot.dues) ? DT_NOEND : entry_of(pairingheap_first(&slot.dues))->due;
-}
-
 void start_slot(DatabaseSlot &slot, Oid database) {
   memset(&slot, 0, sizeof slot);
   slot.database = database;
   slot.dues.ph_compare = later_first;
   slot.not_before = slot.clock_target = DT_NOBEGIN;
   slot.wakes_at = DT_NOEND;
+}
+
+}  // namespace
+
+void lock(LWLockMode mode) {
+  if (shared) LWLockAcquire(shared->lock, mode);
+}
+
+void unlock() {
+  if (shared) LWLockRelease(shared->lock);
+}
+
+TimestampTz first_due(DatabaseSlot &slot) {
+  return pairingheap_is_empty(&slot.dues) ? DT_NOEND : entry_of(pairingheap_first(&slot.dues))->due;
 }
 
 DatabaseSlot *find_slot(Oid database) {
@@ -81,6 +77,8 @@ DatabaseSlot *my_slot() {
 void wake_launcher() {
   if (shared && shared->launcher.latch) SetLatch(shared->launcher.latch);
 }
+
+namespace {
 
 void wake_for(DatabaseSlot &slot, TimestampTz due) {
   if (slot.latch) {
@@ -140,6 +138,10 @@ void make_own_board() {
 }
 
 }  // namespace
+
+void remove_entries(DatabaseSlot &slot) {
+  each_entry(slot.database, [&](DueEntry &entry) { remove_entry(slot, entry); });
+}
 
 // ---- under the lock, from commit callbacks ----
 
@@ -358,172 +360,6 @@ bool left_to_scheduler() {
 bool waits_until_told() {
   const DatabaseSlot *slot = shared ? my_slot() : nullptr;
   return slot && slot->until_told;
-}
-
-// ---- databases that go or are copied ----
-
-void hold_schedulers_off(Oid database) {
-  if (!shared) return;
-  lock(LW_EXCLUSIVE);
-  // What has no place here has no scheduler, and nobody but a session in it can ask for one.
-  DatabaseSlot *slot = find_slot(database);
-  const int pid = slot ? slot->pid : 0;
-  if (slot) slot->holder = MyProcPid;
-  unlock();
-  if (pid) kill(pid, SIGTERM);
-}
-
-bool is_scheduler_there(Oid database) {
-  if (!shared) return false;
-  lock(LW_SHARED);
-  const DatabaseSlot *slot = find_slot(database);
-  const bool there = slot && (slot->pid != 0 || slot->starting);
-  unlock();
-  return there;
-}
-
-void let_schedulers_back() {
-  if (!shared) return;
-  lock(LW_EXCLUSIVE);
-  for (int i = 0; i < shared->max_databases; ++i) {
-    DatabaseSlot &slot = shared->databases[i];
-    if (slot.holder != MyProcPid) continue;
-    slot.holder = 0;
-    slot.asked = true;
-    slot.not_before = DT_NOBEGIN;
-    wake_launcher();
-  }
-  unlock();
-}
-
-// ---- the launcher ----
-
-bool attach_launcher() {
-  lock(LW_EXCLUSIVE);
-  const bool mine = shared->launcher.pid == 0;
-  if (mine) {
-    shared->launcher = {MyProcPid, MyLatch, DT_NOEND, 0};
-    // Of one that its predecessor has started nobody would learn that it never came up.
-    for (int i = 0; i < shared->max_databases; ++i) shared->databases[i].starting = false;
-  }
-  unlock();
-  return mine;
-}
-
-void detach_launcher() {
-  lock(LW_EXCLUSIVE);
-  if (shared->launcher.pid == MyProcPid) shared->launcher = {0, nullptr, DT_NOEND, 0};
-  unlock();
-}
-
-void enter_database(Oid database) {
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = make_slot(database)) slot->asked = true;
-  unlock();
-}
-
-void forget_database(Oid database) {
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = find_slot(database); slot && slot->pid == 0) {
-    each_entry(database, [&](DueEntry &entry) { remove_entry(*slot, entry); });
-    slot->database = InvalidOid;
-  }
-  unlock();
-}
-
-int survey_databases(TimestampTz now, DatabaseNeed *needs) {
-  int count = 0;
-  lock(LW_EXCLUSIVE);
-  // From now on a commit that makes anything due sets the launcher's latch.
-  shared->launcher.wakes_at = DT_NOEND;
-  for (int i = 0; i < shared->max_databases; ++i) {
-    DatabaseSlot &slot = shared->databases[i];
-    if (slot.database == InvalidOid) continue;
-    DatabaseNeed need = {slot.database, DT_NOEND, slot.pid != 0 || slot.starting, slot.starting, false, slot.failures};
-    if (slot.pid == 0 && slot.failed) {
-      slot.failed = false;
-      need.failed = true;
-      slot.asked = true;
-    }
-    if (!need.served && slot.holder == 0 && !slot.until_told) {
-      const TimestampTz due = first_due(slot);
-      const bool at_once = slot.asked || due == DT_NOBEGIN;
-      need.start_at = at_once ? now : due == DT_NOEND ? DT_NOEND : due - slot.ahead - launch_lead;
-      if (need.start_at != DT_NOEND) need.start_at = std::max(need.start_at, slot.not_before);
-    }
-    needs[count++] = need;
-  }
-  unlock();
-  return count;
-}
-
-int room_for_databases() { return shared->max_databases; }
-
-void note_launched(Oid database, bool starting) {
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = find_slot(database)) slot->starting = starting && slot->pid == 0;
-  unlock();
-}
-
-int note_launch_failed(Oid database) {
-  int failures = 0;
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = find_slot(database)) {
-    failures = ++slot->failures;
-    slot->starting = false;
-    slot->not_before =
-        GetCurrentTimestamp() + std::min(longest_backoff, shortest_backoff << std::min(failures - 1, 20));
-  }
-  unlock();
-  return failures;
-}
-
-bool is_starting(Oid database) {
-  lock(LW_SHARED);
-  const DatabaseSlot *slot = find_slot(database);
-  const bool starting = slot && slot->starting;
-  unlock();
-  return starting;
-}
-
-void plan_launcher_sleep(TimestampTz until, int waiting) {
-  lock(LW_EXCLUSIVE);
-  shared->launcher.wakes_at = until;
-  shared->launcher.waiting = waiting;
-  unlock();
-}
-
-// ---- the clock ----
-
-TimestampTz clock_now() {
-  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
-  return GetCurrentTimestamp() + (slot ? slot->ahead : 0);
-}
-
-TimestampTz on_wall(TimestampTz at) {
-  if (TIMESTAMP_NOT_FINITE(at)) return at;
-  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
-  return at - (slot ? slot->ahead : 0);
-}
-
-void set_clock_target(TimestampTz target) {
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = make_slot(MyDatabaseId)) slot->clock_target = target;
-  unlock();
-}
-
-TimestampTz clock_target() {
-  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
-  return slot ? slot->clock_target : DT_NOBEGIN;
-}
-
-void move_clock_to(TimestampTz at) {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot &slot = *my_slot();
-  slot.ahead = std::max(slot.ahead, at - GetCurrentTimestamp());
-  if (at >= slot.clock_target) slot.clock_target = DT_NOBEGIN;
-  signal_everyone(MyDatabaseId);
-  unlock();
 }
 
 }  // namespace insula

@@ -1,0 +1,42 @@
+// The clock of a database, which a test may have moved ahead; see clock.hpp and board.hpp.
+#include "shared/clock.hpp"
+
+#include <algorithm>
+
+#include "shared/board.hpp"
+#include "shared/slots.hpp"
+
+namespace insula {
+
+TimestampTz clock_now() {
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return GetCurrentTimestamp() + (slot ? slot->ahead : 0);
+}
+
+TimestampTz on_wall(TimestampTz at) {
+  if (TIMESTAMP_NOT_FINITE(at)) return at;
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return at - (slot ? slot->ahead : 0);
+}
+
+void set_clock_target(TimestampTz target) {
+  lock(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = make_slot(MyDatabaseId)) slot->clock_target = target;
+  unlock();
+}
+
+TimestampTz clock_target() {
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return slot ? slot->clock_target : DT_NOBEGIN;
+}
+
+void move_clock_to(TimestampTz at) {
+  lock(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_slot();
+  slot.ahead = std::max(slot.ahead, at - GetCurrentTimestamp());
+  if (at >= slot.clock_target) slot.clock_target = DT_NOBEGIN;
+  signal_everyone(MyDatabaseId);
+  unlock();
+}
+
+}  // namespace insula
