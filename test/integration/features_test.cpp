@@ -10,16 +10,25 @@ namespace {
 
 class Features : public ::testing::Test {
  protected:
-  void SetUp() override {
-    sql.query("SET client_min_messages = error");
-    sql.query("CREATE EXTENSION IF NOT EXISTS insula");
-    // What time causes is done by the tests' own claims.
-    sql.query("SELECT insula.stop_scheduler()");
-    ASSERT_TRUE(eventually([this] {
-      return sql.query(
+  // What time causes is done by the tests' own claims: a scheduler could hold the very row.
+  static void SetUpTestSuite() {
+    Session admin;
+    admin.query("SET client_min_messages = error");
+    admin.query("CREATE EXTENSION IF NOT EXISTS insula");
+    stop_scheduler(admin);
+  }
+  static void TearDownTestSuite() { Session().query("SELECT insula.start_scheduler()"); }
+  static void stop_scheduler(Session& admin) {
+    admin.query("SELECT insula.stop_scheduler()");
+    EXPECT_TRUE(eventually([&] {
+      return admin.query(
                  "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'insula scheduler' AND datname = "
                  "current_database()") == "0";
     }));
+  }
+  void SetUp() override {
+    sql.query("SET client_min_messages = error");
+    sql.query("CREATE EXTENSION IF NOT EXISTS insula");
     sql.query("SELECT tenant FROM insula.create_tenant('featured')");
     sql.query("SET insula.tenant = 'featured'");
     sql.query(
@@ -28,7 +37,6 @@ class Features : public ::testing::Test {
   void TearDown() override {
     sql.query("RESET insula.tenant");
     sql.query("SELECT insula.drop_tenant('featured', '0 s')");
-    sql.query("SELECT insula.start_scheduler()");
   }
 
   std::string add(const std::string& tasks, const std::string& more = "") {
@@ -275,6 +283,7 @@ TEST_F(Features, CronWithAPolicyForMissedRuns) {
   EXPECT_EQ(sql.query("SELECT string_agg(policy || ' ' || n, ', ' ORDER BY policy) FROM (SELECT context->>'policy' AS "
                       "policy, count(*) AS n FROM tenant_featured.workflow_executions GROUP BY 1) e"),
             "run_all 4, run_once 1");
+  stop_scheduler(sql);
 }
 
 TEST_F(Features, NamedInstances) {
