@@ -2,7 +2,7 @@
 #
 #   make                          build the extension, into build/extension/
 #   make install [DESTDIR=...]    install it; no CMake needed
-#   make check | soak | bench | demo | client    see "make help"
+#   make check | soak | chaos | bench | demo | client    see "make help"
 #
 # PG_CONFIG=... chooses the PostgreSQL to build for, CXX=... the C++ compiler.
 #
@@ -22,7 +22,7 @@ ifeq ($(CURDIR),$(INSULA_DIR))
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all install uninstall client check soak bench demo run deps clean help
+.PHONY: all install uninstall client check soak chaos bench demo run deps clean help
 
 # PGXS would not listen to the environment.
 COMPILERS := $(foreach var,CC CXX,$(if \
@@ -45,6 +45,9 @@ check:
 
 soak:
 	@scripts/soak.sh
+
+chaos:
+	@scripts/chaos.sh
 
 bench:
 	@scripts/bench.sh
@@ -69,6 +72,7 @@ help:
 	@echo 'make demo       the example program, on a throw-away PostgreSQL'
 	@echo 'make check      all tests, on throw-away PostgreSQLs'
 	@echo 'make soak       half an hour of random runs, and the tests on a busy machine'
+	@echo 'make chaos      kill what makes fires; cron against another implementation'
 	@echo 'make bench      measure it beside others (QUICK=1, ONLY=P2,P8; see test/bench/README.md)'
 	@echo 'make run        psql on a throw-away PostgreSQL'
 	@echo 'make deps       install missing Debian packages (demo and check do so too)'

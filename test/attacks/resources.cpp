@@ -44,8 +44,8 @@ std::vector<Attack> attacks_on_resources() {
       refused("ArraysThatDoNotMatch", t,
               {"SELECT insula.complete_many(ARRAY[1, 2]::bigint[], ARRAY[1]::bigint[], NULL)"}, "22023"),
       refused("MergeTooDeep", t,
-              {"SELECT insula.merge_patch(o, o) FROM (SELECT (repeat('{\"x\":', 12000) || '1' || repeat('}', "
-               "12000))::jsonb) d(o)"},
+              {"SELECT insula.merge_patch(o, o) FROM (SELECT (repeat('{\"x\":', 30000) || '1' || repeat('}', "
+               "30000))::jsonb) d(o)"},
               "54001"),
       bounded("SubmitAFlood", t,
               {"SELECT insula.set_tenant_limits('mallory', -1)",

@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <cstdio>
 #include <random>
 #include <thread>
 
@@ -61,6 +62,7 @@ TEST(PreloadedFaults, NothingIsLostOrDoubledWhateverIsKilled) {
     }
   }
   SCOPED_TRACE(killed);
+  long fires = 0;
   for (auto& tenant : tenants) {
     const std::string now = clock.query("SELECT now()");
     EXPECT_TRUE(eventually(
@@ -68,7 +70,9 @@ TEST(PreloadedFaults, NothingIsLostOrDoubledWhateverIsKilled) {
         20s));
     tenant->query("SELECT insula.unschedule('a', '{t}'), insula.unschedule('b', '{t}')");
     expect_every_second_once(*tenant);
+    fires += std::stol(tenant->query("SELECT count(*) FROM {s}.workflow_executions"));
   }
+  std::printf("%ld fires, none lost and none doubled, through: %s\n", fires, killed.c_str());
   clock.disconnect();
   Session().query("DROP DATABASE killed");
 }
