@@ -340,7 +340,9 @@ bool due_on_board(std::int32_t tenant, TimestampTz *due) {
   const DatabaseSlot *slot = my_slot();
   const bool known = slot && slot->filled && !slot->crowded;
   const DueEntry *entry = known ? find_entry(MyDatabaseId, tenant) : nullptr;
-  *due = entry ? entry->due : DT_NOEND;
+  // Of one that a scheduler has in hand, or has set aside after an error, nobody knows.
+  const bool unsure = entry && (entry->in_hand || entry->reload);
+  *due = !entry ? DT_NOEND : unsure ? DT_NOBEGIN : entry->due;
   unlock();
   return known;
 }
