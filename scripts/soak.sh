@@ -17,7 +17,7 @@ cluster=$root/scripts/with-cluster.sh
 for ((i = 0; i < ${SEEDS:-10}; ++i)); do
     export INSULA_MODEL_SEED=$((RANDOM * 32768 + RANDOM)) INSULA_MODEL_EXECUTIONS=50000
     say "model, seed $INSULA_MODEL_SEED"
-    "$cluster" --preload -- "$bin/model_tests"
+    INSULA_SOAK=1 "$cluster" --preload --conf insula.scheduler=off -- "$bin/model_tests"
 done
 
 for program in "$bin"/*_fuzz; do

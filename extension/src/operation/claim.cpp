@@ -5,6 +5,7 @@
 
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
+#include "shared/lows.hpp"
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
 
@@ -134,6 +135,7 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
   if (allowed.max_tasks == 0) return nullptr;
   int row_count;
+  const int before = begin_locking(tenant.number);
   begin_losable();
   Claimed *rows = claim_both(tenant, allowed, &row_count);
   auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
@@ -168,6 +170,7 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
       if (rows[i].deadline) due = std::min(due, rows[i].deadline);
     mark_due(tenant.number, due);
   }
+  end_locking(before);
   return tasks;
 }
 

@@ -343,10 +343,10 @@ bool due_on_board(std::int32_t tenant, TimestampTz *due) {
   const bool known = slot && slot->filled && !slot->crowded;
   const DueEntry *entry = known ? find_entry(MyDatabaseId, tenant) : nullptr;
   *due = entry ? entry->due : DT_NOEND;
-  // While a scheduler looks nobody knows what it will find.
-  const bool in_hand = entry && entry->in_hand;
+  // Of one that a scheduler has in hand, or has set aside after an error, nobody knows.
+  const bool unsure = entry && (entry->in_hand || entry->reload);
   unlock();
-  return known && !in_hand;
+  return known && !unsure;
 }
 
 long due_tenants() { return shared ? hash_get_num_entries(shared_dues) : 0; }

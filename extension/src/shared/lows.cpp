@@ -85,15 +85,27 @@ LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count)
   return view;
 }
 
+std::uint64_t lows_version(std::int32_t tenant) {
+  if (!shared) return 0;
+  LWLockAcquire(shared->lock, LW_SHARED);
+  const LowsEntry *entry = find_entry(MyDatabaseId, tenant);
+  const std::uint64_t version = entry ? entry->version : 0;
+  LWLockRelease(shared->lock);
+  return version;
+}
+
 bool may_doubt_lows(const LowsView &view) {
   if (!shared || view.count == 0) return false;
   const TimestampTz now = clock_now();
   bool may = false;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  if (LowsEntry *entry = find_entry(MyDatabaseId, view.tenant); entry && now - entry->doubted_at > between_doubts) {
-    entry->doubted_at = now;
-    forget_lows(*entry);
-    may = true;
+  if (LowsEntry *entry = find_entry(MyDatabaseId, view.tenant)) {
+    // The clock may have been set back since.
+    may = now < entry->doubted_at || now > entry->doubted_at + between_doubts;
+    if (may) {
+      entry->doubted_at = now;
+      forget_lows(*entry);
+    }
   }
   LWLockRelease(shared->lock);
   return may;
@@ -126,6 +138,11 @@ void lower_lows(Oid database, std::int32_t tenant, std::int64_t due) {
 
 void forget_lows_of(Oid database, std::int32_t tenant) {
   if (LowsEntry *entry = find_entry(database, tenant)) forget_lows(*entry);
+}
+
+void forget_lows_since(Oid database, const RacedLows &raced) {
+  LowsEntry *entry = find_entry(database, raced.tenant);
+  if (entry && entry->version != raced.version) forget_lows(*entry);
 }
 
 void drop_lows_of(Oid database, std::int32_t tenant) {

@@ -49,6 +49,16 @@ std::int64_t claimable_from(std::int32_t tenant);  // low_nothing: it has made n
 // It holds claimable rows, which others may have passed over: nothing is known of the tenant
 // once it has ended.
 void mark_held(std::int32_t tenant);
+// To be said before a statement whose rows others may make claimable meanwhile: PostgreSQL
+// locks the newest version of a row before it finds that it fits no longer, and keeps the
+// lock.  So much is as good as held if anything has become claimable by the end.
+void mark_racing(std::int32_t tenant);
+// In between, claimable rows are locked of which mark_held or mark_claimed is said only
+// afterwards: an error is as good as that.  Hand what the first returns to the second.
+int begin_locking(std::int32_t tenant);
+void end_locking(int before);
+
+std::uint64_t lows_version(std::int32_t tenant);
 
 // A search that finds nothing may look again without what is known, but not often.
 bool may_doubt_lows(const LowsView &view);

@@ -47,6 +47,9 @@ Marks<std::int32_t> rescheduled;
 Marks<RaisedLow> raised;
 Marks<DueMark, max_due_marks> claimable;
 Marks<std::int32_t, max_due_marks> held;
+Marks<RacedLows, max_due_marks> racing;
+std::int32_t locking_in;
+int locking;  // how deep
 bool asked;
 Marks<std::int32_t> changed;
 Marks<std::int32_t> dropped;
@@ -62,13 +65,14 @@ int ended_room;
 
 bool anything_marked() {
   return ready.count || due_marks.count || changed.count || dropped.count || claimed.count || reaped.count ||
-         upkeep.count || rescheduled.count || raised.count || claimable.count || held.count || asked || everyone ||
-         dues_lost || lows_lost || ended_count;
+         upkeep.count || rescheduled.count || raised.count || claimable.count || held.count || racing.count || asked ||
+         everyone || dues_lost || lows_lost || ended_count;
 }
 
 void forget_marks() {
   ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
-  upkeep.count = rescheduled.count = raised.count = claimable.count = held.count = 0;
+  upkeep.count = rescheduled.count = raised.count = claimable.count = held.count = racing.count = 0;
+  locking = 0;
   asked = everyone = dues_lost = lows_lost = false;
   ended = nullptr;
   ended_count = ended_room = 0;
@@ -106,11 +110,20 @@ void publish_reaped() {
   }
 }
 
+// Others may have passed over what is free now.
+void publish_held() {
+  for (int i = 0; i < racing.count; ++i) forget_lows_since(MyDatabaseId, racing.items[i]);
+  for (int i = 0; i < held.count; ++i) {
+    forget_lows_of(MyDatabaseId, held.items[i]);
+    signal_one_waiter(MyDatabaseId, {held.items[i], 0, 0});
+  }
+}
+
 // Before anybody is woken, who then must find what this transaction has made claimable.
 void publish_lows() {
   for (int i = 0; i < raised.count; ++i) raise_low(MyDatabaseId, raised.items[i]);
+  publish_held();
   for (int i = 0; i < claimable.count; ++i) lower_lows(MyDatabaseId, claimable.items[i].tenant, claimable.items[i].due);
-  for (int i = 0; i < held.count; ++i) forget_lows_of(MyDatabaseId, held.items[i]);
   for (int i = 0; i < dropped.count; ++i) drop_lows_of(MyDatabaseId, dropped.items[i]);
   if (lows_lost) forget_all_lows(MyDatabaseId);
 }
@@ -142,17 +155,25 @@ void publish() {
   LWLockRelease(shared->lock);
 }
 
-// What the transaction had claimed is free again.
+// What the transaction, or a subtransaction, had claimed or locked is free again.
+void publish_free() {
+  if (locking > 0) mark_claimed(locking_in);
+  locking = 0;
+  if (!shared || (claimed.count == 0 && held.count == 0 && racing.count == 0 && !lows_lost)) return;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  publish_held();
+  for (int i = 0; i < claimed.count; ++i) {
+    forget_lows_of(MyDatabaseId, claimed.items[i]);
+    signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0});
+  }
+  if (lows_lost) forget_all_lows(MyDatabaseId);
+  LWLockRelease(shared->lock);
+}
+
 void publish_abort() {
   end_wait();
   pass_signal_on();
-  if (!shared || (claimed.count == 0 && held.count == 0 && !lows_lost)) return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  for (int i = 0; i < claimed.count; ++i) forget_lows_of(MyDatabaseId, claimed.items[i]);
-  for (int i = 0; i < held.count; ++i) forget_lows_of(MyDatabaseId, held.items[i]);
-  if (lows_lost) forget_all_lows(MyDatabaseId);
-  for (int i = 0; i < claimed.count; ++i) signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0});
-  LWLockRelease(shared->lock);
+  publish_free();
 }
 
 void transaction_event(XactEvent event, void *) {
@@ -178,11 +199,8 @@ void transaction_event(XactEvent event, void *) {
 
 void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
   if (event != SUBXACT_EVENT_ABORT_SUB) return;
-  for (int i = 0; i < claimed.count; ++i) {
-    mark_ready(claimed.items[i], 0);
-    mark_held(claimed.items[i]);
-  }
   raised.count = 0;
+  publish_free();
 }
 
 }  // namespace
@@ -202,6 +220,19 @@ void mark_held(std::int32_t tenant) {
     if (held.items[i] == tenant) return;
   if (!held.add(tenant)) lows_lost = true;
 }
+
+void mark_racing(std::int32_t tenant) {
+  for (int i = 0; i < racing.count; ++i)
+    if (racing.items[i].tenant == tenant) return;
+  if (!racing.add({tenant, lows_version(tenant)})) lows_lost = true;
+}
+
+int begin_locking(std::int32_t tenant) {
+  locking_in = tenant;
+  return locking++;
+}
+
+void end_locking(int before) { locking = before; }
 
 void mark_ready(std::int32_t tenant, std::int32_t key) {
   // What became ready in this transaction was given a place after its start.

@@ -104,6 +104,11 @@ struct RaisedLow {
   Low low;
 };
 
+struct RacedLows {
+  std::int32_t tenant;
+  std::uint64_t version;
+};
+
 // A database, and who looks after what is due in it; see board.hpp.
 struct DatabaseSlot {
   Oid database;  // InvalidOid: a free place
@@ -165,6 +170,7 @@ void forget_due(Oid database, std::int32_t tenant);
 void raise_low(Oid database, const RaisedLow &raised);
 void lower_lows(Oid database, std::int32_t tenant, std::int64_t due);
 void forget_lows_of(Oid database, std::int32_t tenant);
+void forget_lows_since(Oid database, const RacedLows &raced);  // where somebody has lowered them
 void drop_lows_of(Oid database, std::int32_t tenant);
 void forget_all_lows(Oid database);
 void signal_one_waiter(Oid database, Mark mark);

@@ -39,13 +39,13 @@ namespace insula {
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
   "coalesce(w.element, -1), w.limit_key IS NOT NULL"
 #define CLAIM(lanes, filter) \
-  "WITH c AS (SELECT q.id, q.due FROM {work} q WHERE " lanes filter \
+  "WITH c AS (SELECT q.id, q.due, q.xmin AS writer FROM {work} q WHERE " lanes filter \
   " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                   \
   "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), " \
   "deadline = $6 + w.time_limit, lease = $3 # w.id, attempt = w.attempt + 1, "         \
   "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                  \
       "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event, " \
-             "coalesce(w.element, -1), c.due"
+             "coalesce(w.element, -1), c.due, c.writer"
 
 #define PROBE(filter) "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2" filter " ORDER BY due LIMIT 1"
 

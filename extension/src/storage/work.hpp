@@ -89,6 +89,7 @@ struct Claimed {
   Datum event;           // what it has waited for
   std::int32_t element;  // its place in a group, its item being the input; -1: it is no element
   std::int64_t due;      // before the claim
+  bool moved;            // it may have had another place in the search's snapshot
 };
 
 struct ClaimRequest {

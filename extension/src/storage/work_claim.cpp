@@ -12,6 +12,7 @@ extern "C" {
 #include "access/genam.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
 }
 
 namespace insula {
@@ -27,12 +28,26 @@ static void add_claim(Arguments &arguments, const ClaimRequest &request) {
 // From so many on, hashing them costs less than comparing each row's key with them.
 constexpr int many_keys = 32;
 
+// PostgreSQL follows a row to its newest version, which the search's snapshot may not show:
+// what has been claimed and given back meanwhile comes later in the queue than where it was found.
+static bool is_moved(TransactionId writer) { return XidInMVCCSnapshot(writer, GetActiveSnapshot()); }
+
 static Claimed *read_claimed(std::uint64_t rows, int *count) {
   auto *claimed = palloc_array_of<Claimed>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    claimed[i] = {get_int64(i, 1), get_int64(i, 2),  get_int32(i, 3),  get_int32(i, 4),
-                  get_int64(i, 5), get_int32(i, 6),  get_datum(i, 7),  get_datum(i, 8),
-                  get_int64(i, 9), get_datum(i, 10), get_int32(i, 11), get_int64(i, 12)};
+    claimed[i] = {get_int64(i, 1),
+                  get_int64(i, 2),
+                  get_int32(i, 3),
+                  get_int32(i, 4),
+                  get_int64(i, 5),
+                  get_int32(i, 6),
+                  get_datum(i, 7),
+                  get_datum(i, 8),
+                  get_int64(i, 9),
+                  get_datum(i, 10),
+                  get_int32(i, 11),
+                  get_int64(i, 12),
+                  is_moved(DatumGetTransactionId(get_datum(i, 13)))};
   *count = static_cast<int>(rows);
   return claimed;
 }
@@ -78,6 +93,16 @@ static Claimed *claim_lane(const Tenant &tenant, const ClaimRequest &request, st
   return read_claimed(run(tenant, statement, arguments), count);
 }
 
+// Below this a search that has found all that it wanted has left nothing.
+static std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low) {
+  std::int64_t passed = low;
+  for (int i = 0; i < count; ++i) {
+    if (rows[i].moved) return low;
+    passed = std::max(passed, rows[i].due);
+  }
+  return passed;
+}
+
 static Claimed *claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsView &view, int *count) {
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
   *count = 0;
@@ -89,12 +114,7 @@ static Claimed *claim_lanes(const Tenant &tenant, const ClaimRequest &request, c
     const Claimed *rows = claim_lane(tenant, rest, lane, low, &found);
     std::copy(rows, rows + found, claimed + *count);
     *count += found;
-    std::int64_t passed = low_nothing;
-    if (found == rest.max_tasks) {
-      passed = low;
-      for (int i = 0; i < found; ++i) passed = std::max(passed, rows[i].due);
-    }
-    mark_low(view, lane, passed);
+    mark_low(view, lane, found < rest.max_tasks ? low_nothing : passed_by(rows, found, low));
     rest.max_tasks -= found;
   }
   return claimed;
@@ -140,9 +160,11 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
     if (low == low_nothing) continue;
     Arguments arguments;
     add_lane(arguments, lane, low, keys, key_count);
-    if (run(tenant, statement, arguments) == 0) continue;
-    if (unlocked) mark_held(tenant.number);
-    return true;
+    const int before = begin_locking(tenant.number);
+    const bool found = run(tenant, statement, arguments) > 0;
+    if (found && unlocked) mark_held(tenant.number);
+    end_locking(before);
+    if (found) return true;
   }
   return false;
 }

@@ -26,18 +26,31 @@ static void note_held(const Tenant &tenant, std::uint64_t rows) {
     if (DatumGetBool(get_datum(i, 2))) return mark_held(tenant.number);
 }
 
-std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked) {
+static std::uint64_t lock(const Tenant &tenant, Statement statement, const std::int64_t *ids, int count) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
-  const auto rows = run(tenant, skip ? Statement::lock_heads_skip : Statement::lock_heads, arguments);
+  const int before = begin_locking(tenant.number);
+  const auto rows = run(tenant, statement, arguments);
   note_held(tenant, rows);
-  return ids_of_rows(rows, locked);
+  end_locking(before);
+  return rows;
+}
+
+std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked) {
+  return ids_of_rows(lock(tenant, skip ? Statement::lock_heads_skip : Statement::lock_heads, ids, count), locked);
 }
 
 void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count) {
-  Arguments arguments;
-  arguments.add(int64_array(ids, count));
-  note_held(tenant, run(tenant, Statement::lock_rows, arguments));
+  (void)lock(tenant, Statement::lock_rows, ids, count);
+}
+
+// Of a lease that is lost the row may be claimable again, and is locked all the same.
+static std::uint64_t run_on_leases(const Tenant &tenant, Statement statement, Arguments &arguments, int leases) {
+  const int before = begin_locking(tenant.number);
+  const auto rows = run(tenant, statement, arguments);
+  if (rows < static_cast<std::uint64_t>(leases)) mark_held(tenant.number);
+  end_locking(before);
+  return rows;
 }
 
 TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
@@ -45,7 +58,7 @@ TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(int64_array(ids, count)).add(int64_array(leases, count));
   arguments.add(jsonb_array(patches, count));
-  const auto rows = run(tenant, Statement::complete_rows, arguments);
+  const auto rows = run_on_leases(tenant, Statement::complete_rows, arguments, count);
   auto *tasks = palloc_array_of<TaskRow>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) {
     tasks[i] = {};
@@ -67,14 +80,14 @@ TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t
 bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(lease)).add_text(error);
-  return run(tenant, Statement::fail_row, arguments) > 0;
+  return run_on_leases(tenant, Statement::fail_row, arguments, 1) > 0;
 }
 
 bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error) {
   Arguments arguments;
   arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_text(error);
-  return run(tenant, Statement::retry_row, arguments) > 0;
+  return run_on_leases(tenant, Statement::retry_row, arguments, 1) > 0;
 }
 
 // A task can be deferred any number of times, and hand over something each time.
@@ -92,13 +105,13 @@ bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr).add_text(event);
-  return run(tenant, Statement::wait_row, arguments) > 0 && check_kept_output();
+  return run_on_leases(tenant, Statement::wait_row, arguments, 1) > 0 && check_kept_output();
 }
 
 bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
   Arguments arguments;
   arguments.add(Int64GetDatum(id)).add(Int64GetDatum(lease));
-  return run(tenant, Statement::hold_row, arguments) > 0;
+  return run_on_leases(tenant, Statement::hold_row, arguments, 1) > 0;
 }
 
 void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child) {
@@ -140,6 +153,7 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
   arguments.add(Int64GetDatum(execution + span)).add_text(name);
+  mark_racing(tenant.number);
   bool delivered = run_on_latest(tenant, Statement::deliver_event, arguments) > 0;
   if (!delivered && span > 0) {
     Arguments elements;
@@ -155,7 +169,7 @@ bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::in
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr);
-  return run(tenant, Statement::defer_row, arguments) > 0 && check_kept_output();
+  return run_on_leases(tenant, Statement::defer_row, arguments, 1) > 0 && check_kept_output();
 }
 
 // Of rows of key and state, the keys of those that are ready.
@@ -405,7 +419,7 @@ ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz 
   Arguments arguments;
   arguments.add(Int64GetDatum(expires)).add(int64_array(ids, count)).add(int64_array(leases, count));
   arguments.add(Int64GetDatum(now));
-  const auto rows = run(tenant, Statement::extend_leases, arguments);
+  const auto rows = run_on_leases(tenant, Statement::extend_leases, arguments, count);
   auto *kept = palloc_array_of<ExtendedLease>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) kept[i] = {get_int64(i, 1), DatumGetBool(get_datum(i, 2))};
   std::sort(kept, kept + rows, [](const ExtendedLease &a, const ExtendedLease &b) { return a.id < b.id; });
