@@ -1,6 +1,7 @@
 // The examples of the public headers' comments, as they stand there: scripts/test/
 // header-examples.sh sees to that.  They compile, and do what they say.
 #include <insula/insula.hpp>
+#include <insula/nlohmann.hpp>
 #include <insula/testing.hpp>
 
 #include <libpq-fe.h>
@@ -53,6 +54,21 @@ TEST_F(Examples, Admin) {
   insula::Runner runner{c.connection_string};
   runner.add(named("w"));
   EXPECT_TRUE(runner.execute("w").status.is_success());
+}
+
+// clang-format off
+struct Address { std::string city; int number; };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Address, city, number)
+// clang-format on
+
+TEST(ExamplesOfJson, Nlohmann) {
+  insula::Context ctx{{"home", Address{"Rome", 3}}};
+  auto home = ctx.at<Address>("home");
+  auto trips = ctx.get<std::vector<Address>>("trips");
+  auto any = ctx.at<nlohmann::json>("home");
+  EXPECT_EQ(home.city, "Rome");
+  EXPECT_FALSE(trips);
+  EXPECT_EQ(any["number"], 3);
 }
 
 TEST_F(Examples, Context) {

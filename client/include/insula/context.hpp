@@ -9,7 +9,8 @@
 // Types: bool, every integer type, float and double, std::string, std::vector of these
 // and Context.  Nothing is converted behind your back: a bool comes only from a bool, an
 // integer only from an integer that fits, a string only from a string.  A floating point
-// type takes any number.
+// type takes any number.  insula/nlohmann.hpp adds all types that nlohmann::json converts,
+// and a specialisation of Codec any other.
 //
 // Thread-safety: as a standard container (concurrent reads yes, a write needs to be alone).
 #pragma once
@@ -34,6 +35,13 @@
 namespace insula {
 
 class Context;
+class Value;
+
+// How a type that a Context does not know goes into it and comes out.  A specialisation has
+// `static Value to_value(const T&)` and `static std::optional<T> from_value(const Value&)`,
+// nullopt for what is no T, and must be seen before the type's first use with a Context.
+template <class T>
+struct Codec;
 
 namespace detail {
 
@@ -50,6 +58,11 @@ template <class T>
 struct is_vector : std::false_type {};
 template <class T, class A>
 struct is_vector<std::vector<T, A>> : std::true_type {};
+
+template <class T>
+concept has_codec = requires(const T& value) {
+  Codec<T>::to_value(value);
+};
 
 }  // namespace detail
 
@@ -87,6 +100,8 @@ class INSULA_EXPORT Value {
     array.reserve(values.size());
     for (const auto& value : values) array.emplace_back(static_cast<T>(value));
   }
+  template <detail::has_codec T>
+  Value(const T& value) : Value(Codec<T>::to_value(value)) {}
   template <class T>
   requires(!std::same_as<std::remove_const_t<T>, char>) Value(T*)
   = delete;
@@ -220,10 +235,12 @@ std::optional<T> Value::as() const {
       values.push_back(*std::move(value));
     }
     return values;
+  } else if constexpr (detail::has_codec<T>) {
+    return Codec<T>::from_value(*this);
   } else {
     static_assert(detail::always_false<T>,
                   "a Context holds bool, integers, floating point, std::string, "
-                  "std::vector of these and Context");
+                  "std::vector of these, Context, and what insula/nlohmann.hpp or a Codec adds");
   }
 }
 

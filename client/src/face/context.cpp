@@ -5,6 +5,7 @@
 // fails in to_json.  Nothing here is shared or locked.
 #include <insula/context.hpp>
 #include <insula/error.hpp>
+#include <insula/nlohmann.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -45,39 +46,6 @@ class DepthCheck : public nlohmann::json_sax<Json> {
  private:
   int depth_ = 0;
 };
-
-Value decode(const Json& json);
-
-Context decode_object(const Json& json) {
-  Context object;
-  for (auto it = json.begin(); it != json.end(); ++it) object.set(it.key(), decode(it.value()));
-  return object;
-}
-
-Value decode(const Json& json) {
-  switch (json.type()) {
-    case Json::value_t::boolean:
-      return Value{json.get<bool>()};
-    case Json::value_t::number_integer:
-      return Value{json.get<std::int64_t>()};
-    case Json::value_t::number_unsigned:
-      return Value{json.get<std::uint64_t>()};
-    case Json::value_t::number_float:
-      return Value{json.get<double>()};
-    case Json::value_t::string:
-      return Value{json.get<std::string>()};
-    case Json::value_t::object:
-      return Value{decode_object(json)};
-    case Json::value_t::array: {
-      Value::Array array;
-      array.reserve(json.size());
-      for (const Json& element : json) array.push_back(decode(element));
-      return Value{std::move(array)};
-    }
-    default:
-      return {};
-  }
-}
 
 Json encode(const Value& value, int depth);
 
@@ -159,14 +127,14 @@ Context::Context(std::initializer_list<Entry> entries) {
   for (const Entry& entry : entries) set(entry.key, entry.value);
 }
 
-Value Value::from_json(std::string_view json) { return decode(parse(json)); }
+Value Value::from_json(std::string_view json) { return detail::value_of(parse(json)); }
 
 std::string Value::to_json() const { return dump(encode(*this, 0)); }
 
 Context Context::from_json(std::string_view text) {
   const Json json = parse(text);
   if (!json.is_object()) refuse("not a JSON object");
-  return decode_object(json);
+  return *std::get<Value::Object>(detail::value_of(json).storage());
 }
 
 std::string Context::to_json() const { return dump(encode_object(*this, 0)); }
