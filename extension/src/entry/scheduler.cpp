@@ -93,9 +93,8 @@ Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
   PreventCommandDuringRecovery("insula.stop_scheduler()");
   (void)want(false);
   const int pid = find_scheduler();
-  // Whoever serves, or would next, sees that nobody is to.
   if (shared_memory_available())
-    mark_scheduler_asked();
+    mark_scheduler_stopped();
   else
     nudge_at_commit(pid);
   PG_RETURN_BOOL(pid != 0);

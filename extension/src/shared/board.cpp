@@ -179,6 +179,15 @@ void note_asked(Oid database) {
   note_all_due(database);
 }
 
+void note_stopped(Oid database) {
+  DatabaseSlot *slot = make_slot(database);
+  if (!slot) return;
+  slot->until_told = true;
+  slot->asked = false;
+  // One that runs sees that nobody is to.
+  if (slot->latch) SetLatch(slot->latch);
+}
+
 void note_ended(Oid database, std::int32_t tenant) {
   DueEntry *entry = find_entry(database, tenant);
   if (!entry) return;

@@ -51,6 +51,7 @@ Marks<RacedLows, max_due_marks> racing;
 std::int32_t locking_in;
 int locking;  // how deep
 bool asked;
+bool stopped;
 Marks<std::int32_t> changed;
 Marks<std::int32_t> dropped;
 Marks<std::int32_t> claimed;
@@ -66,14 +67,14 @@ int ended_room;
 bool anything_marked() {
   return ready.count || due_marks.count || changed.count || dropped.count || claimed.count || reaped.count ||
          upkeep.count || rescheduled.count || raised.count || claimable.count || held.count || racing.count || asked ||
-         everyone || dues_lost || lows_lost || ended_count;
+         stopped || everyone || dues_lost || lows_lost || ended_count;
 }
 
 void forget_marks() {
   ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
   upkeep.count = rescheduled.count = raised.count = claimable.count = held.count = racing.count = 0;
   locking = 0;
-  asked = everyone = dues_lost = lows_lost = false;
+  asked = stopped = everyone = dues_lost = lows_lost = false;
   ended = nullptr;
   ended_count = ended_room = 0;
 }
@@ -144,6 +145,7 @@ void publish() {
   }
   for (int i = 0; i < upkeep.count; ++i) note_due(MyDatabaseId, upkeep.items[i].tenant, upkeep.items[i].due, false);
   if (asked) note_asked(MyDatabaseId);
+  if (stopped) note_stopped(MyDatabaseId);
   for (int i = 0; i < rescheduled.count; ++i) note_due(MyDatabaseId, rescheduled.items[i], DT_NOBEGIN, true);
   for (int i = 0; i < changed.count; ++i) signal_all_of_tenant(MyDatabaseId, changed.items[i]);
   for (int i = 0; i < dropped.count; ++i) {
@@ -271,7 +273,15 @@ void mark_upkeep(std::int32_t tenant, TimestampTz due) {
   if (!add_due(upkeep, tenant, due)) dues_lost = true;
 }
 
-void mark_scheduler_asked() { asked = true; }
+void mark_scheduler_asked() {
+  asked = true;
+  stopped = false;
+}
+
+void mark_scheduler_stopped() {
+  stopped = true;
+  asked = false;
+}
 
 void mark_rescheduled(std::int32_t tenant) {
   for (int i = 0; i < rescheduled.count; ++i)

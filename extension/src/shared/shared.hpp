@@ -18,6 +18,8 @@ void mark_due(std::int32_t tenant, TimestampTz due);
 void mark_upkeep(std::int32_t tenant, TimestampTz due);
 // This database is to have a scheduler, which is to look at everything.
 void mark_scheduler_asked();
+// It is to have none until somebody asks.
+void mark_scheduler_stopped();
 // The tenant's schedules change, or when they fire.
 void mark_rescheduled(std::int32_t tenant);
 // The tenant changes or goes: whoever waits for it must look.

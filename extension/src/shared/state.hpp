@@ -165,6 +165,7 @@ WorkerKey worker_key(Oid role, const char *name);
 void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload);
 void note_all_due(Oid database);  // nobody knows which
 void note_asked(Oid database);
+void note_stopped(Oid database);
 void note_ended(Oid database, std::int32_t tenant);
 void forget_due(Oid database, std::int32_t tenant);
 void raise_low(Oid database, const RaisedLow &raised);

@@ -2,6 +2,7 @@
 #include "tenant/home.hpp"
 
 #include "errors.hpp"
+#include "scheduler/scheduler.hpp"
 #include "shared/shared.hpp"
 #include "storage/session.hpp"
 
@@ -56,7 +57,7 @@ void write(SharedStatement statement) {
   CacheInvalidateRelcacheByRelid(get_relname_relid("home", get_namespace_oid("insula", false)));
   CommandCounterIncrement();
   known = false;
-  mark_scheduler_asked();
+  if (scheduler_is_wanted()) mark_scheduler_asked();
 }
 
 }  // namespace
