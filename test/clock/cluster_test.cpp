@@ -2,6 +2,10 @@
 // processes that are ended or killed.
 #include <signal.h>
 
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
 #include "clock.hpp"
 
 namespace clock_test {
@@ -11,24 +15,14 @@ std::string launcher(Clock& clock) {
   return clock.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'insula launcher'");
 }
 
-// A database with a schedule that fires each second, whatever is done to it.
-class Served {
- public:
-  explicit Served(const std::string& name) : clock_(name), tenant_(clock_, name + "_tenant") {
-    tenant_.schedule("s", "* * * * * *");
-  }
-  Clock& clock() { return clock_; }
-  Tenant& tenant() { return tenant_; }
-  bool fires() {
-    const int before = tenant_.executions();
-    return eventually([&] { return tenant_.executions() > before; }, 20s);
-  }
-  void leave() { clock_.disconnect(); }
-
- private:
-  Clock clock_;
-  Tenant tenant_;
-};
+// Where the server that runs here looks for extensions.
+std::string extension_directory() {
+  FILE* answer = popen((environment("INSULA_PGBIN") + "/pg_config --sharedir").c_str(), "r");
+  char line[4096] = "";
+  EXPECT_NE(fgets(line, sizeof line, answer), nullptr);
+  pclose(answer);
+  return std::string(line, strcspn(line, "\n")) + "/extension";
+}
 
 class Cluster : public ::testing::Test {
  protected:
@@ -173,6 +167,40 @@ TEST_F(Cluster, TheExtensionGoesAndComes) {
   EXPECT_EQ(server_.error("DROP DATABASE ext"), "none");
 }
 
+// What an update must do to go unnoticed: its script ends as the install script does.  With
+// another version than the library's nothing is served.
+TEST_F(Cluster, TheExtensionIsUpdated) {
+  const std::string directory = extension_directory();
+  const std::string version =
+      server_.query("SELECT default_version FROM pg_available_extensions WHERE name = 'insula'");
+  const auto script = [&](const std::string& from, const std::string& to, const std::string& sql) {
+    std::ofstream(directory + "/insula--" + from + "--" + to + ".sql") << sql;
+  };
+  script(version, "next", "");
+  script("next", version,
+         "SELECT insula.start_scheduler() WHERE NOT EXISTS (SELECT FROM insula.scheduler_wanted WHERE NOT wanted);");
+  Served served("updated");
+  EXPECT_TRUE(served.fires());
+  Clock& clock = served.clock();
+  clock.query("BEGIN");
+  clock.query("ALTER EXTENSION insula UPDATE TO 'next'");
+  clock.query("ROLLBACK");
+  EXPECT_TRUE(served.fires()) << "rolled back, nothing has happened";
+  clock.query("ALTER EXTENSION insula UPDATE TO 'next'");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s)) << "no longer the library's version";
+  const int before = served.tenant().executions();
+  server_.query("SELECT pg_sleep(1.1)");
+  EXPECT_EQ(served.tenant().executions(), before);
+  clock.query("ALTER EXTENSION insula UPDATE TO '" + version + "'");
+  EXPECT_TRUE(served.fires());
+  clock.query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  served.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE updated"), "none");
+  for (const std::string& name : {version + "--next", "next--" + version})
+    std::remove((directory + "/insula--" + name + ".sql").c_str());
+}
+
 TEST_F(Cluster, ASchedulerIsStoppedAndStarted) {
   Served served("stopped");
   EXPECT_TRUE(served.fires());
@@ -247,6 +275,24 @@ TEST_F(PreloadedCluster, ProcessesThatAreEndedComeBack) {
   }
   served.leave();
   drop("ended");
+}
+
+// A smart stop waits for those who are connected; until then all goes on.
+TEST(PreloadedClusterStop, ASmartOneWaitsForNobodyOfOurs) {
+  Served served("smart");
+  EXPECT_TRUE(served.fires());
+  std::thread stop([&] { EXPECT_TRUE(pg_ctl("stop smart")); });
+  EXPECT_TRUE(eventually([&] { return !Session::reachable(); }, 20s));
+  EXPECT_TRUE(served.fires());
+  served.leave();
+  const auto start = std::chrono::steady_clock::now();
+  stop.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+  EXPECT_TRUE(pg_ctl("start"));
+  served.clock().reconnect();
+  EXPECT_TRUE(served.fires());
+  served.leave();
+  EXPECT_EQ(Session().error("DROP DATABASE smart"), "none");
 }
 
 TEST_F(PreloadedCluster, AStopIsQuickAndAStartGoesOn) {

@@ -60,7 +60,10 @@ TupleDesc result_desc(FunctionCallInfo fcinfo) {
   return BlessTupleDesc(desc);
 }
 
-TimestampTz deadline_after(std::int64_t timeout) { return clock_now() + timeout; }
+// The end of a call's timeout, in passing time.
+std::int64_t end_after(std::int64_t timeout) { return passing_time() + timeout; }
+
+TimestampTz deadline_of(std::int64_t end) { return clock_now() + end - passing_time(); }
 
 // ---- wait_for_work ----
 
@@ -70,7 +73,7 @@ struct WorkWait {
   Oid role;             // whose worker that is
   const char **tasks;   // nullptr: any
   int task_count;
-  TimestampTz deadline;
+  std::int64_t end;
   TenantChoice choice;  // of all
 };
 
@@ -183,15 +186,16 @@ bool wait_for_work(const WorkWait &wait) {
     bool blind = !shared_memory_available();
     if (wait.worker && take_kick(wait.worker, &blind)) return false;
     const TimestampTz now = clock_now();
-    if (now >= wait.deadline || (blind && wait.worker && !first)) return false;
+    const TimestampTz deadline = deadline_of(wait.end);
+    if (now >= deadline || (blind && wait.worker && !first)) return false;
     // At the deadline this call returns without a look, so that is no plan to look.
-    TimestampTz until = plan_look(look.next <= wait.deadline ? look.next : DT_NOEND);
-    until = std::max(now, std::min(until, wait.deadline));
+    TimestampTz until = plan_look(look.next <= deadline ? look.next : DT_NOEND);
+    until = std::max(now, std::min(until, deadline));
     if (blind) until = std::min(until, now + USECS_PER_SEC);
     if (!has_signal()) park(until);
     if (wait.worker && take_kick(wait.worker, &blind)) return false;
     const bool signalled = take_signal();
-    if (!blind && !signalled && clock_now() >= wait.deadline && look.next > wait.deadline) return false;
+    if (!blind && !signalled && passing_time() >= wait.end && look.next > deadline) return false;
   }
 }
 
@@ -202,7 +206,7 @@ Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
   PreventCommandDuringRecovery("insula.wait_for_work()");
   WorkWait wait = {};
   wait.role = GetUserId();
-  wait.deadline = deadline_after(required_duration(fcinfo, 0, "timeout"));
+  wait.end = end_after(required_duration(fcinfo, 0, "timeout"));
   wait.tasks = text_array_argument(fcinfo, 2, "tasks", false, &wait.task_count);
   wait.worker = text_argument(fcinfo, 3);
   if (wait.worker) check_worker_name(wait.worker);
@@ -255,7 +259,7 @@ Jsonb *look_at_execution(std::int64_t id, MemoryContext memory) {
 Datum insula_await(PG_FUNCTION_ARGS) {
   require_top_level(fcinfo, "insula.await");
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
-  const TimestampTz deadline = deadline_after(required_duration(fcinfo, 1, "timeout"));
+  const std::int64_t end = end_after(required_duration(fcinfo, 1, "timeout"));
   TupleDesc desc = result_desc(fcinfo);
   MemoryContext memory = CurrentMemoryContext;
 
@@ -266,7 +270,8 @@ Datum insula_await(PG_FUNCTION_ARGS) {
     result = look_at_execution(id, memory);
     commit_look();
     const TimestampTz now = clock_now();
-    if (result || now >= deadline) break;
+    if (result || passing_time() >= end) break;
+    const TimestampTz deadline = deadline_of(end);
     const TimestampTz until = shared_memory_available() ? deadline : std::min(deadline, now + USECS_PER_SEC);
     if (!has_signal()) park(until);
     (void)take_signal();

@@ -106,7 +106,9 @@ int survey_databases(TimestampTz now, DatabaseNeed *needs) {
       const TimestampTz due = first_due(slot);
       const bool at_once = slot.asked || due == DT_NOBEGIN;
       need.start_at = at_once ? now : due == DT_NOEND ? DT_NOEND : due - slot.ahead - launch_lead;
-      if (need.start_at != DT_NOEND) need.start_at = std::max(need.start_at, slot.not_before);
+      // A pause that would be longer than any is one from before the clock was set back.
+      const bool paused = slot.not_before <= now + longest_backoff;
+      if (need.start_at != DT_NOEND && paused) need.start_at = std::max(need.start_at, slot.not_before);
     }
     needs[count++] = need;
   }
