@@ -325,8 +325,10 @@ TEST_F(Cluster, WithoutALauncherASchedulerSurvivesErrors) {
   Served served("alone");
   EXPECT_TRUE(served.fires());
   Clock& clock = served.clock();
-  clock.query("SELECT pg_cancel_backend(" + clock.scheduler() + ")");
-  EXPECT_TRUE(served.fires()) << "also after the server has started it again";
+  const std::string scheduler = clock.scheduler();
+  clock.query("SELECT pg_cancel_backend(" + scheduler + ")");
+  EXPECT_TRUE(served.fires());
+  EXPECT_EQ(clock.scheduler(), scheduler) << "the server would start it again whatever becomes of the database";
   EXPECT_TRUE(served.fires());
   clock.query("SELECT pg_terminate_backend(" + clock.scheduler() + ")");
   EXPECT_TRUE(eventually([&] { return clock.status() == "not running: SELECT insula.start_scheduler()"; }, 20s));
@@ -419,6 +421,34 @@ TEST_F(PreloadedCluster, OneSlotServesTwoDatabasesInTurn) {
   second.leave();
   EXPECT_EQ(server_.error("DROP DATABASE first"), "none");
   EXPECT_EQ(server_.error("DROP DATABASE second"), "none");
+}
+
+// With insula.max_databases = 2.
+TEST_F(PreloadedCluster, FewSlotsForDatabasesAreSaid) {
+  // Databases without the extension take none for long.
+  for (const char* name : {"plain1", "plain2", "plain3"}) server_.query(std::string("CREATE DATABASE ") + name);
+  Served first("first");
+  Served second("second");
+  EXPECT_TRUE(first.fires());
+  EXPECT_TRUE(second.fires());
+  server_.query("CREATE DATABASE third");
+  Session third("dbname=third");
+  std::string notices;
+  third.on_notice([&](const std::string& text) { notices += text; });
+  EXPECT_EQ(third.error("CREATE EXTENSION insula"), "none");
+  EXPECT_EQ(count_in(notices, "WARNING:  shared memory has no room for another database"), 1) << notices;
+  EXPECT_EQ(third.query("SELECT value FROM insula.status() WHERE item = 'scheduler'"),
+            "not running: raise insula.max_databases");
+  third.query("DROP EXTENSION insula");
+  first.leave();
+  second.leave();
+  for (const char* name : {"plain4", "plain5", "plain6"}) server_.query(std::string("CREATE DATABASE ") + name);
+  EXPECT_TRUE(pg_ctl("restart"));
+  for (Served* served : {&first, &second}) {
+    served->clock().reconnect();
+    EXPECT_TRUE(served->fires()) << "it was found among many others";
+    served->leave();
+  }
 }
 
 // With max_worker_processes = 1, which PostgreSQL itself takes.

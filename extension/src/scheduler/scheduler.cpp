@@ -45,6 +45,7 @@ constexpr int round_share = 20;
 // Caches of relations and plans of tenants visited long ago are given up.
 constexpr Size cache_limit = Size{48} << 20;
 constexpr int visits_between_looks_at_caches = 256;
+constexpr std::int64_t pause_after_error = USECS_PER_SEC;
 constexpr char lock_timeout[] = "100ms";
 
 // In passing time; zero: no round.
@@ -238,7 +239,8 @@ bool do_what_is_due(MemoryContext round) {
 
 Rest serve() {
   const std::int64_t started = passing_time();
-  MemoryContext round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
+  static MemoryContext round = nullptr;
+  if (!round) round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
   ErrorData *error;
   (void)in_transaction(read_troubled_tenants, &error);
   while (!must_end()) {
@@ -272,6 +274,40 @@ Rest serve() {
     sleep_until(on_wall(next), "waiting until something is due");
   }
   return Rest::until_due;
+}
+
+void recover_from_error() {
+  HOLD_INTERRUPTS();
+  EmitErrorReport();
+  LWLockReleaseAll();
+  AbortOutOfAnyTransaction();
+  MemoryContextSwitchTo(TopMemoryContext);
+  FlushErrorState();
+  RESUME_INTERRUPTS();
+}
+
+// With a launcher an error ends the process, and another one is started.  Without, the server
+// would start it again, and again where the database has been dropped since: it goes on.
+Rest serve_until_told() {
+  volatile bool failed = false;
+  volatile bool done = false;
+  volatile Rest rest = Rest::until_due;
+  while (!done) {
+    PG_TRY();
+    {
+      if (failed) sleep_until(GetCurrentTimestamp() + pause_after_error, "waiting after an error");
+      rest = serve();
+      done = true;
+    }
+    PG_CATCH();
+    {
+      if (shared_memory_available()) PG_RE_THROW();
+      recover_from_error();
+      failed = true;
+    }
+    PG_END_TRY();
+  }
+  return rest;
 }
 
 void end_scheduler(int, Datum) { detach_scheduler(); }
@@ -316,6 +352,6 @@ void insula_scheduler_main(Datum database) {
   wait_for_starter();
   if (!be_the_only_one() || !attach_scheduler()) proc_exit(0);
   before_shmem_exit(end_scheduler, Datum{0});
-  leave_database(serve());
+  leave_database(serve_until_told());
   proc_exit(0);
 }

@@ -73,10 +73,12 @@ void detach_launcher() {
   unlock();
 }
 
-void enter_database(Oid database) {
+bool enter_database(Oid database) {
   lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = make_slot(database)) slot->asked = true;
+  DatabaseSlot *slot = make_slot(database);
+  if (slot) slot->asked = true;
   unlock();
+  return slot != nullptr;
 }
 
 void forget_database(Oid database) {
