@@ -113,8 +113,8 @@ void Tenant::work() {
 
 std::string Tenant::trouble() { return query("SELECT error FROM insula.tenants WHERE tenant = '{t}'"); }
 
-Served::Served(const std::string& name) : clock_(name), tenant_(clock_, name + "_tenant") {
-  tenant_.schedule("s", "* * * * * *");
+Served::Served(const std::string& name, const std::string& more) : clock_(name), tenant_(clock_, name + "_tenant") {
+  tenant_.schedule("s", "* * * * * *", more);
 }
 
 bool Served::fires() {

@@ -82,7 +82,7 @@ class Tenant {
 // A database with a schedule that fires each second, whatever is done to it.
 class Served {
  public:
-  explicit Served(const std::string& name);
+  explicit Served(const std::string& name, const std::string& more = "");
   Clock& clock() { return clock_; }
   Tenant& tenant() { return tenant_; }
   bool fires();
