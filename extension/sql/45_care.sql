@@ -110,18 +110,6 @@ END;
 COMMENT ON FUNCTION insula.capacity IS
 'Sizes against settings: how much of what is used, and what to do where more than four fifths are.  NULL: unknown without shared memory.';
 
-CREATE FUNCTION insula.read_activity(OUT tenant text, OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT oldest_ready_at timestamptz)
-RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'insula_read_activity' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION insula.read_activity IS 'What the view insula.tenant_activity shows: counts each tenant''s queue.';
-
-CREATE VIEW insula.tenant_activity AS
-	SELECT t.tenant, t.status, a.ready, a.delayed, a.running, a.waiting, a.oldest_ready_at,
-		(SELECT count(*) FROM pg_catalog.pg_stat_activity s WHERE s.usesysid = t.role_oid) AS sessions
-	FROM insula.tenant t LEFT JOIN insula.read_activity() a ON a.tenant = t.tenant;
-COMMENT ON VIEW insula.tenant_activity IS
-'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred), since when the oldest is ready, and how many sessions the tenant''s role has';
-
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)
 RETURNS SETOF record

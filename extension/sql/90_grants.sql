@@ -48,12 +48,12 @@ GRANT USAGE ON SCHEMA insula TO insula_admin, insula_runner, insula_tenant;
 GRANT USAGE ON TYPE insula.tenant_credentials TO insula_admin;
 GRANT USAGE ON TYPE insula.claimed_task, insula.execution_result TO insula_admin, insula_runner, insula_tenant;
 
-GRANT SELECT ON insula.tenants, insula.admin_log, insula.tenant, insula.tenant_number, insula.tenant_error, insula.scheduler_wanted, insula.leftover_role, insula.open_to_public, insula.tenant_activity, insula.home, insula.expected_relation, insula.tenant_grant, insula.foreign_grant, insula.deviation TO insula_admin;
+GRANT SELECT ON insula.tenants, insula.admin_log, insula.tenant, insula.tenant_number, insula.tenant_error, insula.scheduler_wanted, insula.leftover_role, insula.open_to_public, insula.tenant_activity, insula.pg_stat_insula, insula.home, insula.expected_relation, insula.tenant_grant, insula.foreign_grant, insula.deviation TO insula_admin;
 
 GRANT EXECUTE ON FUNCTION
 	insula.create_tenant, insula.drop_tenant, insula.suspend_tenant, insula.resume_tenant,
 	insula.rotate_password, insula.set_tenant_limits, insula.status, insula.audit,
-	insula.harden, insula.health, insula.capacity, insula.read_activity, insula.upgrade_tenants,
+	insula.harden, insula.health, insula.capacity, insula.read_activity, insula.read_counters, insula.stat_reset, insula.upgrade_tenants,
 	insula.reconcile, insula.adopt, insula.start_scheduler, insula.stop_scheduler
 TO insula_admin;
 

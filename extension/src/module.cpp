@@ -28,6 +28,7 @@ void _PG_init() {
   MarkGUCPrefixReserved("insula");
   insula::initialize_tenant_cache();
   insula::initialize_marks();
+  insula::initialize_activity();
   insula::initialize_join();
   insula::initialize_losable();
   insula::refuse_prepare_to_tenants();

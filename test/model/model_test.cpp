@@ -9,6 +9,7 @@
 #include <set>
 
 #include "../integration/session.hpp"
+#include "counted.hpp"
 #include "model.hpp"
 
 namespace {
@@ -382,6 +383,8 @@ TEST_F(Model, AgreesWithTheExtension) {
       disturb();
     if (HasFatalFailure()) return;
     retire();
+    if (step % 100 == 0) model::expect_counted(sql, "modelled", "tenant_modelled");
+    if (step % 1000 == 0) sql.query("SELECT insula.stat_reset()");
     if (HasNonfatalFailure()) return;
   }
   // It has been everywhere.

@@ -1,5 +1,5 @@
-// SQL entry points for who looks after the database: hardening, the tenants' queues at a
-// glance, and bringing their schemas to the present layout.
+// SQL entry points for who looks after the database: hardening, and bringing the tenants'
+// schemas to the present layout.
 #include "entry/arguments.hpp"
 #include "provision/provision.hpp"
 #include "provision/reconcile.hpp"
@@ -13,7 +13,6 @@
 using namespace insula;
 
 INSULA_FUNCTION(insula_harden);
-INSULA_FUNCTION(insula_read_activity);
 INSULA_FUNCTION(insula_upgrade_tenants);
 INSULA_FUNCTION(insula_reconcile);
 INSULA_FUNCTION(insula_adopt);
@@ -97,32 +96,6 @@ Datum insula_harden(PG_FUNCTION_ARGS) {
     ereport(WARNING,
             (errcode(ERRCODE_WARNING_PRIVILEGE_NOT_REVOKED), errmsg("%d privileges could not be revoked", left),
              errhint("Run insula.harden(false) as a superuser.")));
-  return Datum{0};
-}
-
-// ---- activity ----
-
-Datum insula_read_activity(PG_FUNCTION_ARGS) {
-  require_admin();
-  ReturnSetInfo *result = start_rows(fcinfo);
-  int count;
-  const TenantShare *tenants = all_tenants(&count);
-  for (int i = 0; i < count; ++i) {
-    CHECK_FOR_INTERRUPTS();
-    const std::int32_t number = tenants[i].number;
-    (void)apart(number, [&] {
-      const Tenant *tenant = open_untouched_tenant(number);
-      if (!tenant) return;
-      const Session session = open_session();
-      const QueueCounts counts = count_queue(*tenant);
-      close_session(session);
-      Datum values[] = {CStringGetTextDatum(tenant->name), Int64GetDatum(counts.ready),
-                        Int64GetDatum(counts.delayed),     Int64GetDatum(counts.running),
-                        Int64GetDatum(counts.waiting),     TimestampTzGetDatum(counts.oldest_ready_at)};
-      bool nulls[] = {false, false, false, false, false, counts.ready == 0};
-      tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-    });
-  }
   return Datum{0};
 }
 

@@ -56,6 +56,7 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
   for (int i = 0; i < written; ++i) {
     mark_ready(tenant.number, tasks[i].key);
     if (tasks[i].limited) mark_permit_freed(tenant, true);
+    if (!give_back_attempt) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
     note_lapse(tenant, tasks[i], now, event);
   }
   return written;
@@ -84,6 +85,7 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
     if (survives_lapse(tenant, locked[i])) continue;
     if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
     note_lapse(tenant, locked[i], now, "task_lease_lapsed");
+    count_happened({tenant.number, locked[i].definition}, Happened::lapsed, 1);
     ++failed;
   }
   return failed;
@@ -179,7 +181,7 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
     if (!lock_all_below(tenant, head.id, head.span)) continue;
     end_open_tasks(tenant, now, head, State::failed, error);
     mark_permit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
-    note_end(tenant, head.id);
+    note_end(tenant, head.id, head.definition, State::failed);
     if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }
 }

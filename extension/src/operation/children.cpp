@@ -42,6 +42,8 @@ bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, co
     const TimestampTz at = time_of_retry(tenant, task, now);
     if (!retry_parked(tenant, at, task.id, task.child, error)) return false;
     note_failed_attempt(tenant, task, now, error);
+    count_arrived({tenant.number, task.definition}, Place::delayed, 1);
+    count_happened({tenant.number, task.definition}, Happened::retried, 1);
     mark_due(tenant.number, at);
     return false;
   }
@@ -135,6 +137,7 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   const std::int64_t child = *submit(tenant, request, CurrentMemoryContext);
   park_row(tenant, id, core::local_of(child));
   note_settled(tenant, id);
+  count_left({tenant.number, task->definition}, Place::running, 1);
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_member(detail, "child", child);

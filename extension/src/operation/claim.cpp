@@ -92,6 +92,13 @@ Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *coun
   return both;
 }
 
+void count_start(const Tenant &tenant, const Claimed &row, TimestampTz now) {
+  const Counted counted = {tenant.number, row.definition};
+  count_moved(counted, Place::ready, Place::running, 1);
+  count_happened(counted, Happened::started, 1);
+  count_wait(counted, now - row.due);
+}
+
 std::size_t size_of(const Jsonb *value) { return value ? VARSIZE(value) : 0; }
 
 bool expecting = false;
@@ -145,6 +152,7 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
   for (; used < row_count && (*request.room > 0); ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
+    count_start(tenant, row, request.now);
     Jsonb *context = context_of_claimed(tenant, row, &group);
     if (!context) {
       fail_without_context(tenant, row, request.now);

@@ -43,6 +43,7 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   (void)lock_executions(tenant, &execution, 1, false, &locked);
   if (!wait_row(tenant, until, id, lease, event, patch)) return false;
   note_settled(tenant, id);
+  count_moved({tenant.number, task->definition}, Place::running, Place::waiting, 1);
   const TimestampTz now = clock_now();
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);

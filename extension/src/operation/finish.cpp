@@ -65,7 +65,10 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   auto *entries = palloc_array_of<int>(room);
   TaskRow *ended = complete_rows(tenant, now, sorted_ids, sorted_leases, sorted_patches, count, entries, &written);
   for (int i = 0; i < written; ++i) completed[order[entries[i]]] = true;
-  for (int i = 0; i < written; ++i) note_settled(tenant, ended[i].id);
+  for (int i = 0; i < written; ++i) {
+    note_settled(tenant, ended[i].id);
+    count_left({tenant.number, ended[i].definition}, Place::running, 1);
+  }
   if (written) {
     mark_permit_freed(tenant, std::any_of(ended, ended + written, [](const TaskRow &task) { return task.limited; }));
     settle(tenant, now, ended, written);
@@ -85,6 +88,7 @@ void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
   if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
+  count_left({tenant.number, task.definition}, Place::running, 1);
   mark_permit_freed(tenant, task.limited);
   TaskRow ended = task;
   ended.state = State::failed;
@@ -96,6 +100,8 @@ bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, con
   const TimestampTz at = time_of_retry(tenant, task, now);
   if (!retry_row(tenant, at, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
+  count_moved({tenant.number, task.definition}, Place::running, Place::delayed, 1);
+  count_happened({tenant.number, task.definition}, Happened::retried, 1);
   mark_permit_freed(tenant, task.limited);
   note_failed_attempt(tenant, task, now, error);
   mark_due(tenant.number, at);
@@ -122,6 +128,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   add_time(detail, "until", until);
   insert_event(tenant, task->execution(), id, "task_deferred", clock_now(), end_object(detail));
   note_settled(tenant, id);
+  count_moved({tenant.number, task->definition}, Place::running, Place::waiting, 1);
   mark_due(tenant.number, until);
   mark_permit_freed(tenant, task->limited);
   return true;
@@ -151,7 +158,7 @@ Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
   else if (child)
     cancel_children(tenant, &child, 1, now);
   mark_permit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
-  note_end(tenant, execution);
+  note_end(tenant, execution, head.definition, State::cancelled);
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;
 }

@@ -34,7 +34,7 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now);
 // Whether finished executions are to be looked through for those that may go.
 bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 // An execution has ended: who waits for it is told at the commit, and in time it may go.
-void note_end(const Tenant &tenant, std::int64_t execution);
+void note_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state);
 // Looks through a stretch of them.
 void remove_finished(const Tenant &tenant, TimestampTz now);
 // A worker's tasks are ready again, without an attempt used.

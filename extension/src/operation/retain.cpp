@@ -48,7 +48,12 @@ bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   return sweep.next_at <= now;
 }
 
-void note_end(const Tenant &tenant, std::int64_t execution) {
+void note_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state) {
+  count_happened({tenant.number, definition},
+                 state == State::completed ? Happened::completed
+                 : state == State::failed  ? Happened::failed
+                                           : Happened::cancelled,
+                 1);
   mark_ended(core::make_id(tenant.number, execution));
   if (tenant.limits.retains()) mark_upkeep(tenant.number, clock_now() + pause_of(tenant.limits));
 }

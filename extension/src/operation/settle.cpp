@@ -243,12 +243,12 @@ void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress 
   const State state = error ? State::failed : State::completed;
   end_execution(tenant, head.id, state, now, final_context, error);
   if (final_context) note_conflicts(tenant, now, definition, head.id, results, count);
-  note_end(tenant, head.id);
+  note_end(tenant, head.id, head.definition, state);
   if (head.parent) child_ended(tenant, now, head.parent, head.id, {state, final_context, error});
 }
 
 void finish_single(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
-  note_end(tenant, task.id);
+  note_end(tenant, task.id, task.definition, task.state);
   if (!task.parent) return;
   ExecutionRow row;
   if (!read_execution(tenant, task.id, &row)) return;

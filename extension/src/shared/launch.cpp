@@ -88,6 +88,7 @@ void forget_database(Oid database) {
     slot->database = InvalidOid;
   }
   unlock();
+  drop_activity_of(database, 0);
 }
 
 int survey_databases(TimestampTz now, DatabaseNeed *needs) {

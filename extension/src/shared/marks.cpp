@@ -155,6 +155,7 @@ void publish() {
   if (ended_count > 0) publish_ended();
   publish_reaped();
   LWLockRelease(shared->lock);
+  for (int i = 0; i < dropped.count; ++i) drop_activity_of(MyDatabaseId, dropped.items[i]);
 }
 
 // What the transaction, or a subtransaction, had claimed or locked is free again.

@@ -17,6 +17,7 @@ int max_workers = 4096;
 int max_watches = 32768;
 int max_due_tenants = 16384;
 int max_databases = 256;
+int max_counted_workflows = 16384;
 
 shmem_request_hook_type previous_request = nullptr;
 shmem_startup_hook_type previous_startup = nullptr;
@@ -34,7 +35,9 @@ void request() {
   RequestAddinShmemSpace(hash_estimate_size(max_watches, sizeof(WatchEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(DueEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(LowsEntry)));
-  RequestNamedLWLockTranche("insula", 1);
+  RequestAddinShmemSpace(hash_estimate_size(max_counted_workflows, sizeof(ActivityEntry)));
+  RequestAddinShmemSpace(hash_estimate_size(max_counted_workflows, sizeof(TallyEntry)));
+  RequestNamedLWLockTranche("insula", 2);
 }
 
 HTAB *new_shared_table(const char *name, long size, Size key, Size entry) {
@@ -63,6 +66,10 @@ void startup() {
   shared_watches = new_shared_table("insula watches", max_watches, sizeof(WatchKey), sizeof(WatchEntry));
   shared_dues = new_shared_table("insula due tenants", max_due_tenants, sizeof(DueKey), sizeof(DueEntry));
   shared_lows = new_shared_table("insula lows", max_due_tenants, sizeof(DueKey), sizeof(LowsEntry));
+  shared_activity =
+      new_shared_table("insula activity", max_counted_workflows, sizeof(ActivityKey), sizeof(ActivityEntry));
+  shared_tallies = new_shared_table("insula tallies", max_counted_workflows, sizeof(DueKey), sizeof(TallyEntry));
+  activity_lock = &GetNamedLWLockTranche("insula")[1].lock;
   LWLockRelease(AddinShmemInitLock);
 }
 
@@ -78,11 +85,17 @@ void request_shared_memory() {
                           &max_due_tenants, 16384, 16, 10000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("insula.max_databases", "How many databases shared memory has room for.", nullptr,
                           &max_databases, 256, 1, 100000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("insula.max_counted_workflows",
+                          "Of how many versions of workflows, in all databases, tasks and events are counted.", nullptr,
+                          &max_counted_workflows, 16384, 16, 10000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   previous_request = shmem_request_hook;
   shmem_request_hook = request;
   previous_startup = shmem_startup_hook;
   shmem_startup_hook = startup;
 }
+
+// A table may grow a little beyond what it was made for.
+int max_counted() { return 2 * max_counted_workflows; }
 
 bool shared_memory_available() { return shared != nullptr; }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "postgres.hpp"
+#include "shared/activity.hpp"
 #include "shared/lows.hpp"
 
 extern "C" {
@@ -109,6 +110,29 @@ struct RacedLows {
   std::uint64_t version;
 };
 
+struct ActivityKey {
+  Oid database;
+  std::int32_t tenant;
+  std::int32_t definition;
+};
+
+struct ActivityEntry {
+  ActivityKey key;
+  Activity counts;
+};
+
+enum class TallyState { unknown, counting, known };
+
+// Of a tenant: what the count of its queue, which its numbers of tasks start from, has seen.
+struct TallyEntry {
+  DueKey key;
+  TallyState state;
+  std::uint64_t ticket;  // of the last count
+  std::uint64_t xmax;    // its snapshot
+  int running_count;
+  TransactionId running[64];
+};
+
 // A database, and who looks after what is due in it; see board.hpp.
 struct DatabaseSlot {
   Oid database;  // InvalidOid: a free place
@@ -158,6 +182,13 @@ extern HTAB *shared_workers;
 extern HTAB *shared_watches;
 extern HTAB *shared_dues;
 extern HTAB *shared_lows;
+
+// Counters; they have a lock of their own.
+extern HTAB *shared_activity;
+extern HTAB *shared_tallies;
+extern LWLock *activity_lock;
+int max_counted();  // how many of each there can be
+void drop_activity_of(Oid database, std::int32_t tenant);  // 0: of all tenants; not under the other lock
 
 WorkerKey worker_key(Oid role, const char *name);
 

@@ -130,6 +130,7 @@ enum class Statement {
   running_at_most,
   queued_at_most,
   count_queue,
+  oldest_ready,
   execution_row,
   current_definition,
   definition,

@@ -31,17 +31,21 @@ std::uint64_t run(const Tenant &tenant, Statement statement) {
   return run(tenant, statement, none);
 }
 
-std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments) {
+std::uint64_t run_on(const Tenant &tenant, Statement statement, Arguments &arguments, Snapshot snapshot) {
   arguments.nulls[arguments.count] = '\0';
   MemoryContext callers = CurrentMemoryContext;
-  const Snapshot latest = RegisterSnapshot(GetLatestSnapshot());
-  const int status = SPI_execute_snapshot(tenant_plan(tenant, statement), arguments.values, arguments.nulls, latest,
+  const Snapshot registered = RegisterSnapshot(snapshot);
+  const int status = SPI_execute_snapshot(tenant_plan(tenant, statement), arguments.values, arguments.nulls, registered,
                                           InvalidSnapshot, false, false, 0);
-  UnregisterSnapshot(latest);
+  UnregisterSnapshot(registered);
   MemoryContextSwitchTo(callers);
   if (status < 0)
     elog(ERROR, "insula: statement %d failed: %s", static_cast<int>(statement), SPI_result_code_string(status));
   return SPI_processed;
+}
+
+std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments) {
+  return run_on(tenant, statement, arguments, GetLatestSnapshot());
 }
 
 std::uint64_t run_without_sort(const Tenant &tenant, Statement statement, Arguments &arguments) {

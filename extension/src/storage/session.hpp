@@ -41,6 +41,7 @@ std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &argument
 std::uint64_t run(const Tenant &tenant, Statement statement);
 // The same on what has been committed by now, whatever snapshot the transaction has.
 std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments);
+std::uint64_t run_on(const Tenant &tenant, Statement statement, Arguments &arguments, Snapshot snapshot);
 
 // The same as `run`, planned so that rows come in the order of an index and no others are read.
 std::uint64_t run_without_sort(const Tenant &tenant, Statement statement, Arguments &arguments);

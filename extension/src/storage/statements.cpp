@@ -34,6 +34,7 @@ namespace insula {
 #define FIRST_AFTER(key, limit)                            \
   "{work} w WHERE (w.key, w.limit_key) > (" key ", " limit \
   ") AND w.lane > 150000 ORDER BY w.key, w.limit_key, w.lane, w.due LIMIT 1"
+#define CANCELLED "state = 7, lane = NULL, due = NULL, finished_at = $1"
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
@@ -125,7 +126,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "FOR NO KEY UPDATE SKIP LOCKED) "
      "UPDATE {work} w SET state = 1, lane = " READY_LANE ", waits_for = NULL, event = CASE WHEN w.waits_for IS NULL "
      "THEN w.event ELSE jsonb_build_object('name', w.waits_for, 'timed_out', true) END "
-     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key, w.due",
+     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key, w.due, w.def, w.lane",
      {INT4OID, INT8OID}},
     // lapsed
     {"SELECT " TASK_HEADER " FROM {work} w WHERE lane = 100001 AND due <= $1 ORDER BY due LIMIT 1000", {INT8OID}},
@@ -135,7 +136,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"WITH c AS (SELECT w.id FROM unnest($1, $2) u(id, lease), {work} w WHERE " ROW_FILTER
      " AND w.due <= $5 FOR NO KEY UPDATE OF w SKIP LOCKED) "
      "UPDATE {work} w SET state = 1, lane = " READY_LANE ", due = $3, lease = NULL, attempt = w.attempt - $4 "
-     "FROM c WHERE " BY_ID("c.id") " RETURNING w.id",
+     "FROM c WHERE " BY_ID("c.id") " RETURNING w.id, w.def, w.lane",
      {INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT4OID, INT8OID}},
     // peek
     {"SELECT " TASK_HEADER " FROM {work} w WHERE id = ANY ($1) ORDER BY id", {INT8ARRAYOID}},
@@ -200,21 +201,22 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"WITH c AS (SELECT q.id FROM {work} q WHERE q.id >= $3 AND q.id <= $4 AND q.state = 3 AND q.waits_for = $5 "
      "ORDER BY q.id LIMIT 1 FOR NO KEY UPDATE) "
      "UPDATE {work} w SET state = 1, lane = " READY_LANE ", due = $1, event = $2, waits_for = NULL "
-     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
+     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key, w.def, w.lane",
      {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // deliver_to_element
     {"WITH c AS (SELECT e.id FROM {work} g, LATERAL (SELECT q.id FROM {work} q WHERE q.id >= g.first_element "
      "AND q.id < g.first_element + g.span AND q.state = 3 AND q.waits_for = $5 ORDER BY q.id LIMIT 1 "
-     "FOR NO KEY UPDATE) e WHERE " OF_EXECUTION("$3", "$4") " ORDER BY e.id LIMIT 1) "
-                                                            "UPDATE {work} w SET state = 1, lane = " READY_LANE
-                                                            ", due = $1, event = $2, waits_for = NULL "
-                                                            "FROM c WHERE " BY_ID("c.id") " RETURNING w.key",
+     "FOR NO KEY UPDATE) e WHERE " OF_EXECUTION(
+         "$3", "$4") " ORDER BY e.id LIMIT 1) "
+                     "UPDATE {work} w SET state = 1, lane = " READY_LANE ", due = $1, event = $2, waits_for = NULL "
+                     "FROM c WHERE " BY_ID("c.id") " RETURNING w.key, w.def, w.lane",
      {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID}},
     // count_down
     {"UPDATE {work} w SET remaining = w.remaining - u.n, "
      "state = CASE WHEN w.remaining = u.n THEN 1 ELSE 0 END, "
      "lane = CASE WHEN w.remaining = u.n THEN " READY_LANE " END, due = CASE WHEN w.remaining = u.n THEN $1 END "
-     "FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " AND w.state = 0 RETURNING w.key, w.state",
+     "FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " AND w.state = 0 "
+                                                         "RETURNING w.key, w.state, w.def, w.lane",
      {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
     // count_down_rules
     {"UPDATE {work} w SET remaining = w.remaining - u.n FROM unnest($1, $2) u(id, n) WHERE " BY_ID(
@@ -222,7 +224,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8ARRAYOID, INT4ARRAYOID}},
     // make_ready
     {"UPDATE {work} w SET state = 1, lane = " READY_LANE
-     ", due = $1 FROM unnest($2) u(id) WHERE " BY_ID("u.id") " AND w.state = 0 RETURNING w.key",
+     ", due = $1 FROM unnest($2) u(id) WHERE " BY_ID("u.id") " AND w.state = 0 RETURNING w.key, w.def, w.lane",
      {INT8OID, INT8ARRAYOID}},
     // task_states
     {"SELECT id, state FROM {work} WHERE id = ANY ($1)", {INT8ARRAYOID}},
@@ -252,7 +254,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "THEN CASE WHEN g.limit_key IS NULL THEN -g.priority ELSE 200000 - g.priority END ELSE 100004 END, $4 + u.ord, "
      "g.priority, 0, 0, 0, $5, g.time_limit, g.paused_at, g.parent, "
      "g.parent_head, g.limit_key, u.ord - 1, u.item FROM {work} g, unnest($6) WITH ORDINALITY u(item, ord) "
-     "WHERE g.id = ANY (ARRAY[$1])",
+     "WHERE g.id = ANY (ARRAY[$1]) RETURNING def, lane",
      {INT8OID, INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, JSONBARRAYOID}},
     // open_group
     {"UPDATE {work} SET state = 2, remaining = $2, started_at = $3 WHERE id = $1", {INT8OID, INT4OID, TIMESTAMPTZOID}},
@@ -287,7 +289,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // reopen_elements
     {"UPDATE {work} w SET state = 1, lane = " OPEN_LANE ", due = $1 + w.element, lease = NULL, attempt = 0, "
      "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL, "
-     "event = NULL, waits_for = NULL, child = NULL FROM " EACH_ELEMENT(OF_GROUP("$2")) " AND w.state IN (5, 7)",
+     "event = NULL, waits_for = NULL, child = NULL FROM " EACH_ELEMENT(OF_GROUP("$2")) " AND w.state IN (5, 7) "
+                                                                                       "RETURNING w.def, w.lane",
      {INT8OID, INT8OID}},
     // open_elements
     {"SELECT count(*) FROM (" ELEMENTS("e.state", OF_GROUP("$1")) ") x WHERE x.state < 4", {INT8OID}},
@@ -298,28 +301,29 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID}},
     // pause_rows
     {"UPDATE {work} w SET paused_at = $1, lane = CASE WHEN " IN_READY_LANE " THEN 100004 ELSE w.lane END "
-     "WHERE w.id >= $2 AND w.id <= $3 AND w.state < 4",
+     "WHERE w.id >= $2 AND w.id <= $3 AND w.state < 4 RETURNING w.def, w.lane",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // pause_elements
     {"UPDATE {work} w SET paused_at = $1, lane = CASE WHEN " IN_READY_LANE " THEN 100004 ELSE w.lane END "
-     "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.state < 4",
+     "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.state < 4 RETURNING w.def, w.lane",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // resume_elements
     {"UPDATE {work} w SET paused_at = NULL, lane = CASE WHEN w.lane = 100004 THEN " OPEN_LANE " ELSE w.lane END, "
      "due = CASE WHEN w.lane = 100004 THEN $1 ELSE w.due END "
-     "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.paused_at IS NOT NULL",
+     "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.paused_at IS NOT NULL RETURNING w.def, w.lane",
      {INT8OID, INT8OID, INT8OID}},
     // resume_rows
     {"UPDATE {work} w SET paused_at = NULL, lane = CASE WHEN w.lane = 100004 THEN " OPEN_LANE " ELSE w.lane END, "
      "due = CASE WHEN w.lane = 100004 THEN $1 ELSE w.due END "
-     "WHERE w.id >= $2 AND w.id <= $3 AND w.paused_at IS NOT NULL",
+     "WHERE w.id >= $2 AND w.id <= $3 AND w.paused_at IS NOT NULL RETURNING w.def, w.lane",
      {INT8OID, INT8OID, INT8OID}},
     // reopen_rows
     {"UPDATE {work} w SET state = CASE WHEN u.n = 0 THEN 1 ELSE 0 END, remaining = u.n, "
      "lane = CASE WHEN u.n = 0 THEN " OPEN_LANE " END, due = CASE WHEN u.n = 0 THEN $1 END, lease = NULL, attempt = 0, "
      "started_at = NULL, finished_at = NULL, worker = NULL, error = NULL, output = NULL, paused_at = NULL, event = "
      "NULL, "
-     "waits_for = NULL, child = NULL FROM unnest($2, $3) u(id, n) WHERE " BY_ID("u.id") " RETURNING w.key, w.state",
+     "waits_for = NULL, child = NULL FROM unnest($2, $3) u(id, n) WHERE " BY_ID(
+         "u.id") " RETURNING w.key, w.state, w.def, w.lane",
      {INT8OID, INT8ARRAYOID, INT4ARRAYOID}},
     // reopen_execution
     {"UPDATE {work} SET state = 1, remaining = $2, lane = $3, due = $4, finished_at = NULL, output = NULL, error = "
@@ -370,19 +374,24 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
          "e.id", OF_EXECUTION("u.head", "u.last")) ") e OFFSET 0) x WHERE " BY_ID("x.id"),
      {INT8ARRAYOID, INT8ARRAYOID}},
     // cancel_tasks
-    {"WITH c AS (UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
-     "WHERE id > $2 AND id <= $3 AND state < 4 RETURNING child) SELECT child FROM c WHERE child IS NOT NULL ORDER BY "
-     "child",
+    {"WITH o AS (SELECT id, lane FROM {work} WHERE id > $2 AND id <= $3 AND state < 4 FOR NO KEY UPDATE), "
+     "c AS (UPDATE {work} w SET " CANCELLED
+     " FROM o WHERE " BY_ID("o.id") " RETURNING w.child, w.def, o.lane) "
+                                    "SELECT child, def, lane FROM c ORDER BY child",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // cancel_elements
-    {"WITH c AS (UPDATE {work} w SET state = 7, lane = NULL, due = NULL, finished_at = $1 "
-     "FROM " EACH_ELEMENT(OF_EXECUTION("$2", "$3")) " AND w.state < 4 RETURNING w.child) "
-                                                    "SELECT child FROM c WHERE child IS NOT NULL ORDER BY child",
+    {"WITH o AS (SELECT w.id, w.lane FROM {work} w, " EACH_ELEMENT(
+         OF_EXECUTION("$2", "$3")) " AND w.state < 4 "
+                                   "FOR NO KEY UPDATE OF w), "
+                                   "c AS (UPDATE {work} w SET " CANCELLED
+                                   " FROM o WHERE " BY_ID("o.id") " RETURNING w.child, w.def, o.lane) "
+                                                                  "SELECT child, def, lane FROM c ORDER BY child",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // cancel_single
-    {"UPDATE {work} SET state = 7, lane = NULL, due = NULL, finished_at = $1, error = $3 "
-     "WHERE id = $2 AND head IS NULL AND state < 4 "
-     "RETURNING def, span, 0, input, parent, parent_head, child",
+    {"WITH o AS (SELECT id, lane FROM {work} WHERE id = $2 AND head IS NULL AND state < 4 FOR NO KEY UPDATE) "
+     "UPDATE {work} w SET " CANCELLED ", error = $3 FROM o WHERE " BY_ID(
+         "o.id") " "
+                 "RETURNING w.def, w.span, 0, w.input, w.parent, w.parent_head, w.child, o.lane",
      {TIMESTAMPTZOID, INT8OID, TEXTOID}},
     // inputs_and_outputs
     {"SELECT id, CASE WHEN head IS NULL THEN input WHEN state = 4 THEN output END FROM {work} WHERE id = ANY ($1)",
@@ -407,10 +416,12 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "(SELECT FROM {work} WHERE lane > 100003 LIMIT $1) LIMIT $1) q",
      {INT8OID}},
     // count_queue
-    {"SELECT count(*) FILTER (WHERE " IN_READY_LANE "), count(*) FILTER (WHERE lane = 100000), "
+    {"SELECT def, count(*) FILTER (WHERE " IN_READY_LANE "), count(*) FILTER (WHERE lane = 100000), "
      "count(*) FILTER (WHERE lane = 100001), count(*) FILTER (WHERE lane = 100002), "
-     "min(due) FILTER (WHERE " IN_READY_LANE ") FROM {work} w WHERE lane IS NOT NULL",
+     "count(*) FILTER (WHERE lane = 100004) FROM {work} w WHERE lane IS NOT NULL AND lane <> 100003 GROUP BY def",
      {}},
+    // oldest_ready
+    {"SELECT due FROM {work} WHERE lane = $1 AND due >= $2 ORDER BY due LIMIT 1", {INT4OID, INT8OID}},
     // execution_row
     {"SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt, "
      "paused_at IS NOT NULL, parent_head, worker FROM {work} "

@@ -10,6 +10,7 @@
 // row, then its tasks' rows, both ascending.
 #pragma once
 
+#include "shared/activity.hpp"
 #include "storage/session.hpp"
 
 namespace insula {
@@ -392,15 +393,16 @@ std::int64_t running_tasks(const Tenant &tenant);
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit);
 
-struct QueueCounts {
-  std::int64_t ready;
-  std::int64_t delayed;
-  std::int64_t running;
-  std::int64_t waiting;
-  TimestampTz oldest_ready_at;  // of those that are ready
-};
-// Reads the whole queue.
-QueueCounts count_queue(const Tenant &tenant);
+// Reads the whole queue, as the snapshot shows it: the tasks of each version of a workflow.
+Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count);
+// Since when the oldest claimable task has been ready; DT_NOEND: there is none.
+TimestampTz oldest_ready(const Tenant &tenant);
+
+Place place_of(std::int32_t lane);
+// Counts rows of the last result, which have definition and lane from this column on, as tasks
+// that came into the queue, or from another place in it.
+void count_arrivals(const Tenant &tenant, std::uint64_t rows, int column);
+void count_moves(const Tenant &tenant, std::uint64_t rows, int column, Place from);
 bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row);
 
 }  // namespace insula

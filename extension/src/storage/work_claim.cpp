@@ -148,6 +148,21 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
   (void)run(tenant, Statement::put_back, arguments);
 }
 
+TimestampTz oldest_ready(const Tenant &tenant) {
+  const LowsView view = read_lows(tenant.number, nullptr, 0);
+  TimestampTz oldest = DT_NOEND;
+  for (std::int32_t lane = PG_INT32_MIN; next_lane(tenant, lane, &lane);) {
+    if (place_of(lane) != Place::ready) continue;
+    const bool limited = lane > lane_paused;
+    const std::int64_t low = limited ? low_unknown : view.at(lane);
+    if (low == low_nothing) continue;
+    Arguments arguments;
+    add_lane(arguments, lane, low, nullptr, 0);
+    if (run(tenant, Statement::oldest_ready, arguments) > 0) oldest = std::min(oldest, get_int64(0, 1));
+  }
+  return oldest;
+}
+
 static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_count, const LowsView &view,
                         bool unlocked) {
   Statement statement = unlocked ? Statement::probe_any_unlocked : Statement::probe_any;

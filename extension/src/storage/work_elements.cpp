@@ -75,7 +75,9 @@ ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, std
 int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t group) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(Int64GetDatum(group));
-  return static_cast<int>(run(tenant, Statement::reopen_elements, arguments));
+  const auto rows = run(tenant, Statement::reopen_elements, arguments);
+  count_arrivals(tenant, rows, 1);
+  return static_cast<int>(rows);
 }
 
 int open_elements(const Tenant &tenant, std::int64_t group) {
@@ -106,7 +108,7 @@ void insert_elements(const Tenant &tenant, const NewElements &elements) {
   arguments.add(Int64GetDatum(std::max(elements.run_at, elements.now)));
   arguments.add_nullable(TimestampTzGetDatum(elements.run_at), !later);
   arguments.add(jsonb_array(elements.items, elements.count));
-  (void)run(tenant, Statement::insert_elements, arguments);
+  count_arrivals(tenant, run(tenant, Statement::insert_elements, arguments), 1);
   link_elements(tenant, elements.group, elements.first, elements.count);
 }
 

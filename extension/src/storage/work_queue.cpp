@@ -118,6 +118,7 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
   mark_racing(tenant.number);
   const auto rows = run(tenant, Statement::release_due, arguments);
   for (std::uint64_t i = 0; i < rows; ++i) mark_claimable(tenant.number, get_int64(i, 2));
+  count_moves(tenant, rows, 3, place_of(lane));
   return keys_of_rows(rows, 1, count);
 }
 
@@ -177,6 +178,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   mark_racing(tenant.number);
   const auto rows = run(tenant, Statement::requeue, arguments);
   for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
+  count_moves(tenant, rows, 2, Place::running);
   std::sort(ids, ids + rows);
   return static_cast<int>(
       std::partition(tasks, tasks + count,
@@ -202,11 +204,6 @@ std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit) {
 
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit) {
   return count_at_most(tenant, Statement::queued_at_most, limit);
-}
-
-QueueCounts count_queue(const Tenant &tenant) {
-  (void)run(tenant, Statement::count_queue);
-  return {get_int64(0, 1), get_int64(0, 2), get_int64(0, 3), get_int64(0, 4), get_int64(0, 5)};
 }
 
 }  // namespace insula

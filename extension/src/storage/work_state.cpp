@@ -162,6 +162,7 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
     delivered = run_on_latest(tenant, Statement::deliver_to_element, elements) > 0;
   }
   if (delivered) *key = get_int32(0, 1);
+  count_moves(tenant, delivered ? 1 : 0, 2, Place::waiting);
   return delivered;
 }
 
@@ -172,12 +173,15 @@ bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::in
   return run_on_leases(tenant, Statement::defer_row, arguments, 1) > 0 && check_kept_output();
 }
 
-// Of rows of key and state, the keys of those that are ready.
-static std::int32_t *keys_of_ready(std::uint64_t rows, int *ready) {
+// Of rows of key, state, definition and lane, the keys of those that are ready.
+static std::int32_t *keys_of_ready(const Tenant &tenant, std::uint64_t rows, int *ready) {
   auto *keys = palloc_array_of<std::int32_t>(rows);
   *ready = 0;
-  for (std::uint64_t i = 0; i < rows; ++i)
-    if (static_cast<State>(get_int16(i, 2)) == State::ready) keys[(*ready)++] = get_int32(i, 1);
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    if (static_cast<State>(get_int16(i, 2)) != State::ready) continue;
+    keys[(*ready)++] = get_int32(i, 1);
+    count_arrived({tenant.number, get_int32(i, 3)}, place_of(get_int32(i, 4)), 1);
+  }
   return keys;
 }
 
@@ -185,7 +189,7 @@ std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64
                          int count, int *ready) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(counts, count));
-  return keys_of_ready(run(tenant, Statement::count_down, arguments), ready);
+  return keys_of_ready(tenant, run(tenant, Statement::count_down, arguments), ready);
 }
 
 static std::int32_t *first_column(std::uint64_t rows, int *count) {
@@ -210,7 +214,9 @@ std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, co
 std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count));
-  return first_column(run(tenant, Statement::make_ready, arguments), ready);
+  const auto rows = run(tenant, Statement::make_ready, arguments);
+  count_arrivals(tenant, rows, 2);
+  return first_column(rows, ready);
 }
 
 std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped) {
@@ -307,7 +313,22 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
   if (run(tenant, Statement::cancel_single, arguments) == 0) return false;
   *execution = read_head(0, id, 1);
   *child = get_int64(0, 7);
+  // The row of an execution of several tasks may stand in the queue for its timeout.
+  if (execution->span == 0 && !is_null(0, 8))
+    count_left({tenant.number, execution->definition}, place_of(get_int32(0, 8)), 1);
   return true;
+}
+
+// Of rows that were cancelled, with what they waited for, definition and former lane: the
+// executions that they waited for.
+static std::int64_t *children_of_cancelled(const Tenant &tenant, std::uint64_t rows, int *count) {
+  auto *children = palloc_array_of<std::int64_t>(rows);
+  *count = 0;
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    if (!is_null(i, 1)) children[(*count)++] = get_int64(i, 1);
+    if (!is_null(i, 3)) count_left({tenant.number, get_int32(i, 2)}, place_of(get_int32(i, 3)), 1);
+  }
+  return children;
 }
 
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
@@ -316,11 +337,13 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   int direct;
-  const std::int64_t *of_tasks = ids_of_rows(run(tenant, Statement::cancel_tasks, arguments), &direct);
+  const std::int64_t *of_tasks =
+      children_of_cancelled(tenant, run(tenant, Statement::cancel_tasks, arguments), &direct);
   Arguments elements;
   elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   int indirect;
-  const std::int64_t *of_elements = ids_of_rows(run(tenant, Statement::cancel_elements, elements), &indirect);
+  const std::int64_t *of_elements =
+      children_of_cancelled(tenant, run(tenant, Statement::cancel_elements, elements), &indirect);
   auto *all = palloc_array_of<std::int64_t>(static_cast<std::size_t>(direct + indirect));
   std::merge(of_tasks, of_tasks + direct, of_elements, of_elements + indirect, all);
   *children = direct + indirect;
@@ -369,32 +392,34 @@ Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
   return outputs;
 }
 
+// Of rows of definition and lane those that are in the lanes that paused or resumed rows go to.
+static void count_paused(const Tenant &tenant, std::uint64_t rows, bool paused) {
+  const Place from = paused ? Place::ready : Place::paused;
+  const Place to = paused ? Place::paused : Place::ready;
+  for (std::uint64_t i = 0; i < rows; ++i)
+    if (!is_null(i, 2) && place_of(get_int32(i, 2)) == to) count_moved({tenant.number, get_int32(i, 1)}, from, to, 1);
+}
+
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
   mark_held(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  (void)run(tenant, Statement::pause_rows, arguments);
-  if (span == 0) return;
-  Arguments elements;
-  elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  (void)run(tenant, Statement::pause_elements, elements);
+  count_paused(tenant, run(tenant, Statement::pause_rows, arguments), true);
+  if (span > 0) count_paused(tenant, run(tenant, Statement::pause_elements, arguments), true);
 }
 
 void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  (void)run(tenant, Statement::resume_rows, arguments);
-  if (span == 0) return;
-  Arguments elements;
-  elements.add(Int64GetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  (void)run(tenant, Statement::resume_elements, elements);
+  count_paused(tenant, run(tenant, Statement::resume_rows, arguments), false);
+  if (span > 0) count_paused(tenant, run(tenant, Statement::resume_elements, arguments), false);
 }
 
 std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
                           int count, int *ready) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(remaining, count));
-  return keys_of_ready(run(tenant, Statement::reopen_rows, arguments), ready);
+  return keys_of_ready(tenant, run(tenant, Statement::reopen_rows, arguments), ready);
 }
 
 HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count) {

@@ -1,0 +1,31 @@
+-- What goes on: queues and counters.
+
+CREATE FUNCTION insula.read_activity(OUT tenant text, OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint, OUT oldest_ready_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_read_activity' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.read_activity IS 'What the view insula.tenant_activity shows.';
+
+CREATE VIEW insula.tenant_activity AS
+	SELECT t.tenant, t.status, a.ready, a.delayed, a.running, a.waiting, a.oldest_ready_at,
+		(SELECT count(*) FROM pg_catalog.pg_stat_activity s WHERE s.usesysid = t.role_oid) AS sessions, a.paused
+	FROM insula.tenant t LEFT JOIN insula.read_activity() a ON a.tenant = t.tenant;
+COMMENT ON VIEW insula.tenant_activity IS
+'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred, or for an event) and paused, since when the oldest is ready, and how many sessions the tenant''s role has.  What has been committed counts.  With shared_preload_libraries the numbers are kept in shared memory, and a queue is counted once after a start of the server; without, each time.';
+
+CREATE FUNCTION insula.read_counters(OUT tenant text, OUT workflow text, OUT version int,
+	OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint,
+	OUT submitted bigint, OUT completed bigint, OUT failed bigint, OUT cancelled bigint,
+	OUT started bigint, OUT retried bigint, OUT lapsed bigint,
+	OUT wait_p50 interval, OUT wait_p99 interval, OUT wait_histogram bigint[], OUT since timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_read_counters' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.read_counters IS 'What the view insula.pg_stat_insula shows.';
+
+CREATE VIEW insula.pg_stat_insula AS SELECT * FROM insula.read_counters();
+COMMENT ON VIEW insula.pg_stat_insula IS
+'Counters of each version of a workflow with something counted, in shared memory: its tasks that are ready, delayed, running, waiting and paused now (NULL on a standby); executions submitted, completed, failed and cancelled, runs of tasks started, retried and lapsed (their lease ended) since the time in since; and how long tasks were ready before they were claimed: bounds of the median and of 99 in a hundred, and a histogram, whose first number counts waits below 1 ms, each next one those below twice as much, the last all others.  A restart of the server and insula.stat_reset() begin anew.  Empty without shared_preload_libraries; insula.max_counted_workflows bounds how many are counted.';
+
+CREATE FUNCTION insula.stat_reset() RETURNS void
+AS 'MODULE_PATHNAME', 'insula_stat_reset' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.stat_reset IS
+'Begins the counters of this database in insula.pg_stat_insula anew, at once and whatever becomes of the transaction.';

@@ -1,0 +1,249 @@
+// Counters in shared memory; see activity.hpp.  They have a lock of their own, under which
+// nothing is done but to add.  It may be held while a snapshot is taken, and is taken by
+// commit callbacks, which hold no other.
+#include "shared/activity.hpp"
+
+#include <algorithm>
+
+#include "shared/state.hpp"
+
+extern "C" {
+#include "access/transam.h"
+#include "utils/snapmgr.h"
+}
+
+namespace insula {
+
+HTAB *shared_activity = nullptr;
+HTAB *shared_tallies = nullptr;
+LWLock *activity_lock = nullptr;
+
+namespace {
+
+// ---- what the current transaction changes ----
+
+struct Pending {
+  Activity change;
+  int level;  // of the subtransaction
+};
+
+Pending *pending = nullptr;  // in TopTransactionContext
+int pending_count = 0;
+int pending_room = 0;
+
+Activity &change_of(const Counted &what) {
+  const int level = GetCurrentTransactionNestLevel();
+  for (int i = pending_count - 1; i >= 0; --i) {
+    Pending &known = pending[i];
+    if (known.level != level) break;
+    if (known.change.what.tenant == what.tenant && known.change.what.definition == what.definition) return known.change;
+  }
+  if (pending_count == pending_room) {
+    const int room = pending_room ? 2 * pending_room : 8;
+    const Size size = sizeof(Pending) * static_cast<Size>(room);
+    pending = static_cast<Pending *>(pending ? repalloc_huge(pending, size)
+                                             : MemoryContextAlloc(TopTransactionContext, size));
+    pending_room = room;
+  }
+  pending[pending_count] = {{what, {}, {}, {}, 0}, level};
+  return pending[pending_count++].change;
+}
+
+void forget_pending() {
+  pending = nullptr;
+  pending_count = pending_room = 0;
+}
+
+// ---- what is known ----
+
+ActivityEntry *find_activity(const Counted &what, HASHACTION action) {
+  ActivityKey key = {MyDatabaseId, what.tenant, what.definition};
+  bool found;
+  auto *entry = static_cast<ActivityEntry *>(hash_search(shared_activity, &key, action, &found));
+  if (entry && !found) {
+    entry->counts = {what, {}, {}, {}, GetCurrentTimestamp()};
+  }
+  return entry;
+}
+
+TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
+  DueKey key = {MyDatabaseId, tenant};
+  bool found;
+  auto *tally = static_cast<TallyEntry *>(hash_search(shared_tallies, &key, action, &found));
+  if (tally && !found) {
+    tally->state = TallyState::unknown;
+    tally->ticket = 0;
+  }
+  return tally;
+}
+
+std::uint64_t full_xmax(const SnapshotData &snapshot) {
+  const std::uint64_t next = U64FromFullTransactionId(ReadNextFullTransactionId());
+  return next - (static_cast<std::uint32_t>(next) - snapshot.xmax);
+}
+
+// Whether the count of the tenant's queue has seen the transaction, which has committed.
+bool is_counted(const TallyEntry &tally, std::uint64_t transaction) {
+  if (transaction >= tally.xmax) return false;
+  return std::find(tally.running, tally.running + tally.running_count, static_cast<TransactionId>(transaction)) ==
+         tally.running + tally.running_count;
+}
+
+template <int N>
+void add(std::int64_t (&to)[N], const std::int64_t (&from)[N]) {
+  for (int i = 0; i < N; ++i) to[i] += from[i];
+}
+
+void publish_change(const Activity &change, std::uint64_t transaction) {
+  TallyEntry *tally = find_tally(change.what.tenant, HASH_FIND);
+  ActivityEntry *entry = find_activity(change.what, HASH_ENTER_NULL);
+  if (!entry) {
+    if (tally) tally->state = TallyState::unknown;
+    return;
+  }
+  add(entry->counts.happened, change.happened);
+  add(entry->counts.waits, change.waits);
+  if (tally && tally->state != TallyState::unknown && !is_counted(*tally, transaction))
+    add(entry->counts.tasks, change.tasks);
+}
+
+void publish() {
+  if (pending_count == 0 || !shared_activity) return;
+  const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  for (int i = 0; i < pending_count; ++i) publish_change(pending[i].change, transaction);
+  LWLockRelease(activity_lock);
+}
+
+void transaction_ends(XactEvent event, void *) {
+  if (event == XACT_EVENT_COMMIT) publish();
+  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) forget_pending();
+}
+
+void subtransaction_ends(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
+  const int level = GetCurrentTransactionNestLevel();
+  if (event == SUBXACT_EVENT_ABORT_SUB)
+    while (pending_count > 0 && pending[pending_count - 1].level >= level) --pending_count;
+  if (event == SUBXACT_EVENT_COMMIT_SUB)
+    for (int i = pending_count - 1; i >= 0 && pending[i].level >= level; --i) pending[i].level = level - 1;
+}
+
+template <typename Entry, typename Doomed>
+void remove_entries(HTAB *table, Doomed doomed) {
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, table);
+  while (auto *entry = static_cast<Entry *>(hash_seq_search(&scan)))
+    if (doomed(entry->key.database, entry->key.tenant)) hash_search(table, &entry->key, HASH_REMOVE, nullptr);
+}
+
+template <typename Doomed>
+void remove_all(Doomed doomed) {
+  if (!shared_activity) return;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  remove_entries<ActivityEntry>(shared_activity, doomed);
+  remove_entries<TallyEntry>(shared_tallies, doomed);
+  LWLockRelease(activity_lock);
+}
+
+}  // namespace
+
+void initialize_activity() {
+  RegisterXactCallback(transaction_ends, nullptr);
+  RegisterSubXactCallback(subtransaction_ends, nullptr);
+}
+
+void count_arrived(const Counted &what, Place place, std::int64_t tasks) {
+  if (shared_activity && tasks) change_of(what).tasks[static_cast<int>(place)] += tasks;
+}
+
+void count_left(const Counted &what, Place place, std::int64_t tasks) { count_arrived(what, place, -tasks); }
+
+void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks) {
+  count_left(what, from, tasks);
+  count_arrived(what, to, tasks);
+}
+
+void count_happened(const Counted &what, Happened what_happened, std::int64_t times) {
+  if (shared_activity && times) change_of(what).happened[static_cast<int>(what_happened)] += times;
+}
+
+void count_wait(const Counted &what, std::int64_t microseconds) {
+  if (!shared_activity) return;
+  int place = 0;
+  for (std::int64_t limit = 1000; place < wait_classes - 1 && microseconds >= limit; limit *= 2) ++place;
+  ++change_of(what).waits[place];
+}
+
+bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_search(known, known + known_count, tenant); }
+
+ActivityReport read_activity() {
+  if (!shared_activity) return {};
+  // Room is made without the lock; the tables have room for no more.
+  const auto most = static_cast<Size>(max_counted());
+  auto *items = static_cast<Activity *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Activity) * most));
+  auto *known = static_cast<std::int32_t *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(std::int32_t) * most));
+  ActivityReport report = {items, 0, known, 0};
+  LWLockAcquire(activity_lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_activity);
+  while (const auto *entry = static_cast<ActivityEntry *>(hash_seq_search(&scan)))
+    if (entry->key.database == MyDatabaseId) items[report.count++] = entry->counts;
+  hash_seq_init(&scan, shared_tallies);
+  while (const auto *tally = static_cast<TallyEntry *>(hash_seq_search(&scan)))
+    if (tally->key.database == MyDatabaseId && tally->state == TallyState::known)
+      known[report.known_count++] = tally->key.tenant;
+  LWLockRelease(activity_lock);
+  std::sort(items, items + report.count, [](const Activity &a, const Activity &b) {
+    return a.what.tenant < b.what.tenant || (a.what.tenant == b.what.tenant && a.what.definition < b.what.definition);
+  });
+  std::sort(known, known + report.known_count);
+  return report;
+}
+
+Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
+  // What a transaction has written itself its snapshot shows, what it will write not.
+  if (!shared_activity || RecoveryInProgress() || TransactionIdIsValid(GetTopTransactionIdIfAny())) return nullptr;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  // Who has published before had committed before, so that this snapshot shows it.
+  const Snapshot snapshot = GetLatestSnapshot();
+  TallyEntry *tally = snapshot->xcnt <= lengthof(tally->running) ? find_tally(tenant, HASH_ENTER_NULL) : nullptr;
+  if (tally) {
+    tally->state = TallyState::counting;
+    *ticket = ++tally->ticket;
+    tally->xmax = full_xmax(*snapshot);
+    tally->running_count = static_cast<int>(snapshot->xcnt);
+    std::copy(snapshot->xip, snapshot->xip + snapshot->xcnt, tally->running);
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, shared_activity);
+    while (auto *entry = static_cast<ActivityEntry *>(hash_seq_search(&scan)))
+      if (entry->key.database == MyDatabaseId && entry->key.tenant == tenant)
+        std::fill(entry->counts.tasks, entry->counts.tasks + places, 0);
+  }
+  LWLockRelease(activity_lock);
+  return tally ? snapshot : nullptr;
+}
+
+void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count) {
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  TallyEntry *tally = find_tally(tenant, HASH_FIND);
+  bool mine = tally && tally->state == TallyState::counting && tally->ticket == ticket;
+  for (int i = 0; i < count && mine; ++i) {
+    ActivityEntry *entry = find_activity(found[i].what, HASH_ENTER_NULL);
+    if (entry)
+      add(entry->counts.tasks, found[i].tasks);
+    else
+      mine = false;
+  }
+  if (tally && tally->ticket == ticket) tally->state = mine ? TallyState::known : TallyState::unknown;
+  LWLockRelease(activity_lock);
+}
+
+void forget_activity() {
+  remove_all([](Oid database, std::int32_t) { return database == MyDatabaseId; });
+}
+
+void drop_activity_of(Oid database, std::int32_t tenant) {
+  remove_all([=](Oid of, std::int32_t number) { return of == database && (tenant == 0 || number == tenant); });
+}
+
+}  // namespace insula

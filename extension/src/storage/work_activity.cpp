@@ -1,0 +1,46 @@
+// Where the tasks of a tenant stand in the queue: told to shared memory as rows are written,
+// or read from the queue; see shared/activity.hpp.
+#include <algorithm>
+
+#include "storage/work.hpp"
+
+namespace insula {
+
+Place place_of(std::int32_t lane) {
+  switch (lane) {
+    case lane_later:
+      return Place::delayed;
+    case lane_running:
+      return Place::running;
+    case lane_deferred:
+      return Place::waiting;
+    case lane_paused:
+      return Place::paused;
+    default:
+      return Place::ready;
+  }
+}
+
+void count_arrivals(const Tenant &tenant, std::uint64_t rows, int column) {
+  for (std::uint64_t i = 0; i < rows; ++i)
+    count_arrived({tenant.number, get_int32(i, column)}, place_of(get_int32(i, column + 1)), 1);
+}
+
+void count_moves(const Tenant &tenant, std::uint64_t rows, int column, Place from) {
+  for (std::uint64_t i = 0; i < rows; ++i)
+    count_moved({tenant.number, get_int32(i, column)}, from, place_of(get_int32(i, column + 1)), 1);
+}
+
+Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {
+  Arguments none;
+  const auto rows = run_on(tenant, Statement::count_queue, none, snapshot);
+  auto *activities = static_cast<Activity *>(palloc0(sizeof(Activity) * (rows + 1)));
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    activities[i].what = {tenant.number, get_int32(i, 1)};
+    for (int place = 0; place < places; ++place) activities[i].tasks[place] = get_int64(i, 2 + place);
+  }
+  *count = static_cast<int>(rows);
+  return activities;
+}
+
+}  // namespace insula
