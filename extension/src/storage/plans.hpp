@@ -42,7 +42,6 @@ enum class SharedStatement {
 
 // Statements on a tenant's tables; texts in statements.cpp.
 enum class Statement {
-  insert_single,
   insert_heads,
   insert_tasks,
   claim_any,

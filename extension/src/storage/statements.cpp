@@ -50,13 +50,6 @@ namespace insula {
 #define PROBE(filter) "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2" filter " ORDER BY due LIMIT 1"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
-    // insert_single
-    {"INSERT INTO {work} (id, def, task, key, state, lane, due, priority, remaining, span, attempt, created_at, "
-     "run_at, input, time_limit, idempotency_key, parent, parent_head, limit_key) "
-     "SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10, u.key, $12, $13, u.limit_key "
-     "FROM unnest($8, $9, $11, $14) WITH ORDINALITY u(id, input, key, limit_key, ord)",
-     {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT8OID,
-      TEXTARRAYOID, INT8OID, INT8OID, INT8ARRAYOID}},
     // insert_heads
     {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input, "
      "lane, due, idempotency_key, parent, parent_head) "
