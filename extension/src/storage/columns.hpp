@@ -45,6 +45,8 @@ enum class Column {
   count
 };
 
+inline constexpr AttrNumber number_of(Column column) { return static_cast<AttrNumber>(static_cast<int>(column) + 1); }
+
 struct ColumnType {
   const char *name;
   Oid type;

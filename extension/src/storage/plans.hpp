@@ -44,9 +44,6 @@ enum class SharedStatement {
 enum class Statement {
   insert_heads,
   insert_tasks,
-  claim_any,
-  claim_keys,
-  claim_many_keys,
   claim_limited,
   put_back,
   probe_limited,
@@ -67,7 +64,6 @@ enum class Statement {
   lock_heads,
   lock_heads_skip,
   lock_rows,
-  complete_rows,
   fail_row,
   retry_row,
   defer_row,

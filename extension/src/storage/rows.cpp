@@ -1,11 +1,27 @@
 // Direct access to `work`; see rows.hpp.
 #include "storage/rows.hpp"
 
+#include <algorithm>
+
 extern "C" {
 #include "utils/fmgroids.h"
 }
 
 namespace insula {
+
+// An update moves a row in the queue.  An index that is told that nothing has changed for it
+// looks for old versions of rows to delete, which among entries of other rows finds nothing
+// and costs much.
+static void tell_what_changes(const ResultRelInfo *target) {
+  for (int i = 0; i < target->ri_NumIndices; ++i) {
+    IndexInfo *info = target->ri_IndexRelationInfo[i];
+    const AttrNumber *columns = info->ii_IndexAttrNumbers;
+    info->ii_CheckedUnchanged = true;
+    info->ii_IndexUnchanged = std::none_of(columns, columns + info->ii_NumIndexKeyAttrs, [](AttrNumber column) {
+      return column == number_of(Column::lane) || column == number_of(Column::due);
+    });
+  }
+}
 
 static Row new_row(const Rows &rows) {
   return {ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), &TTSOpsVirtual)};
@@ -26,6 +42,7 @@ Rows open_rows(const Tenant &tenant, const char *command) {
   rows.target = makeNode(ResultRelInfo);
   InitResultRelInfo(rows.target, rows.heap, 0, nullptr, 0);
   ExecOpenIndices(rows.target, false);
+  tell_what_changes(rows.target);
   rows.row = new_row(rows);
   return rows;
 }
@@ -54,6 +71,23 @@ bool find_row(const Rows &rows, IndexScanDesc scan, std::int64_t id) {
   ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
   index_rescan(scan, &key, 1, nullptr, 0);
   return next_row(rows, scan);
+}
+
+bool next_lane(const Tenant &tenant, std::int32_t after, std::int32_t *lane) {
+  Relation heap = table_open(tenant.work, NoLock);
+  Relation index = index_open(tenant.work_queue, AccessShareLock);
+  ScanKeyData above;
+  ScanKeyInit(&above, 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(after));
+  IndexScanDesc scan = begin_index_scan(heap, index, GetActiveSnapshot(), 1);
+  scan->xs_want_itup = true;
+  index_rescan(scan, &above, 1, nullptr, 0);
+  const bool found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
+  bool null;
+  if (found) *lane = DatumGetInt32(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &null));
+  index_endscan(scan);
+  index_close(index, NoLock);
+  table_close(heap, NoLock);
+  return found;
 }
 
 void read_row(const Rows &rows, HeapTuple tuple) {

@@ -52,8 +52,20 @@ inline bool next_row(const Rows &rows, IndexScanDesc scan) {
 // The row of this id, in a scan of the primary key.
 bool find_row(const Rows &rows, IndexScanDesc scan, std::int64_t id);
 
+// Columns of the row found; 0 where NULL.
+inline Datum found_column(const Rows &rows, Column column) {
+  bool null;
+  const Datum value = slot_getattr(rows.found, number_of(column), &null);
+  return null ? Datum{0} : value;
+}
+inline std::int32_t found_int32(const Rows &rows, Column column) { return DatumGetInt32(found_column(rows, column)); }
+inline std::int64_t found_int64(const Rows &rows, Column column) { return DatumGetInt64(found_column(rows, column)); }
 // The row found, as it is stored: in a buffer, until the scan goes on.
 inline HeapTuple found_tuple(const Rows &rows) { return ExecFetchSlotHeapTuple(rows.found, false, nullptr); }
+// The next lane that the queue's index holds an entry of, dead or alive: it costs one descent
+// whatever lies in the lanes.
+bool next_lane(const Tenant &tenant, std::int32_t after, std::int32_t *lane);
+
 // Fills rows.row; its values lie in the tuple.
 void read_row(const Rows &rows, HeapTuple tuple);
 

@@ -162,7 +162,7 @@ bool is_index(Relation relation, Oid work, std::initializer_list<Column> columns
   const Form_pg_index index = relation->rd_index;
   if (index->indrelid != work || !index->indisvalid || relation->rd_rel->relam != BTREE_AM_OID) return false;
   return std::equal(columns.begin(), columns.end(), index->indkey.values, index->indkey.values + index->indnkeyatts,
-                    [](Column column, AttrNumber number) { return static_cast<int>(column) + 1 == number; });
+                    [](Column column, AttrNumber number) { return number_of(column) == number; });
 }
 
 bool is_work_key(Relation relation, Oid work) { return is_index(relation, work, {Column::id}); }
