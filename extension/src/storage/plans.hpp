@@ -169,6 +169,7 @@ struct StatementText {
 
 const StatementText &statement_text(Statement statement);
 
+// To be run at once: they set the planner up for it.
 SPIPlanPtr shared_plan(SharedStatement statement);
 SPIPlanPtr tenant_plan(const Tenant &tenant, Statement statement);
 
