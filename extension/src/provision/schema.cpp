@@ -10,9 +10,10 @@ namespace insula {
 
 namespace {
 
-// A row of work is rewritten twice, by its claim and by its end.  Half of each page is left
-// free for that: what is rewritten in its page writes less WAL and leaves its old place to
-// the next.  Pages of history stay half empty, though.
+// A row of work is rewritten twice, by its claim and by its end.  More than half of each page is
+// left free for that: what is rewritten in its page writes a third of the WAL and leaves its old
+// place to the next, but not before all have forgotten it.  Pages of history stay half empty,
+// though; what does not fit takes pages of its own, and in the end as many.
 //
 // What WAL holds of a row that is rewritten in its page is what lies between the bytes that it
 // begins with and those that it ends with as before: so first comes what stays, then what
@@ -55,7 +56,7 @@ CREATE TABLE {schema}.work (
   idempotency_key text COLLATE "C",
   input jsonb,
   CONSTRAINT work_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 40);
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
 CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane > 150000;
 CREATE TABLE {schema}.record (
