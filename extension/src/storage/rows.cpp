@@ -73,14 +73,15 @@ bool find_row(const Rows &rows, IndexScanDesc scan, std::int64_t id) {
   return next_row(rows, scan);
 }
 
-bool next_lane(const Tenant &tenant, std::int32_t after, std::int32_t *lane) {
+bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane) {
   Relation heap = table_open(tenant.work, NoLock);
   Relation index = index_open(tenant.work_queue, AccessShareLock);
-  ScanKeyData above;
-  ScanKeyInit(&above, 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(after));
-  IndexScanDesc scan = begin_index_scan(heap, index, GetActiveSnapshot(), 1);
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(above));
+  ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, F_INT4LT, Int32GetDatum(below));
+  IndexScanDesc scan = begin_index_scan(heap, index, GetActiveSnapshot(), 2);
   scan->xs_want_itup = true;
-  index_rescan(scan, &above, 1, nullptr, 0);
+  index_rescan(scan, keys, 2, nullptr, 0);
   const bool found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
   bool null;
   if (found) *lane = DatumGetInt32(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &null));

@@ -19,8 +19,13 @@ namespace insula {
 // From so many on, hashing them costs less than comparing each row's key with them.
 constexpr int many_keys = 32;
 
-static bool next_ready_lane(const Tenant &tenant, std::int32_t *lane) {
-  return next_lane(tenant, *lane, lane) && *lane < lane_later;
+// Up to a lane that is known there is mostly none, and to see that costs less than to read
+// what lies in the next.
+static bool next_ready_lane(const Tenant &tenant, const LowsView &view, std::int32_t *lane) {
+  const std::int32_t known = view.lane_after(*lane, lane_later);
+  if (find_lane(tenant, *lane, known, lane)) return true;
+  *lane = known;
+  return known < lane_later;
 }
 
 namespace {
@@ -117,7 +122,7 @@ int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsVie
   const Rows rows = open_rows(tenant, "UPDATE");
   const Claim claim = begin_claim(request);
   int count = 0;
-  for (std::int32_t lane = PG_INT32_MIN; count < request.max_tasks && next_ready_lane(tenant, &lane);) {
+  for (std::int32_t lane = PG_INT32_MIN; count < request.max_tasks && next_ready_lane(tenant, view, &lane);) {
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     const int rest = request.max_tasks - count;
@@ -169,7 +174,7 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
     statement = unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys;
   else if (keys)
     statement = unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys;
-  for (std::int32_t lane = PG_INT32_MIN; next_ready_lane(tenant, &lane);) {
+  for (std::int32_t lane = PG_INT32_MIN; next_ready_lane(tenant, view, &lane);) {
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     Arguments arguments;

@@ -11,7 +11,7 @@ static constexpr std::int32_t below_limited = 150000;
 
 bool has_waiting_limits(const Tenant &tenant) {
   std::int32_t lane;
-  if (!next_lane(tenant, below_limited, &lane)) return false;
+  if (!find_lane(tenant, below_limited, PG_INT32_MAX, &lane)) return false;
   return run(tenant, Statement::probe_limited) > 0;
 }
 

@@ -1,4 +1,4 @@
-// The state side of `work`: completions, failures, graphs, cancels and reads; over SPI.
+// The state side of `work`: failures, graphs, cancels and reads; over SPI.
 #include "storage/work.hpp"
 
 #include <algorithm>
