@@ -18,6 +18,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
@@ -26,6 +27,7 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/user.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -96,6 +98,33 @@ inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot sn
   return index_beginscan(heap, index, snapshot, keys, 0);
 #endif
 }
+
+// Which indexes an update needs entries in; none is false.
+#if PG_VERSION_NUM >= 160000
+using UpdatedIndexes = TU_UpdateIndexes;
+inline constexpr UpdatedIndexes all_indexes = TU_All;
+#else
+using UpdatedIndexes = bool;
+inline constexpr UpdatedIndexes all_indexes = true;
+#endif
+
+inline void insert_index_entries(ResultRelInfo *target, TupleTableSlot *slot, EState *estate, bool is_update,
+                                 UpdatedIndexes which) {
+  if (!which) return;
+#if PG_VERSION_NUM >= 160000
+  (void)ExecInsertIndexTuples(target, slot, estate, is_update, false, nullptr, NIL, which == TU_Summarizing);
+#else
+  (void)ExecInsertIndexTuples(target, slot, estate, is_update, false, nullptr, NIL);
+#endif
+}
+
+// An update that is told not to wait says so where it would have to, but a server that checks
+// its assertions does not allow the question.
+#ifdef USE_ASSERT_CHECKING
+inline constexpr bool updates_without_waiting = false;
+#else
+inline constexpr bool updates_without_waiting = true;
+#endif
 
 inline Jsonb *datum_jsonb(Datum value) { return DatumGetJsonbP(value); }
 

@@ -94,9 +94,10 @@ void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int cou
   (void)lock_executions(tenant, heads, heads_count, false, &locked);
 }
 
-void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
+bool lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
   // Where all are single, their rows are locked in order when they are written.
-  if (std::all_of(tasks, tasks + count, [](const TaskRow &task) { return !task.head && !task.parent_head; })) return;
+  if (std::all_of(tasks, tasks + count, [](const TaskRow &task) { return !task.head && !task.parent_head; }))
+    return false;
   const auto children = std::count_if(tasks, tasks + count, [](const TaskRow &task) { return task.parent_head != 0; });
   auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count + children * (max_depth + 1)));
   int heads_count = 0;
@@ -114,6 +115,7 @@ void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
   heads_count = static_cast<int>(std::unique(heads, heads + heads_count) - heads);
   int locked;
   (void)lock_executions(tenant, heads, heads_count, false, &locked);
+  return true;
 }
 
 std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *workflow,

@@ -111,7 +111,6 @@ std::int64_t limit_key_of(const Definition &definition, Jsonb *input) {
 
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count) {
   *count = 0;
-  if (!has_waiting_limits(tenant)) return nullptr;
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return nullptr;
   // An abort must wake somebody, and so must the commit, whatever comes of this claim.
   mark_claimed(tenant.number);

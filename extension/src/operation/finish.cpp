@@ -55,15 +55,18 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
     sorted_patches[i] = patches[order[i]];
     completed[i] = false;
   }
-  int found;
-  const TaskRow *tasks = peek_tasks(tenant, sorted_ids, count, &found);
-  lock_executions_of(tenant, tasks, found);
+  FoundTasks found = find_tasks(tenant, sorted_ids, count);
+  if (lock_executions_of(tenant, found.tasks, found.task_count)) {
+    end_tasks(found);
+    found = find_tasks(tenant, sorted_ids, count);
+  }
   // The locks may have taken a while: nothing ends before what it waited for.
   const TimestampTz now = clock_now();
 
   int written;
   auto *entries = palloc_array_of<int>(room);
-  TaskRow *ended = complete_rows(tenant, now, sorted_ids, sorted_leases, sorted_patches, count, entries, &written);
+  TaskRow *ended = complete_rows(tenant, found, now, sorted_leases, sorted_patches, entries, &written);
+  end_tasks(found);
   for (int i = 0; i < written; ++i) completed[order[entries[i]]] = true;
   for (int i = 0; i < written; ++i) {
     note_settled(tenant, ended[i].id);
@@ -81,7 +84,7 @@ void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
   std::sort(sorted, sorted + count);
   int found;
   const TaskRow *tasks = peek_tasks(tenant, sorted, count, &found);
-  lock_executions_of(tenant, tasks, found);
+  (void)lock_executions_of(tenant, tasks, found);
   lock_rows(tenant, sorted, count);
 }
 
@@ -115,7 +118,7 @@ const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::in
   if (found == 0 || task->state != State::running || task->lease != lease) return nullptr;
   if (retryable && runs_again(tenant, *task, error))
     return retry_later(tenant, now, *task, error) ? state_name(State::ready) : nullptr;
-  lock_executions_of(tenant, task, 1);
+  (void)lock_executions_of(tenant, task, 1);
   return fail_for_good(tenant, now, *task, error) ? state_name(State::failed) : nullptr;
 }
 

@@ -125,8 +125,8 @@ void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std
 void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now);
 
 // Locks what ending the tasks may change: their executions, unless all are single, and all
-// executions that wait for these.
-void lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count);
+// executions that wait for these.  False: there is nothing to lock.
+bool lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count);
 // Locks executions and all that wait for them.
 void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int count);
 // Locks an execution and all that wait for it, or 0; with `skip`, false where somebody holds one of them.

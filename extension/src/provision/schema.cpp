@@ -10,47 +10,53 @@ namespace insula {
 
 namespace {
 
-// A row of work is rewritten twice, by its claim and by its end.  Half of each page is left
-// free for that: what is rewritten in its page writes less WAL and leaves its old place to
-// the next.  Pages of history stay half empty, though.
+// A row of work is rewritten twice, by its claim and by its end.  More than half of each page is
+// left free for that: what is rewritten in its page writes a third of the WAL and leaves its old
+// place to the next, but not before all have forgotten it.  Pages of history stay half empty,
+// though; what does not fit takes pages of its own, and in the end as many.
+//
+// What WAL holds of a row that is rewritten in its page is what lies between the bytes that it
+// begins with and those that it ends with as before: so first comes what stays, then what
+// changes, then what comes with the claim and stays, and the input last.  storage/columns.hpp
+// knows this order.
 const char tables[] = R"(
 CREATE SEQUENCE {schema}.id MAXVALUE 68719476735;
 CREATE TABLE {schema}.work (
   id bigint NOT NULL,
   head bigint,
-  due bigint,
-  lease bigint,
-  time_limit bigint,
-  deadline bigint,
   parent bigint,
   parent_head bigint,
-  child bigint,
+  time_limit bigint,
   limit_key bigint,
-  first_element bigint,
   created_at timestamptz,
-  run_at timestamptz,
-  started_at timestamptz,
-  finished_at timestamptz,
-  paused_at timestamptz,
   def integer NOT NULL,
   task integer NOT NULL,
   key integer NOT NULL,
-  lane integer,
-  remaining integer NOT NULL,
-  span integer NOT NULL,
   priority integer NOT NULL,
-  attempt integer NOT NULL,
+  span integer NOT NULL,
+  remaining integer NOT NULL,
   element integer,
+  first_element bigint,
+  child bigint,
+  run_at timestamptz,
+  started_at timestamptz,
+  deadline bigint,
+  due bigint,
+  lease bigint,
+  finished_at timestamptz,
+  paused_at timestamptz,
+  attempt integer NOT NULL,
+  lane integer,
   state smallint NOT NULL,
-  worker text,
   error text,
-  input jsonb,
   output jsonb,
   event jsonb,
   waits_for text COLLATE "C",
+  worker text,
   idempotency_key text COLLATE "C",
+  input jsonb,
   CONSTRAINT work_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 40);
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
 CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane > 150000;
 CREATE TABLE {schema}.record (

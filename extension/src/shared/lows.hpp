@@ -37,6 +37,12 @@ struct LowsView {
       if (lows[i].lane == lane) return lows[i].due < own ? lows[i].due : own;
     return low_unknown;
   }
+  // The next lane that something is known of; `end`: none before that.
+  std::int32_t lane_after(std::int32_t lane, std::int32_t end) const {
+    for (int i = 0; i < count; ++i)
+      if (lows[i].lane > lane && lows[i].lane < end) end = lows[i].lane;
+    return end;
+  }
 };
 
 // `keys` sorted; nullptr: any.

@@ -3,6 +3,8 @@
 // is never given twice, so an entry can be old but never wrong.
 #include "storage/plans.hpp"
 
+#include "tenant/owner.hpp"
+
 namespace insula {
 
 namespace {
@@ -136,6 +138,7 @@ void make_room() {
 }  // namespace
 
 SPIPlanPtr shared_plan(SharedStatement statement) {
+  settle_planner();
   SPIPlanPtr &plan = shared_plans[static_cast<int>(statement)];
   if (!plan) {
     const SharedText &text = shared_texts[static_cast<int>(statement)];
@@ -145,6 +148,7 @@ SPIPlanPtr shared_plan(SharedStatement statement) {
 }
 
 SPIPlanPtr tenant_plan(const Tenant &tenant, Statement statement) {
+  settle_planner();
   if (!plans) {
     HASHCTL control = {};
     control.keysize = sizeof(PlanKey);

@@ -42,12 +42,8 @@ enum class SharedStatement {
 
 // Statements on a tenant's tables; texts in statements.cpp.
 enum class Statement {
-  insert_single,
   insert_heads,
   insert_tasks,
-  claim_any,
-  claim_keys,
-  claim_many_keys,
   claim_limited,
   put_back,
   probe_limited,
@@ -68,7 +64,6 @@ enum class Statement {
   lock_heads,
   lock_heads_skip,
   lock_rows,
-  complete_rows,
   fail_row,
   retry_row,
   defer_row,
@@ -175,6 +170,7 @@ struct StatementText {
 
 const StatementText &statement_text(Statement statement);
 
+// To be run at once: they set the planner up for it.
 SPIPlanPtr shared_plan(SharedStatement statement);
 SPIPlanPtr tenant_plan(const Tenant &tenant, Statement statement);
 

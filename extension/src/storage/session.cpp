@@ -16,14 +16,18 @@ void close_session(const Session &session) {
 
 // SPI leaves a memory context of its own behind as the current one: the caller gets his back, or no
 // scratch context of his would hold anything, and what he caches would go with the session.
-std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &arguments) {
+static std::uint64_t run_plan(SPIPlanPtr plan, Statement statement, Arguments &arguments) {
   arguments.nulls[arguments.count] = '\0';
   MemoryContext callers = CurrentMemoryContext;
-  const int status = SPI_execute_plan(tenant_plan(tenant, statement), arguments.values, arguments.nulls, false, 0);
+  const int status = SPI_execute_plan(plan, arguments.values, arguments.nulls, false, 0);
   MemoryContextSwitchTo(callers);
   if (status < 0)
     elog(ERROR, "insula: statement %d failed: %s", static_cast<int>(statement), SPI_result_code_string(status));
   return SPI_processed;
+}
+
+std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &arguments) {
+  return run_plan(tenant_plan(tenant, statement), statement, arguments);
 }
 
 std::uint64_t run(const Tenant &tenant, Statement statement) {
@@ -49,9 +53,10 @@ std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments
 }
 
 std::uint64_t run_without_sort(const Tenant &tenant, Statement statement, Arguments &arguments) {
+  SPIPlanPtr plan = tenant_plan(tenant, statement);
   const int level = NewGUCNestLevel();
   (void)set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-  const auto rows = run(tenant, statement, arguments);
+  const auto rows = run_plan(plan, statement, arguments);
   AtEOXact_GUC(false, level);
   return rows;
 }

@@ -39,25 +39,9 @@ namespace insula {
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
   "coalesce(w.element, -1), w.limit_key IS NOT NULL"
-#define CLAIM(lanes, filter) \
-  "WITH c AS (SELECT q.id, q.due, q.xmin AS writer FROM {work} q WHERE " lanes filter \
-  " ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "                   \
-  "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), " \
-  "deadline = $6 + w.time_limit, lease = $3 # w.id, attempt = w.attempt + 1, "         \
-  "started_at = $4, worker = $5 FROM c WHERE " BY_ID(                                  \
-      "c.id") " RETURNING w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event, " \
-             "coalesce(w.element, -1), c.due, c.writer"
-
 #define PROBE(filter) "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2" filter " ORDER BY due LIMIT 1"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
-    // insert_single
-    {"INSERT INTO {work} (id, def, task, key, state, lane, due, priority, remaining, span, attempt, created_at, "
-     "run_at, input, time_limit, idempotency_key, parent, parent_head, limit_key) "
-     "SELECT u.id, $1, 0, $2, 1, $3, $4 + u.ord, $5, 0, 0, 0, $6, $7, u.input, $10, u.key, $12, $13, u.limit_key "
-     "FROM unnest($8, $9, $11, $14) WITH ORDINALITY u(id, input, key, limit_key, ord)",
-     {INT4OID, INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT8OID,
-      TEXTARRAYOID, INT8OID, INT8OID, INT8ARRAYOID}},
     // insert_heads
     {"INSERT INTO {work} (id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input, "
      "lane, due, idempotency_key, parent, parent_head) "
@@ -75,17 +59,15 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "unnest($7, $8, $9, $10) WITH ORDINALITY t(key, deps, priority, time_limit, pos)",
      {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
       INT8ARRAYOID, INT8OID, INT8OID, INT4OID, INT8ARRAYOID}},
-    // claim_any
-    {CLAIM("q.lane = $7 AND q.due >= $8", ""),
-     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
-    // claim_keys
-    {CLAIM("q.lane = $7 AND q.due >= $8", " AND q.key = ANY ($9)"),
-     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID, INT4ARRAYOID}},
-    // claim_many_keys
-    {CLAIM("q.lane = $7 AND q.due >= $8", " AND " HAS_KEY("q.key", "$9")),
-     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID, INT4ARRAYOID}},
     // claim_limited
-    {CLAIM("q.lane > 150000", " AND q.key = $7 AND q.limit_key = $8"),
+    {"WITH c AS (SELECT q.id, q.due FROM {work} q WHERE q.lane > 150000 AND q.key = $7 AND q.limit_key = $8 "
+     "ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "
+     "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), deadline = $6 + w.time_limit, "
+     "lease = $3 # w.id, attempt = w.attempt + 1, started_at = $4, worker = $5 FROM c WHERE " BY_ID(
+         "c.id") " RETURNING "
+                 "w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event, "
+                 "coalesce(w.element, -1), "
+                 "c.due",
      {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
     // put_back
     {"UPDATE {work} w SET state = 1, lane = " OPEN_LANE ", due = u.due, lease = NULL, deadline = NULL, "
@@ -151,13 +133,6 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // lock_rows
     {"SELECT id, coalesce(lane < 100000, false) FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",
      {INT8ARRAYOID}},
-    // complete_rows
-    {"UPDATE {work} w SET state = 4, lane = NULL, due = NULL, lease = NULL, error = NULL, finished_at = $1, "
-     "output = CASE WHEN w.output IS NULL THEN u.patch ELSE insula.append_patch(w.output, u.patch) END "
-     "FROM unnest($2, $3, $4) WITH ORDINALITY u(id, lease, patch, ord) WHERE " ROW_FILTER
-     " RETURNING w.id, w.head, w.def, w.task, u.ord, w.parent, w.parent_head, "
-     "coalesce(w.element, -1), w.limit_key IS NOT NULL",
-     {TIMESTAMPTZOID, INT8ARRAYOID, INT8ARRAYOID, JSONBARRAYOID}},
     // fail_row
     {"UPDATE {work} SET state = 5, lane = NULL, due = NULL, lease = NULL, finished_at = $1, error = $4 "
      "WHERE id = $2 AND lease = $3 AND state = 2 RETURNING id",

@@ -90,7 +90,6 @@ struct Claimed {
   Datum event;           // what it has waited for
   std::int32_t element;  // its place in a group, its item being the input; -1: it is no element
   std::int64_t due;      // before the claim
-  bool moved;            // it may have had another place in the search's snapshot
 };
 
 struct ClaimRequest {
@@ -190,9 +189,21 @@ TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, in
 std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked);
 void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count);
 
-// `entries` gets, for each row written, the place in `ids` that it was written for.
-TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
-                       Jsonb *const *patches, int count, int *entries, int *written);
+// Rows that may be completed, as they were found: work_complete.cpp.
+struct Rows;
+struct FoundTasks {
+  Rows *rows;
+  const std::int64_t *ids;
+  HeapTuple *tuples;  // aligned with `ids`; nullptr: there is none
+  int count;
+  TaskRow *tasks;  // those that there are: their ids, heads and parents alone
+  int task_count;
+};
+FoundTasks find_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
+// `entries` gets, for each row written, its place among the ids.
+TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, TimestampTz now, const std::int64_t *leases,
+                       Jsonb *const *patches, int *entries, int *written);
+void end_tasks(const FoundTasks &found);
 bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error);
 bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error);
 // DT_NOEND: for ever.

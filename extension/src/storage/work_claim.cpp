@@ -6,131 +6,150 @@
 #include "shared/clock.hpp"
 #include "shared/lows.hpp"
 #include "storage/random.hpp"
+#include "storage/rows.hpp"
 #include "storage/work.hpp"
 
 extern "C" {
-#include "access/genam.h"
+#include "utils/datum.h"
 #include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
-#include "utils/snapmgr.h"
 }
 
 namespace insula {
 
-// One random number a claim, mixed with each row's own: a lease tells nothing about the
-// leases of other claims.
-static void add_claim(Arguments &arguments, const ClaimRequest &request) {
-  arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
-  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(clock_now())).add_text(request.worker);
-  arguments.add(Int64GetDatum(request.now));
-}
-
 // From so many on, hashing them costs less than comparing each row's key with them.
 constexpr int many_keys = 32;
 
-// PostgreSQL follows a row to its newest version, which the search's snapshot may not show:
-// what has been claimed and given back meanwhile comes later in the queue than where it was found.
-static bool is_moved(TransactionId writer) { return XidInMVCCSnapshot(writer, GetActiveSnapshot()); }
+// Up to a lane that is known there is mostly none, and to see that costs less than to read
+// what lies in the next.
+static bool next_ready_lane(const Tenant &tenant, const LowsView &view, std::int32_t *lane) {
+  const std::int32_t known = view.lane_after(*lane, lane_later);
+  if (find_lane(tenant, *lane, known, lane)) return true;
+  *lane = known;
+  return known < lane_later;
+}
 
-static Claimed *read_claimed(std::uint64_t rows, int *count) {
+namespace {
+
+// What the rows of one claim have in common.
+struct Claim {
+  const ClaimRequest &request;
+  // One random number a claim, mixed with each row's own: a lease tells nothing about the
+  // leases of other claims.
+  std::int64_t lease;
+  TimestampTz started_at;
+  Datum worker;
+
+  bool wants(std::int32_t key) const {
+    return !request.keys || std::binary_search(request.keys, request.keys + request.key_count, key);
+  }
+};
+
+Claim begin_claim(const ClaimRequest &request) {
+  return {request, random_lease(), clock_now(), CStringGetTextDatum(request.worker)};
+}
+
+Datum copy_stored(const Row &row, Column column) {
+  return row.is_null(column) ? Datum{0} : datumCopy(row.get(column), false, -1);
+}
+
+Claimed write_claim(const Row &row, const Claim &claim) {
+  Claimed claimed = {};
+  claimed.id = row.get_int64(Column::id);
+  claimed.head = row.get_int64(Column::head);
+  claimed.definition = row.get_int32(Column::def);
+  claimed.task = row.get_int32(Column::task);
+  claimed.lease = claim.lease ^ claimed.id;
+  claimed.attempt = row.get_int32(Column::attempt) + 1;
+  claimed.input = copy_stored(row, Column::input);
+  claimed.output = copy_stored(row, Column::output);
+  claimed.event = copy_stored(row, Column::event);
+  claimed.element = row.is_null(Column::element) ? -1 : row.get_int32(Column::element);
+  claimed.due = row.get_int64(Column::due);
+  if (!row.is_null(Column::time_limit)) claimed.deadline = claim.request.now + row.get_int64(Column::time_limit);
+
+  TimestampTz due = claim.request.lease_expires;
+  if (claimed.deadline) due = std::min(due, claimed.deadline);
+  row.set(Column::state, Int16GetDatum(static_cast<std::int16_t>(State::running)));
+  row.set(Column::lane, Int32GetDatum(lane_running));
+  row.set(Column::due, Int64GetDatum(due));
+  row.set_nullable(Column::deadline, Int64GetDatum(claimed.deadline), claimed.deadline == 0);
+  row.set(Column::lease, Int64GetDatum(claimed.lease));
+  row.set(Column::attempt, Int32GetDatum(claimed.attempt));
+  row.set(Column::started_at, TimestampTzGetDatum(claim.started_at));
+  row.set(Column::worker, claim.worker);
+  return claimed;
+}
+
+// Claims up to so many rows of a lane, in the order of the queue.
+int claim_lane(const Tenant &tenant, const Rows &rows, const Claim &claim, std::int32_t lane, std::int64_t low,
+               Claimed *claimed, int most) {
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
+  ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
+  IndexScanDesc scan = begin_row_scan(rows, tenant.work_queue, 2);
+  index_rescan(scan, keys, 2, nullptr, 0);
+  int count = 0;
+  while (count < most && next_row(rows, scan)) {
+    CHECK_FOR_INTERRUPTS();
+    if (!claim.wants(found_int32(rows, Column::key))) continue;
+    const Hold hold = hold_found(rows);
+    if (hold == Hold::none) continue;
+    read_row(rows, found_tuple(rows));
+    claimed[count] = write_claim(rows.row, claim);
+    if (write_held(rows, hold)) ++count;
+  }
+  end_row_scan(scan);
+  return count;
+}
+
+Claimed *read_claimed(std::uint64_t rows, int *count) {
   auto *claimed = palloc_array_of<Claimed>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    claimed[i] = {get_int64(i, 1),
-                  get_int64(i, 2),
-                  get_int32(i, 3),
-                  get_int32(i, 4),
-                  get_int64(i, 5),
-                  get_int32(i, 6),
-                  get_datum(i, 7),
-                  get_datum(i, 8),
-                  get_int64(i, 9),
-                  get_datum(i, 10),
-                  get_int32(i, 11),
-                  get_int64(i, 12),
-                  is_moved(DatumGetTransactionId(get_datum(i, 13)))};
+    claimed[i] = {get_int64(i, 1), get_int64(i, 2),  get_int32(i, 3),  get_int32(i, 4),
+                  get_int64(i, 5), get_int32(i, 6),  get_datum(i, 7),  get_datum(i, 8),
+                  get_int64(i, 9), get_datum(i, 10), get_int32(i, 11), get_int64(i, 12)};
   *count = static_cast<int>(rows);
   return claimed;
 }
 
-// The next lane that the queue's index holds an entry of, dead or alive: it costs one descent
-// whatever lies in the lanes.
-static bool next_lane(const Tenant &tenant, std::int32_t after, std::int32_t *lane) {
-  const Oid queue = get_relname_relid("work_queue", get_namespace_oid(tenant.schema, false));
-  Relation heap = table_open(tenant.work, NoLock);
-  Relation index = index_open(queue, AccessShareLock);
-  ScanKeyData above;
-  ScanKeyInit(&above, 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(after));
-  IndexScanDesc scan = begin_index_scan(heap, index, GetActiveSnapshot(), 1);
-  scan->xs_want_itup = true;
-  index_rescan(scan, &above, 1, nullptr, 0);
-  const bool found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
-  bool null;
-  if (found) *lane = DatumGetInt32(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &null));
-  index_endscan(scan);
-  index_close(index, NoLock);
-  table_close(heap, NoLock);
-  return found;
-}
-
-static bool next_ready_lane(const Tenant &tenant, std::int32_t *lane) {
-  return next_lane(tenant, *lane, lane) && *lane < lane_later;
-}
-
-static void add_lane(Arguments &arguments, std::int32_t lane, std::int64_t low, const std::int32_t *keys,
-                     int key_count) {
-  arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(low));
-  if (keys) arguments.add(int32_array(keys, key_count));
-}
-
-static Claimed *claim_lane(const Tenant &tenant, const ClaimRequest &request, std::int32_t lane, std::int64_t low,
-                           int *count) {
-  Arguments arguments;
-  add_claim(arguments, request);
-  add_lane(arguments, lane, low, request.keys, request.key_count);
-  const Statement statement = !request.keys                   ? Statement::claim_any
-                              : request.key_count < many_keys ? Statement::claim_keys
-                                                              : Statement::claim_many_keys;
-  return read_claimed(run(tenant, statement, arguments), count);
-}
-
 // Below this a search that has found all that it wanted has left nothing.
-static std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low) {
-  std::int64_t passed = low;
-  for (int i = 0; i < count; ++i) {
-    if (rows[i].moved) return low;
-    passed = std::max(passed, rows[i].due);
-  }
-  return passed;
+std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low) {
+  for (int i = 0; i < count; ++i) low = std::max(low, rows[i].due);
+  return low;
 }
 
-static Claimed *claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsView &view, int *count) {
-  auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
-  *count = 0;
-  ClaimRequest rest = request;
-  for (std::int32_t lane = PG_INT32_MIN; rest.max_tasks > 0 && next_ready_lane(tenant, &lane);) {
+int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsView &view, Claimed *claimed) {
+  const Rows rows = open_rows(tenant, "UPDATE");
+  const Claim claim = begin_claim(request);
+  int count = 0;
+  for (std::int32_t lane = PG_INT32_MIN; count < request.max_tasks && next_ready_lane(tenant, view, &lane);) {
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
-    int found;
-    const Claimed *rows = claim_lane(tenant, rest, lane, low, &found);
-    std::copy(rows, rows + found, claimed + *count);
-    *count += found;
-    mark_low(view, lane, found < rest.max_tasks ? low_nothing : passed_by(rows, found, low));
-    rest.max_tasks -= found;
+    const int rest = request.max_tasks - count;
+    const int found = claim_lane(tenant, rows, claim, lane, low, claimed + count, rest);
+    mark_low(view, lane, found < rest ? low_nothing : passed_by(claimed + count, found, low));
+    count += found;
   }
-  return claimed;
+  close_rows(rows);
+  return count;
 }
 
+}  // namespace
+
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count) {
+  auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
   const LowsView view = read_lows(tenant.number, request.keys, request.key_count);
-  Claimed *claimed = claim_lanes(tenant, request, view, count);
-  if (*count > 0 || !may_doubt_lows(view)) return claimed;
-  return claim_lanes(tenant, request, read_lows(tenant.number, request.keys, request.key_count), count);
+  *count = claim_lanes(tenant, request, view, claimed);
+  if (*count == 0 && may_doubt_lows(view))
+    *count = claim_lanes(tenant, request, read_lows(tenant.number, request.keys, request.key_count), claimed);
+  return claimed;
 }
 
 Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, int *count) {
   Arguments arguments;
-  add_claim(arguments, request);
-  arguments.add(Int32GetDatum(place.key)).add(Int64GetDatum(place.limit));
+  arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
+  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(clock_now())).add_text(request.worker);
+  arguments.add(Int64GetDatum(request.now)).add(Int32GetDatum(place.key)).add(Int64GetDatum(place.limit));
   return read_claimed(run_without_sort(tenant, Statement::claim_limited, arguments), count);
 }
 
@@ -170,11 +189,12 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
     statement = unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys;
   else if (keys)
     statement = unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys;
-  for (std::int32_t lane = PG_INT32_MIN; next_ready_lane(tenant, &lane);) {
+  for (std::int32_t lane = PG_INT32_MIN; next_ready_lane(tenant, view, &lane);) {
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     Arguments arguments;
-    add_lane(arguments, lane, low, keys, key_count);
+    arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(low));
+    if (keys) arguments.add(int32_array(keys, key_count));
     const int before = begin_locking(tenant.number);
     const bool found = run(tenant, statement, arguments) > 0;
     if (found && unlocked) mark_held(tenant.number);

@@ -1,12 +1,19 @@
 // Rows of `work` under a concurrency limit, over SPI.
 #include <algorithm>
 
-#include "storage/random.hpp"
+#include "storage/rows.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
 
-bool has_waiting_limits(const Tenant &tenant) { return run(tenant, Statement::probe_limited) > 0; }
+// The lanes from here on are those of rows under a limit.
+static constexpr std::int32_t below_limited = 150000;
+
+bool has_waiting_limits(const Tenant &tenant) {
+  std::int32_t lane;
+  if (!find_lane(tenant, below_limited, PG_INT32_MAX, &lane)) return false;
+  return run(tenant, Statement::probe_limited) > 0;
+}
 
 WaitingLimit *waiting_limits(const Tenant &tenant, const LimitPlace &after, int most, int *count) {
   Arguments arguments;

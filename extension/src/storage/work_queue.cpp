@@ -1,4 +1,4 @@
-// The queue side of `work`: numbers, submission, claims, and what time causes; over SPI.
+// The queue side of `work`: numbers, submission, and what time causes.
 #include "shared/clock.hpp"
 #include "shared/lows.hpp"
 #include "storage/work.hpp"
@@ -11,7 +11,7 @@ extern "C" {
 }
 
 #include "core/ids.hpp"
-#include "storage/random.hpp"
+#include "storage/rows.hpp"
 #include "tenant/lock.hpp"
 
 namespace insula {
@@ -54,22 +54,46 @@ static void add_keys(Arguments &arguments, const NewExecutions &executions) {
     arguments.add_null();
 }
 
+// What the rows of one submission have in common.
+static void fill_single(const Row &row, const Submission &submission, const TaskPlan &plan, bool limited) {
+  const std::int32_t priority = submission.priority + plan.priorities[0];
+  const std::int32_t lane = (limited ? lane_limited : 0) - priority;
+  const bool later = submission.run_at > submission.now;
+  const auto zero = Int32GetDatum(0);
+  row.set(Column::created_at, TimestampTzGetDatum(submission.now));
+  row.set(Column::def, Int32GetDatum(submission.definition));
+  row.set(Column::task, zero);
+  row.set(Column::key, Int32GetDatum(plan.keys[0]));
+  row.set(Column::priority, Int32GetDatum(priority));
+  row.set(Column::span, zero);
+  row.set(Column::remaining, zero);
+  row.set(Column::attempt, zero);
+  row.set(Column::lane, Int32GetDatum(later ? lane_later : lane));
+  row.set(Column::state, Int16GetDatum(static_cast<std::int16_t>(State::ready)));
+  row.set_nullable(Column::run_at, TimestampTzGetDatum(submission.run_at), !later);
+  row.set_nullable(Column::time_limit, Int64GetDatum(plan.time_limits[0]), plan.time_limits[0] == 0);
+  row.set_nullable(Column::parent, Int64GetDatum(submission.parent), submission.parent == 0);
+  row.set_nullable(Column::parent_head, Int64GetDatum(submission.parent_head), submission.parent == 0);
+}
+
 void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
                    const NewExecutions &executions) {
-  const std::int32_t priority = submission.priority + plan.priorities[0];
-  const std::int32_t lane = (executions.limit_keys ? lane_limited : 0) - priority;
-  const bool later = submission.run_at > submission.now;
-  Arguments arguments;
-  arguments.add(Int32GetDatum(submission.definition)).add(Int32GetDatum(plan.keys[0]));
-  arguments.add(Int32GetDatum(later ? lane_later : lane)).add(Int64GetDatum(queue_due(submission)));
-  arguments.add(Int32GetDatum(priority)).add(TimestampTzGetDatum(submission.now));
-  add_run_at(arguments, submission);
-  arguments.add(int64_array(executions.ids, executions.count)).add(jsonb_array(executions.inputs, executions.count));
-  arguments.add_nullable(Int64GetDatum(plan.time_limits[0]), plan.time_limits[0] == 0);
-  add_keys(arguments, executions);
-  add_parent(arguments, submission);
-  add_limit_keys(arguments, executions);
-  (void)run(tenant, Statement::insert_single, arguments);
+  const std::int64_t due = queue_due(submission);
+  const Rows rows = open_rows(tenant, "INSERT");
+  NewRows batch = {};
+  for (int i = 0; i < executions.count; ++i) {
+    const Row row = next_new_row(rows, batch);
+    fill_single(row, submission, plan, executions.limit_keys != nullptr);
+    row.set(Column::id, Int64GetDatum(executions.ids[i]));
+    row.set(Column::due, Int64GetDatum(due + i + 1));
+    row.set(Column::input, JsonbPGetDatum(executions.inputs[i]));
+    if (executions.keys && executions.keys[i])
+      row.set(Column::idempotency_key, CStringGetTextDatum(executions.keys[i]));
+    if (executions.limit_keys) row.set(Column::limit_key, Int64GetDatum(executions.limit_keys[i]));
+    add_new_row(rows, batch, VARSIZE(executions.inputs[i]));
+  }
+  insert_new_rows(rows, batch);
+  close_rows(rows);
 }
 
 void insert_graph(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,

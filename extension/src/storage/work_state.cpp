@@ -1,4 +1,4 @@
-// The state side of `work`: completions, failures, graphs, cancels and reads; over SPI.
+// The state side of `work`: failures, graphs, cancels and reads; over SPI.
 #include "storage/work.hpp"
 
 #include <algorithm>
@@ -51,30 +51,6 @@ static std::uint64_t run_on_leases(const Tenant &tenant, Statement statement, Ar
   if (rows < static_cast<std::uint64_t>(leases)) mark_held(tenant.number);
   end_locking(before);
   return rows;
-}
-
-TaskRow *complete_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
-                       Jsonb *const *patches, int count, int *entries, int *written) {
-  Arguments arguments;
-  arguments.add(TimestampTzGetDatum(now)).add(int64_array(ids, count)).add(int64_array(leases, count));
-  arguments.add(jsonb_array(patches, count));
-  const auto rows = run_on_leases(tenant, Statement::complete_rows, arguments, count);
-  auto *tasks = palloc_array_of<TaskRow>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) {
-    tasks[i] = {};
-    tasks[i].id = get_int64(i, 1);
-    tasks[i].head = get_int64(i, 2);
-    tasks[i].definition = get_int32(i, 3);
-    tasks[i].task = get_int32(i, 4);
-    tasks[i].state = State::completed;
-    tasks[i].parent = get_int64(i, 6);
-    tasks[i].parent_head = get_int64(i, 7);
-    tasks[i].element = get_int32(i, 8);
-    tasks[i].limited = DatumGetBool(get_datum(i, 9));
-    entries[i] = static_cast<int>(get_int64(i, 5)) - 1;
-  }
-  *written = static_cast<int>(rows);
-  return tasks;
 }
 
 bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error) {

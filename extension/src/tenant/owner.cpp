@@ -3,6 +3,12 @@
 // its role.
 #include "tenant/owner.hpp"
 
+extern "C" {
+#include "jit/jit.h"
+#include "optimizer/cost.h"
+#include "utils/plancache.h"
+}
+
 namespace insula {
 
 Oid owner_role() { return get_role_oid("insula_owner", false); }
@@ -14,26 +20,36 @@ static void set_local(const char *name, const char *value) {
   (void)set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
+static constexpr char safe_path[] = "pg_catalog, pg_temp";
+
 Owner enter_owner() {
   Owner owner;
   GetUserIdAndSecContext(&owner.user, &owner.security);
   owner.guc_level = NewGUCNestLevel();
   SetUserIdAndSecContext(owner_role(), owner.security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-  set_local("search_path", "pg_catalog, pg_temp");
-  // A plan made while a table was empty must still be right when it holds a million rows:
-  // leave the planner nothing but index scans and nested loops.
-  static const char *const off[] = {"enable_seqscan",
-                                    "enable_bitmapscan",
-                                    "enable_hashjoin",
-                                    "enable_mergejoin",
-                                    "enable_material",
-                                    "enable_memoize",
-                                    "jit"};
-  static const char *const on[] = {"enable_indexscan", "enable_nestloop", "enable_sort"};
-  for (const char *name : off) set_local(name, "off");
-  for (const char *name : on) set_local(name, "on");
-  set_local("plan_cache_mode", "force_generic_plan");
+  if (strcmp(namespace_search_path, safe_path) != 0) set_local("search_path", safe_path);
   return owner;
+}
+
+void settle_planner() {
+  struct Setting {
+    const char *name;
+    bool *is;
+    bool should_be;
+  };
+  static const Setting settings[] = {{"enable_seqscan", &enable_seqscan, false},
+                                     {"enable_bitmapscan", &enable_bitmapscan, false},
+                                     {"enable_hashjoin", &enable_hashjoin, false},
+                                     {"enable_mergejoin", &enable_mergejoin, false},
+                                     {"enable_material", &enable_material, false},
+                                     {"enable_memoize", &enable_memoize, false},
+                                     {"jit", &jit_enabled, false},
+                                     {"enable_indexscan", &enable_indexscan, true},
+                                     {"enable_nestloop", &enable_nestloop, true},
+                                     {"enable_sort", &enable_sort, true}};
+  for (const Setting &setting : settings)
+    if (*setting.is != setting.should_be) set_local(setting.name, setting.should_be ? "on" : "off");
+  if (plan_cache_mode != PLAN_CACHE_MODE_FORCE_GENERIC_PLAN) set_local("plan_cache_mode", "force_generic_plan");
 }
 
 void limit_lock_waits() { set_local("lock_timeout", "1s"); }

@@ -1,7 +1,6 @@
-// Acting as insula_owner.  Every statement of ours on a tenant's tables runs between
-// enter_owner and leave_owner: as the owner, security-restricted, under a search_path
-// that nobody can plant anything in, and with planner settings that keep every statement
-// on its index.  An error in between is undone by the transaction's abort.
+// Acting as insula_owner.  Whatever is done with a tenant's tables is done between enter_owner
+// and leave_owner: as the owner, security-restricted, and under a search_path that nobody can
+// plant anything in.  An error in between is undone by the transaction's abort.
 #pragma once
 
 #include "postgres.hpp"
@@ -20,6 +19,10 @@ Oid runner_role();
 Oid tenant_role();
 
 Owner enter_owner();
+// Before a plan is run, which may be made or made again then: one that was made while a table
+// was empty must still be right when it holds a million rows, so the planner is left nothing but
+// index scans and nested loops, until leave_owner.  Costs little where it has been done.
+void settle_planner();
 // Ends what waits for a lock after a second, until leave_owner.
 void limit_lock_waits();
 void leave_owner(const Owner &owner);

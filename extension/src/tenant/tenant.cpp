@@ -3,13 +3,17 @@
 // Lock order: a tenant's own lock (tenant/lock.hpp) before its relations.
 #include "tenant/tenant.hpp"
 
+#include <algorithm>
+
 #include "errors.hpp"
+#include "storage/columns.hpp"
 #include "storage/plans.hpp"
 #include "tenant/home.hpp"
 #include "tenant/owner.hpp"
 #include "version.hpp"
 
 extern "C" {
+#include "catalog/pg_am.h"
 #include "catalog/pg_inherits.h"
 }
 
@@ -18,8 +22,6 @@ namespace insula {
 namespace {
 
 constexpr long cache_limit = 4096;
-constexpr int work_columns = 33;
-constexpr int record_columns = 8;
 
 struct NameEntry {
   char name[NAMEDATALEN];
@@ -138,35 +140,73 @@ Tenant *load(SharedStatement statement, Datum key) {
   return tenant;
 }
 
+// Whether a relation has the shape that we gave it; `work` is the table that it belongs to.
+using Shape = bool(Relation relation, Oid work);
+
+bool is_work(Relation relation, Oid) {
+  const TupleDesc columns = RelationGetDescr(relation);
+  if (columns->natts != static_cast<int>(Column::count)) return false;
+  for (int i = 0; i < columns->natts; ++i) {
+    const Form_pg_attribute column = TupleDescAttr(columns, i);
+    if (strcmp(NameStr(column->attname), work_columns[i].name) != 0 || column->atttypid != work_columns[i].type)
+      return false;
+  }
+  return true;
+}
+
+bool is_record(Relation relation, Oid) { return RelationGetDescr(relation)->natts == 8; }
+
+bool is_sequence(Relation, Oid) { return true; }
+
+bool is_index(Relation relation, Oid work, std::initializer_list<Column> columns) {
+  const Form_pg_index index = relation->rd_index;
+  if (index->indrelid != work || !index->indisvalid || relation->rd_rel->relam != BTREE_AM_OID) return false;
+  return std::equal(columns.begin(), columns.end(), index->indkey.values, index->indkey.values + index->indnkeyatts,
+                    [](Column column, AttrNumber number) { return number_of(column) == number; });
+}
+
+bool is_work_key(Relation relation, Oid work) { return is_index(relation, work, {Column::id}); }
+
+bool is_work_queue(Relation relation, Oid work) { return is_index(relation, work, {Column::lane, Column::due}); }
+
 // What to do about a relation that somebody has changed.
 enum class Tampered { refuse, skip };
 
+struct Check {
+  Oid schema;
+  LOCKMODE lock;
+  Tampered tampered;
+};
+
 // One relation of the tenant's schema, locked, if it is what we made.
-Oid checked_relation(Oid schema, const char *name, char kind, int columns, LOCKMODE lock, Tampered tampered) {
-  const Oid oid = get_relname_relid(name, schema);
-  Relation relation = OidIsValid(oid) ? try_relation_open(oid, lock) : nullptr;
+Oid checked_relation(const Check &check, const char *name, char kind, Shape *has_shape, Oid work) {
+  const Oid oid = get_relname_relid(name, check.schema);
+  Relation relation = OidIsValid(oid) ? try_relation_open(oid, check.lock) : nullptr;
   if (!relation) return InvalidOid;
   const Form_pg_class form = relation->rd_rel;
   const bool has_child = form->relhassubclass && find_inheritance_children(oid, NoLock) != NIL;
-  const bool ours = form->relowner == owner_role() && form->relnamespace == schema && form->relkind == kind &&
+  const bool ours = form->relowner == owner_role() && form->relnamespace == check.schema && form->relkind == kind &&
                     !relation->rd_rules && !relation->trigdesc && !has_child && !form->relrowsecurity &&
-                    !form->relispartition && (columns == 0 || form->relnatts == columns);
+                    !form->relispartition && has_shape(relation, work);
   relation_close(relation, NoLock);
-  if (!ours && tampered == Tampered::refuse)
-    ereport(ERROR,
-            (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-             errmsg("relation \"%s\" of schema \"%s\" is not as Insula made it", name, get_namespace_name(schema)),
-             errdetail("Its owner, kind, columns, rules, triggers or policies have been changed.")));
+  if (!ours && check.tampered == Tampered::refuse)
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("relation \"%s\" of schema \"%s\" is not as Insula made it", name,
+                           get_namespace_name(check.schema)),
+                    errdetail("Its owner, kind, columns, rules, triggers or policies have been changed.")));
   return ours ? oid : InvalidOid;
 }
 
 bool check_relations(Tenant *tenant, LOCKMODE lock, Tampered tampered) {
-  const Oid schema = get_namespace_oid(tenant->schema, true);
-  if (!OidIsValid(schema)) return false;
-  tenant->work = checked_relation(schema, "work", RELKIND_RELATION, work_columns, lock, tampered);
-  tenant->record = checked_relation(schema, "record", RELKIND_RELATION, record_columns, lock, tampered);
-  tenant->sequence = checked_relation(schema, "id", RELKIND_SEQUENCE, 0, lock, tampered);
-  tenant->checked = OidIsValid(tenant->work) && OidIsValid(tenant->record) && OidIsValid(tenant->sequence);
+  const Check check = {get_namespace_oid(tenant->schema, true), lock, tampered};
+  if (!OidIsValid(check.schema)) return false;
+  const Oid work = tenant->work = checked_relation(check, "work", RELKIND_RELATION, is_work, InvalidOid);
+  tenant->work_key = checked_relation(check, "work_pkey", RELKIND_INDEX, is_work_key, work);
+  tenant->work_queue = checked_relation(check, "work_queue", RELKIND_INDEX, is_work_queue, work);
+  tenant->record = checked_relation(check, "record", RELKIND_RELATION, is_record, work);
+  tenant->sequence = checked_relation(check, "id", RELKIND_SEQUENCE, is_sequence, work);
+  tenant->checked = OidIsValid(work) && OidIsValid(tenant->work_key) && OidIsValid(tenant->work_queue) &&
+                    OidIsValid(tenant->record) && OidIsValid(tenant->sequence);
   return tenant->checked;
 }
 

@@ -1,0 +1,204 @@
+// Direct access to `work`; see rows.hpp.
+#include "storage/rows.hpp"
+
+#include <algorithm>
+
+extern "C" {
+#include "utils/fmgroids.h"
+}
+
+namespace insula {
+
+// An update moves a row in the queue.  An index that is told that nothing has changed for it
+// looks for old versions of rows to delete, which among entries of other rows finds nothing
+// and costs much.
+static void tell_what_changes(const ResultRelInfo *target) {
+  for (int i = 0; i < target->ri_NumIndices; ++i) {
+    IndexInfo *info = target->ri_IndexRelationInfo[i];
+    const AttrNumber *columns = info->ii_IndexAttrNumbers;
+    info->ii_CheckedUnchanged = true;
+    info->ii_IndexUnchanged = std::none_of(columns, columns + info->ii_NumIndexKeyAttrs, [](AttrNumber column) {
+      return column == number_of(Column::lane) || column == number_of(Column::due);
+    });
+  }
+}
+
+static Row new_row(const Rows &rows) {
+  return {ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), &TTSOpsVirtual)};
+}
+
+Rows open_rows(const Tenant &tenant, const char *command) {
+  CommandCounterIncrement();
+  PushActiveSnapshot(GetTransactionSnapshot());
+  Rows rows = {};
+  rows.heap = table_open(tenant.work, NoLock);
+  rows.snapshot = GetActiveSnapshot();
+  rows.estate = CreateExecutorState();
+  rows.found =
+      ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), table_slot_callbacks(rows.heap));
+  if (!command) return rows;
+  PreventCommandIfReadOnly(command);
+  PreventCommandIfParallelMode(command);
+  rows.target = makeNode(ResultRelInfo);
+  InitResultRelInfo(rows.target, rows.heap, 0, nullptr, 0);
+  ExecOpenIndices(rows.target, false);
+  tell_what_changes(rows.target);
+  rows.row = new_row(rows);
+  return rows;
+}
+
+void close_rows(const Rows &rows) {
+  ExecResetTupleTable(rows.estate->es_tupleTable, false);
+  if (rows.target) ExecCloseIndices(rows.target);
+  FreeExecutorState(rows.estate);
+  table_close(rows.heap, NoLock);
+  PopActiveSnapshot();
+  CommandCounterIncrement();
+}
+
+IndexScanDesc begin_row_scan(const Rows &rows, Oid index, int keys) {
+  return begin_index_scan(rows.heap, index_open(index, AccessShareLock), rows.snapshot, keys);
+}
+
+void end_row_scan(IndexScanDesc scan) {
+  Relation index = scan->indexRelation;
+  index_endscan(scan);
+  index_close(index, NoLock);
+}
+
+bool find_row(const Rows &rows, IndexScanDesc scan, std::int64_t id) {
+  ScanKeyData key;
+  ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+  index_rescan(scan, &key, 1, nullptr, 0);
+  return next_row(rows, scan);
+}
+
+bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane) {
+  Relation heap = table_open(tenant.work, NoLock);
+  Relation index = index_open(tenant.work_queue, AccessShareLock);
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(above));
+  ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, F_INT4LT, Int32GetDatum(below));
+  IndexScanDesc scan = begin_index_scan(heap, index, GetActiveSnapshot(), 2);
+  scan->xs_want_itup = true;
+  index_rescan(scan, keys, 2, nullptr, 0);
+  const bool found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
+  bool null;
+  if (found) *lane = DatumGetInt32(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &null));
+  index_endscan(scan);
+  index_close(index, NoLock);
+  table_close(heap, NoLock);
+  return found;
+}
+
+void read_row(const Rows &rows, HeapTuple tuple) {
+  TupleTableSlot *slot = rows.row.slot;
+  heap_deform_tuple(tuple, RelationGetDescr(rows.heap), slot->tts_values, slot->tts_isnull);
+}
+
+static void note_concurrent_change() {
+  if (IsolationUsesXactSnapshot())
+    ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+                    errmsg("could not serialize access due to concurrent update")));
+}
+
+Hold hold_found(const Rows &rows) {
+  HeapTuple tuple = found_tuple(rows);
+  if (updates_without_waiting && (tuple->t_data->t_infomask & HEAP_XMAX_INVALID)) return Hold::unsure;
+  ItemPointerData at = tuple->t_self;
+  TM_FailureData failure;
+  switch (table_tuple_lock(rows.heap, &at, rows.snapshot, rows.found, GetCurrentCommandId(true),
+                           LockTupleNoKeyExclusive, LockWaitSkip, 0, &failure)) {
+    case TM_Ok:
+      return Hold::held;
+    case TM_Updated:
+    case TM_Deleted:
+      note_concurrent_change();
+      return Hold::none;
+    default:
+      return Hold::none;
+  }
+}
+
+static TM_Result update_row(const Rows &rows, ItemPointer at, bool wait) {
+  MemoryContext caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(rows.estate));
+  ExecClearTuple(rows.row.slot);
+  ExecStoreVirtualTuple(rows.row.slot);
+  TM_FailureData failure;
+  LockTupleMode mode;
+  UpdatedIndexes updated;
+  const TM_Result result = table_tuple_update(rows.heap, at, rows.row.slot, GetCurrentCommandId(true), rows.snapshot,
+                                              InvalidSnapshot, wait, &failure, &mode, &updated);
+  if (result == TM_Ok) insert_index_entries(rows.target, rows.row.slot, rows.estate, true, updated);
+  MemoryContextSwitchTo(caller);
+  ResetPerTupleExprContext(rows.estate);
+  return result;
+}
+
+bool write_held(const Rows &rows, Hold hold) {
+  ItemPointerData at = rows.found->tts_tid;
+  switch (update_row(rows, &at, hold == Hold::held)) {
+    case TM_Ok:
+      return true;
+    case TM_Updated:
+    case TM_Deleted:
+      note_concurrent_change();
+      return false;
+    default:
+      return false;
+  }
+}
+
+Written write_row(const Rows &rows, HeapTuple old) {
+  ItemPointerData at = old->t_self;
+  switch (update_row(rows, &at, true)) {
+    case TM_Ok:
+      return Written::done;
+    case TM_Updated:
+      break;
+    case TM_Deleted:
+      note_concurrent_change();
+      return Written::gone;
+    default:
+      return Written::gone;
+  }
+  note_concurrent_change();
+  TM_FailureData failure;
+  const TM_Result result =
+      table_tuple_lock(rows.heap, &at, rows.snapshot, rows.found, GetCurrentCommandId(true), LockTupleNoKeyExclusive,
+                       LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
+  return result == TM_Ok ? Written::moved : Written::gone;
+}
+
+Row next_new_row(const Rows &rows, NewRows &batch) {
+  Row &row = batch.rows[batch.count];
+  if (!row.slot) row = new_row(rows);
+  ExecClearTuple(row.slot);
+  memset(row.slot->tts_isnull, true, static_cast<std::size_t>(Column::count));
+  return row;
+}
+
+// What a batch copies of its rows stays small, however large they are.
+static constexpr std::size_t batch_bytes = 65536;
+
+void add_new_row(const Rows &rows, NewRows &batch, std::size_t bytes) {
+  ExecStoreVirtualTuple(batch.rows[batch.count++].slot);
+  batch.bytes += bytes;
+  if (batch.count == NewRows::room || batch.bytes > batch_bytes) insert_new_rows(rows, batch);
+}
+
+void insert_new_rows(const Rows &rows, NewRows &batch) {
+  if (batch.count == 0) return;
+  CHECK_FOR_INTERRUPTS();
+  MemoryContext caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(rows.estate));
+  TupleTableSlot *slots[NewRows::room];
+  for (int i = 0; i < batch.count; ++i) slots[i] = batch.rows[i].slot;
+  table_multi_insert(rows.heap, slots, batch.count, GetCurrentCommandId(true), 0, nullptr);
+  for (int i = 0; i < batch.count; ++i) insert_index_entries(rows.target, slots[i], rows.estate, false, all_indexes);
+  MemoryContextSwitchTo(caller);
+  ResetPerTupleExprContext(rows.estate);
+  batch.count = 0;
+  batch.bytes = 0;
+}
+
+}  // namespace insula
