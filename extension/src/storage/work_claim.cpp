@@ -170,13 +170,13 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
 TimestampTz oldest_ready(const Tenant &tenant) {
   const LowsView view = read_lows(tenant.number, nullptr, 0);
   TimestampTz oldest = DT_NOEND;
-  for (std::int32_t lane = PG_INT32_MIN; next_lane(tenant, lane, &lane);) {
+  for (std::int32_t lane = PG_INT32_MIN; find_lane(tenant, lane, PG_INT32_MAX, &lane);) {
     if (place_of(lane) != Place::ready) continue;
     const bool limited = lane > lane_paused;
     const std::int64_t low = limited ? low_unknown : view.at(lane);
     if (low == low_nothing) continue;
     Arguments arguments;
-    add_lane(arguments, lane, low, nullptr, 0);
+    arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(low));
     if (run(tenant, Statement::oldest_ready, arguments) > 0) oldest = std::min(oldest, get_int64(0, 1));
   }
   return oldest;
