@@ -392,7 +392,7 @@ TEST_F(PreloadedCluster, ManyDatabasesShareAFewProcesses) {
   std::vector<std::unique_ptr<Served>> all;
   for (int i = 0; i < count; ++i) {
     all.push_back(
-        std::make_unique<Served>("many_" + std::to_string(i), "catch_up => 'run_all', max_catch_up => 10000"));
+        std::make_unique<Served>("many_" + std::to_string(i), "catch_up => 'run_all', max_catch_up => 1000"));
     all.back()->leave();
   }
   const std::string now = server_.query("SELECT now()");
