@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -29,6 +30,22 @@ std::int64_t RunnerHandle::submit(std::string_view workflow, const Context& cont
                                   const std::string& tenant, std::shared_ptr<WaitState> wait) const {
   return wire::read_number(engine->call(wire::submit(workflow, context, options, tenant),
                                         !options.idempotency_key.empty(), std::move(wait)));
+}
+
+std::vector<std::int64_t> RunnerHandle::submit_many(std::string_view workflow, std::span<const Context> contexts,
+                                                    const SubmitManyOptions& options, const std::string& tenant) const {
+  if (contexts.empty()) return {};
+  const auto& keys = options.idempotency_keys;
+  const bool repeatable = !keys.empty() && std::ranges::none_of(keys, &std::string::empty);
+  return wire::read_numbers(engine->call(wire::submit_many(workflow, contexts, options, tenant), repeatable));
+}
+
+bool RunnerHandle::ask(wire::Statement statement) const {
+  return wire::read_boolean(engine->call(std::move(statement), true));
+}
+
+std::int64_t RunnerHandle::ask_number(wire::Statement statement) const {
+  return wire::read_number(engine->call(std::move(statement), true));
 }
 
 ShutdownReport RunnerHandle::shutdown(const ShutdownOptions& options) const {
