@@ -57,7 +57,7 @@ ShutdownReport RunnerHandle::run_until_signal(const ShutdownOptions& options) co
   refuse_in_handler("run_until_signal()");
   SignalWatch signals;
   signals.wait({});
-  std::jthread impatience{[&](std::stop_token over) {
+  std::jthread impatience{[&](const std::stop_token& over) {
     while (signals.wait(over)) engine->hasten_shutdown();
   }};
   return engine->shutdown(options);

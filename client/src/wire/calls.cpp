@@ -132,6 +132,7 @@ Statement explain(std::int64_t execution_id) {
 
 std::vector<TaskExplanation> read_explanations(const Rows& rows) {
   std::vector<TaskExplanation> tasks;
+  tasks.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
     tasks.push_back({rows.string(row, 0), Status::from_name(rows.text(row, 1)), rows.string(row, 2)});
   return tasks;
@@ -226,6 +227,7 @@ Statement next_fires(std::string_view cron, std::string_view timezone, int n) {
 
 std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows) {
   std::vector<std::chrono::system_clock::time_point> times;
+  times.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row) times.push_back(*read_time(rows, row, 0));
   return times;
 }
@@ -276,6 +278,9 @@ Statement complete_many(const std::vector<Completion>& completions) {
   Ids tasks;
   Ids leases;
   std::vector<Param> patches;
+  tasks.reserve(completions.size());
+  leases.reserve(completions.size());
+  patches.reserve(completions.size());
   for (const Completion& completion : completions) {
     tasks.push_back(completion.task_id);
     leases.push_back(completion.lease);
@@ -289,6 +294,7 @@ Statement complete_many(const std::vector<Completion>& completions) {
 
 std::vector<std::optional<bool>> read_booleans(const Rows& rows) {
   std::vector<std::optional<bool>> values;
+  values.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
     values.push_back(rows.is_null(row, 0) ? std::nullopt : std::optional{rows.boolean(row, 0)});
   return values;
@@ -339,6 +345,7 @@ Statement heartbeat(const Ids& tasks, const Ids& leases, milliseconds lease) {
 
 std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows) {
   std::vector<std::pair<std::int64_t, std::string>> stops;
+  stops.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row) stops.emplace_back(rows.integer(row, 0), rows.string(row, 1));
   return stops;
 }
