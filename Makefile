@@ -22,7 +22,7 @@ ifeq ($(CURDIR),$(INSULA_DIR))
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all install uninstall client check soak chaos bench demo run deps clean help
+.PHONY: all install uninstall client check check-sanitize tidy soak chaos bench demo run deps clean help
 
 # PGXS would not listen to the environment.
 COMPILERS := $(foreach var,CC CXX,$(if \
@@ -42,6 +42,12 @@ client:
 
 check:
 	@scripts/check.sh
+
+check-sanitize:
+	@scripts/check-sanitize.sh
+
+tidy:
+	@scripts/tidy.sh
 
 soak:
 	@scripts/soak.sh
@@ -71,6 +77,8 @@ help:
 	@echo 'make client     build the C++ client, its examples and the tests'
 	@echo 'make demo       the example program, on a throw-away PostgreSQL'
 	@echo 'make check      all tests, on throw-away PostgreSQLs'
+	@echo 'make check-sanitize   the client and its tests under ASan with UBSan, and under TSan'
+	@echo 'make tidy       clang-tidy over the client and core'
 	@echo 'make soak       half an hour of random runs, and the tests on a busy machine'
 	@echo 'make chaos      kill what makes fires; cron against another implementation'
 	@echo 'make bench      measure it beside others (QUICK=1, ONLY=P2,P8; see test/bench/README.md)'

@@ -38,11 +38,11 @@ std::int64_t next_time_of_day(const Cron &cron, std::int64_t from) noexcept {
   if (next_in(cron.hours, hour) == hour) {
     if (next_in(cron.minutes, minute) == minute)
       if (const int second = next_in(cron.seconds, from % 60); second >= 0) return from - from % 60 + second;
-    if (const int later = next_in(cron.minutes, minute + 1); later >= 0)
+    if (const std::int64_t later = next_in(cron.minutes, minute + 1); later >= 0)
       return hour * 3600 + later * 60 + first_in(cron.seconds);
   }
-  const int later = next_in(cron.hours, hour + 1);
-  return later < 0 ? -1 : later * 3600 + first_in(cron.minutes) * 60 + first_in(cron.seconds);
+  const std::int64_t later = next_in(cron.hours, hour + 1);
+  return later < 0 ? -1 : (later * 60 + first_in(cron.minutes)) * 60 + first_in(cron.seconds);
 }
 
 // Days of the week, as bits from Sunday on, become days as bits of which the first is

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 #
 # Installs what building and testing needs from Debian's packages, and only what
-# is missing; where all is there it does nothing at all. As root, or with sudo,
-# or else it says which packages lack and fails. No PostgreSQL server is created
-# or started: Debian's "main" cluster is switched off before the server package
-# comes in, and no PgBouncer. An installed PostgreSQL is left as it is.
+# is missing; where all is there it does nothing at all. Arguments are packages
+# that are wanted besides. As root, or with sudo, or else it says which packages
+# lack and fails. No PostgreSQL server is created or started: Debian's "main"
+# cluster is switched off before the server package comes in, and no PgBouncer.
+# An installed PostgreSQL is left as it is.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -15,6 +16,7 @@ packages=(
     postgresql-15 postgresql-server-dev-15 libpq-dev
     libfmt-dev nlohmann-json3-dev libgtest-dev pgbouncer
     python3-croniter clang libclang-rt-dev
+    "$@"
 )
 
 is_installed() {

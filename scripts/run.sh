@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 #
-# "make run": psql on a throw-away PostgreSQL that has the extension created.
-# The cluster is gone when psql ends.
+# "make run": psql on a throw-away PostgreSQL that has the extension created, or, as
+# run.sh COMMAND..., a program of yours with the server's URL in DATABASE_URL and
+# ADMIN_DATABASE_URL. The cluster is gone when it ends.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -10,4 +11,6 @@ set -euo pipefail
 "$root/scripts/deps.sh"
 # shellcheck disable=SC2016
 exec "$root/scripts/with-cluster.sh" --preload --interactive -- bash -c '
-    "$INSULA_PGBIN/psql" -qc "CREATE EXTENSION insula" && exec "$INSULA_PGBIN/psql"'
+    "$INSULA_PGBIN/psql" -qc "CREATE EXTENSION insula" || exit
+    export DATABASE_URL=$ADMIN_DATABASE_URL
+    exec "${@:-$INSULA_PGBIN/psql}"' run.sh "$@"

@@ -19,8 +19,9 @@
 # For the command: PGHOST, PGPORT, PGUSER, PGDATABASE, ADMIN_DATABASE_URL (the
 # same, as a URL), INSULA_PGDATA, INSULA_PGBIN, INSULA_SERVER_LOG,
 # INSULA_PRELOADED (0 or 1), INSULA_TCP_PORT (with --tcp; the host is 127.0.0.1)
-# INSULA_PG_CTL, a script that starts, stops and kills the server, and
-# INSULA_POOLER_CTL, one that puts a PgBouncer in front of it.
+# INSULA_PG_CTL, a script that starts, stops and kills the server,
+# INSULA_POOLER_CTL, one that puts a PgBouncer in front of it, and
+# INSULA_STANDBY_CTL, one that gives it a standby.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -71,9 +72,11 @@ export INSULA_SERVER_LOG=$dir/log
 export INSULA_PGBIN=$bin
 export INSULA_PG_CTL=$root/scripts/cluster-ctl.sh
 export INSULA_POOLER_CTL=$root/scripts/pooler-ctl.sh
+export INSULA_STANDBY_CTL=$root/scripts/standby-ctl.sh
 
 remove_cluster() {
     "$INSULA_POOLER_CTL" stop >/dev/null 2>&1 || true
+    [[ -z ${PGHOST:-} ]] || "$INSULA_STANDBY_CTL" stop >/dev/null 2>&1 || true
     "$INSULA_PG_CTL" stop immediate >/dev/null 2>&1 ||
         "$INSULA_PG_CTL" kill9 >/dev/null 2>&1 || true
     rm -rf "$dir"

@@ -27,6 +27,13 @@ SELECT insula.unschedule('past'), insula.unschedule('past'), insula.unschedule('
 -- Bounds that are none.
 SELECT insula.schedule('open', 'w', '@hourly', starts_at => '-infinity', ends_at => 'infinity') > 0;
 SELECT starts_at, ends_at, status FROM public.shown WHERE name = 'open';
+-- The list says what the view says.
+SELECT insula.schedule('past', 'w', '@hourly', ends_at => '2020-01-01+00') > 0;
+SELECT insula.pause_schedule('plain');
+SELECT name, workflow, cron, timezone, status, next_fire_at AT TIME ZONE 'UTC' AS next, last_fire_at FROM insula.schedules() WHERE name <> 'open';
+SELECT count(*), count(*) FILTER (WHERE s = ROW(v.name, v.workflow, v.cron, v.timezone, v.status, v.next_fire_at, v.last_fire_at)) AS alike
+	FROM insula.schedules() s FULL JOIN public.shown v USING (name);
+SELECT insula.resume_schedule('plain'), insula.unschedule('past');
 -- It all belongs to the transaction.
 BEGIN;
 SELECT insula.schedule('gone', 'w', '@hourly') > 0;
@@ -71,9 +78,11 @@ SET ROLE sched_one_user;
 SET insula.tenant = '';
 SELECT insula.schedule('own', 'w', '@daily') > 0;
 SELECT count(*) FROM tenant_sched_one.schedules;
+SELECT count(*) FROM insula.schedules();
 SELECT insula.unschedule('own');
 SELECT try($$SELECT * FROM tenant_sched_two.schedules$$);
 SELECT try($$SELECT insula.schedule('s', 'w', '@daily', tenant => 'sched_two')$$);
+SELECT try($$SELECT * FROM insula.schedules('sched_two')$$);
 SELECT try($$SELECT insula.start_scheduler()$$);
 SELECT try($$SELECT insula.stop_scheduler()$$);
 SELECT try($$CALL insula.advance_clock(now() + interval '1 day')$$);
@@ -84,11 +93,14 @@ SELECT try($$SELECT insula.schedule('s', 'w', '@daily')$$);
 SELECT insula.unschedule('plain');
 SELECT try($$SELECT insula.pause_schedule('plain')$$);
 SELECT try($$SELECT insula.unschedule('plain', 'sched_one')$$);
+SELECT count(*) FROM insula.schedules();
 SELECT count(*) FROM tenant_sched_two.schedules;
 SET ROLE insula_runner;
+SELECT try($$SELECT * FROM insula.schedules('sched_one')$$);
 SELECT try($$SELECT insula.schedule('s', 'w', '@daily', tenant => 'sched_one')$$);
 SET ROLE insula_admin;
 SELECT insula.schedule('by_admin', 'w', '@daily', tenant => 'sched_one') > 0;
+SELECT name FROM insula.schedules('sched_one') WHERE name LIKE 'by%';
 SELECT insula.unschedule('by_admin', 'sched_one');
 RESET ROLE;
 
@@ -97,6 +109,7 @@ SET insula.tenant = 'sched_one';
 SELECT insula.suspend_tenant('sched_one');
 SELECT try($$SELECT insula.schedule('s', 'w', '@daily')$$);
 SELECT try($$SELECT insula.unschedule('plain')$$);
+SELECT count(*) FROM insula.schedules();
 SELECT insula.resume_tenant('sched_one');
 
 -- No more than so many.

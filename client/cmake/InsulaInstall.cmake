@@ -16,7 +16,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/insula-config-version.cma
 install(FILES ${PROJECT_BINARY_DIR}/insula-config.cmake ${PROJECT_BINARY_DIR}/insula-config-version.cmake
   DESTINATION ${insula_config_dir})
 
-# The .pc file is written at installation, which alone knows the prefix.
+# The .pc files are written at installation, which alone knows the prefix.
 if(BUILD_SHARED_LIBS)
   set(insula_requires Requires.private)
 else()
@@ -28,5 +28,8 @@ install(CODE "
   set(includedir \"${CMAKE_INSTALL_INCLUDEDIR}\")
   set(version \"${PROJECT_VERSION}\")
   set(requires \"${insula_requires}\")
-  configure_file(\"${CMAKE_CURRENT_LIST_DIR}/insula.pc.in\" \"${PROJECT_BINARY_DIR}/insula.pc\" @ONLY)")
-install(FILES ${PROJECT_BINARY_DIR}/insula.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  foreach(package IN ITEMS insula insula_testing)
+    configure_file(\"${CMAKE_CURRENT_LIST_DIR}/\${package}.pc.in\" \"${PROJECT_BINARY_DIR}/\${package}.pc\" @ONLY)
+  endforeach()")
+install(FILES ${PROJECT_BINARY_DIR}/insula.pc ${PROJECT_BINARY_DIR}/insula_testing.pc
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -53,3 +53,18 @@ AS 'MODULE_PATHNAME', 'insula_resume_schedule' LANGUAGE C VOLATILE PARALLEL UNSA
 COMMENT ON FUNCTION insula.resume_schedule IS
 'Lets a paused schedule fire again, from now on: what would have fired meanwhile was not missed.  False: it was not paused.
 Errors: IS003 no such schedule.';
+
+CREATE FUNCTION insula.schedules(
+	tenant text DEFAULT NULL,
+	OUT name text,
+	OUT workflow text,
+	OUT cron text,
+	OUT timezone text,
+	OUT status text,
+	OUT next_fire_at timestamptz,
+	OUT last_fire_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_schedules' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.schedules IS
+'The tenant''s schedules, by name; the view schedules in his schema has all that was said of each.
+status: active, paused, or ended (it fires no more).  next_fire_at: without its jitter; NULL unless active.  last_fire_at: the newest fire that has made an execution; NULL: none yet.';

@@ -63,7 +63,7 @@ GRANT EXECUTE ON FUNCTION
 	insula.cancel_executions, insula.retry_executions, insula.delete_executions,
 	insula.pause_workflow, insula.resume_workflow, insula.send_event, insula.explain_execution,
 	insula.result, insula.next_fires, insula.schedule, insula.unschedule, insula.pause_schedule, insula.resume_schedule,
-	insula.create_trigger, insula.drop_trigger, insula.fire_trigger, insula.triggers
+	insula.schedules, insula.create_trigger, insula.drop_trigger, insula.fire_trigger, insula.triggers
 TO insula_admin, insula_tenant;
 GRANT EXECUTE ON PROCEDURE insula.await TO insula_admin, insula_tenant;
 

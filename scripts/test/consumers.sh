@@ -37,24 +37,24 @@ add_subdirectory() {
     dir=$(project add_subdirectory "$1")
     ln -sfn "$root" "$dir/insula"
     by_cmake "$dir" "$1" -DBUILD_SHARED_LIBS=ON -DINSULA_INSTALL=ON
-    programs+=("$dir/build/app")
+    built+=("$dir/build")
     rm -rf "$out/shared"
     cmake --install "$dir/build" --prefix "$out/shared" >/dev/null
 }
 
-find_package() {
+find_package() { # PROJECT COMPILER PREFIX
     local dir
-    dir=$(project find_package "$1")
-    by_cmake "$dir" "$1" -DCMAKE_PREFIX_PATH="$2"
-    programs+=("$dir/build/app")
+    dir=$(project "$1" "$2")
+    by_cmake "$dir" "$2" -DCMAKE_PREFIX_PATH="$3"
+    built+=("$dir/build")
 }
 
-pkg_config() {
+pkg_config() { # PROJECT COMPILER PREFIX
     local dir lib
-    dir=$(project pkg_config "$1")
-    lib=$(dirname "$(find "$2" -name insula.pc)")
-    PKG_CONFIG_PATH=$lib CXX=$1 LDLIBS=-Wl,-rpath,${lib%/*} make -s -C "$dir" -B
-    programs+=("$dir/app")
+    dir=$(project "$1" "$2")
+    lib=$(dirname "$(find "$3" -name insula.pc)")
+    PKG_CONFIG_PATH=$lib CXX=$2 LDLIBS=-Wl,-rpath,${lib%/*} make -s -C "$dir" -B
+    built+=("$dir")
 }
 
 # The shared library needs libpq, fmt and the compiler's own, and shows its headers' names only.
@@ -68,18 +68,24 @@ look_at() {
     [[ -z $foreign ]] || die "it exports: $foreign"
 }
 
-programs=()
+built=()
 rm -rf "$out/static"
 cmake --install "$tree" --prefix "$out/static" >/dev/null
-find_package g++ "$out/static"
-pkg_config g++ "$out/static"
+find_package find_package g++ "$out/static"
+pkg_config pkg_config g++ "$out/static"
+pkg_config testing g++ "$out/static"
 add_subdirectory clang++
 look_at "$(find "$out/shared" -name libinsula.so)"
-find_package clang++ "$out/shared"
-pkg_config clang++ "$out/shared"
+find_package find_package clang++ "$out/shared"
+pkg_config pkg_config clang++ "$out/shared"
+find_package testing clang++ "$out/shared"
 
 psql -Xqc 'CREATE EXTENSION insula'
-for program in "${programs[@]}"; do
-    output=$(DATABASE_URL=$ADMIN_DATABASE_URL "$program")
-    [[ $output == 'Hello, Acme!' ]] || die "$program said: $output"
+for dir in "${built[@]}"; do
+    if [[ -x $dir/app_test ]]; then # a test, which starts a server of its own
+        output=$("$dir/app_test") || die "$dir/app_test said: $output"
+    else
+        output=$(DATABASE_URL=$ADMIN_DATABASE_URL "$dir/app")
+        [[ $output == 'Hello, Acme!' ]] || die "$dir/app said: $output"
+    fi
 done

@@ -16,6 +16,7 @@ std::vector<Attack> attacks_on_clock() {
       refused("ScheduleInTheVictimsName", t,
               {"BEGIN", "SET LOCAL insula.tenant = 'victim'", "SELECT insula.schedule('s', 'w', '@hourly')"}, "42501"),
       refused("ReadTheVictimsSchedules", t, {"SELECT * FROM tenant_victim.schedules"}, "42501"),
+      refused("ListTheVictimsSchedules", t, {"SELECT * FROM insula.schedules('victim')"}, "42501"),
       refused("RunnerSchedules", r, {"SELECT insula.schedule('s', 'w', '@hourly', tenant => 'victim')"}, "42501"),
       refused("StrangerSchedules", s, {"SELECT insula.schedule('s', 'w', '@hourly', tenant => 'victim')"}, "42501"),
       refused("StopTheScheduler", t, {"SELECT insula.stop_scheduler()"}, "42501"),

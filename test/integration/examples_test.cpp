@@ -91,10 +91,12 @@ TEST_F(Examples, Enqueue) {
   PQclear(PQexec(conn, "INSERT INTO orders VALUES (42)"));
   insula::enqueue(conn, "ship", {{"order", 42}});
   PQclear(PQexec(conn, "COMMIT"));
+  const std::vector<insula::Context> contexts(2);
+  insula::enqueue_many(conn, "ship", contexts, {.idempotency_keys = {"a", "b"}});
   PQfinish(conn);
   Sql sql{"dbname=mydb"};
   EXPECT_EQ(sql.value("SELECT count(*) FROM orders"), "1");
-  EXPECT_EQ(sql.value("SELECT count(*) FROM shop.workflow_executions"), "1");
+  EXPECT_EQ(sql.value("SELECT count(*) FROM shop.workflow_executions"), "3");
   sql.rows("ALTER DATABASE mydb RESET insula.tenant");
 }
 
@@ -104,6 +106,9 @@ TEST_F(Examples, RunnerAndExecution) {
   runner.add(workflow);
   insula::Result r = runner.execute("orders", {{"n", 3}});
   auto handle = runner.execute_async("orders", {{"n", 4}});
+  const std::vector<insula::Context> contexts(2);
+  auto many = runner.submit_many("orders", contexts);
+  EXPECT_EQ(many.size(), 2U);
   EXPECT_TRUE(r.status.is_success());
   EXPECT_TRUE(handle.wait().status.is_success());
   {
@@ -161,6 +166,10 @@ TEST_F(Examples, Schedule) {
   runner.add(named("report"));
   runner.schedule("nightly", "report", "0 3 * * *", {.timezone = "Europe/Rome"});
   runner.schedule("hourly", "report", "@hourly", {.catch_up = insula::CatchUp::run_once});
+  // clang-format off
+  for (const insula::ScheduleInfo& schedule : runner.schedules())
+    std::cout << schedule.name << ' ' << name(schedule.status) << '\n';
+  // clang-format on
   EXPECT_TRUE(runner.unschedule("nightly"));
 }
 

@@ -276,6 +276,50 @@ TEST_F(Execute, ManyThreadsShareARunner) {
   EXPECT_EQ(right, 48);
 }
 
+TEST_F(Execute, ManyAreStartedTogether) {
+  auto runner = make_runner();
+  runner.add(one_task("many", [](TaskContext& ctx) { ctx.set("out", ctx.at<std::string>("in")); }));
+  std::vector<Context> contexts;
+  for (int i = 0; i < 500; ++i) contexts.push_back({{"in", std::to_string(i) + " \" \\ {,}"}});
+  const auto executions = runner.submit_many("many", contexts, {.priority = 3});
+  const auto results = wait_all(executions);
+  ASSERT_EQ(results.size(), contexts.size());
+  for (std::size_t i = 0; i < results.size(); ++i)
+    EXPECT_EQ(results[i].final_context.at<std::string>("out"), contexts[i].at<std::string>("in"));
+  EXPECT_EQ(sql_.value("SELECT count(*) FROM " + tenant_ + ".workflow_executions WHERE priority = 3"), "500");
+  EXPECT_TRUE(runner.submit_many("many", {}).empty());
+}
+
+TEST_F(Execute, ManyWithKeysAreStartedOnce) {
+  auto runner = make_runner();
+  runner.add(one_task("many", [](TaskContext&) {}));
+  const std::vector<Context> contexts(3);
+  const auto ids = [&](std::vector<std::string> keys) {
+    std::vector<std::int64_t> ids;
+    for (const Execution& one : runner.submit_many("many", contexts, {.idempotency_keys = std::move(keys)}))
+      ids.push_back(one.id());
+    return ids;
+  };
+  const auto first = ids({"a", "", "b"});
+  const auto second = ids({"b", "", "a"});
+  EXPECT_EQ(second[0], first[2]);
+  EXPECT_NE(second[1], first[1]) << "without a key";
+  EXPECT_EQ(second[2], first[0]);
+}
+
+TEST_F(Execute, OfManyNoneIsStartedIfOneCannotBe) {
+  auto runner = make_runner();
+  runner.add(one_task("many", [](TaskContext&) {}));
+  const std::vector<Context> contexts(2);
+  EXPECT_EQ(error_of([&] { runner.submit_many("nobody_registered_this", contexts); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([&] { runner.submit_many("many", contexts, {.idempotency_keys = {"one"}}); }).code(),
+            errc::invalid);
+  EXPECT_EQ(error_of([&] { runner.submit_many("many", contexts, {.traceparent = "none"}); }).code(), errc::invalid);
+  sql_.rows("SELECT insula.set_tenant_limits($1, max_queued => 1)", {tenant_});
+  EXPECT_EQ(error_of([&] { runner.submit_many("many", contexts); }).code(), errc::limit);
+  EXPECT_EQ(sql_.value("SELECT count(*) FROM " + tenant_ + ".workflow_executions"), "0");
+}
+
 TEST_F(Execute, AThousandHandlesWaitOverTwoConnections) {
   constexpr int count = 1'000;
   const Gate gate;

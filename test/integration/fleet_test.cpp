@@ -143,6 +143,39 @@ TEST_F(Fleets, MayStartExecutionsWhereItHasTheRight) {
   EXPECT_EQ(sessions(), "2");
 }
 
+TEST_F(Fleets, SeesToSchedulesWhereItHasTheRight) {
+  DatabaseAdmin admin{""};
+  const auto c = admin.create_tenant({.tenant = tenant_ + "_x"});
+  tenants_.push_back(c.tenant);
+  const std::string other = add_tenant();
+  sql_.rows("GRANT " + c.username + " TO " + user_);
+  auto fleet = make_fleet();
+  fleet.add(workflow());
+  const Fleet::Tenant tenant = fleet.tenant(c.tenant);
+  tenant.register_workflow(workflow());
+
+  EXPECT_TRUE(tenant.schedules().empty());
+  EXPECT_GT(tenant.schedule("yearly", "w", "@yearly"), 0);
+  ASSERT_EQ(tenant.schedules().size(), 1U);
+  EXPECT_EQ(tenant.schedules()[0].next_fire, tenant.next_fires("@yearly", "UTC", 1)[0]);
+  EXPECT_TRUE(tenant.pause_schedule("yearly"));
+  EXPECT_EQ(tenant.schedules()[0].status, ScheduleStatus::paused);
+  EXPECT_TRUE(tenant.resume_schedule("yearly"));
+  EXPECT_TRUE(tenant.unschedule("yearly"));
+
+  EXPECT_TRUE(tenant.pause_workflow("w"));
+  const auto executions = tenant.submit_many("w", std::vector<Context>(3));
+  EXPECT_FALSE(executions[2].wait_for(100ms)) << "it is paused";
+  EXPECT_TRUE(tenant.resume_workflow("w"));
+  for (const Result& result : wait_all(executions)) EXPECT_TRUE(result.status.is_success());
+
+  const Fleet::Tenant foreign = fleet.tenant(other);
+  EXPECT_EQ(error_of([&] { foreign.schedules(); }).code(), errc::permission);
+  EXPECT_EQ(error_of([&] { foreign.schedule("yearly", "w", "@yearly"); }).code(), errc::permission);
+  EXPECT_EQ(error_of([&] { foreign.pause_workflow("w"); }).code(), errc::permission);
+  EXPECT_EQ(error_of([&] { foreign.submit_many("w", std::vector<Context>(3)); }).code(), errc::permission);
+}
+
 TEST_F(Fleets, TransactionsAreItsOwn) {
   const std::string tenant = add_tenant();
   sql_.rows("CREATE TABLE fleet_effects (tenant text)");

@@ -77,8 +77,23 @@ TEST_F(PreloadedCluster, FiresSchedules) {
     EXPECT_EQ(one.context.at<std::int64_t>("schedule_id"), id);
     EXPECT_EQ(one.context.at<std::string>("schedule_expression"), "30 3 * * *");
   }
+  runner.schedule("short", "report", "@yearly", {.ends_at = std::chrono::system_clock::now()});
+  auto listed = runner.schedules();
+  ASSERT_EQ(listed.size(), 2U);
+  EXPECT_EQ(listed[0].name + listed[0].workflow + listed[0].cron, "nightlyreport30 3 * * *");
+  EXPECT_EQ(listed[0].timezone, "Europe/Rome");
+  EXPECT_EQ(name(listed[0].status), "active");
+  ASSERT_TRUE(listed[0].next_fire && listed[0].last_fire);
+  EXPECT_GT(*listed[0].next_fire - *listed[0].last_fire, 22h) << "a day, and what summer time makes of it";
+  EXPECT_LT(*listed[0].next_fire - *listed[0].last_fire, 26h);
+  EXPECT_EQ(name(listed[1].status), "ended");
+  EXPECT_FALSE(listed[1].next_fire || listed[1].last_fire);
   EXPECT_TRUE(runner.pause_schedule("nightly"));
   EXPECT_FALSE(runner.pause_schedule("nightly"));
+  listed = runner.schedules();
+  EXPECT_EQ(name(listed[0].status), "paused");
+  EXPECT_FALSE(listed[0].next_fire);
+  EXPECT_TRUE(listed[0].last_fire);
   cluster().advance_clock(48h);
   cluster().drain();
   EXPECT_EQ(cluster().enqueued("scheduled", "report").size(), 3U);

@@ -71,6 +71,28 @@ TEST_F(Enqueue, ComesWithTheCallersCommitOrNotAtAll) {
   EXPECT_EQ(enqueue(conn, "w", {}, {.idempotency_key = "two"}, tenant_), id) << "by itself, outside of a transaction";
 }
 
+TEST_F(Enqueue, ManyComeWithTheCallersCommitOrNotAtAll) {
+  const Connection conn;
+  const std::vector<Context> contexts{Context{{"n", 1}}, Context{{"n", 2}}};
+  run(conn, "BEGIN");
+  run(conn, insert(1));
+  enqueue_many(conn, "w", contexts, {}, tenant_);
+  run(conn, "ROLLBACK");
+  EXPECT_EQ(effects() + executions(), "00");
+  run(conn, "BEGIN");
+  run(conn, insert(2));
+  const auto ids = enqueue_many(conn, "w", contexts, {.idempotency_keys = {"one", "two"}}, tenant_);
+  EXPECT_EQ(executions(), "0");
+  run(conn, "COMMIT");
+  EXPECT_EQ(effects(), "2");
+  ASSERT_EQ(ids.size(), 2U);
+  EXPECT_EQ(runner_->execution(ids[0]).wait().final_context, (Context{{"n", 1}, {"done", true}}));
+  EXPECT_EQ(runner_->execution(ids[1]).wait().final_context, (Context{{"n", 2}, {"done", true}}));
+  EXPECT_EQ(enqueue_many(conn, "w", contexts, {.idempotency_keys = {"one", "two"}}, tenant_), ids);
+  EXPECT_TRUE(enqueue_many(conn, "w", {}, {}, tenant_).empty());
+  EXPECT_EQ(error_of([&] { enqueue_many(nullptr, "w", contexts); }).code(), errc::unreachable);
+}
+
 TEST_F(Enqueue, ActsForTheLoginsOwnTenant) {
   DatabaseAdmin admin{""};
   const auto c = admin.create_tenant({.tenant = tenant_ + "x"});

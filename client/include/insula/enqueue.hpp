@@ -7,6 +7,8 @@
 //   insula::enqueue(conn, "ship", {{"order", 42}});
 //   PQclear(PQexec(conn, "COMMIT"));                     // both, or neither
 //
+//   insula::enqueue_many(conn, "ship", contexts, {.idempotency_keys = {"a", "b"}});   // one for each
+//
 // Any runner of the tenant may do the work; none is needed here.
 #pragma once
 
@@ -17,8 +19,10 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 extern "C" {
 typedef struct pg_conn PGconn;  // as in libpq-fe.h
@@ -42,6 +46,17 @@ struct SubmitOptions {
   std::string traceparent = {};
 };
 
+// The same for many executions of one workflow that are started together.
+struct SubmitManyOptions {
+  int priority = 0;
+  std::optional<std::chrono::system_clock::time_point> run_at = {};
+  std::chrono::milliseconds delay{0};
+  // Either none, or one for each context; an empty one means that this context has none.  Only
+  // if all have one is the call safe to repeat.
+  std::vector<std::string> idempotency_keys = {};
+  std::string traceparent = {};
+};
+
 // The key of the context under which a trace context travels; SQL users put it there by hand.
 inline constexpr std::string_view traceparent_key = "traceparent";
 
@@ -54,5 +69,12 @@ inline constexpr std::string_view traceparent_key = "traceparent";
 // has failed already, and for a connection that is busy or in pipeline mode.
 INSULA_EXPORT std::int64_t enqueue(PGconn* conn, std::string_view workflow, const Context& context = {},
                                    const SubmitOptions& options = {}, std::string_view tenant = {});
+
+// Starts an execution for each of the contexts, all or none, in one statement; returns their ids
+// in that order.  As enqueue in all else; without contexts nothing is sent.
+INSULA_EXPORT std::vector<std::int64_t> enqueue_many(PGconn* conn, std::string_view workflow,
+                                                     std::span<const Context> contexts,
+                                                     const SubmitManyOptions& options = {},
+                                                     std::string_view tenant = {});
 
 }  // namespace insula

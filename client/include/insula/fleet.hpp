@@ -26,9 +26,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace insula {
 
@@ -63,7 +65,7 @@ class INSULA_EXPORT Fleet {
   // Throws error{permission} if the user may not work for all tenants.
   void add(const Workflow& workflow);
 
-  // To start executions of one tenant.  Takes more rights than to run them: those of the
+  // To start executions of one tenant, and to see to its schedules.  Takes more rights than to run them: those of the
   // tenant's login (GRANT acme_user TO fleet), or of insula_admin.  Nothing is sent yet.
   Tenant tenant(std::string_view id) const;
 
@@ -78,8 +80,9 @@ class INSULA_EXPORT Fleet {
   std::shared_ptr<detail::RunnerHandle> handle_;
 };
 
-// One tenant of a Fleet.  A cheap handle that keeps the Fleet's runtime alive.  Errors as of
-// the calls of the same name of Runner; error{permission} without the rights.
+// One tenant of a Fleet.  A cheap handle that keeps the Fleet's runtime alive, usable from any
+// thread.  The calls do, and throw, what those of the same name of Runner do; without the rights
+// error{permission}.
 class INSULA_EXPORT Fleet::Tenant {
  public:
   const std::string& id() const noexcept { return id_; }
@@ -87,7 +90,21 @@ class INSULA_EXPORT Fleet::Tenant {
   int register_workflow(const Workflow& workflow) const;  // returns the version
   Result execute(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
   Execution execute_async(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
+  std::vector<Execution> submit_many(std::string_view workflow, std::span<const Context> contexts,
+                                     const SubmitManyOptions& options = {}) const;
   Execution execution(std::int64_t id) const;
+
+  bool pause_workflow(std::string_view workflow) const;
+  bool resume_workflow(std::string_view workflow) const;
+
+  std::int64_t schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                        const ScheduleOptions& options = {}) const;
+  bool unschedule(std::string_view name) const;
+  bool pause_schedule(std::string_view name) const;
+  bool resume_schedule(std::string_view name) const;
+  std::vector<ScheduleInfo> schedules() const;
+  std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
+                                                                std::string_view timezone = "UTC", int n = 5) const;
 
  private:
   friend class Fleet;

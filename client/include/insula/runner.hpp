@@ -4,6 +4,7 @@
 //   runner.add(workflow);                                     // from here on its tasks run here
 //   insula::Result r = runner.execute("orders", {{"n", 3}});  // start and wait
 //   auto handle = runner.execute_async("orders", {{"n", 4}}); // start only
+//   auto many = runner.submit_many("orders", contexts);       // start one for each
 //   runner.shutdown();
 //
 // A Runner is a handle: copies are cheap, share one runtime, and may be used from any
@@ -33,6 +34,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -127,11 +129,18 @@ class INSULA_EXPORT Runner {
   // Start; returns when the server has it for good.
   Execution execute_async(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
 
+  // Starts one for each of the contexts, all or none, in one statement: the way to start
+  // thousands.  In their order.  Throws as execute_async does, error{invalid} where the number of
+  // idempotency keys is another; without contexts nothing is sent.
+  std::vector<Execution> submit_many(std::string_view workflow, std::span<const Context> contexts,
+                                     const SubmitManyOptions& options = {}) const;
+
   // A handle of an execution that was started before, or by somebody else.
   Execution execution(std::int64_t id) const;
 
   // No task of the workflow is claimed any more, by anybody; what runs may end, and
-  // submissions wait.  false: it was so already.
+  // submissions wait.  false: it was so already.  Throws error{not_found} for a workflow nobody
+  // registered.
   bool pause_workflow(std::string_view workflow) const;
   bool resume_workflow(std::string_view workflow) const;
 
@@ -144,6 +153,7 @@ class INSULA_EXPORT Runner {
   // error{not_found}: there is none; false: it was so already.
   bool pause_schedule(std::string_view name) const;
   bool resume_schedule(std::string_view name) const;  // what would have fired meanwhile was not missed
+  std::vector<ScheduleInfo> schedules() const;        // by name
   // When an expression fires next.  Up to a thousand times.
   std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
                                                                 std::string_view timezone = "UTC", int n = 5) const;

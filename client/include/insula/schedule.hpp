@@ -2,6 +2,8 @@
 //
 //   runner.schedule("nightly", "report", "0 3 * * *", {.timezone = "Europe/Rome"});
 //   runner.schedule("hourly", "report", "@hourly", {.catch_up = insula::CatchUp::run_once});
+//   for (const insula::ScheduleInfo& schedule : runner.schedules())
+//     std::cout << schedule.name << ' ' << name(schedule.status) << '\n';
 //
 // A schedule lives in the database and fires there, whether or not a worker runs; each fire makes
 // its execution once, whatever is killed.  It needs the extension's scheduler, which CREATE
@@ -14,10 +16,12 @@
 #pragma once
 
 #include <insula/context.hpp>
+#include <insula/export.hpp>
 
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace insula {
 
@@ -47,6 +51,28 @@ struct ScheduleOptions {
   std::optional<std::chrono::system_clock::time_point> ends_at = {};    // and none after
   Overlap overlap = Overlap::allow;
   std::chrono::milliseconds jitter{0};  // each fire is so much later at most, up to a day
+};
+
+enum class ScheduleStatus {
+  active,
+  paused,
+  ended,  // it fires no more: its ends_at has passed, or no time is left that fits its expression
+};
+
+// The enumerator's name, as in "active".
+INSULA_EXPORT std::string_view name(ScheduleStatus status) noexcept;
+
+// A schedule as it stands.
+struct ScheduleInfo {
+  std::string name;
+  std::string workflow;
+  std::string cron;
+  std::string timezone;
+  ScheduleStatus status = ScheduleStatus::active;
+  // By its expression, whatever the jitter adds; nullopt unless it is active.
+  std::optional<std::chrono::system_clock::time_point> next_fire = {};
+  // The newest fire that has made an execution; nullopt: none yet.
+  std::optional<std::chrono::system_clock::time_point> last_fire = {};
 };
 
 }  // namespace insula

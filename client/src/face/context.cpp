@@ -131,10 +131,10 @@ Value Value::from_json(std::string_view json) { return detail::value_of(parse(js
 
 std::string Value::to_json() const { return dump(encode(*this, 0)); }
 
-Context Context::from_json(std::string_view text) {
-  const Json json = parse(text);
-  if (!json.is_object()) refuse("not a JSON object");
-  return *std::get<Value::Object>(detail::value_of(json).storage());
+Context Context::from_json(std::string_view json) {
+  const Json parsed = parse(json);
+  if (!parsed.is_object()) refuse("not a JSON object");
+  return *std::get<Value::Object>(detail::value_of(parsed).storage());
 }
 
 std::string Context::to_json() const { return dump(encode_object(*this, 0)); }

@@ -27,4 +27,11 @@ std::int64_t enqueue(PGconn* conn, std::string_view workflow, const Context& con
   return wire::read_number(wire::exchange(conn, wire::submit(workflow, context, options, std::string{tenant})));
 }
 
+std::vector<std::int64_t> enqueue_many(PGconn* conn, std::string_view workflow, std::span<const Context> contexts,
+                                       const SubmitManyOptions& options, std::string_view tenant) {
+  require_usable(conn);
+  if (contexts.empty()) return {};
+  return wire::read_numbers(wire::exchange(conn, wire::submit_many(workflow, contexts, options, std::string{tenant})));
+}
+
 }  // namespace insula

@@ -45,8 +45,7 @@ std::string Fleet::metrics() const { return handle_->engine->metrics(); }
 const std::string& Fleet::worker() const noexcept { return handle_->engine->settings().worker; }
 
 int Fleet::Tenant::register_workflow(const Workflow& workflow) const {
-  const auto rows = handle_->engine->call(wire::register_workflow(workflow.definition_json(), id_), true);
-  return static_cast<int>(wire::read_number(rows));
+  return static_cast<int>(handle_->ask_number(wire::register_workflow(workflow.definition_json(), id_)));
 }
 
 Result Fleet::Tenant::execute(std::string_view workflow, Context context, SubmitOptions options) const {
@@ -55,11 +54,52 @@ Result Fleet::Tenant::execute(std::string_view workflow, Context context, Submit
 }
 
 Execution Fleet::Tenant::execute_async(std::string_view workflow, Context context, SubmitOptions options) const {
-  return Execution{handle_, handle_->submit(workflow, context, options, id_), std::make_shared<detail::WaitState>()};
+  return execution(handle_->submit(workflow, context, options, id_));
+}
+
+std::vector<Execution> Fleet::Tenant::submit_many(std::string_view workflow, std::span<const Context> contexts,
+                                                  const SubmitManyOptions& options) const {
+  std::vector<Execution> executions;
+  executions.reserve(contexts.size());
+  for (const std::int64_t id : handle_->submit_many(workflow, contexts, options, id_))
+    executions.push_back(execution(id));
+  return executions;
 }
 
 Execution Fleet::Tenant::execution(std::int64_t id) const {
   return Execution{handle_, id, std::make_shared<detail::WaitState>()};
+}
+
+bool Fleet::Tenant::pause_workflow(std::string_view workflow) const {
+  return handle_->ask(wire::pause_workflow(workflow, id_));
+}
+
+bool Fleet::Tenant::resume_workflow(std::string_view workflow) const {
+  return handle_->ask(wire::resume_workflow(workflow, id_));
+}
+
+std::int64_t Fleet::Tenant::schedule(std::string_view name, std::string_view workflow, std::string_view cron,
+                                     const ScheduleOptions& options) const {
+  return handle_->ask_number(wire::schedule(name, workflow, cron, options, id_));
+}
+
+bool Fleet::Tenant::unschedule(std::string_view name) const { return handle_->ask(wire::unschedule(name, id_)); }
+
+bool Fleet::Tenant::pause_schedule(std::string_view name) const {
+  return handle_->ask(wire::pause_schedule(name, id_));
+}
+
+bool Fleet::Tenant::resume_schedule(std::string_view name) const {
+  return handle_->ask(wire::resume_schedule(name, id_));
+}
+
+std::vector<ScheduleInfo> Fleet::Tenant::schedules() const {
+  return wire::read_schedules(handle_->engine->call(wire::schedules(id_), true));
+}
+
+std::vector<std::chrono::system_clock::time_point> Fleet::Tenant::next_fires(std::string_view cron,
+                                                                             std::string_view timezone, int n) const {
+  return wire::read_times(handle_->engine->call(wire::next_fires(cron, timezone, n), true));
 }
 
 }  // namespace insula

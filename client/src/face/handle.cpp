@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -31,6 +32,22 @@ std::int64_t RunnerHandle::submit(std::string_view workflow, const Context& cont
                                         !options.idempotency_key.empty(), std::move(wait)));
 }
 
+std::vector<std::int64_t> RunnerHandle::submit_many(std::string_view workflow, std::span<const Context> contexts,
+                                                    const SubmitManyOptions& options, const std::string& tenant) const {
+  if (contexts.empty()) return {};
+  const auto& keys = options.idempotency_keys;
+  const bool repeatable = !keys.empty() && std::ranges::none_of(keys, &std::string::empty);
+  return wire::read_numbers(engine->call(wire::submit_many(workflow, contexts, options, tenant), repeatable));
+}
+
+bool RunnerHandle::ask(wire::Statement statement) const {
+  return wire::read_boolean(engine->call(std::move(statement), true));
+}
+
+std::int64_t RunnerHandle::ask_number(wire::Statement statement) const {
+  return wire::read_number(engine->call(std::move(statement), true));
+}
+
 ShutdownReport RunnerHandle::shutdown(const ShutdownOptions& options) const {
   refuse_in_handler("shutdown()");
   return engine->shutdown(options);
@@ -40,7 +57,7 @@ ShutdownReport RunnerHandle::run_until_signal(const ShutdownOptions& options) co
   refuse_in_handler("run_until_signal()");
   SignalWatch signals;
   signals.wait({});
-  std::jthread impatience{[&](std::stop_token over) {
+  std::jthread impatience{[&](const std::stop_token& over) {
     while (signals.wait(over)) engine->hasten_shutdown();
   }};
   return engine->shutdown(options);

@@ -9,8 +9,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace insula::detail {
 
@@ -26,6 +28,17 @@ struct RunnerHandle {
   // The new execution's id; if `wait` is set, its end is waited for from then on.
   std::int64_t submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
                       const std::string& tenant, std::shared_ptr<WaitState> wait = nullptr) const;
+
+  // With ids in place of Executions: those are made by its callers, whose friend Execution is.
+  std::vector<std::int64_t> submit_many(std::string_view workflow, std::span<const Context> contexts,
+                                        const SubmitManyOptions& options, const std::string& tenant) const;
+
+  // Calls that are safe to repeat, and answer yes or no, or with a number.
+  bool ask(wire::Statement statement) const;
+  std::int64_t ask_number(wire::Statement statement) const;
+
+  // Whom a Runner works for; empty: for the one whose login it uses.
+  const std::string& tenant() const noexcept { return engine->settings().tenant; }
 
   ShutdownReport shutdown(const ShutdownOptions& options) const;
   ShutdownReport run_until_signal(const ShutdownOptions& options) const;

@@ -51,13 +51,20 @@ Result Runner::execute(std::string_view workflow, Context context, SubmitOptions
   handle_->refuse_in_handler("execute()");
   // Watched from the moment the server answers, without another way through the inbox.
   const auto state = std::make_shared<detail::WaitState>();
-  const std::string& tenant = handle_->engine->settings().tenant;
-  return Execution{handle_, handle_->submit(workflow, context, options, tenant, state), state}.wait();
+  return Execution{handle_, handle_->submit(workflow, context, options, handle_->tenant(), state), state}.wait();
 }
 
 Execution Runner::execute_async(std::string_view workflow, Context context, SubmitOptions options) const {
-  const std::string& tenant = handle_->engine->settings().tenant;
-  return Execution{handle_, handle_->submit(workflow, context, options, tenant), std::make_shared<detail::WaitState>()};
+  return execution(handle_->submit(workflow, context, options, handle_->tenant()));
+}
+
+std::vector<Execution> Runner::submit_many(std::string_view workflow, std::span<const Context> contexts,
+                                           const SubmitManyOptions& options) const {
+  std::vector<Execution> executions;
+  executions.reserve(contexts.size());
+  for (const std::int64_t id : handle_->submit_many(workflow, contexts, options, handle_->tenant()))
+    executions.push_back(execution(id));
+  return executions;
 }
 
 Execution Runner::execution(std::int64_t id) const {
@@ -65,34 +72,30 @@ Execution Runner::execution(std::int64_t id) const {
 }
 
 bool Runner::pause_workflow(std::string_view workflow) const {
-  detail::Engine& engine = *handle_->engine;
-  return wire::read_boolean(engine.call(wire::pause_workflow(workflow, engine.settings().tenant), true));
+  return handle_->ask(wire::pause_workflow(workflow, handle_->tenant()));
 }
 
 bool Runner::resume_workflow(std::string_view workflow) const {
-  detail::Engine& engine = *handle_->engine;
-  return wire::read_boolean(engine.call(wire::resume_workflow(workflow, engine.settings().tenant), true));
+  return handle_->ask(wire::resume_workflow(workflow, handle_->tenant()));
 }
 
 std::int64_t Runner::schedule(std::string_view name, std::string_view workflow, std::string_view cron,
                               const ScheduleOptions& options) const {
-  detail::Engine& engine = *handle_->engine;
-  return wire::read_number(engine.call(wire::schedule(name, workflow, cron, options, engine.settings().tenant), true));
+  return handle_->ask_number(wire::schedule(name, workflow, cron, options, handle_->tenant()));
 }
 
-bool Runner::unschedule(std::string_view name) const {
-  detail::Engine& engine = *handle_->engine;
-  return wire::read_boolean(engine.call(wire::unschedule(name, engine.settings().tenant), true));
-}
+bool Runner::unschedule(std::string_view name) const { return handle_->ask(wire::unschedule(name, handle_->tenant())); }
 
 bool Runner::pause_schedule(std::string_view name) const {
-  detail::Engine& engine = *handle_->engine;
-  return wire::read_boolean(engine.call(wire::pause_schedule(name, engine.settings().tenant), true));
+  return handle_->ask(wire::pause_schedule(name, handle_->tenant()));
 }
 
 bool Runner::resume_schedule(std::string_view name) const {
-  detail::Engine& engine = *handle_->engine;
-  return wire::read_boolean(engine.call(wire::resume_schedule(name, engine.settings().tenant), true));
+  return handle_->ask(wire::resume_schedule(name, handle_->tenant()));
+}
+
+std::vector<ScheduleInfo> Runner::schedules() const {
+  return wire::read_schedules(handle_->engine->call(wire::schedules(handle_->tenant()), true));
 }
 
 std::vector<std::chrono::system_clock::time_point> Runner::next_fires(std::string_view cron, std::string_view timezone,

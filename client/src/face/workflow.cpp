@@ -22,7 +22,8 @@ Workflow::Builder::Builder(std::string name) : state_(std::make_shared<WorkflowS
 Workflow::Builder::Builder(const Builder& other) : state_(std::make_shared<WorkflowState>(*other.state_)) {}
 
 Workflow::Builder& Workflow::Builder::operator=(const Builder& other) {
-  state_ = std::make_shared<WorkflowState>(*other.state_);
+  Builder copy{other};
+  state_.swap(copy.state_);
   return *this;
 }
 

@@ -88,7 +88,7 @@ Outcome success(const std::shared_ptr<Attempt>& attempt) {
 }
 
 // The outcome told and everything committed at once, if the handler has a transaction.
-Outcome settle_in_transaction(const std::shared_ptr<Attempt>& attempt, Outcome outcome) {
+Outcome settle_in_transaction(const std::shared_ptr<Attempt>& attempt, const Outcome& outcome) {
   try {
     const bool committed = attempt->transaction->commit(statement_for(outcome));
     if (!committed) attempt->request_stop(StopReason::lease_lost);
@@ -117,7 +117,8 @@ Outcome run(const std::shared_ptr<Attempt>& attempt, TaskContext& context) {
   try {
     (*attempt->handler)(context);
     Outcome outcome = success(attempt);
-    return attempt->transaction ? settle_in_transaction(attempt, std::move(outcome)) : outcome;
+    if (attempt->transaction) return settle_in_transaction(attempt, outcome);
+    return outcome;
   } catch (const permanent_error& e) {
     return failure(attempt, e.what(), false);
   } catch (const retry_after& e) {

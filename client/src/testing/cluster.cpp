@@ -65,6 +65,7 @@ const std::string& Cluster::connection_string() const noexcept { return impl_->c
 
 std::vector<std::vector<std::string>> Cluster::query(const std::string& sql, const std::vector<std::string>& params) {
   std::vector<const char*> values;
+  values.reserve(params.size());
   for (const std::string& param : params) values.push_back(param.c_str());
   const std::lock_guard lock{impl_->mutex};
   const std::unique_ptr<PGresult, void (*)(PGresult*)> result{

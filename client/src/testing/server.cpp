@@ -46,6 +46,7 @@ Owner server_owner() {
 pid_t launch(const std::vector<std::string>& arguments, const fs::path& directory, const std::string& output) {
   const Owner owner = server_owner();
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const pid_t parent = getpid();

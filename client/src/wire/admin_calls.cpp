@@ -76,6 +76,7 @@ Statement tenants(std::optional<std::string_view> only) {
 
 std::vector<TenantInfo> read_tenants(const Rows& rows) {
   std::vector<TenantInfo> tenants;
+  tenants.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row) {
     TenantInfo& info = tenants.emplace_back(TenantInfo{rows.string(row, 0), rows.string(row, 1), rows.string(row, 2)});
     info.suspended = rows.boolean(row, 3);
@@ -98,6 +99,7 @@ Statement activity() {
 
 std::vector<TenantActivity> read_activity(const Rows& rows) {
   std::vector<TenantActivity> tenants;
+  tenants.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
     tenants.push_back({rows.string(row, 0), rows.integer(row, 1), rows.integer(row, 2), rows.integer(row, 3),
                        rows.integer(row, 4), rows.integer(row, 5)});
@@ -108,6 +110,7 @@ Statement status() { return {"SELECT item, value FROM insula.status()"}; }
 
 std::vector<StatusItem> read_status(const Rows& rows) {
   std::vector<StatusItem> items;
+  items.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row) items.push_back({rows.string(row, 0), rows.string(row, 1)});
   return items;
 }
@@ -117,6 +120,7 @@ Statement audit() { return {"SELECT level, tenant, object, finding FROM insula.a
 
 std::vector<Finding> read_findings(const Rows& rows) {
   std::vector<Finding> findings;
+  findings.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
     findings.push_back({rows.string(row, 0), rows.string(row, 1), rows.string(row, 2), rows.string(row, 3)});
   return findings;
@@ -126,6 +130,7 @@ Statement capacity() { return {"SELECT item, used, available, advice FROM insula
 
 std::vector<Capacity> read_capacity(const Rows& rows) {
   std::vector<Capacity> items;
+  items.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
     items.push_back({rows.string(row, 0), read_number(rows, row, 1), read_number(rows, row, 2), rows.string(row, 3)});
   return items;
@@ -148,6 +153,7 @@ Statement upgrade_tenants(std::optional<int> max_tenants, milliseconds lock_time
 
 std::vector<Action> read_actions(const Rows& rows) {
   std::vector<Action> actions;
+  actions.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
     actions.push_back({rows.string(row, 0), rows.string(row, 1), rows.string(row, 2), rows.string(row, 3)});
   return actions;

@@ -25,6 +25,11 @@ std::string since_epoch(std::chrono::system_clock::time_point when) {
   return fmt::format("{} us", std::chrono::floor<std::chrono::microseconds>(when.time_since_epoch()).count());
 }
 
+std::optional<std::chrono::system_clock::time_point> read_time(const Rows& rows, int row, int column) {
+  if (rows.is_null(row, column)) return std::nullopt;
+  return std::chrono::system_clock::time_point{std::chrono::microseconds{rows.integer(row, column)}};
+}
+
 bool is_traceparent(std::string_view text) {
   constexpr std::string_view form = "00-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
   if (text.size() != form.size()) return false;
@@ -35,11 +40,11 @@ bool is_traceparent(std::string_view text) {
   return true;
 }
 
-std::string input_of(const Context& context, const SubmitOptions& options) {
-  if (options.traceparent.empty()) return context.to_json();
-  if (!is_traceparent(options.traceparent))
-    throw error{errc::invalid, fmt::format("\"{}\" is no W3C traceparent", options.traceparent)};
-  return context.with(traceparent_key, options.traceparent).to_json();
+std::string input_of(const Context& context, const std::string& traceparent) {
+  if (traceparent.empty()) return context.to_json();
+  if (!is_traceparent(traceparent))
+    throw error{errc::invalid, fmt::format("\"{}\" is no W3C traceparent", traceparent)};
+  return context.with(traceparent_key, traceparent).to_json();
 }
 
 // What result and watch select; read_results knows the order.  `tasks` is wrapped, so
@@ -69,8 +74,26 @@ Statement submit(std::string_view workflow, const Context& context, const Submit
   return {
       "SELECT insula.submit($1, $2::jsonb, priority => $3, idempotency_key => $4, tenant => $5, "
       "run_at => coalesce('epoch'::timestamptz + $6::interval, pg_catalog.now()) + $7::interval)",
-      {std::string{workflow}, input_of(context, options), number(options.priority),
+      {std::string{workflow}, input_of(context, options.traceparent), number(options.priority),
        text_or_null(options.idempotency_key), text_or_null(tenant),
+       options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)}};
+}
+
+Statement submit_many(std::string_view workflow, std::span<const Context> contexts, const SubmitManyOptions& options,
+                      const std::string& tenant) {
+  std::vector<std::string> inputs;
+  inputs.reserve(contexts.size());
+  for (const Context& context : contexts) inputs.push_back(input_of(context, options.traceparent));
+  std::vector<Param> keys;
+  keys.reserve(options.idempotency_keys.size());
+  for (const std::string& key : options.idempotency_keys) keys.push_back(text_or_null(key));
+  return {
+      "SELECT id FROM pg_catalog.unnest(insula.submit_many($1, $2::jsonb[], priority => $3, "
+      "idempotency_keys => $4::text[], tenant => $5, "
+      "run_at => coalesce('epoch'::timestamptz + $6::interval, pg_catalog.now()) + $7::interval)) "
+      "WITH ORDINALITY AS s(id, n) ORDER BY n",
+      {std::string{workflow}, array_of(inputs), number(options.priority),
+       keys.empty() ? Param{} : Param{array_of(keys)}, text_or_null(tenant),
        options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)}};
 }
 
@@ -109,6 +132,7 @@ Statement explain(std::int64_t execution_id) {
 
 std::vector<TaskExplanation> read_explanations(const Rows& rows) {
   std::vector<TaskExplanation> tasks;
+  tasks.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
     tasks.push_back({rows.string(row, 0), Status::from_name(rows.text(row, 1)), rows.string(row, 2)});
   return tasks;
@@ -119,6 +143,13 @@ Statement result(std::int64_t execution_id) {
 }
 
 std::int64_t read_number(const Rows& rows) { return rows.integer(0, 0); }
+
+Ids read_numbers(const Rows& rows) {
+  Ids numbers;
+  numbers.reserve(static_cast<std::size_t>(rows.size()));
+  for (int row = 0; row < rows.size(); ++row) numbers.push_back(rows.integer(row, 0));
+  return numbers;
+}
 
 bool read_boolean(const Rows& rows) { return rows.boolean(0, 0); }
 
@@ -166,6 +197,27 @@ Statement resume_schedule(std::string_view name, const std::string& tenant) {
   return {"SELECT insula.resume_schedule($1, tenant => $2)", {std::string{name}, text_or_null(tenant)}};
 }
 
+Statement schedules(const std::string& tenant) {
+  return {
+      "SELECT name, workflow, cron, timezone, status, (extract(epoch FROM next_fire_at) * 1000000)::bigint, "
+      "(extract(epoch FROM last_fire_at) * 1000000)::bigint FROM insula.schedules($1)",
+      {text_or_null(tenant)}};
+}
+
+std::vector<ScheduleInfo> read_schedules(const Rows& rows) {
+  std::vector<ScheduleInfo> schedules;
+  schedules.reserve(static_cast<std::size_t>(rows.size()));
+  for (int row = 0; row < rows.size(); ++row) {
+    const std::string_view status = rows.text(row, 4);
+    schedules.push_back({rows.string(row, 0), rows.string(row, 1), rows.string(row, 2), rows.string(row, 3),
+                         status == "paused"  ? ScheduleStatus::paused
+                         : status == "ended" ? ScheduleStatus::ended
+                                             : ScheduleStatus::active,
+                         read_time(rows, row, 5), read_time(rows, row, 6)});
+  }
+  return schedules;
+}
+
 Statement next_fires(std::string_view cron, std::string_view timezone, int n) {
   return {
       "SELECT (extract(epoch FROM at) * 1000000)::bigint "
@@ -175,7 +227,8 @@ Statement next_fires(std::string_view cron, std::string_view timezone, int n) {
 
 std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows) {
   std::vector<std::chrono::system_clock::time_point> times;
-  for (int row = 0; row < rows.size(); ++row) times.emplace_back(std::chrono::microseconds{rows.integer(row, 0)});
+  times.reserve(static_cast<std::size_t>(rows.size()));
+  for (int row = 0; row < rows.size(); ++row) times.push_back(*read_time(rows, row, 0));
   return times;
 }
 
@@ -225,6 +278,9 @@ Statement complete_many(const std::vector<Completion>& completions) {
   Ids tasks;
   Ids leases;
   std::vector<Param> patches;
+  tasks.reserve(completions.size());
+  leases.reserve(completions.size());
+  patches.reserve(completions.size());
   for (const Completion& completion : completions) {
     tasks.push_back(completion.task_id);
     leases.push_back(completion.lease);
@@ -238,6 +294,7 @@ Statement complete_many(const std::vector<Completion>& completions) {
 
 std::vector<std::optional<bool>> read_booleans(const Rows& rows) {
   std::vector<std::optional<bool>> values;
+  values.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
     values.push_back(rows.is_null(row, 0) ? std::nullopt : std::optional{rows.boolean(row, 0)});
   return values;
@@ -288,6 +345,7 @@ Statement heartbeat(const Ids& tasks, const Ids& leases, milliseconds lease) {
 
 std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows) {
   std::vector<std::pair<std::int64_t, std::string>> stops;
+  stops.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row) stops.emplace_back(rows.integer(row, 0), rows.string(row, 1));
   return stops;
 }

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -50,6 +51,9 @@ struct Completion {
 Statement register_workflow(const std::string& definition, const std::string& tenant);
 Statement submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
                  const std::string& tenant);
+Statement submit_many(std::string_view workflow, std::span<const Context> contexts, const SubmitManyOptions& options,
+                      const std::string& tenant);
+Ids read_numbers(const Rows& rows);
 Statement cancel(std::int64_t execution_id, std::string_view reason);
 Statement pause(std::int64_t execution_id, std::string_view reason);
 Statement resume(std::int64_t execution_id, std::string_view reason);
@@ -70,6 +74,8 @@ Statement schedule(std::string_view name, std::string_view workflow, std::string
 Statement unschedule(std::string_view name, const std::string& tenant);
 Statement pause_schedule(std::string_view name, const std::string& tenant);
 Statement resume_schedule(std::string_view name, const std::string& tenant);
+Statement schedules(const std::string& tenant);
+std::vector<ScheduleInfo> read_schedules(const Rows& rows);
 Statement next_fires(std::string_view cron, std::string_view timezone, int n);
 std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows);
 

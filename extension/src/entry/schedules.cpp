@@ -1,6 +1,8 @@
 // SQL entry points for schedules.
 #include "schedule/schedules.hpp"
 
+#include <algorithm>
+
 #include "core/ids.hpp"
 #include "core/names.hpp"
 #include "entry/arguments.hpp"
@@ -16,6 +18,7 @@ INSULA_FUNCTION(insula_schedule);
 INSULA_FUNCTION(insula_unschedule);
 INSULA_FUNCTION(insula_pause_schedule);
 INSULA_FUNCTION(insula_resume_schedule);
+INSULA_FUNCTION(insula_schedules);
 
 namespace {
 
@@ -90,6 +93,27 @@ bool change_pause(FunctionCallInfo fcinfo, bool paused) {
   return change == PauseChange::done;
 }
 
+// Its next fire's own time, whatever its jitter; DT_NOEND: none.
+TimestampTz next_fire_of(const ScheduleRow &row, const ScheduleSpec &spec) {
+  const std::int64_t next =
+      core::next_allowed_fire(fire_rules(spec, row.number), seconds_of(std::max(row.since, row.last_fire)));
+  return next > core::last_instant ? DT_NOEND : time_of(next);
+}
+
+void put_line(ReturnSetInfo *result, const ListedSchedule &schedule) {
+  const ScheduleSpec spec = spec_from_json(schedule.row.body);
+  const TimestampTz next = spec.paused ? DT_NOEND : next_fire_of(schedule.row, spec);
+  const char *status = spec.paused ? "paused" : next == DT_NOEND ? "ended" : "active";
+  Datum values[] = {
+      CStringGetTextDatum(schedule.row.name), CStringGetTextDatum(spec.workflow), CStringGetTextDatum(spec.cron),
+      CStringGetTextDatum(spec.timezone),     CStringGetTextDatum(status),        TimestampTzGetDatum(next),
+      TimestampTzGetDatum(schedule.last_made)};
+  bool nulls[7] = {};
+  nulls[5] = next == DT_NOEND;
+  nulls[6] = schedule.last_made == DT_NOBEGIN;
+  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
 }  // namespace
 
 Datum insula_schedule(PG_FUNCTION_ARGS) {
@@ -113,3 +137,18 @@ Datum insula_unschedule(PG_FUNCTION_ARGS) {
 
 Datum insula_pause_schedule(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_pause(fcinfo, true)); }
 Datum insula_resume_schedule(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_pause(fcinfo, false)); }
+
+Datum insula_schedules(PG_FUNCTION_ARGS) {
+  const Tenant *tenant = open_tenant(require_tenant(text_argument(fcinfo, 0), Right::tenant)->number);
+  if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant has been dropped")));
+  InitMaterializedSRF(fcinfo, 0);
+  const Session session = open_session();
+  int count;
+  const ListedSchedule *schedules = list_schedules(*tenant, &count);
+  for (int i = 0; i < count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    put_line(reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), schedules[i]);
+  }
+  close_session(session);
+  return Datum{0};
+}

@@ -153,6 +153,7 @@ enum class Statement {
   delete_subscriptions,
   release_key,
   all_schedules,
+  list_schedules,
   count_schedules,
   find_schedule,
   put_schedule,

@@ -3,12 +3,30 @@
 
 namespace insula {
 
+namespace {
+
+TimestampTz fire_or_none(std::uint64_t row, int column) {
+  return is_null(row, column) ? DT_NOBEGIN : get_int64(row, column);
+}
+
+ScheduleRow row_at(std::uint64_t row) {
+  return {get_text(row, 1), get_int64(row, 2), get_int64(row, 3), get_jsonb(row, 4), fire_or_none(row, 5)};
+}
+
+}  // namespace
+
 ScheduleRow *all_schedules(const Tenant &tenant, int *count) {
   const auto rows = run(tenant, Statement::all_schedules);
   auto *schedules = palloc_array_of<ScheduleRow>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i)
-    schedules[i] = {get_text(i, 1), get_int64(i, 2), get_int64(i, 3), get_jsonb(i, 4),
-                    is_null(i, 5) ? DT_NOBEGIN : get_int64(i, 5)};
+  for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = row_at(i);
+  *count = static_cast<int>(rows);
+  return schedules;
+}
+
+ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
+  const auto rows = run(tenant, Statement::list_schedules);
+  auto *schedules = palloc_array_of<ListedSchedule>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = {row_at(i), fire_or_none(i, 6)};
   *count = static_cast<int>(rows);
   return schedules;
 }

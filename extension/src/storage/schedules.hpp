@@ -20,6 +20,12 @@ struct ScheduleRow {
 
 // Without their contexts.
 ScheduleRow *all_schedules(const Tenant &tenant, int *count);
+// The same by name, for who wants to look at them.
+struct ListedSchedule {
+  ScheduleRow row;
+  TimestampTz last_made;  // the newest fire that has made an execution; DT_NOBEGIN: none yet
+};
+ListedSchedule *list_schedules(const Tenant &tenant, int *count);
 // With its context; its last fire is not looked up.
 bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row);
 // Puts it in the place of the one of that name; returns the number, which that one keeps.

@@ -484,6 +484,12 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "AND f.owner = d.ref AND f.name = '' ORDER BY f.seq DESC LIMIT 1) FROM {record} d WHERE d.kind = 'd' "
      "AND d.owner = 0",
      {}},
+    // list_schedules
+    {"SELECT d.name, d.ref, d.at, d.body - 'context', (SELECT f.seq FROM {record} f WHERE f.kind = 'f' "
+     "AND f.owner = d.ref AND f.name = '' ORDER BY f.seq DESC LIMIT 1), (SELECT f.seq FROM {record} f "
+     "WHERE f.kind = 'f' AND f.owner = d.ref AND f.name = '' AND f.ref IS NOT NULL ORDER BY f.seq DESC LIMIT 1) "
+     "FROM {record} d WHERE d.kind = 'd' AND d.owner = 0 ORDER BY d.name",
+     {}},
     // count_schedules
     {"SELECT count(*) FROM {record} WHERE kind = 'd' AND owner = 0", {}},
     // find_schedule
