@@ -1,11 +1,12 @@
-// The two calls that wait: wait_for_work and await.  Both look in a transaction of their
-// own, commit it, and only then sleep, so that a waiting session holds no snapshot, no
+// The calls that wait: wait_for_work, claim_when_ready and await.  They look in a transaction
+// of their own, commit it, and only then sleep, so that a waiting session holds no snapshot, no
 // transaction and no lock.  They register with shared memory before they look, so that
 // what commits after the look wakes them.  Without shared memory they look once a second.
 #include <algorithm>
 
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
+#include "entry/claim.hpp"
 #include "entry/result.hpp"
 #include "entry/tenant_choice.hpp"
 #include "errors.hpp"
@@ -21,11 +22,13 @@
 extern "C" {
 #include "nodes/parsenodes.h"
 #include "tcop/pquery.h"
+#include "utils/typcache.h"
 }
 
 using namespace insula;
 
 INSULA_FUNCTION(insula_wait_for_work);
+INSULA_FUNCTION(insula_claim_when_ready);
 INSULA_FUNCTION(insula_await);
 
 namespace {
@@ -62,7 +65,7 @@ TupleDesc result_desc(FunctionCallInfo fcinfo) {
 
 TimestampTz deadline_after(std::int64_t timeout) { return clock_now() + timeout; }
 
-// ---- wait_for_work ----
+// ---- wait_for_work, claim_when_ready ----
 
 struct WorkWait {
   std::int32_t tenant;  // 0: all
@@ -72,6 +75,15 @@ struct WorkWait {
   int task_count;
   TimestampTz deadline;
   TenantChoice choice;  // of all
+  TimestampTz called_at;
+};
+
+// What claim_when_ready has besides: what it claims, and when it did.
+struct Catch {
+  ClaimCall call;
+  ClaimedRows rows;
+  TimestampTz claimed_at;
+  bool news;  // somebody has something else to tell the worker
 };
 
 struct Look {
@@ -159,10 +171,14 @@ void look_at_all(const WorkWait &wait, Look *look) {
   pfree(tenants);
 }
 
-Look look_for_work(const WorkWait &wait) {
-  // Each look must see what has been committed by now, whatever the session's default.
+// Each look must see what has been committed by now, whatever the session's default.
+void begin_look() {
   XactIsoLevel = XACT_READ_COMMITTED;
   EnsurePortalSnapshotExists();
+}
+
+Look look_for_work(const WorkWait &wait) {
+  begin_look();
   Look look = {false, DT_NOEND};
   if (wait.tenant)
     look_at_one(wait, &look);
@@ -171,28 +187,94 @@ Look look_for_work(const WorkWait &wait) {
   return look;
 }
 
-bool wait_for_work(const WorkWait &wait) {
-  for (bool first = true;; first = false) {
-    const Look look = look_for_work(wait);
+// Claims what there is, without a look before: mostly there is something for who was woken.
+// What is claimed is committed with the call.
+bool claim_at_once(const WorkWait &wait, Catch *caught) {
+  begin_look();
+  const Tenant *tenant = nullptr;
+  if (wait.tenant) {
+    tenant = try_share_life(wait.tenant) ? open_tenant(wait.tenant) : nullptr;
+    if (!tenant || tenant->suspended) return false;
+  }
+  caught->claimed_at = clock_now();
+  expect_claim();
+  if (claim_now(caught->call, tenant, caught->claimed_at, &caught->rows) == 0) return false;
+  // Whatever came for us before the claim began is in it.  What came later may not be, and our
+  // caller may have no room for more: another shall look.
+  settle_wake_up();
+  end_wait();
+  pass_signal_on();
+  return true;
+}
+
+// Others are quicker, or hold what was seen: not to be a race without end.
+constexpr std::int64_t raced_sleep = USECS_PER_SEC / 10;
+
+bool hear_kick(const WorkWait &wait, Catch *caught, bool *blind) {
+  const bool kicked = wait.worker && take_kick(wait.worker, blind);
+  if (caught && (kicked || *blind)) caught->news = true;
+  return kicked;
+}
+
+// Until there is something to claim or, with `caught`, something has been claimed: true; or
+// until the deadline or a kick.
+bool wait_for_work(const WorkWait &wait, Catch *caught) {
+  bool kicked = false;
+  bool raced = false;
+  // To look at all tenants costs less than to claim of all, where there is nothing.
+  bool claim_first = wait.tenant != 0;
+  for (bool parked = false;;) {
+    bool blind = !shared_memory_available();
+    if (caught && claim_first && claim_at_once(wait, caught)) {
+      (void)hear_kick(wait, caught, &blind);
+      return true;
+    }
+    Look look = look_for_work(wait);
     commit_look();
-    if (look.ready) {
+    if (look.ready && !caught) {
       (void)plan_look(look.next);
       return true;
     }
+    if (look.ready && !raced) {
+      raced = claim_first;
+      claim_first = true;
+      continue;
+    }
+    if (look.ready) look.next = std::min(look.next, clock_now() + raced_sleep);
+    raced = false;
     pass_signal_on();
-    bool blind = !shared_memory_available();
-    if (wait.worker && take_kick(wait.worker, &blind)) return false;
+    kicked = hear_kick(wait, caught, &blind) || kicked;
+    if (kicked) return false;
     const TimestampTz now = clock_now();
-    if (now >= wait.deadline || (blind && wait.worker && !first)) return false;
+    if (now >= wait.deadline || (blind && wait.worker && parked)) return false;
     // At the deadline this call returns without a look, so that is no plan to look.
     TimestampTz until = plan_look(look.next <= wait.deadline ? look.next : DT_NOEND);
     until = std::max(now, std::min(until, wait.deadline));
     if (blind) until = std::min(until, now + USECS_PER_SEC);
     if (!has_signal()) park(until);
-    if (wait.worker && take_kick(wait.worker, &blind)) return false;
+    parked = true;
+    kicked = hear_kick(wait, caught, &blind);
     const bool signalled = take_signal();
+    claim_first = signalled || wait.tenant != 0;
+    // With a signal there is probably something to claim as well.
+    if (kicked && !(caught && signalled)) return false;
     if (!blind && !signalled && clock_now() >= wait.deadline && look.next > wait.deadline) return false;
   }
+}
+
+// What both calls are told, in different places.
+WorkWait wait_of_call(FunctionCallInfo fcinfo, int tenant_argument, int choice_argument) {
+  WorkWait wait = {};
+  wait.role = GetUserId();
+  wait.called_at = clock_now();
+  wait.deadline = wait.called_at + required_duration(fcinfo, 0, "timeout");
+  const char *name = text_argument(fcinfo, tenant_argument);
+  const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
+  wait.tenant = tenant ? tenant->number : 0;
+  wait.choice = tenant_choice_arguments(fcinfo, choice_argument, choice_argument + 1);
+  if (tenant && !wait.choice.is_any()) refuse_choice_for_one();
+  require_home();
+  return wait;
 }
 
 }  // namespace
@@ -200,24 +282,20 @@ bool wait_for_work(const WorkWait &wait) {
 Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
   require_top_level(fcinfo, "insula.wait_for_work");
   PreventCommandDuringRecovery("insula.wait_for_work()");
-  WorkWait wait = {};
-  wait.role = GetUserId();
-  wait.deadline = deadline_after(required_duration(fcinfo, 0, "timeout"));
-  wait.tasks = text_array_argument(fcinfo, 2, "tasks", false, &wait.task_count);
-  wait.worker = text_argument(fcinfo, 3);
-  if (wait.worker) check_worker_name(wait.worker);
-  const char *name = text_argument(fcinfo, 4);
+  int task_count;
+  const char **tasks = text_array_argument(fcinfo, 2, "tasks", false, &task_count);
+  const char *worker = text_argument(fcinfo, 3);
+  if (worker) check_worker_name(worker);
   TupleDesc desc = result_desc(fcinfo);
-  const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
-  wait.tenant = tenant ? tenant->number : 0;
-  wait.choice = tenant_choice_arguments(fcinfo, 5, 6);
-  if (tenant && !wait.choice.is_any()) refuse_choice_for_one();
-  require_home();
+  WorkWait wait = wait_of_call(fcinfo, 4, 5);
+  wait.worker = worker;
+  wait.tasks = tasks;
+  wait.task_count = task_count;
 
   warn_once_without_shared_memory();
   SPI_connect_ext(SPI_OPT_NONATOMIC);
   if (wait.worker) take_life_line(wait.worker, wait.tenant);
-  const bool ready = wait_for_work(wait);
+  const bool ready = wait_for_work(wait, nullptr);
   end_wait();
   if (ready)
     expect_claim();
@@ -225,6 +303,48 @@ Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
     pass_signal_on();
   SPI_finish();
   PG_RETURN_DATUM(one_column_row(desc, BoolGetDatum(ready), false));
+}
+
+namespace {
+
+Datum claimed_array(const ClaimedRows &rows) {
+  return PointerGetDatum(construct_array(rows.elements, rows.count, rows.desc->tdtypeid, -1, false, TYPALIGN_DOUBLE));
+}
+
+}  // namespace
+
+Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
+  require_top_level(fcinfo, "insula.claim_when_ready");
+  PreventCommandDuringRecovery("insula.claim_when_ready()");
+  Catch caught = {};
+  ClaimCall &call = caught.call;
+  call.worker = required_text(fcinfo, 1, "worker");
+  check_worker_name(call.worker);
+  call.tasks = text_array_argument(fcinfo, 2, "tasks", false, &call.task_count);
+  call.max_tasks = max_tasks_argument(fcinfo, 3);
+  call.lease = required_lease(fcinfo, 4);
+  call.max_per_tenant = max_per_tenant_argument(fcinfo, 6, call.max_tasks);
+  WorkWait wait = wait_of_call(fcinfo, 5, 7);
+  if (wait.tenant && !PG_ARGISNULL(6)) refuse_choice_for_one();
+  wait.worker = call.worker;
+  wait.tasks = call.tasks;
+  wait.task_count = call.task_count;
+  call.choice = wait.choice;
+  TupleDesc desc = result_desc(fcinfo);
+  caught.rows.desc = lookup_rowtype_tupdesc_copy(get_element_type(TupleDescAttr(desc, 0)->atttypid), -1);
+  caught.rows.memory = CurrentMemoryContext;
+
+  warn_once_without_shared_memory();
+  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  take_life_line(wait.worker, wait.tenant);
+  const bool ready = wait_for_work(wait, &caught);
+  end_wait();
+  if (!ready) pass_signal_on();
+  SPI_finish();
+  Datum values[] = {claimed_array(caught.rows), BoolGetDatum(caught.news), TimestampTzGetDatum(wait.called_at),
+                    TimestampTzGetDatum(caught.claimed_at)};
+  bool nulls[] = {false, false, false, !ready};
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
 // ---- await ----
