@@ -231,10 +231,9 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
     }
     Look look = look_for_work(wait);
     commit_look();
-    if (look.ready && !caught) {
-      (void)plan_look(look.next);
-      return true;
-    }
+    // Who goes to claim looks no more: what comes next is for the others to know.
+    if (look.ready) (void)plan_look(look.next);
+    if (look.ready && !caught) return true;
     if (look.ready && !raced) {
       raced = claim_first;
       claim_first = true;
