@@ -14,8 +14,8 @@ std::string environment(const char* name) {
 
 bool soak() { return environment("INSULA_SOAK") == "1"; }
 
-bool pg_ctl(const std::string& what) {
-  return std::system((environment("INSULA_PG_CTL") + " " + what + " >/dev/null 2>&1").c_str()) == 0;
+bool pg_ctl(const std::string& what, const std::string& with) {
+  return std::system((with + " " + environment("INSULA_PG_CTL") + " " + what + " >/dev/null 2>&1").c_str()) == 0;
 }
 
 std::string server_log() {
@@ -112,6 +112,15 @@ void Tenant::work() {
 }
 
 std::string Tenant::trouble() { return query("SELECT error FROM insula.tenants WHERE tenant = '{t}'"); }
+
+Served::Served(const std::string& name) : clock_(name), tenant_(clock_, name + "_tenant") {
+  tenant_.schedule("s", "* * * * * *");
+}
+
+bool Served::fires() {
+  const int before = tenant_.executions();
+  return eventually([&] { return tenant_.executions() > before; }, 20s);
+}
 
 void expect_every_second_once(Tenant& tenant) {
   const std::string answer = tenant.query(

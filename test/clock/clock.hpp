@@ -21,7 +21,7 @@ std::string environment(const char* name);
 bool soak();  // the long form of a test was asked for
 
 // Whether the cluster's control script could do it.
-bool pg_ctl(const std::string& what);
+bool pg_ctl(const std::string& what, const std::string& environment = "");
 std::string server_log();
 int count_in(const std::string& text, const std::string& part);
 
@@ -77,6 +77,20 @@ class Tenant {
  private:
   Clock& clock_;
   std::string name_;
+};
+
+// A database with a schedule that fires each second, whatever is done to it.
+class Served {
+ public:
+  explicit Served(const std::string& name);
+  Clock& clock() { return clock_; }
+  Tenant& tenant() { return tenant_; }
+  bool fires();
+  void leave() { clock_.disconnect(); }
+
+ private:
+  Clock clock_;
+  Tenant tenant_;
 };
 
 // Every second from the first fire to the last has one fire and one execution.

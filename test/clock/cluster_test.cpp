@@ -2,6 +2,10 @@
 // processes that are ended or killed.
 #include <signal.h>
 
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
 #include "clock.hpp"
 
 namespace clock_test {
@@ -11,24 +15,14 @@ std::string launcher(Clock& clock) {
   return clock.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'insula launcher'");
 }
 
-// A database with a schedule that fires each second, whatever is done to it.
-class Served {
- public:
-  explicit Served(const std::string& name) : clock_(name), tenant_(clock_, name + "_tenant") {
-    tenant_.schedule("s", "* * * * * *");
-  }
-  Clock& clock() { return clock_; }
-  Tenant& tenant() { return tenant_; }
-  bool fires() {
-    const int before = tenant_.executions();
-    return eventually([&] { return tenant_.executions() > before; }, 20s);
-  }
-  void leave() { clock_.disconnect(); }
-
- private:
-  Clock clock_;
-  Tenant tenant_;
-};
+// Where the server that runs here looks for extensions.
+std::string extension_directory() {
+  FILE* answer = popen((environment("INSULA_PGBIN") + "/pg_config --sharedir").c_str(), "r");
+  char line[4096] = "";
+  EXPECT_NE(fgets(line, sizeof line, answer), nullptr);
+  pclose(answer);
+  return std::string(line, strcspn(line, "\n")) + "/extension";
+}
 
 class Cluster : public ::testing::Test {
  protected:
@@ -173,6 +167,40 @@ TEST_F(Cluster, TheExtensionGoesAndComes) {
   EXPECT_EQ(server_.error("DROP DATABASE ext"), "none");
 }
 
+// What an update must do to go unnoticed: its script ends as the install script does.  With
+// another version than the library's nothing is served.
+TEST_F(Cluster, TheExtensionIsUpdated) {
+  const std::string directory = extension_directory();
+  const std::string version =
+      server_.query("SELECT default_version FROM pg_available_extensions WHERE name = 'insula'");
+  const auto script = [&](const std::string& from, const std::string& to, const std::string& sql) {
+    std::ofstream(directory + "/insula--" + from + "--" + to + ".sql") << sql;
+  };
+  script(version, "next", "");
+  script("next", version,
+         "SELECT insula.start_scheduler() WHERE NOT EXISTS (SELECT FROM insula.scheduler_wanted WHERE NOT wanted);");
+  Served served("updated");
+  EXPECT_TRUE(served.fires());
+  Clock& clock = served.clock();
+  clock.query("BEGIN");
+  clock.query("ALTER EXTENSION insula UPDATE TO 'next'");
+  clock.query("ROLLBACK");
+  EXPECT_TRUE(served.fires()) << "rolled back, nothing has happened";
+  clock.query("ALTER EXTENSION insula UPDATE TO 'next'");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s)) << "no longer the library's version";
+  const int before = served.tenant().executions();
+  server_.query("SELECT pg_sleep(1.1)");
+  EXPECT_EQ(served.tenant().executions(), before);
+  clock.query("ALTER EXTENSION insula UPDATE TO '" + version + "'");
+  EXPECT_TRUE(served.fires());
+  clock.query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  served.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE updated"), "none");
+  for (const std::string& name : {version + "--next", "next--" + version})
+    std::remove((directory + "/insula--" + name + ".sql").c_str());
+}
+
 TEST_F(Cluster, ASchedulerIsStoppedAndStarted) {
   Served served("stopped");
   EXPECT_TRUE(served.fires());
@@ -249,6 +277,24 @@ TEST_F(PreloadedCluster, ProcessesThatAreEndedComeBack) {
   drop("ended");
 }
 
+// A smart stop waits for those who are connected; until then all goes on.
+TEST(PreloadedClusterStop, ASmartOneWaitsForNobodyOfOurs) {
+  Served served("smart");
+  EXPECT_TRUE(served.fires());
+  std::thread stop([&] { EXPECT_TRUE(pg_ctl("stop smart")); });
+  EXPECT_TRUE(eventually([&] { return !Session::reachable(); }, 20s));
+  EXPECT_TRUE(served.fires());
+  served.leave();
+  const auto start = std::chrono::steady_clock::now();
+  stop.join();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+  EXPECT_TRUE(pg_ctl("start"));
+  served.clock().reconnect();
+  EXPECT_TRUE(served.fires());
+  served.leave();
+  EXPECT_EQ(Session().error("DROP DATABASE smart"), "none");
+}
+
 TEST_F(PreloadedCluster, AStopIsQuickAndAStartGoesOn) {
   Served served("restarted");
   EXPECT_TRUE(served.fires());
@@ -279,8 +325,10 @@ TEST_F(Cluster, WithoutALauncherASchedulerSurvivesErrors) {
   Served served("alone");
   EXPECT_TRUE(served.fires());
   Clock& clock = served.clock();
-  clock.query("SELECT pg_cancel_backend(" + clock.scheduler() + ")");
-  EXPECT_TRUE(served.fires()) << "also after the server has started it again";
+  const std::string scheduler = clock.scheduler();
+  clock.query("SELECT pg_cancel_backend(" + scheduler + ")");
+  EXPECT_TRUE(served.fires());
+  EXPECT_EQ(clock.scheduler(), scheduler) << "the server would start it again whatever becomes of the database";
   EXPECT_TRUE(served.fires());
   clock.query("SELECT pg_terminate_backend(" + clock.scheduler() + ")");
   EXPECT_TRUE(eventually([&] { return clock.status() == "not running: SELECT insula.start_scheduler()"; }, 20s));
@@ -373,6 +421,34 @@ TEST_F(PreloadedCluster, OneSlotServesTwoDatabasesInTurn) {
   second.leave();
   EXPECT_EQ(server_.error("DROP DATABASE first"), "none");
   EXPECT_EQ(server_.error("DROP DATABASE second"), "none");
+}
+
+// With insula.max_databases = 2.
+TEST_F(PreloadedCluster, FewSlotsForDatabasesAreSaid) {
+  // Databases without the extension take none for long.
+  for (const char* name : {"plain1", "plain2", "plain3"}) server_.query(std::string("CREATE DATABASE ") + name);
+  Served first("first");
+  Served second("second");
+  EXPECT_TRUE(first.fires());
+  EXPECT_TRUE(second.fires());
+  server_.query("CREATE DATABASE third");
+  Session third("dbname=third");
+  std::string notices;
+  third.on_notice([&](const std::string& text) { notices += text; });
+  EXPECT_EQ(third.error("CREATE EXTENSION insula"), "none");
+  EXPECT_EQ(count_in(notices, "WARNING:  shared memory has no room for another database"), 1) << notices;
+  EXPECT_EQ(third.query("SELECT value FROM insula.status() WHERE item = 'scheduler'"),
+            "not running: raise insula.max_databases");
+  third.query("DROP EXTENSION insula");
+  first.leave();
+  second.leave();
+  for (const char* name : {"plain4", "plain5", "plain6"}) server_.query(std::string("CREATE DATABASE ") + name);
+  EXPECT_TRUE(pg_ctl("restart"));
+  for (Served* served : {&first, &second}) {
+    served->clock().reconnect();
+    EXPECT_TRUE(served->fires()) << "it was found among many others";
+    served->leave();
+  }
 }
 
 // With max_worker_processes = 1, which PostgreSQL itself takes.

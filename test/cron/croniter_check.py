@@ -281,12 +281,15 @@ def main():
             for after, before, fires in expected(local, pieces, elapsed):
                 requests.append((ours, zone, after, before, len(fires) + 1))
                 wanted.append(fires)
-    print(f"{len(cases)} expressions, {len(zones)} zones, {sum(map(len, wanted))} fires")
     failures = [
         describe(request[0], request[1], fires, right)
         for request, fires, right in zip(requests, next_fires(requests), wanted, strict=True)
         if fires != right
     ]
+    print(
+        f"F7: {len(cases)} expressions, {len(zones)} zones, {sum(map(len, wanted))} fires:"
+        f" {len(failures)} differences beside the {len(DIFFERENT)} that are written down"
+    )
     print(*failures[:50], sep="\n", end="")
     return 1 if failures else 0
 

@@ -57,6 +57,12 @@ void warn_without_slot() {
                     errhint("Raise max_worker_processes, then run SELECT insula.start_scheduler().")));
 }
 
+void warn_without_place() {
+  ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+                    errmsg("shared memory has no room for another database with insula; this one has no scheduler"),
+                    errhint("Raise insula.max_databases and restart the server.")));
+}
+
 // A scheduler moves it; where none is to serve, nobody would.
 void wait_for_clock() {
   constexpr std::int64_t look_again = 5000;
@@ -78,7 +84,9 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   const bool news = want(true);
   if (shared_memory_available()) {
     mark_scheduler_asked();
-    PG_RETURN_BOOL(report_scheduler().pid == 0 && schedulers_are_on());
+    const SchedulerReport report = report_scheduler();
+    if (report.without_place) warn_without_place();
+    PG_RETURN_BOOL(report.pid == 0 && !report.without_place && schedulers_are_on());
   }
   // One that was stopped may still be there, but on its way out.
   if (!schedulers_are_on() || (find_scheduler() != 0 && !news)) PG_RETURN_BOOL(false);

@@ -23,6 +23,7 @@ const char *state_of_scheduler() {
   if (why_not_home()) return "idle: the database is a copy that has not been adopted";
   if (!shared_memory_available()) return "not running: SELECT insula.start_scheduler()";
   const SchedulerReport report = report_scheduler();
+  if (report.without_place) return "not running: raise insula.max_databases";
   if (report.next == DT_NOEND) return "asleep: nothing is due";
   if (report.next <= clock_now()) return "about to start";
   return psprintf("asleep until %s", timestamptz_to_str(report.next));

@@ -63,7 +63,10 @@ TupleDesc result_desc(FunctionCallInfo fcinfo) {
   return BlessTupleDesc(desc);
 }
 
-TimestampTz deadline_after(std::int64_t timeout) { return clock_now() + timeout; }
+// The end of a call's timeout, in passing time.
+std::int64_t end_after(std::int64_t timeout) { return passing_time() + timeout; }
+
+TimestampTz deadline_of(std::int64_t end) { return clock_now() + end - passing_time(); }
 
 // ---- wait_for_work, claim_when_ready ----
 
@@ -73,7 +76,7 @@ struct WorkWait {
   Oid role;             // whose worker that is
   const char **tasks;   // nullptr: any
   int task_count;
-  TimestampTz deadline;
+  std::int64_t end;
   TenantChoice choice;  // of all
   TimestampTz called_at;
 };
@@ -245,10 +248,11 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
     kicked = hear_kick(wait, caught, &blind) || kicked;
     if (kicked) return false;
     const TimestampTz now = clock_now();
-    if (now >= wait.deadline || (blind && wait.worker && parked)) return false;
+    const TimestampTz deadline = deadline_of(wait.end);
+    if (now >= deadline || (blind && wait.worker && parked)) return false;
     // At the deadline this call returns without a look, so that is no plan to look.
-    TimestampTz until = plan_look(look.next <= wait.deadline ? look.next : DT_NOEND);
-    until = std::max(now, std::min(until, wait.deadline));
+    TimestampTz until = plan_look(look.next <= deadline ? look.next : DT_NOEND);
+    until = std::max(now, std::min(until, deadline));
     if (blind) until = std::min(until, now + USECS_PER_SEC);
     if (!has_signal()) park(until);
     parked = true;
@@ -257,7 +261,7 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
     claim_first = signalled || wait.tenant != 0;
     // With a signal there is probably something to claim as well.
     if (kicked && !(caught && signalled)) return false;
-    if (!blind && !signalled && clock_now() >= wait.deadline && look.next > wait.deadline) return false;
+    if (!blind && !signalled && passing_time() >= wait.end && look.next > deadline) return false;
   }
 }
 
@@ -266,7 +270,7 @@ WorkWait wait_of_call(FunctionCallInfo fcinfo, int tenant_argument, int choice_a
   WorkWait wait = {};
   wait.role = GetUserId();
   wait.called_at = clock_now();
-  wait.deadline = wait.called_at + required_duration(fcinfo, 0, "timeout");
+  wait.end = end_after(required_duration(fcinfo, 0, "timeout"));
   const char *name = text_argument(fcinfo, tenant_argument);
   const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
   wait.tenant = tenant ? tenant->number : 0;
@@ -374,7 +378,7 @@ Jsonb *look_at_execution(std::int64_t id, MemoryContext memory) {
 Datum insula_await(PG_FUNCTION_ARGS) {
   require_top_level(fcinfo, "insula.await");
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
-  const TimestampTz deadline = deadline_after(required_duration(fcinfo, 1, "timeout"));
+  const std::int64_t end = end_after(required_duration(fcinfo, 1, "timeout"));
   TupleDesc desc = result_desc(fcinfo);
   MemoryContext memory = CurrentMemoryContext;
 
@@ -385,7 +389,8 @@ Datum insula_await(PG_FUNCTION_ARGS) {
     result = look_at_execution(id, memory);
     commit_look();
     const TimestampTz now = clock_now();
-    if (result || now >= deadline) break;
+    if (result || passing_time() >= end) break;
+    const TimestampTz deadline = deadline_of(end);
     const TimestampTz until = shared_memory_available() ? deadline : std::min(deadline, now + USECS_PER_SEC);
     if (!has_signal()) park(until);
     (void)take_signal();

@@ -166,12 +166,12 @@ pg_noinline void lock_relations_behind_holders(const Tenant &tenant, bool prepar
 // Waits until nobody gives the tenant work and none of its tasks runs, up to the deadline.
 // Then its sessions are ended, which frees what they hold.
 void drain_tenant(const Tenant &tenant, std::int64_t drain) {
-  TimestampTz deadline = clock_now() + drain;
+  std::int64_t deadline = passing_time() + drain;
   bool owned = false;
   bool ended = false;
   for (;;) {
     owned = owned || try_own_life(tenant.number);
-    const TimestampTz now = clock_now();
+    const std::int64_t now = passing_time();
     if (owned && (now >= deadline || is_idle(tenant.number)) && try_lock_relations(tenant)) return;
     if (owned && ended) return lock_relations_behind_holders(tenant, has_prepared_transaction(tenant));
     if (now >= deadline && !ended) {
@@ -181,7 +181,7 @@ void drain_tenant(const Tenant &tenant, std::int64_t drain) {
     } else if (now >= deadline) {
       refuse_in_use(tenant, has_prepared_transaction(tenant));
     }
-    park(now + drain_look);
+    park(clock_now() + drain_look);
   }
 }
 

@@ -1,6 +1,6 @@
 // Making, changing and removing schedules; see schedules.hpp.  A schedule fires after the
-// moment it was made, or was last given other times or resumed: what a new expression would
-// have fired before, and what a pause held back, was never missed.
+// moment it was made, or was last given other times or resumed: what a new expression or
+// window would have fired before, and what a pause held back, was never missed.
 #include "schedule/schedules.hpp"
 
 #include <algorithm>
@@ -26,7 +26,8 @@ void check_room(const Tenant &tenant) {
 }
 
 bool same_times(const ScheduleSpec &a, const ScheduleSpec &b) {
-  return strcmp(a.cron, b.cron) == 0 && strcmp(a.timezone, b.timezone) == 0;
+  return strcmp(a.cron, b.cron) == 0 && strcmp(a.timezone, b.timezone) == 0 && a.starts_at == b.starts_at &&
+         a.ends_at == b.ends_at;
 }
 
 }  // namespace

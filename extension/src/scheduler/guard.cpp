@@ -5,6 +5,7 @@
 // nothing that the caller could not run the command on.
 #include "scheduler/scheduler.hpp"
 #include "shared/board.hpp"
+#include "shared/clock.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 
@@ -81,8 +82,8 @@ Oid database_wanted(const Node *statement) {
 void end_scheduler_of(Oid database) {
   holding = true;
   hold_schedulers_off(database);
-  const TimestampTz deadline = GetCurrentTimestamp() + longest_wait;
-  while (is_scheduler_there(database) && GetCurrentTimestamp() < deadline) {
+  const std::int64_t deadline = passing_time() + longest_wait;
+  while (is_scheduler_there(database) && passing_time() < deadline) {
     (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, look_again_ms, PG_WAIT_EXTENSION);
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();

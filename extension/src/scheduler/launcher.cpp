@@ -35,15 +35,31 @@ int launched_room = 0;
 DatabaseNeed *needs = nullptr;
 TimestampTz last_without_slot = DT_NOBEGIN;
 
-void enter_all_databases() {
+// Databases that were there at the start and have not been looked at: most turn out to have
+// no extension, and make room for the next.
+Oid *unseen = nullptr;
+int unseen_count = 0;
+
+void read_databases() {
+  int room = 0;
   Relation databases = table_open(DatabaseRelationId, AccessShareLock);
   TableScanDesc scan = table_beginscan_catalog(databases, 0, nullptr);
   while (HeapTuple row = heap_getnext(scan, ForwardScanDirection)) {
     const auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(row));
-    if (database->datallowconn && !database->datistemplate) enter_database(database->oid);
+    if (!database->datallowconn || database->datistemplate) continue;
+    if (unseen_count == room) {
+      room = room ? 2 * room : 64;
+      const Size size = sizeof(Oid) * static_cast<Size>(room);
+      unseen = static_cast<Oid *>(unseen ? repalloc(unseen, size) : MemoryContextAlloc(TopMemoryContext, size));
+    }
+    unseen[unseen_count++] = database->oid;
   }
   table_endscan(scan);
   table_close(databases, AccessShareLock);
+}
+
+void enter_unseen_databases() {
+  while (unseen_count > 0 && enter_database(unseen[unseen_count - 1])) --unseen_count;
 }
 
 bool exists(Oid database) {
@@ -158,11 +174,12 @@ void insula_launcher_main(Datum) {
   launched = palloc_array_of<Launched>(static_cast<std::size_t>(launched_room));
   needs = palloc_array_of<DatabaseNeed>(places);
   ErrorData *error;
-  if (!in_transaction(enter_all_databases, &error)) ReThrowError(error);
+  if (!in_transaction(read_databases, &error)) ReThrowError(error);
   while (!must_end()) {
     TimestampTz next = DT_NOEND;
     if (schedulers_are_on()) {
       reap();
+      enter_unseen_databases();
       next = start_schedulers();
     }
     sleep_until(next, "waiting until something is due");

@@ -45,10 +45,12 @@ constexpr int round_share = 20;
 // Caches of relations and plans of tenants visited long ago are given up.
 constexpr Size cache_limit = Size{48} << 20;
 constexpr int visits_between_looks_at_caches = 256;
+constexpr std::int64_t pause_after_error = USECS_PER_SEC;
 constexpr char lock_timeout[] = "100ms";
 
-TimestampTz round_started = DT_NOBEGIN;
-TimestampTz next_round = DT_NOBEGIN;
+// In passing time; zero: no round.
+std::int64_t round_started = 0;
+std::int64_t next_round = 0;
 
 // ---- becoming what it is ----
 
@@ -146,7 +148,7 @@ bool succeeded(bool done, ErrorData *error) {
 
 // Those that the board had no room for are looked at one by one.
 void start_round() {
-  const TimestampTz now = clock_now();
+  const std::int64_t now = passing_time();
   const bool crowded = report_scheduler().crowded;
   const bool again = (crowded || !shared_memory_available()) && now >= next_round;
   if (!board_is_empty() && !again) return;
@@ -154,7 +156,7 @@ void start_round() {
   ErrorData *error;
   AllTenants all = {};
   if (!succeeded(in_transaction([&] { all = read_all_tenants(); }, &error), error)) return;
-  int entered = fill_board(all.numbers, all.count, now);
+  int entered = fill_board(all.numbers, all.count, clock_now());
   MemoryContext one = AllocSetContextCreate(CurrentMemoryContext, "insula visit", ALLOCSET_DEFAULT_SIZES);
   for (; entered < all.count && !must_end(); ++entered) {
     MemoryContext round = MemoryContextSwitchTo(one);
@@ -165,10 +167,10 @@ void start_round() {
 }
 
 void end_round() {
-  if (round_started == DT_NOBEGIN) return;
-  const TimestampTz now = clock_now();
+  if (round_started == 0) return;
+  const std::int64_t now = passing_time();
   next_round = now + std::max(shortest_round, (now - round_started) * round_share);
-  round_started = DT_NOBEGIN;
+  round_started = 0;
 }
 
 // ---- workers of all tenants that have died ----
@@ -204,10 +206,10 @@ void forget_dead_workers() {
 
 // ---- the loop ----
 
-bool may_end(TimestampTz next, TimestampTz started) {
+bool may_end(TimestampTz next, std::int64_t started) {
   if (!shared_memory_available() || next == DT_NOBEGIN) return false;
   const bool others = others_wait();
-  if (others && GetCurrentTimestamp() - started > turn_while_others_wait) return true;
+  if (others && passing_time() - started > turn_while_others_wait) return true;
   // Of those that the board has no room for nobody else knows when they are due.
   if (report_scheduler().crowded) return false;
   return next - clock_now() > (others ? linger_while_others_wait : linger);
@@ -224,20 +226,21 @@ bool jump(TimestampTz next) {
 // True if nothing is due any more.
 bool do_what_is_due(MemoryContext round) {
   pgstat_report_activity(STATE_RUNNING, "doing what is due");
-  const TimestampTz end = GetCurrentTimestamp() + longest_round;
+  const std::int64_t end = passing_time() + longest_round;
   for (DueTenant due; take_due_tenant(clock_now(), &due); MemoryContextReset(round)) {
     if (due.tenant == 0)
       rouse_for_dead_workers();
     else
       visit(due);
-    if (must_end() || GetCurrentTimestamp() > end) return false;
+    if (must_end() || passing_time() > end) return false;
   }
   return true;
 }
 
 Rest serve() {
-  const TimestampTz started = GetCurrentTimestamp();
-  MemoryContext round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
+  const std::int64_t started = passing_time();
+  static MemoryContext round = nullptr;
+  if (!round) round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
   ErrorData *error;
   (void)in_transaction(read_troubled_tenants, &error);
   while (!must_end()) {
@@ -266,10 +269,45 @@ Rest serve() {
     if (jump(next)) continue;
     if (may_end(next, started)) return Rest::until_due;
     if (!drained) continue;
-    if (!shared_memory_available() || report_scheduler().crowded) next = std::min(next, next_round);
+    if (!shared_memory_available() || report_scheduler().crowded)
+      next = std::min(next, clock_now() + next_round - passing_time());
     sleep_until(on_wall(next), "waiting until something is due");
   }
   return Rest::until_due;
+}
+
+void recover_from_error() {
+  HOLD_INTERRUPTS();
+  EmitErrorReport();
+  LWLockReleaseAll();
+  AbortOutOfAnyTransaction();
+  MemoryContextSwitchTo(TopMemoryContext);
+  FlushErrorState();
+  RESUME_INTERRUPTS();
+}
+
+// With a launcher an error ends the process, and another one is started.  Without, the server
+// would start it again, and again where the database has been dropped since: it goes on.
+Rest serve_until_told() {
+  volatile bool failed = false;
+  volatile bool done = false;
+  volatile Rest rest = Rest::until_due;
+  while (!done) {
+    PG_TRY();
+    {
+      if (failed) sleep_until(GetCurrentTimestamp() + pause_after_error, "waiting after an error");
+      rest = serve();
+      done = true;
+    }
+    PG_CATCH();
+    {
+      if (shared_memory_available()) PG_RE_THROW();
+      recover_from_error();
+      failed = true;
+    }
+    PG_END_TRY();
+  }
+  return rest;
 }
 
 void end_scheduler(int, Datum) { detach_scheduler(); }
@@ -314,6 +352,6 @@ void insula_scheduler_main(Datum database) {
   wait_for_starter();
   if (!be_the_only_one() || !attach_scheduler()) proc_exit(0);
   before_shmem_exit(end_scheduler, Datum{0});
-  leave_database(serve());
+  leave_database(serve_until_told());
   proc_exit(0);
 }

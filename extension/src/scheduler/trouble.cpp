@@ -63,7 +63,8 @@ bool is_set_aside(std::int32_t tenant) { return find_trouble(tenant) != nullptr;
 
 TimestampTz set_aside_until(std::int32_t tenant) {
   const Trouble *trouble = find_trouble(tenant);
-  return trouble ? trouble->until : DT_NOBEGIN;
+  // A pause that would be longer than any is one from before the clock was set back.
+  return trouble && trouble->until <= clock_now() + longest_backoff ? trouble->until : DT_NOBEGIN;
 }
 
 void note_trouble(std::int32_t tenant, const char *message) {

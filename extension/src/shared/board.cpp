@@ -337,10 +337,13 @@ bool others_wait() { return shared && shared->launcher.waiting > 0; }
 // ---- everybody ----
 
 SchedulerReport report_scheduler() {
-  SchedulerReport report = {0, DT_NOEND, false};
+  SchedulerReport report = {0, DT_NOEND, false, false};
   if (!shared) return report;
   lock(LW_SHARED);
-  if (DatabaseSlot *slot = my_slot()) report = {slot->pid, first_due(*slot), slot->crowded};
+  if (DatabaseSlot *slot = my_slot())
+    report = {slot->pid, first_due(*slot), slot->crowded, false};
+  else
+    report.without_place = find_slot(InvalidOid) == nullptr;
   unlock();
   return report;
 }

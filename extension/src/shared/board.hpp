@@ -58,9 +58,10 @@ bool others_wait();
 // ---- for everybody ----
 
 struct SchedulerReport {
-  int pid;           // 0: none runs
-  TimestampTz next;  // DT_NOEND: nothing is due
-  bool crowded;      // not all tenants had room
+  int pid;             // 0: none runs
+  TimestampTz next;    // DT_NOEND: nothing is due
+  bool crowded;        // not all tenants had room
+  bool without_place;  // nor has this database, among all those with insula
 };
 SchedulerReport report_scheduler();
 

@@ -6,11 +6,21 @@
 #include "shared/board.hpp"
 #include "shared/slots.hpp"
 
+extern "C" {
+#include "portability/instr_time.h"
+}
+
 namespace insula {
 
 TimestampTz clock_now() {
   const DatabaseSlot *slot = shared ? my_slot() : nullptr;
   return GetCurrentTimestamp() + (slot ? slot->ahead : 0);
+}
+
+std::int64_t passing_time() {
+  instr_time now;
+  INSTR_TIME_SET_CURRENT(now);
+  return static_cast<std::int64_t>(INSTR_TIME_GET_MICROSEC(now));
 }
 
 TimestampTz on_wall(TimestampTz at) {

@@ -8,6 +8,10 @@ namespace insula {
 
 TimestampTz clock_now();
 
+// Microseconds that only ever pass, whatever is done to any clock: timeouts of calls and
+// pauses between attempts are counted in them.  The same for all processes of a machine.
+std::int64_t passing_time();
+
 // When the server's own clock will show what ours shows at `at`.
 TimestampTz on_wall(TimestampTz at);
 

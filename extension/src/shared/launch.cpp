@@ -73,10 +73,12 @@ void detach_launcher() {
   unlock();
 }
 
-void enter_database(Oid database) {
+bool enter_database(Oid database) {
   lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = make_slot(database)) slot->asked = true;
+  DatabaseSlot *slot = make_slot(database);
+  if (slot) slot->asked = true;
   unlock();
+  return slot != nullptr;
 }
 
 void forget_database(Oid database) {
@@ -106,7 +108,9 @@ int survey_databases(TimestampTz now, DatabaseNeed *needs) {
       const TimestampTz due = first_due(slot);
       const bool at_once = slot.asked || due == DT_NOBEGIN;
       need.start_at = at_once ? now : due == DT_NOEND ? DT_NOEND : due - slot.ahead - launch_lead;
-      if (need.start_at != DT_NOEND) need.start_at = std::max(need.start_at, slot.not_before);
+      // A pause that would be longer than any is one from before the clock was set back.
+      const bool paused = slot.not_before <= now + longest_backoff;
+      if (need.start_at != DT_NOEND && paused) need.start_at = std::max(need.start_at, slot.not_before);
     }
     needs[count++] = need;
   }

@@ -9,8 +9,8 @@ namespace insula {
 bool attach_launcher();  // false: there is one already
 void detach_launcher();
 
-// A database that may have the extension: a scheduler is to look.
-void enter_database(Oid database);
+// A database that may have the extension: a scheduler is to look.  False: there is no room.
+bool enter_database(Oid database);
 void forget_database(Oid database);
 
 struct DatabaseNeed {

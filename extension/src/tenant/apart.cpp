@@ -1,6 +1,8 @@
 // Subtransactions around one tenant's share of a call; see apart.hpp.
 #include "tenant/apart.hpp"
 
+#include "shared/clock.hpp"
+
 extern "C" {
 #include "utils/resowner.h"
 }
@@ -8,8 +10,8 @@ extern "C" {
 namespace insula {
 
 static void log_error(std::int32_t tenant, const ErrorData *error) {
-  static TimestampTz last = 0;
-  const TimestampTz now = GetCurrentTimestamp();
+  static std::int64_t last = PG_INT64_MIN / 2;
+  const std::int64_t now = passing_time();
   if (now - last < 10 * USECS_PER_SEC) return;
   last = now;
   ereport(LOG, (errcode(error->sqlerrcode), errmsg("tenant number %d was passed over: %s", tenant, error->message)));
