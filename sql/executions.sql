@@ -49,7 +49,7 @@ CALL insula.wait_for_work('0 s');
 SELECT insula.submit('one', '{"n": 1}') > 0, insula.submit('one', '{"n": 2}') > 0, insula.submit('one', '{"n": 3}') > 0;
 CALL insula.claim_when_ready('1 min', 'w', tasks => '{one.a}', max_tasks => 2) \gset
 SELECT task, context, insula.complete(task_id, lease), lease_expires = :'claimed_at'::timestamptz + '60 s' AS a_minute,
-	:'claimed_at'::timestamptz >= :'called_at'::timestamptz AS in_order
+	:'waited'::interval BETWEEN '0 s' AND '1 min' AS at_once
 FROM unnest(:'claimed'::insula.claimed_task[]);
 CALL insula.claim_when_ready('0 s', 'w', tasks => '{two.a}') \gset
 SELECT cardinality(:'claimed'::insula.claimed_task[]), :{?claimed_at} AS has_time;

@@ -44,12 +44,12 @@ CREATE PROCEDURE insula.claim_when_ready(
 	except_tenants text[] DEFAULT NULL,
 	INOUT claimed insula.claimed_task[] DEFAULT NULL,
 	INOUT news boolean DEFAULT NULL,
-	INOUT called_at timestamptz DEFAULT NULL,
-	INOUT claimed_at timestamptz DEFAULT NULL)
+	INOUT claimed_at timestamptz DEFAULT NULL,
+	INOUT waited interval DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'insula_claim_when_ready' LANGUAGE C;
 COMMENT ON PROCEDURE insula.claim_when_ready IS
 'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: who is woken claims at once.  Of a suspended tenant it waits for the end of that.
-claimed: none after the timeout, and where there is news alone.  news: the worker was nudged, an execution that it watches may have ended, or nobody can tell.  A lease begins at claimed_at; the server''s clock said called_at when the call came.
+claimed: none after the timeout, and where there is news alone.  news: the worker was nudged, an execution that it watches may have ended, or nobody can tell.  The leases begin at claimed_at, which was so long after the call came as waited says, whatever was done to the clock meanwhile.
 Errors: 22023 bad argument, IS001 no such tenant, IS010 not a top-level CALL.';
 
 CREATE FUNCTION insula.watch(worker text, execution_ids bigint[]) RETURNS bigint[]

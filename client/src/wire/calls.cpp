@@ -241,8 +241,9 @@ Claims read_claims(const Rows& rows) {
   if (!records) throw error{errc::server, "the server's answer to a claim cannot be read"};
   Claims claims;
   claims.news = binary_integer(rows.text(0, 1)) != 0;
-  const std::int64_t claimed_at = binary_integer(rows.text(0, 3));
-  if (!records->empty()) claims.waited = between(binary_integer(rows.text(0, 2)), claimed_at);
+  const std::int64_t claimed_at = binary_integer(rows.text(0, 2));
+  // Of an interval the microseconds come first, and are all of this one.
+  claims.waited = between(0, binary_integer(rows.text(0, 3).substr(0, 8)));
   for (const BinaryRecord& record : *records) claims.tasks.push_back(read_claimed(record, claimed_at));
   return claims;
 }

@@ -78,13 +78,14 @@ struct WorkWait {
   int task_count;
   std::int64_t end;
   TenantChoice choice;  // of all
-  TimestampTz called_at;
 };
 
 // What claim_when_ready has besides: what it claims, and when it did.
 struct Catch {
   ClaimCall call;
   ClaimedRows rows;
+  std::int64_t called_at;  // in passing time
+  std::int64_t waited;
   TimestampTz claimed_at;
   bool news;  // somebody has something else to tell the worker
 };
@@ -200,6 +201,7 @@ bool claim_at_once(const WorkWait &wait, Catch *caught) {
     if (!tenant || tenant->suspended) return false;
   }
   caught->claimed_at = clock_now();
+  caught->waited = passing_time() - caught->called_at;
   expect_claim();
   if (claim_now(caught->call, tenant, caught->claimed_at, &caught->rows) == 0) return false;
   // Whatever came for us before the claim began is in it.  What came later may not be, and our
@@ -228,9 +230,12 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
   bool claim_first = wait.tenant != 0;
   for (bool parked = false;;) {
     bool blind = !shared_memory_available();
-    if (caught && claim_first && claim_at_once(wait, caught)) {
-      (void)hear_kick(wait, caught, &blind);
-      return true;
+    if (caught && claim_first) {
+      if (claim_at_once(wait, caught)) {
+        (void)hear_kick(wait, caught, &blind);
+        return true;
+      }
+      commit_look();  // the look needs a snapshot from after it has registered
     }
     Look look = look_for_work(wait);
     commit_look();
@@ -269,7 +274,6 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
 WorkWait wait_of_call(FunctionCallInfo fcinfo, int tenant_argument, int choice_argument) {
   WorkWait wait = {};
   wait.role = GetUserId();
-  wait.called_at = clock_now();
   wait.end = end_after(required_duration(fcinfo, 0, "timeout"));
   const char *name = text_argument(fcinfo, tenant_argument);
   const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
@@ -320,6 +324,7 @@ Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
   require_top_level(fcinfo, "insula.claim_when_ready");
   PreventCommandDuringRecovery("insula.claim_when_ready()");
   Catch caught = {};
+  caught.called_at = passing_time();
   ClaimCall &call = caught.call;
   call.worker = required_text(fcinfo, 1, "worker");
   check_worker_name(call.worker);
@@ -344,9 +349,10 @@ Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
   end_wait();
   if (!ready) pass_signal_on();
   SPI_finish();
-  Datum values[] = {claimed_array(caught.rows), BoolGetDatum(caught.news), TimestampTzGetDatum(wait.called_at),
-                    TimestampTzGetDatum(caught.claimed_at)};
-  bool nulls[] = {false, false, false, !ready};
+  Interval waited = {caught.waited, 0, 0};
+  Datum values[] = {claimed_array(caught.rows), BoolGetDatum(caught.news), TimestampTzGetDatum(caught.claimed_at),
+                    IntervalPGetDatum(&waited)};
+  bool nulls[] = {false, false, !ready, !ready};
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
