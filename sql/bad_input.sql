@@ -84,6 +84,10 @@ BEGIN;
 CALL insula.wait_for_work('0 s');
 \echo :SQLSTATE
 ROLLBACK;
+BEGIN;
+CALL insula.claim_when_ready('0 s', 'w');
+\echo :SQLSTATE
+ROLLBACK;
 DO $$ DECLARE r boolean; BEGIN BEGIN CALL insula.wait_for_work('0 s', r); EXCEPTION WHEN division_by_zero THEN NULL; END; END $$;
 SELECT 1 \; CALL insula.await(5, '0 s');
 CALL insula.wait_for_work(NULL);
@@ -91,6 +95,17 @@ CALL insula.wait_for_work('-1 s');
 CALL insula.wait_for_work('0 s', worker => '');
 CALL insula.wait_for_work('0 s', tasks => ARRAY[NULL]);
 CALL insula.wait_for_work('0 s', tenant => 'bad_two');
+CALL insula.claim_when_ready(NULL, 'w');
+CALL insula.claim_when_ready('-1 s', 'w');
+CALL insula.claim_when_ready('0 s', NULL);
+CALL insula.claim_when_ready('0 s', '');
+CALL insula.claim_when_ready('0 s', 'w', tasks => ARRAY[NULL]);
+CALL insula.claim_when_ready('0 s', 'w', max_tasks => 0);
+CALL insula.claim_when_ready('0 s', 'w', max_tasks => NULL);
+CALL insula.claim_when_ready('0 s', 'w', lease_for => '1 ms');
+CALL insula.claim_when_ready('0 s', 'w', tenant => 'bad_two');
+CALL insula.claim_when_ready('0 s', 'w', max_per_tenant => 1);
+CALL insula.claim_when_ready('0 s', 'w', only_tenants => '{}');
 CALL insula.await(NULL, '0 s');
 SET client_min_messages = error;
 CALL insula.await(5, '0 s');

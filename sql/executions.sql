@@ -45,6 +45,20 @@ CALL insula.wait_for_work('0 s', tasks => '{two.a}');
 SELECT context, insula.complete(task_id, lease) FROM insula.claim('w');
 CALL insula.wait_for_work('0 s');
 
+-- One call that waits and claims.
+SELECT insula.submit('one', '{"n": 1}') > 0, insula.submit('one', '{"n": 2}') > 0, insula.submit('one', '{"n": 3}') > 0;
+CALL insula.claim_when_ready('1 min', 'w', tasks => '{one.a}', max_tasks => 2) \gset
+SELECT task, context, insula.complete(task_id, lease), lease_expires = :'claimed_at'::timestamptz + '60 s' AS a_minute,
+	:'waited'::interval BETWEEN '0 s' AND '1 min' AS at_once
+FROM unnest(:'claimed'::insula.claimed_task[]);
+CALL insula.claim_when_ready('0 s', 'w', tasks => '{two.a}') \gset
+SELECT cardinality(:'claimed'::insula.claimed_task[]), :{?claimed_at} AS has_time;
+SELECT insula.nudge('w');
+CALL insula.claim_when_ready('1 min', 'w', tasks => '{two.a}') \gset
+SELECT cardinality(:'claimed'::insula.claimed_task[]), :{?claimed_at} AS has_time;
+CALL insula.claim_when_ready('0 s', 'w') \gset
+SELECT context, insula.complete(task_id, lease) FROM unnest(:'claimed'::insula.claimed_task[]);
+
 -- A graph: each task sees the input and all its ancestors' patches; declared order
 -- decides between two that write the same key.
 SELECT insula.submit('diamond', '{"in": 1, "list": [1, 2]}') AS e \gset

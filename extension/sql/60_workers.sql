@@ -32,15 +32,35 @@ With worker, this session is the worker''s life line: when it ends without insul
 Without shared_preload_libraries = ''insula'' it looks once a second, and with a worker returns after a second.
 Errors: IS010 not a top-level CALL.';
 
+CREATE PROCEDURE insula.claim_when_ready(
+	timeout interval,
+	worker text,
+	tasks text[] DEFAULT NULL,
+	max_tasks integer DEFAULT 1,
+	lease_for interval DEFAULT '60 s',
+	tenant text DEFAULT NULL,
+	max_per_tenant integer DEFAULT NULL,
+	only_tenants text[] DEFAULT NULL,
+	except_tenants text[] DEFAULT NULL,
+	INOUT claimed insula.claimed_task[] DEFAULT NULL,
+	INOUT news boolean DEFAULT NULL,
+	INOUT claimed_at timestamptz DEFAULT NULL,
+	INOUT waited interval DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'insula_claim_when_ready' LANGUAGE C;
+COMMENT ON PROCEDURE insula.claim_when_ready IS
+'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: who is woken claims at once.  Of a suspended tenant it waits for the end of that.
+claimed: none after the timeout, and where there is news alone.  news: the worker was nudged, an execution that it watches may have ended, or nobody can tell.  The leases begin at claimed_at, which was so long after the call came as waited says, whatever was done to the clock meanwhile.
+Errors: 22023 bad argument, IS001 no such tenant, IS010 not a top-level CALL.';
+
 CREATE FUNCTION insula.watch(worker text, execution_ids bigint[]) RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'insula_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.watch IS
-'Of the given executions those that have ended (or that do not exist for the caller); the end of any other will end the worker''s wait_for_work, the present or the next.';
+'Of the given executions those that have ended (or that do not exist for the caller); the end of any other will end the worker''s wait_for_work or claim_when_ready, the present or the next.';
 
 CREATE FUNCTION insula.nudge(worker text) RETURNS void
 AS 'MODULE_PATHNAME', 'insula_nudge' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.nudge IS
-'Ends the worker''s wait_for_work, the present or the next.';
+'Ends the worker''s wait_for_work or claim_when_ready, the present or the next.';
 
 CREATE FUNCTION insula.leave(worker text) RETURNS void
 AS 'MODULE_PATHNAME', 'insula_leave' LANGUAGE C VOLATILE PARALLEL UNSAFE;

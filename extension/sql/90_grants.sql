@@ -72,4 +72,4 @@ GRANT EXECUTE ON FUNCTION
 	insula.fail, insula.defer, insula.wait_event, insula.submit_child, insula.join_task,
 	insula.heartbeat
 TO insula_admin, insula_runner, insula_tenant;
-GRANT EXECUTE ON PROCEDURE insula.wait_for_work TO insula_admin, insula_runner, insula_tenant;
+GRANT EXECUTE ON PROCEDURE insula.wait_for_work, insula.claim_when_ready TO insula_admin, insula_runner, insula_tenant;

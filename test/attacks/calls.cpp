@@ -43,6 +43,7 @@ std::vector<Attack> attacks_on_calls() {
           "42501"),
       refused("ClaimForAnother", t, {"SELECT * FROM insula.claim('m', tenant => 'victim')"}, "42501"),
       refused("WaitForAnother", t, {"CALL insula.wait_for_work('1 s', tenant => 'victim')"}, "42501"),
+      refused("ClaimWhenReadyForAnother", t, {"CALL insula.claim_when_ready('1 s', 'm', tenant => 'victim')"}, "42501"),
       refused("SetAnother", t, {"BEGIN", "SET LOCAL insula.tenant = 'victim'", "SELECT insula.submit('w')"}, "42501"),
       refused("SetOneThatIsNot", t, {"BEGIN", "SET LOCAL insula.tenant = 'nobody_at_all'", "SELECT insula.submit('w')"},
               "42501"),
@@ -74,7 +75,8 @@ std::vector<Attack> attacks_on_calls() {
               "SELECT count(*) = 1 FROM tenant_victim.task_executions WHERE status = 'running'"),
       bounded("TakeAnothersWorkersName", t,
               {"SELECT * FROM insula.claim('victims-worker')",
-               "CALL insula.wait_for_work('0 s', worker => 'victims-worker')", "SELECT insula.leave('victims-worker')"},
+               "CALL insula.wait_for_work('0 s', worker => 'victims-worker')",
+               "CALL insula.claim_when_ready('0 s', 'victims-worker')", "SELECT insula.leave('victims-worker')"},
               "a worker belongs to its role",
               "SELECT count(*) = 1 FROM tenant_victim.task_executions WHERE status = 'running'"),
       same_as_unknown("TellResultsApart", t, "SELECT (insula.result({id}))::text"),
@@ -137,6 +139,7 @@ std::vector<Attack> attacks_on_calls() {
       refused("StrangerClaims", s, {"SELECT insula.claim('s')"}, "42501"),
       refused("StrangerCompletes", s, {"SELECT insula.complete({task}, {lease})"}, "42501"),
       refused("StrangerWaits", s, {"CALL insula.wait_for_work('1 s')"}, "42501"),
+      refused("StrangerWaitsAndClaims", s, {"CALL insula.claim_when_ready('1 s', 'm')"}, "42501"),
       refused("StrangerAsksForNames", s, {"SELECT insula.is_valid_tenant_id('abc')"}, "42501"),
   };
   // No call of the administrator's is anybody else's.

@@ -173,6 +173,57 @@ TEST_F(Faults, ARestartLosesNothing) {
   }
 }
 
+// Submissions, outcomes and questions are under way together when the server goes.  Of what
+// was promised all is there and has ended once; of what nobody knows some may be.
+TEST_F(Faults, ACutPipelineLosesAndDoublesNothing) {
+  auto runner = make_runner({.max_concurrent_tasks = 8, .lease = 5s});
+  std::atomic<int> tries{0};
+  runner.add(one_task("busy", [&](TaskContext& ctx) {
+    ++tries;
+    ctx.set("out", ctx.at<int>("in"));
+  }));
+  EXPECT_TRUE(runner.execute("busy", {{"in", 0}}).status.is_success());
+  std::atomic<bool> enough{false};
+  std::atomic<int> unknown{0};
+  std::atomic<int> promised{1};
+  std::vector<std::vector<Execution>> executions(4);
+  std::vector<std::thread> submitters;
+  for (auto& mine : executions)
+    submitters.emplace_back([&] {
+      while (!enough) {
+        try {
+          mine.push_back(runner.execute_async("busy", {{"in", static_cast<int>(mine.size())}}));
+          ++promised;
+        } catch (const error& e) {
+          EXPECT_TRUE(e.outcome_unknown()) << e.what();
+          ++unknown;
+        }
+      }
+    });
+  for (const char* how : {"restart immediate", "crash", "restart fast"}) {
+    const int before = promised;
+    EXPECT_TRUE(eventually([&] { return promised > before + 50; }));
+    pg_ctl(how);
+  }
+  const int before = promised;
+  EXPECT_TRUE(eventually([&] { return promised > before + 50; }));
+  enough = true;
+  for (std::thread& thread : submitters) thread.join();
+  for (auto& mine : executions) {
+    const std::vector<Result> results = wait_all(mine);
+    for (std::size_t i = 0; i < results.size(); ++i)
+      EXPECT_EQ(results[i].final_context.get<int>("out"), static_cast<int>(i));
+  }
+  const std::string rows = tenant_ + ".workflow_executions";
+  EXPECT_TRUE(
+      eventually([&] { return sql_.value("SELECT count(*) FROM " + rows + " WHERE status <> 'completed'") == "0"; }));
+  const int there = std::stoi(sql_.value("SELECT count(*) FROM " + rows));
+  EXPECT_GE(there, promised);
+  EXPECT_LE(there, promised + unknown);
+  EXPECT_GE(tries, there);
+  EXPECT_TRUE(runner.shutdown().clean());
+}
+
 // A frozen server process takes what it is sent and says nothing.
 class Frozen : public Faults {
  protected:

@@ -1,9 +1,11 @@
-// Waiting and waking, seen from the server: wait_for_work and await hold no snapshot, a
+// Waiting and waking, seen from the server: wait_for_work, claim_when_ready and await hold no snapshot, a
 // commit wakes whom it should and nobody else, a worker whose session dies gives its tasks
 // back.  Tests named Preloaded need shared memory; the others hold in both modes.
 #include <sys/socket.h>
 
+#include <atomic>
 #include <memory>
+#include <thread>
 
 #include "session.hpp"
 
@@ -65,12 +67,13 @@ TEST_F(Waiting, ClaimsDoNotWaitForTheirWal) {
     return waiting;
   };
   admin.query("CREATE TABLE mine (i int)");
-  admin.query("SELECT count(insula.submit('one')) FROM generate_series(1, 6)");
+  admin.query("SELECT count(insula.submit('one')) FROM generate_series(1, 7)");
   admin.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
   admin.query("SELECT pg_reload_conf()");
   EXPECT_TRUE(eventually([&] { return waits("INSERT INTO mine VALUES (1)"); }));
 
   EXPECT_FALSE(waits("SELECT task_id FROM insula.claim('w')"));
+  EXPECT_FALSE(waits("CALL insula.claim_when_ready('0 s', 'w')"));
   EXPECT_FALSE(waits("SELECT a.task_id, b.task_id FROM insula.claim('w') a, insula.claim('w') b"));
   EXPECT_TRUE(waits("SELECT insula.complete(task_id, lease) FROM insula.claim('w')"));
   EXPECT_TRUE(waits("INSERT INTO mine SELECT 1 FROM insula.claim('w')"));
@@ -88,14 +91,16 @@ TEST_F(Waiting, ClaimsDoNotWaitForTheirWal) {
 }
 
 TEST_F(Waiting, HoldsNoSnapshot) {
-  Session worker, waiter;
+  Session worker, claimer, waiter;
   prepare(worker);
+  prepare(claimer);
   prepare(waiter);
   const std::string id = admin.query("SELECT insula.submit('one')");
   worker.query("SELECT FROM insula.claim('w')");
   worker.send("CALL insula.wait_for_work('1 min', tasks => '{one.a}', worker => 'snapless')");
+  claimer.send("CALL insula.claim_when_ready('1 min', 'claimer', tasks => '{one.a}')");
   waiter.send("CALL insula.await(" + id + ", '1 min')");
-  for (Session* session : {&worker, &waiter}) {
+  for (Session* session : {&worker, &claimer, &waiter}) {
     ASSERT_TRUE(parked(*session));
     EXPECT_EQ(activity(*session, "backend_xmin"), "");
     EXPECT_EQ(activity(*session, "backend_xid"), "");
@@ -119,6 +124,83 @@ TEST_F(Waiting, SubmitWakesWaiter) {
   admin.query("COMMIT");
   ASSERT_TRUE(worker.finished(promptly()));
   EXPECT_EQ(worker.answer(), "t");
+}
+
+// What is claimed, as the first value of an answer shows it.
+bool nothing(const std::string& claimed) { return claimed == "{}"; }
+
+TEST_F(Waiting, SubmitWakesWhoClaims) {
+  Session worker;
+  prepare(worker);
+  worker.send("CALL insula.claim_when_ready('1 min', 'w', tasks => '{one.a}', max_tasks => 10)");
+  ASSERT_TRUE(parked(worker));
+  admin.query("BEGIN");
+  admin.query("SELECT insula.submit_many('one', '{\"{}\",\"{}\"}')");
+  EXPECT_FALSE(worker.finished(100ms));  // not before the commit
+  admin.query("COMMIT");
+  ASSERT_TRUE(worker.finished(promptly()));
+  EXPECT_EQ(worker.answer().find("(waiting,"), 2U);
+  EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_waiting.task_executions WHERE status = 'running'"), "2");
+}
+
+TEST_F(Waiting, WhoClaimsWaitsForWhatAnotherHolds) {
+  Session holder, worker;
+  prepare(holder);
+  prepare(worker);
+  admin.query("SELECT insula.submit('one')");
+  holder.query("BEGIN");
+  EXPECT_EQ(holder.query("SELECT count(*) FROM insula.claim('holder')"), "1");
+  worker.send("CALL insula.claim_when_ready('1 min', 'w')");
+  ASSERT_TRUE(parked(worker));
+  EXPECT_FALSE(worker.finished(300ms));
+  holder.query("ROLLBACK");
+  ASSERT_TRUE(worker.finished(promptly()));
+  EXPECT_FALSE(nothing(worker.answer()));
+}
+
+TEST_F(Waiting, WhoClaimsSleepsUntilTheTenantIsResumed) {
+  admin.query("SELECT insula.submit('one')");
+  admin.query("SELECT insula.suspend_tenant('waiting')");
+  Session worker;
+  prepare(worker);
+  worker.send("CALL insula.claim_when_ready('1 min', 'w')");
+  ASSERT_TRUE(parked(worker));
+  EXPECT_FALSE(worker.finished(300ms));
+  admin.query("SELECT insula.resume_tenant('waiting')");
+  ASSERT_TRUE(worker.finished(promptly()));
+  EXPECT_FALSE(nothing(worker.answer()));
+}
+
+TEST_F(Waiting, ACancelOfWhoClaimsLeavesTheSessionWhole) {
+  Session worker;
+  prepare(worker);
+  worker.send("CALL insula.claim_when_ready('1 min', 'w')");
+  ASSERT_TRUE(parked(worker));
+  admin.query("SELECT pg_cancel_backend(" + std::to_string(worker.pid()) + ")");
+  ASSERT_TRUE(worker.finished(promptly()));
+  EXPECT_EQ(worker.answer(), "57014");
+  admin.query("SELECT insula.submit('one')");
+  worker.send("CALL insula.claim_when_ready('1 min', 'w')");
+  ASSERT_TRUE(worker.finished(promptly()));
+  EXPECT_FALSE(nothing(worker.answer()));
+}
+
+// Its session is the worker's life line, as with wait_for_work.
+TEST_F(Waiting, WhoClaimsAndDiesLosesItsTasksAtOnce) {
+  admin.query("SELECT insula.submit('one')");
+  Session heir;
+  prepare(heir);
+  {
+    Session worker;
+    prepare(worker);
+    worker.send("CALL insula.claim_when_ready('0 s', 'mortal', lease_for => '" +
+                std::string(preloaded() ? "1 day" : "1 s") + "')");
+    EXPECT_FALSE(nothing(worker.answer()));
+    heir.send("CALL insula.claim_when_ready('1 min', 'heir')");
+    ASSERT_TRUE(parked(heir));
+  }
+  ASSERT_TRUE(heir.finished(5s));
+  EXPECT_FALSE(nothing(heir.answer()));
 }
 
 TEST_F(Waiting, CompletionWakesAwaitAndDependants) {
@@ -295,6 +377,59 @@ TEST_F(PreloadedWaiting, ManyKindsOfWorkWakeAllWhoFit) {
     ASSERT_TRUE(worker->finished(1s));
     EXPECT_EQ(worker->answer(), "t");
   }
+}
+
+TEST_F(PreloadedWaiting, ANudgeAndTheEndOfWhatIsWatchedAreNews) {
+  const std::string id = admin.query("SELECT insula.submit('one')");
+  admin.query("SELECT FROM insula.claim('other')");
+  Session worker;
+  prepare(worker);
+  const std::string call = "CALL insula.claim_when_ready('1 min', 'w', tasks => '{two.a}')";
+  for (const std::string& news : {std::string{"SELECT insula.nudge('w')"}, "SELECT insula.cancel(" + id + ")"}) {
+    EXPECT_EQ(admin.query("SELECT insula.watch('w', ARRAY[" + id + "])"), "{}");
+    worker.send(call);
+    ASSERT_TRUE(parked(worker));
+    admin.query(news);
+    ASSERT_TRUE(worker.finished(1s)) << news;
+    EXPECT_TRUE(nothing(worker.answer()));
+  }
+}
+
+// Jobs come one by one while workers come and go, each with room for one; nothing wakes a
+// worker but the commits, so a signal that is lost leaves a job behind.
+TEST_F(PreloadedWaiting, NoSignalIsLostAmongThoseWhoClaim) {
+  constexpr int jobs = 400;
+  std::atomic<int> claimed{0};
+  // They outlive all claims: the tasks of one that has gone would be claimed again.
+  std::vector<std::unique_ptr<Session>> sessions;
+  std::vector<std::thread> workers;
+  for (int i = 0; i < 4; ++i) {
+    sessions.push_back(std::make_unique<Session>());
+    prepare(*sessions.back());
+  }
+  for (int i = 0; i < 4; ++i)
+    workers.emplace_back([&, i] {
+      Session& worker = *sessions[static_cast<std::size_t>(i)];
+      // A worker that is full goes away for a while, and must not take a signal along.
+      const std::string call = "CALL insula.claim_when_ready('20 s', 'w" + std::to_string(i) + "')";
+      while (claimed < jobs) {
+        if (nothing(worker.query(call))) continue;
+        if (++claimed == jobs) admin.query("SELECT insula.nudge('w' || n) FROM generate_series(0, 3) n");
+        if (claimed % 7 == i) std::this_thread::sleep_for(2ms);
+      }
+    });
+  std::vector<std::thread> submitters;
+  for (int i = 0; i < 2; ++i)
+    submitters.emplace_back([&] {
+      Session submitter;
+      prepare(submitter);
+      for (int n = 0; n < jobs / 2; ++n) submitter.query("SELECT insula.submit('one')");
+    });
+  const auto begin = std::chrono::steady_clock::now();
+  for (std::thread& thread : submitters) thread.join();
+  for (std::thread& thread : workers) thread.join();
+  EXPECT_EQ(claimed, jobs);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s) << "somebody slept until the timeout";
 }
 
 TEST_F(PreloadedWaiting, PlannedLookIsHandedOver) {

@@ -21,12 +21,11 @@ Control::Control(const Settings& settings, Leases& leases, Waits& waits, Metrics
       leases_(leases),
       waits_(waits),
       metrics_(metrics),
-      outcomes_(settings, metrics,
-                [this](const Attempt& attempt) {
-                  leases_.remove(attempt);
-                  // Its execution may have ended with it; to look is quicker than to be told.
-                  waits_.suspect(attempt.info.execution_id);
-                }),
+      outcomes_(
+          settings, metrics,
+          // Its execution may end with it; to look is quicker than to be told.
+          [this](const Attempt& attempt) { waits_.suspect(attempt.info.execution_id); },
+          [this](const Attempt& attempt) { leases_.remove(attempt); }),
       link_(settings.conninfo, "insula control", settings.config.connect_timeout,
             {[this] { on_up(); }, [this](const error& why, bool was_up) { on_down(why, was_up); },
              [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}) {}
@@ -70,31 +69,35 @@ void Control::leave(std::function<void()> done) { leave_done_ = std::move(done);
 void Control::drive(Clock::time_point now) {
   expire_requests(now);
   if (leave_done_ && !link_.is_up()) std::exchange(leave_done_, {})();
-  if (!link_.idle()) return;
-  if (now >= leases_.heartbeat_at()) send_heartbeat(now);
-  if (link_.idle() && nudge_wanted_) send_nudge();
-  if (!link_.idle() || send_in_turn(now)) return;
-  if (leave_done_)
+  if (!link_.is_up()) return;
+  if (now >= leases_.heartbeat_at() && !heartbeat_in_flight_) send_heartbeat(now);
+  if (nudge_wanted_ && link_.is_up()) send_nudge();
+  if (outcomes_.sendable(now) && link_.is_up()) outcomes_.send_next(link_);
+  if (!requests_.empty() && !request_in_flight_ && link_.is_up()) send_request();
+  if (waits_.wants_to_ask() && !watch_in_flight_ && link_.is_up()) send_watch();
+  if (leave_done_ && link_.idle())
     send(wire::leave(settings_.worker), [done = std::exchange(leave_done_, {})](const wire::Reply&) { done(); });
 }
 
 Clock::time_point Control::wake_at() const noexcept {
   Clock::time_point at = Clock::time_point::max();
   for (const Request& request : requests_) at = std::min(at, request.expires);
-  if (link_.idle()) at = std::min({at, leases_.heartbeat_at(), outcomes_.wake_at()});
+  if (link_.is_up() && !heartbeat_in_flight_) at = std::min(at, leases_.heartbeat_at());
+  if (link_.is_up()) at = std::min(at, outcomes_.wake_at());
   return at;
 }
 
 void Control::send(const wire::Statement& statement, wire::Link::OnReply on_reply) {
-  // Whatever is under way keeps the heartbeat waiting.
-  link_.send(statement, std::move(on_reply), Clock::now() + settings_.patience());
+  link_.send(statement, std::move(on_reply), settings_.patience());
 }
 
 void Control::send_heartbeat(Clock::time_point now) {
   auto leases = std::make_shared<std::vector<std::int64_t>>();
   const wire::Statement statement = leases_.heartbeat(now, *leases);
   if (leases->empty()) return;
+  heartbeat_in_flight_ = true;
   send(statement, [this, leases, now](const wire::Reply& reply) {
+    heartbeat_in_flight_ = false;
     if (reply.ok())
       leases_.on_heartbeat(*leases, now, wire::read_stops(reply.rows));
     else if (!reply.lost)
@@ -107,23 +110,6 @@ void Control::send_nudge() {
   send(wire::nudge(settings_.worker), [this](const wire::Reply& reply) {
     if (reply.lost) nudge_wanted_ = true;
   });
-}
-
-bool Control::send_in_turn(Clock::time_point now) {
-  for (int tries = 0; tries < 3 && link_.idle(); ++tries) {
-    switch (turn_++ % 3) {
-      case 0:
-        if (outcomes_.sendable(now)) return outcomes_.send_next(link_), true;
-        break;
-      case 1:
-        if (!requests_.empty()) return send_request(), true;
-        break;
-      default:
-        if (waits_.wants_to_ask()) send_watch();
-        if (!link_.idle()) return true;
-    }
-  }
-  return !link_.idle();
 }
 
 void Control::send_request() {
@@ -147,7 +133,9 @@ void Control::on_request_reply(Request request, wire::Reply reply) {
 void Control::send_watch() {
   const wire::Ids asked = waits_.take_batch();
   if (asked.empty()) return;
+  watch_in_flight_ = true;
   send(wire::watch(settings_.worker, asked), [this, asked](const wire::Reply& reply) {
+    watch_in_flight_ = false;
     if (reply.lost) return waits_.on_lost(asked);
     if (reply.failure) return waits_.on_refused(asked, *reply.failure);
     try {
@@ -160,7 +148,7 @@ void Control::send_watch() {
 
 void Control::expire_requests(Clock::time_point now) {
   const error why{errc::unreachable, "no connection to the server within the time a call may wait", {}, true};
-  while (!requests_.empty() && requests_.front().expires <= now && !link_.idle()) {
+  while (!requests_.empty() && requests_.front().expires <= now && (request_in_flight_ || !link_.is_up())) {
     Request request = std::move(requests_.front());
     requests_.pop_front();
     request.done({{}, why, false});

@@ -1,8 +1,9 @@
 // The control connection: everything a runner says to the server but waiting for work.
 //
-// One statement is under way at a time; when it is answered, the next is chosen here:
-// heartbeats that are due and nudges first, then in turn outcomes, callers' requests and
-// questions about awaited executions, so that none starves another.
+// One statement of each kind is under way at a time: heartbeats and nudges, outcomes, callers'
+// requests, questions about awaited executions.  What is to be said is sent at once, behind
+// what is under way, so that no kind starves another, and that a question which follows
+// outcomes is answered together with them.
 // The I/O thread's alone.
 #pragma once
 
@@ -52,7 +53,6 @@ class Control {
   void send(const wire::Statement& statement, wire::Link::OnReply on_reply);
   void send_heartbeat(Clock::time_point now);
   void send_nudge();
-  bool send_in_turn(Clock::time_point now);
   void send_request();
   void on_request_reply(Request request, wire::Reply reply);
   void send_watch();
@@ -69,9 +69,10 @@ class Control {
 
   std::deque<Request> requests_;
   bool request_in_flight_ = false;
+  bool heartbeat_in_flight_ = false;
+  bool watch_in_flight_ = false;
   bool nudge_wanted_ = false;
   std::function<void()> leave_done_;  // set: good-bye is wanted
-  unsigned turn_ = 0;
 };
 
 }  // namespace insula::detail

@@ -23,10 +23,6 @@ constexpr milliseconds linger_unheard{1'000};
 constexpr milliseconds nudge_time{250};
 constexpr milliseconds first_pause{10};
 constexpr milliseconds longest_pause_after_error{2'000};
-// "Ready" at once, and then nothing to claim, time after time: others are quicker, which
-// must not become a race without end.
-constexpr milliseconds at_once{5};
-constexpr milliseconds longest_pause_after_nothing{100};
 
 }  // namespace
 
@@ -82,7 +78,7 @@ void Dispatcher::drive(Clock::time_point now) {
   const bool has_tasks = !keys_.empty();
   if (!has_tasks && peers_.waits.empty()) return;
   link_.open();
-  Share share = this->share();
+  const Share share = this->share();
   if (share.max_tasks > 0 &&
       (parked_ == Parked::without_tasks || (parked_ == Parked::with_tasks && is_wider(share.choice, parked_choice_)))) {
     parked_ = Parked::with_tasks;  // so that one nudge is enough
@@ -92,11 +88,10 @@ void Dispatcher::drive(Clock::time_point now) {
   if (!link_.idle() || pause_until_ != Clock::time_point{}) return;
   if (share.max_tasks > 0) {
     linger_until_ = Clock::time_point::max();
-    if (!claim_next_) return park(true, std::move(share.choice));
-    if (!gathers_slots(share.max_tasks, now)) claim(share);
+    if (!claim_next_ || !gathers_slots(share.max_tasks, now)) call(share);
     return;
   }
-  if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) park(false, {});
+  if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) call({});
 }
 
 bool Dispatcher::gathers_slots(std::size_t slots, Clock::time_point now) {
@@ -129,61 +124,53 @@ Clock::time_point Dispatcher::wake_at() const noexcept {
   return claim_next_ && share().max_tasks > 0 ? gather_until_ : linger_until_;
 }
 
-void Dispatcher::park(bool with_tasks, wire::TenantChoice choice) {
-  parked_ = with_tasks ? Parked::with_tasks : Parked::without_tasks;
-  parked_choice_ = std::move(choice);
-  parked_at_ = Clock::now();
+void Dispatcher::call(const Share& share) {
+  const bool has_slots = share.max_tasks > 0;
+  const milliseconds timeout = has_slots && claim_next_ ? milliseconds{0} : park_timeout;
+  if (timeout.count() > 0) parked_ = has_slots ? Parked::with_tasks : Parked::without_tasks;
+  parked_choice_ = share.choice;
   nudged_at_ = {};
   linger_until_ = Clock::time_point::max();
   static const std::vector<std::string> none;
+  const auto now = Clock::now();
   link_.send(
-      wire::wait_for_work(park_timeout, with_tasks ? keys_ : none, settings_.worker, settings_.tenant, parked_choice_),
-      [this](const wire::Reply& reply) { on_parked(reply); }, parked_at_ + park_timeout + settings_.patience());
+      wire::claim_when_ready(timeout, settings_.worker, has_slots ? keys_ : none,
+                             std::max<std::size_t>(share.max_tasks, 1), settings_.config.lease, settings_.tenant,
+                             share.choice),
+      [this, slots = share.max_tasks, now](const wire::Reply& reply) { on_answer(reply, slots, now); },
+      timeout + settings_.patience());
 }
 
-void Dispatcher::on_parked(const wire::Reply& reply) {
+void Dispatcher::on_answer(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at) {
   parked_ = Parked::no;
-  if (reply.lost) return;
-  if (reply.failure) {
-    settings_.log(LogLevel::error, fmt::format("cannot wait for work: {}", reply.failure->what()));
-    return pause(longest_pause_after_error);
-  }
-  is_life_line_ = true;
-  claim_next_ = wire::read_ready(reply.rows);
-  if (nudged_at_ != Clock::time_point{} && Clock::now() - nudged_at_ > nudge_time) nudges_work_ = false;
-  if (Clock::now() - parked_at_ > at_once) pause_ = milliseconds{0};
-  peers_.waits.suspect_all();  // the call does not say which watched execution ended, if any
-}
-
-void Dispatcher::claim(const Share& share) {
-  const std::size_t slots = share.max_tasks;
-  link_.send(
-      wire::claim(settings_.worker, keys_, slots, settings_.config.lease, settings_.tenant, share.choice),
-      [this, slots, sent_at = Clock::now()](const wire::Reply& reply) { on_claimed(reply, slots, sent_at); },
-      Clock::now() + settings_.patience());
-}
-
-void Dispatcher::on_claimed(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at) {
   claim_next_ = false;
   if (reply.lost) return;
-  if (reply.failure) {
-    settings_.log(LogLevel::error, fmt::format("cannot claim: {}", reply.failure->what()));
-    return pause(longest_pause_after_error);
+  wire::Claims claims;
+  try {
+    if (reply.failure) throw error{*reply.failure};
+    claims = wire::read_claims(reply.rows);
+  } catch (const error& why) {
+    settings_.log(LogLevel::error, fmt::format("cannot claim: {}", why.what()));
+    peers_.waits.suspect_all();  // the news may have gone with the answer
+    return pause();
   }
-  std::vector<wire::Claimed> claimed = wire::read_claimed(reply.rows);
-  ++peers_.workplace->metrics->claims;
-  peers_.workplace->metrics->claimed += claimed.size();
-  claim_next_ = claimed.size() == slots;
   const auto now = Clock::now();
-  gather_until_ = claim_next_ ? now + (now - sent_at) : Clock::time_point{};
-  if (claimed.empty()) return pause(longest_pause_after_nothing);
+  is_life_line_ = true;
   pause_ = milliseconds{0};
+  if (nudged_at_ != Clock::time_point{} && now - nudged_at_ > nudge_time) nudges_work_ = false;
+  if (claims.news) peers_.waits.suspect_all();  // it does not say which watched execution ended, if any
+  ++peers_.workplace->metrics->claims;
+  peers_.workplace->metrics->claimed += claims.tasks.size();
+  claim_next_ = slots > 0 && claims.tasks.size() == slots;
+  // The server took so long from the call's coming to the claim; both clocks count alike.
+  const auto claimed_at = std::clamp(sent_at + claims.waited, sent_at, now);
+  gather_until_ = claim_next_ ? now + (now - claimed_at) : Clock::time_point{};
   // After a stop they are not begun: the good-bye gives them back.
   if (!stopped_)
-    for (wire::Claimed& task : claimed) hand_out(std::move(task), sent_at);
+    for (wire::Claimed& task : claims.tasks) hand_out(std::move(task), claimed_at);
 }
 
-void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point sent_at) {
+void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point claimed_at) {
   const auto it = handlers_.find(claimed.workflow + '.' + claimed.task);
   if (it == handlers_.end()) {
     settings_.log(LogLevel::error,
@@ -194,14 +181,14 @@ void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point sent_at) {
   attempt->workplace = peers_.workplace;
   // From the answer on: the server's own clock runs out no later.
   if (const auto& left = attempt->info.time_left) attempt->deadline_at = Clock::now() + *left;
-  peers_.leases.add(attempt, sent_at);
+  peers_.leases.add(attempt, claimed_at);
   peers_.pool.run(std::move(attempt));
 }
 
-void Dispatcher::pause(milliseconds longest) {
+void Dispatcher::pause() {
   // The first is free: to come second once is no sign of anything.
   if (pause_.count() > 0) pause_until_ = Clock::now() + pause_;
-  pause_ = std::clamp(pause_ * 2, first_pause, longest);
+  pause_ = std::clamp(pause_ * 2, first_pause, longest_pause_after_error);
 }
 
 }  // namespace insula::detail

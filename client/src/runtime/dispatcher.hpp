@@ -1,10 +1,10 @@
-// The dispatch connection: waits for work and claims it.
+// The dispatch connection: waits for work and claims it, with one call for both.
 //
-// Its first statement on every new connection is wait_for_work, which makes the session
-// the worker's life line before any lease is held by it.  A claim asks for no more tasks
-// than there are free slots, so nothing that is claimed has to wait for a thread.  After a
-// claim that was answered in full, while handlers that are quick come back, the next waits
-// until half of the slots are free, but no longer than the last one took: many small claims
+// Each call also makes the session the worker's life line, before any lease is held by it.
+// It asks for no more tasks than there are free slots, so nothing that is claimed has to wait
+// for a thread.  After one that was answered in full there is probably more, so the next does
+// not wait in the server; while handlers that are quick come back, it is not even sent until
+// half of the slots are free, but no longer than the last one took: many small claims
 // would cost the server more than they win.  While no
 // slot is free it parks without any task in its filter, only to be woken by the end of a
 // watched execution; the control connection's nudge ends that when a slot is free again.
@@ -57,15 +57,13 @@ class Dispatcher {
 
   Share share() const;  // what a claim may ask for now
   void on_down(const error& why, bool was_up);
-  void park(bool with_tasks, wire::TenantChoice choice);
-  void on_parked(const wire::Reply& reply);
+  void call(const Share& share);
+  void on_answer(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at);
   bool gathers_slots(std::size_t slots, Clock::time_point now);
-  void claim(const Share& share);
-  void on_claimed(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at);
-  void hand_out(wire::Claimed claimed, Clock::time_point sent_at);
+  void hand_out(wire::Claimed claimed, Clock::time_point claimed_at);
   bool may_park_without_slot(Clock::time_point now);
   void nudge();
-  void pause(std::chrono::milliseconds longest);
+  void pause();
 
   const Settings& settings_;
   const Peers peers_;
@@ -75,11 +73,10 @@ class Dispatcher {
 
   bool stopped_ = false;
   bool outage_told_ = false;
-  bool is_life_line_ = false;  // parked at least once on this connection
+  bool is_life_line_ = false;  // called at least once on this connection
   bool claim_next_ = false;    // there is probably more
   Parked parked_ = Parked::no;
   wire::TenantChoice parked_choice_;
-  Clock::time_point parked_at_{};
   Clock::time_point nudged_at_{};  // the parked call; zero: not nudged
   bool nudges_work_ = true;        // not where the server has no shared memory
   Clock::time_point linger_until_ = Clock::time_point::max();

@@ -56,8 +56,10 @@ wire::Statement statement_for(const Outcome& outcome) {
 void Outcomes::add(Outcome outcome) {
   if (outcome.kind == Outcome::Kind::given_back && outcome.attempt->reason == StopReason::lease_lost)
     ++metrics_.leases_lost;
-  if (outcome.kind == Outcome::Kind::settled || outcome.kind == Outcome::Kind::given_back)
+  if (outcome.kind == Outcome::Kind::settled || outcome.kind == Outcome::Kind::given_back) {
+    on_told_(*outcome.attempt);
     return on_settled_(*outcome.attempt);
+  }
   queue_.push_back(std::move(outcome));
 }
 
@@ -70,12 +72,14 @@ void Outcomes::send_next(wire::Link& link) {
   }
   auto batch = std::make_shared<std::vector<Outcome>>(take_completions());
   std::vector<wire::Completion> completions;
-  for (const Outcome& outcome : *batch)
+  for (const Outcome& outcome : *batch) {
     completions.push_back({outcome.attempt->info.task_id, outcome.attempt->info.lease, outcome.patch});
+    on_told_(*outcome.attempt);
+  }
   in_flight_ = batch->size();
   link.send(
       wire::complete_many(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); },
-      Clock::now() + settings_.patience());
+      settings_.patience());
 }
 
 std::vector<Outcome> Outcomes::take_completions() {
@@ -103,9 +107,9 @@ void Outcomes::send_one(wire::Link& link, Outcome outcome) {
   in_flight_ = 1;
   const wire::Statement statement = statement_for(outcome);
   auto kept = std::make_shared<Outcome>(std::move(outcome));
+  on_told_(*kept->attempt);
   link.send(
-      statement, [this, kept](wire::Reply reply) { on_one(std::move(*kept), reply); },
-      Clock::now() + settings_.patience());
+      statement, [this, kept](wire::Reply reply) { on_one(std::move(*kept), reply); }, settings_.patience());
 }
 
 void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& reply) {

@@ -24,21 +24,25 @@ wire::Statement statement_for(const Outcome& outcome);
 
 class Outcomes {
  public:
-  // `on_settled`: the server has, or never will have, the outcome of that attempt.
-  Outcomes(const Settings& settings, Metrics& metrics, std::function<void(const Attempt&)> on_settled)
-      : settings_(settings), metrics_(metrics), on_settled_(std::move(on_settled)) {}
+  using On = std::function<void(const Attempt&)>;
+
+  // `on_told`: its outcome is being sent, so that what is sent after it finds it told; `on_settled`:
+  // the server has, or never will have, the outcome.
+  Outcomes(const Settings& settings, Metrics& metrics, On on_told, On on_settled)
+      : settings_(settings), metrics_(metrics), on_told_(std::move(on_told)), on_settled_(std::move(on_settled)) {}
 
   void add(Outcome outcome);
   std::size_t size() const noexcept { return queue_.size() + later_.size() + in_flight_; }
   bool sendable(Clock::time_point now) const noexcept {
-    return !queue_.empty() || (!later_.empty() && now >= later_at_);
+    return in_flight_ == 0 && (!queue_.empty() || (!later_.empty() && now >= later_at_));
   }
   // When to look again, though nothing comes in.
   Clock::time_point wake_at() const noexcept {
+    if (in_flight_ > 0) return Clock::time_point::max();
     return !queue_.empty() ? Clock::time_point{} : later_.empty() ? Clock::time_point::max() : later_at_;
   }
 
-  // Sends the next call; only when sendable and the link is idle.
+  // Sends the next call; only when sendable and the link is up.
   void send_next(wire::Link& link);
 
  private:
@@ -53,7 +57,8 @@ class Outcomes {
 
   const Settings& settings_;
   Metrics& metrics_;
-  const std::function<void(const Attempt&)> on_settled_;
+  const On on_told_;
+  const On on_settled_;
   std::deque<Outcome> queue_;
   // What the server could not take just now, because somebody holds a lock: it must not
   // keep the others waiting, who may be of another tenant.

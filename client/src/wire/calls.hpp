@@ -23,7 +23,7 @@ namespace insula::wire {
 
 using Ids = std::vector<std::int64_t>;
 
-// One row of a claim.
+// One task of a claim.
 struct Claimed {
   std::string tenant;
   std::int64_t task_id = 0;
@@ -91,12 +91,16 @@ struct TenantChoice {
   std::vector<std::string> except = {};
 };
 
-Statement wait_for_work(std::chrono::milliseconds timeout, const std::vector<std::string>& tasks,
-                        const std::string& worker, const std::string& tenant, const TenantChoice& choice);
-bool read_ready(const Rows& rows);
-Statement claim(const std::string& worker, const std::vector<std::string>& tasks, std::size_t max_tasks,
-                std::chrono::milliseconds lease, const std::string& tenant, const TenantChoice& choice);
-std::vector<Claimed> read_claimed(const Rows& rows);
+// Claims what is ready; if nothing is, waits first, up to the timeout.
+Statement claim_when_ready(std::chrono::milliseconds timeout, const std::string& worker,
+                           const std::vector<std::string>& tasks, std::size_t max_tasks,
+                           std::chrono::milliseconds lease, const std::string& tenant, const TenantChoice& choice);
+struct Claims {
+  std::vector<Claimed> tasks;
+  bool news = false;                    // of something else than tasks
+  std::chrono::microseconds waited{0};  // by the server, before it claimed
+};
+Claims read_claims(const Rows& rows);  // throws insula::error
 Statement complete_many(const std::vector<Completion>& completions);
 // In the order of the completions; nullopt: not now, ask again.
 std::vector<std::optional<bool>> read_booleans(const Rows& rows);

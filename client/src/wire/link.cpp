@@ -1,8 +1,8 @@
 // The states of a Link:
 //
-//   closed -> connecting -> greeting -> idle <-> busy
-//                 ^             |         |        |
-//                 +-- pausing <-+---------+--------+      whenever the connection breaks
+//   closed -> connecting -> greeting -> up
+//                 ^             |        |
+//                 +-- pausing <-+--------+      whenever the connection breaks
 //
 // A broken connection is never mended (PQreset), always replaced: the new one reads
 // service and password files afresh.
@@ -29,14 +29,14 @@ void Link::open() {
 void Link::close() {
   state_ = State::closed;
   wake_at_ = Clock::time_point::max();
-  on_reply_ = {};
+  under_way_.clear();
   result_ = {};
   conn_.reset();
 }
 
-void Link::send(const Statement& statement, OnReply on_reply, Clock::time_point answer_by) {
-  assert(idle());
-  transmit(statement, State::busy, std::move(on_reply), answer_by);
+void Link::send(const Statement& statement, OnReply on_reply, Clock::duration patience) {
+  assert(is_up());
+  transmit(statement, std::move(on_reply), patience);
 }
 
 void Link::expect_answer(Clock::time_point by) {
@@ -70,20 +70,11 @@ void Link::pump(short revents, Clock::time_point now) {
         lose({errc::unreachable, "no connection within the time allowed", {}, true});
       return;
     case State::greeting:
-      if (!revents && now >= wake_at_) {
-        lose({errc::unreachable, "the server took the connection but does not answer", {}, true});
-        return;
-      }
-      if (revents) pump_statement();
-      return;
-    case State::busy:
-      if (!revents && now >= wake_at_) {
+    case State::up:
+      if (!revents && now >= wake_at_)
         lose({errc::unreachable, "the server does not answer", {}, true});
-        return;
-      }
-      [[fallthrough]];
-    case State::idle:
-      if (revents) pump_statement();
+      else if (revents)
+        pump_answers();
       return;
   }
 }
@@ -105,29 +96,32 @@ void Link::pump_connect(Clock::time_point) {
     lose(make_connection_error(conn_.get(), false));
   } else if (connect_wants_ == PGRES_POLLING_OK) {
     PQsetnonblocking(conn_.get(), 1);
+    PQenterPipelineMode(conn_.get());
     greet();
   }
 }
 
 void Link::greet() {
+  state_ = State::greeting;
   transmit(
-      {version_query}, State::greeting, [this](Reply reply) { on_greeting(std::move(reply)); }, wake_at_);
+      {version_query}, [this](Reply reply) { on_greeting(std::move(reply)); }, connect_timeout_);
 }
 
 void Link::on_greeting(Reply reply) {
   if (reply.lost) return;  // on its way to the next attempt already
   if (reply.failure) return lose(*reply.failure);
   if (std::optional<error> problem = check_version(reply.rows)) return lose(*std::move(problem));
+  state_ = State::up;
   backoff_.reset();
   host_ = 0;
   if (events_.up) events_.up();
 }
 
-void Link::transmit(const Statement& statement, State state, OnReply on_reply, Clock::time_point answer_by) {
-  state_ = state;
-  wake_at_ = answer_by;
-  on_reply_ = std::move(on_reply);
-  if (!statement.send(conn_.get())) return lose(make_connection_error(conn_.get(), true));
+void Link::transmit(const Statement& statement, OnReply on_reply, Clock::duration patience) {
+  if (under_way_.empty()) wake_at_ = Clock::now() + patience;
+  under_way_.push_back({std::move(on_reply), patience});
+  if (!statement.send(conn_.get()) || !PQpipelineSync(conn_.get()))
+    return lose(make_connection_error(conn_.get(), true));
   flush();
 }
 
@@ -137,44 +131,54 @@ void Link::flush() {
   // A write error is not the end yet: what the server said before may still be read.
 }
 
-void Link::pump_statement() {
+void Link::pump_answers() {
   if (want_write_) flush();
   if (!PQconsumeInput(conn_.get())) return lose(make_connection_error(conn_.get(), true));
   if (want_write_) flush();  // what came in may have made room
-  while (state_ != State::idle && !PQisBusy(conn_.get())) {
-    Rows next{PQgetResult(conn_.get())};
-    if (!next.get()) return finish_statement();
-    // Of an error and what follows it only the error counts.
-    if (!result_.get() || PQresultStatus(result_.get()) != PGRES_FATAL_ERROR) result_ = std::move(next);
-    if (PQstatus(conn_.get()) == CONNECTION_BAD) return lose(make_error(result_.get()));
+  // After a statement's last result comes none, and then the sync; twice none is the end.
+  for (int none = 0; none < 2 && !under_way_.empty() && !PQisBusy(conn_.get()); ++none) {
+    if (PQstatus(conn_.get()) == CONNECTION_BAD) break;
+    PGresult* next = PQgetResult(conn_.get());
+    if (!next) continue;
+    take(Rows{next});
+    none = -1;
   }
-  if (PQstatus(conn_.get()) == CONNECTION_BAD) lose(make_connection_error(conn_.get(), true));
+  if (conn_ && PQstatus(conn_.get()) == CONNECTION_BAD)
+    lose(result_.get() ? make_error(result_.get()) : make_connection_error(conn_.get(), true));
+}
+
+void Link::take(Rows next) {
+  const ExecStatusType status = PQresultStatus(next.get());
+  if (status == PGRES_PIPELINE_SYNC) return finish_statement();
+  // Of an error and what follows it only the error counts.
+  if (result_.get() && PQresultStatus(result_.get()) == PGRES_FATAL_ERROR) return;
+  result_ = std::move(next);
+  if (status != PGRES_FATAL_ERROR) return;
+  // The server is about to hang up: no use in waiting for it to do so.
+  const error why = make_error(result_.get());
+  if (is_connection_state(why.sqlstate())) lose(why);
 }
 
 void Link::finish_statement() {
   answered_at_ = Clock::now();
   Reply reply{std::exchange(result_, Rows{}), std::nullopt, false};
   const ExecStatusType status = PQresultStatus(reply.rows.get());
-  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-    const error why = make_error(reply.rows.get());
-    // The server is about to hang up: no use in waiting for it to do so.
-    if (is_connection_state(why.sqlstate())) return lose(why);
-    reply.failure = why;
-  }
-  state_ = State::idle;
-  wake_at_ = Clock::time_point::max();
-  if (OnReply on_reply = std::exchange(on_reply_, {})) on_reply(std::move(reply));
+  if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) reply.failure = make_error(reply.rows.get());
+  const OnReply on_reply = std::move(under_way_.front().on_reply);
+  under_way_.pop_front();
+  wake_at_ = under_way_.empty() ? Clock::time_point::max() : answered_at_ + under_way_.front().patience;
+  on_reply(std::move(reply));
 }
 
 void Link::lose(error why) {
   const bool was_up = is_up();
-  OnReply on_reply = std::exchange(on_reply_, {});
+  std::deque<UnderWay> lost = std::exchange(under_way_, {});
   result_ = {};
   conn_.reset();
   want_write_ = false;
   state_ = State::pausing;
   wake_at_ = Clock::now() + backoff_.next();
-  if (on_reply) on_reply({{}, why, true});
+  for (UnderWay& statement : lost) statement.on_reply({{}, why, true});
   if (events_.down && state_ == State::pausing) events_.down(why, was_up);
 }
 

@@ -1,6 +1,8 @@
 // A connection that heals itself, driven by its owner's poll loop.
 //
-// A Link carries one statement at a time, asynchronously.  When its connection breaks or
+// A Link carries statements asynchronously, in libpq's pipeline mode: each may be sent before
+// those ahead of it are answered, and is a transaction of its own, so that what fails takes
+// nothing else along.  Answers come in the order of sending.  When its connection breaks or
 // cannot be made, whoever waits for a reply is told, and a new PGconn is made after a
 // pause, for as long as the Link is wanted.  Before it counts as up, the server must show
 // an extension of our version.
@@ -18,6 +20,7 @@
 #include <poll.h>
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -41,7 +44,7 @@ class Link {
   using OnReply = std::function<void(Reply)>;
 
   struct Events {
-    std::function<void()> up;                             // idle, ready for a statement
+    std::function<void()> up;                             // ready for statements
     std::function<void(const error&, bool was_up)> down;  // broke, or could not be made
     std::function<void(std::string_view)> notice;         // the server's warnings
   };
@@ -51,17 +54,17 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   void open();   // if it is closed, begin to connect
-  void close();  // for good; a statement under way is forgotten without a callback
+  void close();  // for good; statements under way are forgotten without a callback
 
-  bool idle() const noexcept { return state_ == State::idle; }
-  bool busy() const noexcept { return state_ == State::busy; }
-  bool is_up() const noexcept { return idle() || busy(); }
+  bool is_up() const noexcept { return state_ == State::up; }
+  bool idle() const noexcept { return is_up() && under_way_.empty(); }
+  bool busy() const noexcept { return is_up() && !under_way_.empty(); }
   bool is_open() const noexcept { return state_ != State::closed; }
 
-  // Only when idle.  A server that has not answered by `answer_by` counts as lost: it may hang,
-  // or have vanished without a word.
-  void send(const Statement& statement, OnReply on_reply, Clock::time_point answer_by = Clock::time_point::max());
-  // The answer to what is under way should come by then, at the latest.
+  // Only when up.  A server that has not answered so long after it got round to the statement
+  // counts as lost: it may hang, or have vanished without a word.
+  void send(const Statement& statement, OnReply on_reply, Clock::duration patience);
+  // The next answer should come by then, at the latest.
   void expect_answer(Clock::time_point by);
 
   // When the server last had an answer; zero: never.
@@ -74,14 +77,20 @@ class Link {
   void pump(short revents, Clock::time_point now);
 
  private:
-  enum class State { closed, pausing, connecting, greeting, idle, busy };
+  enum class State { closed, pausing, connecting, greeting, up };
+
+  struct UnderWay {
+    OnReply on_reply;
+    Clock::duration patience;
+  };
 
   void begin_connect(Clock::time_point now);
   void pump_connect(Clock::time_point now);
-  void pump_statement();
+  void pump_answers();
   void greet();
   void on_greeting(Reply reply);
-  void transmit(const Statement& statement, State state, OnReply on_reply, Clock::time_point answer_by);
+  void transmit(const Statement& statement, OnReply on_reply, Clock::duration patience);
+  void take(Rows next);
   void finish_statement();
   void lose(error why);
   void flush();
@@ -101,8 +110,8 @@ class Link {
   Backoff backoff_;
   std::size_t host_ = 0;  // of several, the one to try first
 
-  OnReply on_reply_;
-  Rows result_;  // of the statement under way, until the server has said all
+  std::deque<UnderWay> under_way_;  // the first is the one that the server is at
+  Rows result_;                     // of that one, until the server has said all
 };
 
 }  // namespace insula::wire

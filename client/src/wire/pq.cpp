@@ -39,8 +39,8 @@ bool Statement::send(PGconn* conn) const {
   std::vector<const char*> values;
   values.reserve(params.size());
   for (const Param& param : params) values.push_back(param ? param->c_str() : nullptr);
-  return PQsendQueryParams(conn, sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr, 0) ==
-         1;
+  return PQsendQueryParams(conn, sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr,
+                           binary ? 1 : 0) == 1;
 }
 
 std::string array_of(const std::vector<std::int64_t>& values) {

@@ -47,6 +47,7 @@ using Param = std::optional<std::string>;  // text form; nullopt: NULL
 struct Statement {
   const char* sql = "";
   std::vector<Param> params = {};
+  bool binary = false;  // the format of the answer; else text
 
   // PQsendQueryParams; false: see PQerrorMessage.
   bool send(PGconn* conn) const;

@@ -1,10 +1,11 @@
 // The SQL entry point of claim: for one tenant, or for all of them.
+#include "entry/claim.hpp"
+
 #include <algorithm>
 #include <cmath>
 
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
-#include "entry/tenant_choice.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
@@ -18,23 +19,36 @@ using namespace insula;
 
 INSULA_FUNCTION(insula_claim);
 
+namespace insula {
+
 namespace {
 
-struct ClaimCall {
-  ReturnSetInfo *result;
-  const char *worker;
-  const char **tasks;
-  int task_count;
+// A claim under way.
+struct Claiming {
+  const ClaimCall &call;
   TimestampTz now;
   TimestampTz lease_expires;
-  std::size_t *room;  // of a ClaimRequest
+  std::size_t room;  // of a ClaimRequest
+  ClaimedRows *rows;
 };
 
 // What the tasks of one call may see together.  Ten thousand contexts, each as large as it may
 // be, would take more memory than there is, here and in the client.
 constexpr std::size_t max_claimed_bytes = std::size_t{64} << 20;
 
-void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask &task) {
+void put_row(ClaimedRows *rows, Datum *values, bool *nulls) {
+  if (rows->set) return tuplestore_putvalues(rows->set, rows->desc, values, nulls);
+  MemoryContext callers = MemoryContextSwitchTo(rows->memory);
+  if (rows->count == rows->room) {
+    rows->room = rows->room ? rows->room * 2 : 16;
+    const Size size = sizeof(Datum) * static_cast<Size>(rows->room);
+    rows->elements = static_cast<Datum *>(rows->elements ? repalloc(rows->elements, size) : palloc(size));
+  }
+  rows->elements[rows->count++] = HeapTupleGetDatum(heap_form_tuple(rows->desc, values, nulls));
+  MemoryContextSwitchTo(callers);
+}
+
+void put_claimed(const Claiming &claiming, const Tenant &tenant, const ClaimedTask &task) {
   const Definition &definition = definition_of(tenant, task.row.definition);
   Datum values[14] = {};
   bool nulls[14] = {};
@@ -50,24 +64,25 @@ void put_claimed(const ClaimCall &call, const Tenant &tenant, const ClaimedTask 
   values[9] = PointerGetDatum(task.context);
   values[10] = TimestampTzGetDatum(task.row.deadline);
   nulls[10] = task.row.deadline == 0;
-  values[11] =
-      TimestampTzGetDatum(task.row.deadline ? std::min(task.row.deadline, call.lease_expires) : call.lease_expires);
+  values[11] = TimestampTzGetDatum(task.row.deadline ? std::min(task.row.deadline, claiming.lease_expires)
+                                                     : claiming.lease_expires);
   values[12] = PointerGetDatum(task.event);
   nulls[12] = task.event == nullptr;
   values[13] = PointerGetDatum(task.item);
   nulls[13] = task.item == nullptr;
-  tuplestore_putvalues(call.result->setResult, call.result->setDesc, values, nulls);
+  put_row(claiming.rows, values, nulls);
 }
 
 // Claims up to `wanted` tasks of one tenant; those of a tenant that is going or suspended
 // are nobody's.
-int claim_of_tenant(const ClaimCall &call, const Tenant &tenant, int wanted) {
+int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
+  const ClaimCall &call = claiming->call;
   const Session session = open_session();
-  ClaimRequest request = {call.worker, wanted, nullptr, 0, call.now, call.lease_expires, call.room};
+  ClaimRequest request = {call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, &claiming->room};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
   int count;
   const ClaimedTask *tasks = claim(tenant, request, &count);
-  for (int i = 0; i < count; ++i) put_claimed(call, tenant, tasks[i]);
+  for (int i = 0; i < count; ++i) put_claimed(*claiming, tenant, tasks[i]);
   close_session(session);
   if (count == wanted) wake_another(tenant.number);
   return count;
@@ -110,25 +125,27 @@ Turn *draw_turns(const TenantShare *tenants, int count) {
 }
 
 // Serves all tenants: first a share by weight each, then what is left.
-int claim_of_all(const ClaimCall &call, const TenantChoice &choice, int max_per_tenant, int wanted) {
+int claim_of_all(Claiming *claiming) {
+  const ClaimCall &call = claiming->call;
+  const int wanted = call.max_tasks;
   int tenant_count;
   const TenantShare *tenants = active_tenants(&tenant_count);
-  reap_everywhere(tenants, tenant_count, call.now);
+  reap_everywhere(tenants, tenant_count, claiming->now);
   const Turn *turns = draw_turns(tenants, tenant_count);
   auto *claimed = static_cast<int *>(palloc0(sizeof(int) * static_cast<std::size_t>(tenant_count)));
   int left = wanted;
   for (bool shares : {true, false}) {
-    for (int i = 0; i < tenant_count && left > 0 && *call.room > 0; ++i) {
+    for (int i = 0; i < tenant_count && left > 0 && claiming->room > 0; ++i) {
       CHECK_FOR_INTERRUPTS();
       const std::int32_t number = turns[i].tenant.number;
       const int weighed = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
-      const int share = std::min(weighed, max_per_tenant - claimed[i]);
-      if (share <= 0 || !choice.admits(number)) continue;
+      const int share = std::min(weighed, call.max_per_tenant - claimed[i]);
+      if (share <= 0 || !call.choice.admits(number)) continue;
       (void)apart(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant || tenant->suspended) return;
-        const int count = claim_of_tenant(call, *tenant, std::min(share, left));
+        const int count = claim_of_tenant(claiming, *tenant, std::min(share, left));
         claimed[i] += count;
         left -= count;
       });
@@ -139,32 +156,46 @@ int claim_of_all(const ClaimCall &call, const TenantChoice &choice, int max_per_
 
 }  // namespace
 
+int max_tasks_argument(FunctionCallInfo fcinfo, int argument) {
+  const int max_tasks = required_int32(fcinfo, argument, "max_tasks");
+  if (max_tasks < 1 || max_tasks > 10000)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_tasks must be between 1 and 10000")));
+  return max_tasks;
+}
+
+int max_per_tenant_argument(FunctionCallInfo fcinfo, int argument, int max_tasks) {
+  const int max_per_tenant = PG_ARGISNULL(argument) ? max_tasks : PG_GETARG_INT32(argument);
+  if (max_per_tenant < 1)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_per_tenant must be 1 or more")));
+  return max_per_tenant;
+}
+
+int claim_now(const ClaimCall &call, const Tenant *tenant, TimestampTz now, ClaimedRows *rows) {
+  Claiming claiming = {call, now, now + call.lease, max_claimed_bytes, rows};
+  const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
+  note_claim(count);
+  return count;
+}
+
+}  // namespace insula
+
 Datum insula_claim(PG_FUNCTION_ARGS) {
   PreventCommandDuringRecovery("insula.claim()");
   ClaimCall call = {};
   call.worker = required_text(fcinfo, 0, "worker");
   check_worker_name(call.worker);
   call.tasks = text_array_argument(fcinfo, 1, "tasks", false, &call.task_count);
-  const int wanted = required_int32(fcinfo, 2, "max_tasks");
-  if (wanted < 1 || wanted > 10000)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_tasks must be between 1 and 10000")));
-  const std::int64_t lease = required_lease(fcinfo, 3);
-  const TenantChoice choice = tenant_choice_arguments(fcinfo, 6, 7);
+  call.max_tasks = max_tasks_argument(fcinfo, 2);
+  call.lease = required_lease(fcinfo, 3);
+  call.choice = tenant_choice_arguments(fcinfo, 6, 7);
   const char *name = text_argument(fcinfo, 4);
   Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
-  const int max_per_tenant = PG_ARGISNULL(5) ? wanted : PG_GETARG_INT32(5);
-  if (max_per_tenant < 1)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_per_tenant must be 1 or more")));
-  if (tenant && (!PG_ARGISNULL(5) || !choice.is_any())) refuse_choice_for_one();
-
+  call.max_per_tenant = max_per_tenant_argument(fcinfo, 5, call.max_tasks);
+  if (tenant && (!PG_ARGISNULL(5) || !call.choice.is_any())) refuse_choice_for_one();
   require_home();
   InitMaterializedSRF(fcinfo, 0);
-  call.result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-  call.now = clock_now();
-  call.lease_expires = call.now + lease;
-  std::size_t room = max_claimed_bytes;
-  call.room = &room;
-  note_claim(tenant ? claim_of_tenant(call, *enter_tenant(tenant->number), wanted)
-                    : claim_of_all(call, choice, max_per_tenant, wanted));
+  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  ClaimedRows rows = {result->setDesc, result->setResult, nullptr, nullptr, 0, 0};
+  (void)claim_now(call, tenant ? enter_tenant(tenant->number) : nullptr, clock_now(), &rows);
   return Datum{0};
 }

@@ -1,11 +1,12 @@
-// The two calls that wait: wait_for_work and await.  Both look in a transaction of their
-// own, commit it, and only then sleep, so that a waiting session holds no snapshot, no
+// The calls that wait: wait_for_work, claim_when_ready and await.  They look in a transaction
+// of their own, commit it, and only then sleep, so that a waiting session holds no snapshot, no
 // transaction and no lock.  They register with shared memory before they look, so that
 // what commits after the look wakes them.  Without shared memory they look once a second.
 #include <algorithm>
 
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
+#include "entry/claim.hpp"
 #include "entry/result.hpp"
 #include "entry/tenant_choice.hpp"
 #include "errors.hpp"
@@ -21,11 +22,13 @@
 extern "C" {
 #include "nodes/parsenodes.h"
 #include "tcop/pquery.h"
+#include "utils/typcache.h"
 }
 
 using namespace insula;
 
 INSULA_FUNCTION(insula_wait_for_work);
+INSULA_FUNCTION(insula_claim_when_ready);
 INSULA_FUNCTION(insula_await);
 
 namespace {
@@ -65,7 +68,7 @@ std::int64_t end_after(std::int64_t timeout) { return passing_time() + timeout; 
 
 TimestampTz deadline_of(std::int64_t end) { return clock_now() + end - passing_time(); }
 
-// ---- wait_for_work ----
+// ---- wait_for_work, claim_when_ready ----
 
 struct WorkWait {
   std::int32_t tenant;  // 0: all
@@ -75,6 +78,16 @@ struct WorkWait {
   int task_count;
   std::int64_t end;
   TenantChoice choice;  // of all
+};
+
+// What claim_when_ready has besides: what it claims, and when it did.
+struct Catch {
+  ClaimCall call;
+  ClaimedRows rows;
+  std::int64_t called_at;  // in passing time
+  std::int64_t waited;
+  TimestampTz claimed_at;
+  bool news;  // somebody has something else to tell the worker
 };
 
 struct Look {
@@ -162,10 +175,14 @@ void look_at_all(const WorkWait &wait, Look *look) {
   pfree(tenants);
 }
 
-Look look_for_work(const WorkWait &wait) {
-  // Each look must see what has been committed by now, whatever the session's default.
+// Each look must see what has been committed by now, whatever the session's default.
+void begin_look() {
   XactIsoLevel = XACT_READ_COMMITTED;
   EnsurePortalSnapshotExists();
+}
+
+Look look_for_work(const WorkWait &wait) {
+  begin_look();
   Look look = {false, DT_NOEND};
   if (wait.tenant)
     look_at_one(wait, &look);
@@ -174,29 +191,97 @@ Look look_for_work(const WorkWait &wait) {
   return look;
 }
 
-bool wait_for_work(const WorkWait &wait) {
-  for (bool first = true;; first = false) {
-    const Look look = look_for_work(wait);
-    commit_look();
-    if (look.ready) {
-      (void)plan_look(look.next);
-      return true;
-    }
-    pass_signal_on();
+// Claims what there is, without a look before: mostly there is something for who was woken.
+// What is claimed is committed with the call.
+bool claim_at_once(const WorkWait &wait, Catch *caught) {
+  begin_look();
+  const Tenant *tenant = nullptr;
+  if (wait.tenant) {
+    tenant = try_share_life(wait.tenant) ? open_tenant(wait.tenant) : nullptr;
+    if (!tenant || tenant->suspended) return false;
+  }
+  caught->claimed_at = clock_now();
+  caught->waited = passing_time() - caught->called_at;
+  expect_claim();
+  if (claim_now(caught->call, tenant, caught->claimed_at, &caught->rows) == 0) return false;
+  // Whatever came for us before the claim began is in it.  What came later may not be, and our
+  // caller may have no room for more: another shall look.
+  settle_wake_up();
+  end_wait();
+  pass_signal_on();
+  return true;
+}
+
+// Others are quicker, or hold what was seen: not to be a race without end.
+constexpr std::int64_t raced_sleep = USECS_PER_SEC / 10;
+
+bool hear_kick(const WorkWait &wait, Catch *caught, bool *blind) {
+  const bool kicked = wait.worker && take_kick(wait.worker, blind);
+  if (caught && (kicked || *blind)) caught->news = true;
+  return kicked;
+}
+
+// Until there is something to claim or, with `caught`, something has been claimed: true; or
+// until the deadline or a kick.
+bool wait_for_work(const WorkWait &wait, Catch *caught) {
+  bool kicked = false;
+  bool raced = false;
+  // To look at all tenants costs less than to claim of all, where there is nothing.
+  bool claim_first = wait.tenant != 0;
+  for (bool parked = false;;) {
     bool blind = !shared_memory_available();
-    if (wait.worker && take_kick(wait.worker, &blind)) return false;
+    if (caught && claim_first) {
+      if (claim_at_once(wait, caught)) {
+        (void)hear_kick(wait, caught, &blind);
+        return true;
+      }
+      commit_look();  // the look needs a snapshot from after it has registered
+    }
+    Look look = look_for_work(wait);
+    commit_look();
+    // Who goes to claim looks no more: what comes next is for the others to know.
+    if (look.ready) (void)plan_look(look.next);
+    if (look.ready && !caught) return true;
+    if (look.ready && !raced) {
+      raced = claim_first;
+      claim_first = true;
+      continue;
+    }
+    if (look.ready) look.next = std::min(look.next, clock_now() + raced_sleep);
+    raced = false;
+    pass_signal_on();
+    kicked = hear_kick(wait, caught, &blind) || kicked;
+    if (kicked) return false;
     const TimestampTz now = clock_now();
     const TimestampTz deadline = deadline_of(wait.end);
-    if (now >= deadline || (blind && wait.worker && !first)) return false;
+    if (now >= deadline || (blind && wait.worker && parked)) return false;
     // At the deadline this call returns without a look, so that is no plan to look.
     TimestampTz until = plan_look(look.next <= deadline ? look.next : DT_NOEND);
     until = std::max(now, std::min(until, deadline));
     if (blind) until = std::min(until, now + USECS_PER_SEC);
     if (!has_signal()) park(until);
-    if (wait.worker && take_kick(wait.worker, &blind)) return false;
+    parked = true;
+    kicked = hear_kick(wait, caught, &blind);
     const bool signalled = take_signal();
+    claim_first = signalled || wait.tenant != 0;
+    // With a signal there is probably something to claim as well.
+    if (kicked && !(caught && signalled)) return false;
     if (!blind && !signalled && passing_time() >= wait.end && look.next > deadline) return false;
   }
+}
+
+// What both calls are told, in different places.
+WorkWait wait_of_call(FunctionCallInfo fcinfo, int tenant_argument, int choice_argument) {
+  WorkWait wait = {};
+  wait.role = GetUserId();
+  wait.end = end_after(required_duration(fcinfo, 0, "timeout"));
+  const char *name = text_argument(fcinfo, tenant_argument);
+  const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
+  wait.tenant = tenant ? tenant->number : 0;
+  wait.choice = tenant_choice_arguments(fcinfo, choice_argument, choice_argument + 1);
+  if (tenant && !wait.choice.is_any()) refuse_choice_for_one();
+  require_home();
+  return wait;
 }
 
 }  // namespace
@@ -204,24 +289,20 @@ bool wait_for_work(const WorkWait &wait) {
 Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
   require_top_level(fcinfo, "insula.wait_for_work");
   PreventCommandDuringRecovery("insula.wait_for_work()");
-  WorkWait wait = {};
-  wait.role = GetUserId();
-  wait.end = end_after(required_duration(fcinfo, 0, "timeout"));
-  wait.tasks = text_array_argument(fcinfo, 2, "tasks", false, &wait.task_count);
-  wait.worker = text_argument(fcinfo, 3);
-  if (wait.worker) check_worker_name(wait.worker);
-  const char *name = text_argument(fcinfo, 4);
+  int task_count;
+  const char **tasks = text_array_argument(fcinfo, 2, "tasks", false, &task_count);
+  const char *worker = text_argument(fcinfo, 3);
+  if (worker) check_worker_name(worker);
   TupleDesc desc = result_desc(fcinfo);
-  const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
-  wait.tenant = tenant ? tenant->number : 0;
-  wait.choice = tenant_choice_arguments(fcinfo, 5, 6);
-  if (tenant && !wait.choice.is_any()) refuse_choice_for_one();
-  require_home();
+  WorkWait wait = wait_of_call(fcinfo, 4, 5);
+  wait.worker = worker;
+  wait.tasks = tasks;
+  wait.task_count = task_count;
 
   warn_once_without_shared_memory();
   SPI_connect_ext(SPI_OPT_NONATOMIC);
   if (wait.worker) take_life_line(wait.worker, wait.tenant);
-  const bool ready = wait_for_work(wait);
+  const bool ready = wait_for_work(wait, nullptr);
   end_wait();
   if (ready)
     expect_claim();
@@ -229,6 +310,50 @@ Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
     pass_signal_on();
   SPI_finish();
   PG_RETURN_DATUM(one_column_row(desc, BoolGetDatum(ready), false));
+}
+
+namespace {
+
+Datum claimed_array(const ClaimedRows &rows) {
+  return PointerGetDatum(construct_array(rows.elements, rows.count, rows.desc->tdtypeid, -1, false, TYPALIGN_DOUBLE));
+}
+
+}  // namespace
+
+Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
+  require_top_level(fcinfo, "insula.claim_when_ready");
+  PreventCommandDuringRecovery("insula.claim_when_ready()");
+  Catch caught = {};
+  caught.called_at = passing_time();
+  ClaimCall &call = caught.call;
+  call.worker = required_text(fcinfo, 1, "worker");
+  check_worker_name(call.worker);
+  call.tasks = text_array_argument(fcinfo, 2, "tasks", false, &call.task_count);
+  call.max_tasks = max_tasks_argument(fcinfo, 3);
+  call.lease = required_lease(fcinfo, 4);
+  call.max_per_tenant = max_per_tenant_argument(fcinfo, 6, call.max_tasks);
+  WorkWait wait = wait_of_call(fcinfo, 5, 7);
+  if (wait.tenant && !PG_ARGISNULL(6)) refuse_choice_for_one();
+  wait.worker = call.worker;
+  wait.tasks = call.tasks;
+  wait.task_count = call.task_count;
+  call.choice = wait.choice;
+  TupleDesc desc = result_desc(fcinfo);
+  caught.rows.desc = lookup_rowtype_tupdesc_copy(get_element_type(TupleDescAttr(desc, 0)->atttypid), -1);
+  caught.rows.memory = CurrentMemoryContext;
+
+  warn_once_without_shared_memory();
+  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  take_life_line(wait.worker, wait.tenant);
+  const bool ready = wait_for_work(wait, &caught);
+  end_wait();
+  if (!ready) pass_signal_on();
+  SPI_finish();
+  Interval waited = {caught.waited, 0, 0};
+  Datum values[] = {claimed_array(caught.rows), BoolGetDatum(caught.news), TimestampTzGetDatum(caught.claimed_at),
+                    IntervalPGetDatum(&waited)};
+  bool nulls[] = {false, false, !ready, !ready};
+  PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
 // ---- await ----

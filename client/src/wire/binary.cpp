@@ -1,0 +1,62 @@
+// The formats are those of array_send and record_send in the server.
+#include "wire/binary.hpp"
+
+namespace insula::wire {
+
+std::string_view BinaryReader::bytes(std::int32_t size) {
+  if (size < 0 || static_cast<std::size_t>(size) > rest_.size()) {
+    ok_ = false;
+    rest_ = {};
+    return {};
+  }
+  const std::string_view taken = rest_.substr(0, static_cast<std::size_t>(size));
+  rest_.remove_prefix(taken.size());
+  return taken;
+}
+
+std::int32_t BinaryReader::int32() { return static_cast<std::int32_t>(binary_integer(bytes(4))); }
+
+std::int64_t binary_integer(std::string_view value) {
+  if (value.empty()) return 0;
+  // The first byte has the sign.
+  std::uint64_t bits = static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<signed char>(value[0])));
+  for (const char c : value.substr(1)) bits = bits << 8U | static_cast<unsigned char>(c);
+  return static_cast<std::int64_t>(bits);
+}
+
+namespace {
+
+BinaryRecord read_record(std::string_view bytes, bool* ok) {
+  BinaryReader reader{bytes};
+  BinaryRecord record;
+  for (std::int32_t left = reader.int32(); left > 0 && reader.ok(); --left) {
+    (void)reader.int32();  // the type's Oid
+    const std::int32_t size = reader.int32();
+    record.push_back(size < 0 ? BinaryField{} : BinaryField{reader.bytes(size)});
+  }
+  *ok = *ok && reader.ok();
+  return record;
+}
+
+}  // namespace
+
+std::optional<std::vector<BinaryRecord>> read_records(std::string_view array) {
+  BinaryReader reader{array};
+  const std::int32_t dimensions = reader.int32();
+  (void)reader.int32();  // whether there are NULLs
+  (void)reader.int32();  // the elements' type
+  std::vector<BinaryRecord> records;
+  bool ok = dimensions == 0 || dimensions == 1;
+  if (dimensions == 1) {
+    const std::int32_t count = reader.int32();
+    (void)reader.int32();  // the first subscript
+    for (std::int32_t i = 0; i < count && ok; ++i) {
+      records.push_back(read_record(reader.bytes(reader.int32()), &ok));
+      ok = ok && reader.ok();
+    }
+  }
+  if (!ok || !reader.ok()) return std::nullopt;
+  return records;
+}
+
+}  // namespace insula::wire
