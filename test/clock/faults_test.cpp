@@ -230,11 +230,12 @@ TEST(PreloadedMemory, StaysFlatOverManyFires) {
     seconds += more;
     clock.advance("timestamptz '" + start + "' + interval '" + std::to_string(seconds) + " s'");
   };
+  // Its own memory: what it has seen of the shared buffers grows with the tables.
   const auto resident = [&] {
     const std::string pid = clock.scheduler();
     const std::string text = pid.empty() ? "" : clock.query("SELECT pg_read_file('/proc/" + pid + "/status')");
-    const auto at = text.find("VmRSS:");
-    return at == std::string::npos ? 0L : std::stol(text.substr(at + 6));
+    const auto at = text.find("RssAnon:");
+    return at == std::string::npos ? 0L : std::stol(text.substr(at + 8));
   };
   fire(500);
   const std::string pid = clock.scheduler();
@@ -242,7 +243,7 @@ TEST(PreloadedMemory, StaysFlatOverManyFires) {
   ASSERT_GT(before, 0);
   for (int i = 0; i < (soak() ? 100 : 4); ++i) fire(500);
   EXPECT_EQ(clock.scheduler(), pid) << "the same process";
-  EXPECT_LT(resident(), before + 4096) << "kilobytes, after " << tenant.fires();
+  EXPECT_LT(resident(), before + 1024) << "kilobytes, after " << tenant.fires();
   clock.disconnect();
   Session().query("DROP DATABASE memory");
 }
