@@ -118,6 +118,16 @@ ROLLBACK TO a;
 SELECT insula.complete(:e, :lease);
 ROLLBACK;
 
+-- A publication whose subscribers could not tell which row is meant.
+SELECT insula.submit('job') > 0 AS put;
+CREATE PUBLICATION theirs FOR TABLE tenant_rows.work;
+ALTER TABLE tenant_rows.work REPLICA IDENTITY NOTHING;
+SELECT insula.submit('job') > 0 AS put;
+SELECT count(*) FROM insula.claim('w');
+ALTER TABLE tenant_rows.work REPLICA IDENTITY DEFAULT;
+SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 2);
+DROP PUBLICATION theirs;
+
 -- A table that is not as it was made.
 ALTER TABLE tenant_rows.work RENAME COLUMN attempt TO tries;
 SELECT insula.claim('w');

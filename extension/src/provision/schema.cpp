@@ -10,10 +10,11 @@ namespace insula {
 
 namespace {
 
-// A row of work is rewritten twice, by its claim and by its end.  More than half of each page is
-// left free for that: what is rewritten in its page writes a third of the WAL and leaves its old
-// place to the next, but not before all have forgotten it.  Pages of history stay half empty,
-// though; what does not fit takes pages of its own, and in the end as many.
+// A row of work is rewritten twice, by its claim and by its end.  Only a third of each page is
+// filled at first, so that there is room for all three versions of each of its rows: what is
+// rewritten in its page writes a third of the WAL, and whoever keeps the old versions from being
+// forgotten changes nothing of that.  Pages of history stay as empty, though; with less room a
+// backlog that is worked off takes as many pages in the end.
 //
 // What WAL holds of a row that is rewritten in its page is what lies between the bytes that it
 // begins with and those that it ends with as before: so first comes what stays, then what
@@ -56,7 +57,7 @@ CREATE TABLE {schema}.work (
   idempotency_key text COLLATE "C",
   input jsonb,
   CONSTRAINT work_pkey PRIMARY KEY (id)
-) WITH (fillfactor = 40);
+) USING heap WITH (fillfactor = 33);
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
 CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane > 150000;
 CREATE TABLE {schema}.record (

@@ -27,29 +27,35 @@ static Row new_row(const Rows &rows) {
   return {ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), &TTSOpsVirtual)};
 }
 
-Rows open_rows(const Tenant &tenant, const char *command) {
+// The executor's own checks; those of privileges and triggers are the tenant's (tenant/tenant.cpp).
+static void check_command(Relation heap, CmdType command) {
+  const char *name = command == CMD_INSERT ? "INSERT" : "UPDATE";
+  PreventCommandIfReadOnly(name);
+  PreventCommandIfParallelMode(name);
+  CheckCmdReplicaIdentity(heap, command);
+}
+
+Rows open_rows(const Tenant &tenant, CmdType command) {
   CommandCounterIncrement();
   PushActiveSnapshot(GetTransactionSnapshot());
   Rows rows = {};
   rows.heap = table_open(tenant.work, NoLock);
+  check_command(rows.heap, command);
   rows.snapshot = GetActiveSnapshot();
   rows.estate = CreateExecutorState();
   rows.found =
       ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), table_slot_callbacks(rows.heap));
-  if (!command) return rows;
-  PreventCommandIfReadOnly(command);
-  PreventCommandIfParallelMode(command);
+  rows.row = new_row(rows);
   rows.target = makeNode(ResultRelInfo);
   InitResultRelInfo(rows.target, rows.heap, 0, nullptr, 0);
   ExecOpenIndices(rows.target, false);
   tell_what_changes(rows.target);
-  rows.row = new_row(rows);
   return rows;
 }
 
 void close_rows(const Rows &rows) {
   ExecResetTupleTable(rows.estate->es_tupleTable, false);
-  if (rows.target) ExecCloseIndices(rows.target);
+  ExecCloseIndices(rows.target);
   FreeExecutorState(rows.estate);
   table_close(rows.heap, NoLock);
   PopActiveSnapshot();

@@ -34,13 +34,13 @@ struct Rows {
   Relation heap;
   Snapshot snapshot;
   EState *estate;
-  ResultRelInfo *target;  // the table with its indexes; nullptr: only read
+  ResultRelInfo *target;  // the table with its indexes
   TupleTableSlot *found;  // where a scan has come to
   Row row;                // to be written
 };
 
-// `command`: what PostgreSQL calls what will be done with them; nullptr: they are only read.
-Rows open_rows(const Tenant &tenant, const char *command);
+// For an insert or an update.
+Rows open_rows(const Tenant &tenant, CmdType command);
 void close_rows(const Rows &rows);
 
 IndexScanDesc begin_row_scan(const Rows &rows, Oid index, int keys);
@@ -94,7 +94,7 @@ struct NewRows {
   int count;
   std::size_t bytes;
 };
-// A row for `add_row`, with all columns NULL.
+// A row for `add_new_row`, with all columns NULL.
 Row next_new_row(const Rows &rows, NewRows &batch);
 // `bytes`: what its largest value takes.
 void add_new_row(const Rows &rows, NewRows &batch, std::size_t bytes);

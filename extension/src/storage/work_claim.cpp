@@ -119,7 +119,7 @@ std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low) {
 }
 
 int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsView &view, Claimed *claimed) {
-  const Rows rows = open_rows(tenant, "UPDATE");
+  const Rows rows = open_rows(tenant, CMD_UPDATE);
   const Claim claim = begin_claim(request);
   int count = 0;
   for (std::int32_t lane = PG_INT32_MIN; count < request.max_tasks && next_ready_lane(tenant, view, &lane);) {

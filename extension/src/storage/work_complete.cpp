@@ -8,7 +8,7 @@ namespace insula {
 
 FoundTasks find_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
   FoundTasks found = {};
-  const Rows rows = open_rows(tenant, "UPDATE");
+  const Rows rows = open_rows(tenant, CMD_UPDATE);
   found.rows = static_cast<Rows *>(palloc(sizeof(Rows)));
   *found.rows = rows;
   found.ids = ids;

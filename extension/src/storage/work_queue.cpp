@@ -79,7 +79,7 @@ static void fill_single(const Row &row, const Submission &submission, const Task
 void insert_single(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
                    const NewExecutions &executions) {
   const std::int64_t due = queue_due(submission);
-  const Rows rows = open_rows(tenant, "INSERT");
+  const Rows rows = open_rows(tenant, CMD_INSERT);
   NewRows batch = {};
   for (int i = 0; i < executions.count; ++i) {
     const Row row = next_new_row(rows, batch);

@@ -145,7 +145,7 @@ using Shape = bool(Relation relation, Oid work);
 
 bool is_work(Relation relation, Oid) {
   const TupleDesc columns = RelationGetDescr(relation);
-  if (columns->natts != static_cast<int>(Column::count)) return false;
+  if (relation->rd_rel->relam != HEAP_TABLE_AM_OID || columns->natts != static_cast<int>(Column::count)) return false;
   for (int i = 0; i < columns->natts; ++i) {
     const Form_pg_attribute column = TupleDescAttr(columns, i);
     if (strcmp(NameStr(column->attname), work_columns[i].name) != 0 || column->atttypid != work_columns[i].type)
