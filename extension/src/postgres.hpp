@@ -126,6 +126,16 @@ inline constexpr bool updates_without_waiting = false;
 inline constexpr bool updates_without_waiting = true;
 #endif
 
+// A wait as pg_stat_activity shows it: by this name, where extensions can have names.
+inline std::uint32_t wait_event(const char *name) {
+#if PG_VERSION_NUM >= 170000
+  return WaitEventExtensionNew(name);
+#else
+  (void)name;
+  return PG_WAIT_EXTENSION;
+#endif
+}
+
 inline Jsonb *datum_jsonb(Datum value) { return DatumGetJsonbP(value); }
 
 // Room for `count` values of a plain type.

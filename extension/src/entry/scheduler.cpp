@@ -71,7 +71,7 @@ void wait_for_clock() {
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                       errmsg("without a scheduler, the clock cannot be moved"),
                       errhint("SELECT * FROM insula.status() tells why there is none.")));
-    park(clock_now() + look_again);
+    park(clock_now() + look_again, "InsulaAdvanceClock");
   }
 }
 

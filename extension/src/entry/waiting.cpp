@@ -259,7 +259,7 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
     TimestampTz until = plan_look(look.next <= deadline ? look.next : DT_NOEND);
     until = std::max(now, std::min(until, deadline));
     if (blind) until = std::min(until, now + USECS_PER_SEC);
-    if (!has_signal()) park(until);
+    if (!has_signal()) park(until, "InsulaWaitForWork");
     parked = true;
     kicked = hear_kick(wait, caught, &blind);
     const bool signalled = take_signal();
@@ -398,7 +398,7 @@ Datum insula_await(PG_FUNCTION_ARGS) {
     if (result || passing_time() >= end) break;
     const TimestampTz deadline = deadline_of(end);
     const TimestampTz until = shared_memory_available() ? deadline : std::min(deadline, now + USECS_PER_SEC);
-    if (!has_signal()) park(until);
+    if (!has_signal()) park(until, "InsulaAwait");
     (void)take_signal();
   }
   end_wait();

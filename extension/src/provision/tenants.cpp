@@ -181,7 +181,7 @@ void drain_tenant(const Tenant &tenant, std::int64_t drain) {
     } else if (now >= deadline) {
       refuse_in_use(tenant, has_prepared_transaction(tenant));
     }
-    park(clock_now() + drain_look);
+    park(clock_now() + drain_look, "InsulaDrainTenant");
   }
 }
 

@@ -84,7 +84,8 @@ void end_scheduler_of(Oid database) {
   hold_schedulers_off(database);
   const std::int64_t deadline = passing_time() + longest_wait;
   while (is_scheduler_there(database) && passing_time() < deadline) {
-    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, look_again_ms, PG_WAIT_EXTENSION);
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, look_again_ms,
+                    wait_event("InsulaSchedulerEnd"));
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
   }

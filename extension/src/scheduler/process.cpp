@@ -55,7 +55,7 @@ void sleep_until(TimestampTz at, const char *activity) {
     milliseconds = at == DT_NOBEGIN ? 0 : TimestampDifferenceMilliseconds(GetCurrentTimestamp(), at);
     milliseconds = std::min(milliseconds, longest_sleep_ms);
   }
-  (void)WaitLatch(MyLatch, events, milliseconds, PG_WAIT_EXTENSION);
+  (void)WaitLatch(MyLatch, events, milliseconds, wait_event("InsulaNextDue"));
   ResetLatch(MyLatch);
   // An end that was asked for between two statements cancels none.
   if (end_requested) QueryCancelPending = false;

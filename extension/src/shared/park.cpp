@@ -32,10 +32,10 @@ WaitEventSet *events_of_session() {
 
 }  // namespace
 
-void park(TimestampTz until) {
+void park(TimestampTz until, const char *event_name) {
   const long milliseconds = TimestampDifferenceMilliseconds(clock_now(), until);
   WaitEvent event;
-  const int happened = WaitEventSetWait(events_of_session(), milliseconds, &event, 1, PG_WAIT_EXTENSION);
+  const int happened = WaitEventSetWait(events_of_session(), milliseconds, &event, 1, wait_event(event_name));
   if (happened && (event.events & WL_SOCKET_CLOSED)) {
     whereToSendOutput = DestNone;
     ereport(FATAL, (errcode(ERRCODE_CONNECTION_FAILURE), errmsg("connection to client lost")));

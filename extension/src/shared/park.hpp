@@ -6,7 +6,8 @@
 namespace insula {
 
 // Sleeps until the latch is set or the time has come.  Ends the session if the client has
-// gone.  The caller holds no snapshot.
-void park(TimestampTz until);
+// gone.  The caller holds no snapshot.  `event` names the wait in pg_stat_activity, from
+// PostgreSQL 17 on.
+void park(TimestampTz until, const char *event);
 
 }  // namespace insula
