@@ -49,6 +49,25 @@ SELECT insula.fail(task_id, lease, 'no', false) FROM insula.claim('w', '{pair.b}
 TABLE stands;
 TABLE counted;
 
+-- The row of an execution that has a timeout is no task.
+SELECT insula.register_workflow('{"name": "timed", "timeout": "1 h", "tasks": [{"id": "a"}, {"id": "b"}]}');
+CREATE TABLE timed AS SELECT insula.submit('timed') AS id;
+TABLE stands;
+SELECT insula.pause(id) FROM timed;
+TABLE stands;
+SELECT insula.resume(id) FROM timed;
+TABLE stands;
+SELECT insula.cancel(id) FROM timed;
+TABLE stands;
+-- Nor is what a subtransaction has done and undone.
+BEGIN;
+SAVEPOINT s;
+SELECT insula.drop_tenant('active', '0 s');
+ROLLBACK TO s;
+COMMIT;
+TABLE stands;
+SELECT submitted FROM counted WHERE workflow = 'timed';
+
 -- Counters begin anew, where the tasks stand does not.
 SELECT insula.stat_reset();
 TABLE counted;
@@ -64,4 +83,4 @@ TABLE insula.pg_stat_insula;
 SELECT insula.stat_reset();
 RESET ROLE;
 DROP VIEW stands, counted;
-DROP TABLE execution, held;
+DROP TABLE execution, held, timed;

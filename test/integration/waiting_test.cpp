@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <atomic>
+#include <fstream>
 #include <memory>
 #include <thread>
 
@@ -169,6 +170,32 @@ TEST_F(Waiting, WhoClaimsSleepsUntilTheTenantIsResumed) {
   admin.query("SELECT insula.resume_tenant('waiting')");
   ASSERT_TRUE(worker.finished(promptly()));
   EXPECT_FALSE(nothing(worker.answer()));
+}
+
+// Hundredths of a second that a server process has run.
+long ran(const Session& session) {
+  std::ifstream file("/proc/" + std::to_string(session.pid()) + "/stat");
+  std::string word;
+  long ticks = 0;
+  for (int i = 1; i <= 15 && file >> word; ++i)
+    if (i >= 14) ticks += std::stol(word);
+  return ticks;
+}
+
+// Claims under a limit tell others to look, whatever comes of them.
+TEST_F(Waiting, WhoClaimsUnderALimitKeepsNobodyAwake) {
+  admin.query("SELECT insula.set_tenant_limits('waiting', max_running => 1)");
+  Session first, second;
+  for (Session* worker : {&first, &second}) {
+    prepare(*worker);
+    worker->send("CALL insula.claim_when_ready('1 min', 'w" + std::to_string(worker->pid()) + "')");
+    ASSERT_TRUE(parked(*worker));
+  }
+  const long before = ran(first) + ran(second);
+  EXPECT_FALSE(first.finished(500ms));
+  EXPECT_LT(ran(first) + ran(second) - before, 20);
+  admin.query("SELECT insula.submit('one')");
+  EXPECT_TRUE(eventually([&] { return first.finished(0ms) || second.finished(0ms); }));
 }
 
 TEST_F(Waiting, ACancelOfWhoClaimsLeavesTheSessionWhole) {

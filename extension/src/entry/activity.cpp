@@ -91,11 +91,13 @@ bool wait_percentile(const Activity &activity, double part, Datum *interval) {
 }
 
 void put_counters(ReturnSetInfo *result, const Tenant &tenant, const Activity &activity, bool known) {
-  DefinitionRow row;
-  if (!read_definition(tenant, activity.what.definition, &row)) return;
-  Datum values[3 + places + happenings + 4] = {CStringGetTextDatum(tenant.name), CStringGetTextDatum(row.workflow),
+  DefinitionRow row = {};
+  const bool others = activity.what.definition == 0;
+  if (!others && !read_definition(tenant, activity.what.definition, &row)) return;
+  Datum values[3 + places + happenings + 4] = {CStringGetTextDatum(tenant.name),
+                                               others ? Datum{0} : CStringGetTextDatum(row.workflow),
                                                Int32GetDatum(row.version)};
-  bool nulls[lengthof(values)] = {};
+  bool nulls[lengthof(values)] = {false, others, others};
   int at = 3;
   for (std::int64_t tasks : activity.tasks) {
     nulls[at] = !known;

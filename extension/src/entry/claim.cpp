@@ -141,7 +141,8 @@ int claim_of_all(Claiming *claiming) {
       const int weighed = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
       const int share = std::min(weighed, call.max_per_tenant - claimed[i]);
       if (share <= 0 || !call.choice.admits(number)) continue;
-      (void)apart(number, [&] {
+      const int before = claiming->rows->count;
+      const bool done = apart(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant || tenant->suspended) return;
@@ -149,6 +150,7 @@ int claim_of_all(Claiming *claiming) {
         claimed[i] += count;
         left -= count;
       });
+      if (!done) claiming->rows->count = before;
     }
   }
   return wanted - left;

@@ -191,19 +191,38 @@ Look look_for_work(const WorkWait &wait) {
   return look;
 }
 
-// Claims what there is, without a look before: mostly there is something for who was woken.
-// What is claimed is committed with the call.
-bool claim_at_once(const WorkWait &wait, Catch *caught) {
+// What the caller may do can have been taken from him while he waited.
+void require_rights_still(const WorkWait &wait) {
+  if (wait.tenant ? tenant_of_id(core::make_id(wait.tenant, 1), Right::worker) != nullptr : serves_all()) return;
+  ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to claim")));
+}
+
+// Under limits a claim that takes nothing tells others to look all the same, so it comes after
+// a look that has said ready, or two who wait would keep each other awake.
+bool may_claim_without_look(const Tenant &tenant) {
+  return !tenant.limits.bound_claims() && !has_waiting_limits(tenant);
+}
+
+// Claims what there is; unless `looked`, without a look before: mostly there is something for
+// who was woken.  What is claimed is committed with the call.
+bool claim_at_once(const WorkWait &wait, bool looked, Catch *caught) {
   begin_look();
+  require_rights_still(wait);
   const Tenant *tenant = nullptr;
   if (wait.tenant) {
     tenant = try_share_life(wait.tenant) ? open_tenant(wait.tenant) : nullptr;
-    if (!tenant || tenant->suspended) return false;
+    if (!tenant || tenant->suspended || (!looked && !may_claim_without_look(*tenant))) return false;
   }
   caught->claimed_at = clock_now();
   caught->waited = passing_time() - caught->called_at;
   expect_claim();
-  if (claim_now(caught->call, tenant, caught->claimed_at, &caught->rows) == 0) return false;
+  // A call may wait for years, and claim often.
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula claim", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext callers = MemoryContextSwitchTo(scratch);
+  const int claimed = claim_now(caught->call, tenant, caught->claimed_at, &caught->rows);
+  MemoryContextSwitchTo(callers);
+  MemoryContextDelete(scratch);
+  if (claimed == 0) return false;
   // Whatever came for us before the claim began is in it.  What came later may not be, and our
   // caller may have no room for more: another shall look.
   settle_wake_up();
@@ -228,10 +247,12 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
   bool raced = false;
   // To look at all tenants costs less than to claim of all, where there is nothing.
   bool claim_first = wait.tenant != 0;
-  for (bool parked = false;;) {
+  bool looked = false;
+  std::int64_t blind_until = 0;  // in passing time
+  for (;;) {
     bool blind = !shared_memory_available();
     if (caught && claim_first) {
-      if (claim_at_once(wait, caught)) {
+      if (claim_at_once(wait, looked, caught)) {
         (void)hear_kick(wait, caught, &blind);
         return true;
       }
@@ -243,8 +264,8 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
     if (look.ready) (void)plan_look(look.next);
     if (look.ready && !caught) return true;
     if (look.ready && !raced) {
-      raced = claim_first;
-      claim_first = true;
+      raced = looked;
+      claim_first = looked = true;
       continue;
     }
     if (look.ready) look.next = std::min(look.next, clock_now() + raced_sleep);
@@ -254,16 +275,18 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
     if (kicked) return false;
     const TimestampTz now = clock_now();
     const TimestampTz deadline = deadline_of(wait.end);
-    if (now >= deadline || (blind && wait.worker && parked)) return false;
+    if (now >= deadline || (blind && wait.worker && blind_until && passing_time() >= blind_until)) return false;
     // At the deadline this call returns without a look, so that is no plan to look.
     TimestampTz until = plan_look(look.next <= deadline ? look.next : DT_NOEND);
     until = std::max(now, std::min(until, deadline));
-    if (blind) until = std::min(until, now + USECS_PER_SEC);
+    // Something else may set the latch before the second is over.
+    if (blind && passing_time() >= blind_until) blind_until = passing_time() + USECS_PER_SEC;
+    if (blind) until = std::min(until, deadline_of(blind_until));
     if (!has_signal()) park(until, "InsulaWaitForWork");
-    parked = true;
     kicked = hear_kick(wait, caught, &blind);
     const bool signalled = take_signal();
-    claim_first = signalled || wait.tenant != 0;
+    claim_first = wait.tenant != 0;
+    looked = false;
     // With a signal there is probably something to claim as well.
     if (kicked && !(caught && signalled)) return false;
     if (!blind && !signalled && passing_time() >= wait.end && look.next > deadline) return false;

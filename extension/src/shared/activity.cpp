@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "shared/clock.hpp"
 #include "shared/state.hpp"
 
 extern "C" {
@@ -24,19 +25,20 @@ namespace {
 
 struct Pending {
   Activity change;
-  int level;  // of the subtransaction
+  int level;     // of the subtransaction
+  bool dropped;  // the tenant is
 };
 
 Pending *pending = nullptr;  // in TopTransactionContext
 int pending_count = 0;
 int pending_room = 0;
 
-Activity &change_of(const Counted &what) {
+Pending &pending_of(const Counted &what) {
   const int level = GetCurrentTransactionNestLevel();
   for (int i = pending_count - 1; i >= 0; --i) {
     Pending &known = pending[i];
     if (known.level != level) break;
-    if (known.change.what.tenant == what.tenant && known.change.what.definition == what.definition) return known.change;
+    if (known.change.what.tenant == what.tenant && known.change.what.definition == what.definition) return known;
   }
   if (pending_count == pending_room) {
     const int room = pending_room ? 2 * pending_room : 8;
@@ -45,9 +47,11 @@ Activity &change_of(const Counted &what) {
                                              : MemoryContextAlloc(TopTransactionContext, size));
     pending_room = room;
   }
-  pending[pending_count] = {{what, {}, {}, {}, 0}, level};
-  return pending[pending_count++].change;
+  pending[pending_count] = {{what, {}, {}, {}, 0}, level, false};
+  return pending[pending_count++];
 }
+
+Activity &change_of(const Counted &what) { return pending_of(what).change; }
 
 void forget_pending() {
   pending = nullptr;
@@ -56,15 +60,8 @@ void forget_pending() {
 
 // ---- what is known ----
 
-ActivityEntry *find_activity(const Counted &what, HASHACTION action) {
-  ActivityKey key = {MyDatabaseId, what.tenant, what.definition};
-  bool found;
-  auto *entry = static_cast<ActivityEntry *>(hash_search(shared_activity, &key, action, &found));
-  if (entry && !found) {
-    entry->counts = {what, {}, {}, {}, GetCurrentTimestamp()};
-  }
-  return entry;
-}
+// So many versions of one tenant's workflows leave room for others.
+constexpr int most_versions = 128;
 
 TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
   DueKey key = {MyDatabaseId, tenant};
@@ -72,9 +69,22 @@ TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
   auto *tally = static_cast<TallyEntry *>(hash_search(shared_tallies, &key, action, &found));
   if (tally && !found) {
     tally->state = TallyState::unknown;
+    tally->versions = 0;
     tally->ticket = 0;
   }
   return tally;
+}
+
+ActivityEntry *make_activity(TallyEntry &tally, const Counted &what) {
+  ActivityKey key = {MyDatabaseId, what.tenant, what.definition};
+  auto *entry = static_cast<ActivityEntry *>(hash_search(shared_activity, &key, HASH_FIND, nullptr));
+  if (entry) return entry;
+  if (tally.versions >= most_versions && what.definition != 0) return make_activity(tally, {what.tenant, 0});
+  entry = static_cast<ActivityEntry *>(hash_search(shared_activity, &key, HASH_ENTER_NULL, nullptr));
+  if (!entry) return nullptr;
+  ++tally.versions;
+  entry->counts = {{what.tenant, what.definition}, {}, {}, {}, GetCurrentTimestamp()};
+  return entry;
 }
 
 std::uint64_t full_xmax(const SnapshotData &snapshot) {
@@ -95,37 +105,79 @@ void add(std::int64_t (&to)[N], const std::int64_t (&from)[N]) {
 }
 
 void publish_change(const Activity &change, std::uint64_t transaction) {
-  TallyEntry *tally = find_tally(change.what.tenant, HASH_FIND);
-  ActivityEntry *entry = find_activity(change.what, HASH_ENTER_NULL);
+  TallyEntry *tally = find_tally(change.what.tenant, HASH_ENTER_NULL);
+  ActivityEntry *entry = tally ? make_activity(*tally, change.what) : nullptr;
   if (!entry) {
     if (tally) tally->state = TallyState::unknown;
     return;
   }
   add(entry->counts.happened, change.happened);
   add(entry->counts.waits, change.waits);
-  if (tally && tally->state != TallyState::unknown && !is_counted(*tally, transaction))
-    add(entry->counts.tasks, change.tasks);
+  if (tally->state != TallyState::unknown && !is_counted(*tally, transaction)) add(entry->counts.tasks, change.tasks);
 }
+
+template <typename Doomed>
+void remove_all(Doomed doomed);
 
 void publish() {
   if (pending_count == 0 || !shared_activity) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+  bool any_dropped = false;
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  for (int i = 0; i < pending_count; ++i) publish_change(pending[i].change, transaction);
+  for (int i = 0; i < pending_count; ++i) {
+    any_dropped = any_dropped || pending[i].dropped;
+    publish_change(pending[i].change, transaction);
+  }
   LWLockRelease(activity_lock);
+  if (!any_dropped) return;
+  const Pending *end = pending + pending_count;
+  remove_all([end](Oid database, std::int32_t tenant) {
+    return database == MyDatabaseId &&
+           std::any_of(static_cast<const Pending *>(pending), end,
+                       [tenant](const Pending &p) { return p.dropped && p.change.what.tenant == tenant; });
+  });
+}
+
+// A prepared transaction would commit in another backend, where nobody knows what it counts.
+void refuse_prepare() {
+  if (pending_count == 0) return;
+  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                  errmsg("cannot PREPARE a transaction that has submitted, claimed or completed work")));
 }
 
 void transaction_ends(XactEvent event, void *) {
+  if (event == XACT_EVENT_PRE_PREPARE) refuse_prepare();
   if (event == XACT_EVENT_COMMIT) publish();
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) forget_pending();
+  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) forget_pending();
+}
+
+// What a subtransaction has counted is its parent's now, together with what that has counted.
+void hand_over(int first, int level) {
+  int last = first;
+  for (int i = first; i < pending_count; ++i) {
+    Pending *known = std::find_if(pending, pending + last, [&](const Pending &other) {
+      return other.level == level && other.change.what.tenant == pending[i].change.what.tenant &&
+             other.change.what.definition == pending[i].change.what.definition;
+    });
+    if (known == pending + last) {
+      pending[last] = pending[i];
+      pending[last++].level = level;
+      continue;
+    }
+    add(known->change.tasks, pending[i].change.tasks);
+    add(known->change.happened, pending[i].change.happened);
+    add(known->change.waits, pending[i].change.waits);
+    known->dropped = known->dropped || pending[i].dropped;
+  }
+  pending_count = last;
 }
 
 void subtransaction_ends(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
   const int level = GetCurrentTransactionNestLevel();
-  if (event == SUBXACT_EVENT_ABORT_SUB)
-    while (pending_count > 0 && pending[pending_count - 1].level >= level) --pending_count;
-  if (event == SUBXACT_EVENT_COMMIT_SUB)
-    for (int i = pending_count - 1; i >= 0 && pending[i].level >= level; --i) pending[i].level = level - 1;
+  int first = pending_count;
+  while (first > 0 && pending[first - 1].level >= level) --first;
+  if (event == SUBXACT_EVENT_ABORT_SUB) pending_count = first;
+  if (event == SUBXACT_EVENT_COMMIT_SUB && first < pending_count) hand_over(first, level - 1);
 }
 
 template <typename Entry, typename Doomed>
@@ -150,6 +202,10 @@ void remove_all(Doomed doomed) {
 void initialize_activity() {
   RegisterXactCallback(transaction_ends, nullptr);
   RegisterSubXactCallback(subtransaction_ends, nullptr);
+}
+
+void count_no_more(std::int32_t tenant) {
+  if (shared_activity) pending_of({tenant, 0}).dropped = true;
 }
 
 void count_arrived(const Counted &what, Place place, std::int64_t tasks) {
@@ -209,7 +265,7 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
   TallyEntry *tally = snapshot->xcnt <= lengthof(tally->running) ? find_tally(tenant, HASH_ENTER_NULL) : nullptr;
   if (tally) {
     tally->state = TallyState::counting;
-    *ticket = ++tally->ticket;
+    *ticket = tally->ticket = static_cast<std::uint64_t>(passing_time());  // no two counts begin at once
     tally->xmax = full_xmax(*snapshot);
     tally->running_count = static_cast<int>(snapshot->xcnt);
     std::copy(snapshot->xip, snapshot->xip + snapshot->xcnt, tally->running);
@@ -228,7 +284,7 @@ void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *fou
   TallyEntry *tally = find_tally(tenant, HASH_FIND);
   bool mine = tally && tally->state == TallyState::counting && tally->ticket == ticket;
   for (int i = 0; i < count && mine; ++i) {
-    ActivityEntry *entry = find_activity(found[i].what, HASH_ENTER_NULL);
+    ActivityEntry *entry = make_activity(*tally, found[i].what);
     if (entry)
       add(entry->counts.tasks, found[i].tasks);
     else
@@ -242,8 +298,8 @@ void forget_activity() {
   remove_all([](Oid database, std::int32_t) { return database == MyDatabaseId; });
 }
 
-void drop_activity_of(Oid database, std::int32_t tenant) {
-  remove_all([=](Oid of, std::int32_t number) { return of == database && (tenant == 0 || number == tenant); });
+void drop_activity_of(Oid dropped) {
+  remove_all([dropped](Oid database, std::int32_t) { return database == dropped; });
 }
 
 }  // namespace insula

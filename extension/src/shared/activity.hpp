@@ -30,7 +30,8 @@ inline constexpr int wait_classes = 20;
 
 // ---- what the current transaction changes ----
 
-// A version of a workflow.
+// A version of a workflow; definition 0: all those of the tenant that have no counters of their
+// own, since it has so many.
 struct Counted {
   std::int32_t tenant;
   std::int32_t definition;
@@ -41,6 +42,7 @@ void count_left(const Counted &what, Place place, std::int64_t tasks);
 void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks);
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times);
 void count_wait(const Counted &what, std::int64_t microseconds);
+void count_no_more(std::int32_t tenant);  // it is dropped
 void initialize_activity();
 
 // ---- reading ----

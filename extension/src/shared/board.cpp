@@ -330,6 +330,7 @@ void leave_database(Rest rest) {
     }
   }
   unlock();
+  if (rest == Rest::absent) drop_activity_of(MyDatabaseId);
 }
 
 bool others_wait() { return shared && shared->launcher.waiting > 0; }

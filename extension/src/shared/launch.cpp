@@ -88,7 +88,7 @@ void forget_database(Oid database) {
     slot->database = InvalidOid;
   }
   unlock();
-  drop_activity_of(database, 0);
+  drop_activity_of(database);
 }
 
 int survey_databases(TimestampTz now, DatabaseNeed *needs) {

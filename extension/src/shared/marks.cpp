@@ -132,7 +132,9 @@ void publish_lows() {
 void publish() {
   if (!shared || !anything_marked()) return;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  for (int i = 0; i < changed.count; ++i) note_changed(MyDatabaseId, changed.items[i]);
   if (everyone) {
+    note_all_changed();
     signal_everyone(MyDatabaseId);
     kick_all_workers(MyDatabaseId);
   }
@@ -155,7 +157,6 @@ void publish() {
   if (ended_count > 0) publish_ended();
   publish_reaped();
   LWLockRelease(shared->lock);
-  for (int i = 0; i < dropped.count; ++i) drop_activity_of(MyDatabaseId, dropped.items[i]);
 }
 
 // What the transaction, or a subtransaction, had claimed or locked is free again.
@@ -297,6 +298,7 @@ void mark_changed(std::int32_t tenant) {
 void mark_dropped(std::int32_t tenant) {
   mark_changed(tenant);
   (void)dropped.add(tenant);
+  count_no_more(tenant);
 }
 
 void mark_claimed(std::int32_t tenant) {

@@ -55,6 +55,7 @@ void startup() {
   shared = static_cast<SharedState *>(ShmemInitStruct("insula", state_size(), &found));
   if (!found) {
     memset(shared, 0, state_size());
+    pg_atomic_init_u64(&shared->changes.count, 0);
     shared->lock = &GetNamedLWLockTranche("insula")->lock;
     shared->slots = MaxBackends;
     shared->max_workers = max_workers;

@@ -32,6 +32,10 @@ void mark_ended(std::int64_t execution);
 void mark_dead_worker_reaped(Oid role, const char *name);
 void initialize_marks();
 
+// Tenants of this database that have changed since the last call; `unknown`: all may have.
+inline constexpr int changes_remembered = 64;
+int take_changed_tenants(std::int32_t (&tenants)[changes_remembered], bool *unknown);
+
 // ---- waiting ----
 
 struct WaitFilter {

@@ -7,6 +7,7 @@
 #include "postgres.hpp"
 #include "shared/activity.hpp"
 #include "shared/lows.hpp"
+#include "shared/shared.hpp"
 
 extern "C" {
 #include "lib/pairingheap.h"
@@ -127,6 +128,7 @@ enum class TallyState { unknown, counting, known };
 struct TallyEntry {
   DueKey key;
   TallyState state;
+  int versions;          // that have counters of their own
   std::uint64_t ticket;  // of the last count
   std::uint64_t xmax;    // its snapshot
   int running_count;
@@ -160,6 +162,11 @@ struct LauncherState {
   int waiting;           // databases that want a scheduler and have no place
 };
 
+struct TenantChanges {
+  pg_atomic_uint64 count;  // since the server's start
+  DueKey items[changes_remembered];
+};
+
 struct SharedState {
   LWLock *lock;
   int slots;
@@ -171,6 +178,7 @@ struct SharedState {
   int dead_workers;
   std::uint64_t lows_version;
   LauncherState launcher;
+  TenantChanges changes;
   int max_databases;
   DatabaseSlot *databases;
   WaiterSlot waiters[FLEXIBLE_ARRAY_MEMBER];
@@ -187,8 +195,8 @@ extern HTAB *shared_lows;
 extern HTAB *shared_activity;
 extern HTAB *shared_tallies;
 extern LWLock *activity_lock;
-int max_counted();  // how many of each there can be
-void drop_activity_of(Oid database, std::int32_t tenant);  // 0: of all tenants; not under the other lock
+int max_counted();                    // how many of each there can be
+void drop_activity_of(Oid database);  // not under the other lock
 
 WorkerKey worker_key(Oid role, const char *name);
 
@@ -196,6 +204,8 @@ WorkerKey worker_key(Oid role, const char *name);
 void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload);
 void note_all_due(Oid database);  // nobody knows which
 void note_asked(Oid database);
+void note_changed(Oid database, std::int32_t tenant);
+void note_all_changed();  // nobody knows which
 void note_stopped(Oid database);
 void note_ended(Oid database, std::int32_t tenant);
 void forget_due(Oid database, std::int32_t tenant);

@@ -409,7 +409,9 @@ Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count);
 // Since when the oldest claimable task has been ready; DT_NOEND: there is none.
 TimestampTz oldest_ready(const Tenant &tenant);
 
-Place place_of(std::int32_t lane);
+// The row of an execution may stand in the queue for its timeout alone.
+inline bool is_queued(std::int32_t lane) { return lane != lane_timeout; }
+Place place_of(std::int32_t lane);  // where it is queued
 // Counts rows of the last result, which have definition and lane from this column on, as tasks
 // that came into the queue, or from another place in it.
 void count_arrivals(const Tenant &tenant, std::uint64_t rows, int column);

@@ -171,7 +171,7 @@ TimestampTz oldest_ready(const Tenant &tenant) {
   const LowsView view = read_lows(tenant.number, nullptr, 0);
   TimestampTz oldest = DT_NOEND;
   for (std::int32_t lane = PG_INT32_MIN; find_lane(tenant, lane, PG_INT32_MAX, &lane);) {
-    if (place_of(lane) != Place::ready) continue;
+    if (!is_queued(lane) || place_of(lane) != Place::ready) continue;
     const bool limited = lane > lane_paused;
     const std::int64_t low = limited ? low_unknown : view.at(lane);
     if (low == low_nothing) continue;

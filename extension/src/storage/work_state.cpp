@@ -373,7 +373,8 @@ static void count_paused(const Tenant &tenant, std::uint64_t rows, bool paused) 
   const Place from = paused ? Place::ready : Place::paused;
   const Place to = paused ? Place::paused : Place::ready;
   for (std::uint64_t i = 0; i < rows; ++i)
-    if (!is_null(i, 2) && place_of(get_int32(i, 2)) == to) count_moved({tenant.number, get_int32(i, 1)}, from, to, 1);
+    if (!is_null(i, 2) && is_queued(get_int32(i, 2)) && place_of(get_int32(i, 2)) == to)
+      count_moved({tenant.number, get_int32(i, 1)}, from, to, 1);
 }
 
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {

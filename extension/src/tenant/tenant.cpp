@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "errors.hpp"
+#include "shared/shared.hpp"
 #include "storage/columns.hpp"
 #include "storage/plans.hpp"
 #include "tenant/home.hpp"
@@ -49,9 +50,19 @@ HTAB *new_table(const char *name, Size key, Size entry, int flags) {
   return hash_create(name, 64, &control, HASH_ELEM | HASH_CONTEXT | flags);
 }
 
+// What has changed, but has not been told by an invalidation yet.
+void forget_changed() {
+  std::int32_t tenants[changes_remembered];
+  bool unknown;
+  const int count = take_changed_tenants(tenants, &unknown);
+  stale = stale || unknown;
+  for (int i = 0; i < count && !stale; ++i) hash_search(by_number, &tenants[i], HASH_REMOVE, nullptr);
+}
+
 // Empties the cache where an invalidation or its size asks for it.  Only lookups call
 // this, so that no operation loses its tenant half-way.
 void refresh_cache() {
+  forget_changed();
   if (by_number && !stale && hash_get_num_entries(by_number) < cache_limit) return;
   if (cache_context)
     MemoryContextReset(cache_context);
@@ -284,7 +295,10 @@ void invalidate_tenants() {
   CacheInvalidateRelcacheByRelid(get_relname_relid("tenant", get_namespace_oid("insula", false)));
 }
 
-void invalidate_definitions(const Tenant &tenant) { CacheInvalidateRelcacheByRelid(tenant.record); }
+void invalidate_definitions(const Tenant &tenant) {
+  CacheInvalidateRelcacheByRelid(tenant.record);
+  mark_changed(tenant.number);
+}
 
 static void role_changed(Datum, int, uint32) { stale = true; }
 
