@@ -21,6 +21,9 @@ class ManyTenants : public ::testing::Test {
   }
   void TearDown() override {
     admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
+    // His temporary tables go with his sessions.
+    EXPECT_TRUE(eventually(
+        [&] { return admin.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'test_runner'") == "0"; }));
     admin.query("DROP ROLE test_runner");
   }
   std::string submit(const std::string& tenant) {
@@ -88,6 +91,12 @@ TEST_F(ManyTenants, OneDeadWorkerOfAllGivesEverythingBack) {
   })) << attempts;
   EXPECT_TRUE(
       eventually([&] { return admin.query("SELECT value FROM insula.status() WHERE item = 'workers'") == "1"; }));
+  // And nobody goes on looking.
+  EXPECT_TRUE(eventually([&] {
+    return admin.query(
+               "SELECT bool_and(state = 'idle') IS NOT FALSE FROM pg_stat_activity "
+               "WHERE backend_type = 'insula scheduler' AND datname = current_database()") == "t";
+  }));
   runner.query("SELECT insula.leave('heir')");
 }
 

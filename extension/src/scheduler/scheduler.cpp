@@ -177,6 +177,7 @@ void end_round() {
 
 DeadWorker *dying = nullptr;
 int dying_count = 0;
+TimestampTz roused_at = DT_NOBEGIN;
 
 // A lease makes its tenant due, so whoever has a task of theirs is on the board.
 void rouse_for_dead_workers() {
@@ -188,13 +189,14 @@ void rouse_for_dead_workers() {
   dying_count = 0;
   for (int i = 0; i < count; ++i)
     if (dead[i].tenant == 0) dying[dying_count++] = dead[i];
-  rouse_all(clock_now());
+  roused_at = clock_now();
+  rouse_all(roused_at);
   put_back({0, false, false}, DT_NOEND, false);
 }
 
-// Every tenant has been looked at since.
+// Once every tenant has been looked at since.  Until then each is due again, time after time.
 void forget_dead_workers() {
-  if (dying_count == 0) return;
+  if (dying_count == 0 || !all_taken_since(roused_at)) return;
   ErrorData *error;
   (void)in_transaction(
       [] {
@@ -232,6 +234,7 @@ bool do_what_is_due(MemoryContext round) {
       rouse_for_dead_workers();
     else
       visit(due);
+    forget_dead_workers();
     if (must_end() || passing_time() > end) return false;
   }
   return true;
@@ -261,10 +264,7 @@ Rest serve() {
     }
     start_round();
     const bool drained = do_what_is_due(round);
-    if (drained) {
-      forget_dead_workers();
-      end_round();
-    }
+    if (drained) end_round();
     TimestampTz next = plan_sleep();
     if (jump(next)) continue;
     if (may_end(next, started)) return Rest::until_due;

@@ -267,9 +267,17 @@ void rouse_all(TimestampTz due) {
   lock(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_slot();
   each_entry(MyDatabaseId, [&](DueEntry &entry) {
-    if (due < entry.due) set_due(slot, entry, due);
+    // The one in hand is the reason for this.
+    if (!entry.in_hand && due < entry.due) set_due(slot, entry, due);
   });
   unlock();
+}
+
+bool all_taken_since(TimestampTz at) {
+  lock(LW_SHARED);
+  const bool all = first_due(*my_slot()) > at;
+  unlock();
+  return all;
 }
 
 bool take_due_tenant(TimestampTz now, DueTenant *due) {

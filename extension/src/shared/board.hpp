@@ -35,6 +35,8 @@ int fill_board(const std::int32_t *tenants, int count, TimestampTz due);
 // All that are on it are due.
 void rouse_all(TimestampTz due);
 
+// Whether all that were due by then have been taken.
+bool all_taken_since(TimestampTz at);
 // The next tenant that is due; it is in hand until it is put back.
 bool take_due_tenant(TimestampTz now, DueTenant *due);
 // DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
