@@ -31,7 +31,9 @@ std::string since_epoch(std::chrono::system_clock::time_point when) {
 
 std::optional<std::chrono::system_clock::time_point> read_time(const Rows& rows, int row, int column) {
   if (rows.is_null(row, column)) return std::nullopt;
-  return std::chrono::system_clock::time_point{std::chrono::microseconds{rows.integer(row, column)}};
+  // The server knows times that this clock does not.
+  constexpr auto most = std::chrono::duration_cast<microseconds>(std::chrono::system_clock::duration::max());
+  return std::chrono::system_clock::time_point{std::clamp(microseconds{rows.integer(row, column)}, -most, most)};
 }
 
 bool is_traceparent(std::string_view text) {
