@@ -48,9 +48,9 @@ CREATE PROCEDURE insula.claim_when_ready(
 	INOUT waited interval DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'insula_claim_when_ready' LANGUAGE C;
 COMMENT ON PROCEDURE insula.claim_when_ready IS
-'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: who is woken claims at once.  Of a suspended tenant it waits for the end of that.
+'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: who is woken claims at once, under limits and for all tenants after a look.  What the caller may do is looked at again before each claim.  Of a suspended tenant it waits for the end of that.
 claimed: none after the timeout, and where there is news alone.  news: the worker was nudged, an execution that it watches may have ended, or nobody can tell.  The leases begin at claimed_at, which was so long after the call came as waited says, whatever was done to the clock meanwhile.
-Errors: 22023 bad argument, IS001 no such tenant, IS010 not a top-level CALL.';
+Errors: 22023 bad argument, 42501, IS001 no such tenant, IS010 not a top-level CALL.';
 
 CREATE FUNCTION insula.watch(worker text, execution_ids bigint[]) RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'insula_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -2,7 +2,6 @@
 // workflows, and their reset.
 #include <algorithm>
 
-#include "definition/definition.hpp"
 #include "entry/arguments.hpp"
 #include "shared/activity.hpp"
 #include "storage/record.hpp"
