@@ -115,11 +115,12 @@ bool launch(Oid database) {
   return true;
 }
 
-// Starts what is due, the most urgent first; returns when to look again.
+// Starts what is due; returns when to look again.  Who has waited longest for a turn comes
+// first, however late others are: with too few slots all that is served is late at its next turn.
 TimestampTz start_schedulers() {
   const TimestampTz now = GetCurrentTimestamp();
   const int count = survey_databases(now, needs);
-  std::sort(needs, needs + count, [](const DatabaseNeed &a, const DatabaseNeed &b) { return a.start_at < b.start_at; });
+  std::sort(needs, needs + count, [](const DatabaseNeed &a, const DatabaseNeed &b) { return a.turn < b.turn; });
   int running = 0;
   for (int i = 0; i < count; ++i) running += needs[i].served ? 1 : 0;
   TimestampTz next = DT_NOEND;

@@ -211,6 +211,7 @@ bool attach_scheduler() {
   const bool mine = slot && slot->pid == 0 && slot->holder == 0;
   if (slot) slot->starting = false;
   if (mine) {
+    if (shared) slot->turn = ++shared->turns;
     slot->pid = MyProcPid;
     slot->latch = MyLatch;
     slot->wakes_at = DT_NOBEGIN;

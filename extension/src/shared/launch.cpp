@@ -99,7 +99,8 @@ int survey_databases(TimestampTz now, DatabaseNeed *needs) {
   for (int i = 0; i < shared->max_databases; ++i) {
     DatabaseSlot &slot = shared->databases[i];
     if (slot.database == InvalidOid) continue;
-    DatabaseNeed need = {slot.database, DT_NOEND, slot.pid != 0 || slot.starting, slot.starting, false, slot.failures};
+    DatabaseNeed need = {slot.database, DT_NOEND, slot.pid != 0 || slot.starting, slot.starting, false,
+                         slot.failures, slot.turn};
     if (slot.pid == 0 && slot.failed) {
       slot.failed = false;
       need.failed = true;

@@ -149,6 +149,7 @@ struct DatabaseSlot {
   Latch *latch;          // that scheduler's
   TimestampTz wakes_at;  // when it will look by itself; DT_NOBEGIN: it is at work
   int holder;            // process that holds schedulers off; 0: none
+  std::uint64_t turn;    // of its last scheduler; 0: it has had none
   int failures;
   TimestampTz not_before;  // by the server's clock: no start earlier
   std::int64_t ahead;      // of the server's clock, for a test
@@ -178,6 +179,7 @@ struct SharedState {
   int dead_workers;
   std::uint64_t lows_version;
   LauncherState launcher;
+  std::uint64_t turns;  // of schedulers, counted
   TenantChanges changes;
   int max_databases;
   DatabaseSlot *databases;
