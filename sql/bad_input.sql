@@ -62,6 +62,8 @@ SELECT try($$SELECT insula.watch(NULL, '{}')$$);
 SELECT try($$SELECT insula.watch('w', NULL)$$);
 SELECT try($$SELECT insula.nudge('')$$);
 SELECT try($$SELECT insula.leave(NULL)$$);
+SELECT try($$SELECT insula.read_claimed(NULL)$$);
+SELECT try($$SELECT insula.read_claimed('\x00')$$);
 SELECT try($$SELECT insula.cancel(NULL)$$);
 SELECT try($$SELECT insula.result(NULL)$$);
 

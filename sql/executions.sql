@@ -50,14 +50,15 @@ SELECT insula.submit('one', '{"n": 1}') > 0, insula.submit('one', '{"n": 2}') > 
 CALL insula.claim_when_ready('1 min', 'w', tasks => '{one.a}', max_tasks => 2) \gset
 SELECT task, context, insula.complete(task_id, lease), lease_expires = :'claimed_at'::timestamptz + '60 s' AS a_minute,
 	:'waited'::interval BETWEEN '0 s' AND '1 min' AS at_once
-FROM unnest(:'claimed'::insula.claimed_task[]);
+FROM unnest(insula.read_claimed(:'claimed'));
 CALL insula.claim_when_ready('0 s', 'w', tasks => '{two.a}') \gset
-SELECT cardinality(:'claimed'::insula.claimed_task[]), :{?claimed_at} AS has_time;
+SELECT cardinality(insula.read_claimed(:'claimed')), :{?claimed_at} AS has_time;
 SELECT insula.nudge('w');
 CALL insula.claim_when_ready('1 min', 'w', tasks => '{two.a}') \gset
-SELECT cardinality(:'claimed'::insula.claimed_task[]), :{?claimed_at} AS has_time;
+SELECT cardinality(insula.read_claimed(:'claimed')), :{?claimed_at} AS has_time;
 CALL insula.claim_when_ready('0 s', 'w') \gset
-SELECT context, insula.complete(task_id, lease) FROM unnest(:'claimed'::insula.claimed_task[]);
+SELECT context, insula.complete(task_id, lease) FROM unnest(insula.read_claimed(:'claimed'));
+SELECT insula.read_claimed(:'claimed'::bytea || '\x00');
 
 -- A graph: each task sees the input and all its ancestors' patches; declared order
 -- decides between two that write the same key.

@@ -18,9 +18,9 @@ CALL insula.wait_for_work('0 s', only_tenants => ARRAY['many_c']);
 CALL insula.wait_for_work('0 s', only_tenants => ARRAY['many_a', 'many_b']);
 CALL insula.wait_for_work('0 s', only_tenants => ARRAY['many_a', 'many_c'], except_tenants => ARRAY['many_c']);
 CALL insula.claim_when_ready('0 s', 'r', max_tasks => 100, max_per_tenant => 1, only_tenants => ARRAY['many_a', 'many_c']) \gset
-SELECT tenant, count(*) FROM unnest(:'claimed'::insula.claimed_task[]) GROUP BY tenant ORDER BY tenant;
+SELECT tenant, count(*) FROM unnest(insula.read_claimed(:'claimed')) GROUP BY tenant ORDER BY tenant;
 CALL insula.claim_when_ready('0 s', 'r', only_tenants => ARRAY['many_c'], except_tenants => ARRAY['many_c']) \gset
-SELECT count(*) FROM unnest(:'claimed'::insula.claimed_task[]);
+SELECT count(*) FROM unnest(insula.read_claimed(:'claimed'));
 SELECT try($$SELECT count(*) FROM insula.claim('r', max_per_tenant => 0)$$);
 SELECT try($$SELECT count(*) FROM insula.claim('r', except_tenants => ARRAY[NULL])$$);
 SELECT try($$SELECT count(*) FROM insula.claim('r', tenant => 'many_a', max_per_tenant => 1)$$);

@@ -16,7 +16,7 @@ SELECT count(*) FROM insula.claim('runner', max_tasks => 10);
 SET client_min_messages = error;
 CALL insula.wait_for_work('0 s', tenant => 'paused_one');
 CALL insula.claim_when_ready('0 s', 'w', tenant => 'paused_one') \gset
-SELECT cardinality(:'claimed'::insula.claimed_task[]);
+SELECT cardinality(insula.read_claimed(:'claimed'));
 SELECT insula.complete(:task_id, :lease);
 SELECT length(password) FROM insula.rotate_password('paused_one');
 SELECT rolcanlogin FROM pg_roles WHERE rolname = 'paused_one_user';

@@ -42,15 +42,21 @@ CREATE PROCEDURE insula.claim_when_ready(
 	max_per_tenant integer DEFAULT NULL,
 	only_tenants text[] DEFAULT NULL,
 	except_tenants text[] DEFAULT NULL,
-	INOUT claimed insula.claimed_task[] DEFAULT NULL,
+	INOUT claimed bytea DEFAULT NULL,
 	INOUT news boolean DEFAULT NULL,
 	INOUT claimed_at timestamptz DEFAULT NULL,
 	INOUT waited interval DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'insula_claim_when_ready' LANGUAGE C;
 COMMENT ON PROCEDURE insula.claim_when_ready IS
 'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: who is woken claims at once, under limits and for all tenants after a look.  What the caller may do is looked at again before each claim.  Of a suspended tenant it waits for the end of that.
-claimed: none after the timeout, and where there is news alone.  news: the worker was nudged, an execution that it watches may have ended, or nobody can tell.  The leases begin at claimed_at, which was so long after the call came as waited says, whatever was done to the clock meanwhile.
+claimed: what insula.read_claimed reads; no tasks after the timeout, and where there is news alone.  news: the worker was nudged, an execution that it watches may have ended, or nobody can tell.  The leases begin at claimed_at, which was so long after the call came as waited says, whatever was done to the clock meanwhile.
 Errors: 22023 bad argument, 42501, IS001 no such tenant, IS010 not a top-level CALL.';
+
+CREATE FUNCTION insula.read_claimed(claimed bytea) RETURNS insula.claimed_task[]
+AS 'MODULE_PATHNAME', 'insula_read_claimed' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION insula.read_claimed IS
+'The tasks that insula.claim_when_ready has claimed.  Its answer is insula.claimed_task[] in the binary format of the protocol, which a client can read by itself.
+Errors: 22004 NULL; 22P03, 08P01, 42804 these bytes are none.';
 
 CREATE FUNCTION insula.watch(worker text, execution_ids bigint[]) RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'insula_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;

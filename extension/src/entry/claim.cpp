@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/ids.hpp"
 #include "entry/arguments.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
@@ -36,43 +35,6 @@ struct Claiming {
 // be, would take more memory than there is, here and in the client.
 constexpr std::size_t max_claimed_bytes = std::size_t{64} << 20;
 
-void put_row(ClaimedRows *rows, Datum *values, bool *nulls) {
-  if (rows->set) return tuplestore_putvalues(rows->set, rows->desc, values, nulls);
-  MemoryContext callers = MemoryContextSwitchTo(rows->memory);
-  if (rows->count == rows->room) {
-    rows->room = rows->room ? rows->room * 2 : 16;
-    const Size size = sizeof(Datum) * static_cast<Size>(rows->room);
-    rows->elements = static_cast<Datum *>(rows->elements ? repalloc(rows->elements, size) : palloc(size));
-  }
-  rows->elements[rows->count++] = HeapTupleGetDatum(heap_form_tuple(rows->desc, values, nulls));
-  MemoryContextSwitchTo(callers);
-}
-
-void put_claimed(const Claiming &claiming, const Tenant &tenant, const ClaimedTask &task) {
-  const Definition &definition = definition_of(tenant, task.row.definition);
-  Datum values[14] = {};
-  bool nulls[14] = {};
-  values[0] = CStringGetTextDatum(tenant.name);
-  values[1] = Int64GetDatum(core::make_id(tenant.number, task.row.id));
-  values[2] = Int64GetDatum(task.row.lease);
-  values[3] = Int64GetDatum(core::make_id(tenant.number, task.row.head ? task.row.head : task.row.id));
-  values[4] = CStringGetTextDatum(definition.workflow);
-  values[5] = Int32GetDatum(definition.version);
-  values[6] = CStringGetTextDatum(definition.ids[task.row.task]);
-  values[7] = Int32GetDatum(task.row.attempt);
-  values[8] = Int32GetDatum(definition.options[task.row.task].retry.max_attempts);
-  values[9] = PointerGetDatum(task.context);
-  values[10] = TimestampTzGetDatum(task.row.deadline);
-  nulls[10] = task.row.deadline == 0;
-  values[11] = TimestampTzGetDatum(task.row.deadline ? std::min(task.row.deadline, claiming.lease_expires)
-                                                     : claiming.lease_expires);
-  values[12] = PointerGetDatum(task.event);
-  nulls[12] = task.event == nullptr;
-  values[13] = PointerGetDatum(task.item);
-  nulls[13] = task.item == nullptr;
-  put_row(claiming.rows, values, nulls);
-}
-
 // Claims up to `wanted` tasks of one tenant; those of a tenant that is going or suspended
 // are nobody's.
 int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
@@ -82,7 +44,7 @@ int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
   int count;
   const ClaimedTask *tasks = claim(tenant, request, &count);
-  for (int i = 0; i < count; ++i) put_claimed(*claiming, tenant, tasks[i]);
+  for (int i = 0; i < count; ++i) put_claimed(claiming->rows, tenant, tasks[i], claiming->lease_expires);
   close_session(session);
   if (count == wanted) wake_another(tenant.number);
   return count;
@@ -141,7 +103,7 @@ int claim_of_all(Claiming *claiming) {
       const int weighed = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
       const int share = std::min(weighed, call.max_per_tenant - claimed[i]);
       if (share <= 0 || !call.choice.admits(number)) continue;
-      const int before = claiming->rows->count;
+      const ClaimedMark before = mark_claimed_rows(*claiming->rows);
       const bool done = apart(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
@@ -150,7 +112,7 @@ int claim_of_all(Claiming *claiming) {
         claimed[i] += count;
         left -= count;
       });
-      if (!done) claiming->rows->count = before;
+      if (!done) take_back(claiming->rows, before);
     }
   }
   return wanted - left;
@@ -197,7 +159,7 @@ Datum insula_claim(PG_FUNCTION_ARGS) {
   require_home();
   InitMaterializedSRF(fcinfo, 0);
   auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-  ClaimedRows rows = {result->setDesc, result->setResult, nullptr, nullptr, 0, 0};
+  ClaimedRows rows = claimed_set(result->setDesc, result->setResult);
   (void)claim_now(call, tenant ? enter_tenant(tenant->number) : nullptr, clock_now(), &rows);
   return Datum{0};
 }

@@ -1,13 +1,8 @@
 // What the two calls share that claim: insula.claim, and insula.claim_when_ready.
 #pragma once
 
+#include "entry/claimed.hpp"
 #include "entry/tenant_choice.hpp"
-#include "postgres.hpp"
-#include "tenant/tenant.hpp"
-
-extern "C" {
-#include "utils/tuplestore.h"
-}
 
 namespace insula {
 
@@ -25,16 +20,6 @@ struct ClaimCall {
 // Arguments of both calls, which come in different places.
 int max_tasks_argument(FunctionCallInfo fcinfo, int argument);
 int max_per_tenant_argument(FunctionCallInfo fcinfo, int argument, int max_tasks);
-
-// Claimed tasks as rows of insula.claimed_task: of a set, or as elements of an array.
-struct ClaimedRows {
-  TupleDesc desc;
-  Tuplestorestate *set;  // nullptr: they become elements
-  MemoryContext memory;  // of the elements
-  Datum *elements;
-  int count;
-  int room;
-};
 
 // Claims what there is for the call at the time `now`, of the tenant that has been entered,
 // or, with nullptr, of all that work; returns how many tasks.

@@ -335,14 +335,6 @@ Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
   PG_RETURN_DATUM(one_column_row(desc, BoolGetDatum(ready), false));
 }
 
-namespace {
-
-Datum claimed_array(const ClaimedRows &rows) {
-  return PointerGetDatum(construct_array(rows.elements, rows.count, rows.desc->tdtypeid, -1, false, TYPALIGN_DOUBLE));
-}
-
-}  // namespace
-
 Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
   require_top_level(fcinfo, "insula.claim_when_ready");
   PreventCommandDuringRecovery("insula.claim_when_ready()");
@@ -362,8 +354,7 @@ Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
   wait.task_count = call.task_count;
   call.choice = wait.choice;
   TupleDesc desc = result_desc(fcinfo);
-  caught.rows.desc = lookup_rowtype_tupdesc_copy(get_element_type(TupleDescAttr(desc, 0)->atttypid), -1);
-  caught.rows.memory = CurrentMemoryContext;
+  caught.rows = claimed_packed();
 
   warn_once_without_shared_memory();
   SPI_connect_ext(SPI_OPT_NONATOMIC);
@@ -373,7 +364,7 @@ Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
   if (!ready) pass_signal_on();
   SPI_finish();
   Interval waited = {caught.waited, 0, 0};
-  Datum values[] = {claimed_array(caught.rows), BoolGetDatum(caught.news), TimestampTzGetDatum(caught.claimed_at),
+  Datum values[] = {claimed_bytes(&caught.rows), BoolGetDatum(caught.news), TimestampTzGetDatum(caught.claimed_at),
                     IntervalPGetDatum(&waited)};
   bool nulls[] = {false, false, !ready, !ready};
   PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));

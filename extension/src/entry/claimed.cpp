@@ -1,0 +1,209 @@
+// Claimed tasks as rows, and packed; see claimed.hpp.
+#include "entry/claimed.hpp"
+
+#include <algorithm>
+
+#include "core/ids.hpp"
+#include "entry/arguments.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "utils/fmgroids.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+}
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_read_claimed);
+
+namespace insula {
+
+namespace {
+
+// Of an array of one dimension, from array_send.
+struct PackedHeader {
+  std::uint32_t dimensions;
+  std::uint32_t has_nulls;
+  std::uint32_t element_type;
+  std::uint32_t length;
+  std::uint32_t first;
+};
+constexpr int header_end = VARHDRSZ + static_cast<int>(sizeof(PackedHeader));
+constexpr int header_end_of_none = VARHDRSZ + static_cast<int>(offsetof(PackedHeader, length));
+
+constexpr int fields = 14;
+
+// The length of what comes, which is not known yet.
+int begin_bytes(StringInfo out) {
+  pq_sendint32(out, 0);
+  return out->len;
+}
+
+void end_bytes(StringInfo out, int begin) {
+  const std::uint32_t length = pg_hton32(static_cast<std::uint32_t>(out->len - begin));
+  memcpy(out->data + begin - sizeof(length), &length, sizeof(length));
+}
+
+void end_text(StringInfo out, int begin) {
+  char *text = out->data + begin;
+  char *sent = pg_server_to_client(text, out->len - begin);
+  if (sent == text) return;
+  out->len = begin;
+  appendStringInfoString(out, sent);
+  pfree(sent);
+}
+
+// The columns of insula.claimed_task, one after the other.
+class PackedRow {
+ public:
+  PackedRow(StringInfo out, TupleDesc desc) : out_(out), desc_(desc), begin_(begin_bytes(out)) {
+    pq_sendint32(out, fields);
+  }
+
+  void add(std::int32_t value) {
+    add_type();
+    pq_sendint32(out_, sizeof(value));
+    pq_sendint32(out_, static_cast<std::uint32_t>(value));
+  }
+  void add(std::int64_t value) {
+    add_type();
+    pq_sendint32(out_, sizeof(value));
+    pq_sendint64(out_, static_cast<std::uint64_t>(value));
+  }
+  void add_null() {
+    add_type();
+    pq_sendint32(out_, static_cast<std::uint32_t>(-1));
+  }
+  void add(const char *text) {
+    add_type();
+    const int begin = begin_bytes(out_);
+    appendStringInfoString(out_, text);
+    end_text(out_, begin);
+    end_bytes(out_, begin);
+  }
+  void add(Jsonb *json) {
+    if (!json) return add_null();
+    add_type();
+    const int begin = begin_bytes(out_);
+    pq_sendint8(out_, 1);  // jsonb_send's version
+    const int text = out_->len;
+    (void)JsonbToCString(out_, &json->root, static_cast<int>(VARSIZE(json)));
+    end_text(out_, text);
+    end_bytes(out_, begin);
+  }
+  void end() { end_bytes(out_, begin_); }
+
+ private:
+  void add_type() { pq_sendint32(out_, TupleDescAttr(desc_, column_++)->atttypid); }
+
+  StringInfo out_;
+  TupleDesc desc_;
+  int begin_;
+  int column_ = 0;
+};
+
+// The same for a set.
+class SetRow {
+ public:
+  SetRow(Tuplestorestate *set, TupleDesc desc) : set_(set), desc_(desc) {}
+
+  void add(std::int32_t value) { put(Int32GetDatum(value)); }
+  void add(std::int64_t value) { put(Int64GetDatum(value)); }
+  void add(const char *text) { put(CStringGetTextDatum(text)); }
+  void add(Jsonb *json) {
+    if (!json) return add_null();
+    put(JsonbPGetDatum(json));
+  }
+  void add_null() { nulls_[column_++] = true; }
+  void end() { tuplestore_putvalues(set_, desc_, values_, nulls_); }
+
+ private:
+  void put(Datum value) { values_[column_++] = value; }
+
+  Tuplestorestate *set_;
+  TupleDesc desc_;
+  Datum values_[fields] = {};
+  bool nulls_[fields] = {};
+  int column_ = 0;
+};
+
+template <typename Row>
+void fill(Row row, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
+  const Claimed &claimed = task.row;
+  const Definition &definition = definition_of(tenant, claimed.definition);
+  row.add(tenant.name);
+  row.add(core::make_id(tenant.number, claimed.id));
+  row.add(claimed.lease);
+  row.add(core::make_id(tenant.number, claimed.head ? claimed.head : claimed.id));
+  row.add(definition.workflow);
+  row.add(definition.version);
+  row.add(definition.ids[claimed.task]);
+  row.add(claimed.attempt);
+  row.add(definition.options[claimed.task].retry.max_attempts);
+  row.add(task.context);
+  if (claimed.deadline)
+    row.add(claimed.deadline);
+  else
+    row.add_null();
+  row.add(claimed.deadline ? std::min(claimed.deadline, lease_expires) : lease_expires);
+  row.add(task.event);
+  row.add(task.item);
+  row.end();
+}
+
+}  // namespace
+
+ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set) { return {desc, set, {}, 0}; }
+
+ClaimedRows claimed_packed() {
+  const Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("claimed_task"),
+                                   ObjectIdGetDatum(get_namespace_oid("insula", false)));
+  ClaimedRows rows = {lookup_rowtype_tupdesc_copy(type, -1), nullptr, {}, 0};
+  initStringInfo(&rows.packed);
+  rows.packed.len = header_end;
+  return rows;
+}
+
+void put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
+  if (rows->set)
+    fill(SetRow{rows->set, rows->desc}, tenant, task, lease_expires);
+  else
+    fill(PackedRow{&rows->packed, rows->desc}, tenant, task, lease_expires);
+  ++rows->count;
+}
+
+ClaimedMark mark_claimed_rows(const ClaimedRows &rows) { return {rows.count, rows.packed.len}; }
+
+void take_back(ClaimedRows *rows, const ClaimedMark &mark) {
+  rows->count = mark.count;
+  rows->packed.len = mark.length;
+}
+
+Datum claimed_bytes(ClaimedRows *rows) {
+  const auto count = static_cast<std::uint32_t>(rows->count);
+  const PackedHeader header = {pg_hton32(count ? 1U : 0U), 0, pg_hton32(rows->desc->tdtypeid), pg_hton32(count),
+                               pg_hton32(1U)};
+  memcpy(rows->packed.data + VARHDRSZ, &header, sizeof(header));
+  if (count == 0) rows->packed.len = header_end_of_none;
+  SET_VARSIZE(rows->packed.data, rows->packed.len);
+  return PointerGetDatum(rows->packed.data);
+}
+
+}  // namespace insula
+
+Datum insula_read_claimed(PG_FUNCTION_ARGS) {
+  require_not_null(fcinfo, 0, "claimed");
+  const bytea *claimed = PG_GETARG_BYTEA_PP(0);
+  StringInfoData bytes;
+  initStringInfo(&bytes);
+  appendBinaryStringInfo(&bytes, VARDATA_ANY(claimed), static_cast<int>(VARSIZE_ANY_EXHDR(claimed)));
+  const Oid type = get_element_type(get_func_rettype(fcinfo->flinfo->fn_oid));
+  const Datum tasks = OidReceiveFunctionCall(F_ARRAY_RECV, &bytes, type, -1);
+  if (bytes.cursor != bytes.len)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION), errmsg("there is more in it than claimed tasks")));
+  PG_RETURN_DATUM(tasks);
+}
