@@ -11,6 +11,7 @@
 #include <insula/runner.hpp>
 
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <future>
 #include <limits>
@@ -200,14 +201,52 @@ TEST(Attempt, NotNowUsesNoAttemptAndDropsWhatWasSet) {
   EXPECT_EQ(std::get<std::chrono::milliseconds>(attempt->request), 5s);
 }
 
-TEST(Pool, RunsAndDelivers) {
+// Waits as the I/O thread does.
+void wait_for_wake_up(const Inbox& inbox) {
+  pollfd entry{inbox.fd(), POLLIN, 0};
+  ASSERT_EQ(poll(&entry, 1, 60'000), 1);
+}
+
+TEST(Pool, RunsAndTells) {
   auto inbox = std::make_shared<Inbox>();
-  std::promise<Kind> delivered;
-  Pool pool{inbox, [&](const Outcome& outcome) { delivered.set_value(outcome.kind); }};
+  Pool pool{inbox};
   pool.start(2);
-  pool.run(make_attempt([&](TaskContext&) { EXPECT_TRUE(inbox->is_own_thread()); }));
-  EXPECT_EQ(delivered.get_future().get(), Kind::completed);
+  pool.run({make_attempt([&](TaskContext&) { EXPECT_TRUE(inbox->is_own_thread()); })});
+  wait_for_wake_up(*inbox);
+  const Pool::Finished finished = pool.take_finished();
+  ASSERT_EQ(finished.outcomes.size(), 1U);
+  EXPECT_EQ(finished.outcomes[0].kind, Kind::completed);
+  EXPECT_FALSE(finished.more_soon);
+  EXPECT_TRUE(pool.take_finished().outcomes.empty());
   EXPECT_FALSE(inbox->is_own_thread());
+  pool.stop();
+}
+
+// What is finished while others wait to be begun is told with them, or is there for who looks.
+TEST(Pool, TellsOfWhatComesTogetherOnce) {
+  auto inbox = std::make_shared<Inbox>();
+  std::promise<void> begun;
+  std::promise<void> release;
+  Pool pool{inbox};
+  pool.start(1);
+  pool.run({make_attempt([](TaskContext&) {}), make_attempt([&](TaskContext&) {
+              begun.set_value();
+              release.get_future().wait();
+            }),
+            make_attempt([](TaskContext&) {})});
+  begun.get_future().wait();
+  pollfd entry{inbox->fd(), POLLIN, 0};
+  EXPECT_EQ(poll(&entry, 1, 0), 0);
+  Pool::Finished finished = pool.take_finished();
+  EXPECT_EQ(finished.outcomes.size(), 1U);
+  EXPECT_TRUE(finished.more_soon);
+  release.set_value();
+  for (std::size_t rest = 2; rest > 0; rest -= finished.outcomes.size()) {
+    wait_for_wake_up(*inbox);
+    inbox->run_all();
+    finished = pool.take_finished();
+    EXPECT_FALSE(finished.more_soon);
+  }
   pool.stop();
 }
 
@@ -215,22 +254,21 @@ TEST(Pool, LeavesAStuckHandlerBehind) {
   auto inbox = std::make_shared<Inbox>();
   std::promise<void> begun;
   std::promise<void> release;
-  std::promise<void> over;
   const auto gate = release.get_future().share();
   {
-    Pool pool{inbox, [&](const Outcome&) { over.set_value(); }};
+    Pool pool{inbox};
     pool.start(1);
-    pool.run(make_attempt([&, gate](TaskContext&) {
-      begun.set_value();
-      gate.wait();
-    }));
-    pool.run(make_attempt([](TaskContext&) { ADD_FAILURE() << "never begun"; }));
+    pool.run({make_attempt([&, gate](TaskContext&) {
+                begun.set_value();
+                gate.wait();
+              }),
+              make_attempt([](TaskContext&) { ADD_FAILURE() << "never begun"; })});
     begun.get_future().wait();
     EXPECT_EQ(pool.take_unstarted().size(), 1U);
     pool.stop();
   }
   release.set_value();
-  over.get_future().wait();
+  wait_for_wake_up(*inbox);
 }
 
 TEST(Inbox, TakesNothingOnceClosed) {

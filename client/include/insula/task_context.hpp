@@ -71,7 +71,8 @@ class INSULA_EXPORT TaskContext {
   ~TaskContext();
 
   // Reading: the input, changed by what the tasks before this one have set, and by what
-  // this one has set so far.  As Context::get and Context::at.
+  // this one has set so far.  As Context::get and Context::at.  The first of these calls reads
+  // what the server sent: error{invalid} where that is nested more than 1,000 deep.
   template <class T>
   std::optional<T> get(std::string_view key) const {
     return context().get<T>(key);
@@ -81,7 +82,7 @@ class INSULA_EXPORT TaskContext {
     return context().at<T>(key);
   }
   bool contains(std::string_view key) const { return context().contains(key); }
-  const Context& context() const noexcept;
+  const Context& context() const;
 
   // Writing: recorded here, and handed over when the handler returns, as a merge patch:
   // an object is merged into one that is there (to replace it, erase it first), anything

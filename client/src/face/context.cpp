@@ -5,51 +5,92 @@
 // fails in to_json.  Nothing here is shared or locked.
 #include <insula/context.hpp>
 #include <insula/error.hpp>
-#include <insula/nlohmann.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <cmath>
-#include <iterator>
+#include <optional>
+#include <utility>
+#include <vector>
 
 namespace insula {
 
 namespace {
 
-constexpr int max_depth = 1'000;
+constexpr std::size_t max_depth = 1'000;
 
 using Json = nlohmann::json;
 
 [[noreturn]] void refuse(const std::string& why) { throw error{errc::invalid, "context: " + why}; }
 
-// Stops before the tree, not after: a recursive destructor of a deep one would not survive.
-class DepthCheck : public nlohmann::json_sax<Json> {
+// Makes the values while the text is read: no tree of nlohmann's in between.  What is nested too
+// deep is refused before it is built, since its destructor would not survive it.
+class Builder : public nlohmann::json_sax<Json> {
  public:
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool start_object(std::size_t) override { return ++depth_ <= max_depth; }
-  bool key(string_t&) override { return true; }
-  bool end_object() override { return --depth_, true; }
-  bool start_array(std::size_t) override { return ++depth_ <= max_depth; }
-  bool end_array() override { return --depth_, true; }
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return add(value); }
+  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool string(string_t& value) override { return add(std::move(value)); }
+  bool binary(binary_t&) override { return false; }  // not in text
+  bool key(string_t& key) override { return open_.back().key = std::move(key), true; }
+  bool start_object(std::size_t) override { return open(false); }
+  bool start_array(std::size_t) override { return open(true); }
+  bool end_object() override {
+    Context object = std::move(open_.back().object);
+    open_.pop_back();
+    if (!open_.empty()) return add(std::move(object));
+    return outermost_ = std::move(object), true;
+  }
+  bool end_array() override {
+    Value::Array array = std::move(open_.back().array);
+    open_.pop_back();
+    return add(std::move(array));
+  }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) override {
-    problem = e.what();
+    problem_ = e.what();
     return false;
   }
-  std::string problem;
+
+  // Of a text that was read to its end; each once.
+  std::optional<Context> take_object() { return std::move(outermost_); }
+  Value take_value() { return outermost_ ? Value{*std::move(outermost_)} : std::move(value_); }
+  const std::string& problem() const noexcept { return problem_; }
 
  private:
-  int depth_ = 0;
+  // An object or an array that has not ended.
+  struct Open {
+    Context object;
+    Value::Array array;
+    std::string key;  // of the object's next value
+    bool is_array;
+  };
+
+  bool open(bool is_array) {
+    if (open_.size() >= max_depth) return false;
+    open_.push_back({{}, {}, {}, is_array});
+    return true;
+  }
+  bool add(Value value) {
+    if (open_.empty())
+      value_ = std::move(value);
+    else if (open_.back().is_array)
+      open_.back().array.push_back(std::move(value));
+    else
+      open_.back().object.set(open_.back().key, std::move(value));
+    return true;
+  }
+
+  std::vector<Open> open_;
+  std::optional<Context> outermost_;
+  Value value_;  // the outermost, if it is no object
+  std::string problem_;
 };
 
-Json encode(const Value& value, int depth);
+Json encode(const Value& value, std::size_t depth);
 
-Json encode_object(const Context& object, int depth) {
+Json encode_object(const Context& object, std::size_t depth) {
   if (depth > max_depth) refuse("nested too deep");
   Json json = Json::object();
   for (const std::string& key : object.keys()) {
@@ -60,7 +101,7 @@ Json encode_object(const Context& object, int depth) {
 }
 
 struct Encoder {
-  int depth;
+  std::size_t depth;
 
   Json operator()(std::nullptr_t) const { return nullptr; }
   Json operator()(bool value) const { return value; }
@@ -83,12 +124,12 @@ struct Encoder {
   Json operator()(const Value::Object& object) const { return encode_object(*object, depth); }
 };
 
-Json encode(const Value& value, int depth) { return std::visit(Encoder{depth}, value.storage()); }
+Json encode(const Value& value, std::size_t depth) { return std::visit(Encoder{depth}, value.storage()); }
 
-Json parse(std::string_view text) {
-  DepthCheck check;
-  if (!Json::sax_parse(text, &check)) refuse(check.problem.empty() ? "nested too deep" : check.problem);
-  return Json::parse(text);
+Builder parse(std::string_view text) {
+  Builder builder;
+  if (!Json::sax_parse(text, &builder)) refuse(builder.problem().empty() ? "nested too deep" : builder.problem());
+  return builder;
 }
 
 std::string dump(const Json& json) {
@@ -127,14 +168,14 @@ Context::Context(std::initializer_list<Entry> entries) {
   for (const Entry& entry : entries) set(entry.key, entry.value);
 }
 
-Value Value::from_json(std::string_view json) { return detail::value_of(parse(json)); }
+Value Value::from_json(std::string_view json) { return parse(json).take_value(); }
 
 std::string Value::to_json() const { return dump(encode(*this, 0)); }
 
 Context Context::from_json(std::string_view json) {
-  const Json parsed = parse(json);
-  if (!parsed.is_object()) refuse("not a JSON object");
-  return *std::get<Value::Object>(detail::value_of(parsed).storage());
+  std::optional<Context> object = parse(json).take_object();
+  if (!object) refuse("not a JSON object");
+  return *std::move(object);
 }
 
 std::string Context::to_json() const { return dump(encode_object(*this, 0)); }

@@ -33,14 +33,14 @@ std::string_view name(StopReason reason) noexcept {
 TaskContext::TaskContext(detail::Attempt& attempt) : attempt_(attempt) {}
 TaskContext::~TaskContext() = default;
 
-const Context& TaskContext::context() const noexcept { return attempt_.context; }
+const Context& TaskContext::context() const { return attempt_.context(); }
 const Context& TaskContext::changes() const noexcept { return attempt_.changes; }
 
 TaskContext& TaskContext::set(std::string_view key, Value value) {
   const Context patch = Context{}.with(key, std::move(value));
   const Value* earlier = attempt_.changes.find(key);
   if (earlier && !earlier->as<Context>() && patch.get<Context>(key)) attempt_.replaced_object = true;
-  attempt_.context.merge_patch(patch);
+  attempt_.context().merge_patch(patch);
   attempt_.changes.append_patch(patch);
   return *this;
 }

@@ -81,7 +81,7 @@ Outcome success(const std::shared_ptr<Attempt>& attempt) {
   if (attempt->replaced_object) {
     Context reached = Context::from_json(attempt->info.context);
     reached.merge_patch(attempt->changes);
-    attempt->changes.append_patch(difference(reached, attempt->context));
+    attempt->changes.append_patch(difference(reached, attempt->context()));
   }
   if (!attempt->changes.empty()) outcome.patch = attempt->changes.to_json();
   return outcome;
@@ -108,7 +108,6 @@ Event read_event(const std::string& json) {
 }
 
 void read_claimed(Attempt& attempt) {
-  attempt.context = Context::from_json(attempt.info.context);
   if (!attempt.info.item.empty()) attempt.item = Value::from_json(attempt.info.item);
   if (!attempt.info.event.empty()) attempt.event = read_event(attempt.info.event);
 }
@@ -171,6 +170,11 @@ Outcome run_observed(const std::shared_ptr<Attempt>& attempt) {
 
 }  // namespace
 
+Context& Attempt::context() {
+  if (!seen) seen = Context::from_json(info.context);
+  return *seen;
+}
+
 PGconn* Attempt::begin_transaction() {
   if (!workplace) throw error{errc::invalid, "there is no server here to have a transaction with"};
   if (!transaction) {
@@ -192,7 +196,7 @@ Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept {
   } catch (const error& unreadable) {
     outcome = failure(attempt, unreadable.what(), true);
   }
-  attempt->context = {};
+  attempt->seen.reset();
   attempt->changes = {};
   attempt->item = {};
   attempt->event.reset();

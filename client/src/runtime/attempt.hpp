@@ -67,7 +67,8 @@ struct Attempt {
   std::atomic<StopReason> reason{StopReason::none};
 
   // The handler thread's.
-  Context context;
+  Context& context();           // what the handler sees; see TaskContext::context
+  std::optional<Context> seen;  // once it was asked for: not every handler does
   Context changes;
   bool replaced_object = false;  // changes alone do not say all: see Context::append_patch
   std::unique_ptr<Transaction> transaction;

@@ -166,23 +166,27 @@ void Dispatcher::on_answer(const wire::Reply& reply, std::size_t slots, Clock::t
   const auto claimed_at = std::clamp(sent_at + claims.waited, sent_at, now);
   gather_until_ = claim_next_ ? now + (now - claimed_at) : Clock::time_point{};
   // After a stop they are not begun: the good-bye gives them back.
-  if (!stopped_)
-    for (wire::Claimed& task : claims.tasks) hand_out(std::move(task), claimed_at);
+  if (!stopped_) hand_out(std::move(claims.tasks), claimed_at);
 }
 
-void Dispatcher::hand_out(wire::Claimed claimed, Clock::time_point claimed_at) {
-  const auto it = handlers_.find(claimed.workflow + '.' + claimed.task);
-  if (it == handlers_.end()) {
-    settings_.log(LogLevel::error,
-                  fmt::format("the server gave us {}.{}, which we did not ask for", claimed.workflow, claimed.task));
-    return;
+void Dispatcher::hand_out(std::vector<wire::Claimed> tasks, Clock::time_point claimed_at) {
+  std::vector<std::shared_ptr<Attempt>> attempts;
+  attempts.reserve(tasks.size());
+  for (wire::Claimed& task : tasks) {
+    const auto it = handlers_.find(task.workflow + '.' + task.task);
+    if (it == handlers_.end()) {
+      settings_.log(LogLevel::error,
+                    fmt::format("the server gave us {}.{}, which we did not ask for", task.workflow, task.task));
+      continue;
+    }
+    auto attempt = std::make_shared<Attempt>(std::move(task), it->second);
+    attempt->workplace = peers_.workplace;
+    // From the answer on: the server's own clock runs out no later.
+    if (const auto& left = attempt->info.time_left) attempt->deadline_at = Clock::now() + *left;
+    peers_.leases.add(attempt, claimed_at);
+    attempts.push_back(std::move(attempt));
   }
-  auto attempt = std::make_shared<Attempt>(std::move(claimed), it->second);
-  attempt->workplace = peers_.workplace;
-  // From the answer on: the server's own clock runs out no later.
-  if (const auto& left = attempt->info.time_left) attempt->deadline_at = Clock::now() + *left;
-  peers_.leases.add(attempt, claimed_at);
-  peers_.pool.run(std::move(attempt));
+  peers_.pool.run(std::move(attempts));
 }
 
 void Dispatcher::pause() {

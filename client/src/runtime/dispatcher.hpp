@@ -60,7 +60,7 @@ class Dispatcher {
   void call(const Share& share);
   void on_answer(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at);
   bool gathers_slots(std::size_t slots, Clock::time_point now);
-  void hand_out(wire::Claimed claimed, Clock::time_point claimed_at);
+  void hand_out(std::vector<wire::Claimed> tasks, Clock::time_point claimed_at);
   bool may_park_without_slot(Clock::time_point now);
   void nudge();
   void pause();

@@ -17,6 +17,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// While more outcomes are to come soon, how long the first may wait for them.
+constexpr milliseconds gather_time{1};
+
 // Claims stop while so many outcomes wait to be sent.
 constexpr std::size_t backlog_limit = 10'000;
 
@@ -35,12 +38,7 @@ Engine::Engine(Settings settings)
       workplace_(std::make_shared<const Workplace>(
           Workplace{std::make_shared<Lender>(settings_), settings_.tenant, settings_.config.observer, metrics_})),
       leases_(settings_),
-      pool_(inbox_,
-            [this, inbox = inbox_](Outcome outcome) {
-              // `this` is only used while the inbox is open, which ends before the engine.
-              auto kept = std::make_shared<Outcome>(std::move(outcome));
-              inbox->post([this, kept] { on_finished(std::move(*kept)); });
-            }),
+      pool_(inbox_),
       control_(settings_, leases_, waits_, *metrics_),
       dispatcher_(settings_, {leases_, waits_, pool_, workplace_, [this] { control_.nudge(); },
                               [this] { return control_.outcomes().size() >= backlog_limit; }}) {}
@@ -140,6 +138,7 @@ void Engine::run() {
 void Engine::turn() {
   inbox_->run_all();
   const auto now = Clock::now();
+  collect(now);
   leases_.fence(now);
   dispatcher_.drive(now);
   control_.drive(now);
@@ -160,7 +159,7 @@ void Engine::wait_for_events() {
   std::array<pollfd, 3> entries{pollfd{inbox_->fd(), POLLIN, 0}, control_.link().poll_entry(),
                                 dispatcher_.link().poll_entry()};
   const auto wake_at = std::min({leases_.fence_at(), control_.wake_at(), control_.link().wake_at(),
-                                 dispatcher_.wake_at(), dispatcher_.link().wake_at(), phase_ends_});
+                                 dispatcher_.wake_at(), dispatcher_.link().wake_at(), phase_ends_, look_at_});
   int timeout = -1;
   if (wake_at != Clock::time_point::max()) {
     const auto left = std::chrono::ceil<milliseconds>(wake_at - Clock::now()).count();
@@ -172,10 +171,15 @@ void Engine::wait_for_events() {
   dispatcher_.link().pump(entries[2].revents, now);
 }
 
-void Engine::on_finished(Outcome outcome) {
-  leases_.finish(*outcome.attempt);
-  if (phase_ != Phase::running) ++(stop_requested_ ? tally_.stopped : tally_.finished);
-  control_.outcomes().add(std::move(outcome));
+void Engine::collect(Clock::time_point now) {
+  Pool::Finished finished = pool_.take_finished();
+  for (Outcome& outcome : finished.outcomes) {
+    leases_.finish(*outcome.attempt);
+    if (phase_ != Phase::running) ++(stop_requested_ ? tally_.stopped : tally_.finished);
+    control_.outcomes().add(std::move(outcome));
+  }
+  look_at_ = finished.more_soon ? now + gather_time : Clock::time_point::max();
+  control_.outcomes().gather(finished.more_soon, look_at_);
 }
 
 void Engine::begin_shutdown(const ShutdownOptions& options) {

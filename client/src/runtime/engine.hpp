@@ -62,7 +62,7 @@ class Engine {
   void turn();
   void wait_for_events();
   void measure();
-  void on_finished(Outcome outcome);
+  void collect(Clock::time_point now);  // what handlers have left
   void begin_shutdown(const ShutdownOptions& options);
   void drive_shutdown(Clock::time_point now);
   void enter(Phase phase, std::chrono::milliseconds at_most);
@@ -86,6 +86,7 @@ class Engine {
   Dispatcher dispatcher_;
   Phase phase_ = Phase::running;
   Clock::time_point phase_ends_ = Clock::time_point::max();
+  Clock::time_point look_at_ = Clock::time_point::max();  // for what nobody tells of
   std::chrono::milliseconds cancel_{0};
   bool stop_requested_ = false;  // handlers were asked to stop by the shutdown
   bool left_ = false;

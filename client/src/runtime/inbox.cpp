@@ -23,12 +23,14 @@ bool Inbox::post(Job job) {
   const std::lock_guard lock{mutex_};
   if (closed_) return false;
   jobs_.push_back(std::move(job));
-  if (jobs_.size() == 1) {
-    const std::uint64_t one = 1;
-    // Fails only when the counter is full, and then it is readable all the more.
-    [[maybe_unused]] const auto n = ::write(fd_, &one, sizeof one);
-  }
+  if (jobs_.size() == 1) wake();
   return true;
+}
+
+void Inbox::wake() const noexcept {
+  const std::uint64_t one = 1;
+  // Fails only when the counter is full, and then it is readable all the more.
+  [[maybe_unused]] const auto n = ::write(fd_, &one, sizeof one);
 }
 
 void Inbox::run_all() {

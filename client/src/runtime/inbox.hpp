@@ -19,6 +19,8 @@ class Inbox {
 
   // false, and the job dropped: it is closed.
   bool post(Job job);
+  // Ends the present wait of the I/O thread, or the next.
+  void wake() const noexcept;
 
   // For the I/O thread alone.
   int fd() const noexcept { return fd_; }  // readable when there is something

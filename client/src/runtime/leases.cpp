@@ -27,8 +27,11 @@ Clock::time_point Leases::fence_after(Clock::time_point start) const noexcept {
 
 void Leases::add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at) {
   // The server gave this task out anew: whoever still works on it here lost it.
-  for (auto& [lease, other] : attempts_)
-    if (other->info.task_id == attempt->info.task_id) other->request_stop(StopReason::lease_lost);
+  const auto [latest, first] = lease_of_task_.try_emplace(attempt->info.task_id, attempt->info.lease);
+  if (!first) {
+    attempts_.at(latest->second)->request_stop(StopReason::lease_lost);
+    latest->second = attempt->info.lease;
+  }
   if (attempts_.empty()) heartbeat_at_ = claimed_at + settings_.config.lease / 3;
   attempt->fence_at = fence_after(claimed_at);
   fence_at_ = std::min({fence_at_, attempt->fence_at, attempt->deadline_at});
@@ -43,6 +46,12 @@ void Leases::finish(Attempt& attempt) {
   --running_;
   const auto tenant = running_by_tenant_.find(attempt.info.tenant);
   if (--tenant->second == 0) running_by_tenant_.erase(tenant);
+}
+
+void Leases::remove(const Attempt& attempt) {
+  attempts_.erase(attempt.info.lease);
+  const auto held = lease_of_task_.find(attempt.info.task_id);
+  if (held != lease_of_task_.end() && held->second == attempt.info.lease) lease_of_task_.erase(held);
 }
 
 void Leases::stop_running(StopReason why) {

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -24,8 +25,8 @@ class Leases {
   explicit Leases(const Settings& settings) : settings_(settings) {}
 
   void add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at);
-  void finish(Attempt& attempt);  // its handler has returned
-  void remove(const Attempt& attempt) { attempts_.erase(attempt.info.lease); }
+  void finish(Attempt& attempt);        // its handler has returned
+  void remove(const Attempt& attempt);  // nothing more is to be told about it
 
   std::size_t running() const noexcept { return running_; }  // handlers that have not returned
   // The same by tenant; who has none is not in it.
@@ -50,7 +51,8 @@ class Leases {
   Clock::time_point fence_after(Clock::time_point start) const noexcept;
 
   const Settings& settings_;
-  std::map<std::int64_t, std::shared_ptr<Attempt>> attempts_;  // by lease
+  std::map<std::int64_t, std::shared_ptr<Attempt>> attempts_;     // by lease
+  std::unordered_map<std::int64_t, std::int64_t> lease_of_task_;  // the latest of each
   std::size_t running_ = 0;
   std::map<std::string, int> running_by_tenant_;
   Clock::time_point heartbeat_at_{};

@@ -64,6 +64,7 @@ void Outcomes::add(Outcome outcome) {
 }
 
 void Outcomes::send_next(wire::Link& link) {
+  gather_until_ = {};
   if (queue_.empty()) queue_.swap(later_);
   if (queue_.front().kind != Outcome::Kind::completed) {
     Outcome outcome = std::move(queue_.front());

@@ -1,8 +1,8 @@
 // What handlers have left for the server: a queue that becomes one array call for all
 // completions that are there, and single calls for the rest.
 //
-// There is no timer: a batch goes out when none is under way, so it is as small as the
-// load is light and grows by itself.  What is sent stays here until the server has taken
+// A batch goes out when none is under way, so it is as small as the load is light and grows
+// by itself; where more is to come at once, it waits for that.  What is sent stays here until the server has taken
 // it; after a broken connection it is sent again, which the lease makes harmless.
 // The I/O thread's alone.
 #pragma once
@@ -32,14 +32,21 @@ class Outcomes {
       : settings_(settings), metrics_(metrics), on_told_(std::move(on_told)), on_settled_(std::move(on_settled)) {}
 
   void add(Outcome outcome);
+  // More is to come soon, for which what is there waits, but no longer than until then.
+  void gather(bool more_soon, Clock::time_point until) noexcept {
+    if (!more_soon || queue_.empty())
+      gather_until_ = {};
+    else if (gather_until_ == Clock::time_point{})
+      gather_until_ = until;
+  }
   std::size_t size() const noexcept { return queue_.size() + later_.size() + in_flight_; }
   bool sendable(Clock::time_point now) const noexcept {
-    return in_flight_ == 0 && (!queue_.empty() || (!later_.empty() && now >= later_at_));
+    return in_flight_ == 0 && ((!queue_.empty() && now >= gather_until_) || (!later_.empty() && now >= later_at_));
   }
   // When to look again, though nothing comes in.
   Clock::time_point wake_at() const noexcept {
     if (in_flight_ > 0) return Clock::time_point::max();
-    return !queue_.empty() ? Clock::time_point{} : later_.empty() ? Clock::time_point::max() : later_at_;
+    return !queue_.empty() ? gather_until_ : later_.empty() ? Clock::time_point::max() : later_at_;
   }
 
   // Sends the next call; only when sendable and the link is up.
@@ -65,6 +72,7 @@ class Outcomes {
   std::deque<Outcome> later_;
   Clock::time_point later_at_{};  // when it is tried again
   std::size_t in_flight_ = 0;
+  Clock::time_point gather_until_{};  // zero: nothing to wait for
 };
 
 }  // namespace insula::detail

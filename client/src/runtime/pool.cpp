@@ -2,26 +2,31 @@
 //
 // To wake a thread costs more than to run a short handler, so one is woken at a time: it
 // wakes the next when it has begun and there is still something to run.  Meanwhile those
-// that are awake go on; handlers that take their time get all threads all the same.
+// that are awake go on; handlers that take their time get all threads all the same.  The I/O
+// thread is spared in the same way: it is woken for an outcome only where no other attempt
+// waits to be begun, whose outcome may follow at once.
 #include "runtime/pool.hpp"
 
 #include <condition_variable>
 #include <deque>
+#include <iterator>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace insula::detail {
 
 struct Pool::Shared {
   std::shared_ptr<Inbox> inbox;
-  std::function<void(Outcome)> deliver;
 
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<std::shared_ptr<Attempt>> queue;  // under mutex, as all below
-  std::vector<char> running;                   // by thread: in a handler
-  std::size_t idle = 0;                        // threads that wait
-  bool waking = false;                         // one of them has been woken and has not begun
+  std::vector<Outcome> finished;
+  bool told = false;          // of what is finished
+  std::vector<char> running;  // by thread: in a handler
+  std::size_t idle = 0;       // threads that wait
+  bool waking = false;        // one of them has been woken and has not begun
   bool stopping = false;
 
   // Whether to notify one thread, once the mutex is free.
@@ -30,12 +35,19 @@ struct Pool::Shared {
     return waking = true;
   }
 
-  // Waits for the next; none: the pool is stopped.
-  std::shared_ptr<Attempt> take(std::size_t thread);
+  // Leaves the outcome of the last and waits for the next; none: the pool is stopped.
+  std::shared_ptr<Attempt> exchange(std::size_t thread, std::optional<Outcome> outcome);
 };
 
-std::shared_ptr<Attempt> Pool::Shared::take(std::size_t thread) {
+std::shared_ptr<Attempt> Pool::Shared::exchange(std::size_t thread, std::optional<Outcome> outcome) {
   std::unique_lock lock{mutex};
+  running[thread] = 0;
+  if (outcome) finished.push_back(*std::move(outcome));
+  if (!finished.empty() && queue.empty() && !std::exchange(told, true)) {
+    lock.unlock();
+    inbox->wake();
+    lock.lock();
+  }
   while (!stopping && queue.empty()) {
     ++idle;
     changed.wait(lock);
@@ -52,10 +64,7 @@ std::shared_ptr<Attempt> Pool::Shared::take(std::size_t thread) {
   return attempt;
 }
 
-Pool::Pool(std::shared_ptr<Inbox> inbox, std::function<void(Outcome)> deliver) : shared_(std::make_shared<Shared>()) {
-  shared_->inbox = std::move(inbox);
-  shared_->deliver = std::move(deliver);
-}
+Pool::Pool(std::shared_ptr<Inbox> inbox) : shared_(std::make_shared<Shared>()) { shared_->inbox = std::move(inbox); }
 
 Pool::~Pool() { stop(); }
 
@@ -65,14 +74,20 @@ void Pool::start(int threads) {
   for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([shared = shared_, i] { work(shared, i); });
 }
 
-void Pool::run(std::shared_ptr<Attempt> attempt) {
+void Pool::run(std::vector<std::shared_ptr<Attempt>> attempts) {
   bool wake = false;
   {
     const std::lock_guard lock{shared_->mutex};
-    shared_->queue.push_back(std::move(attempt));
+    std::move(attempts.begin(), attempts.end(), std::back_inserter(shared_->queue));
     wake = shared_->wake_one();
   }
   if (wake) shared_->changed.notify_one();
+}
+
+Pool::Finished Pool::take_finished() {
+  const std::lock_guard lock{shared_->mutex};
+  shared_->told = false;
+  return {std::exchange(shared_->finished, {}), !shared_->queue.empty()};
 }
 
 std::vector<std::shared_ptr<Attempt>> Pool::take_unstarted() {
@@ -101,17 +116,9 @@ void Pool::stop() {
 
 void Pool::work(const std::shared_ptr<Shared>& shared, std::size_t index) {
   shared->inbox->adopt_thread();
-  for (;;) {
-    std::shared_ptr<Attempt> attempt = shared->take(index);
-    if (!attempt) return;
-    Outcome outcome = run_attempt(attempt);
-    attempt.reset();
-    {
-      const std::lock_guard lock{shared->mutex};
-      shared->running[index] = 0;
-    }
-    shared->deliver(std::move(outcome));
-  }
+  std::optional<Outcome> outcome;
+  while (const std::shared_ptr<Attempt> attempt = shared->exchange(index, std::exchange(outcome, std::nullopt)))
+    outcome = run_attempt(attempt);
 }
 
 }  // namespace insula::detail

@@ -9,7 +9,6 @@
 #include "runtime/inbox.hpp"
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -18,15 +17,22 @@ namespace insula::detail {
 
 class Pool {
  public:
-  // `deliver` is called on the handler threads, also after stop() by those left behind.
-  Pool(std::shared_ptr<Inbox> inbox, std::function<void(Outcome)> deliver);
+  // What handlers have left since it was last asked for.
+  struct Finished {
+    std::vector<Outcome> outcomes;
+    bool more_soon;  // some have not begun: nobody will tell of the next, so look again soon
+  };
+
+  // The inbox is woken for what is finished, once for all that comes together.
+  explicit Pool(std::shared_ptr<Inbox> inbox);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   void start(int threads);  // once
   bool started() const noexcept { return !threads_.empty(); }
-  void run(std::shared_ptr<Attempt> attempt);
+  void run(std::vector<std::shared_ptr<Attempt>> attempts);
+  Finished take_finished();
   // Takes back what no thread has begun.
   std::vector<std::shared_ptr<Attempt>> take_unstarted();
   void stop();

@@ -29,6 +29,7 @@ namespace {
 BinaryRecord read_record(std::string_view bytes, bool* ok) {
   BinaryReader reader{bytes};
   BinaryRecord record;
+  record.reserve(16);
   for (std::int32_t left = reader.int32(); left > 0 && reader.ok(); --left) {
     (void)reader.int32();  // the type's Oid
     const std::int32_t size = reader.int32();
