@@ -108,6 +108,8 @@ using UpdatedIndexes = bool;
 inline constexpr UpdatedIndexes all_indexes = true;
 #endif
 
+inline bool updates_all(UpdatedIndexes which) { return which == all_indexes; }
+
 inline void insert_index_entries(ResultRelInfo *target, TupleTableSlot *slot, EState *estate, bool is_update,
                                  UpdatedIndexes which) {
   if (!which) return;

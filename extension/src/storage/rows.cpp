@@ -23,6 +23,30 @@ static void tell_what_changes(const ResultRelInfo *target) {
   }
 }
 
+// A row that is updated keeps its id, which nobody else can have: its new entry in the primary
+// key is made apart from the others, without a look for equal ones.
+static void take_key_apart(Rows *rows, Oid key) {
+  ResultRelInfo *target = rows->target;
+  for (int i = 0; i < target->ri_NumIndices; ++i) {
+    if (RelationGetRelid(target->ri_IndexRelationDescs[i]) != key) continue;
+    rows->key = target->ri_IndexRelationDescs[i];
+    rows->key_info = target->ri_IndexRelationInfo[i];
+    const int last = --target->ri_NumIndices;
+    std::copy(target->ri_IndexRelationDescs + i + 1, target->ri_IndexRelationDescs + last + 1,
+              target->ri_IndexRelationDescs + i);
+    std::copy(target->ri_IndexRelationInfo + i + 1, target->ri_IndexRelationInfo + last + 1,
+              target->ri_IndexRelationInfo + i);
+    return;
+  }
+}
+
+static void insert_key_entry(const Rows &rows) {
+  if (!rows.key || !rows.key_info->ii_ReadyForInserts) return;
+  Datum id = rows.row.get(Column::id);
+  bool null = false;
+  (void)index_insert(rows.key, &id, &null, &rows.row.slot->tts_tid, rows.heap, UNIQUE_CHECK_NO, true, rows.key_info);
+}
+
 static Row new_row(const Rows &rows) {
   return {ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), &TTSOpsVirtual)};
 }
@@ -49,13 +73,17 @@ Rows open_rows(const Tenant &tenant, CmdType command) {
   rows.target = makeNode(ResultRelInfo);
   InitResultRelInfo(rows.target, rows.heap, 0, nullptr, 0);
   ExecOpenIndices(rows.target, false);
-  tell_what_changes(rows.target);
+  if (command == CMD_UPDATE) {
+    tell_what_changes(rows.target);
+    take_key_apart(&rows, tenant.work_key);
+  }
   return rows;
 }
 
 void close_rows(const Rows &rows) {
   ExecResetTupleTable(rows.estate->es_tupleTable, false);
   ExecCloseIndices(rows.target);
+  if (rows.key) index_close(rows.key, RowExclusiveLock);
   FreeExecutorState(rows.estate);
   table_close(rows.heap, NoLock);
   PopActiveSnapshot();
@@ -70,13 +98,6 @@ void end_row_scan(IndexScanDesc scan) {
   Relation index = scan->indexRelation;
   index_endscan(scan);
   index_close(index, NoLock);
-}
-
-bool find_row(const Rows &rows, IndexScanDesc scan, std::int64_t id) {
-  ScanKeyData key;
-  ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-  index_rescan(scan, &key, 1, nullptr, 0);
-  return next_row(rows, scan);
 }
 
 bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane) {
@@ -135,7 +156,10 @@ static TM_Result update_row(const Rows &rows, ItemPointer at, bool wait) {
   UpdatedIndexes updated;
   const TM_Result result = table_tuple_update(rows.heap, at, rows.row.slot, GetCurrentCommandId(true), rows.snapshot,
                                               InvalidSnapshot, wait, &failure, &mode, &updated);
-  if (result == TM_Ok) insert_index_entries(rows.target, rows.row.slot, rows.estate, true, updated);
+  if (result == TM_Ok) {
+    if (updates_all(updated)) insert_key_entry(rows);
+    insert_index_entries(rows.target, rows.row.slot, rows.estate, true, updated);
+  }
   MemoryContextSwitchTo(caller);
   ResetPerTupleExprContext(rows.estate);
   return result;

@@ -34,7 +34,9 @@ struct Rows {
   Relation heap;
   Snapshot snapshot;
   EState *estate;
-  ResultRelInfo *target;  // the table with its indexes
+  ResultRelInfo *target;  // the table with its indexes, for an update without its primary key
+  Relation key;           // that, for an update
+  IndexInfo *key_info;
   TupleTableSlot *found;  // where a scan has come to
   Row row;                // to be written
 };
@@ -49,8 +51,6 @@ void end_row_scan(IndexScanDesc scan);
 inline bool next_row(const Rows &rows, IndexScanDesc scan) {
   return index_getnext_slot(scan, ForwardScanDirection, rows.found);
 }
-// The row of this id, in a scan of the primary key.
-bool find_row(const Rows &rows, IndexScanDesc scan, std::int64_t id);
 
 // Columns of the row found; 0 where NULL.
 inline Datum found_column(const Rows &rows, Column column) {
