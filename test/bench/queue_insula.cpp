@@ -49,7 +49,9 @@ class InsulaQueue : public Queue {
   }
 
   bool has_unfinished() const override {
-    return !Sql().value(fmt::format("SELECT 1 FROM {}.work WHERE lane IS NOT NULL LIMIT 1", tenant_)).empty();
+    return Sql().value(fmt::format("SELECT ready + delayed + running + waiting + paused FROM insula.tenant_activity "
+                                   "WHERE tenant = '{}'",
+                                   tenant_)) != "0";
   }
 
   void check(int jobs) const override {
