@@ -175,8 +175,10 @@ void look_at_all(const WorkWait &wait, Look *look) {
   pfree(tenants);
 }
 
-// Each look must see what has been committed by now, whatever the session's default.
+// Each look must see what has been committed by now, whatever the session's default, rights that
+// were taken away among it: its transaction began before the sleep.
 void begin_look() {
+  AcceptInvalidationMessages();
   XactIsoLevel = XACT_READ_COMMITTED;
   EnsurePortalSnapshotExists();
 }

@@ -1,0 +1,48 @@
+// What the tests of waiting and claiming share: a tenant with two workflows, and a look at who
+// sleeps.  Tests named Preloaded need shared memory; the others hold in both modes.
+#pragma once
+
+#include <string>
+
+#include "session.hpp"
+
+namespace insula_test {
+
+// How long a waiter may take to notice, where it is woken and where it looks each second.
+inline std::chrono::milliseconds promptly() { return preloaded() ? 1000ms : 3000ms; }
+
+class Waiting : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    admin.query("SET client_min_messages = warning");
+    admin.query("CREATE EXTENSION IF NOT EXISTS insula");
+    admin.query("SELECT tenant FROM insula.create_tenant('waiting', login => false)");
+    admin.query("SET insula.tenant = 'waiting'");
+    for (const char* workflow : {"one", "two"})
+      admin.query(std::string("SELECT insula.register_workflow('{\"name\": \"") + workflow +
+                  "\", \"tasks\": [{\"id\": \"a\"}]}')");
+  }
+  void TearDown() override { admin.query("SELECT insula.drop_tenant('waiting', '0 s')"); }
+
+  static void prepare(Session& session) {
+    session.query("SET client_min_messages = error");
+    session.query("SET insula.tenant = 'waiting'");
+  }
+
+  // True once the session sleeps in its call.
+  bool parked(const Session& session) {
+    return eventually([&] {
+      return admin.query("SELECT wait_event FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND pid = " +
+                         std::to_string(session.pid())) == "Extension";
+    });
+  }
+
+  std::string activity(const Session& session, const std::string& column) {
+    return admin.query("SELECT " + column + " FROM pg_stat_activity WHERE pid = " + std::to_string(session.pid()));
+  }
+
+  Session admin;
+};
+using PreloadedWaiting = Waiting;
+
+}  // namespace insula_test
