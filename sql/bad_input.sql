@@ -10,6 +10,8 @@ SELECT try($$SELECT insula.submit('w', NULL)$$);
 SELECT try($$SELECT insula.submit('w', '[]')$$);
 SELECT try($$SELECT insula.submit('w', '"text"')$$);
 SELECT try($$SELECT insula.submit('w', jsonb_build_object('big', repeat('x', 5000000)))$$);
+-- Two thousand numbers of sixteen bytes each, or 250 MB.
+SELECT try($$SELECT insula.submit('w', jsonb_build_object('long', (SELECT jsonb_agg(1e131071) FROM generate_series(1, 2000))))$$);
 SELECT try($$SELECT insula.submit_many('w', ARRAY['{}', jsonb_build_object('big', repeat('x', 5000000))])$$);
 SELECT try($$SELECT insula.complete(1, 1, jsonb_build_object('big', repeat('x', 5000000)))$$);
 SELECT try($$SELECT insula.submit('w', priority => NULL)$$);
@@ -64,6 +66,12 @@ SELECT try($$SELECT insula.nudge('')$$);
 SELECT try($$SELECT insula.leave(NULL)$$);
 SELECT try($$SELECT insula.read_claimed(NULL)$$);
 SELECT try($$SELECT insula.read_claimed('\x00')$$);
+-- A context of a version of jsonb that there is not.
+SELECT try(format('SELECT insula.read_claimed(%L)', '\x0000000100000000'::bytea ||
+	int4send('insula.claimed_task'::regtype::oid::bigint::int) || '\x0000000100000001' || int4send(length(task)) || task))
+FROM (SELECT int4send(14) || string_agg(int4send(atttypid::bigint::int) ||
+		CASE attname WHEN 'context' THEN int4send(3) || '\x027b7d' ELSE int4send(-1) END, '' ORDER BY attnum)
+	FROM pg_attribute WHERE attrelid = 'insula.claimed_task'::regclass) t(task);
 SELECT try($$SELECT insula.cancel(NULL)$$);
 SELECT try($$SELECT insula.result(NULL)$$);
 

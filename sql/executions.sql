@@ -172,6 +172,12 @@ SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, repeat('x'
 SELECT insula.submit('one', '{"after": "huge"}') > 0 AS submitted;
 SELECT context, insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 10);
 SELECT status, error, final_context IS NULL AS no_context FROM insula.result(:e);
+-- So does what would be too long as text.
+SELECT insula.submit('huge') AS e \gset
+SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, (SELECT jsonb_agg(1e131071) FROM generate_series(1, 40)))))
+FROM insula.claim('w', max_tasks => 20);
+SELECT count(*) FROM insula.claim('w', max_tasks => 10);
+SELECT status, error, final_context IS NULL AS no_context FROM insula.result(:e);
 
 -- Idempotency keys: scope is the workflow.
 SELECT insula.submit('one', '{"k": 1}', idempotency_key => 'k') AS k1 \gset

@@ -53,10 +53,10 @@ claimed: what insula.read_claimed reads; no tasks after the timeout, and where t
 Errors: 22023 bad argument, 42501, IS001 no such tenant, IS010 not a top-level CALL.';
 
 CREATE FUNCTION insula.read_claimed(claimed bytea) RETURNS insula.claimed_task[]
-AS 'MODULE_PATHNAME', 'insula_read_claimed' LANGUAGE C STABLE PARALLEL SAFE;
+AS 'MODULE_PATHNAME', 'insula_read_claimed' LANGUAGE C STABLE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION insula.read_claimed IS
-'The tasks that insula.claim_when_ready has claimed.  Its answer is insula.claimed_task[] in the binary format of the protocol, which a client can read by itself.
-Errors: 22004 NULL; 22P03, 08P01, 42804 these bytes are none.';
+'The tasks that insula.claim_when_ready has claimed.  Its answer is insula.claimed_task[] in the binary format of the protocol and the client_encoding of the call, which a client can read by itself.
+Errors: 22004 NULL; those of a bad binary parameter where these bytes are none: 22P03, 08P01, 42804, 22021, 22P02, 54000, 54001.';
 
 CREATE FUNCTION insula.watch(worker text, execution_ids bigint[]) RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'insula_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;

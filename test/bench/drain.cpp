@@ -14,10 +14,14 @@ double seconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-void wait_until_finished(const Queue& queue) {
+// Returns when the question was asked whose answer is yes: the answer itself may take a walk over a
+// whole history, which is no part of anybody's drain.
+Clock::time_point wait_until_finished(const Queue& queue) {
   const auto until = Clock::now() + std::chrono::seconds{60};
-  while (queue.has_unfinished()) {
-    if (Clock::now() > until) give_up(fmt::format("{}: what was handled is not finished", queue.name()));
+  for (;;) {
+    const auto asked_at = Clock::now();
+    if (!queue.has_unfinished()) return asked_at;
+    if (asked_at > until) give_up(fmt::format("{}: what was handled is not finished", queue.name()));
     std::this_thread::sleep_for(std::chrono::milliseconds{1});
   }
 }
@@ -27,8 +31,7 @@ Drain work_off(Queue& queue, int jobs) {
   const double wal_before = wal_position();
   workers.go();
   workers.listen(jobs);
-  wait_until_finished(queue);
-  const auto end = Clock::now();
+  const auto end = wait_until_finished(queue);
   const double wal_after = wal_position();
   workers.stop();
   if (workers.handled() != jobs)

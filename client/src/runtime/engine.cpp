@@ -183,6 +183,7 @@ void Engine::collect(Clock::time_point now) {
 }
 
 void Engine::begin_shutdown(const ShutdownOptions& options) {
+  collect(Clock::now());  // what was left before the shutdown is none of its
   cancel_ = options.cancel;
   dispatcher_.stop();
   // What no handler has begun is given back with the good-bye.

@@ -29,7 +29,8 @@ void Leases::add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at)
   // The server gave this task out anew: whoever still works on it here lost it.
   const auto [latest, first] = lease_of_task_.try_emplace(attempt->info.task_id, attempt->info.lease);
   if (!first) {
-    attempts_.at(latest->second)->request_stop(StopReason::lease_lost);
+    const auto before = attempts_.find(latest->second);
+    if (before != attempts_.end()) before->second->request_stop(StopReason::lease_lost);
     latest->second = attempt->info.lease;
   }
   if (attempts_.empty()) heartbeat_at_ = claimed_at + settings_.config.lease / 3;

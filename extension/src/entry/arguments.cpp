@@ -1,6 +1,8 @@
 // Reading the arguments of SQL calls; see arguments.hpp.
 #include "entry/arguments.hpp"
 
+#include "context/text_size.hpp"
+
 extern "C" {
 #include "mb/pg_wchar.h"
 }
@@ -91,7 +93,8 @@ static bool is_too_deep(Jsonb *context) {
 const char *context_problem(Jsonb *context) {
   if (!JB_ROOT_IS_OBJECT(context)) return "context must be a JSON object";
   if (is_too_deep(context)) return "context is nested too deeply";
-  return is_too_large(context) ? "context is larger than insula.max_context" : nullptr;
+  if (is_too_large(context)) return "context is larger than insula.max_context";
+  return is_too_long_as_text(context) ? "context takes more than 64 MB as text" : nullptr;
 }
 
 void check_json(Jsonb *json, const char *name) {
@@ -102,6 +105,9 @@ void check_json(Jsonb *json, const char *name) {
     ereport(ERROR,
             (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
              errdetail("It takes %u bytes, more than insula.max_context = %d kB allows.", VARSIZE(json), max_context)));
+  if (is_too_long_as_text(json))
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
+                    errdetail("With the digits of its numbers it takes more than 64 MB as text.")));
 }
 
 void check_context(Jsonb *context, const char *name) {

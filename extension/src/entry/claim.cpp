@@ -27,7 +27,7 @@ struct Claiming {
   const ClaimCall &call;
   TimestampTz now;
   TimestampTz lease_expires;
-  std::size_t room;  // of a ClaimRequest
+  std::size_t room;  // of a ClaimSink
   ClaimedRows *rows;
 };
 
@@ -35,16 +35,19 @@ struct Claiming {
 // be, would take more memory than there is, here and in the client.
 constexpr std::size_t max_claimed_bytes = std::size_t{64} << 20;
 
+std::size_t put(void *self, const Tenant &tenant, const ClaimedTask &task) {
+  const auto *claiming = static_cast<Claiming *>(self);
+  return put_claimed(claiming->rows, tenant, task, claiming->lease_expires);
+}
+
 // Claims up to `wanted` tasks of one tenant; those of a tenant that is going or suspended
 // are nobody's.
 int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
   const ClaimCall &call = claiming->call;
   const Session session = open_session();
-  ClaimRequest request = {call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, &claiming->room};
+  ClaimRequest request = {call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
-  int count;
-  const ClaimedTask *tasks = claim(tenant, request, &count);
-  for (int i = 0; i < count; ++i) put_claimed(claiming->rows, tenant, tasks[i], claiming->lease_expires);
+  const int count = claim(tenant, request, {claiming, put, &claiming->room});
   close_session(session);
   if (count == wanted) wake_another(tenant.number);
   return count;
@@ -104,6 +107,7 @@ int claim_of_all(Claiming *claiming) {
       const int share = std::min(weighed, call.max_per_tenant - claimed[i]);
       if (share <= 0 || !call.choice.admits(number)) continue;
       const ClaimedMark before = mark_claimed_rows(*claiming->rows);
+      const std::size_t room = claiming->room;
       const bool done = apart(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
@@ -112,7 +116,9 @@ int claim_of_all(Claiming *claiming) {
         claimed[i] += count;
         left -= count;
       });
-      if (!done) take_back(claiming->rows, before);
+      if (done) continue;
+      take_back(claiming->rows, before);
+      claiming->room = room;
     }
   }
   return wanted - left;

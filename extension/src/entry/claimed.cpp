@@ -37,6 +37,8 @@ constexpr int header_end_of_none = VARHDRSZ + static_cast<int>(offsetof(PackedHe
 
 constexpr int fields = 14;
 
+constexpr int much_room = 1 << 20;
+
 // The length of what comes, which is not known yet.
 int begin_bytes(StringInfo out) {
   pq_sendint32(out, 0);
@@ -131,6 +133,8 @@ class SetRow {
   int column_ = 0;
 };
 
+std::size_t size_of(const Jsonb *value) { return value ? VARSIZE(value) : 0; }
+
 template <typename Row>
 void fill(Row row, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
   const Claimed &claimed = task.row;
@@ -163,17 +167,22 @@ ClaimedRows claimed_packed() {
   const Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("claimed_task"),
                                    ObjectIdGetDatum(get_namespace_oid("insula", false)));
   ClaimedRows rows = {lookup_rowtype_tupdesc_copy(type, -1), nullptr, {}, 0};
+  if (rows.desc->natts != fields)
+    ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("insula.claimed_task has been changed")));
   initStringInfo(&rows.packed);
   rows.packed.len = header_end;
   return rows;
 }
 
-void put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
-  if (rows->set)
-    fill(SetRow{rows->set, rows->desc}, tenant, task, lease_expires);
-  else
-    fill(PackedRow{&rows->packed, rows->desc}, tenant, task, lease_expires);
+std::size_t put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
   ++rows->count;
+  if (rows->set) {
+    fill(SetRow{rows->set, rows->desc}, tenant, task, lease_expires);
+    return size_of(task.context) + size_of(task.item) + size_of(task.event);
+  }
+  const int before = rows->packed.len;
+  fill(PackedRow{&rows->packed, rows->desc}, tenant, task, lease_expires);
+  return static_cast<std::size_t>(rows->packed.len - before);
 }
 
 ClaimedMark mark_claimed_rows(const ClaimedRows &rows) { return {rows.count, rows.packed.len}; }
@@ -181,6 +190,10 @@ ClaimedMark mark_claimed_rows(const ClaimedRows &rows) { return {rows.count, row
 void take_back(ClaimedRows *rows, const ClaimedMark &mark) {
   rows->count = mark.count;
   rows->packed.len = mark.length;
+  // What was taken back must not be kept through a long wait.
+  if (rows->packed.maxlen <= much_room || rows->packed.len > rows->packed.maxlen / 2) return;
+  rows->packed.maxlen = rows->packed.len + 1;
+  rows->packed.data = static_cast<char *>(repalloc(rows->packed.data, static_cast<Size>(rows->packed.maxlen)));
 }
 
 Datum claimed_bytes(ClaimedRows *rows) {
@@ -193,6 +206,24 @@ Datum claimed_bytes(ClaimedRows *rows) {
   return PointerGetDatum(rows->packed.data);
 }
 
+// What is wrong with a jsonb's version is an internal error to PostgreSQL, which the bytes of some
+// caller are not.  Nothing has to be undone after it.
+static Datum receive(StringInfo bytes, Oid type) {
+  MemoryContext callers = CurrentMemoryContext;
+  volatile Datum tasks = 0;
+  PG_TRY();
+  tasks = OidReceiveFunctionCall(F_ARRAY_RECV, bytes, type, -1);
+  PG_CATCH();
+  {
+    if (geterrcode() != ERRCODE_INTERNAL_ERROR) PG_RE_THROW();
+    MemoryContextSwitchTo(callers);
+    FlushErrorState();
+    ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION), errmsg("these are no claimed tasks")));
+  }
+  PG_END_TRY();
+  return tasks;
+}
+
 }  // namespace insula
 
 Datum insula_read_claimed(PG_FUNCTION_ARGS) {
@@ -202,7 +233,7 @@ Datum insula_read_claimed(PG_FUNCTION_ARGS) {
   initStringInfo(&bytes);
   appendBinaryStringInfo(&bytes, VARDATA_ANY(claimed), static_cast<int>(VARSIZE_ANY_EXHDR(claimed)));
   const Oid type = get_element_type(get_func_rettype(fcinfo->flinfo->fn_oid));
-  const Datum tasks = OidReceiveFunctionCall(F_ARRAY_RECV, &bytes, type, -1);
+  const Datum tasks = receive(&bytes, type);
   if (bytes.cursor != bytes.len)
     ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION), errmsg("there is more in it than claimed tasks")));
   PG_RETURN_DATUM(tasks);

@@ -26,7 +26,8 @@ ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set);
 ClaimedRows claimed_packed();
 
 // What a task's lease and deadline come to is `lease_expires` at most.
-void put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires);
+// Returns how many bytes it takes.
+std::size_t put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires);
 
 // To take back what was packed since; a set keeps what it has.
 struct ClaimedMark {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
+#include "context/text_size.hpp"
 #include "operation/operations.hpp"
 #include "shared/lows.hpp"
 #include "shared/shared.hpp"
@@ -100,7 +101,15 @@ void count_start(const Tenant &tenant, const Claimed &row, TimestampTz now) {
   count_wait(counted, now - row.due);
 }
 
-std::size_t size_of(const Jsonb *value) { return value ? VARSIZE(value) : 0; }
+// What a claimed task sees; false: that would be too large.
+bool see(const Tenant &tenant, const Claimed &row, GroupContext *group, ClaimedTask *task) {
+  Jsonb *context = context_of_claimed(tenant, row, group);
+  if (!context) return false;
+  if (row.output) context = merge_patch(context, datum_jsonb(row.output));
+  *task = {row, context, row.element < 0 ? nullptr : datum_jsonb(row.input),
+           row.event ? datum_jsonb(row.event) : nullptr};
+  return !is_too_long_as_text(context);
+}
 
 bool expecting = false;
 bool came_back_empty = false;
@@ -135,43 +144,37 @@ void note_claim(int count) {
 
 bool claims_come_back_empty() { return came_back_empty; }
 
-ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count) {
+int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink) {
   if (may_need_advance(tenant, request.now, nullptr)) advance(tenant, request.now);
-  *count = 0;
-  if (request.keys && request.key_count == 0) return nullptr;
+  if (request.keys && request.key_count == 0) return 0;
   ClaimRequest allowed = request;
   allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
-  if (allowed.max_tasks == 0) return nullptr;
+  if (allowed.max_tasks == 0) return 0;
   int row_count;
   const int before = begin_locking(tenant.number);
   begin_losable();
   Claimed *rows = claim_both(tenant, allowed, &row_count);
-  auto *tasks = palloc_array_of<ClaimedTask>(static_cast<std::size_t>(row_count));
   GroupContext group = {};
-  bool nothing_else = true;
+  int count = 0;
   int used = 0;
-  for (; used < row_count && (*request.room > 0); ++used) {
+  for (; used<row_count && * sink.room> 0; ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
     count_start(tenant, row, request.now);
-    Jsonb *context = context_of_claimed(tenant, row, &group);
-    if (!context) {
+    ClaimedTask task;
+    if (!see(tenant, row, &group, &task)) {
       fail_without_context(tenant, row, request.now);
-      nothing_else = false;
       continue;
     }
-    if (row.output) context = merge_patch(context, datum_jsonb(row.output));
-    Jsonb *item = row.element < 0 ? nullptr : datum_jsonb(row.input);
-    Jsonb *event = row.event ? datum_jsonb(row.event) : nullptr;
-    *request.room -= std::min(*request.room, size_of(context) + size_of(item) + size_of(event));
-    tasks[(*count)++] = {row, context, item, event};
+    *sink.room -= std::min(*sink.room, sink.put(sink.self, tenant, task));
+    ++count;
   }
   if (used < row_count) {
     put_back(tenant, rows + used, row_count - used);
     mark_ready(tenant.number, 0);
   }
   use_permits(tenant, request.now, used);
-  if (nothing_else) end_losable();
+  if (count == used) end_losable();
   if (row_count > 0) {
     mark_claimed(tenant.number);
     TimestampTz due = request.lease_expires;
@@ -180,7 +183,7 @@ ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count
     mark_due(tenant.number, due);
   }
   end_locking(before);
-  return tasks;
+  return count;
 }
 
 }  // namespace insula

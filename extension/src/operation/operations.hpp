@@ -46,8 +46,15 @@ struct ClaimedTask {
   Jsonb *item;   // nullptr: it is no element of a group
   Jsonb *event;  // nullptr: it has waited for none
 };
-// As many as there is room for; the others that could be had stay ready.
-ClaimedTask *claim(const Tenant &tenant, const ClaimRequest &request, int *count);
+// Where claimed tasks go, one after the other.
+struct ClaimSink {
+  void *self;
+  // Returns how many bytes it takes there.
+  std::size_t (*put)(void *self, const Tenant &tenant, const ClaimedTask &task);
+  std::size_t *room;  // so many are left; the last may take more
+};
+// Returns how many it claimed: as many as there is room for; the others that could be had stay ready.
+int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink);
 
 // How many of the wanted tasks the tenant's limits let this transaction claim now.
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted);

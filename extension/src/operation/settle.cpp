@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
+#include "context/text_size.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
@@ -286,7 +287,8 @@ Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskRe
   for (int i = 0; i < count; ++i)
     if (results[i].state == State::completed) patches[definition.rank[results[i].task]] = results[i].output;
   if (total_size(patches, definition.tasks) > max_merged_size) return nullptr;
-  return merge_patches(input, patches, static_cast<std::size_t>(definition.tasks));
+  Jsonb *context = merge_patches(input, patches, static_cast<std::size_t>(definition.tasks));
+  return is_too_long_as_text(context) ? nullptr : context;
 }
 
 void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {

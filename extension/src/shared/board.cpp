@@ -233,6 +233,7 @@ void detach_scheduler() {
   DatabaseSlot *slot = my_slot();
   if (slot && slot->pid == MyProcPid) {
     slot->pid = 0;
+    if (shared) slot->turn = ++shared->turns;
     slot->latch = nullptr;
     slot->wakes_at = DT_NOEND;
     wake_launcher();

@@ -134,6 +134,7 @@ int note_launch_failed(Oid database) {
   if (DatabaseSlot *slot = find_slot(database)) {
     failures = ++slot->failures;
     slot->starting = false;
+    slot->turn = ++shared->turns;
     slot->not_before =
         GetCurrentTimestamp() + std::min(longest_backoff, shortest_backoff << std::min(failures - 1, 20));
   }

@@ -20,7 +20,7 @@ struct DatabaseNeed {
   bool starting;         // the latter
   bool failed;           // the last one ended without a word; told once
   int failures;          // in a row
-  std::uint64_t turn;    // of its last scheduler: the higher, the later
+  std::uint64_t turn;    // when its last scheduler ended: the higher, the later
 };
 int room_for_databases();
 // `needs` has so much room; returns how many there are.

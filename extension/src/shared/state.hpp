@@ -149,7 +149,7 @@ struct DatabaseSlot {
   Latch *latch;          // that scheduler's
   TimestampTz wakes_at;  // when it will look by itself; DT_NOBEGIN: it is at work
   int holder;            // process that holds schedulers off; 0: none
-  std::uint64_t turn;    // of its last scheduler; 0: it has had none
+  std::uint64_t turn;    // its last scheduler's, counted when that began, ended or failed; 0: it has had none
   int failures;
   TimestampTz not_before;  // by the server's clock: no start earlier
   std::int64_t ahead;      // of the server's clock, for a test

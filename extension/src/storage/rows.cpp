@@ -4,6 +4,8 @@
 #include <algorithm>
 
 extern "C" {
+#include "access/transam.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 }
 
@@ -129,8 +131,17 @@ static void note_concurrent_change() {
                     errmsg("could not serialize access due to concurrent update")));
 }
 
+// Another transaction is changing the row right now, which is seen at less than what a lock costs.
+static bool is_being_changed(HeapTuple tuple) {
+  const std::uint16_t info = tuple->t_data->t_infomask;
+  if (info & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY)) return false;
+  const TransactionId changer = HeapTupleHeaderGetRawXmax(tuple->t_data);
+  return !TransactionIdIsCurrentTransactionId(changer) && TransactionIdIsInProgress(changer);
+}
+
 Hold hold_found(const Rows &rows) {
   HeapTuple tuple = found_tuple(rows);
+  if (is_being_changed(tuple)) return Hold::none;
   if (updates_without_waiting && (tuple->t_data->t_infomask & HEAP_XMAX_INVALID)) return Hold::unsure;
   ItemPointerData at = tuple->t_self;
   TM_FailureData failure;

@@ -99,7 +99,6 @@ struct ClaimRequest {
   int key_count;
   TimestampTz now;
   TimestampTz lease_expires;
-  std::size_t *room;  // for what the tasks see, in bytes; the last may take more
 };
 
 struct HeadProgress {

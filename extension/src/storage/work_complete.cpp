@@ -31,7 +31,7 @@ static int find_run(FoundTasks *found, IndexScanDesc scan, int i) {
   while (next_row(*found->rows, scan)) {
     CHECK_FOR_INTERRUPTS();
     const std::int64_t id = found_int64(*found->rows, Column::id);
-    while (found->ids[i] < id) ++i;
+    while (i < end && found->ids[i] < id) ++i;
     for (; i < end && found->ids[i] == id; ++i) take_found(found, i);
   }
   return end;

@@ -172,11 +172,19 @@ bool is_sequence(Relation, Oid) { return true; }
 bool is_index(Relation relation, Oid work, std::initializer_list<Column> columns) {
   const Form_pg_index index = relation->rd_index;
   if (index->indrelid != work || !index->indisvalid || relation->rd_rel->relam != BTREE_AM_OID) return false;
+  if (index->indnatts != index->indnkeyatts) return false;
+  // Ascending, NULLs last.
+  if (std::any_of(relation->rd_indoption, relation->rd_indoption + index->indnatts,
+                  [](int option) { return option != 0; }))
+    return false;
   return std::equal(columns.begin(), columns.end(), index->indkey.values, index->indkey.values + index->indnkeyatts,
                     [](Column column, AttrNumber number) { return number_of(column) == number; });
 }
 
-bool is_work_key(Relation relation, Oid work) { return is_index(relation, work, {Column::id}); }
+bool is_work_key(Relation relation, Oid work) {
+  return relation->rd_index->indisunique && RelationGetIndexPredicate(relation) == NIL &&
+         is_index(relation, work, {Column::id});
+}
 
 bool is_work_queue(Relation relation, Oid work) { return is_index(relation, work, {Column::lane, Column::due}); }
 
