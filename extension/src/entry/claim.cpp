@@ -45,7 +45,8 @@ std::size_t put(void *self, const Tenant &tenant, const ClaimedTask &task) {
 int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
   const ClaimCall &call = claiming->call;
   const Session session = open_session();
-  ClaimRequest request = {call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires};
+  ClaimRequest request = {
+      call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, claiming->lease_expires - call.lease};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
   const int count = claim(tenant, request, {claiming, put, &claiming->room});
   close_session(session);
@@ -141,7 +142,7 @@ int max_per_tenant_argument(FunctionCallInfo fcinfo, int argument, int max_tasks
 }
 
 int claim_now(const ClaimCall &call, const Tenant *tenant, TimestampTz now, ClaimedRows *rows) {
-  Claiming claiming = {call, now, now + call.lease, max_claimed_bytes, rows};
+  Claiming claiming = {call, now, count_from(now) + call.lease, max_claimed_bytes, rows};
   const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
   note_claim(count);
   return count;

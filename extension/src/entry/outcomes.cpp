@@ -227,7 +227,7 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
   InitMaterializedSRF(fcinfo, 0);
   const TimestampTz now = clock_now();
   const HeartbeatCall call = {reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), ids.values, leases.values, now,
-                              now + lease};
+                              count_from(now) + lease};
   const int *order = by_tenant(ids.values, ids.count);
   for (int first = 0; first < ids.count;) {
     const int last = end_of_group(ids.values, order, first, ids.count);

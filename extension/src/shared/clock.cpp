@@ -17,6 +17,8 @@ TimestampTz clock_now() {
   return GetCurrentTimestamp() + (slot ? slot->ahead : 0);
 }
 
+TimestampTz count_from(TimestampTz now) { return std::max(now, clock_target()); }
+
 std::int64_t passing_time() {
   instr_time now;
   INSTR_TIME_SET_CURRENT(now);

@@ -7,6 +7,9 @@
 namespace insula {
 
 TimestampTz clock_now();
+// From when leases and time limits of what begins now are counted: where a test moves the clock, from
+// where it will stop, or they would be over before any worker could do a thing.
+TimestampTz count_from(TimestampTz now);
 
 // Microseconds that only ever pass, whatever is done to any clock: timeouts of calls and
 // pauses between attempts are counted in them.  The same for all processes of a machine.

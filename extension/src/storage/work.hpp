@@ -99,6 +99,7 @@ struct ClaimRequest {
   int key_count;
   TimestampTz now;
   TimestampTz lease_expires;
+  TimestampTz begins;  // time limits are counted from then
 };
 
 struct HeadProgress {

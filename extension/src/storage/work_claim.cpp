@@ -65,7 +65,7 @@ Claimed write_claim(const Row &row, const Claim &claim) {
   claimed.event = copy_stored(row, Column::event);
   claimed.element = row.is_null(Column::element) ? -1 : row.get_int32(Column::element);
   claimed.due = row.get_int64(Column::due);
-  if (!row.is_null(Column::time_limit)) claimed.deadline = claim.request.now + row.get_int64(Column::time_limit);
+  if (!row.is_null(Column::time_limit)) claimed.deadline = claim.request.begins + row.get_int64(Column::time_limit);
 
   TimestampTz due = claim.request.lease_expires;
   if (claimed.deadline) due = std::min(due, claimed.deadline);
@@ -149,7 +149,7 @@ Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, c
   Arguments arguments;
   arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
   arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(clock_now())).add_text(request.worker);
-  arguments.add(Int64GetDatum(request.now)).add(Int32GetDatum(place.key)).add(Int64GetDatum(place.limit));
+  arguments.add(Int64GetDatum(request.begins)).add(Int32GetDatum(place.key)).add(Int64GetDatum(place.limit));
   return read_claimed(run_without_sort(tenant, Statement::claim_limited, arguments), count);
 }
 
