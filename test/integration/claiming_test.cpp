@@ -17,12 +17,7 @@ TEST_F(Waiting, SubmitWakesWhoClaims) {
   Session worker;
   prepare(worker);
   worker.send("CALL insula.claim_when_ready('1 min', 'w', tasks => '{one.a}', max_tasks => 10)");
-  ASSERT_TRUE(parked(worker));
-  admin.query("BEGIN");
-  admin.query("SELECT insula.submit_many('one', '{\"{}\",\"{}\"}')");
-  EXPECT_FALSE(worker.finished(100ms));  // not before the commit
-  admin.query("COMMIT");
-  ASSERT_TRUE(worker.finished(promptly()));
+  wakes_at_commit("SELECT insula.submit_many('one', '{\"{}\",\"{}\"}')", worker);
   EXPECT_EQ(admin.query("SELECT count(*) FROM unnest(insula.read_claimed('" + worker.answer() +
                         "')) WHERE tenant = 'waiting'"),
             "2");

@@ -41,6 +41,16 @@ class Waiting : public ::testing::Test {
     return admin.query("SELECT " + column + " FROM pg_stat_activity WHERE pid = " + std::to_string(session.pid()));
   }
 
+  // The statement wakes who waits, but not before its transaction commits.
+  void wakes_at_commit(const std::string& statement, Session& waiter) {
+    ASSERT_TRUE(parked(waiter));
+    admin.query("BEGIN");
+    admin.query(statement);
+    EXPECT_FALSE(waiter.finished(100ms));
+    admin.query("COMMIT");
+    ASSERT_TRUE(waiter.finished(promptly()));
+  }
+
   Session admin;
 };
 using PreloadedWaiting = Waiting;

@@ -79,12 +79,7 @@ TEST_F(Waiting, SubmitWakesWaiter) {
   Session worker;
   prepare(worker);
   worker.send("CALL insula.wait_for_work('1 min')");
-  ASSERT_TRUE(parked(worker));
-  admin.query("BEGIN");
-  admin.query("SELECT insula.submit('one')");
-  EXPECT_FALSE(worker.finished(100ms));  // not before the commit
-  admin.query("COMMIT");
-  ASSERT_TRUE(worker.finished(promptly()));
+  wakes_at_commit("SELECT insula.submit('one')", worker);
   EXPECT_EQ(worker.answer(), "t");
 }
 
