@@ -46,8 +46,9 @@ std::int64_t count_running(const Tenant &tenant, const Permits &permits) {
   return running;
 }
 
-// Tasks that this transaction itself has ended run no more for its own claims.
-bool settles(std::int64_t free) { return free > 0 || (free == 0 && !TransactionIdIsValid(GetTopTransactionIdIfAny())); }
+// Whether the numbers leave none.  Tasks that this transaction has ended itself run no more for
+// its own claims, which the numbers do not know.
+bool is_none(std::int64_t free) { return free == 0 && !TransactionIdIsValid(GetTopTransactionIdIfAny()); }
 
 // For who holds the lock.
 int count_permits(const Tenant &tenant, int wanted) {
@@ -80,7 +81,7 @@ int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
   if (!tenant.limits.bound_claims()) return wanted;
   if (tenant.limits.rate <= 0) {
     const std::int64_t reserved = reserve_permits(permits_of(tenant), wanted);
-    if (settles(reserved)) return static_cast<int>(reserved);
+    if (reserved > 0 || is_none(reserved)) return static_cast<int>(reserved);
   }
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
   // An abort must wake somebody, and so must the commit, whatever comes of this claim.
@@ -105,7 +106,8 @@ bool has_permit_at_hand(const Tenant &tenant) {
 bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   if (!tenant.limits.bound_claims()) return true;
   const std::int64_t free = tenant.limits.max_running < 0 ? permits_unknown : await_permit(permits_of(tenant));
-  if (settles(free) && (free == 0 || tenant.limits.rate <= 0)) return free > 0;
+  if (is_none(free)) return false;
+  if (free > 0 && tenant.limits.rate <= 0) return true;
   if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
   if (free <= 0 && !counts_a_permit(tenant)) return false;
   if (free_starts(tenant, now, 1) >= 1) return true;

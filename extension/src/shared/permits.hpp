@@ -4,6 +4,7 @@
 // part of `running` or comes back.  Neither number is ever too small: nothing runs that was not
 // reserved, a reservation goes after what it has become has been added, and what has ended is
 // taken off after its commit.  So who reserves no more than they leave never exceeds the limit.
+// (A limit binds claims that begin after it was set: those under way before have not reserved.)
 //
 // After a start of the server nobody knows what runs.  A claim that cannot go by the numbers
 // holds the tenant's permits lock, reserves ahead, counts in the queue and returns what is not
