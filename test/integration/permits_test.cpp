@@ -246,6 +246,109 @@ TEST_F(Permits, PreloadedNobodySleepsOverAFreePermit) {
   admin->query("DROP TABLE claimed");
 }
 
+// Long for a wake-up; whoever misses one looks by itself only later.
+constexpr auto soon = 5s;
+
+bool waits(Session& watcher, const Session& waiter) {
+  return watcher.query("SELECT wait_event FROM pg_stat_activity WHERE pid = " + std::to_string(waiter.pid())) ==
+         "Extension";
+}
+
+// Many look while one commits: as it does, nobody may see its permit both taken and reserved.  One
+// task runs all the time, and its lease ends first, so that no other end of a lease wakes anybody.
+TEST_F(Permits, PreloadedACommitNeverHidesAPermit) {
+  constexpr int two = 2, rounds = 150;
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 3)");
+  admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
+  const auto holder = new_worker();
+  submit(1);
+  EXPECT_EQ(claim(*holder, 1), 1);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> workers;
+  for (int number = 1; number <= 6; ++number)
+    workers.emplace_back([number, &done] {
+      const auto session = new_worker();
+      const std::string wait = "CALL insula.wait_for_work('1 h', worker => 'w" + std::to_string(number) + "')";
+      while (!done)
+        if (session->query(wait) == "t")
+          session->query(
+              "INSERT INTO claimed SELECT task_id, lease FROM insula.claim('w', max_tasks => 1, lease_for => '2 h')");
+    });
+  for (int round = 0; round < rounds; ++round) {
+    if (round % 3 == 0) admin->query("SELECT insula.stat_reset()");
+    submit(two);
+    const bool all = eventually([&] { return running(*admin) == 1 + two; }, soon);
+    EXPECT_TRUE(all) << "slept over a permit in round " << round;
+    if (!all) break;
+    admin->query("WITH d AS (DELETE FROM claimed RETURNING *) SELECT insula.complete(task_id, lease) FROM d");
+  }
+  done = true;
+  for (int number = 1; number <= 6; ++number) admin->query("SELECT insula.nudge('w" + std::to_string(number) + "')");
+  for (std::thread& worker : workers) worker.join();
+  admin->query("DROP TABLE claimed");
+}
+
+// Work of two kinds, and who takes the one cannot take the other.
+class PermitsOfTwoKinds : public Permits {
+ protected:
+  void SetUp() override {
+    Permits::SetUp();
+    for (const char* kind : {"j", "k"})
+      admin->query(std::string(R"(SELECT insula.register_workflow('{"name": ")") + kind + R"(", "tasks": [{"id": ")" +
+                   kind + R"("}]}', tenant => 'narrow'))");
+  }
+  void submit_one(const std::string& kind) { admin->query("SELECT insula.submit('" + kind + "', tenant => 'narrow')"); }
+  static std::string claim_of(const std::string& kind, int most) {
+    return "SELECT task_id, lease FROM insula.claim('w', tasks => ARRAY['" + kind + "." + kind + "'], max_tasks => " +
+           std::to_string(most) + ")";
+  }
+  void wait_for(Session& session, const std::string& kind) {
+    session.send("CALL insula.wait_for_work('60 s', tasks => ARRAY['" + kind + "." + kind + "'])");
+    ASSERT_TRUE(eventually([&] { return waits(*admin, session); }));
+  }
+};
+
+// Two permits come back at once and wake one, who may be the one that needs but one of them.
+TEST_F(PermitsOfTwoKinds, PreloadedWhoIsWokenPassesOnWhatItDoesNotUse) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 2)");
+  const auto holder = new_worker(), first = new_worker(), second = new_worker();
+  for (int round = 0; round < 4; ++round) {
+    // Sessions are woken in turns.
+    Session &of_j = round % 2 ? *first : *second, &of_k = round % 2 ? *second : *first;
+    submit_one("k");
+    submit_one("k");
+    holder->query("INSERT INTO mine " + claim_of("k", 2));
+    submit_one("j");
+    wait_for(of_j, "j");
+    wait_for(of_k, "k");
+    holder->query("BEGIN");
+    complete(*holder);
+    holder->query("SELECT insula.submit('k')");
+    holder->query("COMMIT");
+    ASSERT_TRUE(of_k.finished(soon)) << round;
+    EXPECT_EQ(of_k.answer(), "t");
+    of_k.query("INSERT INTO mine " + claim_of("k", 5));
+    ASSERT_TRUE(of_j.finished(soon)) << "slept over a permit in round " << round;
+    EXPECT_EQ(of_j.answer(), "t");
+    of_j.query("INSERT INTO mine " + claim_of("j", 1));
+    complete(of_j);
+    complete(of_k);
+  }
+}
+
+// A task that goes back to the queue frees a permit for those too who cannot take that task.
+TEST_F(PermitsOfTwoKinds, PreloadedATaskGivenBackWakesWhoWaitsForAnother) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 1)");
+  const auto holder = new_worker(), waiter = new_worker();
+  submit_one("k");
+  holder->query(claim_of("k", 1));
+  submit_one("j");
+  wait_for(*waiter, "j");
+  holder->query("SELECT insula.leave('w')");
+  ASSERT_TRUE(waiter->finished(soon)) << "slept over a permit";
+  EXPECT_EQ(waiter->answer(), "t");
+}
+
 // Rows that were written behind Insula's back.
 TEST_F(Permits, WhatWasWrittenByHandIsFound) {
   submit(2 * limit);

@@ -48,7 +48,7 @@ std::int64_t count_running(const Tenant &tenant, const Permits &permits) {
 
 // Whether the numbers leave none.  Tasks that this transaction has ended itself run no more for
 // its own claims, which the numbers do not know.
-bool is_none(std::int64_t free) { return free == 0 && !TransactionIdIsValid(GetTopTransactionIdIfAny()); }
+bool is_none(const Tenant &tenant, std::int64_t free) { return free == 0 && !ends_tasks_here(tenant.number); }
 
 // For who holds the lock.
 int count_permits(const Tenant &tenant, int wanted) {
@@ -81,7 +81,7 @@ int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
   if (!tenant.limits.bound_claims()) return wanted;
   if (tenant.limits.rate <= 0) {
     const std::int64_t reserved = reserve_permits(permits_of(tenant), wanted);
-    if (reserved > 0 || is_none(reserved)) return static_cast<int>(reserved);
+    if (reserved > 0 || is_none(tenant, reserved)) return static_cast<int>(reserved);
   }
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
   // An abort must wake somebody, and so must the commit, whatever comes of this claim.
@@ -92,7 +92,8 @@ int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
 
 void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used) {
   if (tenant.limits.max_running >= 0) {
-    return_permits(tenant.number, used.given - used.used);
+    // Who has used none still owes for what woke it.
+    return_permits(tenant.number, used.given - used.used, used.used > 0 && woken_for_permit());
     if (used.used == used.given && used.given < used.wanted) leave_work_for_permits(permits_of(tenant));
   }
   if (tenant.limits.rate > 0 && used.used > 0) spend_rate(tenant, bucket_of(tenant, now).at(used.used));
@@ -106,7 +107,7 @@ bool has_permit_at_hand(const Tenant &tenant) {
 bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   if (!tenant.limits.bound_claims()) return true;
   const std::int64_t free = tenant.limits.max_running < 0 ? permits_unknown : await_permit(permits_of(tenant));
-  if (is_none(free)) return false;
+  if (is_none(tenant, free)) return false;
   if (free > 0 && tenant.limits.rate <= 0) return true;
   if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
   if (free <= 0 && !counts_a_permit(tenant)) return false;
@@ -115,11 +116,8 @@ bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   return false;
 }
 
-void mark_permit_freed(const Tenant &tenant, bool limited) {
-  if (limited)
-    mark_ready(tenant.number, 0);
-  else if (tenant.limits.max_running >= 0)
-    mark_permit(tenant.number);
+void mark_limit_freed(const Tenant &tenant, bool limited) {
+  if (limited) mark_ready(tenant.number, 0);
 }
 
 void check_queue_room(const Tenant &tenant, std::int64_t added) {

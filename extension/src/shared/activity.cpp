@@ -99,7 +99,6 @@ void add(std::int64_t (&to)[N], const std::int64_t (&from)[N]) {
 }
 
 void publish_change(const Activity &change, std::uint64_t transaction) {
-  publish_running(change.what.tenant, change.tasks[static_cast<int>(Place::running)], transaction);
   TallyEntry *tally = find_tally(change.what.tenant, HASH_ENTER_NULL);
   ActivityEntry *entry = tally ? make_activity(*tally, change.what) : nullptr;
   if (!entry) {
@@ -210,10 +209,13 @@ void remove_all(Doomed doomed) {
 }  // namespace
 
 bool CountBasis::take(const SnapshotData &snapshot) {
-  if (snapshot.xcnt > lengthof(running)) return false;
+  if (snapshot.xcnt >= lengthof(running)) return false;
   xmax = full_xmax(snapshot);
   running_count = static_cast<int>(snapshot.xcnt);
   std::copy(snapshot.xip, snapshot.xip + snapshot.xcnt, running);
+  // A snapshot does not name the transaction that takes it, which has not committed either.
+  const TransactionId own = GetTopTransactionIdIfAny();
+  if (TransactionIdIsValid(own)) running[running_count++] = own;
   return true;
 }
 
@@ -232,7 +234,9 @@ void count_no_more(std::int32_t tenant) {
 }
 
 void count_arrived(const Counted &what, Place place, std::int64_t tasks) {
-  if (shared_activity && tasks) change_of(what).tasks[static_cast<int>(place)] += tasks;
+  if (!shared_activity || !tasks) return;
+  change_of(what).tasks[static_cast<int>(place)] += tasks;
+  if (place == Place::running) note_started(what.tenant, tasks);
 }
 
 void count_left(const Counted &what, Place place, std::int64_t tasks) { count_arrived(what, place, -tasks); }

@@ -2,20 +2,22 @@
 // counts what runs nor waits for another claim.  `running` is what has been committed; a claim
 // reserves what it may take before it takes it, and with its transaction the reservation becomes
 // part of `running` or comes back.  Neither number is ever too small: nothing runs that was not
-// reserved, a reservation goes after what it has become has been added, and what has ended is
-// taken off after its commit.  So who reserves no more than they leave never exceeds the limit.
+// reserved, a reservation goes as what it has become is added, and what has ended is taken off
+// after its commit.  So who reserves no more than they leave never exceeds the limit.
 // (A limit binds claims that begin after it was set: those under way before have not reserved.)
 //
 // After a start of the server nobody knows what runs.  A claim that cannot go by the numbers
 // holds the tenant's permits lock, reserves ahead, counts in the queue and returns what is not
-// free: of two claims at once the later sees the other's reservation, whichever way it goes.  An
-// entry is made under that lock alone, so that no claim under way is missing in it.  Without an
-// entry, where there is no room or no shared memory, that lock alone keeps claims apart.
+// free: of two claims at once the later sees the other's reservation, whichever way it goes.
+// Until somebody has counted under that lock all claims hold it, so that none under way is missing
+// in the numbers.  Without an entry, where there is no room or no shared memory, that lock alone
+// keeps claims apart.
 //
 // Rows that somebody has written by hand are not in the numbers.  Where they leave nothing, who
 // wants a permit counts anew every second, so that no tenant stands still for that.
 //
-// Whoever finds no permit is counted, and so many times permits that come back wake somebody.
+// Whoever finds no permit is counted, and so many times permits that come back wake somebody: it
+// may be another one, who passes on what it leaves.  Where there is no room each end of a task does.
 #pragma once
 
 #include "postgres.hpp"
@@ -47,13 +49,16 @@ std::int64_t permits_reserved_by_others(std::int32_t tenant);
 Snapshot begin_counting_running(const Permits &of);
 void end_counting_running(const Permits &of, std::int64_t running);
 
-// Of those that this subtransaction has reserved.
-void return_permits(std::int32_t tenant, int count);
+// Of those that this subtransaction has reserved.  `pass_on`: another shall have them, whether
+// or not somebody is known to have been turned away.
+void return_permits(std::int32_t tenant, int count, bool pass_on = false);
 // A claim has used all that it was given, and wanted more.
 void leave_work_for_permits(const Permits &of);
-// This transaction ends tasks of a tenant with max_running.
-void mark_permit(std::int32_t tenant);
+// So many more tasks run when this transaction commits.
+void note_started(std::int32_t tenant, std::int64_t tasks);
+// Whether it has ended tasks whose permits only it can know to be free.
+bool ends_tasks_here(std::int32_t tenant);
 
-void forget_running();  // of this database: rows were written by others
+void forget_running();  // of this database, now and at the commit: rows were written by others
 
 }  // namespace insula

@@ -54,6 +54,7 @@ struct Mark {
   std::int32_t tenant;
   std::int32_t key;     // of the task that became ready; 0: any
   std::int32_t origin;  // the slot that was signalled first; passing on ends there
+  bool permit;          // it is for permits that came back
 };
 
 struct WaiterSlot {
@@ -126,7 +127,7 @@ struct ActivityEntry {
 struct CountBasis {
   std::uint64_t xmax;
   int running_count;
-  TransactionId running[64];
+  TransactionId running[65];  // and the one that took it
 
   bool take(const SnapshotData &snapshot);      // false: so many transactions do not fit
   bool shows(std::uint64_t transaction) const;  // one that has committed
@@ -150,6 +151,7 @@ struct PermitEntry {
   Oid work;  // the table that was counted
   CountBasis basis;
   std::int64_t counted_at;  // in passing time
+  std::int64_t asked_at;    // by somebody who was to count
   std::int64_t running;     // as far as transactions have ended
   std::int64_t reserved;    // by claims under way
   std::int64_t turned_away;
@@ -220,11 +222,10 @@ extern HTAB *shared_permits;
 extern LWLock *activity_lock;
 int max_counted();                    // how many of each there can be
 void drop_activity_of(Oid database);  // not under the other lock
-void settle_permits(bool committed);  // at the end of the transaction, when its counts are published
+void settle_permits(bool committed);  // at the end of the transaction
 void return_permits_of_subtransaction();
 void hand_permits_over();
-// Under the lock of the counters:
-void publish_running(std::int32_t tenant, std::int64_t change, std::uint64_t transaction);
+bool no_room_for_permits();  // of one more tenant; under the lock of the counters
 
 WorkerKey worker_key(Oid role, const char *name);
 
