@@ -28,6 +28,7 @@ void _PG_init() {
   MarkGUCPrefixReserved("insula");
   insula::initialize_tenant_cache();
   insula::initialize_marks();
+  // Callbacks run in the reverse order: who is woken by marks finds the numbers published.
   insula::initialize_activity();
   insula::initialize_join();
   insula::initialize_losable();

@@ -199,11 +199,9 @@ void require_rights_still(const WorkWait &wait) {
   ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to claim")));
 }
 
-// Under limits a claim that takes nothing tells others to look all the same, so it comes after
-// a look that has said ready, or two who wait would keep each other awake.
-bool may_claim_without_look(const Tenant &tenant) {
-  return !tenant.limits.bound_claims() && !has_waiting_limits(tenant);
-}
+// A claim that must count what runs under limits and takes nothing tells others to look all the
+// same, so it comes after a look that has said ready, or two who wait would keep each other awake.
+bool may_claim_without_look(const Tenant &tenant) { return has_permit_at_hand(tenant) && !has_waiting_limits(tenant); }
 
 // Claims what there is; unless `looked`, without a look before: mostly there is something for
 // who was woken.  What is claimed is committed with the call.

@@ -144,7 +144,7 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   add_member(detail, "worker", task->worker);
   add_member(detail, "child", child);
   insert_event(tenant, task->execution(), id, "task_waiting", now, end_object(detail));
-  mark_permit_freed(tenant, task->limited);
+  mark_limit_freed(tenant, task->limited);
   finish_if_ended(tenant, now, id, core::local_of(child));
   return child;
 }

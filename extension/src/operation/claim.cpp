@@ -173,7 +173,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
     put_back(tenant, rows + used, row_count - used);
     mark_ready(tenant.number, 0);
   }
-  use_permits(tenant, request.now, used);
+  use_permits(tenant, request.now, {request.max_tasks, allowed.max_tasks, used});
   if (count == used) end_losable();
   if (row_count > 0) {
     mark_claimed(tenant.number);

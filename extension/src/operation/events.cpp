@@ -49,7 +49,7 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   add_member(detail, "worker", task->worker);
   add_member(detail, "event", event);
   insert_event(tenant, execution, id, "task_waiting", now, end_object(detail));
-  mark_permit_freed(tenant, task->limited);
+  mark_limit_freed(tenant, task->limited);
   Jsonb *payload;
   if (take_kept_event(tenant, execution, event, &payload)) {
     ExecutionRow row;

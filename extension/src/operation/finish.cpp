@@ -73,7 +73,7 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
     count_left({tenant.number, ended[i].definition}, Place::running, 1);
   }
   if (written) {
-    mark_permit_freed(tenant, std::any_of(ended, ended + written, [](const TaskRow &task) { return task.limited; }));
+    mark_limit_freed(tenant, std::any_of(ended, ended + written, [](const TaskRow &task) { return task.limited; }));
     settle(tenant, now, ended, written);
   }
 }
@@ -92,7 +92,7 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
   if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
   count_left({tenant.number, task.definition}, Place::running, 1);
-  mark_permit_freed(tenant, task.limited);
+  mark_limit_freed(tenant, task.limited);
   TaskRow ended = task;
   ended.state = State::failed;
   settle(tenant, now, &ended, 1);
@@ -105,7 +105,7 @@ bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, con
   note_settled(tenant, task.id);
   count_moved({tenant.number, task.definition}, Place::running, Place::delayed, 1);
   count_happened({tenant.number, task.definition}, Happened::retried, 1);
-  mark_permit_freed(tenant, task.limited);
+  mark_limit_freed(tenant, task.limited);
   note_failed_attempt(tenant, task, now, error);
   mark_due(tenant.number, at);
   return true;
@@ -133,7 +133,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   note_settled(tenant, id);
   count_moved({tenant.number, task->definition}, Place::running, Place::waiting, 1);
   mark_due(tenant.number, until);
-  mark_permit_freed(tenant, task->limited);
+  mark_limit_freed(tenant, task->limited);
   return true;
 }
 
@@ -160,7 +160,7 @@ Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
     end_open_tasks(tenant, now, head, State::cancelled, reason);
   else if (child)
     cancel_children(tenant, &child, 1, now);
-  mark_permit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
+  mark_limit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
   note_end(tenant, execution, head.definition, State::cancelled);
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;

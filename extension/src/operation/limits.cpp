@@ -1,13 +1,14 @@
-// What a tenant's limits let it do.  Running tasks are counted where they stand, in the
-// queue index, so that no count can be wrong; whoever claims for a tenant whose claims are
-// bounded holds its permits until the claim commits, so that two claims never count the
-// same permit.  Nobody waits for the permits: who finds them held comes back empty, and
-// whoever lets go of them wakes the next.
+// What a tenant's limits let it do.  How many more tasks may run is known in shared memory
+// (shared/permits.hpp).  Where it is not, those that run are counted where they stand, in the
+// queue index, so that no count can be wrong; whoever counts, or claims under a rate, holds the
+// tenant's permits lock until the claim commits, so that two never count the same permit.  Nobody
+// waits for the lock: who finds it held comes back empty, and whoever lets go of it wakes the next.
 #include <algorithm>
 #include <cmath>
 
 #include "errors.hpp"
 #include "operation/operations.hpp"
+#include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 #include "tenant/lock.hpp"
@@ -35,46 +36,88 @@ Bucket bucket_of(const Tenant &tenant, TimestampTz now) {
   return {interval, spent > now + depth ? now : std::max(spent, now - depth)};
 }
 
-std::int64_t free_permits(const Tenant &tenant, std::int64_t wanted) {
+Permits permits_of(const Tenant &tenant) { return {tenant.number, tenant.work, tenant.limits.max_running}; }
+
+std::int64_t count_running(const Tenant &tenant, const Permits &permits) {
+  const Snapshot snapshot = begin_counting_running(permits);
+  if (!snapshot) return running_at_most(tenant, permits.most);
+  const std::int64_t running = running_tasks(tenant, snapshot);
+  end_counting_running(permits, running);
+  return running;
+}
+
+// Whether the numbers leave none.  Tasks that this transaction has ended itself run no more for
+// its own claims, which the numbers do not know.
+bool is_none(const Tenant &tenant, std::int64_t free) { return free == 0 && !ends_tasks_here(tenant.number); }
+
+// For who holds the lock.
+int count_permits(const Tenant &tenant, int wanted) {
   if (tenant.limits.max_running < 0) return wanted;
-  const std::int64_t most = tenant.limits.max_running;
-  return std::min(wanted, most - running_at_most(tenant, most));
+  const Permits permits = permits_of(tenant);
+  const std::int64_t others = reserve_permits_ahead(permits, wanted);
+  const std::int64_t left = permits.most - others - count_running(tenant, permits);
+  const auto free = static_cast<int>(std::clamp<std::int64_t>(left, 0, wanted));
+  return_permits(tenant.number, wanted - free);
+  return free;
+}
+
+// What is reserved is read first: when it is, what has become of other reservations shows.
+bool counts_a_permit(const Tenant &tenant) {
+  if (tenant.limits.max_running < 0) return true;
+  const std::int64_t left = tenant.limits.max_running - permits_reserved_by_others(tenant.number);
+  return left > 0 && running_at_most(tenant, left) < left;
 }
 
 std::int64_t free_starts(const Tenant &tenant, TimestampTz now, std::int64_t wanted) {
   if (tenant.limits.rate <= 0) return wanted;
   const Bucket bucket = bucket_of(tenant, now);
   const double starts = static_cast<double>(now - bucket.spent) / bucket.interval;
-  return starts >= static_cast<double>(wanted) ? wanted : static_cast<std::int64_t>(starts);
+  return static_cast<std::int64_t>(std::clamp(starts, 0.0, static_cast<double>(wanted)));
 }
 
 }  // namespace
 
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
   if (!tenant.limits.bound_claims()) return wanted;
+  if (tenant.limits.rate <= 0) {
+    const std::int64_t reserved = reserve_permits(permits_of(tenant), wanted);
+    if (reserved > 0 || is_none(tenant, reserved)) return static_cast<int>(reserved);
+  }
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
   // An abort must wake somebody, and so must the commit, whatever comes of this claim.
   mark_claimed(tenant.number);
   mark_ready(tenant.number, 0);
-  return static_cast<int>(free_starts(tenant, now, free_permits(tenant, wanted)));
+  return count_permits(tenant, static_cast<int>(free_starts(tenant, now, wanted)));
 }
 
-void use_permits(const Tenant &tenant, TimestampTz now, int count) {
-  if (tenant.limits.rate <= 0 || count == 0) return;
-  spend_rate(tenant, bucket_of(tenant, now).at(count));
+void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used) {
+  if (tenant.limits.max_running >= 0) {
+    // Who has used none still owes for what woke it.
+    return_permits(tenant.number, used.given - used.used, used.used > 0 && woken_for_permit());
+    if (used.used == used.given && used.given < used.wanted) leave_work_for_permits(permits_of(tenant));
+  }
+  if (tenant.limits.rate > 0 && used.used > 0) spend_rate(tenant, bucket_of(tenant, now).at(used.used));
+}
+
+bool has_permit_at_hand(const Tenant &tenant) {
+  if (!tenant.limits.bound_claims()) return true;
+  return tenant.limits.rate <= 0 && free_permits(permits_of(tenant)) > 0;
 }
 
 bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   if (!tenant.limits.bound_claims()) return true;
+  const std::int64_t free = tenant.limits.max_running < 0 ? permits_unknown : await_permit(permits_of(tenant));
+  if (is_none(tenant, free)) return false;
+  if (free > 0 && tenant.limits.rate <= 0) return true;
   if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
-  if (free_permits(tenant, 1) < 1) return false;
+  if (free <= 0 && !counts_a_permit(tenant)) return false;
   if (free_starts(tenant, now, 1) >= 1) return true;
   *next = std::min(*next, bucket_of(tenant, now).at(1));
   return false;
 }
 
-void mark_permit_freed(const Tenant &tenant, bool limited) {
-  if (limited || tenant.limits.max_running >= 0) mark_ready(tenant.number, 0);
+void mark_limit_freed(const Tenant &tenant, bool limited) {
+  if (limited) mark_ready(tenant.number, 0);
 }
 
 void check_queue_room(const Tenant &tenant, std::int64_t added) {

@@ -58,13 +58,19 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
 
 // How many of the wanted tasks the tenant's limits let this transaction claim now.
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted);
-// So many were claimed of them.
-void use_permits(const Tenant &tenant, TimestampTz now, int count);
+struct UsedPermits {
+  int wanted;
+  int given;
+  int used;
+};
+void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used);
+// Whether it would mostly get one, as far as can be told without a look at the queue.
+bool has_permit_at_hand(const Tenant &tenant);
 // Whether a claim would get one; where time alone will change that, *next is brought forward.
 bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next);
-// A task runs no more, one under its workflow's limit or not: a claim that limits held up may
-// go on after the commit.
-void mark_permit_freed(const Tenant &tenant, bool limited);
+// A task runs no more: if it was under its workflow's limit, a claim that this limit held up may go
+// on after the commit.  (Of the tenant's own limit shared memory knows, since it knows what runs.)
+void mark_limit_freed(const Tenant &tenant, bool limited);
 // Whose limit an execution with this input comes under.
 std::int64_t limit_key_of(const Definition &definition, Jsonb *input);
 // Claims tasks under their workflows' limits, in no order among different limits.

@@ -4,6 +4,7 @@
 #include "provision/reconcile.hpp"
 
 #include "provision/tenants.hpp"
+#include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "storage/session.hpp"
 #include "tenant/apart.hpp"
@@ -220,6 +221,7 @@ void reconcile(const Mending &mending) {
   if (mending.dry_run) return;
   grant_database_to_groups();
   log("reconcile");
+  forget_running();
   wake_everybody();
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/permits.hpp"
 #include "shared/state.hpp"
 
 extern "C" {
@@ -92,13 +93,6 @@ std::uint64_t full_xmax(const SnapshotData &snapshot) {
   return next - (static_cast<std::uint32_t>(next) - snapshot.xmax);
 }
 
-// Whether the count of the tenant's queue has seen the transaction, which has committed.
-bool is_counted(const TallyEntry &tally, std::uint64_t transaction) {
-  if (transaction >= tally.xmax) return false;
-  return std::find(tally.running, tally.running + tally.running_count, static_cast<TransactionId>(transaction)) ==
-         tally.running + tally.running_count;
-}
-
 template <int N>
 void add(std::int64_t (&to)[N], const std::int64_t (&from)[N]) {
   for (int i = 0; i < N; ++i) to[i] += from[i];
@@ -113,7 +107,7 @@ void publish_change(const Activity &change, std::uint64_t transaction) {
   }
   add(entry->counts.happened, change.happened);
   add(entry->counts.waits, change.waits);
-  if (tally->state != TallyState::unknown && !is_counted(*tally, transaction)) add(entry->counts.tasks, change.tasks);
+  if (tally->state != TallyState::unknown && !tally->basis.shows(transaction)) add(entry->counts.tasks, change.tasks);
 }
 
 template <typename Doomed>
@@ -149,6 +143,8 @@ void transaction_ends(XactEvent event, void *) {
   if (event == XACT_EVENT_PRE_PREPARE) refuse_prepare();
   if (event == XACT_EVENT_COMMIT) publish();
   if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) forget_pending();
+  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+    settle_permits(event == XACT_EVENT_COMMIT);
 }
 
 // What a subtransaction has counted is its parent's now, together with what that has counted.
@@ -176,8 +172,14 @@ void subtransaction_ends(SubXactEvent event, SubTransactionId, SubTransactionId,
   const int level = GetCurrentTransactionNestLevel();
   int first = pending_count;
   while (first > 0 && pending[first - 1].level >= level) --first;
-  if (event == SUBXACT_EVENT_ABORT_SUB) pending_count = first;
-  if (event == SUBXACT_EVENT_COMMIT_SUB && first < pending_count) hand_over(first, level - 1);
+  if (event == SUBXACT_EVENT_ABORT_SUB) {
+    pending_count = first;
+    return_permits_of_subtransaction();
+  }
+  if (event == SUBXACT_EVENT_COMMIT_SUB) {
+    if (first < pending_count) hand_over(first, level - 1);
+    hand_permits_over();
+  }
 }
 
 template <typename Entry, typename Doomed>
@@ -189,15 +191,38 @@ void remove_entries(HTAB *table, Doomed doomed) {
 }
 
 template <typename Doomed>
+void remove_counters(Doomed doomed) {
+  remove_entries<ActivityEntry>(shared_activity, doomed);
+  remove_entries<TallyEntry>(shared_tallies, doomed);
+}
+
+// Of tenants that are gone, for whom nobody claims.
+template <typename Doomed>
 void remove_all(Doomed doomed) {
   if (!shared_activity) return;
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  remove_entries<ActivityEntry>(shared_activity, doomed);
-  remove_entries<TallyEntry>(shared_tallies, doomed);
+  remove_counters(doomed);
+  remove_entries<PermitEntry>(shared_permits, doomed);
   LWLockRelease(activity_lock);
 }
 
 }  // namespace
+
+bool CountBasis::take(const SnapshotData &snapshot) {
+  if (snapshot.xcnt >= lengthof(running)) return false;
+  xmax = full_xmax(snapshot);
+  running_count = static_cast<int>(snapshot.xcnt);
+  std::copy(snapshot.xip, snapshot.xip + snapshot.xcnt, running);
+  // A snapshot does not name the transaction that takes it, which has not committed either.
+  const TransactionId own = GetTopTransactionIdIfAny();
+  if (TransactionIdIsValid(own)) running[running_count++] = own;
+  return true;
+}
+
+bool CountBasis::shows(std::uint64_t transaction) const {
+  const TransactionId *end = running + running_count;
+  return transaction < xmax && std::find(running, end, static_cast<TransactionId>(transaction)) == end;
+}
 
 void initialize_activity() {
   RegisterXactCallback(transaction_ends, nullptr);
@@ -209,7 +234,9 @@ void count_no_more(std::int32_t tenant) {
 }
 
 void count_arrived(const Counted &what, Place place, std::int64_t tasks) {
-  if (shared_activity && tasks) change_of(what).tasks[static_cast<int>(place)] += tasks;
+  if (!shared_activity || !tasks) return;
+  change_of(what).tasks[static_cast<int>(place)] += tasks;
+  if (place == Place::running) note_started(what.tenant, tasks);
 }
 
 void count_left(const Counted &what, Place place, std::int64_t tasks) { count_arrived(what, place, -tasks); }
@@ -262,13 +289,11 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
   // Who has published before had committed before, so that this snapshot shows it.
   const Snapshot snapshot = GetLatestSnapshot();
-  TallyEntry *tally = snapshot->xcnt <= lengthof(tally->running) ? find_tally(tenant, HASH_ENTER_NULL) : nullptr;
-  if (tally) {
+  TallyEntry *tally = find_tally(tenant, HASH_ENTER_NULL);
+  const bool fits = tally && tally->basis.take(*snapshot);
+  if (fits) {
     tally->state = TallyState::counting;
     *ticket = tally->ticket = static_cast<std::uint64_t>(passing_time());  // no two counts begin at once
-    tally->xmax = full_xmax(*snapshot);
-    tally->running_count = static_cast<int>(snapshot->xcnt);
-    std::copy(snapshot->xip, snapshot->xip + snapshot->xcnt, tally->running);
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, shared_activity);
     while (auto *entry = static_cast<ActivityEntry *>(hash_seq_search(&scan)))
@@ -276,7 +301,7 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
         std::fill(entry->counts.tasks, entry->counts.tasks + places, 0);
   }
   LWLockRelease(activity_lock);
-  return tally ? snapshot : nullptr;
+  return fits ? snapshot : nullptr;
 }
 
 void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count) {
@@ -295,7 +320,11 @@ void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *fou
 }
 
 void forget_activity() {
-  remove_all([](Oid database, std::int32_t) { return database == MyDatabaseId; });
+  forget_running();
+  if (!shared_activity) return;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  remove_counters([](Oid database, std::int32_t) { return database == MyDatabaseId; });
+  LWLockRelease(activity_lock);
 }
 
 void drop_activity_of(Oid dropped) {

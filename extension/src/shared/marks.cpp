@@ -116,7 +116,7 @@ void publish_held() {
   for (int i = 0; i < racing.count; ++i) forget_lows_since(MyDatabaseId, racing.items[i]);
   for (int i = 0; i < held.count; ++i) {
     forget_lows_of(MyDatabaseId, held.items[i]);
-    signal_one_waiter(MyDatabaseId, {held.items[i], 0, 0});
+    signal_one_waiter(MyDatabaseId, {held.items[i], 0, 0, false});
   }
 }
 
@@ -168,7 +168,7 @@ void publish_free() {
   publish_held();
   for (int i = 0; i < claimed.count; ++i) {
     forget_lows_of(MyDatabaseId, claimed.items[i]);
-    signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0});
+    signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0, true});
   }
   if (lows_lost) forget_all_lows(MyDatabaseId);
   LWLockRelease(shared->lock);
@@ -243,7 +243,7 @@ void mark_ready(std::int32_t tenant, std::int32_t key) {
   mark_claimable(tenant, GetCurrentTransactionStartTimestamp());
   for (int i = 0; i < ready.count; ++i)
     if (ready.items[i].tenant == tenant && ready.items[i].key == key) return;
-  if (!ready.add({tenant, key, 0})) everyone = true;
+  if (!ready.add({tenant, key, 0, false})) everyone = true;
 }
 
 // False where there is no room.

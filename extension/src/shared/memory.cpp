@@ -37,6 +37,7 @@ void request() {
   RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(LowsEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_counted_workflows, sizeof(ActivityEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_counted_workflows, sizeof(TallyEntry)));
+  RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(PermitEntry)));
   RequestNamedLWLockTranche("insula", 2);
 }
 
@@ -70,6 +71,7 @@ void startup() {
   shared_activity =
       new_shared_table("insula activity", max_counted_workflows, sizeof(ActivityKey), sizeof(ActivityEntry));
   shared_tallies = new_shared_table("insula tallies", max_counted_workflows, sizeof(DueKey), sizeof(TallyEntry));
+  shared_permits = new_shared_table("insula permits", max_due_tenants, sizeof(DueKey), sizeof(PermitEntry));
   activity_lock = &GetNamedLWLockTranche("insula")[1].lock;
   LWLockRelease(AddinShmemInitLock);
 }
@@ -97,6 +99,8 @@ void request_shared_memory() {
 
 // A table may grow a little beyond what it was made for.
 int max_counted() { return 2 * max_counted_workflows; }
+
+bool no_room_for_permits() { return hash_get_num_entries(shared_permits) >= max_due_tenants; }
 
 bool shared_memory_available() { return shared != nullptr; }
 

@@ -61,6 +61,9 @@ bool has_signal();
 void pass_signal_on();
 // A claim that may have left work behind wakes one more.
 void wake_another(std::int32_t tenant);
+// Permits came back; and whether this session has been woken for such, and has not claimed since.
+void wake_for_permit(std::int32_t tenant);
+bool woken_for_permit();
 void settle_wake_up();  // at a commit that has claimed
 
 int waiting_sessions();

@@ -54,6 +54,7 @@ struct Mark {
   std::int32_t tenant;
   std::int32_t key;     // of the task that became ready; 0: any
   std::int32_t origin;  // the slot that was signalled first; passing on ends there
+  bool permit;          // it is for permits that came back
 };
 
 struct WaiterSlot {
@@ -122,6 +123,16 @@ struct ActivityEntry {
   Activity counts;
 };
 
+// The snapshot that rows were counted with, while others committed.
+struct CountBasis {
+  std::uint64_t xmax;
+  int running_count;
+  TransactionId running[65];  // and the one that took it
+
+  bool take(const SnapshotData &snapshot);      // false: so many transactions do not fit
+  bool shows(std::uint64_t transaction) const;  // one that has committed
+};
+
 enum class TallyState { unknown, counting, known };
 
 // Of a tenant: what the count of its queue, which its numbers of tasks start from, has seen.
@@ -130,9 +141,20 @@ struct TallyEntry {
   TallyState state;
   int versions;          // that have counters of their own
   std::uint64_t ticket;  // of the last count
-  std::uint64_t xmax;    // its snapshot
-  int running_count;
-  TransactionId running[64];
+  CountBasis basis;
+};
+
+// Of a tenant; see permits.hpp.
+struct PermitEntry {
+  DueKey key;
+  TallyState state;
+  Oid work;  // the table that was counted
+  CountBasis basis;
+  std::int64_t counted_at;  // in passing time
+  std::int64_t asked_at;    // by somebody who was to count
+  std::int64_t running;     // as far as transactions have ended
+  std::int64_t reserved;    // by claims under way
+  std::int64_t turned_away;
 };
 
 // A database, and who looks after what is due in it; see board.hpp.
@@ -196,9 +218,14 @@ extern HTAB *shared_lows;
 // Counters; they have a lock of their own.
 extern HTAB *shared_activity;
 extern HTAB *shared_tallies;
+extern HTAB *shared_permits;
 extern LWLock *activity_lock;
 int max_counted();                    // how many of each there can be
 void drop_activity_of(Oid database);  // not under the other lock
+void settle_permits(bool committed);  // at the end of the transaction
+void return_permits_of_subtransaction();
+void hand_permits_over();
+bool no_room_for_permits();  // of one more tenant; under the lock of the counters
 
 WorkerKey worker_key(Oid role, const char *name);
 

@@ -15,7 +15,7 @@ namespace insula {
 namespace {
 
 bool owes_claim = false;  // this session was woken and has not claimed since
-Mark owed = {0, 0, 0};
+Mark owed = {0, 0, 0, false};
 
 bool fits(const WaiterSlot &slot, Oid database, const Mark &mark) {
   if (!slot.latch || slot.signalled || slot.execution != 0 || slot.database != database) return false;
@@ -28,6 +28,14 @@ bool fits(const WaiterSlot &slot, Oid database, const Mark &mark) {
 }
 
 WaiterSlot &my_slot() { return shared->waiters[backend_slot()]; }
+
+// Who has been woken for permits owes for them until it has claimed.
+void owe(const WaiterSlot &slot) {
+  const bool permit = slot.mark.permit || woken_for_permit();
+  owes_claim = slot.execution == 0;
+  owed = slot.mark;
+  owed.permit = permit;
+}
 
 bool i_wait() { return shared && my_slot().latch != nullptr && my_slot().pid == MyProcPid; }
 
@@ -57,6 +65,13 @@ void end_of_session(int, Datum) {
   LWLockRelease(shared->lock);
 }
 
+void wake_one(std::int32_t tenant, bool permit) {
+  if (!shared || shared->waiting == 0) return;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  signal_one_waiter(MyDatabaseId, {tenant, 0, 0, permit});
+  LWLockRelease(shared->lock);
+}
+
 }  // namespace
 
 void register_end_of_session() {
@@ -77,7 +92,7 @@ void signal_one_waiter(Oid database, Mark mark) {
     const int at = (shared->next_slot + i) % shared->slots;
     WaiterSlot &slot = shared->waiters[at];
     if (!fits(slot, database, mark)) continue;
-    slot.mark = {mark.tenant, mark.key, at};
+    slot.mark = {mark.tenant, mark.key, at, mark.permit};
     signal_slot(slot);
     shared->next_slot = (at + 1) % shared->slots;
     return;
@@ -110,7 +125,7 @@ void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
     candidate = &slot;
   }
   if (!candidate) return;
-  candidate->mark = {tenant, 0, static_cast<std::int32_t>(candidate - shared->waiters)};
+  candidate->mark = {tenant, 0, static_cast<std::int32_t>(candidate - shared->waiters), false};
   signal_slot(*candidate);
 }
 
@@ -138,10 +153,7 @@ void begin_wait(const WaitFilter &filter) {
   WaiterSlot &slot = my_slot();
   if (slot.latch) {
     // A signal that came since the last look is answered by the coming one.
-    if (slot.signalled) {
-      owes_claim = slot.execution == 0;
-      owed = slot.mark;
-    }
+    if (slot.signalled) owe(slot);
     clear_slot(slot);
   }
   slot = {};
@@ -168,10 +180,7 @@ void end_wait() {
   if (!i_wait()) return;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   WaiterSlot &slot = my_slot();
-  if (slot.signalled) {
-    owes_claim = slot.execution == 0;
-    owed = slot.mark;
-  }
+  if (slot.signalled) owe(slot);
   leave_slot(slot);
   LWLockRelease(shared->lock);
 }
@@ -182,10 +191,7 @@ bool take_signal() {
   WaiterSlot &slot = my_slot();
   const bool signalled = slot.signalled;
   slot.signalled = false;
-  if (signalled) {
-    owes_claim = slot.execution == 0;
-    owed = slot.mark;
-  }
+  if (signalled) owe(slot);
   LWLockRelease(shared->lock);
   return signalled;
 }
@@ -207,12 +213,11 @@ void pass_signal_on() {
   LWLockRelease(shared->lock);
 }
 
-void wake_another(std::int32_t tenant) {
-  if (!shared || shared->waiting == 0) return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  signal_one_waiter(MyDatabaseId, {tenant, 0, 0});
-  LWLockRelease(shared->lock);
-}
+void wake_another(std::int32_t tenant) { wake_one(tenant, woken_for_permit()); }
+
+void wake_for_permit(std::int32_t tenant) { wake_one(tenant, true); }
+
+bool woken_for_permit() { return owes_claim && owed.permit; }
 
 void settle_wake_up() { owes_claim = false; }
 

@@ -151,7 +151,7 @@ void forget_session(int slot) {
     if (entry->life_line >= 0) continue;
     drop_watches_of(entry->key);
     set_dead(entry, true);
-    signal_one_waiter(entry->key.database, {entry->tenant, 0, 0});
+    signal_one_waiter(entry->key.database, {entry->tenant, 0, 0, false});
     note_due(entry->key.database, entry->tenant, DT_NOBEGIN, false);
   }
 }

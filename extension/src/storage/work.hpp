@@ -400,6 +400,7 @@ int open_elements(const Tenant &tenant, std::int64_t group);
 void empty_group(const Tenant &tenant, std::int64_t group);
 
 std::int64_t running_tasks(const Tenant &tenant);
+std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot);
 // Counted up to `limit`: tasks that run; tasks that wait or run.
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit);

@@ -1,0 +1,314 @@
+// Permits in shared memory; see permits.hpp.  They are guarded by the lock of the counters, whose
+// callbacks settle them.
+#include "shared/permits.hpp"
+
+#include <algorithm>
+
+#include "shared/clock.hpp"
+#include "shared/shared.hpp"
+#include "shared/state.hpp"
+
+extern "C" {
+#include "access/xact.h"
+}
+
+namespace insula {
+
+HTAB *shared_permits = nullptr;
+
+namespace {
+
+// ---- what the current transaction holds ----
+
+struct Held {
+  std::int32_t tenant;
+  int level;  // of the subtransaction
+  std::int64_t reserved;
+  std::int64_t started;  // tasks, less those that run no more
+  bool wakes;            // its end is to wake somebody
+};
+
+Held *held = nullptr;  // in TopTransactionContext
+int held_count = 0;
+int held_room = 0;
+bool forgets = false;  // its commit does
+
+Held &held_of(std::int32_t tenant) {
+  const int level = GetCurrentTransactionNestLevel();
+  for (int i = held_count - 1; i >= 0 && held[i].level == level; --i)
+    if (held[i].tenant == tenant) return held[i];
+  if (held_count == held_room) {
+    const int room = held_room ? 2 * held_room : 8;
+    const Size size = sizeof(Held) * static_cast<Size>(room);
+    held = static_cast<Held *>(held ? repalloc_huge(held, size) : MemoryContextAlloc(TopTransactionContext, size));
+    held_room = room;
+  }
+  held[held_count] = {tenant, level, 0, 0, false};
+  return held[held_count++];
+}
+
+// In all its subtransactions.
+Held held_here(std::int32_t tenant) {
+  Held all = {tenant, 0, 0, 0, false};
+  for (int i = 0; i < held_count; ++i) {
+    if (held[i].tenant != tenant) continue;
+    all.reserved += held[i].reserved;
+    all.started += held[i].started;
+  }
+  return all;
+}
+
+// ---- under the lock ----
+
+PermitEntry *find_permits(std::int32_t tenant) {
+  DueKey key = {MyDatabaseId, tenant};
+  return static_cast<PermitEntry *>(hash_search(shared_permits, &key, HASH_FIND, nullptr));
+}
+
+PermitEntry *make_permits(std::int32_t tenant) {
+  DueKey key = {MyDatabaseId, tenant};
+  bool found;
+  auto *entry = static_cast<PermitEntry *>(hash_search(shared_permits, &key, HASH_ENTER_NULL, &found));
+  if (!entry || found) return entry;
+  entry->state = TallyState::unknown;
+  entry->work = InvalidOid;
+  entry->running = entry->reserved = 0;
+  entry->asked_at = 0;
+  // Who was turned away before was not counted.
+  entry->turned_away = waiting_sessions();
+  return entry;
+}
+
+bool is_known(const PermitEntry &entry, const Permits &of) {
+  return entry.state == TallyState::known && entry.work == of.work;
+}
+
+bool is_old(std::int64_t time) { return passing_time() - time >= USECS_PER_SEC; }
+
+std::int64_t free_by(const PermitEntry *entry, const Permits &of) {
+  if (!entry || !is_known(*entry, of)) return permits_unknown;
+  const std::int64_t free = of.most - entry->running - entry->reserved;
+  if (free > 0) return free;
+  return is_old(entry->counted_at) ? permits_unknown : 0;
+}
+
+bool owes_wake_up(PermitEntry &entry) {
+  if (entry.turned_away == 0) return false;
+  --entry.turned_away;
+  return true;
+}
+
+// Of a transaction that has committed.
+void add_started(PermitEntry &entry, std::int64_t started, std::uint64_t transaction) {
+  if (entry.state == TallyState::unknown || entry.basis.shows(transaction)) return;
+  entry.running += started;
+  // A task can be cancelled before the claim's own callback has told of it, but mostly somebody
+  // has written to the queue by hand: to count again is right in both.
+  if (entry.state == TallyState::known && entry.running < 0) entry.state = TallyState::unknown;
+}
+
+// What was reserved goes as what has become of it comes, so that nobody sees a permit twice.
+// Returns whether somebody is to be woken.
+bool settle(const Held &of, std::uint64_t transaction) {
+  PermitEntry *entry = find_permits(of.tenant);
+  if (!entry) return of.started < 0 && no_room_for_permits();  // nobody knows who waits
+  entry->reserved -= of.reserved;
+  if (of.started != 0) add_started(*entry, of.started, transaction);
+  // But who counts in the queue sees what has not been settled yet.
+  const bool seen_twice = of.reserved > 0 && (entry->state != TallyState::known || entry->basis.shows(transaction));
+  return (of.started < of.reserved || seen_twice) && owes_wake_up(*entry);
+}
+
+// Nothing here may fail.
+void settle_from(int first, bool committed) {
+  bool any = false;
+  for (int i = first; i < held_count; ++i) {
+    if (!committed) held[i].started = 0;
+    any = any || held[i].started != 0 || held[i].reserved != 0;
+  }
+  const int end = held_count;
+  held_count = first;
+  if (!any) return;
+  const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  for (int i = first; i < end; ++i) held[i].wakes = settle(held[i], transaction);
+  LWLockRelease(activity_lock);
+  for (int i = first; i < end; ++i)
+    if (held[i].wakes) wake_for_permit(held[i].tenant);
+}
+
+int first_of_level() {
+  const int level = GetCurrentTransactionNestLevel();
+  int first = held_count;
+  while (first > 0 && held[first - 1].level >= level) --first;
+  return first;
+}
+
+void forget_now() {
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_permits);
+  while (auto *entry = static_cast<PermitEntry *>(hash_seq_search(&scan)))
+    if (entry->key.database == MyDatabaseId) entry->state = TallyState::unknown;
+  LWLockRelease(activity_lock);
+}
+
+}  // namespace
+
+void settle_permits(bool committed) {
+  settle_from(0, committed);
+  held = nullptr;
+  held_room = 0;
+  if (forgets && committed) forget_now();
+  forgets = false;
+}
+
+void return_permits_of_subtransaction() { settle_from(first_of_level(), false); }
+
+void hand_permits_over() {
+  const int level = GetCurrentTransactionNestLevel() - 1;
+  int last = first_of_level();
+  for (int i = last; i < held_count; ++i) {
+    Held *parents = std::find_if(
+        held, held + last, [&](const Held &other) { return other.level == level && other.tenant == held[i].tenant; });
+    if (parents == held + last) {
+      held[last] = held[i];
+      held[last++].level = level;
+      continue;
+    }
+    parents->reserved += held[i].reserved;
+    parents->started += held[i].started;
+  }
+  held_count = last;
+}
+
+void note_started(std::int32_t tenant, std::int64_t tasks) { held_of(tenant).started += tasks; }
+
+bool ends_tasks_here(std::int32_t tenant) {
+  const Held here = held_here(tenant);
+  return here.started < here.reserved;
+}
+
+std::int64_t free_permits(const Permits &of) {
+  if (!shared_permits) return permits_unknown;
+  LWLockAcquire(activity_lock, LW_SHARED);
+  const std::int64_t free = free_by(find_permits(of.tenant), of);
+  LWLockRelease(activity_lock);
+  return free;
+}
+
+std::int64_t await_permit(const Permits &of) {
+  if (!shared_permits) return permits_unknown;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  PermitEntry *entry = make_permits(of.tenant);
+  std::int64_t free = free_by(entry, of);
+  // To find what was written by hand it is enough that one counts.
+  if (free == permits_unknown && entry && is_known(*entry, of)) {
+    if (is_old(entry->asked_at))
+      entry->asked_at = passing_time();
+    else
+      free = 0;
+  }
+  if (entry && free <= 0) entry->turned_away = std::min<std::int64_t>(entry->turned_away + 1, shared->slots);
+  LWLockRelease(activity_lock);
+  return free;
+}
+
+std::int64_t reserve_permits(const Permits &of, int wanted) {
+  if (!shared_permits) return permits_unknown;
+  // What it started while there was no limit, the numbers do not know yet.
+  const Held here = held_here(of.tenant);
+  if (here.started > here.reserved) return permits_unknown;
+  Held &mine = held_of(of.tenant);
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  PermitEntry *entry = find_permits(of.tenant);
+  const std::int64_t reserved = std::min<std::int64_t>(wanted, free_by(entry, of));
+  if (reserved > 0) {
+    entry->reserved += reserved;
+    mine.reserved += reserved;
+  }
+  LWLockRelease(activity_lock);
+  return reserved;
+}
+
+std::int64_t reserve_permits_ahead(const Permits &of, int wanted) {
+  if (!shared_permits) return 0;
+  Held &mine = held_of(of.tenant);
+  const std::int64_t here = held_here(of.tenant).reserved;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  PermitEntry *entry = make_permits(of.tenant);
+  const std::int64_t others = entry ? entry->reserved - here : 0;
+  if (entry) {
+    entry->reserved += wanted;
+    mine.reserved += wanted;
+  }
+  LWLockRelease(activity_lock);
+  return others;
+}
+
+std::int64_t permits_reserved_by_others(std::int32_t tenant) {
+  if (!shared_permits) return 0;
+  LWLockAcquire(activity_lock, LW_SHARED);
+  const PermitEntry *entry = find_permits(tenant);
+  const std::int64_t reserved = entry ? entry->reserved : 0;
+  LWLockRelease(activity_lock);
+  return reserved ? reserved - held_here(tenant).reserved : 0;
+}
+
+Snapshot begin_counting_running(const Permits &of) {
+  if (!shared_permits) return nullptr;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  PermitEntry *entry = find_permits(of.tenant);
+  Snapshot snapshot = nullptr;
+  // Who has published before had committed before, so that this snapshot shows it.
+  if (entry && (!is_known(*entry, of) || is_old(entry->counted_at))) snapshot = GetLatestSnapshot();
+  if (snapshot && entry->basis.take(*snapshot)) {
+    entry->state = TallyState::counting;
+    entry->work = of.work;
+    entry->running = 0;
+  } else {
+    snapshot = nullptr;
+  }
+  LWLockRelease(activity_lock);
+  return snapshot;
+}
+
+void end_counting_running(const Permits &of, std::int64_t running) {
+  // The snapshot shows them, and they are added when they are committed.
+  running -= held_here(of.tenant).started;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  PermitEntry *entry = find_permits(of.tenant);
+  if (entry && entry->state == TallyState::counting) {
+    entry->running += running;
+    entry->state = TallyState::known;
+    entry->counted_at = passing_time();
+  }
+  LWLockRelease(activity_lock);
+}
+
+void return_permits(std::int32_t tenant, int count, bool pass_on) {
+  if (!shared_permits || count == 0) return;
+  Held &mine = held_of(tenant);
+  if (mine.reserved < count) return;  // there is no entry
+  mine.reserved -= count;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  PermitEntry *entry = find_permits(tenant);
+  if (entry) entry->reserved -= count;
+  const bool wake = entry && (owes_wake_up(*entry) || pass_on);
+  LWLockRelease(activity_lock);
+  if (wake) wake_for_permit(tenant);
+}
+
+void leave_work_for_permits(const Permits &of) {
+  // Some may have come back meanwhile.
+  if (await_permit(of) > 0) wake_for_permit(of.tenant);
+}
+
+void forget_running() {
+  if (!shared_permits) return;
+  forget_now();
+  // What this transaction has written itself others see then.
+  forgets = true;
+}
+
+}  // namespace insula

@@ -1,0 +1,365 @@
+// The permits of a tenant with max_running: whatever claims, aborts, counts and forgets, never
+// does one task too many run, none is lost, and each permit comes back.
+#include <atomic>
+#include <memory>
+#include <random>
+#include <thread>
+
+#include "session.hpp"
+#include "support.hpp"
+
+namespace insula_test {
+namespace {
+
+constexpr int limit = 25;
+
+// Of the tenant, with a place of its own for what it holds.
+std::unique_ptr<Session> new_worker() {
+  auto session = std::make_unique<Session>();
+  session->query("SET client_min_messages = error");
+  session->query("SET insula.tenant = 'narrow'");
+  session->query("CREATE TEMP TABLE mine (task_id bigint, lease bigint)");
+  return session;
+}
+
+int claim(Session& session, int most) {
+  return std::stoi(
+      session.query("WITH c AS (INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', max_tasks => " +
+                    std::to_string(most) + ") RETURNING 1) SELECT count(*) FROM c"));
+}
+
+void complete(Session& session) {
+  session.query(
+      "SELECT insula.complete_many(array_agg(task_id), array_agg(lease), NULL) FROM mine HAVING count(*) > 0");
+  session.query("DELETE FROM mine");
+}
+
+class Permits : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    admin = new_admin();
+    admin->query("CREATE EXTENSION IF NOT EXISTS insula");
+    admin->query("SELECT tenant FROM insula.create_tenant('narrow', login => false)");
+    admin->query("SELECT insula.set_tenant_limits('narrow', max_running => " + std::to_string(limit) + ")");
+    admin->query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'narrow'))");
+  }
+  void TearDown() override { admin->query("SELECT insula.drop_tenant('narrow', '0 s')"); }
+
+  static std::unique_ptr<Session> new_admin() {
+    auto session = std::make_unique<Session>();
+    session->query("SET client_min_messages = error");
+    return session;
+  }
+
+  void submit(int count) {
+    admin->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" + std::to_string(count) +
+                 "]), tenant => 'narrow')");
+  }
+
+  static int running(Session& session) {
+    return std::stoi(session.query("SELECT count(*) FROM tenant_narrow.work WHERE lane = 100001"));
+  }
+
+  // All permits are there, and no more.
+  void expect_all_free() {
+    submit(limit + 5);
+    const auto worker = new_worker();
+    EXPECT_EQ(claim(*worker, limit + 5), limit);
+    EXPECT_EQ(claim(*worker, 1), 0);
+    complete(*worker);
+  }
+
+  std::unique_ptr<Session> admin;
+};
+
+// One way for a worker to do some of the work.
+void take_and_complete(Session& session, int most) {
+  if (claim(session, most) > 0) complete(session);
+}
+
+void take_and_abort(Session& session, int most) {
+  session.query("BEGIN");
+  claim(session, most);
+  session.query("ROLLBACK");
+}
+
+void take_back_and_take(Session& session, int most) {
+  session.query("BEGIN");
+  session.query("SAVEPOINT a");
+  claim(session, most);
+  session.query("ROLLBACK TO a");
+  claim(session, most / 2 + 1);
+  session.query("SAVEPOINT b");
+  claim(session, 1);
+  session.query("RELEASE b");
+  session.query("COMMIT");
+  complete(session);
+}
+
+void complete_and_take(Session& session, int most) {
+  claim(session, most);
+  session.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+  complete(session);
+  // Others' claims are later than its snapshot.
+  (void)session.error("INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', max_tasks => " +
+                      std::to_string(most) + ")");
+  session.query("END");
+  complete(session);
+}
+
+void take_and_complete_at_once(Session& session, int most) {
+  session.query("SELECT insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => " + std::to_string(most) +
+                ")");
+}
+
+void forget_numbers(Session& session, int) { session.query("SELECT insula.stat_reset()"); }
+
+void cancel_what_runs(Session& session, int most) {
+  if (claim(session, most) == 0) return;
+  session.query(
+      "SELECT insula.cancel(execution_id) FROM tenant_narrow.task_executions "
+      "WHERE task_id = (SELECT min(task_id) FROM mine)");
+  complete(session);
+}
+
+TEST_F(Permits, NeverOneTooManyHoweverItIsClaimed) {
+  constexpr int tasks = 6000;
+  submit(tasks);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> workers;
+  for (unsigned seed = 1; seed <= 6; ++seed)
+    workers.emplace_back([seed, &done] {
+      constexpr void (*ways[])(Session&, int) = {
+          take_and_complete,         take_and_abort,   take_back_and_take, complete_and_take,
+          take_and_complete_at_once, cancel_what_runs, forget_numbers};
+      std::mt19937 random{seed};
+      const auto session = new_worker();
+      while (!done) ways[random() % std::size(ways)](*session, 1 + static_cast<int>(random() % 12));
+    });
+  int most = 0;
+  while (!done) {
+    most = std::max(most, running(*admin));
+    done = admin->query("SELECT 1 FROM tenant_narrow.work WHERE lane IS NOT NULL LIMIT 1").empty();
+  }
+  for (std::thread& worker : workers) worker.join();
+  EXPECT_LE(most, limit);
+  EXPECT_GT(most, limit / 2) << "the limit was hardly tried";
+  EXPECT_EQ(
+      admin->query("SELECT count(*) FROM tenant_narrow.workflow_executions WHERE status IN ('completed', 'cancelled')"),
+      std::to_string(tasks));
+  expect_all_free();
+}
+
+TEST_F(Permits, ASessionThatEndsGivesThemBack) {
+  submit(2 * limit);
+  auto worker = new_worker();
+  worker->query("BEGIN");
+  EXPECT_EQ(claim(*worker, 20), 20);
+  const auto other = new_worker();
+  const std::string pid = std::to_string(worker->pid());
+  admin->query("SELECT pg_terminate_backend(" + pid + ")");
+  EXPECT_TRUE(
+      eventually([&] { return admin->query("SELECT count(*) FROM pg_stat_activity WHERE pid = " + pid) == "0"; }));
+  EXPECT_EQ(claim(*other, 2 * limit), limit);
+}
+
+TEST_F(Permits, ACrashForgetsWhatWasReservedAndNotWhatRuns) {
+  submit(2 * limit);
+  auto worker = new_worker();
+  EXPECT_EQ(claim(*worker, 10), 10);
+  auto open = new_worker();
+  open->query("BEGIN");
+  EXPECT_EQ(claim(*open, 10), 10);
+  // A claim does not wait for its WAL, so a crash may give it back.
+  admin->query("SET synchronous_commit = on");
+  admin->query("CREATE TABLE flushed ()");
+  admin->query("DROP TABLE flushed");
+  support::pg_ctl("crash");
+  admin = new_admin();
+  EXPECT_EQ(running(*admin), 10);
+  worker = new_worker();
+  EXPECT_EQ(claim(*worker, 2 * limit), limit - 10);
+}
+
+// Who waits since a claim that is open holds the permits hears of its end, and nobody waits for
+// who holds but some of them.
+TEST_F(Permits, PreloadedAReservationThatComesBackWakesAWaiter) {
+  expect_all_free();
+  submit(2 * limit);
+  const auto holder = new_worker(), waiter = new_worker();
+  for (const char* end : {"ROLLBACK", "ROLLBACK TO a"}) {
+    holder->query("BEGIN");
+    holder->query("SAVEPOINT a");
+    EXPECT_EQ(claim(*holder, 2 * limit), limit);
+    waiter->send("CALL insula.wait_for_work('60 s')");
+    EXPECT_TRUE(eventually([&] {
+      return admin->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = " +
+                          std::to_string(waiter->pid())) == "Extension";
+    }));
+    holder->query(end);
+    ASSERT_TRUE(waiter->finished(10s));
+    EXPECT_EQ(waiter->answer(), "t");
+    EXPECT_EQ(claim(*waiter, 1), 1);
+    complete(*waiter);
+    holder->query("ROLLBACK");
+  }
+  holder->query("BEGIN");
+  EXPECT_EQ(claim(*holder, limit - 1), limit - 1);
+  waiter->query("CALL insula.wait_for_work('60 s')");
+  EXPECT_EQ(claim(*waiter, 2), 1);
+  complete(*waiter);
+  holder->query("COMMIT");
+}
+
+// Who claims waits, and another completes: each permit that comes back must wake somebody.
+TEST_F(Permits, PreloadedNobodySleepsOverAFreePermit) {
+  constexpr int tasks = 1000;
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 3)");
+  admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
+  submit(tasks);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> workers;
+  for (unsigned seed = 1; seed <= 4; ++seed)
+    workers.emplace_back([seed, &done] {
+      std::mt19937 random{seed};
+      const auto session = new_worker();
+      const std::string wait = "CALL insula.wait_for_work('30 s', worker => 'w" + std::to_string(seed) + "')";
+      while (!done) {
+        const auto before = std::chrono::steady_clock::now();
+        const bool ready = session->query(wait) == "t";
+        EXPECT_TRUE(done || std::chrono::steady_clock::now() - before < 5s) << "slept over a permit";
+        if (!ready) continue;
+        session->query("BEGIN");
+        session->query("INSERT INTO claimed SELECT task_id, lease FROM insula.claim('w', max_tasks => " +
+                       std::to_string(1 + random() % 3) + ")");
+        session->query(random() % 4 ? "COMMIT" : "ROLLBACK");
+      }
+    });
+  const auto completer = new_worker();
+  while (!completer->query("SELECT 1 FROM tenant_narrow.work WHERE lane IS NOT NULL LIMIT 1").empty())
+    completer->query(
+        "WITH d AS (DELETE FROM claimed WHERE ctid = (SELECT min(ctid) FROM claimed) RETURNING *) "
+        "SELECT insula.complete(task_id, lease) FROM d");
+  done = true;
+  for (unsigned seed = 1; seed <= 4; ++seed) completer->query("SELECT insula.nudge('w" + std::to_string(seed) + "')");
+  for (std::thread& worker : workers) worker.join();
+  admin->query("DROP TABLE claimed");
+}
+
+// Long for a wake-up; whoever misses one looks by itself only later.
+constexpr auto soon = 5s;
+
+bool waits(Session& watcher, const Session& waiter) {
+  return watcher.query("SELECT wait_event FROM pg_stat_activity WHERE pid = " + std::to_string(waiter.pid())) ==
+         "Extension";
+}
+
+// Many look while one commits: as it does, nobody may see its permit both taken and reserved.  One
+// task runs all the time, and its lease ends first, so that no other end of a lease wakes anybody.
+TEST_F(Permits, PreloadedACommitNeverHidesAPermit) {
+  constexpr int two = 2, rounds = 150;
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 3)");
+  admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
+  const auto holder = new_worker();
+  submit(1);
+  EXPECT_EQ(claim(*holder, 1), 1);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> workers;
+  for (int number = 1; number <= 6; ++number)
+    workers.emplace_back([number, &done] {
+      const auto session = new_worker();
+      const std::string wait = "CALL insula.wait_for_work('1 h', worker => 'w" + std::to_string(number) + "')";
+      while (!done)
+        if (session->query(wait) == "t")
+          session->query(
+              "INSERT INTO claimed SELECT task_id, lease FROM insula.claim('w', max_tasks => 1, lease_for => '2 h')");
+    });
+  for (int round = 0; round < rounds; ++round) {
+    if (round % 3 == 0) admin->query("SELECT insula.stat_reset()");
+    submit(two);
+    const bool all = eventually([&] { return running(*admin) == 1 + two; }, soon);
+    EXPECT_TRUE(all) << "slept over a permit in round " << round;
+    if (!all) break;
+    admin->query("WITH d AS (DELETE FROM claimed RETURNING *) SELECT insula.complete(task_id, lease) FROM d");
+  }
+  done = true;
+  for (int number = 1; number <= 6; ++number) admin->query("SELECT insula.nudge('w" + std::to_string(number) + "')");
+  for (std::thread& worker : workers) worker.join();
+  admin->query("DROP TABLE claimed");
+}
+
+// Work of two kinds, and who takes the one cannot take the other.
+class PermitsOfTwoKinds : public Permits {
+ protected:
+  void SetUp() override {
+    Permits::SetUp();
+    for (const char* kind : {"j", "k"})
+      admin->query(std::string(R"(SELECT insula.register_workflow('{"name": ")") + kind + R"(", "tasks": [{"id": ")" +
+                   kind + R"("}]}', tenant => 'narrow'))");
+  }
+  void submit_one(const std::string& kind) { admin->query("SELECT insula.submit('" + kind + "', tenant => 'narrow')"); }
+  static std::string claim_of(const std::string& kind, int most) {
+    return "SELECT task_id, lease FROM insula.claim('w', tasks => ARRAY['" + kind + "." + kind + "'], max_tasks => " +
+           std::to_string(most) + ")";
+  }
+  void wait_for(Session& session, const std::string& kind) {
+    session.send("CALL insula.wait_for_work('60 s', tasks => ARRAY['" + kind + "." + kind + "'])");
+    ASSERT_TRUE(eventually([&] { return waits(*admin, session); }));
+  }
+};
+
+// Two permits come back at once and wake one, who may be the one that needs but one of them.
+TEST_F(PermitsOfTwoKinds, PreloadedWhoIsWokenPassesOnWhatItDoesNotUse) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 2)");
+  const auto holder = new_worker(), first = new_worker(), second = new_worker();
+  for (int round = 0; round < 4; ++round) {
+    // Sessions are woken in turns.
+    Session &of_j = round % 2 ? *first : *second, &of_k = round % 2 ? *second : *first;
+    submit_one("k");
+    submit_one("k");
+    holder->query("INSERT INTO mine " + claim_of("k", 2));
+    submit_one("j");
+    wait_for(of_j, "j");
+    wait_for(of_k, "k");
+    holder->query("BEGIN");
+    complete(*holder);
+    holder->query("SELECT insula.submit('k')");
+    holder->query("COMMIT");
+    ASSERT_TRUE(of_k.finished(soon)) << round;
+    EXPECT_EQ(of_k.answer(), "t");
+    of_k.query("INSERT INTO mine " + claim_of("k", 5));
+    ASSERT_TRUE(of_j.finished(soon)) << "slept over a permit in round " << round;
+    EXPECT_EQ(of_j.answer(), "t");
+    of_j.query("INSERT INTO mine " + claim_of("j", 1));
+    complete(of_j);
+    complete(of_k);
+  }
+}
+
+// A task that goes back to the queue frees a permit for those too who cannot take that task.
+TEST_F(PermitsOfTwoKinds, PreloadedATaskGivenBackWakesWhoWaitsForAnother) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 1)");
+  const auto holder = new_worker(), waiter = new_worker();
+  submit_one("k");
+  holder->query(claim_of("k", 1));
+  submit_one("j");
+  wait_for(*waiter, "j");
+  holder->query("SELECT insula.leave('w')");
+  ASSERT_TRUE(waiter->finished(soon)) << "slept over a permit";
+  EXPECT_EQ(waiter->answer(), "t");
+}
+
+// Rows that were written behind Insula's back.
+TEST_F(Permits, WhatWasWrittenByHandIsFound) {
+  submit(2 * limit);
+  const auto worker = new_worker();
+  EXPECT_EQ(claim(*worker, limit), limit);
+  admin->query("UPDATE tenant_narrow.work SET lane = NULL, state = 6 WHERE lane = 100001");
+  EXPECT_TRUE(eventually([&] { return claim(*worker, 1) == 1; }));
+  admin->query("UPDATE tenant_narrow.work SET lane = 100001, state = 2, due = 9e17 WHERE state = 6");
+  admin->query("SELECT count(*) FROM insula.reconcile(false)");
+  EXPECT_EQ(claim(*worker, 1), 0);
+}
+
+}  // namespace
+}  // namespace insula_test
