@@ -141,9 +141,12 @@ void visit(const DueTenant &due) {
 }
 
 // What cannot be done because the process is to end is no failure.
-bool succeeded(bool done, ErrorData *error) {
-  if (!done && !must_end()) ReThrowError(error);
-  return done;
+template <typename Work>
+bool succeeds(Work work) {
+  ErrorData *error;
+  if (in_transaction(work, &error)) return true;
+  if (!must_end()) ReThrowError(error);
+  return false;
 }
 
 // Those that the board had no room for are looked at one by one.
@@ -153,9 +156,8 @@ void start_round() {
   const bool again = (crowded || !shared_memory_available()) && now >= next_round;
   if (!board_is_empty() && !again) return;
   round_started = now;
-  ErrorData *error;
   AllTenants all = {};
-  if (!succeeded(in_transaction([&] { all = read_all_tenants(); }, &error), error)) return;
+  if (!succeeds([&] { all = read_all_tenants(); })) return;
   int entered = fill_board(all.numbers, all.count, clock_now());
   MemoryContext one = AllocSetContextCreate(CurrentMemoryContext, "insula visit", ALLOCSET_DEFAULT_SIZES);
   for (; entered < all.count && !must_end(); ++entered) {
@@ -251,7 +253,7 @@ Rest serve() {
     MemoryContextSwitchTo(round);
     Standing standing = {};
     begin_round();
-    if (!succeeded(in_transaction([&] { standing = look_around(); }, &error), error)) break;
+    if (!succeeds([&] { standing = look_around(); })) break;
     if (!standing.serves) {
       if (standing.why_not) ereport(LOG, (errmsg("insula scheduler ends: %s", standing.why_not)));
       return standing.rest;
