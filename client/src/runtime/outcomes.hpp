@@ -2,8 +2,9 @@
 // completions that are there, and single calls for the rest.
 //
 // A batch goes out when none is under way, so it is as small as the load is light and grows
-// by itself; where more is to come at once, it waits for that.  What is sent stays here until the server has taken
-// it; after a broken connection it is sent again, which the lease makes harmless.
+// by itself; where more is to come at once, it waits for that, a millisecond at most.  What is
+// sent stays here until the server has taken it; after a broken connection it is sent again,
+// which the lease makes harmless.
 // The I/O thread's alone.
 #pragma once
 

@@ -157,7 +157,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   GroupContext group = {};
   int count = 0;
   int used = 0;
-  for (; used<row_count && * sink.room> 0; ++used) {
+  for (; used < row_count && (*sink.room > 0); ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
     count_start(tenant, row, request.now);
