@@ -14,7 +14,8 @@ namespace {
 // filled at first, so that there is room for all three versions of each of its rows: what is
 // rewritten in its page writes a third of the WAL, and whoever keeps the old versions from being
 // forgotten changes nothing of that.  Pages of history stay as empty, though; with less room a
-// backlog that is worked off takes as many pages in the end.
+// backlog that is worked off takes as many pages in the end.  Each version has an entry in the primary
+// key too, beside those before it.
 //
 // What WAL holds of a row that is rewritten in its page is what lies between the bytes that it
 // begins with and those that it ends with as before: so first comes what stays, then what
@@ -56,7 +57,7 @@ CREATE TABLE {schema}.work (
   worker text,
   idempotency_key text COLLATE "C",
   input jsonb,
-  CONSTRAINT work_pkey PRIMARY KEY (id)
+  CONSTRAINT work_pkey PRIMARY KEY (id) WITH (fillfactor = 45)
 ) USING heap WITH (fillfactor = 33);
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
 CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane > 150000;
