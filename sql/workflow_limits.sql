@@ -35,6 +35,8 @@ SELECT status, count(*) FROM tenant_keyed.workflow_executions GROUP BY 1 ORDER B
 
 -- For each value of the key by itself; inputs without it have one limit together.  1 is 1.0.
 TRUNCATE tenant_keyed.work;
+-- What is written by hand the permits do not know.
+SELECT insula.stat_reset() \gset
 SELECT count(insula.submit('each', jsonb_build_object('customer', c))) FROM jsonb_array_elements('[1, 2, "b", null, {"x": 1}]') c, generate_series(1, 3);
 SELECT insula.submit('each', '{"customer": 1.0}') > 0 AS submitted;
 SELECT count(insula.submit('each')) FROM generate_series(1, 2);
@@ -52,6 +54,7 @@ SELECT workflow, status, count(*) FROM tenant_keyed.workflow_executions GROUP BY
 
 -- Over all tasks of the workflow, and all of its versions; by what the worker can do, delayed, paused, retried.
 TRUNCATE tenant_keyed.work;
+SELECT insula.stat_reset() \gset
 SELECT count(insula.submit('steps', jsonb_build_object('customer', n / 2))) FROM generate_series(0, 3) n;
 SELECT context, count(*) FROM insula.claim('w', max_tasks => 100) GROUP BY 1 ORDER BY 1;
 SELECT count(*) FROM insula.claim('w', ARRAY['steps.b'], max_tasks => 100);
@@ -64,6 +67,7 @@ SELECT insula.leave('w');
 DO $$ BEGIN FOR i IN 1..20 LOOP PERFORM insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 100); END LOOP; END $$;
 SELECT workflow, status, count(*) FROM tenant_keyed.workflow_executions GROUP BY 1, 2 ORDER BY 1;
 TRUNCATE tenant_keyed.work;
+SELECT insula.stat_reset() \gset
 SELECT insula.submit('each', '{"customer": 1}', run_at => now() + interval '1 h') AS later \gset
 SELECT insula.submit('each', '{"customer": 1}') AS now \gset
 SELECT insula.pause(:now);
@@ -77,12 +81,14 @@ SELECT count(*) FROM insula.claim('w', max_tasks => 10);
 SELECT count(*) FROM insula.claim('w', max_tasks => 10);
 -- With the tenant's own limit, the smaller counts.
 TRUNCATE tenant_keyed.work;
+SELECT insula.stat_reset() \gset
 SELECT insula.set_tenant_limits('keyed', max_running => 2);
 SELECT count(insula.submit('each', jsonb_build_object('customer', n))) FROM generate_series(1, 5) n;
 SELECT count(*) FROM insula.claim('w', max_tasks => 10);
 SELECT ready, running FROM insula.tenant_activity WHERE tenant = 'keyed';
 -- A fan-out under a limit.
 TRUNCATE tenant_keyed.work;
+SELECT insula.stat_reset() \gset
 SELECT insula.set_tenant_limits('keyed', max_running => -1);
 SELECT insula.register_workflow('{"name": "spread", "limit": {"max": 3}, "tasks": [{"id": "a", "for_each": {"items": "list"}}]}');
 SELECT insula.submit('spread', '{"list": [1, 2, 3, 4, 5]}') AS id \gset
@@ -99,6 +105,7 @@ BEGIN
 	RETURN (plan->0->'Plan'->>'Shared Hit Blocks')::bigint + (plan->0->'Plan'->>'Shared Read Blocks')::bigint;
 END $$;
 TRUNCATE tenant_keyed.work;
+SELECT insula.stat_reset() \gset
 SELECT array_length(insula.submit_many('each', array_agg(jsonb_build_object('customer', n % 5))), 1) FROM generate_series(1, 2000) n;
 SELECT count(*) FROM insula.claim('w', max_tasks => 10);
 SELECT count(*) FROM insula.claim('w', max_tasks => 10);
@@ -109,6 +116,7 @@ SELECT :long <= :short * 1.5 + 10 AS flat;
 -- Nor for many limits that are used up.
 SELECT insula.register_workflow('{"name": "single", "limit": {"key": "k", "max": 1}, "tasks": [{"id": "a"}]}');
 TRUNCATE tenant_keyed.work;
+SELECT insula.stat_reset() \gset
 SELECT cardinality(insula.submit_many('single', array_agg(jsonb_build_object('k', n % 2000)))) FROM generate_series(1, 4000) n;
 SELECT count(*) FROM insula.claim('w', max_tasks => 10000);
 SELECT buffers_of($$SELECT * FROM insula.claim('w')$$) AS short \gset
@@ -137,6 +145,7 @@ DROP VIEW held;
 
 -- A paused workflow holds up no other one's limits.
 TRUNCATE tenant_keyed.work;
+SELECT insula.stat_reset() \gset
 SELECT count(insula.register_workflow(jsonb_build_object('name', 'limited' || n, 'limit', '{"max": 1}'::jsonb, 'tasks', '[{"id": "a"}]'::jsonb))) FROM generate_series(1, 20) n;
 SELECT count(insula.submit('limited' || n)) FROM generate_series(1, 20) n;
 SELECT insula.pause_workflow('each');

@@ -73,19 +73,31 @@ std::vector<Figure> p8() {
 }
 
 std::vector<Figure> p10() {
+  struct Kind {
+    Limit limit;
+    const char* id;
+    const char* what;
+  };
+  const Kind kinds[] = {{Limit::tenant, "P10", "cost of max_running"},
+                        {Limit::workflow, "P10.workflow", "cost of a workflow's limit"},
+                        {Limit::key, "P10.key", "cost of a limit for each job's key"}};
   std::vector<std::unique_ptr<Queue>> queues;
   queues.push_back(insula_queue());
-  queues.push_back(insula_queue({.limited = true}));
-  const std::string limited = queues.back()->name();
+  for (const Kind& kind : kinds) queues.push_back(insula_queue({.limit = kind.limit}));
   const Drains drains = drain_in_turns(queues, backlog(), false);
   const auto free = values(drains, "Insula", rate);
-  std::vector<double> costs;
-  for (std::size_t i = 0; i < free.size(); ++i) costs.push_back(100 * (1 - drains.at(limited)[i].rate / free[i]));
-  Figure of_limit = figure("P10", "cost of max_running", costs, "% of the rate");
-  of_limit.bar = 10;
-  of_limit.at_most = true;
-  of_limit.against = fmt::format("the same drain without, {:.0f} jobs/s", median(free));
-  return {of_limit};
+  std::vector<Figure> figures;
+  for (std::size_t k = 0; k < std::size(kinds); ++k) {
+    const auto& limited = drains.at(queues[k + 1]->name());
+    std::vector<double> costs;
+    for (std::size_t i = 0; i < free.size(); ++i) costs.push_back(100 * (1 - limited[i].rate / free[i]));
+    Figure cost = figure(kinds[k].id, kinds[k].what, costs, "% of the rate");
+    cost.bar = 10;
+    cost.at_most = true;
+    cost.against = fmt::format("the same drain without, {:.0f} jobs/s", median(free));
+    figures.push_back(cost);
+  }
+  return figures;
 }
 
 }  // namespace bench

@@ -37,12 +37,19 @@ class Queue {
   virtual void drop() = 0;
 };
 
+// An exact limit that is never in the way: a task runs for the server until its completion is
+// committed, when its handler may long have another one.
+enum class Limit {
+  none,
+  tenant,    // max_running
+  workflow,  // the definition's
+  key,       // one for each job by itself: as many limits as jobs
+};
+
 struct InsulaOptions {
   int processes = 2;  // two connections each
   int handlers = 100;
-  // By max_running, but never held up by it: a task runs for the server until its completion
-  // is committed, when its handler may long have another one.
-  bool limited = false;
+  Limit limit = Limit::none;
 };
 std::unique_ptr<Queue> insula_queue(InsulaOptions options = {});
 
@@ -57,8 +64,9 @@ std::unique_ptr<Queue> bare_queue();
 // The same kind of loop in plpgsql, claim and completion apart, with all rows kept.
 std::unique_ptr<Queue> history_queue();
 
-// The definition of the workflow "job", which has one task, and the registration of it.
-void register_job(const std::string& tenant);
+// The definition of the workflow "job", which has one task, and the registration of it; with
+// `most`, of which so many run at once, or so many for each value of a key of the job.
+void register_job(const std::string& tenant, int most = 0, const std::string& key = {});
 // Submits so many jobs, from this one on, in one call.
 std::string submit_statement(const std::string& tenant);
 

@@ -6,8 +6,10 @@
 
 namespace bench {
 
-void register_job(const std::string& tenant) {
-  const auto workflow = insula::Workflow::builder("job").task("run", [](insula::TaskContext&) {}).build();
+void register_job(const std::string& tenant, int most, const std::string& key) {
+  auto builder = insula::Workflow::builder("job").task("run", [](insula::TaskContext&) {});
+  if (most > 0) builder.limit(most, key);
+  const insula::Workflow workflow = builder.build();
   Sql().value(fmt::format("SELECT insula.register_workflow('{}', tenant => '{}')", workflow.definition_json(), tenant));
 }
 
@@ -21,7 +23,19 @@ class InsulaQueue : public Queue {
  public:
   explicit InsulaQueue(InsulaOptions options) : options_(options) {}
 
-  std::string name() const override { return options_.limited ? "Insula, max_running" : "Insula"; }
+  std::string name() const override {
+    switch (options_.limit) {
+      case Limit::none:
+        return "Insula";
+      case Limit::tenant:
+        return "Insula, max_running";
+      case Limit::workflow:
+        return "Insula, limit of the workflow";
+      case Limit::key:
+        return "Insula, limit of each key";
+    }
+    return {};
+  }
   std::string database() const override { return "postgres"; }
 
   void make() override {
@@ -29,10 +43,15 @@ class InsulaQueue : public Queue {
     tenant_ = fmt::format("bench_{}", number++);
     Sql sql;
     sql.value(fmt::format("SELECT insula.create_tenant('{0}', schema_name => '{0}', login => false)", tenant_));
-    if (options_.limited)
-      sql.value(fmt::format("SELECT insula.set_tenant_limits('{}', max_running => {})", tenant_,
-                            4 * options_.processes * options_.handlers));
-    register_job(tenant_);
+    const int most = 4 * options_.processes * options_.handlers;
+    if (options_.limit == Limit::tenant)
+      sql.value(fmt::format("SELECT insula.set_tenant_limits('{}', max_running => {})", tenant_, most));
+    if (options_.limit == Limit::workflow)
+      register_job(tenant_, most);
+    else if (options_.limit == Limit::key)
+      register_job(tenant_, 1, "n");
+    else
+      register_job(tenant_);
   }
 
   void load(int jobs) override {

@@ -155,7 +155,7 @@ Datum insula_explain_execution(PG_FUNCTION_ARGS) {
                              0,       clock_now()};
   if (definition.has_groups)
     explanation.elements = element_details(*tenant, core::local_of(id), row.span, &explanation.element_count);
-  if (definition.limit.max > 0) explanation.limits = running_by_limit(*tenant, &explanation.limit_count);
+  if (definition.limit.max > 0) explanation.limits = running_by_limit(*tenant, nullptr, &explanation.limit_count);
   for (int i = 0; i < definition.tasks; ++i) explain_task(result, explanation, definition.order[i]);
   close_session(session);
   return Datum{0};

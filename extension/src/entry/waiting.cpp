@@ -165,7 +165,7 @@ void look_at_all(const WorkWait &wait, Look *look) {
         if (!limited) advance_tenant(*tenant, look);
         // What time has made due is done for everybody, but not everybody's work is wanted.
         if (wait.choice.admits(number)) look_at_tenant(wait, *tenant, limited, look);
-        has_limits = !limited && has_waiting_limits(*tenant);
+        has_limits = !limited && may_have_limited(*tenant);
         close_session(session);
       });
       if (has_limits) tenants[with_limits++] = tenants[i];
@@ -201,7 +201,9 @@ void require_rights_still(const WorkWait &wait) {
 
 // A claim that must count what runs under limits and takes nothing tells others to look all the
 // same, so it comes after a look that has said ready, or two who wait would keep each other awake.
-bool may_claim_without_look(const Tenant &tenant) { return has_permit_at_hand(tenant) && !has_waiting_limits(tenant); }
+bool may_claim_without_look(const Tenant &tenant) {
+  return has_permit_at_hand(tenant) && (limits_are_known({tenant.number, tenant.work}) || !may_have_limited(tenant));
+}
 
 // Claims what there is; unless `looked`, without a look before: mostly there is something for
 // who was woken.  What is claimed is committed with the call.

@@ -55,7 +55,6 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
   const int written = requeue(tenant, tasks, count, now, due_by, give_back_attempt);
   for (int i = 0; i < written; ++i) {
     mark_ready(tenant.number, tasks[i].key);
-    mark_limit_freed(tenant, tasks[i].limited);
     if (!give_back_attempt) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
     note_lapse(tenant, tasks[i], now, event);
   }
@@ -180,7 +179,6 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
     if (head.parent_head && !lock_lineage(tenant, head.parent_head, true)) continue;
     if (!lock_all_below(tenant, head.id, head.span)) continue;
     end_open_tasks(tenant, now, head, State::failed, error);
-    mark_limit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
     note_end(tenant, head.id, head.definition, State::failed);
     if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }

@@ -139,12 +139,11 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   const std::int64_t child = *submit(tenant, request, CurrentMemoryContext);
   park_row(tenant, id, core::local_of(child));
   note_settled(tenant, id);
-  count_left({tenant.number, task->definition}, Place::running, 1);
+  count_run_ended(tenant, *task);
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_member(detail, "child", child);
   insert_event(tenant, task->execution(), id, "task_waiting", now, end_object(detail));
-  mark_limit_freed(tenant, task->limited);
   finish_if_ended(tenant, now, id, core::local_of(child));
   return child;
 }

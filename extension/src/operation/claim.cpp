@@ -76,7 +76,7 @@ Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, GroupContext
 
 // Tasks under limits and others, in turns by chance, so that neither starve.
 Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *count) {
-  if (!has_waiting_limits(tenant)) return claim_rows(tenant, request, count);
+  if (!has_waiting_limits(tenant, {request.keys, request.key_count})) return claim_rows(tenant, request, count);
   const bool limited_first = random_fraction() < 0.5;
   int first_count;
   Claimed *first = (limited_first ? claim_limited : claim_rows)(tenant, request, &first_count);

@@ -1,13 +1,13 @@
-// Concurrency limits of workflows, for the whole workflow or for each value of a key.  Rows
-// under a limit wait in lanes of their own, so that no other claim walks over them, and in
-// an index by task and limit, so that a claim goes from limit to limit and never through
-// the backlog of one that is used up.  It looks at so many that are used up and no more, and
-// the session's next one goes on from there: a tenant with a hundred thousand of them holds up
-// no other one's claims.  Only who is about to wait looks at all, and claims what he found.
+// Concurrency limits of workflows, for the whole workflow or for each value of a key.  A claim
+// takes rows in their order and asks for a permit for each (shared/limit_permits.hpp); where it
+// meets many whose limits are used up it goes from limit to limit, by an index of the rows that
+// wait.  It looks at so many that are used up and no more, and the session's next one goes on from
+// there: a tenant with a hundred thousand of them holds up no other one's claims.  Only who is
+// about to wait looks at all, and claims what he found.
 //
-// Running tasks are counted where they stand.  Whoever claims under limits holds the
-// tenant's permits until the claim commits, so that no permit is counted twice; who finds
-// them held goes without, and is woken by whoever lets go of them.
+// Where nobody knows what runs a claim counts it under the tenant's permits lock, and makes it
+// known if it can; if not it holds the lock until it commits, so that no permit is counted twice.
+// Who finds the lock held goes without, and is woken by whoever lets go of it.
 #include <algorithm>
 
 #include "operation/operations.hpp"
@@ -24,9 +24,12 @@ namespace insula {
 
 namespace {
 
-struct Running {
-  const LimitCount *counts;
-  int count;
+LimitedWork limited_work_of(const Tenant &tenant) { return {tenant.number, tenant.work}; }
+
+// What runs, as it was counted.
+struct Counted {
+  const LimitCount *counts = nullptr;
+  int count = 0;
 
   std::int64_t of(std::int64_t limit) const {
     const LimitCount *at =
@@ -36,10 +39,83 @@ struct Running {
   }
 };
 
-Running running_tasks_by_limit(const Tenant &tenant) {
-  Running running = {};
-  running.counts = running_by_limit(tenant, &running.count);
-  return running;
+Counted count_running(const Tenant &tenant, Snapshot snapshot) {
+  Counted counted;
+  counted.counts = running_by_limit(tenant, snapshot, &counted.count);
+  return counted;
+}
+
+// Where permits come from: the numbers, or what was counted.
+struct Permits {
+  const Tenant &tenant;
+  bool known;
+  Counted counted = {};
+  // Since it was counted, by this claim.
+  std::int64_t *taken = nullptr;
+  int taken_count = 0;
+
+  LimitedWork work() const { return limited_work_of(tenant); }
+  std::int64_t most(std::int32_t definition) const { return definition_of(tenant, definition).limit.max; }
+
+  bool is_free(std::int32_t definition, std::int64_t limit) const {
+    if (known) return free_limit(work(), limit, most(definition)) == Permit::given;
+    return left(definition, limit) > 0;
+  }
+
+  bool take(std::int32_t definition, std::int64_t limit) {
+    if (known) return reserve_limit(work(), limit, most(definition)) == Permit::given;
+    if (left(definition, limit) - reserve_limit_ahead(work(), limit) <= 0) {
+      return_limit(tenant.number, limit);
+      return false;
+    }
+    taken[taken_count++] = limit;
+    return true;
+  }
+
+  void give_back(std::int64_t limit) {
+    return_limit(tenant.number, limit);
+    if (!known) --taken_count;
+  }
+
+  std::int64_t left(std::int32_t definition, std::int64_t limit) const {
+    return most(definition) - counted.of(limit) - std::count(taken, taken + taken_count, limit);
+  }
+
+  // To claim with.
+  LimitGate gate() {
+    return {this,
+            [](void *self, std::int32_t definition, std::int64_t limit) {
+              return static_cast<Permits *>(self)->take(definition, limit);
+            },
+            [](void *self, std::int64_t limit) { static_cast<Permits *>(self)->give_back(limit); }};
+  }
+  // To look with.
+  LimitGate window() {
+    return {this,
+            [](void *self, std::int32_t definition, std::int64_t limit) {
+              return static_cast<Permits *>(self)->is_free(definition, limit);
+            },
+            nullptr};
+  }
+};
+
+// For a claim of so many: false where somebody else counts.
+bool open_permits(Permits *permits, int most) {
+  const Tenant &tenant = permits->tenant;
+  const LimitedWork work = permits->work();
+  if (permits->known && !limits_want_count(work)) return true;
+  if (!try_lock_tenant(tenant.number, TenantLock::permits)) return permits->known;
+  mark_permits_lock(tenant.number);
+  // nullptr also where who held the lock before has counted.
+  if (const Snapshot snapshot = begin_counting_limits(work)) {
+    const Counted counted = count_running(tenant, snapshot);
+    end_counting_limits(work, counted.counts, counted.count);
+  }
+  permits->known = limits_are_known(work);
+  if (permits->known) return true;
+  permits->counted = count_running(tenant, nullptr);
+  permits->taken = palloc_array_of<std::int64_t>(static_cast<std::size_t>(most));
+  return true;
 }
 
 bool is_wanted(const ClaimFilter &filter, std::int32_t key) {
@@ -67,10 +143,10 @@ LimitPlace place_to_start(const Tenant &tenant) {
 }
 
 // Visits limits that have waiting rows and free permits, each once per task, and passes by
-// others, up to a number of them; `visit(at, free)` says whether to go on.
+// others, up to a number of them; `visit(at)` says whether to go on.
 template <typename Visit>
-void for_each_free_limit(const Tenant &tenant, const ClaimFilter &filter, int most_used_up, Visit visit) {
-  const Running running = running_tasks_by_limit(tenant);
+void for_each_free_limit(const Permits &permits, const ClaimFilter &filter, int most_used_up, Visit visit) {
+  const Tenant &tenant = permits.tenant;
   const LimitPlace start = place_to_start(tenant);
   LimitPlace after = start;
   bool wrapped = false;
@@ -86,9 +162,9 @@ void for_each_free_limit(const Tenant &tenant, const ClaimFilter &filter, int mo
         after.limit = PG_INT64_MAX;
         break;
       }
-      const std::int64_t free = definition_of(tenant, limits[i].definition).limit.max - running.of(after.limit);
-      if (free > 0 && !visit(after, free)) return;
-      if (free > 0 || ++used_up < most_used_up) continue;
+      const bool free = permits.is_free(limits[i].definition, after.limit);
+      if (free && !visit(after)) return;
+      if (free || ++used_up < most_used_up) continue;
       next_look_at(tenant) = {tenant.number, after};
       return;
     }
@@ -97,6 +173,24 @@ void for_each_free_limit(const Tenant &tenant, const ClaimFilter &filter, int mo
     wrapped = true;
     after = {0, PG_INT64_MIN};
   }
+}
+
+bool find_limited(const Tenant &tenant, const ClaimFilter &filter) {
+  Permits permits = {tenant, limits_are_known(limited_work_of(tenant))};
+  if (!permits.known) {
+    if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
+    permits.counted = count_running(tenant, nullptr);
+  }
+  bool whole;
+  if (find_in_order(tenant, filter, permits.window(), &whole)) return true;
+  if (whole) return false;
+  bool any = false;
+  for_each_free_limit(permits, filter, PG_INT32_MAX, [&](LimitPlace at) {
+    next_look_at(tenant) = {tenant.number, {at.key, at.limit - 1}};
+    any = true;
+    return false;
+  });
+  return any;
 }
 
 }  // namespace
@@ -111,40 +205,29 @@ std::int64_t limit_key_of(const Definition &definition, Jsonb *input) {
 
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count) {
   *count = 0;
-  if (!try_lock_tenant(tenant.number, TenantLock::permits)) return nullptr;
-  // An abort must wake somebody, and so must the commit, whatever comes of this claim.
-  mark_claimed(tenant.number);
-  mark_ready(tenant.number, 0);
+  Permits permits = {tenant, limits_are_known(limited_work_of(tenant))};
+  if (!open_permits(&permits, request.max_tasks)) return nullptr;
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
+  bool whole;
+  *count = claim_in_order(tenant, request, permits.gate(), claimed, &whole);
+  if (whole || *count == request.max_tasks) return claimed;
   const ClaimFilter filter = {request.keys, request.key_count};
-  auto *taken = palloc_array_of<LimitCount>(static_cast<std::size_t>(request.max_tasks));
-  int taken_count = 0;
-  for_each_free_limit(tenant, filter, max_used_up, [&](LimitPlace at, std::int64_t free) {
-    // The same limit may have been taken from at another task of its workflow.
-    for (int i = 0; i < taken_count; ++i)
-      if (taken[i].limit == at.limit) free -= taken[i].running;
-    if (free <= 0) return true;
-    ClaimRequest share = request;
-    share.max_tasks = static_cast<int>(std::min<std::int64_t>(free, request.max_tasks - *count));
-    int rows;
-    const Claimed *of_limit = claim_limited_rows(tenant, share, at, &rows);
-    std::copy(of_limit, of_limit + rows, claimed + *count);
-    *count += rows;
-    if (rows) taken[taken_count++] = {at.limit, rows};
+  for_each_free_limit(permits, filter, max_used_up, [&](LimitPlace at) {
+    ClaimRequest rest = request;
+    rest.max_tasks -= *count;
+    *count += claim_at_limit(tenant, rest, at, permits.gate(), claimed + *count);
     return *count < request.max_tasks;
   });
   return claimed;
 }
 
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter) {
-  if (!has_waiting_limits(tenant) || is_tenant_locked(tenant.number, TenantLock::permits)) return false;
-  bool any = false;
-  for_each_free_limit(tenant, filter, PG_INT32_MAX, [&](LimitPlace at, std::int64_t) {
-    next_look_at(tenant) = {tenant.number, {at.key, at.limit - 1}};
-    any = true;
-    return false;
-  });
-  return any;
+  if (!has_waiting_limits(tenant, filter)) return false;
+  const LimitedWork work = limited_work_of(tenant);
+  const std::uint64_t version = limits_version(work);
+  if (find_limited(tenant, filter)) return true;
+  // What comes back from now on wakes us; what has come back meanwhile nobody else need see.
+  return !await_limit(work, version) && find_limited(tenant, filter);
 }
 
 }  // namespace insula

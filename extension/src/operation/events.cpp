@@ -43,13 +43,12 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   (void)lock_executions(tenant, &execution, 1, false, &locked);
   if (!wait_row(tenant, until, id, lease, event, patch)) return false;
   note_settled(tenant, id);
-  count_moved({tenant.number, task->definition}, Place::running, Place::waiting, 1);
+  count_run_moved(tenant, *task, Place::waiting);
   const TimestampTz now = clock_now();
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_member(detail, "event", event);
   insert_event(tenant, execution, id, "task_waiting", now, end_object(detail));
-  mark_limit_freed(tenant, task->limited);
   Jsonb *payload;
   if (take_kept_event(tenant, execution, event, &payload)) {
     ExecutionRow row;

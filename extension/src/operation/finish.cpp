@@ -70,12 +70,9 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   for (int i = 0; i < written; ++i) completed[order[entries[i]]] = true;
   for (int i = 0; i < written; ++i) {
     note_settled(tenant, ended[i].id);
-    count_left({tenant.number, ended[i].definition}, Place::running, 1);
+    count_run_ended(tenant, ended[i]);
   }
-  if (written) {
-    mark_limit_freed(tenant, std::any_of(ended, ended + written, [](const TaskRow &task) { return task.limited; }));
-    settle(tenant, now, ended, written);
-  }
+  if (written) settle(tenant, now, ended, written);
 }
 
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
@@ -91,8 +88,7 @@ void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
   if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
-  count_left({tenant.number, task.definition}, Place::running, 1);
-  mark_limit_freed(tenant, task.limited);
+  count_run_ended(tenant, task);
   TaskRow ended = task;
   ended.state = State::failed;
   settle(tenant, now, &ended, 1);
@@ -103,9 +99,8 @@ bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, con
   const TimestampTz at = time_of_retry(tenant, task, now);
   if (!retry_row(tenant, at, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
-  count_moved({tenant.number, task.definition}, Place::running, Place::delayed, 1);
+  count_run_moved(tenant, task, Place::delayed);
   count_happened({tenant.number, task.definition}, Happened::retried, 1);
-  mark_limit_freed(tenant, task.limited);
   note_failed_attempt(tenant, task, now, error);
   mark_due(tenant.number, at);
   return true;
@@ -131,9 +126,8 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   add_time(detail, "until", until);
   insert_event(tenant, task->execution(), id, "task_deferred", clock_now(), end_object(detail));
   note_settled(tenant, id);
-  count_moved({tenant.number, task->definition}, Place::running, Place::waiting, 1);
+  count_run_moved(tenant, *task, Place::waiting);
   mark_due(tenant.number, until);
-  mark_limit_freed(tenant, task->limited);
   return true;
 }
 
@@ -160,7 +154,6 @@ Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
     end_open_tasks(tenant, now, head, State::cancelled, reason);
   else if (child)
     cancel_children(tenant, &child, 1, now);
-  mark_limit_freed(tenant, definition_of(tenant, head.definition).limit.max > 0);
   note_end(tenant, execution, head.definition, State::cancelled);
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;

@@ -84,9 +84,7 @@ int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
     if (reserved > 0 || is_none(tenant, reserved)) return static_cast<int>(reserved);
   }
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
-  // An abort must wake somebody, and so must the commit, whatever comes of this claim.
-  mark_claimed(tenant.number);
-  mark_ready(tenant.number, 0);
+  mark_permits_lock(tenant.number);
   return count_permits(tenant, static_cast<int>(free_starts(tenant, now, wanted)));
 }
 
@@ -114,10 +112,6 @@ bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   if (free_starts(tenant, now, 1) >= 1) return true;
   *next = std::min(*next, bucket_of(tenant, now).at(1));
   return false;
-}
-
-void mark_limit_freed(const Tenant &tenant, bool limited) {
-  if (limited) mark_ready(tenant.number, 0);
 }
 
 void check_queue_room(const Tenant &tenant, std::int64_t added) {

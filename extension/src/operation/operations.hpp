@@ -68,17 +68,10 @@ void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used)
 bool has_permit_at_hand(const Tenant &tenant);
 // Whether a claim would get one; where time alone will change that, *next is brought forward.
 bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next);
-// A task runs no more: if it was under its workflow's limit, a claim that this limit held up may go
-// on after the commit.  (Of the tenant's own limit shared memory knows, since it knows what runs.)
-void mark_limit_freed(const Tenant &tenant, bool limited);
 // Whose limit an execution with this input comes under.
 std::int64_t limit_key_of(const Definition &definition, Jsonb *input);
 // Claims tasks under their workflows' limits, in no order among different limits.
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count);
-struct ClaimFilter {
-  const std::int32_t *keys;  // nullptr: any
-  int count;
-};
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter);
 // IS006 where so many tasks more would be too many.
 void check_queue_room(const Tenant &tenant, std::int64_t added);

@@ -4,6 +4,7 @@
 #include "provision/reconcile.hpp"
 
 #include "provision/tenants.hpp"
+#include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "storage/session.hpp"
@@ -222,6 +223,7 @@ void reconcile(const Mending &mending) {
   grant_database_to_groups();
   log("reconcile");
   forget_running();
+  forget_limits();
   wake_everybody();
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/state.hpp"
 
@@ -143,8 +144,9 @@ void transaction_ends(XactEvent event, void *) {
   if (event == XACT_EVENT_PRE_PREPARE) refuse_prepare();
   if (event == XACT_EVENT_COMMIT) publish();
   if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) forget_pending();
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-    settle_permits(event == XACT_EVENT_COMMIT);
+  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) return;
+  settle_permits(event == XACT_EVENT_COMMIT);
+  settle_limits(event == XACT_EVENT_COMMIT);
 }
 
 // What a subtransaction has counted is its parent's now, together with what that has counted.
@@ -175,10 +177,12 @@ void subtransaction_ends(SubXactEvent event, SubTransactionId, SubTransactionId,
   if (event == SUBXACT_EVENT_ABORT_SUB) {
     pending_count = first;
     return_permits_of_subtransaction();
+    return_limits_of_subtransaction();
   }
   if (event == SUBXACT_EVENT_COMMIT_SUB) {
     if (first < pending_count) hand_over(first, level - 1);
     hand_permits_over();
+    hand_limits_over();
   }
 }
 
@@ -203,6 +207,8 @@ void remove_all(Doomed doomed) {
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
   remove_counters(doomed);
   remove_entries<PermitEntry>(shared_permits, doomed);
+  remove_entries<LimitedEntry>(shared_limited, doomed);
+  remove_entries<LimitEntry>(shared_limits, doomed);
   LWLockRelease(activity_lock);
 }
 
@@ -321,6 +327,7 @@ void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *fou
 
 void forget_activity() {
   forget_running();
+  forget_limits();
   if (!shared_activity) return;
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
   remove_counters([](Oid database, std::int32_t) { return database == MyDatabaseId; });

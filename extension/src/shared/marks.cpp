@@ -14,6 +14,10 @@
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
 
+extern "C" {
+#include "utils/resowner.h"
+}
+
 namespace insula {
 
 namespace {
@@ -56,6 +60,8 @@ Marks<std::int32_t> changed;
 Marks<std::int32_t> dropped;
 Marks<std::int32_t> claimed;
 Marks<WorkerKey> reaped;
+Marks<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
+bool permits_locks_lost;
 bool everyone;  // somebody who is not known has work
 bool dues_lost;
 bool lows_lost;
@@ -201,6 +207,22 @@ void transaction_event(XactEvent event, void *) {
   }
 }
 
+// Nothing here may fail.
+void locks_released(ResourceReleasePhase phase, bool committed, bool top_level, void *) {
+  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || (permits_locks.count == 0 && !permits_locks_lost)) return;
+  // Of what a subtransaction had locked its parent keeps the locks, unless it was rolled back.
+  if (!top_level && committed) return;
+  if (shared) {
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    for (int i = 0; i < permits_locks.count; ++i) signal_one_waiter(MyDatabaseId, {permits_locks.items[i], 0, 0, true});
+    if (permits_locks_lost) signal_everyone(MyDatabaseId);
+    LWLockRelease(shared->lock);
+  }
+  if (!top_level) return;
+  permits_locks.count = 0;
+  permits_locks_lost = false;
+}
+
 void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
   if (event != SUBXACT_EVENT_ABORT_SUB) return;
   raised.count = 0;
@@ -212,6 +234,7 @@ void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId
 void initialize_marks() {
   RegisterXactCallback(transaction_event, nullptr);
   RegisterSubXactCallback(subtransaction_event, nullptr);
+  RegisterResourceReleaseCallback(locks_released, nullptr);
 }
 
 void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due) {
@@ -305,6 +328,12 @@ void mark_claimed(std::int32_t tenant) {
   for (int i = 0; i < claimed.count; ++i)
     if (claimed.items[i] == tenant) return;
   if (!claimed.add(tenant)) mark_held(tenant);
+}
+
+void mark_permits_lock(std::int32_t tenant) {
+  for (int i = 0; i < permits_locks.count; ++i)
+    if (permits_locks.items[i] == tenant) return;
+  if (!permits_locks.add(tenant)) permits_locks_lost = true;
 }
 
 void mark_ended(std::int64_t execution) {

@@ -18,6 +18,7 @@ int max_watches = 32768;
 int max_due_tenants = 16384;
 int max_databases = 256;
 int max_counted_workflows = 16384;
+int max_counted_limits = 16384;
 
 shmem_request_hook_type previous_request = nullptr;
 shmem_startup_hook_type previous_startup = nullptr;
@@ -38,6 +39,8 @@ void request() {
   RequestAddinShmemSpace(hash_estimate_size(max_counted_workflows, sizeof(ActivityEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_counted_workflows, sizeof(TallyEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(PermitEntry)));
+  RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(LimitedEntry)));
+  RequestAddinShmemSpace(hash_estimate_size(max_counted_limits, sizeof(LimitEntry)));
   RequestNamedLWLockTranche("insula", 2);
 }
 
@@ -72,6 +75,8 @@ void startup() {
       new_shared_table("insula activity", max_counted_workflows, sizeof(ActivityKey), sizeof(ActivityEntry));
   shared_tallies = new_shared_table("insula tallies", max_counted_workflows, sizeof(DueKey), sizeof(TallyEntry));
   shared_permits = new_shared_table("insula permits", max_due_tenants, sizeof(DueKey), sizeof(PermitEntry));
+  shared_limited = new_shared_table("insula limited tenants", max_due_tenants, sizeof(DueKey), sizeof(LimitedEntry));
+  shared_limits = new_shared_table("insula limits", max_counted_limits, sizeof(LimitKey), sizeof(LimitEntry));
   activity_lock = &GetNamedLWLockTranche("insula")[1].lock;
   LWLockRelease(AddinShmemInitLock);
 }
@@ -91,6 +96,9 @@ void request_shared_memory() {
   DefineCustomIntVariable("insula.max_counted_workflows",
                           "Of how many versions of workflows, in all databases, tasks and events are counted.", nullptr,
                           &max_counted_workflows, 16384, 16, 10000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("insula.max_counted_limits",
+                          "Under how many limits of workflows, in all databases, tasks that run are counted.", nullptr,
+                          &max_counted_limits, 16384, 16, 10000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   previous_request = shmem_request_hook;
   shmem_request_hook = request;
   previous_startup = shmem_startup_hook;

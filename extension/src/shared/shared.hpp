@@ -28,6 +28,8 @@ void mark_dropped(std::int32_t tenant);
 // A claim in this transaction: its abort frees what it took, its commit settles what the
 // session's last wake-up promised.
 void mark_claimed(std::int32_t tenant);
+// It has the tenant's permits lock: who finds that held goes without, and is woken when it is let go.
+void mark_permits_lock(std::int32_t tenant);
 void mark_ended(std::int64_t execution);
 void mark_dead_worker_reaped(Oid role, const char *name);
 void initialize_marks();

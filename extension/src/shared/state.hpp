@@ -157,6 +157,30 @@ struct PermitEntry {
   std::int64_t turned_away;
 };
 
+// Of a tenant, all its limits; see limit_permits.hpp.
+struct LimitedEntry {
+  DueKey key;
+  TallyState state;
+  Oid work;  // the table that was counted
+  CountBasis basis;
+  std::int64_t count_from;  // in passing time: not before
+  bool refused;             // somebody was, since the last count
+  std::uint64_t version;    // counts permits that have come back
+  std::int64_t turned_away;
+};
+
+struct LimitKey {
+  Oid database;
+  std::int32_t tenant;
+  std::int64_t limit;
+};
+
+struct LimitEntry {
+  LimitKey key;
+  std::int64_t running;
+  std::int64_t reserved;
+};
+
 // A database, and who looks after what is due in it; see board.hpp.
 struct DatabaseSlot {
   Oid database;  // InvalidOid: a free place
@@ -219,12 +243,17 @@ extern HTAB *shared_lows;
 extern HTAB *shared_activity;
 extern HTAB *shared_tallies;
 extern HTAB *shared_permits;
+extern HTAB *shared_limited;
+extern HTAB *shared_limits;
 extern LWLock *activity_lock;
 int max_counted();                    // how many of each there can be
 void drop_activity_of(Oid database);  // not under the other lock
 void settle_permits(bool committed);  // at the end of the transaction
 void return_permits_of_subtransaction();
 void hand_permits_over();
+void settle_limits(bool committed);  // in the same way
+void return_limits_of_subtransaction();
+void hand_limits_over();
 bool no_room_for_permits();  // of one more tenant; under the lock of the counters
 
 WorkerKey worker_key(Oid role, const char *name);

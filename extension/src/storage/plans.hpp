@@ -44,9 +44,7 @@ enum class SharedStatement {
 enum class Statement {
   insert_heads,
   insert_tasks,
-  claim_limited,
   put_back,
-  probe_limited,
   waiting_limits,
   running_by_limit,
   probe_any,

@@ -66,11 +66,12 @@ Rows open_rows(const Tenant &tenant, CmdType command) {
   PushActiveSnapshot(GetTransactionSnapshot());
   Rows rows = {};
   rows.heap = table_open(tenant.work, NoLock);
-  check_command(rows.heap, command);
   rows.snapshot = GetActiveSnapshot();
   rows.estate = CreateExecutorState();
   rows.found =
       ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), table_slot_callbacks(rows.heap));
+  if (command == CMD_SELECT) return rows;
+  check_command(rows.heap, command);
   rows.row = new_row(rows);
   rows.target = makeNode(ResultRelInfo);
   InitResultRelInfo(rows.target, rows.heap, 0, nullptr, 0);
@@ -84,7 +85,7 @@ Rows open_rows(const Tenant &tenant, CmdType command) {
 
 void close_rows(const Rows &rows) {
   ExecResetTupleTable(rows.estate->es_tupleTable, false);
-  ExecCloseIndices(rows.target);
+  if (rows.target) ExecCloseIndices(rows.target);
   if (rows.key) index_close(rows.key, RowExclusiveLock);
   FreeExecutorState(rows.estate);
   table_close(rows.heap, NoLock);
@@ -131,13 +132,14 @@ static void note_concurrent_change() {
                     errmsg("could not serialize access due to concurrent update")));
 }
 
-// Another transaction is changing the row right now, which is seen at less than what a lock costs.
 static bool is_being_changed(HeapTuple tuple) {
   const std::uint16_t info = tuple->t_data->t_infomask;
   if (info & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY)) return false;
   const TransactionId changer = HeapTupleHeaderGetRawXmax(tuple->t_data);
   return !TransactionIdIsCurrentTransactionId(changer) && TransactionIdIsInProgress(changer);
 }
+
+bool is_taken(const Rows &rows) { return is_being_changed(found_tuple(rows)); }
 
 Hold hold_found(const Rows &rows) {
   HeapTuple tuple = found_tuple(rows);

@@ -41,7 +41,7 @@ struct Rows {
   Row row;                // to be written
 };
 
-// For an insert or an update.
+// For an insert, an update, or a select, which writes nothing.
 Rows open_rows(const Tenant &tenant, CmdType command);
 void close_rows(const Rows &rows);
 
@@ -50,6 +50,17 @@ void end_row_scan(IndexScanDesc scan);
 // Goes on to the next row that the snapshot shows.
 inline bool next_row(const Rows &rows, IndexScanDesc scan) {
   return index_getnext_slot(scan, ForwardScanDirection, rows.found);
+}
+
+// The same, but past so many entries at most of rows that it does not show; fewer than none are left
+// where it has given up.
+inline bool next_row_within(const Rows &rows, IndexScanDesc scan, int *entries) {
+  for (;;) {
+    if (!scan->xs_heap_continue && !index_getnext_tid(scan, ForwardScanDirection)) return false;
+    if (index_fetch_heap(scan, rows.found)) return true;
+    if (--*entries < 0) return false;
+    CHECK_FOR_INTERRUPTS();
+  }
 }
 
 // Columns of the row found; 0 where NULL.
@@ -76,6 +87,8 @@ enum class Hold {
   held     // this transaction
 };
 Hold hold_found(const Rows &rows);
+// Whether another transaction is changing it right now, which is seen at less than what a lock costs.
+bool is_taken(const Rows &rows);
 bool write_held(const Rows &rows, Hold hold);
 
 // Puts rows.row in the place of a row, whoever must be waited for.

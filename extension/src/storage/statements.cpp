@@ -38,7 +38,7 @@ namespace insula {
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
   "w.deadline, w.parent, w.parent_head, w.child, "                                                   \
-  "coalesce(w.element, -1), w.limit_key IS NOT NULL"
+  "coalesce(w.element, -1), w.limit_key"
 #define PROBE(filter) "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2" filter " ORDER BY due LIMIT 1"
 
 static const StatementText texts[static_cast<int>(Statement::count)] = {
@@ -59,23 +59,11 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "unnest($7, $8, $9, $10) WITH ORDINALITY t(key, deps, priority, time_limit, pos)",
      {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
       INT8ARRAYOID, INT8OID, INT8OID, INT4OID, INT8ARRAYOID}},
-    // claim_limited
-    {"WITH c AS (SELECT q.id, q.due FROM {work} q WHERE q.lane > 150000 AND q.key = $7 AND q.limit_key = $8 "
-     "ORDER BY q.lane, q.due LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) "
-     "UPDATE {work} w SET state = 2, lane = 100001, due = least($2, $6 + w.time_limit), deadline = $6 + w.time_limit, "
-     "lease = $3 # w.id, attempt = w.attempt + 1, started_at = $4, worker = $5 FROM c WHERE " BY_ID(
-         "c.id") " RETURNING "
-                 "w.id, w.head, w.def, w.task, w.lease, w.attempt, w.input, w.output, w.deadline, w.event, "
-                 "coalesce(w.element, -1), "
-                 "c.due",
-     {INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT8OID, INT4OID, INT8OID}},
     // put_back
     {"UPDATE {work} w SET state = 1, lane = " OPEN_LANE ", due = u.due, lease = NULL, deadline = NULL, "
      "attempt = w.attempt - 1, started_at = CASE WHEN w.attempt > 1 THEN w.started_at END, "
      "worker = CASE WHEN w.attempt > 1 THEN w.worker END FROM unnest($1, $2) u(id, due) WHERE " BY_ID("u.id"),
      {INT8ARRAYOID, INT8ARRAYOID}},
-    // probe_limited
-    {"SELECT 1 FROM {work} WHERE lane > 150000 LIMIT 1", {}},
     // waiting_limits
     {"WITH RECURSIVE l AS ((SELECT w.key, w.limit_key, w.def FROM " FIRST_AFTER(
          "$1", "$2") ") UNION ALL "
@@ -123,15 +111,15 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // peek
     {"SELECT " TASK_HEADER " FROM {work} w WHERE id = ANY ($1) ORDER BY id", {INT8ARRAYOID}},
     // lock_heads
-    {"SELECT id, coalesce(lane < 100000, false) FROM {work} WHERE id = ANY ($1) AND head IS NULL ORDER BY id "
+    {"SELECT id, coalesce(" IN_READY_LANE ", false) FROM {work} w WHERE id = ANY ($1) AND head IS NULL ORDER BY id "
      "FOR NO KEY UPDATE",
      {INT8ARRAYOID}},
     // lock_heads_skip
-    {"SELECT id, coalesce(lane < 100000, false) FROM {work} WHERE id = ANY ($1) ORDER BY id "
+    {"SELECT id, coalesce(" IN_READY_LANE ", false) FROM {work} w WHERE id = ANY ($1) ORDER BY id "
      "FOR NO KEY UPDATE SKIP LOCKED",
      {INT8ARRAYOID}},
     // lock_rows
-    {"SELECT id, coalesce(lane < 100000, false) FROM {work} WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",
+    {"SELECT id, coalesce(" IN_READY_LANE ", false) FROM {work} w WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE",
      {INT8ARRAYOID}},
     // fail_row
     {"UPDATE {work} SET state = 5, lane = NULL, due = NULL, lease = NULL, finished_at = $1, error = $4 "
@@ -351,22 +339,22 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     // cancel_tasks
     {"WITH o AS (SELECT id, lane FROM {work} WHERE id > $2 AND id <= $3 AND state < 4 FOR NO KEY UPDATE), "
      "c AS (UPDATE {work} w SET " CANCELLED
-     " FROM o WHERE " BY_ID("o.id") " RETURNING w.child, w.def, o.lane) "
-                                    "SELECT child, def, lane FROM c ORDER BY child",
+     " FROM o WHERE " BY_ID("o.id") " RETURNING w.child, w.def, o.lane, w.limit_key) "
+                                    "SELECT child, def, lane, limit_key FROM c ORDER BY child",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // cancel_elements
-    {"WITH o AS (SELECT w.id, w.lane FROM {work} w, " EACH_ELEMENT(
-         OF_EXECUTION("$2", "$3")) " AND w.state < 4 "
-                                   "FOR NO KEY UPDATE OF w), "
-                                   "c AS (UPDATE {work} w SET " CANCELLED
-                                   " FROM o WHERE " BY_ID("o.id") " RETURNING w.child, w.def, o.lane) "
-                                                                  "SELECT child, def, lane FROM c ORDER BY child",
+    {"WITH o AS (SELECT w.id, w.lane FROM {work} w, " EACH_ELEMENT(OF_EXECUTION(
+         "$2", "$3")) " AND w.state < 4 "
+                      "FOR NO KEY UPDATE OF w), "
+                      "c AS (UPDATE {work} w SET " CANCELLED
+                      " FROM o WHERE " BY_ID("o.id") " RETURNING w.child, w.def, o.lane, w.limit_key) "
+                                                     "SELECT child, def, lane, limit_key FROM c ORDER BY child",
      {TIMESTAMPTZOID, INT8OID, INT8OID}},
     // cancel_single
     {"WITH o AS (SELECT id, lane FROM {work} WHERE id = $2 AND head IS NULL AND state < 4 FOR NO KEY UPDATE) "
      "UPDATE {work} w SET " CANCELLED ", error = $3 FROM o WHERE " BY_ID(
          "o.id") " "
-                 "RETURNING w.def, w.span, 0, w.input, w.parent, w.parent_head, w.child, o.lane",
+                 "RETURNING w.def, w.span, 0, w.input, w.parent, w.parent_head, w.child, o.lane, w.limit_key",
      {TIMESTAMPTZOID, INT8OID, TEXTOID}},
     // inputs_and_outputs
     {"SELECT id, CASE WHEN head IS NULL THEN input WHEN state = 4 THEN output END FROM {work} WHERE id = ANY ($1)",

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "shared/activity.hpp"
+#include "shared/limit_permits.hpp"
 #include "storage/session.hpp"
 
 namespace insula {
@@ -72,6 +73,7 @@ struct TaskRow {
   std::int64_t child;        // the execution that it waits for; 0: none
   std::int32_t element;      // its place in a group; -1: it is no element
   bool limited;              // its workflow has a concurrency limit
+  std::int64_t limit;        // which
 
   bool timed_out(TimestampTz now) const { return deadline != 0 && deadline <= now; }
   std::int64_t execution() const { return head ? head : id; }
@@ -90,6 +92,8 @@ struct Claimed {
   Datum event;           // what it has waited for
   std::int32_t element;  // its place in a group, its item being the input; -1: it is no element
   std::int64_t due;      // before the claim
+  bool limited;          // under a concurrency limit
+  std::int64_t limit;    // which
 };
 
 struct ClaimRequest {
@@ -328,6 +332,11 @@ struct TaskDetail {
 // By declared position.
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks);
 
+// A task that ran runs no more, or waits somewhere else.
+void count_run_ended(const Tenant &tenant, const TaskRow &task);
+void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to);
+void note_limit_freed(const Tenant &tenant, const TaskRow &task);
+
 // ---- rows under a concurrency limit; work_limits.cpp ----
 
 struct LimitPlace {
@@ -340,16 +349,31 @@ struct WaitingLimit {
   LimitPlace at;
   std::int32_t definition;
 };
-struct LimitCount {
-  std::int64_t limit;
-  std::int64_t running;
+struct ClaimFilter {
+  const std::int32_t *keys;  // sorted; nullptr: any
+  int count;
 };
-bool has_waiting_limits(const Tenant &tenant);
+// Says whether a task of the definition, under that limit, may be claimed.
+struct LimitGate {
+  void *self;
+  bool (*admits)(void *self, std::int32_t definition, std::int64_t limit);
+  void (*takes_back)(void *self, std::int64_t limit);  // the one admitted last was not claimed after all
+};
+// Whether the queue may hold any, which costs next to nothing; whether some wait, of the filter or not.
+bool may_have_limited(const Tenant &tenant);
+bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter);
+// Claims in the order of the queue.  *whole: all of it was seen, and not given up because much of it
+// may not be claimed.
+int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed,
+                   bool *whole);
+// Whether that would claim something.
+bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole);
 // The next so many tasks and limits that claimable rows wait at.
 WaitingLimit *waiting_limits(const Tenant &tenant, const LimitPlace &after, int most, int *count);
-// Sorted by limit.
-LimitCount *running_by_limit(const Tenant &tenant, int *count);
-Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, int *count);
+// Sorted by limit; as the snapshot shows it, or nullptr: as of now.
+LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
+int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
+                   Claimed *claimed);
 
 // ---- groups; work_elements.cpp ----
 

@@ -31,6 +31,20 @@ void count_moves(const Tenant &tenant, std::uint64_t rows, int column, Place fro
     count_moved({tenant.number, get_int32(i, column)}, from, place_of(get_int32(i, column + 1)), 1);
 }
 
+void note_limit_freed(const Tenant &tenant, const TaskRow &task) {
+  if (task.limited) note_under_limit(tenant.number, task.limit, -1);
+}
+
+void count_run_ended(const Tenant &tenant, const TaskRow &task) {
+  count_left({tenant.number, task.definition}, Place::running, 1);
+  note_limit_freed(tenant, task);
+}
+
+void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to) {
+  count_moved({tenant.number, task.definition}, Place::running, to, 1);
+  note_limit_freed(tenant, task);
+}
+
 Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {
   Arguments none;
   const auto rows = run_on(tenant, Statement::count_queue, none, snapshot);

@@ -4,10 +4,8 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
-#include "shared/lows.hpp"
 #include "storage/random.hpp"
-#include "storage/rows.hpp"
-#include "storage/work.hpp"
+#include "storage/row_claim.hpp"
 
 extern "C" {
 #include "utils/datum.h"
@@ -21,38 +19,42 @@ constexpr int many_keys = 32;
 
 // Up to a lane that is known there is mostly none, and to see that costs less than to read
 // what lies in the next.
-static bool next_ready_lane(const Tenant &tenant, const LowsView &view, std::int32_t *lane) {
-  const std::int32_t known = view.lane_after(*lane, lane_later);
+bool next_lane(const Tenant &tenant, const LowsView &view, std::int32_t end, std::int32_t *lane) {
+  const std::int32_t known = view.lane_after(*lane, end);
   if (find_lane(tenant, *lane, known, lane)) return true;
   *lane = known;
-  return known < lane_later;
+  return known < end;
+}
+
+bool RowClaim::wants(std::int32_t key) const {
+  return !request.keys || std::binary_search(request.keys, request.keys + request.key_count, key);
+}
+
+RowClaim begin_claim(const ClaimRequest &request) {
+  return {request, random_lease(), clock_now(), CStringGetTextDatum(request.worker)};
+}
+
+IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t low) {
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
+  ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
+  IndexScanDesc scan = begin_row_scan(rows, tenant.work_queue, 2);
+  index_rescan(scan, keys, 2, nullptr, 0);
+  return scan;
+}
+
+std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low) {
+  for (int i = 0; i < count; ++i) low = std::max(low, rows[i].due);
+  return low;
 }
 
 namespace {
-
-// What the rows of one claim have in common.
-struct Claim {
-  const ClaimRequest &request;
-  // One random number a claim, mixed with each row's own: a lease tells nothing about the
-  // leases of other claims.
-  std::int64_t lease;
-  TimestampTz started_at;
-  Datum worker;
-
-  bool wants(std::int32_t key) const {
-    return !request.keys || std::binary_search(request.keys, request.keys + request.key_count, key);
-  }
-};
-
-Claim begin_claim(const ClaimRequest &request) {
-  return {request, random_lease(), clock_now(), CStringGetTextDatum(request.worker)};
-}
 
 Datum copy_stored(const Row &row, Column column) {
   return row.is_null(column) ? Datum{0} : datumCopy(row.get(column), false, -1);
 }
 
-Claimed write_claim(const Row &row, const Claim &claim) {
+Claimed write_claim(const Row &row, const RowClaim &claim) {
   Claimed claimed = {};
   claimed.id = row.get_int64(Column::id);
   claimed.head = row.get_int64(Column::head);
@@ -65,6 +67,8 @@ Claimed write_claim(const Row &row, const Claim &claim) {
   claimed.event = copy_stored(row, Column::event);
   claimed.element = row.is_null(Column::element) ? -1 : row.get_int32(Column::element);
   claimed.due = row.get_int64(Column::due);
+  claimed.limited = !row.is_null(Column::limit_key);
+  claimed.limit = row.get_int64(Column::limit_key);
   if (!row.is_null(Column::time_limit)) claimed.deadline = claim.request.begins + row.get_int64(Column::time_limit);
 
   TimestampTz due = claim.request.lease_expires;
@@ -80,49 +84,36 @@ Claimed write_claim(const Row &row, const Claim &claim) {
   return claimed;
 }
 
+}  // namespace
+
+bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed) {
+  const Hold hold = hold_found(rows);
+  if (hold == Hold::none) return false;
+  read_row(rows, found_tuple(rows));
+  *claimed = write_claim(rows.row, claim);
+  return write_held(rows, hold);
+}
+
+namespace {
+
 // Claims up to so many rows of a lane, in the order of the queue.
-int claim_lane(const Tenant &tenant, const Rows &rows, const Claim &claim, std::int32_t lane, std::int64_t low,
+int claim_lane(const Tenant &tenant, const Rows &rows, const RowClaim &claim, std::int32_t lane, std::int64_t low,
                Claimed *claimed, int most) {
-  ScanKeyData keys[2];
-  ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
-  ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
-  IndexScanDesc scan = begin_row_scan(rows, tenant.work_queue, 2);
-  index_rescan(scan, keys, 2, nullptr, 0);
+  IndexScanDesc scan = begin_lane_scan(rows, tenant, lane, low);
   int count = 0;
   while (count < most && next_row(rows, scan)) {
     CHECK_FOR_INTERRUPTS();
-    if (!claim.wants(found_int32(rows, Column::key))) continue;
-    const Hold hold = hold_found(rows);
-    if (hold == Hold::none) continue;
-    read_row(rows, found_tuple(rows));
-    claimed[count] = write_claim(rows.row, claim);
-    if (write_held(rows, hold)) ++count;
+    if (claim.wants(found_int32(rows, Column::key)) && claim_found(rows, claim, claimed + count)) ++count;
   }
   end_row_scan(scan);
   return count;
 }
 
-Claimed *read_claimed(std::uint64_t rows, int *count) {
-  auto *claimed = palloc_array_of<Claimed>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i)
-    claimed[i] = {get_int64(i, 1), get_int64(i, 2),  get_int32(i, 3),  get_int32(i, 4),
-                  get_int64(i, 5), get_int32(i, 6),  get_datum(i, 7),  get_datum(i, 8),
-                  get_int64(i, 9), get_datum(i, 10), get_int32(i, 11), get_int64(i, 12)};
-  *count = static_cast<int>(rows);
-  return claimed;
-}
-
-// Below this a search that has found all that it wanted has left nothing.
-std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low) {
-  for (int i = 0; i < count; ++i) low = std::max(low, rows[i].due);
-  return low;
-}
-
 int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsView &view, Claimed *claimed) {
   const Rows rows = open_rows(tenant, CMD_UPDATE);
-  const Claim claim = begin_claim(request);
+  const RowClaim claim = begin_claim(request);
   int count = 0;
-  for (std::int32_t lane = PG_INT32_MIN; count < request.max_tasks && next_ready_lane(tenant, view, &lane);) {
+  for (std::int32_t lane = PG_INT32_MIN; count < request.max_tasks && next_lane(tenant, view, lane_later, &lane);) {
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     const int rest = request.max_tasks - count;
@@ -145,14 +136,6 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
   return claimed;
 }
 
-Claimed *claim_limited_rows(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, int *count) {
-  Arguments arguments;
-  arguments.add(Int64GetDatum(request.max_tasks)).add(Int64GetDatum(request.lease_expires));
-  arguments.add(Int64GetDatum(random_lease())).add(TimestampTzGetDatum(clock_now())).add_text(request.worker);
-  arguments.add(Int64GetDatum(request.begins)).add(Int32GetDatum(place.key)).add(Int64GetDatum(place.limit));
-  return read_claimed(run_without_sort(tenant, Statement::claim_limited, arguments), count);
-}
-
 void put_back(const Tenant &tenant, Claimed *rows, int count) {
   std::sort(rows, rows + count, [](const Claimed &a, const Claimed &b) { return a.id < b.id; });
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
@@ -161,6 +144,7 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
     ids[i] = rows[i].id;
     dues[i] = rows[i].due;
     mark_claimable(tenant.number, rows[i].due);
+    if (rows[i].limited) note_under_limit(tenant.number, rows[i].limit, -1);
   }
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(dues, count));
@@ -172,8 +156,7 @@ TimestampTz oldest_ready(const Tenant &tenant) {
   TimestampTz oldest = DT_NOEND;
   for (std::int32_t lane = PG_INT32_MIN; find_lane(tenant, lane, PG_INT32_MAX, &lane);) {
     if (!is_queued(lane) || place_of(lane) != Place::ready) continue;
-    const bool limited = lane > lane_paused;
-    const std::int64_t low = limited ? low_unknown : view.at(lane);
+    const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(low));
@@ -189,7 +172,7 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
     statement = unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys;
   else if (keys)
     statement = unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys;
-  for (std::int32_t lane = PG_INT32_MIN; next_ready_lane(tenant, view, &lane);) {
+  for (std::int32_t lane = PG_INT32_MIN; next_lane(tenant, view, lane_later, &lane);) {
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     Arguments arguments;

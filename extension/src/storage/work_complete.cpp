@@ -68,6 +68,7 @@ static TaskRow complete_row(const Row &row, TimestampTz now, Jsonb *patch) {
   task.parent_head = row.get_int64(Column::parent_head);
   task.element = row.is_null(Column::element) ? -1 : row.get_int32(Column::element);
   task.limited = !row.is_null(Column::limit_key);
+  task.limit = row.get_int64(Column::limit_key);
 
   row.set(Column::state, Int16GetDatum(static_cast<std::int16_t>(State::completed)));
   row.set_null(Column::lane);

@@ -149,23 +149,12 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
 static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
   auto *tasks = palloc_array_of<TaskRow>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    tasks[i] = {get_int64(i, 1),
-                get_int64(i, 2),
-                get_int32(i, 3),
-                get_int32(i, 4),
-                get_int32(i, 5),
-                static_cast<State>(get_int16(i, 6)),
-                get_int32(i, 7),
-                get_int64(i, 8),
-                get_int64(i, 9),
-                get_text(i, 10),
-                get_int64(i, 11),
-                get_int64(i, 12),
-                get_int64(i, 13),
-                get_int64(i, 14),
-                get_int64(i, 15),
-                get_int32(i, 16),
-                DatumGetBool(get_datum(i, 17))};
+    tasks[i] = {get_int64(i, 1),  get_int64(i, 2),  get_int32(i, 3),
+                get_int32(i, 4),  get_int32(i, 5),  static_cast<State>(get_int16(i, 6)),
+                get_int32(i, 7),  get_int64(i, 8),  get_int64(i, 9),
+                get_text(i, 10),  get_int64(i, 11), get_int64(i, 12),
+                get_int64(i, 13), get_int64(i, 14), get_int64(i, 15),
+                get_int32(i, 16), !is_null(i, 17),  get_int64(i, 17)};
   *count = static_cast<int>(rows);
   return tasks;
 }
@@ -204,10 +193,10 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
   count_moves(tenant, rows, 2, Place::running);
   std::sort(ids, ids + rows);
-  return static_cast<int>(
-      std::partition(tasks, tasks + count,
-                     [&](const TaskRow &task) { return std::binary_search(ids, ids + rows, task.id); }) -
-      tasks);
+  const TaskRow *end = std::partition(
+      tasks, tasks + count, [&](const TaskRow &task) { return std::binary_search(ids, ids + rows, task.id); });
+  for (const TaskRow *task = tasks; task < end; ++task) note_limit_freed(tenant, *task);
+  return static_cast<int>(end - tasks);
 }
 
 std::int64_t running_tasks(const Tenant &tenant) {

@@ -281,6 +281,15 @@ void end_execution(const Tenant &tenant, std::int64_t id, State state, Timestamp
   (void)run(tenant, Statement::end_execution, arguments);
 }
 
+// A row of the last result, which has its former lane in this column and its limit in the next.
+static void count_cancelled(const Tenant &tenant, std::uint64_t row, std::int32_t definition, int column) {
+  if (is_null(row, column)) return;
+  const std::int32_t lane = get_int32(row, column);
+  count_left({tenant.number, definition}, place_of(lane), 1);
+  if (lane == lane_running && !is_null(row, column + 1))
+    note_under_limit(tenant.number, get_int64(row, column + 1), -1);
+}
+
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
                           HeadProgress *execution, std::int64_t *child) {
   Arguments arguments;
@@ -290,19 +299,18 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
   *execution = read_head(0, id, 1);
   *child = get_int64(0, 7);
   // The row of an execution of several tasks may stand in the queue for its timeout.
-  if (execution->span == 0 && !is_null(0, 8))
-    count_left({tenant.number, execution->definition}, place_of(get_int32(0, 8)), 1);
+  if (execution->span == 0) count_cancelled(tenant, 0, execution->definition, 8);
   return true;
 }
 
-// Of rows that were cancelled, with what they waited for, definition and former lane: the
+// Of rows that were cancelled, with what they waited for, definition, former lane and limit: the
 // executions that they waited for.
 static std::int64_t *children_of_cancelled(const Tenant &tenant, std::uint64_t rows, int *count) {
   auto *children = palloc_array_of<std::int64_t>(rows);
   *count = 0;
   for (std::uint64_t i = 0; i < rows; ++i) {
     if (!is_null(i, 1)) children[(*count)++] = get_int64(i, 1);
-    if (!is_null(i, 3)) count_left({tenant.number, get_int32(i, 2)}, place_of(get_int32(i, 3)), 1);
+    count_cancelled(tenant, i, get_int32(i, 2), 3);
   }
   return children;
 }

@@ -188,6 +188,10 @@ bool is_work_key(Relation relation, Oid work) {
 
 bool is_work_queue(Relation relation, Oid work) { return is_index(relation, work, {Column::lane, Column::due}); }
 
+bool is_work_limits(Relation relation, Oid work) {
+  return is_index(relation, work, {Column::key, Column::limit_key, Column::lane, Column::due});
+}
+
 // What to do about a relation that somebody has changed.
 enum class Tampered { refuse, skip };
 
@@ -222,10 +226,11 @@ bool check_relations(Tenant *tenant, LOCKMODE lock, Tampered tampered) {
   const Oid work = tenant->work = checked_relation(check, "work", RELKIND_RELATION, is_work, InvalidOid);
   tenant->work_key = checked_relation(check, "work_pkey", RELKIND_INDEX, is_work_key, work);
   tenant->work_queue = checked_relation(check, "work_queue", RELKIND_INDEX, is_work_queue, work);
+  tenant->work_limits = checked_relation(check, "work_limits", RELKIND_INDEX, is_work_limits, work);
   tenant->record = checked_relation(check, "record", RELKIND_RELATION, is_record, work);
   tenant->sequence = checked_relation(check, "id", RELKIND_SEQUENCE, is_sequence, work);
   tenant->checked = OidIsValid(work) && OidIsValid(tenant->work_key) && OidIsValid(tenant->work_queue) &&
-                    OidIsValid(tenant->record) && OidIsValid(tenant->sequence);
+                    OidIsValid(tenant->work_limits) && OidIsValid(tenant->record) && OidIsValid(tenant->sequence);
   return tenant->checked;
 }
 

@@ -29,8 +29,9 @@ struct Tenant {
   char username[NAMEDATALEN];  // empty: the tenant has no role of its own
   Oid role;                    // InvalidOid: none, or no longer the one that was made for it
   Oid work;
-  Oid work_key;    // its primary key
-  Oid work_queue;  // its queue index
+  Oid work_key;     // its primary key
+  Oid work_queue;   // its queue index
+  Oid work_limits;  // that of rows under limits
   Oid record;
   Oid sequence;
   bool login;  // the role may log in, unless the tenant is suspended

@@ -1,0 +1,35 @@
+// What claims of rows have in common, under limits or none; for the files of this folder alone.
+#pragma once
+
+#include "shared/lows.hpp"
+#include "storage/rows.hpp"
+#include "storage/work.hpp"
+
+namespace insula {
+
+// The rows of one claim.
+struct RowClaim {
+  const ClaimRequest &request;
+  // One random number a claim, mixed with each row's own: a lease tells nothing about the
+  // leases of other claims.
+  std::int64_t lease;
+  TimestampTz started_at;
+  Datum worker;
+
+  bool wants(std::int32_t key) const;
+};
+RowClaim begin_claim(const ClaimRequest &request);
+
+// The row found, unless somebody else has it.
+bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed);
+
+// The next lane between the two that may hold something; false: there is none.
+bool next_lane(const Tenant &tenant, const LowsView &view, std::int32_t end, std::int32_t *lane);
+
+// The queue from a place in a lane on.
+IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t low);
+
+// Below this a search that has found all that it wanted has left nothing.
+std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low);
+
+}  // namespace insula
