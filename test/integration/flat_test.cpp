@@ -21,22 +21,28 @@ class FlatPreloaded : public ::testing::Test {
     tenant_ = "flat_" + std::to_string(getpid()) + "_" + std::to_string(++tenants);
     sql_.query("SELECT insula.create_tenant('" + tenant_ + "', '" + tenant_ + "', login => false)");
     sql_.query("SET insula.tenant = '" + tenant_ + "'");
-    sql_.query(
-        R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a", "retry": {"initial_delay": "1 ms"}}]}'))");
+    register_workflow("");
     holder_.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
     holder_.query("SELECT count(*) FROM " + tenant_ + ".work");
   }
 
-  void submit(int jobs, const std::string& options = "") {
-    sql_.query("SELECT cardinality(insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" + std::to_string(jobs) +
-               "])" + options + "))");
+  void register_workflow(const std::string& limit) {
+    sql_.query(R"(SELECT insula.register_workflow('{"name": "w", )" + limit +
+               R"("tasks": [{"id": "a", "retry": {"initial_delay": "1 ms"}}]}'))");
   }
+
+  void submit(int jobs, const std::string& options = "") {
+    sql_.query("SELECT cardinality(insula.submit_many('w', array_agg(jsonb_build_object('n', i))" + options +
+               ")) FROM generate_series(1, " + std::to_string(jobs) + ") i");
+  }
+
+  void expect_flat(int thousands);
 
   // Claims so many and completes them.
   void work_off(int jobs) {
     EXPECT_EQ(sql_.query("SELECT count(*) FROM (SELECT array_agg(task_id) ids, array_agg(lease) leases FROM "
-                         "insula.claim('w', ARRAY['w.a'], " +
-                         std::to_string(jobs) +
+                         "insula.claim('w', " +
+                         any_ + ", " + std::to_string(jobs) +
                          ")) c, "
                          "unnest(insula.complete_many(ids, leases, array_fill('{}'::jsonb, ARRAY[cardinality(ids)])))"),
               std::to_string(jobs));
@@ -45,7 +51,7 @@ class FlatPreloaded : public ::testing::Test {
   // The buffers that a claim of a hundred touches.
   long buffers_of_claim() {
     const std::string plan =
-        sql_.query("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM insula.claim('w', ARRAY['w.a'], 100)");
+        sql_.query("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM insula.claim('w', " + any_ + ", 100)");
     long total = 0;
     for (const char* name : {"\"Shared Hit Blocks\": ", "\"Shared Read Blocks\": "})
       total += std::atol(plan.c_str() + plan.find(name) + std::string(name).size());
@@ -56,9 +62,10 @@ class FlatPreloaded : public ::testing::Test {
   Session sql_;
   Session holder_;
   std::string tenant_;
+  std::string any_ = "ARRAY['w.a']";  // the tasks that are claimed
 };
 
-TEST_F(FlatPreloaded, AfterAHundredThousandJobs) {
+void FlatPreloaded::expect_flat(int thousands) {
   for (int i = 0; i < 3; ++i) {
     submit(1000);
     work_off(1000);
@@ -66,7 +73,7 @@ TEST_F(FlatPreloaded, AfterAHundredThousandJobs) {
   submit(1000);
   const long first = buffers_of_claim();
   work_off(1000);
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < thousands; ++i) {
     submit(1000);
     work_off(1000);
   }
@@ -75,6 +82,28 @@ TEST_F(FlatPreloaded, AfterAHundredThousandJobs) {
   RecordProperty("first", std::to_string(first));
   RecordProperty("last", std::to_string(last));
   EXPECT_LE(last, first * 3 / 2) << "first " << first;
+}
+
+TEST_F(FlatPreloaded, AfterAHundredThousandJobs) { expect_flat(100); }
+
+TEST_F(FlatPreloaded, UnderALimit) {
+  register_workflow(R"("limit": {"max": 1000}, )");
+  expect_flat(20);
+}
+
+TEST_F(FlatPreloaded, UnderALimitForEachKey) {
+  register_workflow(R"("limit": {"max": 1, "key": "n"}, )");
+  expect_flat(20);
+}
+
+// A limit that is used up stands at the head of the queue, with more than anybody looks at.
+TEST_F(FlatPreloaded, BehindALimitThatIsUsedUp) {
+  register_workflow(R"("limit": {"max": 1000}, )");
+  sql_.query(R"(SELECT insula.register_workflow('{"name": "stuck", "limit": {"max": 1}, "tasks": [{"id": "a"}]}'))");
+  sql_.query("SELECT cardinality(insula.submit_many('stuck', array_fill('{}'::jsonb, ARRAY[1000])))");
+  EXPECT_EQ(sql_.query("SELECT count(*) FROM insula.claim('x', ARRAY['stuck.a'], 10)"), "1");
+  any_ = "NULL";
+  expect_flat(20);
 }
 
 TEST_F(FlatPreloaded, WithPrioritiesRetriesAndDelays) {

@@ -1,5 +1,5 @@
-// The permits of a tenant with max_running: whatever claims, aborts, counts and forgets, never
-// does one task too many run, none is lost, and each permit comes back.
+// Permits, of a tenant with max_running and under limits of workflows and of keys: whatever claims,
+// aborts, counts and forgets, never does one task too many run, none is lost, and each comes back.
 #include <atomic>
 #include <memory>
 #include <random>
@@ -34,14 +34,16 @@ void complete(Session& session) {
   session.query("DELETE FROM mine");
 }
 
+// What the limit is of.
+enum class Of { tenant, workflow, key };
+
 class Permits : public ::testing::Test {
  protected:
   void SetUp() override {
     admin = new_admin();
     admin->query("CREATE EXTENSION IF NOT EXISTS insula");
     admin->query("SELECT tenant FROM insula.create_tenant('narrow', login => false)");
-    admin->query("SELECT insula.set_tenant_limits('narrow', max_running => " + std::to_string(limit) + ")");
-    admin->query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'narrow'))");
+    set_limit(limit);
   }
   void TearDown() override { admin->query("SELECT insula.drop_tenant('narrow', '0 s')"); }
 
@@ -51,13 +53,28 @@ class Permits : public ::testing::Test {
     return session;
   }
 
-  void submit(int count) {
-    admin->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" + std::to_string(count) +
+  virtual Of of() const { return Of::tenant; }
+
+  void set_limit(int most) {
+    const std::string number = std::to_string(most);
+    if (of() == Of::tenant) admin->query("SELECT insula.set_tenant_limits('narrow', max_running => " + number + ")");
+    const std::string of_workflow = of() == Of::tenant ? ""
+                                    : of() == Of::key  ? R"("limit": {"max": )" + number + R"(, "key": "who"}, )"
+                                                       : R"("limit": {"max": )" + number + "}, ";
+    admin->query(R"(SELECT insula.register_workflow('{"name": "w", )" + of_workflow +
+                 R"("tasks": [{"id": "a"}]}', tenant => 'narrow'))");
+  }
+
+  void submit(int count, const std::string& context = "{}") {
+    admin->query("SELECT insula.submit_many('w', array_fill('" + context + "'::jsonb, ARRAY[" + std::to_string(count) +
                  "]), tenant => 'narrow')");
   }
 
+  // Of those under one limit.
   static int running(Session& session) {
-    return std::stoi(session.query("SELECT count(*) FROM tenant_narrow.work WHERE lane = 100001"));
+    return std::stoi(
+        session.query("SELECT coalesce(max(n), 0) FROM (SELECT count(*) n FROM tenant_narrow.work "
+                      "WHERE lane = 100001 GROUP BY limit_key) q"));
   }
 
   // All permits are there, and no more.
@@ -71,6 +88,16 @@ class Permits : public ::testing::Test {
 
   std::unique_ptr<Session> admin;
 };
+
+class EachPermits : public Permits, public ::testing::WithParamInterface<Of> {
+ protected:
+  Of of() const override { return GetParam(); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Of, EachPermits, ::testing::Values(Of::tenant, Of::workflow, Of::key),
+                         [](const ::testing::TestParamInfo<Of>& info) {
+                           return info.param == Of::tenant ? "Tenant" : info.param == Of::key ? "Key" : "Workflow";
+                         });
 
 // One way for a worker to do some of the work.
 void take_and_complete(Session& session, int most) {
@@ -122,9 +149,10 @@ void cancel_what_runs(Session& session, int most) {
   complete(session);
 }
 
-TEST_F(Permits, NeverOneTooManyHoweverItIsClaimed) {
+TEST_P(EachPermits, NeverOneTooManyHoweverItIsClaimed) {
   constexpr int tasks = 6000;
-  submit(tasks);
+  submit(tasks / 2);
+  submit(tasks / 2, R"({"who": 1})");
   std::atomic<bool> done{false};
   std::vector<std::thread> workers;
   for (unsigned seed = 1; seed <= 6; ++seed)
@@ -150,7 +178,7 @@ TEST_F(Permits, NeverOneTooManyHoweverItIsClaimed) {
   expect_all_free();
 }
 
-TEST_F(Permits, ASessionThatEndsGivesThemBack) {
+TEST_P(EachPermits, ASessionThatEndsGivesThemBack) {
   submit(2 * limit);
   auto worker = new_worker();
   worker->query("BEGIN");
@@ -163,7 +191,7 @@ TEST_F(Permits, ASessionThatEndsGivesThemBack) {
   EXPECT_EQ(claim(*other, 2 * limit), limit);
 }
 
-TEST_F(Permits, ACrashForgetsWhatWasReservedAndNotWhatRuns) {
+TEST_P(EachPermits, ACrashForgetsWhatWasReservedAndNotWhatRuns) {
   submit(2 * limit);
   auto worker = new_worker();
   EXPECT_EQ(claim(*worker, 10), 10);
@@ -183,7 +211,7 @@ TEST_F(Permits, ACrashForgetsWhatWasReservedAndNotWhatRuns) {
 
 // Who waits since a claim that is open holds the permits hears of its end, and nobody waits for
 // who holds but some of them.
-TEST_F(Permits, PreloadedAReservationThatComesBackWakesAWaiter) {
+TEST_P(EachPermits, PreloadedAReservationThatComesBackWakesAWaiter) {
   expect_all_free();
   submit(2 * limit);
   const auto holder = new_worker(), waiter = new_worker();
@@ -212,9 +240,9 @@ TEST_F(Permits, PreloadedAReservationThatComesBackWakesAWaiter) {
 }
 
 // Who claims waits, and another completes: each permit that comes back must wake somebody.
-TEST_F(Permits, PreloadedNobodySleepsOverAFreePermit) {
+TEST_P(EachPermits, PreloadedNobodySleepsOverAFreePermit) {
   constexpr int tasks = 1000;
-  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 3)");
+  set_limit(3);
   admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
   submit(tasks);
   std::atomic<bool> done{false};
@@ -256,9 +284,9 @@ bool waits(Session& watcher, const Session& waiter) {
 
 // Many look while one commits: as it does, nobody may see its permit both taken and reserved.  One
 // task runs all the time, and its lease ends first, so that no other end of a lease wakes anybody.
-TEST_F(Permits, PreloadedACommitNeverHidesAPermit) {
+TEST_P(EachPermits, PreloadedACommitNeverHidesAPermit) {
   constexpr int two = 2, rounds = 150;
-  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 3)");
+  set_limit(3);
   admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
   const auto holder = new_worker();
   submit(1);
@@ -347,6 +375,61 @@ TEST_F(PermitsOfTwoKinds, PreloadedATaskGivenBackWakesWhoWaitsForAnother) {
   holder->query("SELECT insula.leave('w')");
   ASSERT_TRUE(waiter->finished(soon)) << "slept over a permit";
   EXPECT_EQ(waiter->answer(), "t");
+}
+
+// Two limits, and who takes from the one cannot take from the other: it passes a wake-up on.
+TEST_F(Permits, PreloadedWhoIsWokenForAnotherLimitPassesItOn) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
+  for (const std::string kind : {"j", "k"}) {
+    admin->query(R"(SELECT insula.register_workflow('{"name": ")" + kind +
+                 R"(", "limit": {"max": 1}, "tasks": [{"id": "a"}]}', tenant => 'narrow'))");
+    admin->query("SELECT insula.submit_many('" + kind + "', array_fill('{}'::jsonb, ARRAY[9]), tenant => 'narrow')");
+  }
+  const auto claim_of = [](const std::string& kind) {
+    return "INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', tasks => ARRAY['" + kind + ".a'])";
+  };
+  const auto holder_j = new_worker(), holder_k = new_worker(), waiter_j = new_worker(), waiter_k = new_worker();
+  holder_j->query(claim_of("j"));
+  holder_k->query(claim_of("k"));
+  for (int round = 0; round < 6; ++round) {
+    const bool j = round % 3 == 0;
+    waiter_j->send("CALL insula.wait_for_work('60 s', tasks => ARRAY['j.a'])");
+    ASSERT_TRUE(eventually([&] { return waits(*admin, *waiter_j); }));
+    waiter_k->send("CALL insula.wait_for_work('60 s', tasks => ARRAY['k.a'])");
+    ASSERT_TRUE(eventually([&] { return waits(*admin, *waiter_k); }));
+    for (const bool of_j : {j, !j}) {
+      Session &waiter = of_j ? *waiter_j : *waiter_k, &holder = of_j ? *holder_j : *holder_k;
+      complete(holder);
+      ASSERT_TRUE(waiter.finished(soon)) << "slept over a permit in round " << round;
+      EXPECT_EQ(waiter.answer(), "t");
+      holder.query(claim_of(of_j ? "j" : "k"));
+    }
+  }
+}
+
+// Of more limits than shared memory has room for what runs is counted in the queue.
+TEST_F(Permits, WithoutRoomForAllLimitsTheyHold) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
+  admin->query(
+      R"(SELECT insula.register_workflow('{"name": "w", "limit": {"max": 2, "key": "who"}, "tasks": [{"id": "a"}]}', tenant => 'narrow'))");
+  // Twice as many as there is room for, and the tables grow a little beyond what they were made for.
+  const int keys =
+      2 * std::max(std::stoi("0" + admin->query("SELECT current_setting('insula.max_counted_limits', true)")), 50);
+  for (int each = 0; each < 3; ++each)
+    admin->query(
+        "SELECT insula.submit_many('w', array_agg(jsonb_build_object('who', i)), tenant => 'narrow') "
+        "FROM generate_series(1, " +
+        std::to_string(keys) + ") i");
+  const auto worker = new_worker();
+  for (int claimed = 1; claimed > 0;) {
+    worker->query("BEGIN");
+    claimed = claim(*worker, 1000);
+    worker->query(claimed % 2 ? "ROLLBACK" : "COMMIT");
+    EXPECT_LE(running(*admin), 2);
+  }
+  EXPECT_EQ(admin->query("SELECT count(*) FROM tenant_narrow.work WHERE lane = 100001"), std::to_string(2 * keys));
+  complete(*worker);
+  EXPECT_EQ(claim(*worker, std::min(10000, 3 * keys)), std::min(10000, keys));
 }
 
 // Rows that were written behind Insula's back.

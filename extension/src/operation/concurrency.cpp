@@ -5,9 +5,10 @@
 // there: a tenant with a hundred thousand of them holds up no other one's claims.  Only who is
 // about to wait looks at all, and claims what he found.
 //
-// Where nobody knows what runs a claim counts it under the tenant's permits lock, and makes it
-// known if it can; if not it holds the lock until it commits, so that no permit is counted twice.
-// Who finds the lock held goes without, and is woken by whoever lets go of it.
+// Where nobody knows what runs somebody counts it under the tenant's permits lock, and makes it
+// known.  Where that cannot be done each claim counts for itself, and holds the lock until it
+// commits, so that no permit is counted twice.  Who finds the lock held goes without, and is woken
+// by whoever lets go of it.
 #include <algorithm>
 
 #include "operation/operations.hpp"
@@ -26,95 +27,131 @@ namespace {
 
 LimitedWork limited_work_of(const Tenant &tenant) { return {tenant.number, tenant.work}; }
 
-// What runs, as it was counted.
-struct Counted {
-  const LimitCount *counts = nullptr;
+// Numbers by limit, ascending.
+struct Counts {
+  LimitCount *items = nullptr;
   int count = 0;
 
   std::int64_t of(std::int64_t limit) const {
-    const LimitCount *at =
-        std::lower_bound(counts, counts + count, limit,
-                         [](const LimitCount &counted, std::int64_t wanted) { return counted.limit < wanted; });
-    return at != counts + count && at->limit == limit ? at->running : 0;
+    const LimitCount *at = std::lower_bound(
+        items, items + count, limit, [](const LimitCount &item, std::int64_t wanted) { return item.limit < wanted; });
+    return at != items + count && at->limit == limit ? at->running : 0;
   }
 };
 
-Counted count_running(const Tenant &tenant, Snapshot snapshot) {
-  Counted counted;
-  counted.counts = running_by_limit(tenant, snapshot, &counted.count);
-  return counted;
+Counts count_running(const Tenant &tenant, Snapshot snapshot) {
+  Counts counts;
+  counts.items = running_by_limit(tenant, snapshot, &counts.count);
+  return counts;
 }
 
 // Where permits come from: the numbers, or what was counted.
-struct Permits {
+struct PermitSource {
   const Tenant &tenant;
   bool known;
-  Counted counted = {};
-  // Since it was counted, by this claim.
+  // By the numbers, some are reserved at once, as mostly more of the same follow.
+  int wanted = 0;
+  std::int32_t definition = 0;
+  std::int64_t limit = 0;
+  int spare = 0;
+  // By count: what runs, what others may have taken besides, and what this claim has.
+  Counts running = {};
+  Counts reserved = {};
   std::int64_t *taken = nullptr;
   int taken_count = 0;
 
   LimitedWork work() const { return limited_work_of(tenant); }
-  std::int64_t most(std::int32_t definition) const { return definition_of(tenant, definition).limit.max; }
+  std::int64_t most(std::int32_t of) const { return definition_of(tenant, of).limit.max; }
 
-  bool is_free(std::int32_t definition, std::int64_t limit) const {
-    if (known) return free_limit(work(), limit, most(definition)) == Permit::given;
-    return left(definition, limit) > 0;
+  bool is_free(std::int32_t of, std::int64_t under) const {
+    return known ? is_limit_free(work(), under, most(of)) : left(of, under) > 0;
   }
 
-  bool take(std::int32_t definition, std::int64_t limit) {
-    if (known) return reserve_limit(work(), limit, most(definition)) == Permit::given;
-    if (left(definition, limit) - reserve_limit_ahead(work(), limit) <= 0) {
-      return_limit(tenant.number, limit);
-      return false;
+  bool take(std::int32_t of, std::int64_t under) { return known ? take_known(of, under) : take_counted(of, under); }
+
+  bool take_known(std::int32_t of, std::int64_t under) {
+    if (of != definition || under != limit || spare == 0) {
+      return_spare();
+      definition = of;
+      limit = under;
+      spare = reserve_limit(work(), under, most(of), wanted);
+      if (spare == 0) return false;
     }
-    taken[taken_count++] = limit;
+    --spare;
+    --wanted;
     return true;
   }
 
-  void give_back(std::int64_t limit) {
-    return_limit(tenant.number, limit);
-    if (!known) --taken_count;
+  bool take_counted(std::int32_t of, std::int64_t under) {
+    if (left(of, under) <= 0) return false;
+    reserve_limit_ahead(work(), under);
+    taken[taken_count++] = under;
+    return true;
   }
 
-  std::int64_t left(std::int32_t definition, std::int64_t limit) const {
-    return most(definition) - counted.of(limit) - std::count(taken, taken + taken_count, limit);
+  void take_back(std::int64_t under) {
+    if (known) {
+      ++spare;
+      ++wanted;
+    } else {
+      return_limit(tenant.number, under, 1);
+      --taken_count;
+    }
+  }
+
+  void return_spare() {
+    return_limit(tenant.number, limit, spare);
+    spare = 0;
+  }
+
+  std::int64_t left(std::int32_t of, std::int64_t under) const {
+    return most(of) - running.of(under) - reserved.of(under) - std::count(taken, taken + taken_count, under);
   }
 
   // To claim with.
   LimitGate gate() {
     return {this,
-            [](void *self, std::int32_t definition, std::int64_t limit) {
-              return static_cast<Permits *>(self)->take(definition, limit);
+            [](void *self, std::int32_t of, std::int64_t under) {
+              return static_cast<PermitSource *>(self)->take(of, under);
             },
-            [](void *self, std::int64_t limit) { static_cast<Permits *>(self)->give_back(limit); }};
+            [](void *self, std::int64_t under) { static_cast<PermitSource *>(self)->take_back(under); }};
   }
   // To look with.
   LimitGate window() {
     return {this,
-            [](void *self, std::int32_t definition, std::int64_t limit) {
-              return static_cast<Permits *>(self)->is_free(definition, limit);
+            [](void *self, std::int32_t of, std::int64_t under) {
+              return static_cast<PermitSource *>(self)->is_free(of, under);
             },
             nullptr};
   }
 };
 
-// For a claim of so many: false where somebody else counts.
-bool open_permits(Permits *permits, int most) {
-  const Tenant &tenant = permits->tenant;
-  const LimitedWork work = permits->work();
-  if (permits->known && !limits_want_count(work)) return true;
-  if (!try_lock_tenant(tenant.number, TenantLock::permits)) return permits->known;
+// Makes the numbers known, where they are not and can be, or makes sure of them.
+void count_if_wanted(const Tenant &tenant) {
+  const LimitedWork work = limited_work_of(tenant);
+  if (!limits_want_count(work) || !try_lock_tenant(tenant.number, TenantLock::permits)) return;
   mark_permits_lock(tenant.number);
-  // nullptr also where who held the lock before has counted.
+  // nullptr also where somebody has counted meanwhile.
   if (const Snapshot snapshot = begin_counting_limits(work)) {
-    const Counted counted = count_running(tenant, snapshot);
-    end_counting_limits(work, counted.counts, counted.count);
+    const Counts counts = count_running(tenant, snapshot);
+    end_counting_limits(work, counts.items, counts.count);
   }
-  permits->known = limits_are_known(work);
+  unlock_tenant(tenant.number, TenantLock::permits);
+  wake_for_permit(tenant.number);
+}
+
+// Where nobody can know: counts under the lock, which this transaction keeps; false: somebody else has it.
+bool count_for_claim(PermitSource *permits) {
+  const Tenant &tenant = permits->tenant;
+  if (!try_lock_tenant(tenant.number, TenantLock::permits)) return false;
+  mark_permits_lock(tenant.number);
+  Counts &reserved = permits->reserved;
+  permits->known = !reserved_by_others(permits->work(), &reserved.items, &reserved.count);
   if (permits->known) return true;
-  permits->counted = count_running(tenant, nullptr);
-  permits->taken = palloc_array_of<std::int64_t>(static_cast<std::size_t>(most));
+  std::sort(reserved.items, reserved.items + reserved.count,
+            [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
+  permits->running = count_running(tenant, nullptr);
+  permits->taken = palloc_array_of<std::int64_t>(static_cast<std::size_t>(permits->wanted));
   return true;
 }
 
@@ -122,8 +159,8 @@ bool is_wanted(const ClaimFilter &filter, std::int32_t key) {
   return !filter.keys || std::binary_search(filter.keys, filter.keys + filter.count, key);
 }
 
-// Used-up limits that a claim walks over before it gives up.
-constexpr int max_used_up = 1000;
+// Used-up limits, and entries of dead rows, that a claim walks over before it gives up.
+constexpr int claims_patience = 1000;
 
 // Where the session's next look begins, for some tenants; others begin by chance.
 struct NextLook {
@@ -142,30 +179,43 @@ LimitPlace place_to_start(const Tenant &tenant) {
   return next.after;
 }
 
-// Visits limits that have waiting rows and free permits, each once per task, and passes by
-// others, up to a number of them; `visit(at)` says whether to go on.
+// Visits limits that rows may wait at and that may have free permits, each once per task, until so
+// many are found; `visit(at, known)` says how many are, `known` that there is one.  It has so much
+// patience with those where there is none, and with entries of dead rows.
 template <typename Visit>
-void for_each_free_limit(const Permits &permits, const ClaimFilter &filter, int most_used_up, Visit visit) {
+void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wanted, int patience, Visit visit) {
   const Tenant &tenant = permits.tenant;
   const LimitPlace start = place_to_start(tenant);
   LimitPlace after = start;
   bool wrapped = false;
-  int used_up = 0;
+  int entries = patience;
   for (int batch = 8;; batch = std::min(batch * 2, 512)) {
     CHECK_FOR_INTERRUPTS();
     int count;
-    const WaitingLimit *limits = waiting_limits(tenant, after, batch, &count);
-    for (int i = 0; i < count; ++i) {
-      after = limits[i].at;
+    LimitPlace next = after;
+    const WaitingLimit *limits = waiting_limits(tenant, &next, batch, &entries, &count);
+    bool skips = false;
+    for (int i = 0; i < count && !skips; ++i) {
+      const WaitingLimit &limit = limits[i];
+      after = limit.at;
       if (wrapped && start < after) return;
-      if (!is_wanted(filter, after.key)) {
-        after.limit = PG_INT64_MAX;
-        break;
-      }
-      const bool free = permits.is_free(limits[i].definition, after.limit);
-      if (free && !visit(after)) return;
-      if (free || ++used_up < most_used_up) continue;
+      skips = !is_wanted(filter, after.key);
+      if (skips) continue;
+      const bool known = limit.definition != 0;
+      const int found = known && !permits.is_free(limit.definition, after.limit) ? 0 : visit(after, known);
+      wanted -= found;
+      if (found == 0) --patience;
+      if (wanted <= 0) return;
+      if (patience > 0) continue;
       next_look_at(tenant) = {tenant.number, after};
+      return;
+    }
+    if (skips) {
+      after.limit = PG_INT64_MAX;
+      continue;
+    }
+    if (entries < 0) {
+      next_look_at(tenant) = {tenant.number, next};
       return;
     }
     if (count > 0) continue;
@@ -176,21 +226,37 @@ void for_each_free_limit(const Permits &permits, const ClaimFilter &filter, int 
 }
 
 bool find_limited(const Tenant &tenant, const ClaimFilter &filter) {
-  Permits permits = {tenant, limits_are_known(limited_work_of(tenant))};
+  count_if_wanted(tenant);
+  PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant))};
   if (!permits.known) {
     if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
-    permits.counted = count_running(tenant, nullptr);
+    permits.running = count_running(tenant, nullptr);
   }
   bool whole;
   if (find_in_order(tenant, filter, permits.window(), &whole)) return true;
   if (whole) return false;
   bool any = false;
-  for_each_free_limit(permits, filter, PG_INT32_MAX, [&](LimitPlace at) {
-    next_look_at(tenant) = {tenant.number, {at.key, at.limit - 1}};
-    any = true;
-    return false;
+  tour_limits(permits, filter, 1, PG_INT32_MAX, [&](const LimitPlace &at, bool known) {
+    any = known || find_at_limit(tenant, at, permits.window());
+    if (any) next_look_at(tenant) = {tenant.number, {at.key, at.limit - 1}};
+    return any ? 1 : 0;
   });
   return any;
+}
+
+int claim_limit_by_limit(PermitSource *permits, const ClaimRequest &request, Claimed *claimed, int first) {
+  // What was known may be lost meanwhile.
+  if (permits->known && !limits_are_known(permits->work())) return 0;
+  const ClaimFilter filter = {request.keys, request.key_count};
+  int count = first;
+  tour_limits(*permits, filter, request.max_tasks - first, claims_patience, [&](const LimitPlace &at, bool) {
+    ClaimRequest rest = request;
+    rest.max_tasks -= count;
+    const int found = claim_at_limit(permits->tenant, rest, at, permits->gate(), claimed + count);
+    count += found;
+    return found;
+  });
+  return count - first;
 }
 
 }  // namespace
@@ -205,23 +271,19 @@ std::int64_t limit_key_of(const Definition &definition, Jsonb *input) {
 
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count) {
   *count = 0;
-  Permits permits = {tenant, limits_are_known(limited_work_of(tenant))};
-  if (!open_permits(&permits, request.max_tasks)) return nullptr;
+  count_if_wanted(tenant);
+  PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant)), request.max_tasks};
+  if (!permits.known && !count_for_claim(&permits)) return nullptr;
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
   bool whole;
   *count = claim_in_order(tenant, request, permits.gate(), claimed, &whole);
-  if (whole || *count == request.max_tasks) return claimed;
-  const ClaimFilter filter = {request.keys, request.key_count};
-  for_each_free_limit(permits, filter, max_used_up, [&](LimitPlace at) {
-    ClaimRequest rest = request;
-    rest.max_tasks -= *count;
-    *count += claim_at_limit(tenant, rest, at, permits.gate(), claimed + *count);
-    return *count < request.max_tasks;
-  });
+  if (!whole && *count < request.max_tasks) *count += claim_limit_by_limit(&permits, request, claimed, *count);
+  permits.return_spare();
   return claimed;
 }
 
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter) {
+  if (filter.keys && filter.count == 0) return false;
   if (!has_waiting_limits(tenant, filter)) return false;
   const LimitedWork work = limited_work_of(tenant);
   const std::uint64_t version = limits_version(work);

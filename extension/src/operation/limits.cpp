@@ -90,8 +90,7 @@ int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
 
 void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used) {
   if (tenant.limits.max_running >= 0) {
-    // Who has used none still owes for what woke it.
-    return_permits(tenant.number, used.given - used.used, used.used > 0 && woken_for_permit());
+    return_permits(tenant.number, used.given - used.used);
     if (used.used == used.given && used.given < used.wanted) leave_work_for_permits(permits_of(tenant));
   }
   if (tenant.limits.rate > 0 && used.used > 0) spend_rate(tenant, bucket_of(tenant, now).at(used.used));

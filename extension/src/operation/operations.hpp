@@ -70,7 +70,7 @@ bool has_permit_at_hand(const Tenant &tenant);
 bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 // Whose limit an execution with this input comes under.
 std::int64_t limit_key_of(const Definition &definition, Jsonb *input);
-// Claims tasks under their workflows' limits, in no order among different limits.
+// Claims tasks under their workflows' limits.
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count);
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter);
 // IS006 where so many tasks more would be too many.

@@ -60,7 +60,7 @@ CREATE TABLE {schema}.work (
   CONSTRAINT work_pkey PRIMARY KEY (id) WITH (fillfactor = 45)
 ) USING heap WITH (fillfactor = 33);
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
-CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane > 150000;
+CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane < -100000;
 CREATE TABLE {schema}.record (
   kind "char" NOT NULL,
   owner bigint NOT NULL,

@@ -54,18 +54,62 @@ Held &held_of(std::int32_t tenant, std::int64_t limit) {
   return held[held_count++];
 }
 
-std::int64_t sum_here(std::int32_t tenant, std::int64_t limit, int Held::*number) {
-  std::int64_t sum = 0;
-  for (int i = 0; i < held_count; ++i)
-    if (held[i].tenant == tenant && held[i].limit == limit) sum += held[i].*number;
-  return sum;
+void drop_if_nothing(const Held &last) {
+  if (last.reserved == 0 && last.started == 0) --held_count;
+}
+
+// Under each limit what is reserved, less what is started: made where it is asked for.
+struct OfLimit {
+  std::int32_t tenant;
+  std::int32_t unused;
+  std::int64_t limit;
+};
+struct Sums {
+  OfLimit of;
+  std::int64_t reserved;
+  std::int64_t started;
+};
+HTAB *sums = nullptr;  // in TopTransactionContext
+
+void add_to_sums(std::int32_t tenant, std::int64_t limit, int reserved, int started) {
+  const OfLimit of = {tenant, 0, limit};
+  bool found;
+  auto *sum = static_cast<Sums *>(hash_search(sums, &of, HASH_ENTER, &found));
+  if (!found) sum->reserved = sum->started = 0;
+  sum->reserved += reserved;
+  sum->started += started;
+}
+
+void make_sums() {
+  if (sums) return;
+  HASHCTL control = {};
+  control.keysize = sizeof(OfLimit);
+  control.entrysize = sizeof(Sums);
+  control.hcxt = TopTransactionContext;
+  sums = hash_create("insula limits of a transaction", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+  for (int i = 0; i < held_count; ++i) add_to_sums(held[i].tenant, held[i].limit, held[i].reserved, held[i].started);
+}
+
+Sums sums_of(std::int32_t tenant, std::int64_t limit) {
+  make_sums();
+  const OfLimit of = {tenant, 0, limit};
+  const auto *sum = static_cast<Sums *>(hash_search(sums, &of, HASH_FIND, nullptr));
+  return sum ? *sum : Sums{of, 0, 0};
+}
+
+// What it holds of the last limit changes.
+void change_held(Held &last, int reserved, int started) {
+  last.reserved += reserved;
+  last.started += started;
+  if (sums) add_to_sums(last.tenant, last.limit, reserved, started);
 }
 
 // What this transaction has ended runs no more for its own claims, though it did before, or its
 // permit is reserved still: if that is rolled back, what it has claimed since is as well.
 std::int64_t freed_here(std::int32_t tenant, std::int64_t limit) {
   if (!ends_some) return 0;
-  return sum_here(tenant, limit, &Held::reserved) - sum_here(tenant, limit, &Held::started);
+  const Sums sum = sums_of(tenant, limit);
+  return sum.reserved - sum.started;
 }
 
 // ---- under the lock ----
@@ -109,11 +153,17 @@ void remove_if_idle(LimitEntry *entry) {
 }
 
 template <typename Visit>
-void for_each_limit_of(std::int32_t tenant, Visit visit) {
+void for_each_limit(Visit visit) {
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_limits);
-  while (auto *entry = static_cast<LimitEntry *>(hash_seq_search(&scan)))
+  while (auto *entry = static_cast<LimitEntry *>(hash_seq_search(&scan))) visit(entry);
+}
+
+template <typename Visit>
+void for_each_limit_of(std::int32_t tenant, Visit visit) {
+  for_each_limit([&](LimitEntry *entry) {
     if (entry->key.database == MyDatabaseId && entry->key.tenant == tenant) visit(entry);
+  });
 }
 
 void forget_running_under(std::int32_t tenant) {
@@ -130,30 +180,32 @@ constexpr std::int64_t counts_share = 100;
 
 // Nobody knows what runs, until somebody counts.
 void lose_count(LimitedEntry &all) {
+  all.count_from = 0;
   if (all.state == TallyState::unknown) return;
   all.state = TallyState::unknown;
   forget_running_under(all.key.tenant);
 }
 
-// To count again soon would end the same way.
+// To count again at once would end the same way.
+void put_count_off(LimitedEntry &all) { all.count_from = passing_time() + USECS_PER_SEC; }
+
 void lose_count_for_room(LimitedEntry &all) {
   lose_count(all);
-  all.count_from = passing_time() + USECS_PER_SEC;
+  put_count_off(all);
 }
 
 bool is_known(const LimitedEntry *all, const LimitedWork &of) {
   return all && all->state == TallyState::known && all->work == of.work;
 }
 
-Permit ask(std::int32_t tenant, std::int64_t limit, std::int64_t most, LimitedEntry &all) {
-  const LimitEntry *entry = find_limit(tenant, limit);
-  if (most > (entry ? entry->running + entry->reserved : 0)) return Permit::given;
-  all.refused = true;
-  return Permit::none;
+// Of a limit that is known.
+std::int64_t free_of(const LimitEntry *entry, std::int64_t most) {
+  return std::max<std::int64_t>(most - (entry ? entry->running + entry->reserved : 0), 0);
 }
 
-bool wants_count(const LimitedEntry &all) {
-  return (all.state != TallyState::known || all.refused) && passing_time() >= all.count_from;
+bool wants_count(const LimitedEntry *all, const LimitedWork &of) {
+  if (!all) return true;
+  return (!is_known(all, of) || all->refused) && passing_time() >= all->count_from;
 }
 
 // A permit has come back.  Returns whether somebody is to be woken.
@@ -165,24 +217,24 @@ bool note_free(LimitedEntry *all) {
   return true;
 }
 
-// Of a transaction that has committed.
-void add_started(LimitedEntry &all, const Held &of, std::uint64_t transaction) {
-  if (all.state == TallyState::unknown || all.basis.shows(transaction)) return;
-  LimitEntry *entry = make_limit(of.tenant, of.limit);
-  if (!entry) return lose_count_for_room(all);
-  entry->running += of.started;
-  // As for permits of tenants: mostly somebody has written to the queue by hand.
-  if (all.state == TallyState::known && entry->running < 0) lose_count(all);
-}
-
-// What was reserved goes as what has become of it comes.
-bool settle(const Held &of, std::uint64_t transaction) {
-  LimitedEntry *all = find_limited(of.tenant);
-  if (LimitEntry *entry = find_limit(of.tenant, of.limit)) entry->reserved -= of.reserved;
-  if (all && of.started != 0) add_started(*all, of, transaction);
-  if (LimitEntry *entry = find_limit(of.tenant, of.limit)) remove_if_idle(entry);
+// What was reserved goes as what has become of it comes.  Returns whether somebody is to be woken.
+bool settle(const Held &of, LimitedEntry *all, std::uint64_t transaction) {
+  const bool seen = all && (all->state == TallyState::unknown || all->basis.shows(transaction));
+  const bool counts = all && !seen && of.started != 0;
+  LimitEntry *entry = counts ? make_limit(of.tenant, of.limit) : find_limit(of.tenant, of.limit);
+  if (entry) {
+    entry->reserved -= of.reserved;
+    if (counts) entry->running += of.started;
+    // As for permits of tenants: mostly somebody has written to the queue by hand.
+    if (all && all->state == TallyState::known && entry->running < 0)
+      lose_count(*all);
+    else
+      remove_if_idle(entry);
+  } else if (counts) {
+    lose_count_for_room(*all);
+  }
   // Who counts in the queue sees what has not been settled yet.
-  const bool seen_twice = of.reserved > 0 && all && (all->state != TallyState::known || all->basis.shows(transaction));
+  const bool seen_twice = of.reserved > 0 && all && all->state != TallyState::unknown && seen;
   return (of.started < of.reserved || seen_twice) && note_free(all);
 }
 
@@ -198,9 +250,12 @@ void settle_from(int first, bool committed) {
   for (int at = first; at < end; at += settled_at_once) {
     const int last = std::min(at + settled_at_once, end);
     LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+    LimitedEntry *all = nullptr;
     for (int i = at; i < last; ++i) {
-      if (!committed) held[i].started = 0;
-      held[i].wakes = (held[i].started != 0 || held[i].reserved != 0) && settle(held[i], transaction);
+      Held &one = held[i];
+      if (i == at || one.tenant != held[i - 1].tenant) all = find_limited(one.tenant);
+      if (!committed) one.started = 0;
+      one.wakes = (one.started != 0 || one.reserved != 0) && settle(one, all, transaction);
     }
     LWLockRelease(activity_lock);
     for (int i = at; i < last; ++i)
@@ -219,8 +274,16 @@ void forget_now() {
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_limited);
-  while (auto *all = static_cast<LimitedEntry *>(hash_seq_search(&scan)))
-    if (all->key.database == MyDatabaseId) lose_count(*all);
+  while (auto *all = static_cast<LimitedEntry *>(hash_seq_search(&scan))) {
+    if (all->key.database != MyDatabaseId) continue;
+    all->state = TallyState::unknown;
+    all->count_from = 0;
+  }
+  for_each_limit([](LimitEntry *entry) {
+    if (entry->key.database != MyDatabaseId) return;
+    entry->running = 0;
+    remove_if_idle(entry);
+  });
   LWLockRelease(activity_lock);
 }
 
@@ -229,13 +292,18 @@ void forget_now() {
 void settle_limits(bool committed) {
   settle_from(0, committed);
   held = nullptr;
+  sums = nullptr;
   held_room = 0;
   ends_some = unreserved = false;
   if (forgets && committed) forget_now();
   forgets = false;
 }
 
-void return_limits_of_subtransaction() { settle_from(first_of_level(), false); }
+void return_limits_of_subtransaction() {
+  settle_from(first_of_level(), false);
+  if (sums) hash_destroy(sums);
+  sums = nullptr;  // to be made anew
+}
 
 void hand_limits_over() {
   const int level = GetCurrentTransactionNestLevel();
@@ -251,60 +319,68 @@ bool limits_are_known(const LimitedWork &of) {
 }
 
 bool limits_want_count(const LimitedWork &of) {
-  if (!shared_limits) return true;
+  if (!shared_limits) return false;
   LWLockAcquire(activity_lock, LW_SHARED);
-  const LimitedEntry *all = find_limited(of.tenant);
-  const bool wanted = !is_known(all, of) || wants_count(*all);
+  const bool wanted = wants_count(find_limited(of.tenant), of);
   LWLockRelease(activity_lock);
   return wanted;
 }
 
-Permit reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most) {
-  if (!shared_limits) return Permit::unknown;
-  Held &mine = held_of(of.tenant, limit);
+int reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most, int wanted) {
+  if (!shared_limits) return 0;
   most += freed_here(of.tenant, limit);
-  Permit permit = Permit::unknown;
+  Held &mine = held_of(of.tenant, limit);
+  int reserved = 0;
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
   LimitedEntry *all = find_limited(of.tenant);
   if (is_known(all, of)) {
-    permit = ask(of.tenant, limit, most, *all);
-    LimitEntry *entry = permit == Permit::given ? make_limit(of.tenant, limit) : nullptr;
+    LimitEntry *entry = make_limit(of.tenant, limit);
+    if (!entry) lose_count_for_room(*all);
     if (entry) {
-      ++entry->reserved;
-      ++mine.reserved;
-    } else if (permit == Permit::given) {
-      lose_count_for_room(*all);
-      permit = Permit::unknown;
+      reserved = static_cast<int>(std::min<std::int64_t>(wanted, free_of(entry, most)));
+      entry->reserved += reserved;
+      mine.reserved += reserved;
+      all->refused = all->refused || reserved == 0;
     }
   }
   LWLockRelease(activity_lock);
-  return permit;
+  if (sums) add_to_sums(of.tenant, limit, reserved, 0);
+  drop_if_nothing(mine);
+  return reserved;
 }
 
-Permit free_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most) {
-  if (!shared_limits) return Permit::unknown;
+bool is_limit_free(const LimitedWork &of, std::int64_t limit, std::int64_t most) {
+  if (!shared_limits) return false;
   most += freed_here(of.tenant, limit);
-  Permit permit = Permit::unknown;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(activity_lock, LW_SHARED);
   LimitedEntry *all = find_limited(of.tenant);
-  if (is_known(all, of)) permit = ask(of.tenant, limit, most, *all);
+  const bool known = is_known(all, of);
+  const bool free = known && free_of(find_limit(of.tenant, limit), most) > 0;
+  const bool tell = known && !free && !all->refused;
   LWLockRelease(activity_lock);
-  return permit;
+  if (!tell) return free;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  if ((all = find_limited(of.tenant))) all->refused = true;
+  LWLockRelease(activity_lock);
+  return false;
 }
 
-void return_limit(std::int32_t tenant, std::int64_t limit) {
-  if (!shared_limits) return;
+void return_limit(std::int32_t tenant, std::int64_t limit, int count) {
+  if (!shared_limits || count == 0) return;
   Held &mine = held_of(tenant, limit);
-  if (mine.reserved == 0) return;  // there was no room to reserve
-  --mine.reserved;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  if (LimitEntry *entry = find_limit(tenant, limit)) {
-    --entry->reserved;
-    remove_if_idle(entry);
+  // Else there was no room to reserve.
+  if (mine.reserved >= count) {
+    change_held(mine, -count, 0);
+    LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+    if (LimitEntry *entry = find_limit(tenant, limit)) {
+      entry->reserved -= count;
+      remove_if_idle(entry);
+    }
+    const bool wake = note_free(find_limited(tenant));
+    LWLockRelease(activity_lock);
+    if (wake) wake_for_permit(tenant);
   }
-  const bool wake = note_free(find_limited(tenant));
-  LWLockRelease(activity_lock);
-  if (wake) wake_for_permit(tenant);
+  drop_if_nothing(mine);
 }
 
 std::uint64_t limits_version(const LimitedWork &of) {
@@ -326,20 +402,37 @@ bool await_limit(const LimitedWork &of, std::uint64_t version) {
   return same;
 }
 
-std::int64_t reserve_limit_ahead(const LimitedWork &of, std::int64_t limit) {
-  if (!shared_limits) return 0;
-  Held &mine = held_of(of.tenant, limit);
-  const std::int64_t here = sum_here(of.tenant, limit, &Held::reserved);
+bool reserved_by_others(const LimitedWork &of, LimitCount **counts, int *count) {
+  *counts = nullptr;
+  *count = 0;
+  if (!shared_limits) return true;
+  make_sums();
+  const auto room = static_cast<Size>(max_limits());
+  *counts = static_cast<LimitCount *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(LimitCount) * room));
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  LimitEntry *entry = make_limit(of.tenant, limit);
-  const std::int64_t others = entry ? entry->reserved - here : 0;
-  if (entry) {
+  const bool unknown = !is_known(find_limited(of.tenant), of);
+  for_each_limit_of(of.tenant, [&](const LimitEntry *entry) {
+    if (entry->reserved > 0) (*counts)[(*count)++] = {entry->key.limit, entry->reserved};
+  });
+  LWLockRelease(activity_lock);
+  for (int i = 0; i < *count; ++i) (*counts)[i].running -= sums_of(of.tenant, (*counts)[i].limit).reserved;
+  return unknown;
+}
+
+void reserve_limit_ahead(const LimitedWork &of, std::int64_t limit) {
+  if (!shared_limits) return;
+  Held &mine = held_of(of.tenant, limit);
+  bool reserved = false;
+  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  if (LimitEntry *entry = make_limit(of.tenant, limit)) {
     ++entry->reserved;
     ++mine.reserved;
+    reserved = true;
   }
-  unreserved = unreserved || !entry;
   LWLockRelease(activity_lock);
-  return others;
+  if (reserved && sums) add_to_sums(of.tenant, limit, 1, 0);
+  unreserved = unreserved || !reserved;
+  drop_if_nothing(mine);
 }
 
 Snapshot begin_counting_limits(const LimitedWork &of) {
@@ -349,13 +442,14 @@ Snapshot begin_counting_limits(const LimitedWork &of) {
   LimitedEntry *all = make_limited(of.tenant);
   Snapshot snapshot = nullptr;
   // Who has published before had committed before, so that this snapshot shows it.
-  if (all && wants_count(*all)) snapshot = GetLatestSnapshot();
+  if (all && wants_count(all, of)) snapshot = GetLatestSnapshot();
   if (snapshot && all->basis.take(*snapshot)) {
     lose_count(*all);
     all->state = TallyState::counting;
     all->work = of.work;
     all->count_from = passing_time();
-  } else {
+  } else if (snapshot) {
+    put_count_off(*all);
     snapshot = nullptr;
   }
   LWLockRelease(activity_lock);
@@ -391,7 +485,7 @@ void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int co
 
 void note_under_limit(std::int32_t tenant, std::int64_t limit, int tasks) {
   if (!shared_limits) return;
-  held_of(tenant, limit).started += tasks;
+  change_held(held_of(tenant, limit), 0, tasks);
   ends_some = ends_some || tasks < 0;
 }
 

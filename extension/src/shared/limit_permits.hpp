@@ -30,24 +30,25 @@ struct LimitCount {
   std::int64_t running;
 };
 
-// Whether a claim may go by the numbers; whether somebody is to count, first or again.
+// Whether a claim may go by the numbers; whether they can and ought to be counted, first or again.
 bool limits_are_known(const LimitedWork &of);
 bool limits_want_count(const LimitedWork &of);
 
-enum class Permit { given, none, unknown };
-// Reserves one.
-Permit reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most);
-// Whether one would be.
-Permit free_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most);
-// Of the one reserved last.
-void return_limit(std::int32_t tenant, std::int64_t limit);
+// Reserves up to so many of them, and says how many; none also where nothing is known.
+int reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most, int wanted);
+// Whether that would be any.
+bool is_limit_free(const LimitedWork &of, std::int64_t limit, std::int64_t most);
+// Of the limit that was reserved of last.
+void return_limit(std::int32_t tenant, std::int64_t limit, int count);
 // For who has found none since then, and will wait; false: some have come back meanwhile.
 std::uint64_t limits_version(const LimitedWork &of);
 bool await_limit(const LimitedWork &of, std::uint64_t version);
 
-// Under the tenant's permits lock: reserves one whether it is free or not, and says how many
-// other transactions have reserved.
-std::int64_t reserve_limit_ahead(const LimitedWork &of, std::int64_t limit);
+// Under the tenant's permits lock, for who counts because nobody can know: what other transactions have
+// reserved, which from then on can only become less; sorted by nothing.  False: it is known.
+bool reserved_by_others(const LimitedWork &of, LimitCount **counts, int *count);
+// Reserves one whether it is free or not.
+void reserve_limit_ahead(const LimitedWork &of, std::int64_t limit);
 // nullptr: the limits cannot be counted so that they are known.
 Snapshot begin_counting_limits(const LimitedWork &of);
 void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int count);

@@ -39,7 +39,7 @@ LowsEntry *make_entry(Oid database, std::int32_t tenant) {
   // A tenant that had an entry before may have searches under way.
   entry->version = ++shared->lows_version << 32;
   entry->count = entry->next = 0;
-  entry->doubted_at = DT_NOBEGIN;
+  entry->doubted_at[0] = entry->doubted_at[1] = DT_NOBEGIN;
   return entry;
 }
 
@@ -94,17 +94,22 @@ std::uint64_t lows_version(std::int32_t tenant) {
   return version;
 }
 
-bool may_doubt_lows(const LowsView &view) {
-  if (!shared || view.count == 0) return false;
+bool may_doubt_lows(const LowsView &view, LaneKind kind) {
+  const auto is_of = [kind](const Low &low) { return kind_of(low.lane) == kind; };
+  if (!shared || !std::any_of(view.lows, view.lows + view.count, is_of)) return false;
   const TimestampTz now = clock_now();
   bool may = false;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   if (LowsEntry *entry = find_entry(MyDatabaseId, view.tenant)) {
+    TimestampTz &doubted_at = entry->doubted_at[static_cast<int>(kind)];
     // The clock may have been set back since.
-    may = now < entry->doubted_at || now > entry->doubted_at + between_doubts;
+    may = now < doubted_at || now > doubted_at + between_doubts;
     if (may) {
-      entry->doubted_at = now;
+      doubted_at = now;
+      const Low *end = std::remove_if(entry->lows, entry->lows + entry->count, is_of);
+      const int left = static_cast<int>(end - entry->lows);
       forget_lows(*entry);
+      entry->count = left;
     }
   }
   LWLockRelease(shared->lock);

@@ -14,7 +14,12 @@ namespace insula {
 inline constexpr std::int64_t low_unknown = PG_INT64_MIN;
 inline constexpr std::int64_t low_nothing = PG_INT64_MAX;  // there is none
 
-inline constexpr int lows_per_tenant = 8;
+inline constexpr int lows_per_tenant = 16;
+
+// Lanes that are searched together: of rows under limits, or under none.
+enum class LaneKind { limited, free };
+inline constexpr std::int32_t first_free_lane = -100000;  // lower ones are of the other kind
+inline LaneKind kind_of(std::int32_t lane) { return lane < first_free_lane ? LaneKind::limited : LaneKind::free; }
 
 struct Low {
   std::uint64_t filter;
@@ -66,7 +71,7 @@ void end_locking(int before);
 
 std::uint64_t lows_version(std::int32_t tenant);
 
-// A search that finds nothing may look again without what is known, but not often.
-bool may_doubt_lows(const LowsView &view);
+// A search of these lanes that finds nothing may look again without what is known, but not often.
+bool may_doubt_lows(const LowsView &view, LaneKind kind);
 
 }  // namespace insula

@@ -198,7 +198,7 @@ void transaction_event(XactEvent event, void *) {
       forget_marks();
       break;
     case XACT_EVENT_PRE_PREPARE:
-      if (anything_marked())
+      if (anything_marked() || permits_locks.count > 0 || permits_locks_lost)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cannot PREPARE a transaction that has submitted, claimed or completed work")));
       break;

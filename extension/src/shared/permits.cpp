@@ -286,7 +286,7 @@ void end_counting_running(const Permits &of, std::int64_t running) {
   LWLockRelease(activity_lock);
 }
 
-void return_permits(std::int32_t tenant, int count, bool pass_on) {
+void return_permits(std::int32_t tenant, int count) {
   if (!shared_permits || count == 0) return;
   Held &mine = held_of(tenant);
   if (mine.reserved < count) return;  // there is no entry
@@ -294,7 +294,7 @@ void return_permits(std::int32_t tenant, int count, bool pass_on) {
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
   PermitEntry *entry = find_permits(tenant);
   if (entry) entry->reserved -= count;
-  const bool wake = entry && (owes_wake_up(*entry) || pass_on);
+  const bool wake = entry && owes_wake_up(*entry);
   LWLockRelease(activity_lock);
   if (wake) wake_for_permit(tenant);
 }

@@ -49,9 +49,8 @@ std::int64_t permits_reserved_by_others(std::int32_t tenant);
 Snapshot begin_counting_running(const Permits &of);
 void end_counting_running(const Permits &of, std::int64_t running);
 
-// Of those that this subtransaction has reserved.  `pass_on`: another shall have them, whether
-// or not somebody is known to have been turned away.
-void return_permits(std::int32_t tenant, int count, bool pass_on = false);
+// Of those that this subtransaction has reserved.
+void return_permits(std::int32_t tenant, int count);
 // A claim has used all that it was given, and wanted more.
 void leave_work_for_permits(const Permits &of);
 // So many more tasks run when this transaction commits.

@@ -64,8 +64,10 @@ void pass_signal_on();
 // A claim that may have left work behind wakes one more.
 void wake_another(std::int32_t tenant);
 // Permits came back; and whether this session has been woken for such, and has not claimed since.
-void wake_for_permit(std::int32_t tenant);
+void wake_for_permit(std::int32_t tenant);  // 0: of anybody
 bool woken_for_permit();
+// It has claimed, and may have left some of those, or taken none of them: another shall look.
+void pass_permits_on();
 void settle_wake_up();  // at a commit that has claimed
 
 int waiting_sessions();

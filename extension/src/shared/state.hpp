@@ -97,8 +97,8 @@ struct LowsEntry {
   std::int64_t lowerings[lowerings_remembered];
   Low lows[lows_per_tenant];
   int count;
-  int next;  // to make room, where there are more
-  TimestampTz doubted_at;
+  int next;                   // to make room, where there are more
+  TimestampTz doubted_at[2];  // by kind of lanes
 };
 
 struct RaisedLow {
@@ -254,6 +254,7 @@ void hand_permits_over();
 void settle_limits(bool committed);  // in the same way
 void return_limits_of_subtransaction();
 void hand_limits_over();
+int max_limits();            // how many there can be
 bool no_room_for_permits();  // of one more tenant; under the lock of the counters
 
 WorkerKey worker_key(Oid role, const char *name);

@@ -31,10 +31,14 @@ WaiterSlot &my_slot() { return shared->waiters[backend_slot()]; }
 
 // Who has been woken for permits owes for them until it has claimed.
 void owe(const WaiterSlot &slot) {
-  const bool permit = slot.mark.permit || woken_for_permit();
+  Mark mark = slot.mark;
+  if (owes_claim) {
+    mark.permit = mark.permit || owed.permit;
+    if (mark.tenant != owed.tenant) mark.tenant = 0;
+    if (mark.key != owed.key) mark.key = 0;
+  }
   owes_claim = slot.execution == 0;
-  owed = slot.mark;
-  owed.permit = permit;
+  owed = mark;
 }
 
 bool i_wait() { return shared && my_slot().latch != nullptr && my_slot().pid == MyProcPid; }
@@ -216,6 +220,10 @@ void pass_signal_on() {
 void wake_another(std::int32_t tenant) { wake_one(tenant, woken_for_permit()); }
 
 void wake_for_permit(std::int32_t tenant) { wake_one(tenant, true); }
+
+void pass_permits_on() {
+  if (woken_for_permit()) wake_for_permit(owed.tenant);
+}
 
 bool woken_for_permit() { return owes_claim && owed.permit; }
 

@@ -45,7 +45,6 @@ enum class Statement {
   insert_heads,
   insert_tasks,
   put_back,
-  waiting_limits,
   running_by_limit,
   probe_any,
   probe_keys,

@@ -52,15 +52,6 @@ std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments
   return run_on(tenant, statement, arguments, GetLatestSnapshot());
 }
 
-std::uint64_t run_without_sort(const Tenant &tenant, Statement statement, Arguments &arguments) {
-  SPIPlanPtr plan = tenant_plan(tenant, statement);
-  const int level = NewGUCNestLevel();
-  (void)set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-  const auto rows = run_plan(plan, statement, arguments);
-  AtEOXact_GUC(false, level);
-  return rows;
-}
-
 bool is_null(std::uint64_t row, int column) {
   bool null;
   (void)SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);

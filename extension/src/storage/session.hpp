@@ -43,9 +43,6 @@ std::uint64_t run(const Tenant &tenant, Statement statement);
 std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments);
 std::uint64_t run_on(const Tenant &tenant, Statement statement, Arguments &arguments, Snapshot snapshot);
 
-// The same as `run`, planned so that rows come in the order of an index and no others are read.
-std::uint64_t run_without_sort(const Tenant &tenant, Statement statement, Arguments &arguments);
-
 // Columns, from 1, of row `row` of the last result.
 bool is_null(std::uint64_t row, int column);
 Datum get_datum(std::uint64_t row, int column);

@@ -2,8 +2,8 @@
 // volatile function in an UPDATE; arrays come sorted by id, and the nested loop over
 // them locks rows in that order, which is the one global order.
 //
-// Lanes of the queue index: below 100000 claimable, the lane being the negated priority, and
-// above 150000 the same for rows under a concurrency limit, at 200000 less the priority;
+// Lanes of the queue index: below 100000 claimable, the lane being the negated priority, of rows
+// under a concurrency limit at -200000 less the priority;
 // 100000 ready later, 100001 running (due is the lease's end), 100002 deferred, 100004 ready
 // but paused; 100003 is an execution's own row, due when its time is up.  State numbers are those of storage/work.hpp.
 #include "storage/plans.hpp"
@@ -15,9 +15,9 @@ namespace insula {
 // the table was small.
 #define BY_ID(id) "w.id = ANY (ARRAY[" id "])"
 // Where a row goes that becomes ready.
-#define OPEN_LANE "CASE WHEN w.limit_key IS NULL THEN -w.priority ELSE 200000 - w.priority END"
+#define OPEN_LANE "CASE WHEN w.limit_key IS NULL THEN -w.priority ELSE -200000 - w.priority END"
 #define READY_LANE "CASE WHEN w.paused_at IS NOT NULL THEN 100004 ELSE " OPEN_LANE " END"
-#define IN_READY_LANE "(w.lane < 100000 OR w.lane > 150000)"
+#define IN_READY_LANE "w.lane < 100000"
 // Whether a key is among many.  Written like this they are hashed once, not searched for each row.
 #define HAS_KEY(key, keys) "(" key " IN (SELECT unnest(" keys "))) IS TRUE"
 #define ROW_FILTER BY_ID("u.id") " AND w.lease = u.lease AND w.state = 2"
@@ -30,10 +30,6 @@ namespace insula {
 #define OF_EXECUTION(first, last) "g.id > " first " AND g.id <= " last " AND g.first_element IS NOT NULL"
 #define OF_GROUP(id) "g.id = " id " AND g.first_element IS NOT NULL"
 #define EACH_ELEMENT(groups) "(" ELEMENTS("e.id", groups) " OFFSET 0) x WHERE " BY_ID("x.id")
-// The first row that waits at a later task and limit.
-#define FIRST_AFTER(key, limit)                            \
-  "{work} w WHERE (w.key, w.limit_key) > (" key ", " limit \
-  ") AND w.lane > 150000 ORDER BY w.key, w.limit_key, w.lane, w.due LIMIT 1"
 #define CANCELLED "state = 7, lane = NULL, due = NULL, finished_at = $1"
 #define TASK_HEADER                                                                                  \
   "w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due, " \
@@ -64,13 +60,6 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "attempt = w.attempt - 1, started_at = CASE WHEN w.attempt > 1 THEN w.started_at END, "
      "worker = CASE WHEN w.attempt > 1 THEN w.worker END FROM unnest($1, $2) u(id, due) WHERE " BY_ID("u.id"),
      {INT8ARRAYOID, INT8ARRAYOID}},
-    // waiting_limits
-    {"WITH RECURSIVE l AS ((SELECT w.key, w.limit_key, w.def FROM " FIRST_AFTER(
-         "$1", "$2") ") UNION ALL "
-                     "SELECT n.* FROM l, LATERAL (SELECT w.key, w.limit_key, w.def FROM " FIRST_AFTER(
-                         "l.key", "l.limit_key") ") n) "
-                                                 "SELECT key, limit_key, def FROM l LIMIT $3",
-     {INT4OID, INT8OID, INT8OID}},
     // running_by_limit
     {"SELECT limit_key, count(*) FROM {work} WHERE lane = 100001 AND limit_key IS NOT NULL GROUP BY limit_key", {}},
     // probe_any
@@ -214,7 +203,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "time_limit, paused_at, parent, parent_head, limit_key, element, input) "
      "SELECT $2 + u.ord - 1, g.head, g.def, g.task, g.key, 1, CASE WHEN $3 IS NOT NULL THEN $3 WHEN g.paused_at IS "
      "NULL "
-     "THEN CASE WHEN g.limit_key IS NULL THEN -g.priority ELSE 200000 - g.priority END ELSE 100004 END, $4 + u.ord, "
+     "THEN CASE WHEN g.limit_key IS NULL THEN -g.priority ELSE -200000 - g.priority END ELSE 100004 END, $4 + u.ord, "
      "g.priority, 0, 0, 0, $5, g.time_limit, g.paused_at, g.parent, "
      "g.parent_head, g.limit_key, u.ord - 1, u.item FROM {work} g, unnest($6) WITH ORDINALITY u(item, ord) "
      "WHERE g.id = ANY (ARRAY[$1]) RETURNING def, lane",

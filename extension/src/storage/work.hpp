@@ -12,6 +12,7 @@
 
 #include "shared/activity.hpp"
 #include "shared/limit_permits.hpp"
+#include "shared/lows.hpp"
 #include "storage/session.hpp"
 
 namespace insula {
@@ -30,16 +31,18 @@ enum class State : std::int16_t {
 inline bool has_ended(State state) { return state >= State::completed; }
 const char *state_name(State state);
 
-// Lanes of the queue index: the low ones are claimable, and are the negated priority, as are
-// those above `lane_limited` of rows under a concurrency limit, less that; in the others `due` is a moment, in
-// microseconds as timestamps count them.
+// Lanes of the queue index: the low ones are claimable, and are the negated priority, of rows under a
+// concurrency limit with `lane_limited` added; in the others `due` is a moment, in microseconds as
+// timestamps count them.  What runs comes behind all that is ready: an index takes what is added at its end
+// more easily than in its middle.
 enum Lane : std::int32_t {
+  lane_limited = -200000,
+  lanes_free = first_free_lane,  // from here on ready rows are under no limit
   lane_later = 100000,
   lane_running = 100001,
   lane_deferred = 100002,
   lane_timeout = 100003,
-  lane_paused = 100004,
-  lane_limited = 200000
+  lane_paused = 100004
 };
 
 inline constexpr std::int32_t max_priority = 32767;
@@ -347,7 +350,7 @@ struct LimitPlace {
 };
 struct WaitingLimit {
   LimitPlace at;
-  std::int32_t definition;
+  std::int32_t definition;  // 0: not known, nor whether anything waits
 };
 struct ClaimFilter {
   const std::int32_t *keys;  // sorted; nullptr: any
@@ -368,10 +371,12 @@ int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const Limi
                    bool *whole);
 // Whether that would claim something.
 bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole);
-// The next so many tasks and limits that claimable rows wait at.
-WaitingLimit *waiting_limits(const Tenant &tenant, const LimitPlace &after, int most, int *count);
+// The next so many tasks and limits behind the place that claimable rows may wait at, past so many entries
+// at most of dead rows: fewer than none are left where it has given up.  The place becomes where to go on.
+WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count);
 // Sorted by limit; as the snapshot shows it, or nullptr: as of now.
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
+bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate);
 int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
                    Claimed *claimed);
 

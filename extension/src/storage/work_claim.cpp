@@ -113,7 +113,7 @@ int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsVie
   const Rows rows = open_rows(tenant, CMD_UPDATE);
   const RowClaim claim = begin_claim(request);
   int count = 0;
-  for (std::int32_t lane = PG_INT32_MIN; count < request.max_tasks && next_lane(tenant, view, lane_later, &lane);) {
+  for (std::int32_t lane = lanes_free; count < request.max_tasks && next_lane(tenant, view, lane_later, &lane);) {
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     const int rest = request.max_tasks - count;
@@ -131,7 +131,7 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
   const LowsView view = read_lows(tenant.number, request.keys, request.key_count);
   *count = claim_lanes(tenant, request, view, claimed);
-  if (*count == 0 && may_doubt_lows(view))
+  if (*count == 0 && may_doubt_lows(view, LaneKind::free))
     *count = claim_lanes(tenant, request, read_lows(tenant.number, request.keys, request.key_count), claimed);
   return claimed;
 }
@@ -172,7 +172,7 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
     statement = unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys;
   else if (keys)
     statement = unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys;
-  for (std::int32_t lane = PG_INT32_MIN; next_lane(tenant, view, lane_later, &lane);) {
+  for (std::int32_t lane = lanes_free; next_lane(tenant, view, lane_later, &lane);) {
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     Arguments arguments;
@@ -191,7 +191,7 @@ bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count
   if (keys && key_count == 0) return false;
   const LowsView view = read_lows(tenant.number, keys, key_count);
   if (probe_lanes(tenant, keys, key_count, view, unlocked)) return true;
-  return may_doubt_lows(view) &&
+  return may_doubt_lows(view, LaneKind::free) &&
          probe_lanes(tenant, keys, key_count, read_lows(tenant.number, keys, key_count), unlocked);
 }
 

@@ -14,27 +14,31 @@ namespace insula {
 
 namespace {
 
-// The lanes from here on are those of rows under a limit.
-constexpr std::int32_t below_limited = 150000;
-
 // Where rows may not be claimed the search begins at the first of them the next time too, so what
 // lies behind it must not cost much.
 struct Patience {
   int refused = 32;    // rows
-  int entries = 1000;  // of dead rows, once one was refused
+  int entries = 1000;  // of dead rows, and others that are not claimed, once one was refused
 };
+
+// There is room to know of few places from where on to search: what is behind so many entries is worth it.
+constexpr int long_walk = 100;
 
 enum class Tried { claimed, taken, refused };
 
-// One walk over the lanes.
-struct OrderedWalk {
+// One walk over the lanes, or over what waits at one limit.
+struct Walk {
   const Tenant &tenant;
   const LowsView &view;
   const Rows &rows;
+  const LimitPlace *place;  // nullptr: at all
   Patience left = {};
   bool refused = false;
+  int not_walked = PG_INT32_MAX;
 
   bool gave_up() const { return left.refused <= 0 || left.entries < 0; }
+
+  bool next_lane(std::int32_t *lane) const { return !gave_up() && insula::next_lane(tenant, view, lanes_free, lane); }
 
   // `tries` the rows of a lane until so many are claimed; returns how many are, and notes from where on the lane
   // is to be searched the next time.
@@ -45,11 +49,13 @@ struct OrderedWalk {
     std::int64_t first_refused = low_nothing;
     int count = 0;
     bool more = true;
-    IndexScanDesc scan = begin_lane_scan(rows, tenant, lane, low);
+    IndexScanDesc scan = begin(lane, low);
     while (count < most && !gave_up() && (more = next(scan))) {
       CHECK_FOR_INTERRUPTS();
       const Tried tried = tries(count);
+      --not_walked;
       if (tried == Tried::claimed) ++count;
+      if (tried == Tried::taken && refused) --left.entries;
       if (tried != Tried::refused) continue;
       if (first_refused == low_nothing) first_refused = found_int64(rows, Column::due);
       refused = true;
@@ -57,12 +63,31 @@ struct OrderedWalk {
     }
     end_row_scan(scan);
     const std::int64_t seen = more || gave_up() ? passed_by(claimed, count, low) : low_nothing;
-    mark_low(view, lane, std::min(seen, first_refused));
+    if (!place || not_walked < PG_INT32_MAX - long_walk) mark_low(view, lane, std::min(seen, first_refused));
     return count;
   }
 
-  bool next(IndexScanDesc scan) { return refused ? next_row_within(rows, scan, &left.entries) : next_row(rows, scan); }
+  bool next(IndexScanDesc scan) { return next_row_within(rows, scan, refused ? &left.entries : &not_walked); }
+
+  IndexScanDesc begin(std::int32_t lane, std::int64_t low) const {
+    if (!place) return begin_lane_scan(rows, tenant, lane, low);
+    ScanKeyData keys[4];
+    ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(place->key));
+    ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(place->limit));
+    ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
+    ScanKeyInit(&keys[3], 4, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
+    IndexScanDesc scan = begin_row_scan(rows, tenant.work_limits, lengthof(keys));
+    index_rescan(scan, keys, lengthof(keys), nullptr, 0);
+    return scan;
+  }
 };
+
+// From where on a limit's own rows are to be searched is known by a name of its own.
+LowsView read_lows_at(const Tenant &tenant, const LimitPlace &place) {
+  const auto limit = static_cast<std::uint64_t>(place.limit);
+  const std::int32_t name[] = {place.key, static_cast<std::int32_t>(limit >> 32), static_cast<std::int32_t>(limit)};
+  return read_lows(tenant.number, name, lengthof(name));
+}
 
 Tried try_to_claim(const Tenant &tenant, const Rows &rows, const RowClaim &claim, const LimitGate &gate,
                    Claimed *claimed) {
@@ -85,86 +110,151 @@ bool wants(const ClaimFilter &filter, std::int32_t key) {
 
 bool may_have_limited(const Tenant &tenant) {
   std::int32_t lane;
-  return find_lane(tenant, below_limited, PG_INT32_MAX, &lane);
+  return find_lane(tenant, PG_INT32_MIN, lanes_free, &lane);
 }
 
 bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter) {
   if (!may_have_limited(tenant)) return false;
   const LowsView view = read_lows(tenant.number, filter.keys, filter.count);
-  for (std::int32_t lane = below_limited; next_lane(tenant, view, PG_INT32_MAX, &lane);) {
+  for (std::int32_t lane = PG_INT32_MIN; next_lane(tenant, view, lanes_free, &lane);) {
     if (view.at(lane) == low_nothing) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(view.at(lane)));
     if (run(tenant, Statement::probe_any, arguments) > 0) return true;
   }
-  return false;
+  return may_doubt_lows(view, LaneKind::limited) && has_waiting_limits(tenant, filter);
+}
+
+static int claim_rows_of(Walk &walk, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed) {
+  const RowClaim claim = begin_claim(request);
+  int count = 0;
+  for (std::int32_t lane = PG_INT32_MIN; count < request.max_tasks && walk.next_lane(&lane);) {
+    Claimed *of_lane = claimed + count;
+    count += walk.walk_lane(lane, of_lane, request.max_tasks - count,
+                            [&](int at) { return try_to_claim(walk.tenant, walk.rows, claim, gate, of_lane + at); });
+  }
+  return count;
 }
 
 int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed,
                    bool *whole) {
   const LowsView view = read_lows(tenant.number, request.keys, request.key_count);
   const Rows rows = open_rows(tenant, CMD_UPDATE);
-  const RowClaim claim = begin_claim(request);
-  OrderedWalk walk = {tenant, view, rows};
-  int count = 0;
-  for (std::int32_t lane = below_limited;
-       count < request.max_tasks && !walk.gave_up() && next_lane(tenant, view, PG_INT32_MAX, &lane);) {
-    Claimed *of_lane = claimed + count;
-    count += walk.walk_lane(lane, of_lane, request.max_tasks - count,
-                            [&](int at) { return try_to_claim(tenant, rows, claim, gate, of_lane + at); });
-  }
+  Walk walk = {tenant, view, rows, nullptr};
+  const int count = claim_rows_of(walk, request, gate, claimed);
   close_rows(rows);
   *whole = !walk.gave_up();
   return count;
+}
+
+int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
+                   Claimed *claimed) {
+  const LowsView view = read_lows_at(tenant, place);
+  const Rows rows = open_rows(tenant, CMD_UPDATE);
+  Walk walk = {tenant, view, rows, &place, {.refused = 1}};
+  const int count = claim_rows_of(walk, request, gate, claimed);
+  close_rows(rows);
+  return count;
+}
+
+static bool find_row_of(Walk &walk, const ClaimFilter &filter, const LimitGate &gate) {
+  const Rows &rows = walk.rows;
+  Claimed seen;
+  const auto look = [&](int) {
+    if (!wants(filter, found_int32(rows, Column::key)) || is_taken(rows)) return Tried::taken;
+    seen.due = found_int64(rows, Column::due);
+    const bool free = gate.admits(gate.self, found_int32(rows, Column::def), found_int64(rows, Column::limit_key));
+    return free ? Tried::claimed : Tried::refused;
+  };
+  for (std::int32_t lane = PG_INT32_MIN; walk.next_lane(&lane);)
+    if (walk.walk_lane(lane, &seen, 1, look) > 0) return true;
+  return false;
 }
 
 bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole) {
   const LowsView view = read_lows(tenant.number, filter.keys, filter.count);
   const Rows rows = open_rows(tenant, CMD_SELECT);
-  OrderedWalk walk = {tenant, view, rows};
-  Claimed none;
-  bool found = false;
-  for (std::int32_t lane = below_limited; !found && !walk.gave_up() && next_lane(tenant, view, PG_INT32_MAX, &lane);) {
-    found = walk.walk_lane(lane, &none, 1, [&](int) {
-      if (!wants(filter, found_int32(rows, Column::key)) || is_taken(rows)) return Tried::taken;
-      none.due = found_int64(rows, Column::due);
-      const bool free = gate.admits(gate.self, found_int32(rows, Column::def), found_int64(rows, Column::limit_key));
-      return free ? Tried::claimed : Tried::refused;
-    }) > 0;
-  }
+  Walk walk = {tenant, view, rows, nullptr};
+  const bool found = find_row_of(walk, filter, gate);
   close_rows(rows);
   *whole = !walk.gave_up();
   return found;
 }
 
-int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
-                   Claimed *claimed) {
-  const Rows rows = open_rows(tenant, CMD_UPDATE);
-  const RowClaim claim = begin_claim(request);
-  ScanKeyData keys[2];
-  ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(place.key));
-  ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(place.limit));
-  IndexScanDesc scan = begin_row_scan(rows, tenant.work_limits, 2);
-  index_rescan(scan, keys, 2, nullptr, 0);
-  int count = 0;
-  while (count < request.max_tasks && next_row(rows, scan)) {
-    CHECK_FOR_INTERRUPTS();
-    const Tried tried = try_to_claim(tenant, rows, claim, gate, claimed + count);
-    if (tried == Tried::refused) break;
-    if (tried == Tried::claimed) ++count;
-  }
-  end_row_scan(scan);
+bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate) {
+  const LowsView view = read_lows_at(tenant, place);
+  const Rows rows = open_rows(tenant, CMD_SELECT);
+  Walk walk = {tenant, view, rows, &place, {.refused = 1}};
+  const bool found = find_row_of(walk, {}, gate);
   close_rows(rows);
-  return count;
+  return found;
 }
 
-WaitingLimit *waiting_limits(const Tenant &tenant, const LimitPlace &after, int most, int *count) {
-  Arguments arguments;
-  arguments.add(Int32GetDatum(after.key)).add(Int64GetDatum(after.limit)).add(Int64GetDatum(most));
-  const auto rows = run_without_sort(tenant, Statement::waiting_limits, arguments);
-  auto *limits = palloc_array_of<WaitingLimit>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) limits[i] = {{get_int32(i, 1), get_int64(i, 2)}, get_int32(i, 3)};
-  *count = static_cast<int>(rows);
+namespace {
+
+// From limit to limit, by the index of what waits at them.
+struct Tour {
+  const Rows &rows;
+  IndexScanDesc scan;
+  int *entries;
+
+  LimitPlace here() const {
+    bool null;
+    return {DatumGetInt32(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &null)),
+            DatumGetInt64(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &null))};
+  }
+
+  // Where so many dead rows lie at one limit, whether others wait behind them is not looked at here.
+  static constexpr int most_dead_at_one = 8;
+
+  // Goes on to the next entry that tells of a limit.
+  bool go_on(WaitingLimit *limit) {
+    LimitPlace at = {};
+    for (int dead = 0; index_getnext_tid(scan, ForwardScanDirection);) {
+      CHECK_FOR_INTERRUPTS();
+      const bool same = dead > 0 && !(at < here()) && !(here() < at);
+      at = here();
+      *limit = {at, 0};
+      if (index_fetch_heap(scan, rows.found)) {
+        limit->definition = found_int32(rows, Column::def);
+        return true;
+      }
+      dead = same ? dead + 1 : 1;
+      if (dead == most_dead_at_one) return true;
+      if (--*entries < 0) return false;
+    }
+    return false;
+  }
+
+  bool go_on_behind(const LimitPlace &place, WaitingLimit *limit) {
+    ScanKeyData keys[2];
+    ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(place.key));
+    ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(place.limit));
+    index_rescan(scan, keys, lengthof(keys), nullptr, 0);
+    if (go_on(limit) || *entries < 0) return *entries >= 0;
+    ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(place.key));
+    keys[1] = keys[0];
+    index_rescan(scan, keys, lengthof(keys), nullptr, 0);
+    return go_on(limit);
+  }
+};
+
+}  // namespace
+
+WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count) {
+  auto *limits = palloc_array_of<WaitingLimit>(static_cast<std::size_t>(most));
+  const Rows rows = open_rows(tenant, CMD_SELECT);
+  Tour tour = {rows, begin_row_scan(rows, tenant.work_limits, 2), entries};
+  tour.scan->xs_want_itup = true;
+  for (*count = 0; *count < most; ++*count) {
+    WaitingLimit &next = limits[*count];
+    if (!tour.go_on_behind(*place, &next)) break;
+    *place = next.at;
+  }
+  // The next tour begins with the one that this has not seen through.
+  if (*entries < 0) *place = {limits[*count].at.key, limits[*count].at.limit - 1};
+  end_row_scan(tour.scan);
+  close_rows(rows);
   return limits;
 }
 
