@@ -106,6 +106,20 @@ TEST_F(FlatPreloaded, BehindALimitThatIsUsedUp) {
   expect_flat(20);
 }
 
+// Whoever wants nothing but what may not run does not walk through all that others want.
+TEST_F(FlatPreloaded, ForWhoWantsOnlyWhatIsUsedUp) {
+  register_workflow(R"("limit": {"max": 1000}, )");
+  sql_.query(R"(SELECT insula.register_workflow('{"name": "stuck", "limit": {"max": 1}, "tasks": [{"id": "a"}]}'))");
+  sql_.query("SELECT cardinality(insula.submit_many('stuck', array_fill('{}'::jsonb, ARRAY[2])))");
+  EXPECT_EQ(sql_.query("SELECT count(*) FROM insula.claim('x', ARRAY['stuck.a'], 10)"), "1");
+  any_ = "ARRAY['stuck.a']";
+  submit(3000);
+  const long first = buffers_of_claim();
+  submit(10000);
+  const long last = buffers_of_claim();
+  EXPECT_LE(last, first * 3 / 2) << "first " << first;
+}
+
 TEST_F(FlatPreloaded, WithPrioritiesRetriesAndDelays) {
   const auto mixed = [&] {
     submit(300);

@@ -92,6 +92,9 @@ class Permits : public ::testing::Test {
 class EachPermits : public Permits, public ::testing::WithParamInterface<Of> {
  protected:
   Of of() const override { return GetParam(); }
+
+  // So many tasks, by so many workers at once, in all ways that there are.
+  void work_off(int tasks, unsigned workers, bool forget);
 };
 
 INSTANTIATE_TEST_SUITE_P(Of, EachPermits, ::testing::Values(Of::tenant, Of::workflow, Of::key),
@@ -149,33 +152,48 @@ void cancel_what_runs(Session& session, int most) {
   complete(session);
 }
 
-TEST_P(EachPermits, NeverOneTooManyHoweverItIsClaimed) {
-  constexpr int tasks = 6000;
+void EachPermits::work_off(int tasks, unsigned workers, bool forget) {
   submit(tasks / 2);
   submit(tasks / 2, R"({"who": 1})");
   std::atomic<bool> done{false};
-  std::vector<std::thread> workers;
-  for (unsigned seed = 1; seed <= 6; ++seed)
-    workers.emplace_back([seed, &done] {
+  std::vector<std::thread> threads;
+  for (unsigned seed = 1; seed <= workers; ++seed)
+    threads.emplace_back([seed, forget, &done] {
       constexpr void (*ways[])(Session&, int) = {
           take_and_complete,         take_and_abort,   take_back_and_take, complete_and_take,
           take_and_complete_at_once, cancel_what_runs, forget_numbers};
       std::mt19937 random{seed};
       const auto session = new_worker();
-      while (!done) ways[random() % std::size(ways)](*session, 1 + static_cast<int>(random() % 12));
+      while (!done)
+        ways[random() % (std::size(ways) - (forget ? 0 : 1))](*session, 1 + static_cast<int>(random() % 12));
     });
   int most = 0;
   while (!done) {
     most = std::max(most, running(*admin));
     done = admin->query("SELECT 1 FROM tenant_narrow.work WHERE lane IS NOT NULL LIMIT 1").empty();
   }
-  for (std::thread& worker : workers) worker.join();
+  for (std::thread& thread : threads) thread.join();
   EXPECT_LE(most, limit);
   EXPECT_GT(most, limit / 2) << "the limit was hardly tried";
   EXPECT_EQ(
       admin->query("SELECT count(*) FROM tenant_narrow.workflow_executions WHERE status IN ('completed', 'cancelled')"),
       std::to_string(tasks));
   expect_all_free();
+}
+
+TEST_P(EachPermits, NeverOneTooManyHoweverItIsClaimed) { work_off(6000, 6, true); }
+
+TEST_P(EachPermits, NeverOneTooManyByTheNumbers) { work_off(3000, 6, false); }
+
+// Where more transactions write than a count can remember each claim counts for itself.
+TEST_P(EachPermits, NeverOneTooManyWhereNobodyCanKnow) {
+  std::vector<std::unique_ptr<Session>> writers;
+  for (int i = 0; i < 66; ++i) {
+    writers.push_back(std::make_unique<Session>());
+    writers.back()->query("BEGIN; SELECT pg_current_xact_id()");
+  }
+  admin->query("SELECT insula.stat_reset()");
+  work_off(1000, 4, true);
 }
 
 TEST_P(EachPermits, ASessionThatEndsGivesThemBack) {
@@ -404,6 +422,50 @@ TEST_F(Permits, PreloadedWhoIsWokenForAnotherLimitPassesItOn) {
       EXPECT_EQ(waiter.answer(), "t");
       holder.query(claim_of(of_j ? "j" : "k"));
     }
+  }
+}
+
+// One commit brings two permits back and wakes one, who has use for one of them; or who is woken for
+// a permit finds other work first.
+TEST_F(Permits, PreloadedWhoIsWokenForALimitPassesOnWhatItLeaves) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
+  admin->query(
+      R"(SELECT insula.register_workflow('{"name": "p", "limit": {"max": 2}, "tasks": [{"id": "j"}, {"id": "k"}]}', tenant => 'narrow'))");
+  const auto claim_of = [](const std::string& task, int most) {
+    return "INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', tasks => ARRAY['p." + task +
+           "'], max_tasks => " + std::to_string(most) + ")";
+  };
+  const auto holder = new_worker(), first = new_worker(), second = new_worker();
+  for (int round = 0; round < 4; ++round) {
+    // Sessions are woken in turns.
+    Session &of_j = round % 2 ? *first : *second, &of_k = round % 2 ? *second : *first;
+    admin->query("SELECT insula.submit_many('p', array_fill('{}'::jsonb, ARRAY[2]), tenant => 'narrow')");
+    holder->query(claim_of("j", 2));
+    admin->query("SELECT insula.submit('p', tenant => 'narrow')");
+    for (Session* waiter : {&of_j, &of_k}) {
+      waiter->send(std::string("CALL insula.wait_for_work('60 s', tasks => ARRAY['p.") + (waiter == &of_j ? "j" : "k") +
+                   "'])");
+      ASSERT_TRUE(eventually([&] { return waits(*admin, *waiter); }));
+    }
+    complete(*holder);
+    ASSERT_TRUE(eventually([&] { return of_j.finished(0ms) || of_k.finished(0ms); }, soon));
+    // Whoever is woken first takes what it can have, and leaves the other one something.
+    if (of_j.finished(0ms)) {
+      EXPECT_EQ(of_j.answer(), "t");
+      of_j.query(claim_of("j", 5));
+      ASSERT_TRUE(of_k.finished(soon)) << "slept over a permit in round " << round;
+      EXPECT_EQ(of_k.answer(), "t");
+    } else {
+      EXPECT_EQ(of_k.answer(), "t");
+      of_k.query(claim_of("k", 1));
+      ASSERT_TRUE(of_j.finished(soon)) << "slept over a permit in round " << round;
+      EXPECT_EQ(of_j.answer(), "t");
+      of_j.query(claim_of("j", 5));
+    }
+    complete(of_j);
+    complete(of_k);
+    holder->query(
+        "SELECT insula.cancel(execution_id) FROM tenant_narrow.workflow_executions WHERE finished_at IS NULL");
   }
 }
 
