@@ -156,8 +156,6 @@ SELECT insula.submit('plain') > 0 AS submitted;
 CALL insula.wait_for_work('0 s');
 SELECT count(*) FROM insula.claim('w', max_tasks => 100);
 CALL insula.wait_for_work('0 s');
-RESET insula.tenant;
-SELECT insula.drop_tenant('keyed', '0');
 
 -- No priority is too high or too low to be claimed, and the highest comes first.
 TRUNCATE tenant_keyed.work;
@@ -165,3 +163,5 @@ SELECT insula.stat_reset() \gset
 SELECT insula.register_workflow('{"name": "ends", "limit": {"max": 10}, "tasks": [{"id": "high", "priority": 32767}, {"id": "low", "priority": -32767}]}');
 SELECT count(insula.submit('ends', priority => p)) FROM unnest(ARRAY[-32767, 32767]) p;
 SELECT task, priority FROM (SELECT task, task_id, row_number() OVER () AS place FROM insula.claim('w', max_tasks => 10)) c JOIN tenant_keyed.workflow_executions e ON e.execution_id = c.task_id - CASE task WHEN 'high' THEN 1 ELSE 2 END ORDER BY place;
+RESET insula.tenant;
+SELECT insula.drop_tenant('keyed', '0');

@@ -54,6 +54,7 @@ struct PermitSource {
   std::int32_t definition = 0;
   std::int64_t limit = 0;
   int spare = 0;
+  bool used_up = false;
   // By count: what runs, what others may have taken besides, and what this claim has.
   Counts running = {};
   Counts reserved = {};
@@ -70,12 +71,15 @@ struct PermitSource {
   bool take(std::int32_t of, std::int64_t under) { return known ? take_known(of, under) : take_counted(of, under); }
 
   bool take_known(std::int32_t of, std::int64_t under) {
-    if (of != definition || under != limit || spare == 0) {
+    const bool same = of == definition && under == limit;
+    if (same && used_up) return false;
+    if (!same || spare == 0) {
       return_spare();
       definition = of;
       limit = under;
       spare = reserve_limit(work(), under, most(of), wanted);
-      if (spare == 0) return false;
+      used_up = spare == 0;
+      if (used_up) return false;
     }
     --spare;
     --wanted;
