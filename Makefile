@@ -113,6 +113,8 @@ DATA_built := insula--$(INSULA_VERSION).sql
 
 override with_llvm = no
 
+# Not every PGXS finds what lies beside this file by itself.
+VPATH := $(INSULA_DIR)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
