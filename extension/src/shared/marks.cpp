@@ -239,7 +239,7 @@ void initialize_marks() {
 
 void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due) {
   // One that is not told costs only the next search.
-  if (view.may_raise) (void)raised.add({view.tenant, view.version, {view.filter, lane, due}});
+  if (view.may_raise) (void)raised.add({view.tenant, view.version, {view.filter, lane, due, low_unknown}});
 }
 
 void mark_held(std::int32_t tenant) {
