@@ -145,7 +145,10 @@ int claim_now(const ClaimCall &call, const Tenant *tenant, TimestampTz now, Clai
   Claiming claiming = {call, now, count_from(now) + call.lease, max_claimed_bytes, rows};
   const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
   note_claim(count);
-  if (count > 0) pass_permits_on();
+  if (!tenant && count == call.max_tasks)
+    pass_owed_on();
+  else if (count > 0)
+    pass_permits_on();
   return count;
 }
 

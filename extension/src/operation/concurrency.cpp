@@ -53,7 +53,7 @@ struct PermitSource {
   int wanted = 0;
   std::int32_t definition = 0;
   std::int64_t limit = 0;
-  int spare = 0;
+  Reserved spare = {};
   bool used_up = false;
   // By count: what runs, what others may have taken besides, and what this claim has.
   Counts running = {};
@@ -73,15 +73,15 @@ struct PermitSource {
   bool take_known(std::int32_t of, std::int64_t under) {
     const bool same = of == definition && under == limit;
     if (same && used_up) return false;
-    if (!same || spare == 0) {
+    if (!same || spare.count == 0) {
       return_spare();
       definition = of;
       limit = under;
       spare = reserve_limit(work(), under, most(of), wanted);
-      used_up = spare == 0;
+      used_up = spare.count == 0;
       if (used_up) return false;
     }
-    --spare;
+    --spare.count;
     --wanted;
     return true;
   }
@@ -95,17 +95,17 @@ struct PermitSource {
 
   void take_back(std::int64_t under) {
     if (known) {
-      ++spare;
+      ++spare.count;
       ++wanted;
     } else {
-      return_limit(tenant.number, under, 1);
+      return_limit(tenant.number, under, {1, 0});
       --taken_count;
     }
   }
 
   void return_spare() {
     return_limit(tenant.number, limit, spare);
-    spare = 0;
+    spare = {};
   }
 
   std::int64_t left(std::int32_t of, std::int64_t under) const {
@@ -150,10 +150,8 @@ bool count_for_claim(PermitSource *permits) {
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return false;
   mark_permits_lock(tenant.number);
   Counts &reserved = permits->reserved;
-  permits->known = !reserved_by_others(permits->work(), &reserved.items, &reserved.count);
+  permits->known = !read_reserved(permits->work(), &reserved.items, &reserved.count);
   if (permits->known) return true;
-  std::sort(reserved.items, reserved.items + reserved.count,
-            [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
   permits->running = count_running(tenant, nullptr);
   permits->taken = palloc_array_of<std::int64_t>(static_cast<std::size_t>(permits->wanted));
   return true;
@@ -161,6 +159,16 @@ bool count_for_claim(PermitSource *permits) {
 
 bool is_wanted(const ClaimFilter &filter, std::int32_t key) {
   return !filter.keys || std::binary_search(filter.keys, filter.keys + filter.count, key);
+}
+
+// The place moves on to where the next wanted key begins, unless its own is wanted.
+void skip_unwanted(const ClaimFilter &filter, LimitPlace *place) {
+  if (!filter.keys) return;
+  const std::int32_t *next = std::lower_bound(filter.keys, filter.keys + filter.count, place->key);
+  if (next == filter.keys + filter.count)
+    *place = {PG_INT32_MAX, PG_INT64_MAX};
+  else if (*next != place->key)
+    *place = {*next, PG_INT64_MIN};
 }
 
 // Used-up limits, and entries of dead rows, that a claim walks over before it gives up.
@@ -178,26 +186,32 @@ NextLook &next_look_at(const Tenant &tenant) { return next_looks[tenant.number %
 LimitPlace place_to_start(const Tenant &tenant) {
   NextLook &next = next_look_at(tenant);
   if (next.tenant != tenant.number)
-    return {static_cast<std::int32_t>(random_fraction() * (last_task_key_of(tenant) + 1)), random_lease()};
+    return {static_cast<std::int32_t>(random_fraction() * (last_task_key_of(tenant) + 1)),
+            static_cast<std::int64_t>(random_bits())};
   next.tenant = 0;
   return next.after;
 }
 
+// How much a tour may walk over.
+struct TourPatience {
+  int limits;   // with nothing to take
+  int entries;  // of dead rows
+};
+
 // Visits limits that rows may wait at and that may have free permits, each once per task, until so
-// many are found; `visit(at, known)` says how many are, `known` that there is one.  It has so much
-// patience with those where there is none, and with entries of dead rows.
+// many are found: `visit(at, &entries)` says how many are.
 template <typename Visit>
-void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wanted, int patience, Visit visit) {
+void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wanted, TourPatience left, Visit visit) {
   const Tenant &tenant = permits.tenant;
   const LimitPlace start = place_to_start(tenant);
   LimitPlace after = start;
   bool wrapped = false;
-  int entries = patience;
   for (int batch = 8;; batch = std::min(batch * 2, 512)) {
     CHECK_FOR_INTERRUPTS();
+    skip_unwanted(filter, &after);
     int count;
     LimitPlace next = after;
-    const WaitingLimit *limits = waiting_limits(tenant, &next, batch, &entries, &count);
+    const WaitingLimit *limits = waiting_limits(tenant, &next, batch, &left.entries, &count);
     bool skips = false;
     for (int i = 0; i < count && !skips; ++i) {
       const WaitingLimit &limit = limits[i];
@@ -205,20 +219,20 @@ void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wan
       if (wrapped && start < after) return;
       skips = !is_wanted(filter, after.key);
       if (skips) continue;
-      const bool known = limit.definition != 0;
-      const int found = known && !permits.is_free(limit.definition, after.limit) ? 0 : visit(after, known);
+      const bool may_be_free = limit.definition == 0 || permits.is_free(limit.definition, after.limit);
+      const int found = may_be_free ? visit(after, &left.entries) : 0;
       wanted -= found;
-      if (found == 0) --patience;
+      if (found == 0) --left.limits;
       if (wanted <= 0) return;
-      if (patience > 0) continue;
+      if (left.limits > 0 && left.entries >= 0) continue;
       next_look_at(tenant) = {tenant.number, after};
       return;
     }
     if (skips) {
-      after.limit = PG_INT64_MAX;
+      batch = 4;
       continue;
     }
-    if (entries < 0) {
+    if (left.entries < 0) {
       next_look_at(tenant) = {tenant.number, next};
       return;
     }
@@ -229,20 +243,21 @@ void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wan
   }
 }
 
-bool find_limited(const Tenant &tenant, const ClaimFilter &filter) {
+bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter) {
   count_if_wanted(tenant);
   PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant))};
   if (!permits.known) {
     if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
+    (void)read_reserved(permits.work(), &permits.reserved.items, &permits.reserved.count);
     permits.running = count_running(tenant, nullptr);
   }
   bool whole;
   if (find_in_order(tenant, filter, permits.window(), &whole)) return true;
   if (whole) return false;
   bool any = false;
-  tour_limits(permits, filter, 1, PG_INT32_MAX, [&](const LimitPlace &at, bool known) {
-    any = known || find_at_limit(tenant, at, permits.window());
-    if (any) next_look_at(tenant) = {tenant.number, {at.key, at.limit - 1}};
+  tour_limits(permits, filter, 1, {PG_INT32_MAX, PG_INT32_MAX}, [&](const LimitPlace &at, int *entries) {
+    any = find_at_limit(tenant, at, permits.window(), entries);
+    if (any) next_look_at(tenant) = {tenant.number, just_before(at)};
     return any ? 1 : 0;
   });
   return any;
@@ -253,10 +268,11 @@ int claim_limit_by_limit(PermitSource *permits, const ClaimRequest &request, Cla
   if (permits->known && !limits_are_known(permits->work())) return 0;
   const ClaimFilter filter = {request.keys, request.key_count};
   int count = first;
-  tour_limits(*permits, filter, request.max_tasks - first, claims_patience, [&](const LimitPlace &at, bool) {
+  const TourPatience patience = {claims_patience, claims_patience};
+  tour_limits(*permits, filter, request.max_tasks - first, patience, [&](const LimitPlace &at, int *entries) {
     ClaimRequest rest = request;
     rest.max_tasks -= count;
-    const int found = claim_at_limit(permits->tenant, rest, at, permits->gate(), claimed + count);
+    const int found = claim_at_limit(permits->tenant, rest, at, permits->gate(), claimed + count, entries);
     count += found;
     return found;
   });
@@ -291,9 +307,10 @@ bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter) {
   if (!has_waiting_limits(tenant, filter)) return false;
   const LimitedWork work = limited_work_of(tenant);
   const std::uint64_t version = limits_version(work);
-  if (find_limited(tenant, filter)) return true;
+  if (would_claim_limited(tenant, filter)) return true;
   // What comes back from now on wakes us; what has come back meanwhile nobody else need see.
-  return !await_limit(work, version) && find_limited(tenant, filter);
+  const bool came_back = !await_limit(work, version);
+  return (came_back || doubt_limited_lows(tenant, filter)) && would_claim_limited(tenant, filter);
 }
 
 }  // namespace insula

@@ -57,7 +57,7 @@ CREATE TABLE {schema}.work (
   worker text,
   idempotency_key text COLLATE "C",
   input jsonb,
-  CONSTRAINT work_pkey PRIMARY KEY (id) WITH (fillfactor = 45)
+  CONSTRAINT work_pkey PRIMARY KEY (id) WITH (fillfactor = 30)
 ) USING heap WITH (fillfactor = 33);
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
 CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane < -100000;

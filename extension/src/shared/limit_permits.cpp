@@ -128,7 +128,7 @@ LimitedEntry *make_limited(std::int32_t tenant) {
   entry->work = InvalidOid;
   entry->count_from = 0;
   entry->refused = false;
-  entry->version = 0;
+  entry->version = entry->turned_away_ever = 0;
   // Who was turned away before was not counted.
   entry->turned_away = waiting_sessions();
   return entry;
@@ -181,6 +181,7 @@ constexpr std::int64_t counts_share = 100;
 // Nobody knows what runs, until somebody counts.
 void lose_count(LimitedEntry &all) {
   all.count_from = 0;
+  ++all.version;  // who has just looked shall look again
   if (all.state == TallyState::unknown) return;
   all.state = TallyState::unknown;
   forget_running_under(all.key.tenant);
@@ -204,7 +205,7 @@ std::int64_t free_of(const LimitEntry *entry, std::int64_t most) {
 }
 
 bool wants_count(const LimitedEntry *all, const LimitedWork &of) {
-  if (!all) return true;
+  if (!all) return !no_room_for_limited();
   return (!is_known(all, of) || all->refused) && passing_time() >= all->count_from;
 }
 
@@ -234,7 +235,7 @@ bool settle(const Held &of, LimitedEntry *all, std::uint64_t transaction) {
     lose_count_for_room(*all);
   }
   // Who counts in the queue sees what has not been settled yet.
-  const bool seen_twice = of.reserved > 0 && all && all->state != TallyState::unknown && seen;
+  const bool seen_twice = of.reserved > 0 && all && (seen || all->state != TallyState::known);
   return (of.started < of.reserved || seen_twice) && note_free(all);
 }
 
@@ -278,6 +279,7 @@ void forget_now() {
     if (all->key.database != MyDatabaseId) continue;
     all->state = TallyState::unknown;
     all->count_from = 0;
+    ++all->version;
   }
   for_each_limit([](LimitEntry *entry) {
     if (entry->key.database != MyDatabaseId) return;
@@ -326,11 +328,12 @@ bool limits_want_count(const LimitedWork &of) {
   return wanted;
 }
 
-int reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most, int wanted) {
-  if (!shared_limits) return 0;
+Reserved reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most, int wanted) {
+  if (!shared_limits) return {};
   most += freed_here(of.tenant, limit);
   Held &mine = held_of(of.tenant, limit);
   int reserved = 0;
+  std::uint64_t turned_away = 0;
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
   LimitedEntry *all = find_limited(of.tenant);
   if (is_known(all, of)) {
@@ -341,12 +344,14 @@ int reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most, 
       entry->reserved += reserved;
       mine.reserved += reserved;
       all->refused = all->refused || reserved == 0;
+      turned_away = all->turned_away_ever;
+      remove_if_idle(entry);
     }
   }
   LWLockRelease(activity_lock);
   if (sums) add_to_sums(of.tenant, limit, reserved, 0);
   drop_if_nothing(mine);
-  return reserved;
+  return {reserved, turned_away};
 }
 
 bool is_limit_free(const LimitedWork &of, std::int64_t limit, std::int64_t most) {
@@ -365,7 +370,8 @@ bool is_limit_free(const LimitedWork &of, std::int64_t limit, std::int64_t most)
   return false;
 }
 
-void return_limit(std::int32_t tenant, std::int64_t limit, int count) {
+void return_limit(std::int32_t tenant, std::int64_t limit, const Reserved &reserved) {
+  const int count = reserved.count;
   if (!shared_limits || count == 0) return;
   Held &mine = held_of(tenant, limit);
   // Else there was no room to reserve.
@@ -376,7 +382,11 @@ void return_limit(std::int32_t tenant, std::int64_t limit, int count) {
       entry->reserved -= count;
       remove_if_idle(entry);
     }
-    const bool wake = note_free(find_limited(tenant));
+    LimitedEntry *all = find_limited(tenant);
+    // Nobody has missed what came back before he asked.
+    const bool missed = !all || all->turned_away_ever != reserved.turned_away;
+    if (!missed) ++all->version;
+    const bool wake = missed && note_free(all);
     LWLockRelease(activity_lock);
     if (wake) wake_for_permit(tenant);
   }
@@ -397,25 +407,29 @@ bool await_limit(const LimitedWork &of, std::uint64_t version) {
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
   LimitedEntry *all = find_limited(of.tenant);
   const bool same = !all || all->version == version;
-  if (all) all->turned_away = std::min<std::int64_t>(all->turned_away + 1, shared->slots);
+  if (all) {
+    all->turned_away = std::min<std::int64_t>(all->turned_away + 1, shared->slots);
+    ++all->turned_away_ever;
+  }
   LWLockRelease(activity_lock);
   return same;
 }
 
-bool reserved_by_others(const LimitedWork &of, LimitCount **counts, int *count) {
+bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count) {
   *counts = nullptr;
   *count = 0;
   if (!shared_limits) return true;
   make_sums();
   const auto room = static_cast<Size>(max_limits());
   *counts = static_cast<LimitCount *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(LimitCount) * room));
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(activity_lock, LW_SHARED);
   const bool unknown = !is_known(find_limited(of.tenant), of);
   for_each_limit_of(of.tenant, [&](const LimitEntry *entry) {
     if (entry->reserved > 0) (*counts)[(*count)++] = {entry->key.limit, entry->reserved};
   });
   LWLockRelease(activity_lock);
   for (int i = 0; i < *count; ++i) (*counts)[i].running -= sums_of(of.tenant, (*counts)[i].limit).reserved;
+  std::sort(*counts, *counts + *count, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
   return unknown;
 }
 

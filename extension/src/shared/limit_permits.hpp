@@ -9,8 +9,8 @@
 // nothing running.  Where there is no room for one nothing is known, and claims count in the
 // queue, one at a time.
 //
-// Rows that somebody has written by hand are not in the numbers.  Where permits are refused they are
-// counted anew every minute, so that no work stands still for that.
+// Rows that somebody has written by hand are not in the numbers.  Where permits are refused whoever
+// looks or claims counts anew every minute, so that no work stands still for that.
 //
 // Whoever is about to wait and finds none is counted, and so many times a permit that comes
 // back wakes somebody; who cannot use it passes that on.
@@ -34,19 +34,23 @@ struct LimitCount {
 bool limits_are_known(const LimitedWork &of);
 bool limits_want_count(const LimitedWork &of);
 
-// Reserves up to so many of them, and says how many; none also where nothing is known.
-int reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most, int wanted);
+struct Reserved {
+  int count = 0;
+  std::uint64_t turned_away = 0;  // how many had been by then
+};
+// Reserves up to so many of them; none also where nothing is known.
+Reserved reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most, int wanted);
 // Whether that would be any.
 bool is_limit_free(const LimitedWork &of, std::int64_t limit, std::int64_t most);
 // Of the limit that was reserved of last.
-void return_limit(std::int32_t tenant, std::int64_t limit, int count);
+void return_limit(std::int32_t tenant, std::int64_t limit, const Reserved &reserved);
 // For who has found none since then, and will wait; false: some have come back meanwhile.
 std::uint64_t limits_version(const LimitedWork &of);
 bool await_limit(const LimitedWork &of, std::uint64_t version);
 
 // Under the tenant's permits lock, for who counts because nobody can know: what other transactions have
-// reserved, which from then on can only become less; sorted by nothing.  False: it is known.
-bool reserved_by_others(const LimitedWork &of, LimitCount **counts, int *count);
+// reserved, by limit, which from then on can only become less.  False: the numbers are known.
+bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count);
 // Reserves one whether it is free or not.
 void reserve_limit_ahead(const LimitedWork &of, std::int64_t limit);
 // nullptr: the limits cannot be counted so that they are known.

@@ -25,7 +25,7 @@ LowsEntry *find_entry(Oid database, std::int32_t tenant) {
 }
 
 void forget_lows(LowsEntry &entry) {
-  entry.count = 0;
+  entry.count = entry.place_count = 0;
   // Nobody who has searched before may raise.
   entry.version += lowerings_remembered + 1;
 }
@@ -38,7 +38,7 @@ LowsEntry *make_entry(Oid database, std::int32_t tenant) {
   if (!entry || found) return entry;
   // A tenant that had an entry before may have searches under way.
   entry->version = ++shared->lows_version << 32;
-  entry->count = entry->next = 0;
+  entry->count = entry->place_count = entry->next = entry->next_place = 0;
   entry->doubted_at[0] = entry->doubted_at[1] = DT_NOBEGIN;
   return entry;
 }
@@ -50,10 +50,27 @@ std::uint64_t filter_of(const std::int32_t *keys, int count) {
          1;
 }
 
+template <typename Visit>
+void for_each_low(LowsEntry &entry, Visit visit) {
+  for (int i = 0; i < entry.count; ++i) visit(entry.lows[i]);
+  for (int i = 0; i < entry.place_count; ++i) visit(entry.lows[lows_per_tenant + i]);
+}
+
 Low *find_low(LowsEntry &entry, std::uint64_t filter, std::int32_t lane) {
-  for (int i = 0; i < entry.count; ++i)
-    if (entry.lows[i].filter == filter && entry.lows[i].lane == lane) return &entry.lows[i];
-  return nullptr;
+  Low *found = nullptr;
+  for_each_low(entry, [&](Low &low) {
+    if (low.filter == filter && low.lane == lane) found = &low;
+  });
+  return found;
+}
+
+// For one that is not known yet.
+Low &new_low(LowsEntry &entry, bool of_place) {
+  if (of_place) {
+    const int at = entry.place_count < places_per_tenant ? entry.place_count++ : entry.next_place++ % places_per_tenant;
+    return entry.lows[lows_per_tenant + at];
+  }
+  return entry.lows[entry.count < lows_per_tenant ? entry.count++ : entry.next++ % lows_per_tenant];
 }
 
 }  // namespace
@@ -66,10 +83,11 @@ LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count)
   view.filter = filter_of(keys, key_count);
   view.may_raise = !IsolationUsesXactSnapshot();
   LWLockAcquire(shared->lock, LW_SHARED);
-  if (const LowsEntry *entry = find_entry(MyDatabaseId, tenant)) {
+  if (LowsEntry *entry = find_entry(MyDatabaseId, tenant)) {
     view.version = entry->version;
-    for (int i = 0; i < entry->count; ++i)
-      if (entry->lows[i].filter == view.filter) view.lows[view.count++] = entry->lows[i];
+    for_each_low(*entry, [&](const Low &low) {
+      if (low.filter == view.filter) view.lows[view.count++] = low;
+    });
   } else {
     view.may_raise = false;
   }
@@ -137,7 +155,7 @@ bool may_doubt_lows(const LowsView &view, LaneKind kind) {
       doubted_at = now;
       const Low *end = std::remove_if(entry->lows, entry->lows + entry->count, is_of);
       const int left = static_cast<int>(end - entry->lows);
-      forget_lows(*entry);
+      forget_lows(*entry);  // and the places, which are few
       entry->count = left;
     }
   }
@@ -157,7 +175,7 @@ void raise_low(Oid database, const RaisedLow &raised) {
     due = std::min(due, entry->lowerings[(entry->version - 1 - i) % lowerings_remembered]);
   Low *low = find_low(*entry, raised.low.filter, raised.low.lane);
   if (!low) {
-    low = &entry->lows[entry->count < lows_per_tenant ? entry->count++ : entry->next++ % lows_per_tenant];
+    low = &new_low(*entry, raised.of_place);
     *low = raised.low;
     low->ahead = low_unknown;
   }
@@ -168,11 +186,10 @@ void lower_lows(Oid database, std::int32_t tenant, std::int64_t due) {
   LowsEntry *entry = find_entry(database, tenant);
   if (!entry) return;
   entry->lowerings[entry->version++ % lowerings_remembered] = due;
-  for (int i = 0; i < entry->count; ++i) {
-    Low &low = entry->lows[i];
+  for_each_low(*entry, [due](Low &low) {
     low.due = std::min(low.due, due);
     low.ahead = std::min(low.ahead, due);
-  }
+  });
 }
 
 void forget_lows_of(Oid database, std::int32_t tenant) {

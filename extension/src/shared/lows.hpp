@@ -14,7 +14,8 @@ namespace insula {
 inline constexpr std::int64_t low_unknown = PG_INT64_MIN;
 inline constexpr std::int64_t low_nothing = PG_INT64_MAX;  // there is none
 
-inline constexpr int lows_per_tenant = 16;
+inline constexpr int lows_per_tenant = 12;
+inline constexpr int places_per_tenant = 4;  // besides, of limits by themselves
 
 // Lanes that are searched together: of rows under limits, or under none.
 enum class LaneKind { limited, free };
@@ -35,7 +36,7 @@ struct LowsView {
   bool may_raise;  // else the search's snapshot may be older than this view
   std::uint64_t version;
   std::int64_t own;  // what this transaction has made claimable itself, from there on
-  Low lows[lows_per_tenant];
+  Low lows[lows_per_tenant + places_per_tenant];
   int count;
 
   std::int64_t at(std::int32_t lane) const {
@@ -62,6 +63,8 @@ bool move_ahead(const LowsView &view, std::int32_t lane, std::int64_t from, std:
 void move_back(const LowsView &view, std::int32_t lane, std::int64_t to);
 // The search has found that nothing is claimable below; told at the commit.
 void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due);
+// The same of one limit's own rows, whose view is read by a name of the limit's.
+void mark_low_of_place(const LowsView &view, std::int32_t lane, std::int64_t due);
 // The transaction has made tasks claimable from there on.
 void mark_claimable(std::int32_t tenant, std::int64_t due);
 std::int64_t claimable_from(std::int32_t tenant);  // low_nothing: it has made none

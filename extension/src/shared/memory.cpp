@@ -108,6 +108,8 @@ void request_shared_memory() {
 // A table may grow a little beyond what it was made for.
 int max_counted() { return 2 * max_counted_workflows; }
 
+bool no_room_for_limited() { return hash_get_num_entries(shared_limited) >= max_due_tenants; }
+
 int max_limits() { return 2 * max_counted_limits; }
 
 bool no_room_for_permits() { return hash_get_num_entries(shared_permits) >= max_due_tenants; }

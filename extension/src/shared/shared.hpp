@@ -68,6 +68,8 @@ void wake_for_permit(std::int32_t tenant);  // 0: of anybody
 bool woken_for_permit();
 // It has claimed, and may have left some of those, or taken none of them: another shall look.
 void pass_permits_on();
+// It was given all that it wanted, maybe by others than who woke it.
+void pass_owed_on();
 void settle_wake_up();  // at a commit that has claimed
 
 int waiting_sessions();

@@ -95,9 +95,11 @@ struct LowsEntry {
   DueKey key;
   std::uint64_t version;  // counts lowerings
   std::int64_t lowerings[lowerings_remembered];
-  Low lows[lows_per_tenant];
+  Low lows[lows_per_tenant + places_per_tenant];  // first the one kind, then the other
   int count;
-  int next;                   // to make room, where there are more
+  int place_count;
+  int next;  // to make room, where there are more
+  int next_place;
   TimestampTz doubted_at[2];  // by kind of lanes
 };
 
@@ -105,6 +107,7 @@ struct RaisedLow {
   std::int32_t tenant;
   std::uint64_t version;
   Low low;
+  bool of_place;
 };
 
 struct RacedLows {
@@ -167,6 +170,7 @@ struct LimitedEntry {
   bool refused;             // somebody was, since the last count
   std::uint64_t version;    // counts permits that have come back
   std::int64_t turned_away;
+  std::uint64_t turned_away_ever;
 };
 
 struct LimitKey {
@@ -255,6 +259,7 @@ void settle_limits(bool committed);  // in the same way
 void return_limits_of_subtransaction();
 void hand_limits_over();
 int max_limits();            // how many there can be
+bool no_room_for_limited();  // for one more tenant with such; under the lock of the counters
 bool no_room_for_permits();  // of one more tenant; under the lock of the counters
 
 WorkerKey worker_key(Oid role, const char *name);

@@ -36,6 +36,7 @@ void owe(const WaiterSlot &slot) {
     mark.permit = mark.permit || owed.permit;
     if (mark.tenant != owed.tenant) mark.tenant = 0;
     if (mark.key != owed.key) mark.key = 0;
+    mark.origin = backend_slot();  // it goes round from here
   }
   owes_claim = slot.execution == 0;
   owed = mark;
@@ -223,6 +224,13 @@ void wake_for_permit(std::int32_t tenant) { wake_one(tenant, true); }
 
 void pass_permits_on() {
   if (woken_for_permit()) wake_for_permit(owed.tenant);
+}
+
+void pass_owed_on() {
+  if (!shared || !owes_claim) return;
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  signal_one_waiter(MyDatabaseId, owed);
+  LWLockRelease(shared->lock);
 }
 
 bool woken_for_permit() { return owes_claim && owed.permit; }

@@ -153,7 +153,8 @@ static void note_concurrent_change() {
 
 static bool is_being_changed(HeapTuple tuple) {
   const std::uint16_t info = tuple->t_data->t_infomask;
-  if (info & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI | HEAP_XMAX_LOCK_ONLY)) return false;
+  if (info & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) return false;
+  if (HEAP_XMAX_IS_LOCKED_ONLY(info) && HEAP_XMAX_IS_KEYSHR_LOCKED(info)) return false;
   const TransactionId changer = HeapTupleHeaderGetRawXmax(tuple->t_data);
   return !TransactionIdIsCurrentTransactionId(changer) && TransactionIdIsInProgress(changer);
 }

@@ -348,6 +348,9 @@ struct LimitPlace {
 
   bool operator<(const LimitPlace &other) const { return key < other.key || (key == other.key && limit < other.limit); }
 };
+inline LimitPlace just_before(const LimitPlace &place) {
+  return {place.key, place.limit == PG_INT64_MIN ? place.limit : place.limit - 1};
+}
 struct WaitingLimit {
   LimitPlace at;
   std::int32_t definition;  // 0: not known, nor whether anything waits
@@ -365,6 +368,8 @@ struct LimitGate {
 // Whether the queue may hold any, which costs next to nothing; whether some wait, of the filter or not.
 bool may_have_limited(const Tenant &tenant);
 bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter);
+// Nothing was found: whether it is time to look without what is known of where to look.
+bool doubt_limited_lows(const Tenant &tenant, const ClaimFilter &filter);
 // Claims in the order of the queue.  *whole: all of it was seen, and not given up because much of it
 // may not be claimed.
 int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed,
@@ -376,9 +381,10 @@ bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitG
 WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count);
 // Sorted by limit; as the snapshot shows it, or nullptr: as of now.
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
-bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate);
+// At one of them; what is walked over is taken from the entries.
+bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries);
 int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
-                   Claimed *claimed);
+                   Claimed *claimed, int *entries);
 
 // ---- groups; work_elements.cpp ----
 

@@ -32,9 +32,12 @@ struct Walk {
   const LowsView &view;
   const Rows &rows;
   const LimitPlace *place;  // nullptr: at all
+  bool begins_behind;       // what others are about to take
   Patience left = {};
   bool refused = false;
   int not_walked = PG_INT32_MAX;
+
+  int walked() const { return PG_INT32_MAX - not_walked; }
 
   bool gave_up() const { return left.refused <= 0 || left.entries < 0; }
 
@@ -44,8 +47,8 @@ struct Walk {
   // is to be searched the next time.
   template <typename Try>
   int walk_lane(std::int32_t lane, Claimed *claimed, int most, Try tries) {
-    const std::int64_t low = view.at(lane);
-    if (low == low_nothing) return 0;
+    if (view.at(lane) == low_nothing) return 0;
+    const std::int64_t low = begins_behind ? begin_stretch(tenant, view, lane, most) : view.at(lane);
     std::int64_t first_refused = low_nothing;
     int count = 0;
     bool more = true;
@@ -62,8 +65,13 @@ struct Walk {
       --left.refused;
     }
     end_row_scan(scan);
+    if (begins_behind && first_refused != low_nothing) move_back(view, lane, first_refused);
     const std::int64_t seen = more || gave_up() ? passed_by(claimed, count, low) : low_nothing;
-    if (!place || not_walked < PG_INT32_MAX - long_walk) mark_low(view, lane, std::min(seen, first_refused));
+    const std::int64_t from_now = std::min(seen, first_refused);
+    if (!place)
+      mark_low(view, lane, from_now);
+    else if (walked() > long_walk)
+      mark_low_of_place(view, lane, from_now);
     return count;
   }
 
@@ -121,8 +129,13 @@ bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter) {
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(view.at(lane)));
     if (run(tenant, Statement::probe_any, arguments) > 0) return true;
+    mark_low(view, lane, low_nothing);
   }
   return may_doubt_lows(view, LaneKind::limited) && has_waiting_limits(tenant, filter);
+}
+
+bool doubt_limited_lows(const Tenant &tenant, const ClaimFilter &filter) {
+  return may_doubt_lows(read_lows(tenant.number, filter.keys, filter.count), LaneKind::limited);
 }
 
 static int claim_rows_of(Walk &walk, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed) {
@@ -140,7 +153,7 @@ int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const Limi
                    bool *whole) {
   const LowsView view = read_lows(tenant.number, request.keys, request.key_count);
   const Rows rows = open_rows(tenant, CMD_UPDATE);
-  Walk walk = {tenant, view, rows, nullptr};
+  Walk walk = {tenant, view, rows, nullptr, true};
   const int count = claim_rows_of(walk, request, gate, claimed);
   close_rows(rows);
   *whole = !walk.gave_up();
@@ -148,12 +161,13 @@ int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const Limi
 }
 
 int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
-                   Claimed *claimed) {
+                   Claimed *claimed, int *entries) {
   const LowsView view = read_lows_at(tenant, place);
   const Rows rows = open_rows(tenant, CMD_UPDATE);
-  Walk walk = {tenant, view, rows, &place, {.refused = 1}};
+  Walk walk = {tenant, view, rows, &place, false, {.refused = 1}};
   const int count = claim_rows_of(walk, request, gate, claimed);
   close_rows(rows);
+  *entries -= std::max(walk.walked() - count, 0);
   return count;
 }
 
@@ -174,19 +188,20 @@ static bool find_row_of(Walk &walk, const ClaimFilter &filter, const LimitGate &
 bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole) {
   const LowsView view = read_lows(tenant.number, filter.keys, filter.count);
   const Rows rows = open_rows(tenant, CMD_SELECT);
-  Walk walk = {tenant, view, rows, nullptr};
+  Walk walk = {tenant, view, rows, nullptr, false};
   const bool found = find_row_of(walk, filter, gate);
   close_rows(rows);
   *whole = !walk.gave_up();
   return found;
 }
 
-bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate) {
+bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries) {
   const LowsView view = read_lows_at(tenant, place);
   const Rows rows = open_rows(tenant, CMD_SELECT);
-  Walk walk = {tenant, view, rows, &place, {.refused = 1}};
+  Walk walk = {tenant, view, rows, &place, false, {.refused = 1}};
   const bool found = find_row_of(walk, {}, gate);
   close_rows(rows);
+  *entries -= walk.walked();
   return found;
 }
 
@@ -252,7 +267,7 @@ WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, 
     *place = next.at;
   }
   // The next tour begins with the one that this has not seen through.
-  if (*entries < 0) *place = {limits[*count].at.key, limits[*count].at.limit - 1};
+  if (*entries < 0) *place = just_before(limits[*count].at);
   end_row_scan(tour.scan);
   close_rows(rows);
   return limits;
