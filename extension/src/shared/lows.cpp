@@ -124,14 +124,6 @@ bool move_ahead(const LowsView &view, std::int32_t lane, std::int64_t from, std:
   return same;
 }
 
-void move_back(const LowsView &view, std::int32_t lane, std::int64_t to) {
-  if (!shared) return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  LowsEntry *entry = find_entry(MyDatabaseId, view.tenant);
-  if (Low *low = entry ? find_low(*entry, view.filter, lane) : nullptr) low->ahead = std::min(low->ahead, to);
-  LWLockRelease(shared->lock);
-}
-
 std::uint64_t lows_version(std::int32_t tenant) {
   if (!shared) return 0;
   LWLockAcquire(shared->lock, LW_SHARED);

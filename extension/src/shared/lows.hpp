@@ -56,11 +56,10 @@ struct LowsView {
 LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count);
 // Claims that run at the same time would walk over each other's rows.  So each begins where the last
 // means to end: it says where that is before it looks at the rows, and its abort makes all forget it.
+// (Not so where it may be refused what it finds: under limits each begins at the low.)
 std::int64_t place_ahead(const LowsView &view, std::int32_t lane);  // low_unknown: begin where the view says
 // From the one to the other the caller looks at all; false: somebody else has taken that.
 bool move_ahead(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to);
-// It has not taken all from there on.
-void move_back(const LowsView &view, std::int32_t lane, std::int64_t to);
 // The search has found that nothing is claimable below; told at the commit.
 void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due);
 // The same of one limit's own rows, whose view is read by a name of the limit's.

@@ -32,7 +32,6 @@ struct Walk {
   const LowsView &view;
   const Rows &rows;
   const LimitPlace *place;  // nullptr: at all
-  bool begins_behind;       // what others are about to take
   Patience left = {};
   bool refused = false;
   int not_walked = PG_INT32_MAX;
@@ -47,8 +46,8 @@ struct Walk {
   // is to be searched the next time.
   template <typename Try>
   int walk_lane(std::int32_t lane, Claimed *claimed, int most, Try tries) {
-    if (view.at(lane) == low_nothing) return 0;
-    const std::int64_t low = begins_behind ? begin_stretch(tenant, view, lane, most) : view.at(lane);
+    const std::int64_t low = view.at(lane);
+    if (low == low_nothing) return 0;
     std::int64_t first_refused = low_nothing;
     int count = 0;
     bool more = true;
@@ -65,7 +64,6 @@ struct Walk {
       --left.refused;
     }
     end_row_scan(scan);
-    if (begins_behind && first_refused != low_nothing) move_back(view, lane, first_refused);
     const std::int64_t seen = more || gave_up() ? passed_by(claimed, count, low) : low_nothing;
     const std::int64_t from_now = std::min(seen, first_refused);
     if (!place)
@@ -153,7 +151,7 @@ int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const Limi
                    bool *whole) {
   const LowsView view = read_lows(tenant.number, request.keys, request.key_count);
   const Rows rows = open_rows(tenant, CMD_UPDATE);
-  Walk walk = {tenant, view, rows, nullptr, true};
+  Walk walk = {tenant, view, rows, nullptr};
   const int count = claim_rows_of(walk, request, gate, claimed);
   close_rows(rows);
   *whole = !walk.gave_up();
@@ -164,7 +162,7 @@ int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const Limi
                    Claimed *claimed, int *entries) {
   const LowsView view = read_lows_at(tenant, place);
   const Rows rows = open_rows(tenant, CMD_UPDATE);
-  Walk walk = {tenant, view, rows, &place, false, {.refused = 1}};
+  Walk walk = {tenant, view, rows, &place, {.refused = 1}};
   const int count = claim_rows_of(walk, request, gate, claimed);
   close_rows(rows);
   *entries -= std::max(walk.walked() - count, 0);
@@ -188,7 +186,7 @@ static bool find_row_of(Walk &walk, const ClaimFilter &filter, const LimitGate &
 bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole) {
   const LowsView view = read_lows(tenant.number, filter.keys, filter.count);
   const Rows rows = open_rows(tenant, CMD_SELECT);
-  Walk walk = {tenant, view, rows, nullptr, false};
+  Walk walk = {tenant, view, rows, nullptr};
   const bool found = find_row_of(walk, filter, gate);
   close_rows(rows);
   *whole = !walk.gave_up();
@@ -198,7 +196,7 @@ bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitG
 bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries) {
   const LowsView view = read_lows_at(tenant, place);
   const Rows rows = open_rows(tenant, CMD_SELECT);
-  Walk walk = {tenant, view, rows, &place, false, {.refused = 1}};
+  Walk walk = {tenant, view, rows, &place, {.refused = 1}};
   const bool found = find_row_of(walk, {}, gate);
   close_rows(rows);
   *entries -= walk.walked();
