@@ -292,6 +292,45 @@ TEST_P(EachPermits, PreloadedNobodySleepsOverAFreePermit) {
   admin->query("DROP TABLE claimed");
 }
 
+// In hundreds, some claim while others complete, as a client's two connections do.
+TEST_P(EachPermits, PreloadedADrainNeverStandsStill) {
+  constexpr int tasks = 20000, batch = 100;
+  set_limit(3 * batch + 50);
+  admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
+  for (int i = 0; i < tasks; i += 1000) submit(1000);
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (int number = 1; number <= 3; ++number)
+    threads.emplace_back([number, &done] {
+      const auto session = new_worker();
+      const std::string wait =
+          "CALL insula.wait_for_work('60 s', tasks => ARRAY['w.a'], worker => 'w" + std::to_string(number) + "')";
+      while (!done) {
+        const auto before = std::chrono::steady_clock::now();
+        const bool ready = session->query(wait) == "t";
+        EXPECT_TRUE(done || std::chrono::steady_clock::now() - before < 5s) << "slept over a permit";
+        if (ready)
+          session->query("INSERT INTO claimed SELECT task_id, lease FROM insula.claim('w', ARRAY['w.a'], " +
+                         std::to_string(batch) + ")");
+      }
+    });
+  for (int number = 1; number <= 2; ++number)
+    threads.emplace_back([&done] {
+      const auto session = new_worker();
+      while (!done)
+        session->query(
+            "WITH d AS (DELETE FROM claimed WHERE ctid = ANY (ARRAY(SELECT ctid FROM claimed LIMIT 100 "
+            "FOR UPDATE SKIP LOCKED)) RETURNING *) SELECT insula.complete_many(array_agg(task_id), "
+            "array_agg(lease), NULL) FROM d HAVING count(*) > 0");
+    });
+  EXPECT_TRUE(eventually(
+      [&] { return admin->query("SELECT 1 FROM tenant_narrow.work WHERE lane IS NOT NULL LIMIT 1").empty(); }, 60s));
+  done = true;
+  for (int number = 1; number <= 3; ++number) admin->query("SELECT insula.nudge('w" + std::to_string(number) + "')");
+  for (std::thread& thread : threads) thread.join();
+  admin->query("DROP TABLE claimed");
+}
+
 // Long for a wake-up; whoever misses one looks by itself only later.
 constexpr auto soon = 5s;
 
