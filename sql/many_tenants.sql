@@ -26,5 +26,13 @@ SELECT try($$SELECT count(*) FROM insula.claim('r', except_tenants => ARRAY[NULL
 SELECT try($$SELECT count(*) FROM insula.claim('r', tenant => 'many_a', max_per_tenant => 1)$$);
 SELECT try($$SELECT count(*) FROM insula.claim('r', tenant => 'many_a', only_tenants => '{}')$$);
 SELECT insula.leave('r');
+-- Of a tenant whose part of a claim fails in the end nothing has been claimed, and nothing is handed out.
+SELECT insula.set_tenant_limits('many_b', rate_per_second => 1000);
+ALTER TABLE tenant_many_b.record ADD CHECK (kind <> 'r');
+SELECT claimed(100, 2);
+CALL insula.claim_when_ready('0 s', 'r', max_tasks => 100, max_per_tenant => 2) \gset
+SELECT tenant, count(*) FROM unnest(insula.read_claimed(:'claimed')) WHERE tenant LIKE 'many_%' GROUP BY tenant ORDER BY tenant;
+SELECT count(*) FROM tenant_many_b.task_executions WHERE status = 'running';
+SELECT insula.leave('r');
 SELECT count(insula.drop_tenant(t, '0 s')) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t;
 DROP FUNCTION claimed;

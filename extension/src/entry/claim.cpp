@@ -117,7 +117,10 @@ int claim_of_all(Claiming *claiming) {
         claimed[i] += count;
         left -= count;
       });
-      if (done) continue;
+      if (done) {
+        keep_claimed(claiming->rows);
+        continue;
+      }
       take_back(claiming->rows, before);
       claiming->room = room;
     }
@@ -144,6 +147,7 @@ int max_per_tenant_argument(FunctionCallInfo fcinfo, int argument, int max_tasks
 int claim_now(const ClaimCall &call, const Tenant *tenant, TimestampTz now, ClaimedRows *rows) {
   Claiming claiming = {call, now, count_from(now) + call.lease, max_claimed_bytes, rows};
   const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
+  keep_claimed(rows);
   note_claim(count);
   if (!tenant && count == call.max_tasks)
     pass_owed_on();

@@ -111,7 +111,7 @@ class PackedRow {
 // The same for a set.
 class SetRow {
  public:
-  SetRow(Tuplestorestate *set, TupleDesc desc) : set_(set), desc_(desc) {}
+  explicit SetRow(ClaimedRows *rows) : rows_(rows) {}
 
   void add(std::int32_t value) { put(Int32GetDatum(value)); }
   void add(std::int64_t value) { put(Int64GetDatum(value)); }
@@ -121,13 +121,16 @@ class SetRow {
     put(JsonbPGetDatum(json));
   }
   void add_null() { nulls_[column_++] = true; }
-  void end() { tuplestore_putvalues(set_, desc_, values_, nulls_); }
+  void end() {
+    MemoryContext callers = MemoryContextSwitchTo(rows_->memory);
+    rows_->waiting = lappend(rows_->waiting, heap_form_tuple(rows_->desc, values_, nulls_));
+    MemoryContextSwitchTo(callers);
+  }
 
  private:
   void put(Datum value) { values_[column_++] = value; }
 
-  Tuplestorestate *set_;
-  TupleDesc desc_;
+  ClaimedRows *rows_;
   Datum values_[fields] = {};
   bool nulls_[fields] = {};
   int column_ = 0;
@@ -161,12 +164,12 @@ void fill(Row row, const Tenant &tenant, const ClaimedTask &task, TimestampTz le
 
 }  // namespace
 
-ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set) { return {desc, set, {}, 0}; }
+ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set) { return {desc, set, {}, 0, NIL, CurrentMemoryContext}; }
 
 ClaimedRows claimed_packed() {
   const Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("claimed_task"),
                                    ObjectIdGetDatum(get_namespace_oid("insula", false)));
-  ClaimedRows rows = {lookup_rowtype_tupdesc_copy(type, -1), nullptr, {}, 0};
+  ClaimedRows rows = {lookup_rowtype_tupdesc_copy(type, -1), nullptr, {}, 0, NIL, nullptr};
   if (rows.desc->natts != fields)
     ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("insula.claimed_task has been changed")));
   initStringInfo(&rows.packed);
@@ -177,7 +180,7 @@ ClaimedRows claimed_packed() {
 std::size_t put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
   ++rows->count;
   if (rows->set) {
-    fill(SetRow{rows->set, rows->desc}, tenant, task, lease_expires);
+    fill(SetRow{rows}, tenant, task, lease_expires);
     return size_of(task.context) + size_of(task.item) + size_of(task.event);
   }
   const int before = rows->packed.len;
@@ -190,10 +193,19 @@ ClaimedMark mark_claimed_rows(const ClaimedRows &rows) { return {rows.count, row
 void take_back(ClaimedRows *rows, const ClaimedMark &mark) {
   rows->count = mark.count;
   rows->packed.len = mark.length;
+  list_free_deep(rows->waiting);
+  rows->waiting = NIL;
   // What was taken back must not be kept through a long wait.
   if (rows->packed.maxlen <= much_room || rows->packed.len > rows->packed.maxlen / 2) return;
   rows->packed.maxlen = rows->packed.len + 1;
   rows->packed.data = static_cast<char *>(repalloc(rows->packed.data, static_cast<Size>(rows->packed.maxlen)));
+}
+
+void keep_claimed(ClaimedRows *rows) {
+  ListCell *cell;
+  foreach (cell, rows->waiting) tuplestore_puttuple(rows->set, static_cast<HeapTuple>(lfirst(cell)));
+  list_free_deep(rows->waiting);
+  rows->waiting = NIL;
 }
 
 Datum claimed_bytes(ClaimedRows *rows) {

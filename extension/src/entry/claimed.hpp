@@ -19,6 +19,8 @@ struct ClaimedRows {
   Tuplestorestate *set;  // nullptr: they are packed
   StringInfoData packed;
   int count;
+  List *waiting;         // rows that are not in the set yet
+  MemoryContext memory;  // where these are
 };
 
 ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set);
@@ -29,13 +31,14 @@ ClaimedRows claimed_packed();
 // Returns how many bytes it takes.
 std::size_t put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires);
 
-// To take back what was packed since; a set keeps what it has.
+// To take back what was put since, or for a set since it was told to keep what it has been given.
 struct ClaimedMark {
   int count;
   int length;
 };
 ClaimedMark mark_claimed_rows(const ClaimedRows &rows);
 void take_back(ClaimedRows *rows, const ClaimedMark &mark);
+void keep_claimed(ClaimedRows *rows);
 
 // The packed tasks.
 Datum claimed_bytes(ClaimedRows *rows);
