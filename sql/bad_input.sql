@@ -128,6 +128,16 @@ PREPARE TRANSACTION 'p';
 \echo :SQLSTATE
 ROLLBACK;
 
+-- So it is where a claim holds but the lock of a tenant's permits, and has got nothing.
+SELECT insula.register_workflow('{"name": "idle", "tasks": [{"id": "a"}]}', tenant => 'bad_one');
+SELECT insula.set_tenant_limits('bad_one', rate_per_second => 1000);
+BEGIN;
+SELECT count(*) FROM insula.claim('prepares', ARRAY['idle.a'], tenant => 'bad_one');
+PREPARE TRANSACTION 'p';
+\echo :SQLSTATE
+ROLLBACK;
+SELECT insula.set_tenant_limits('bad_one', rate_per_second => -1);
+
 -- A read-only transaction is refused by PostgreSQL itself.
 BEGIN READ ONLY;
 SELECT try($$SELECT insula.submit('w', tenant => 'bad_one')$$);
