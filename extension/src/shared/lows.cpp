@@ -103,27 +103,6 @@ LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count)
   return view;
 }
 
-std::int64_t place_ahead(const LowsView &view, std::int32_t lane) {
-  if (!shared || !view.may_raise) return low_unknown;
-  LWLockAcquire(shared->lock, LW_SHARED);
-  LowsEntry *entry = find_entry(MyDatabaseId, view.tenant);
-  const Low *low = entry ? find_low(*entry, view.filter, lane) : nullptr;
-  const std::int64_t ahead = low && low->due != low_nothing ? std::max(low->ahead, low->due) : low_unknown;
-  LWLockRelease(shared->lock);
-  return std::min(ahead, view.own);
-}
-
-bool move_ahead(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  LowsEntry *entry = find_entry(MyDatabaseId, view.tenant);
-  Low *low = entry ? find_low(*entry, view.filter, lane) : nullptr;
-  // Whatever is forgotten or lowered meanwhile, it is before.
-  const bool same = low && std::max(low->ahead, low->due) <= from;
-  if (same) low->ahead = to;
-  LWLockRelease(shared->lock);
-  return same;
-}
-
 std::uint64_t lows_version(std::int32_t tenant) {
   if (!shared) return 0;
   LWLockAcquire(shared->lock, LW_SHARED);
@@ -169,7 +148,6 @@ void raise_low(Oid database, const RaisedLow &raised) {
   if (!low) {
     low = &new_low(*entry, raised.of_place);
     *low = raised.low;
-    low->ahead = low_unknown;
   }
   low->due = due;
 }
@@ -178,10 +156,7 @@ void lower_lows(Oid database, std::int32_t tenant, std::int64_t due) {
   LowsEntry *entry = find_entry(database, tenant);
   if (!entry) return;
   entry->lowerings[entry->version++ % lowerings_remembered] = due;
-  for_each_low(*entry, [due](Low &low) {
-    low.due = std::min(low.due, due);
-    low.ahead = std::min(low.ahead, due);
-  });
+  for_each_low(*entry, [due](Low &low) { low.due = std::min(low.due, due); });
 }
 
 void forget_lows_of(Oid database, std::int32_t tenant) {

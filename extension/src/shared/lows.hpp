@@ -26,7 +26,6 @@ struct Low {
   std::uint64_t filter;
   std::int32_t lane;
   std::int64_t due;
-  std::int64_t ahead;  // what lies before it, claims that are not committed take
 };
 
 // What was known before a search: to be read before its snapshot is taken.
@@ -54,12 +53,6 @@ struct LowsView {
 
 // `keys` sorted; nullptr: any.
 LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count);
-// Claims that run at the same time would walk over each other's rows.  So each begins where the last
-// means to end: it says where that is before it looks at the rows, and its abort makes all forget it.
-// (Not so where it may be refused what it finds: under limits each begins at the low.)
-std::int64_t place_ahead(const LowsView &view, std::int32_t lane);  // low_unknown: begin where the view says
-// From the one to the other the caller looks at all; false: somebody else has taken that.
-bool move_ahead(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to);
 // The search has found that nothing is claimable below; told at the commit.
 void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due);
 // The same of one limit's own rows, whose view is read by a name of the limit's.

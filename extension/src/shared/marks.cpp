@@ -240,12 +240,12 @@ void initialize_marks() {
 void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due) {
   // One that is not told costs only the next search.
   if (view.may_raise && due != low_unknown)
-    (void)raised.add({view.tenant, view.version, {view.filter, lane, due, low_unknown}, false});
+    (void)raised.add({view.tenant, view.version, {view.filter, lane, due}, false});
 }
 
 void mark_low_of_place(const LowsView &view, std::int32_t lane, std::int64_t due) {
   if (!view.may_raise || due == low_unknown || raised.count >= max_marks - 2 * lows_per_tenant) return;
-  (void)raised.add({view.tenant, view.version, {view.filter, lane, due, low_unknown}, true});
+  (void)raised.add({view.tenant, view.version, {view.filter, lane, due}, true});
 }
 
 void mark_held(std::int32_t tenant) {

@@ -26,9 +26,6 @@ bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed);
 // The next lane between the two that may hold something; false: there is none.
 bool next_lane(const Tenant &tenant, const LowsView &view, std::int32_t end, std::int32_t *lane);
 
-// Where the search of a lane for so many begins: behind what others are about to take.
-std::int64_t begin_stretch(const Tenant &tenant, const LowsView &view, std::int32_t lane, int most);
-
 // The queue from a place in a lane on.
 IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t low);
 

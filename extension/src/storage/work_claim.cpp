@@ -34,16 +34,6 @@ RowClaim begin_claim(const ClaimRequest &request) {
   return {request, random_lease(), clock_now(), CStringGetTextDatum(request.worker)};
 }
 
-std::int64_t begin_stretch(const Tenant &tenant, const LowsView &view, std::int32_t lane, int most) {
-  for (int tries = 0; tries < 3; ++tries) {
-    const std::int64_t from = place_ahead(view, lane);
-    if (from == low_unknown) break;
-    std::int64_t to;
-    if (!find_due(tenant, lane, from, most, &to) || move_ahead(view, lane, from, to)) return from;
-  }
-  return view.at(lane);
-}
-
 IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t low) {
   ScanKeyData keys[2];
   ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
@@ -127,8 +117,7 @@ int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsVie
     const std::int64_t low = view.at(lane);
     if (low == low_nothing) continue;
     const int rest = request.max_tasks - count;
-    const std::int64_t from = begin_stretch(tenant, view, lane, rest);
-    const int found = claim_lane(tenant, rows, claim, lane, from, claimed + count, rest);
+    const int found = claim_lane(tenant, rows, claim, lane, low, claimed + count, rest);
     mark_low(view, lane, found < rest ? low_nothing : passed_by(claimed + count, found, low));
     count += found;
   }
