@@ -79,7 +79,7 @@ help:
 	@echo 'make check      all tests, on throw-away PostgreSQLs'
 	@echo 'make check-sanitize   the client and its tests under ASan with UBSan, and under TSan'
 	@echo 'make tidy       clang-tidy over the client and core'
-	@echo 'make soak       half an hour of random runs, and the tests on a busy machine'
+	@echo 'make soak       forty minutes of random runs, and the tests on a busy machine'
 	@echo 'make chaos      kill what makes fires; cron against another implementation'
 	@echo 'make bench      measure it beside others (QUICK=1, ONLY=P2,P8; see test/bench/README.md)'
 	@echo 'make run        psql on a throw-away PostgreSQL'
