@@ -25,8 +25,7 @@ Rows RoughSession::run(const std::string& sql) {
   return rows;
 }
 
-Hand::Hand(Game& game, unsigned seed, int number)
-    : game_(game), random_(seed), worker_("w" + std::to_string(number)) {
+Hand::Hand(Game& game, unsigned seed, int number) : game_(game), random_(seed), worker_("w" + std::to_string(number)) {
   connect();
 }
 
@@ -37,8 +36,7 @@ void Hand::connect() {
 
 void Hand::play(std::chrono::milliseconds how_long) {
   const auto until = std::chrono::steady_clock::now() + how_long;
-  do
-    game_.calm ? play_calmly() : play_roughly();
+  do game_.calm ? play_calmly() : play_roughly();
   while (game_.calm && std::chrono::steady_clock::now() < until);
 }
 

@@ -88,7 +88,8 @@ class HiddenWork : public ::testing::Test {
          {R"("a", )" + run, R"("b", )" + run,
           R"("pair", "tasks": [{"id": "y", "depends_on": ["x"]}, {"id": "x", )" + again + "]",
           R"("each", "params": {"items": {"type": "array", "default": [1, 2, 3]}}, "tasks": [{"id": "run", )"
-          R"("for_each": {"items": "$.items"}, )" + again + "]",
+          R"("for_each": {"items": "$.items"}, )" +
+              again + "]",
           R"("few", )" + limit + "}, " + run, R"("keyed", )" + limit + R"(, "key": "$.n"}, )" + run,
           R"("steps", )" + limit + R"(}, "tasks": [{"id": "y", "depends_on": ["x"]}, {"id": "x"}])"})
       sql_.query("SELECT insula.register_workflow('{\"name\": " + workflow + "}', tenant => '" + tenant + "')");
@@ -154,12 +155,13 @@ class HiddenWork : public ::testing::Test {
     const std::string schema = "tenant_" + tenant;
     const std::string wanted = "(" + filter + "::text[] IS NULL OR key IN (SELECT owner FROM " + schema +
                                ".record WHERE kind = 't' AND name = ANY (" + filter + "::text[])))";
-    return std::stoi(sql_.query(
-        "SELECT least(sum(least(ready, CASE WHEN limit_key IS NULL THEN ready ELSE greatest(" +
-        std::to_string(limit_of_each) + " - running, 0) END)), " +
-        (tenant_is_limited_ ? std::to_string(limit_of_tenant) + " - sum(running)" : std::string("NULL")) +
-        ") FROM (SELECT limit_key, count(*) FILTER (WHERE lane < 100000 AND " + wanted +
-        ") AS ready, count(*) FILTER (WHERE lane = 100001) AS running FROM " + schema + ".work GROUP BY limit_key) AS limits"));
+    return std::stoi(
+        sql_.query("SELECT least(sum(least(ready, CASE WHEN limit_key IS NULL THEN ready ELSE greatest(" +
+                   std::to_string(limit_of_each) + " - running, 0) END)), " +
+                   (tenant_is_limited_ ? std::to_string(limit_of_tenant) + " - sum(running)" : std::string("NULL")) +
+                   ") FROM (SELECT limit_key, count(*) FILTER (WHERE lane < 100000 AND " + wanted +
+                   ") AS ready, count(*) FILTER (WHERE lane = 100001) AS running FROM " + schema +
+                   ".work GROUP BY limit_key) AS limits"));
   }
 
   Session sql_;

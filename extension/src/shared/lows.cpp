@@ -1,6 +1,4 @@
-// The lows in shared memory; see lows.hpp.  A raise is worth only what was true when the
-// search began, so each lowering since then bounds it: the last of them are remembered, and
-// a search that has taken longer raises nothing.
+// The watermarks in shared memory; see lows.hpp.
 #include "shared/lows.hpp"
 
 #include <algorithm>
@@ -24,12 +22,6 @@ LowsEntry *find_entry(Oid database, std::int32_t tenant) {
   return static_cast<LowsEntry *>(hash_search(shared_lows, &key, HASH_FIND, nullptr));
 }
 
-void forget_lows(LowsEntry &entry) {
-  entry.count = entry.place_count = 0;
-  // Nobody who has searched before may raise.
-  entry.version += lowerings_remembered + 1;
-}
-
 // nullptr: there is no room.
 LowsEntry *make_entry(Oid database, std::int32_t tenant) {
   DueKey key = {database, tenant};
@@ -37,8 +29,7 @@ LowsEntry *make_entry(Oid database, std::int32_t tenant) {
   auto *entry = static_cast<LowsEntry *>(hash_search(shared_lows, &key, HASH_ENTER_NULL, &found));
   if (!entry || found) return entry;
   // A tenant that had an entry before may have searches under way.
-  entry->version = ++shared->lows_version << 32;
-  entry->count = entry->place_count = entry->next = entry->next_place = 0;
+  entry->marks.start(++shared->lows_version << 32);
   entry->doubted_at[0] = entry->doubted_at[1] = DT_NOBEGIN;
   return entry;
 }
@@ -48,29 +39,6 @@ std::uint64_t filter_of(const std::int32_t *keys, int count) {
   return hash_bytes_extended(reinterpret_cast<const unsigned char *>(keys),
                              static_cast<int>(sizeof(std::int32_t)) * count, 1) |
          1;
-}
-
-template <typename Visit>
-void for_each_low(LowsEntry &entry, Visit visit) {
-  for (int i = 0; i < entry.count; ++i) visit(entry.lows[i]);
-  for (int i = 0; i < entry.place_count; ++i) visit(entry.lows[lows_per_tenant + i]);
-}
-
-Low *find_low(LowsEntry &entry, std::uint64_t filter, std::int32_t lane) {
-  Low *found = nullptr;
-  for_each_low(entry, [&](Low &low) {
-    if (low.filter == filter && low.lane == lane) found = &low;
-  });
-  return found;
-}
-
-// For one that is not known yet.
-Low &new_low(LowsEntry &entry, bool of_place) {
-  if (of_place) {
-    const int at = entry.place_count < places_per_tenant ? entry.place_count++ : entry.next_place++ % places_per_tenant;
-    return entry.lows[lows_per_tenant + at];
-  }
-  return entry.lows[entry.count < lows_per_tenant ? entry.count++ : entry.next++ % lows_per_tenant];
 }
 
 }  // namespace
@@ -83,9 +51,9 @@ LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count)
   view.filter = filter_of(keys, key_count);
   view.may_raise = !IsolationUsesXactSnapshot();
   LWLockAcquire(shared->lock, LW_SHARED);
-  if (LowsEntry *entry = find_entry(MyDatabaseId, tenant)) {
-    view.version = entry->version;
-    for_each_low(*entry, [&](const Low &low) {
+  if (const LowsEntry *entry = find_entry(MyDatabaseId, tenant)) {
+    view.version = entry->marks.version();
+    entry->marks.for_each([&](const Low &low) {
       if (low.filter == view.filter) view.lows[view.count++] = low;
     });
   } else {
@@ -96,7 +64,7 @@ LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count)
   if (!make) return view;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   if (const LowsEntry *entry = make_entry(MyDatabaseId, tenant)) {
-    view.version = entry->version;
+    view.version = entry->marks.version();
     view.may_raise = true;
   }
   LWLockRelease(shared->lock);
@@ -107,7 +75,7 @@ std::uint64_t lows_version(std::int32_t tenant) {
   if (!shared) return 0;
   LWLockAcquire(shared->lock, LW_SHARED);
   const LowsEntry *entry = find_entry(MyDatabaseId, tenant);
-  const std::uint64_t version = entry ? entry->version : 0;
+  const std::uint64_t version = entry ? entry->marks.version() : 0;
   LWLockRelease(shared->lock);
   return version;
 }
@@ -124,10 +92,7 @@ bool may_doubt_lows(const LowsView &view, LaneKind kind) {
     may = now < doubted_at || now > doubted_at + between_doubts;
     if (may) {
       doubted_at = now;
-      const Low *end = std::remove_if(entry->lows, entry->lows + entry->count, is_of);
-      const int left = static_cast<int>(end - entry->lows);
-      forget_lows(*entry);  // and the places, which are few
-      entry->count = left;
+      entry->marks.forget_if(is_of);
     }
   }
   LWLockRelease(shared->lock);
@@ -137,35 +102,21 @@ bool may_doubt_lows(const LowsView &view, LaneKind kind) {
 // ---- under the lock, at the end of a transaction ----
 
 void raise_low(Oid database, const RaisedLow &raised) {
-  LowsEntry *entry = find_entry(database, raised.tenant);
-  if (!entry) return;
-  const std::uint64_t since = entry->version - raised.version;
-  if (since > lowerings_remembered) return;
-  std::int64_t due = raised.low.due;
-  for (std::uint64_t i = 0; i < since; ++i)
-    due = std::min(due, entry->lowerings[(entry->version - 1 - i) % lowerings_remembered]);
-  Low *low = find_low(*entry, raised.low.filter, raised.low.lane);
-  if (!low) {
-    low = &new_low(*entry, raised.of_place);
-    *low = raised.low;
-  }
-  low->due = due;
+  if (LowsEntry *entry = find_entry(database, raised.tenant))
+    entry->marks.raise(raised.low, raised.version, raised.of_place);
 }
 
 void lower_lows(Oid database, std::int32_t tenant, std::int64_t due) {
-  LowsEntry *entry = find_entry(database, tenant);
-  if (!entry) return;
-  entry->lowerings[entry->version++ % lowerings_remembered] = due;
-  for_each_low(*entry, [due](Low &low) { low.due = std::min(low.due, due); });
+  if (LowsEntry *entry = find_entry(database, tenant)) entry->marks.lower(due);
 }
 
 void forget_lows_of(Oid database, std::int32_t tenant) {
-  if (LowsEntry *entry = find_entry(database, tenant)) forget_lows(*entry);
+  if (LowsEntry *entry = find_entry(database, tenant)) entry->marks.forget();
 }
 
 void forget_lows_since(Oid database, const RacedLows &raced) {
   LowsEntry *entry = find_entry(database, raced.tenant);
-  if (entry && entry->version != raced.version) forget_lows(*entry);
+  if (entry && entry->marks.version() != raced.version) entry->marks.forget();
 }
 
 void drop_lows_of(Oid database, std::int32_t tenant) {
@@ -177,7 +128,7 @@ void forget_all_lows(Oid database) {
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_lows);
   while (auto *entry = static_cast<LowsEntry *>(hash_seq_search(&scan)))
-    if (entry->key.database == database) forget_lows(*entry);
+    if (entry->key.database == database) entry->marks.forget();
 }
 
 }  // namespace insula

@@ -1,32 +1,23 @@
-// Where a claim's search for ready tasks starts.  Finished work leaves dead entries in the
-// queue index, which stay as long as somebody's snapshot can see them; all of them lie below
-// the first task that can be claimed.  So for each tenant, filter of task keys and lane the
-// lowest place at which one can be is kept in shared memory: a claim that has found nothing
-// below raises it when it commits, and whatever makes a task claimable lowers it when it
-// commits, or rolls back.  It is a cache: where nothing is known a search starts at the
-// beginning, and finds what somebody has written behind Insula's back.
+// The watermarks of tenants' queues in shared memory (core/watermarks.hpp has the protocol): a claim that has
+// found nothing claimable below a place raises its watermark when it commits, and whatever makes a task claimable
+// lowers it when it commits, or rolls back.  It is a cache: where nothing is known a search starts at the beginning,
+// and finds what somebody has written behind Insula's back.
 #pragma once
 
+#include "core/watermarks.hpp"
 #include "postgres.hpp"
 
 namespace insula {
 
-inline constexpr std::int64_t low_unknown = PG_INT64_MIN;
-inline constexpr std::int64_t low_nothing = PG_INT64_MAX;  // there is none
-
-inline constexpr int lows_per_tenant = 12;
-inline constexpr int places_per_tenant = 4;  // besides, of limits by themselves
+inline constexpr std::int64_t low_unknown = core::watermark_unknown;
+inline constexpr std::int64_t low_nothing = core::watermark_end;  // there is none
 
 // Lanes that are searched together: of rows under limits, or under none.
 enum class LaneKind { limited, free };
 inline constexpr std::int32_t first_free_lane = -100000;  // lower ones are of the other kind
 inline LaneKind kind_of(std::int32_t lane) { return lane < first_free_lane ? LaneKind::limited : LaneKind::free; }
 
-struct Low {
-  std::uint64_t filter;
-  std::int32_t lane;
-  std::int64_t due;
-};
+using Low = core::Watermark;
 
 // What was known before a search: to be read before its snapshot is taken.
 struct LowsView {
@@ -35,7 +26,7 @@ struct LowsView {
   bool may_raise;  // else the search's snapshot may be older than this view
   std::uint64_t version;
   std::int64_t own;  // what this transaction has made claimable itself, from there on
-  Low lows[lows_per_tenant + places_per_tenant];
+  Low lows[core::Watermarks::room + core::Watermarks::limits_room];
   int count;
 
   std::int64_t at(std::int32_t lane) const {

@@ -244,7 +244,7 @@ void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due) {
 }
 
 void mark_low_of_place(const LowsView &view, std::int32_t lane, std::int64_t due) {
-  if (!view.may_raise || due == low_unknown || raised.count >= max_marks - 2 * lows_per_tenant) return;
+  if (!view.may_raise || due == low_unknown || raised.count >= max_marks - 2 * core::Watermarks::room) return;
   (void)raised.add({view.tenant, view.version, {view.filter, lane, due}, true});
 }
 

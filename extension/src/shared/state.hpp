@@ -88,18 +88,10 @@ struct DueEntry {
   bool ended;       // one has ended since it was taken
 };
 
-inline constexpr std::uint64_t lowerings_remembered = 32;
-
 // Of a tenant; see lows.hpp.
 struct LowsEntry {
   DueKey key;
-  std::uint64_t version;  // counts lowerings
-  std::int64_t lowerings[lowerings_remembered];
-  Low lows[lows_per_tenant + places_per_tenant];  // first the one kind, then the other
-  int count;
-  int place_count;
-  int next;  // to make room, where there are more
-  int next_place;
+  core::Watermarks marks;
   TimestampTz doubted_at[2];  // by kind of lanes
 };
 
