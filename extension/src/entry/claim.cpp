@@ -35,9 +35,9 @@ struct Claiming {
 // be, would take more memory than there is, here and in the client.
 constexpr std::size_t max_claimed_bytes = std::size_t{64} << 20;
 
-std::size_t put(void *self, const Tenant &tenant, const ClaimedTask &task) {
+bool put(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes) {
   const auto *claiming = static_cast<Claiming *>(self);
-  return put_claimed(claiming->rows, tenant, task, claiming->lease_expires);
+  return put_claimed(claiming->rows, tenant, task, claiming->lease_expires, bytes);
 }
 
 // Claims up to `wanted` tasks of one tenant; those of a tenant that is going or suspended

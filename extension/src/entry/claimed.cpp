@@ -50,13 +50,34 @@ void end_bytes(StringInfo out, int begin) {
   memcpy(out->data + begin - sizeof(length), &length, sizeof(length));
 }
 
-void end_text(StringInfo out, int begin) {
+// nullptr: the client's encoding lacks a character, or these bytes are no text.  What converts
+// holds nothing that would have to be given back after its error.
+char *to_client(char *text, int length) {
+  MemoryContext callers = CurrentMemoryContext;
+  char *volatile sent = nullptr;
+  PG_TRY();
+  sent = pg_server_to_client(text, length);
+  PG_CATCH();
+  {
+    if (geterrcode() != ERRCODE_UNTRANSLATABLE_CHARACTER && geterrcode() != ERRCODE_CHARACTER_NOT_IN_REPERTOIRE)
+      PG_RE_THROW();
+    MemoryContextSwitchTo(callers);
+    FlushErrorState();
+  }
+  PG_END_TRY();
+  return sent;
+}
+
+// False: it cannot be sent.
+bool end_text(StringInfo out, int begin) {
   char *text = out->data + begin;
-  char *sent = pg_server_to_client(text, out->len - begin);
-  if (sent == text) return;
+  char *sent = to_client(text, out->len - begin);
+  if (sent == text) return true;
   out->len = begin;
+  if (!sent) return false;
   appendStringInfoString(out, sent);
   pfree(sent);
+  return true;
 }
 
 // The columns of insula.claimed_task, one after the other.
@@ -84,7 +105,7 @@ class PackedRow {
     add_type();
     const int begin = begin_bytes(out_);
     appendStringInfoString(out_, text);
-    end_text(out_, begin);
+    can_be_sent_ = end_text(out_, begin) && can_be_sent_;
     end_bytes(out_, begin);
   }
   void add(Jsonb *json) {
@@ -94,10 +115,13 @@ class PackedRow {
     pq_sendint8(out_, 1);  // jsonb_send's version
     const int text = out_->len;
     (void)JsonbToCString(out_, &json->root, static_cast<int>(VARSIZE(json)));
-    end_text(out_, text);
+    can_be_sent_ = end_text(out_, text) && can_be_sent_;
     end_bytes(out_, begin);
   }
-  void end() { end_bytes(out_, begin_); }
+  bool end() {
+    end_bytes(out_, begin_);
+    return can_be_sent_;
+  }
 
  private:
   void add_type() { pq_sendint32(out_, TupleDescAttr(desc_, column_++)->atttypid); }
@@ -106,6 +130,7 @@ class PackedRow {
   TupleDesc desc_;
   int begin_;
   int column_ = 0;
+  bool can_be_sent_ = true;
 };
 
 // The same for a set.
@@ -121,10 +146,11 @@ class SetRow {
     put(JsonbPGetDatum(json));
   }
   void add_null() { nulls_[column_++] = true; }
-  void end() {
+  bool end() {
     MemoryContext callers = MemoryContextSwitchTo(rows_->memory);
     rows_->waiting = lappend(rows_->waiting, heap_form_tuple(rows_->desc, values_, nulls_));
     MemoryContextSwitchTo(callers);
+    return true;
   }
 
  private:
@@ -139,7 +165,7 @@ class SetRow {
 std::size_t size_of(const Jsonb *value) { return value ? VARSIZE(value) : 0; }
 
 template <typename Row>
-void fill(Row row, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
+bool fill(Row row, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
   const Claimed &claimed = task.row;
   const Definition &definition = definition_of(tenant, claimed.definition);
   row.add(tenant.name);
@@ -159,7 +185,7 @@ void fill(Row row, const Tenant &tenant, const ClaimedTask &task, TimestampTz le
   row.add(claimed.deadline ? std::min(claimed.deadline, lease_expires) : lease_expires);
   row.add(task.event);
   row.add(task.item);
-  row.end();
+  return row.end();
 }
 
 }  // namespace
@@ -177,15 +203,21 @@ ClaimedRows claimed_packed() {
   return rows;
 }
 
-std::size_t put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
-  ++rows->count;
+bool put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires,
+                 std::size_t *bytes) {
   if (rows->set) {
-    fill(SetRow{rows}, tenant, task, lease_expires);
-    return size_of(task.context) + size_of(task.item) + size_of(task.event);
+    ++rows->count;
+    *bytes = size_of(task.context) + size_of(task.item) + size_of(task.event);
+    return fill(SetRow{rows}, tenant, task, lease_expires);
   }
   const int before = rows->packed.len;
-  fill(PackedRow{&rows->packed, rows->desc}, tenant, task, lease_expires);
-  return static_cast<std::size_t>(rows->packed.len - before);
+  if (!fill(PackedRow{&rows->packed, rows->desc}, tenant, task, lease_expires)) {
+    rows->packed.len = before;
+    return false;
+  }
+  ++rows->count;
+  *bytes = static_cast<std::size_t>(rows->packed.len - before);
+  return true;
 }
 
 ClaimedMark mark_claimed_rows(const ClaimedRows &rows) { return {rows.count, rows.packed.len}; }

@@ -28,8 +28,9 @@ ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set);
 ClaimedRows claimed_packed();
 
 // What a task's lease and deadline come to is `lease_expires` at most.
-// Returns how many bytes it takes.
-std::size_t put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires);
+// *bytes: what it takes.  False: it is to be packed, and the client's encoding lacks some of its text.
+bool put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires,
+                 std::size_t *bytes);
 
 // To take back what was put since, or for a set since it was told to keep what it has been given.
 struct ClaimedMark {

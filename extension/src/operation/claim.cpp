@@ -11,6 +11,7 @@
 #include "storage/random.hpp"
 
 extern "C" {
+#include "mb/pg_wchar.h"
 #include "utils/fmgrprotos.h"
 }
 
@@ -41,13 +42,26 @@ Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::
   return merge_patches(outputs[0], patches, count);
 }
 
-// A task whose context cannot be made fails, where nobody holds its execution; else its
-// lease will lapse and somebody will try again.
-void fail_without_context(const Tenant &tenant, const Claimed &row, TimestampTz now) {
-  if (!lock_lineage(tenant, row.head, true)) return;
+// A task that cannot be handed out fails, where no transaction holds its execution; else its
+// lease will lapse, and another claim tries again.  Of those whose text this worker cannot be
+// sent another run may come to a worker that can.
+enum class Unable { context_too_large, not_in_its_encoding };
+
+void fail_claimed(const Tenant &tenant, const Claimed &row, TimestampTz now, Unable why) {
   int found;
   const TaskRow *task = peek_tasks(tenant, &row.id, 1, &found);
-  if (found) (void)fail_for_good(tenant, now, *task, "the context of the task would be too large");
+  if (!found) return;
+  const char *error = "the context of the task would be too large";
+  if (why == Unable::not_in_its_encoding) {
+    error = psprintf("the context of the task, its item or event cannot be sent to the worker in its encoding, %s",
+                     pg_get_client_encoding_name());
+    if (runs_again(tenant, *task, error)) {
+      (void)retry_later(tenant, now, *task, error);
+      return;
+    }
+  }
+  if (lock_lineage(tenant, row.head ? row.head : task->parent_head, true))
+    (void)fail_for_good(tenant, now, *task, error);
 }
 
 // The elements of one group differ only in their items.  None sees the array that they come
@@ -163,10 +177,15 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
     count_start(tenant, row, request.now);
     ClaimedTask task;
     if (!see(tenant, row, &group, &task)) {
-      fail_without_context(tenant, row, request.now);
+      fail_claimed(tenant, row, request.now, Unable::context_too_large);
       continue;
     }
-    *sink.room -= std::min(*sink.room, sink.put(sink.self, tenant, task));
+    std::size_t bytes;
+    if (!sink.put(sink.self, tenant, task, &bytes)) {
+      fail_claimed(tenant, row, request.now, Unable::not_in_its_encoding);
+      continue;
+    }
+    *sink.room -= std::min(*sink.room, bytes);
     ++count;
   }
   if (used < row_count) {

@@ -49,8 +49,8 @@ struct ClaimedTask {
 // Where claimed tasks go, one after the other.
 struct ClaimSink {
   void *self;
-  // Returns how many bytes it takes there.
-  std::size_t (*put)(void *self, const Tenant &tenant, const ClaimedTask &task);
+  // *bytes: what it takes there.  False: it has text that the caller cannot be sent.
+  bool (*put)(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes);
   std::size_t *room;  // so many are left; the last may take more
 };
 // Returns how many it claimed: as many as there is room for; the others that could be had stay ready.
