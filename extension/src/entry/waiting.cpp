@@ -53,6 +53,13 @@ void commit_look() {
   InvalidateCatalogSnapshot();
 }
 
+// A transaction that began with a snapshot for all its time, as the session's default may have it,
+// would fail with others that claim: its successor's level is set before it has one.
+void begin_waiting() {
+  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  if (IsolationUsesXactSnapshot()) commit_look();
+}
+
 Datum one_column_row(TupleDesc desc, Datum value, bool null) {
   return HeapTupleGetDatum(heap_form_tuple(desc, &value, &null));
 }
@@ -284,7 +291,8 @@ bool wait_for_work(const WorkWait &wait, Catch *caught) {
     // Something else may set the latch before the second is over.
     if (blind && passing_time() >= blind_until) blind_until = passing_time() + USECS_PER_SEC;
     if (blind) until = std::min(until, deadline_of(blind_until));
-    if (!has_signal()) park(until, "InsulaWaitForWork");
+    // A worker waits for as long as it likes, whatever statement_timeout its role has.
+    if (!has_signal()) park(until, "InsulaWaitForWork", caught ? Timed::no : Timed::yes);
     kicked = hear_kick(wait, caught, &blind);
     const bool signalled = take_signal();
     claim_first = wait.tenant != 0;
@@ -325,7 +333,7 @@ Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
   wait.task_count = task_count;
 
   warn_once_without_shared_memory();
-  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  begin_waiting();
   if (wait.worker) take_life_line(wait.worker, wait.tenant);
   const bool ready = wait_for_work(wait, nullptr);
   end_wait();
@@ -359,7 +367,7 @@ Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
   caught.rows = claimed_packed();
 
   warn_once_without_shared_memory();
-  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  begin_waiting();
   take_life_line(wait.worker, wait.tenant);
   const bool ready = wait_for_work(wait, &caught);
   end_wait();
@@ -405,7 +413,7 @@ Datum insula_await(PG_FUNCTION_ARGS) {
   MemoryContext memory = CurrentMemoryContext;
 
   warn_once_without_shared_memory();
-  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  begin_waiting();
   Jsonb *result = nullptr;
   for (;;) {
     result = look_at_execution(id, memory);

@@ -5,9 +5,12 @@
 
 namespace insula {
 
+// Whether a sleep counts for the time that a statement may take.
+enum class Timed { yes, no };
+
 // Sleeps until the latch is set or the time has come.  Ends the session if the client has
 // gone.  The caller holds no snapshot.  `event` names the wait in pg_stat_activity, from
 // PostgreSQL 17 on.
-void park(TimestampTz until, const char *event);
+void park(TimestampTz until, const char *event, Timed timed = Timed::yes);
 
 }  // namespace insula
