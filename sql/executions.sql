@@ -158,6 +158,13 @@ SELECT insula.submit('one') AS e \gset
 SELECT lease FROM insula.claim('w') \gset
 SELECT insula.complete_many(ARRAY[:e, :e, :e + 1], ARRAY[:lease + 1, :lease, :lease], NULL);
 
+-- The same with what was not completed, and why.
+SELECT insula.submit_many('one', ARRAY['{"b": 4}', '{"b": 5}']::jsonb[]) AS ids \gset
+CREATE TEMP TABLE told AS SELECT * FROM insula.claim('w', max_tasks => 2);
+SELECT b.* FROM (SELECT array_agg(task_id ORDER BY task_id), array_agg(lease ORDER BY task_id) FROM told) t(ids, leases),
+	insula.complete_batch(ids || 0::bigint, leases || 0::bigint, ARRAY['{"ok": 1}', '[]', NULL]::jsonb[]) b;
+SELECT insula.cancel(execution_id) FROM tenant_exec.workflow_executions WHERE status NOT IN ('completed', 'failed', 'cancelled');
+
 -- An id that can be nobody's takes no other down.
 SELECT insula.submit('one') AS e \gset
 SELECT lease FROM insula.claim('w') \gset

@@ -48,7 +48,7 @@ CREATE PROCEDURE insula.claim_when_ready(
 	INOUT waited interval DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'insula_claim_when_ready' LANGUAGE C;
 COMMENT ON PROCEDURE insula.claim_when_ready IS
-'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: who is woken claims at once, under limits and for all tenants after a look.  What the caller may do is looked at again before each claim.  Of a suspended tenant it waits for the end of that.
+'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: who is woken claims at once, under limits and for all tenants after a look.  What the caller may do is looked at again before each claim.  The wait does not count for statement_timeout.  A task with text that cannot be sent in the client_encoding fails, as insula.fail would have it.  Of a suspended tenant it waits for the end of that.
 claimed: what insula.read_claimed reads; no tasks after the timeout, and where there is news alone.  news: the worker was nudged, an execution that it watches may have ended, or nobody can tell.  The leases begin at claimed_at, which was so long after the call came as waited says, whatever was done to the clock meanwhile.
 Errors: 22023 bad argument, 42501, IS001 no such tenant, IS010 not a top-level CALL.';
 
@@ -83,6 +83,20 @@ CREATE FUNCTION insula.complete_many(task_ids bigint[], leases bigint[], context
 AS 'MODULE_PATHNAME', 'insula_complete_many' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.complete_many IS
 'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL, only where tasks of several tenants come together: nothing was written now, ask again (a transaction of the tenant holds the task).';
+
+CREATE FUNCTION insula.complete_batch(
+	task_ids bigint[],
+	leases bigint[],
+	contexts jsonb[],
+	OUT place integer,
+	OUT reason text,
+	OUT sqlstate text,
+	OUT error text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_complete_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION insula.complete_batch IS
+'Completes many tasks as insula.complete_many does, and returns those that it did not complete: their place in task_ids, from 1, and the reason.
+lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, as insula.fail would have it.  later: nothing was written now, ask again; only where tasks of several tenants come together.';
 
 CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true) RETURNS text
 AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -68,7 +68,7 @@ TO insula_admin, insula_tenant;
 GRANT EXECUTE ON PROCEDURE insula.await TO insula_admin, insula_tenant;
 
 GRANT EXECUTE ON FUNCTION
-	insula.claim, insula.read_claimed, insula.watch, insula.nudge, insula.leave, insula.complete, insula.complete_many,
+	insula.claim, insula.read_claimed, insula.watch, insula.nudge, insula.leave, insula.complete, insula.complete_many, insula.complete_batch,
 	insula.fail, insula.defer, insula.wait_event, insula.submit_child, insula.join_task,
 	insula.heartbeat
 TO insula_admin, insula_runner, insula_tenant;

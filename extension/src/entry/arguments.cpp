@@ -97,6 +97,10 @@ const char *context_problem(Jsonb *context) {
   return is_too_long_as_text(context) ? "context takes more than 64 MB as text" : nullptr;
 }
 
+int context_problem_state(Jsonb *context) {
+  return JB_ROOT_IS_OBJECT(context) ? ERRCODE_PROGRAM_LIMIT_EXCEEDED : ERRCODE_INVALID_PARAMETER_VALUE;
+}
+
 void check_json(Jsonb *json, const char *name) {
   if (is_too_deep(json))
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is nested too deeply", name),

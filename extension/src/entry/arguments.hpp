@@ -24,6 +24,8 @@ Jsonb *object_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 // What is wrong with a context; nullptr: nothing.  It must be an object no larger than
 // insula.max_context, of a thousand levels at most.
 const char *context_problem(Jsonb *context);
+// The SQLSTATE for that.
+int context_problem_state(Jsonb *context);
 // The same, raised; NULL passes.
 Jsonb *context_argument(FunctionCallInfo fcinfo, int argument);
 void check_context(Jsonb *context, const char *name);

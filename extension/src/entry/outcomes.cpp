@@ -14,6 +14,7 @@ using namespace insula;
 
 INSULA_FUNCTION(insula_complete);
 INSULA_FUNCTION(insula_complete_many);
+INSULA_FUNCTION(insula_complete_batch);
 INSULA_FUNCTION(insula_fail);
 INSULA_FUNCTION(insula_defer);
 INSULA_FUNCTION(insula_join_task);
@@ -28,6 +29,7 @@ struct Completion {
   int count;
   bool *completed;
   bool *unknown;  // of several tenants' tasks those that could not be written now
+  bool *failed;   // those that failed, since their contexts cannot be stored
 };
 
 // Completes one tenant's share of a batch.
@@ -62,8 +64,8 @@ void complete_group(const Completion &batch, const int *order, int first, int la
   if (count) complete(*tenant, ids, leases, patches, count, completed);
   for (int i = 0; i < count; ++i) batch.completed[places[i]] = completed[i];
   for (int i = 0; i < bad_count; ++i)
-    (void)fail(*tenant, now, core::local_of(batch.ids[bad[i]]), batch.leases[bad[i]],
-               context_problem(batch.contexts[bad[i]]), true);
+    batch.failed[bad[i]] = fail(*tenant, now, core::local_of(batch.ids[bad[i]]), batch.leases[bad[i]],
+                                context_problem(batch.contexts[bad[i]]), true) != nullptr;
   close_session(session);
 }
 
@@ -91,7 +93,8 @@ Datum insula_complete(PG_FUNCTION_ARGS) {
   Jsonb *context = context_argument(fcinfo, 2);
   bool completed = false;
   bool unknown = false;
-  complete_batch({&id, &lease, &context, 1, &completed, &unknown});
+  bool failed = false;
+  complete_batch({&id, &lease, &context, 1, &completed, &unknown, &failed});
   PG_RETURN_BOOL(completed);
 }
 
@@ -99,23 +102,49 @@ static void require_same_length(int a, int b, const char *names) {
   if (a != b) ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must have the same length", names)));
 }
 
-Datum insula_complete_many(PG_FUNCTION_ARGS) {
+// Does what both calls for many tasks are told.
+static Completion complete_argument(FunctionCallInfo fcinfo) {
   const Int64Array ids = required_int64_array(fcinfo, 0, "task_ids");
   const Int64Array leases = required_int64_array(fcinfo, 1, "leases");
   int context_count;
   Jsonb **contexts = jsonb_array_argument(fcinfo, 2, "contexts", &context_count);
   require_same_length(ids.count, leases.count, "task_ids and leases");
   if (contexts) require_same_length(ids.count, context_count, "task_ids and contexts");
-  auto *completed = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
-  auto *unknown = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
-  complete_batch({ids.values, leases.values, contexts, ids.count, completed, unknown});
+  bool *results[3];
+  for (bool *&result : results) result = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
+  const Completion batch = {ids.values, leases.values, contexts, ids.count, results[0], results[1], results[2]};
+  complete_batch(batch);
+  return batch;
+}
 
-  auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(ids.count));
-  for (int i = 0; i < ids.count; ++i) datums[i] = BoolGetDatum(completed[i]);
-  int dims[] = {ids.count};
+Datum insula_complete_many(PG_FUNCTION_ARGS) {
+  const Completion batch = complete_argument(fcinfo);
+  auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(batch.count));
+  for (int i = 0; i < batch.count; ++i) datums[i] = BoolGetDatum(batch.completed[i]);
+  int dims[] = {batch.count};
   int lower[] = {1};
   PG_RETURN_ARRAYTYPE_P(
-      construct_md_array(datums, unknown, ids.count ? 1 : 0, dims, lower, BOOLOID, 1, true, TYPALIGN_CHAR));
+      construct_md_array(datums, batch.unknown, batch.count ? 1 : 0, dims, lower, BOOLOID, 1, true, TYPALIGN_CHAR));
+}
+
+Datum insula_complete_batch(PG_FUNCTION_ARGS) {
+  const Completion batch = complete_argument(fcinfo);
+  InitMaterializedSRF(fcinfo, 0);
+  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  for (int i = 0; i < batch.count; ++i) {
+    if (batch.completed[i]) continue;
+    const bool failed = batch.failed[i];
+    Datum values[4] = {Int32GetDatum(i + 1), CStringGetTextDatum(failed             ? "failed"
+                                                                 : batch.unknown[i] ? "later"
+                                                                                    : "lost")};
+    bool nulls[4] = {false, false, !failed, !failed};
+    if (failed) {
+      values[2] = CStringGetTextDatum(unpack_sql_state(context_problem_state(batch.contexts[i])));
+      values[3] = CStringGetTextDatum(context_problem(batch.contexts[i]));
+    }
+    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  }
+  return Datum{0};
 }
 
 Datum insula_fail(PG_FUNCTION_ARGS) {
