@@ -180,4 +180,43 @@ TEST(Context, TwoPatchesInOneDoTheSame) {
       }
 }
 
+// jsonb holds numbers of any size and any number of digits.
+TEST(Numbers, ThatNothingHoldsAreKeptAsTheyCame) {
+  const std::string large = "1" + std::string(400, '0');
+  for (const std::string& number :
+       {std::string{"1e400"}, std::string{"-1E+400"}, large, std::string{"18446744073709551616"},
+        std::string{"-9223372036854775809"}, std::string{"0.12345678901234567890"}, std::string{"1e-400"},
+        std::string{"1e99999999999999999999"}, std::string{"12345678901234567.25"}}) {
+    const std::string text = R"({"a":[1,"2e400 \"",)" + number + R"(,3.5],"n":)" + number + "}";
+    const Context context = Context::from_json(text);
+    EXPECT_EQ(context.to_json(), text);
+    EXPECT_EQ(context, Context::from_json(text));
+    EXPECT_EQ(context.get<std::int64_t>("n"), std::nullopt);
+    EXPECT_EQ(context.get<std::string>("n"), std::nullopt);
+    EXPECT_EQ(Value::from_json(number).to_json(), number);
+  }
+}
+
+TEST(Numbers, ThatNothingHoldsComeAsTheNearestDoubleOrNotAtAll) {
+  const Context context = Context::from_json(
+      R"({"huge":1e400,"low":-1e400,"tiny":1e-400,"big":18446744073709551616,"long":0.10000000000000000001})");
+  EXPECT_EQ(context.get<double>("huge"), std::nullopt);
+  EXPECT_EQ(context.get<double>("low"), std::nullopt);
+  EXPECT_THROW((void)context.at<double>("huge"), insula::error);
+  EXPECT_EQ(context.get<double>("tiny"), 0.0);
+  EXPECT_EQ(context.get<double>("big"), 18446744073709551616.0);
+  EXPECT_EQ(context.get<std::uint64_t>("big"), std::nullopt);
+  EXPECT_EQ(context.get<double>("long"), 0.1);
+}
+
+TEST(Numbers, ThatADoubleHoldsAreDoubles) {
+  for (const char* number : {"0.1", "1.50", "100000000000000000000", "1e300", "5e-324", "0.30000000000000004", "-0.0",
+                             "1.7976931348623157e308"})
+    EXPECT_TRUE(std::holds_alternative<double>(Value::from_json(number).storage())) << number;
+  for (const char* number : {"18446744073709551615", "-9223372036854775808"})
+    EXPECT_EQ(Value::from_json(number).to_json(), number);
+  for (const char* number : {"01", "1.", "-", "1e", ".5", "+1", "1e400x", "1e400 2"})
+    EXPECT_THROW((void)Value::from_json(number), insula::error) << number;
+}
+
 }  // namespace

@@ -9,7 +9,8 @@
 // Types: bool, every integer type, float and double, std::string, std::vector of these
 // and Context.  Nothing is converted behind your back: a bool comes only from a bool, an
 // integer only from an integer that fits, a string only from a string.  A floating point
-// type takes any number.  insula/nlohmann.hpp adds all types that nlohmann::json converts,
+// type takes any number in its range.  A number that neither an integer nor a double holds is kept
+// as it stands in the JSON, digit by digit.  insula/nlohmann.hpp adds all types that nlohmann::json converts,
 // and a specialisation of Codec any other.
 //
 // Thread-safety: as a standard container (concurrent reads yes, a write needs to be alone).
@@ -64,7 +65,26 @@ concept has_codec = requires(const T& value) {
   Codec<T>::to_value(value);
 };
 
+struct DecimalAccess;
+
 }  // namespace detail
+
+// A number that JSON and PostgreSQL hold and C++ does not: larger than any double, or with more
+// digits.  It comes from JSON alone.
+class INSULA_EXPORT Decimal {
+ public:
+  const std::string& text() const noexcept { return text_; }
+  // The nearest double; nullopt: it is larger than any.
+  std::optional<double> nearest() const noexcept;
+
+  friend bool operator==(const Decimal&, const Decimal&) = default;  // the same digits
+
+ private:
+  friend struct detail::DecimalAccess;
+  explicit Decimal(std::string text) : text_(std::move(text)) {}
+
+  std::string text_;
+};
 
 // One JSON value.  You rarely name it: whatever a Context can hold converts to it.
 class INSULA_EXPORT Value {
@@ -72,7 +92,8 @@ class INSULA_EXPORT Value {
   using Array = std::vector<Value>;
   // Objects are shared between copies and never changed through a Value.
   using Object = std::shared_ptr<const Context>;
-  using Storage = std::variant<std::nullptr_t, bool, std::int64_t, std::uint64_t, double, std::string, Array, Object>;
+  using Storage =
+      std::variant<std::nullptr_t, bool, std::int64_t, std::uint64_t, double, std::string, Array, Object, Decimal>;
 
   Value() noexcept = default;  // null
   Value(std::nullptr_t) noexcept {}
@@ -93,6 +114,7 @@ class INSULA_EXPORT Value {
   Value(std::string_view value) : storage_(std::in_place_type<std::string>, value) {}
   Value(std::string value) : storage_(std::in_place_type<std::string>, std::move(value)) {}
   Value(Context value);
+  Value(Decimal value) : storage_(std::in_place_type<Decimal>, std::move(value)) {}
   Value(Array value) : storage_(std::in_place_type<Array>, std::move(value)) {}
   template <class T>
   requires(!std::same_as<T, Value>) Value(const std::vector<T>& values) : storage_(std::in_place_type<Array>) {
@@ -200,10 +222,13 @@ std::optional<T> Value::as_integer() const noexcept {
 
 template <class T>
 std::optional<T> Value::as_floating() const noexcept {
-  if (const auto* v = std::get_if<double>(&storage_)) {
-    if (*v > static_cast<double>(std::numeric_limits<T>::max())) return std::nullopt;
-    if (*v < static_cast<double>(std::numeric_limits<T>::lowest())) return std::nullopt;
-    return static_cast<T>(*v);
+  std::optional<double> floating;
+  if (const auto* v = std::get_if<double>(&storage_)) floating = *v;
+  if (const auto* v = std::get_if<Decimal>(&storage_)) floating = v->nearest();
+  if (floating) {
+    if (*floating > static_cast<double>(std::numeric_limits<T>::max())) return std::nullopt;
+    if (*floating < static_cast<double>(std::numeric_limits<T>::lowest())) return std::nullopt;
+    return static_cast<T>(*floating);
   }
   if (const auto* v = std::get_if<std::int64_t>(&storage_)) return static_cast<T>(*v);
   if (const auto* v = std::get_if<std::uint64_t>(&storage_)) return static_cast<T>(*v);

@@ -78,6 +78,9 @@ inline nlohmann::json json_of(const Value& value) {
           nlohmann::json object = nlohmann::json::object();
           for (const std::string& key : held->keys()) object[key] = json_of(*held->find(key));
           return object;
+        } else if constexpr (std::same_as<Held, Decimal>) {
+          if (const auto nearest = held.nearest()) return *nearest;
+          throw error{errc::invalid, "context: a number is out of the range of a double"};
         } else {
           return held;
         }
@@ -106,6 +109,8 @@ struct Codec<T> {
     try {
       return detail::json_of(value).template get<T>();
     } catch (const nlohmann::json::exception&) {
+      return std::nullopt;
+    } catch (const error&) {
       return std::nullopt;
     }
   }

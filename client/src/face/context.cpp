@@ -1,19 +1,27 @@
 // Context and Value: JSON text in and out, and merge patches.
 //
-// nlohmann::json reads and writes the text and is seen in this file only.  Trees are
-// walked by recursion, which from_json bounds; what is nested deeper than that by hand
-// fails in to_json.  Nothing here is shared or locked.
+// nlohmann::json reads the text, but for numbers that are no double, and writes strings and
+// doubles; it is seen in this file only.  Trees are walked by recursion, which from_json bounds;
+// what is nested deeper than that by hand fails in to_json.  Nothing here is shared or locked.
 #include <insula/context.hpp>
 #include <insula/error.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 namespace insula {
+
+struct detail::DecimalAccess {
+  static Decimal make(std::string text) { return Decimal{std::move(text)}; }
+};
 
 namespace {
 
@@ -23,15 +31,119 @@ using Json = nlohmann::json;
 
 [[noreturn]] void refuse(const std::string& why) { throw error{errc::invalid, "context: " + why}; }
 
+// A decimal number: 0.digits times ten to the exponent, without zeros at either end.
+struct Digits {
+  bool negative = false;
+  std::string digits;
+  std::int64_t exponent = 0;
+
+  friend bool operator==(const Digits&, const Digits&) = default;
+};
+
+// Of a number as JSON has it.
+Digits digits_of(std::string_view text) {
+  Digits number;
+  number.negative = text.starts_with('-');
+  bool after_point = false;
+  std::size_t i = number.negative ? 1 : 0;
+  for (; i < text.size() && text[i] != 'e' && text[i] != 'E'; ++i) {
+    if (text[i] == '.') {
+      after_point = true;
+    } else {
+      const bool leads = number.digits.empty() && text[i] == '0';
+      if (!leads) number.digits += text[i];
+      number.exponent += leads ? (after_point ? -1 : 0) : (after_point ? 0 : 1);
+    }
+  }
+  number.digits.erase(number.digits.find_last_not_of('0') + 1);
+  if (number.digits.empty()) return {};
+  if (i < text.size()) {
+    i += text[i + 1] == '+' ? 2 : 1;
+    constexpr std::int64_t most = 1'000'000'000;
+    std::int64_t exponent = text[i] == '-' ? -most : most;  // kept where it is larger than any
+    std::from_chars(text.data() + i, text.data() + text.size(), exponent);
+    number.exponent += std::clamp(exponent, -most, most);
+  }
+  return number;
+}
+
+// What holds it exactly.
+Value number_of(const std::string& text) {
+  const char* end = text.data() + text.size();
+  std::int64_t integer = 0;
+  if (const auto read = std::from_chars(text.data(), end, integer); read.ec == std::errc{} && read.ptr == end)
+    return integer;
+  std::uint64_t natural = 0;
+  if (const auto read = std::from_chars(text.data(), end, natural); read.ec == std::errc{} && read.ptr == end)
+    return natural;
+  double floating = 0;
+  if (std::from_chars(text.data(), end, floating).ec != std::errc{}) return detail::DecimalAccess::make(text);
+  // A double keeps fifteen digits of any number.
+  if (text.size() <= 16 && text.find_first_of("eE") == std::string::npos) return floating;
+  std::array<char, 32> shortest{};
+  const auto written =
+      std::to_chars(shortest.data(), shortest.data() + shortest.size(), floating, std::chars_format::scientific);
+  const bool same = digits_of({shortest.data(), written.ptr}) == digits_of(text);
+  return same ? Value{floating} : detail::DecimalAccess::make(text);
+}
+
+// Whether JSON's grammar has it.
+bool is_number(std::string_view text) {
+  std::size_t i = text.starts_with('-') ? 1 : 0;
+  const auto digits = [&] {
+    const std::size_t from = i;
+    while (i < text.size() && text[i] >= '0' && text[i] <= '9') ++i;
+    return i - from;
+  };
+  const std::size_t first = i;
+  if (const std::size_t count = digits(); count == 0 || (count > 1 && text[first] == '0')) return false;
+  if (i < text.size() && text[i] == '.' && (++i, digits() == 0)) return false;
+  if (i < text.size() && (text[i] == 'e' || text[i] == 'E')) {
+    ++i;
+    if (i < text.size() && (text[i] == '+' || text[i] == '-')) ++i;
+    if (digits() == 0) return false;
+  }
+  return i == text.size();
+}
+
+// Puts a 0 in the place of each number, since the parser takes none that is no double.
+std::string take_numbers(std::string_view text, std::vector<std::string>* numbers) {
+  std::string rest;
+  for (std::size_t i = 0; i < text.size();) {
+    std::size_t end = i + 1;
+    if (text[i] == '"') {
+      while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+      end = std::min(end + 1, text.size());
+    } else if (text[i] == '-' || (text[i] >= '0' && text[i] <= '9')) {
+      end = std::min(text.find_first_not_of("0123456789+-.eE", i), text.size());
+      if (is_number(text.substr(i, end - i))) {
+        numbers->emplace_back(text.substr(i, end - i));
+        rest += '0';
+        i = end;
+        continue;
+      }
+    }
+    rest += text.substr(i, end - i);
+    i = end;
+  }
+  return rest;
+}
+
 // Makes the values while the text is read: no tree of nlohmann's in between.  What is nested too
 // deep is refused before it is built, since its destructor would not survive it.
 class Builder : public nlohmann::json_sax<Json> {
  public:
+  Builder() = default;
+  // Of a text whose numbers have been taken out: they come from here.
+  explicit Builder(std::vector<std::string> numbers) : numbers_(std::move(numbers)) {}
+
   bool null() override { return add(nullptr); }
   bool boolean(bool value) override { return add(value); }
   bool number_integer(number_integer_t value) override { return add(value); }
-  bool number_unsigned(number_unsigned_t value) override { return add(value); }
-  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override {
+    return add(numbers_.empty() ? Value{value} : next_number());
+  }
+  bool number_float(number_float_t, const string_t& text) override { return add(number_of(text)); }
   bool string(string_t& value) override { return add(std::move(value)); }
   bool binary(binary_t&) override { return false; }  // not in text
   bool key(string_t& key) override { return open_.back().key = std::move(key), true; }
@@ -50,6 +162,7 @@ class Builder : public nlohmann::json_sax<Json> {
   }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) override {
     problem_ = e.what();
+    has_overflow_ = e.id == 406;
     return false;
   }
 
@@ -57,6 +170,7 @@ class Builder : public nlohmann::json_sax<Json> {
   std::optional<Context> take_object() { return std::move(outermost_); }
   Value take_value() { return outermost_ ? Value{*std::move(outermost_)} : std::move(value_); }
   const std::string& problem() const noexcept { return problem_; }
+  bool has_overflow() const noexcept { return has_overflow_; }  // there is a number that is no double
 
  private:
   // An object or an array that has not ended.
@@ -72,6 +186,7 @@ class Builder : public nlohmann::json_sax<Json> {
     open_.push_back({{}, {}, {}, is_array});
     return true;
   }
+  Value next_number() { return number_of(numbers_.at(next_number_++)); }
   bool add(Value value) {
     if (open_.empty())
       value_ = std::move(value);
@@ -86,58 +201,85 @@ class Builder : public nlohmann::json_sax<Json> {
   std::optional<Context> outermost_;
   Value value_;  // the outermost, if it is no object
   std::string problem_;
+  bool has_overflow_ = false;
+  std::vector<std::string> numbers_;
+  std::size_t next_number_ = 0;
 };
 
-Json encode(const Value& value, std::size_t depth);
-
-Json encode_object(const Context& object, std::size_t depth) {
-  if (depth > max_depth) refuse("nested too deep");
-  Json json = Json::object();
-  for (const std::string& key : object.keys()) {
-    if (key.find('\0') != std::string::npos) refuse("a key holds a NUL character, which PostgreSQL cannot store");
-    json[key] = encode(*object.find(key), depth + 1);
-  }
-  return json;
-}
-
-struct Encoder {
-  std::size_t depth;
-
-  Json operator()(std::nullptr_t) const { return nullptr; }
-  Json operator()(bool value) const { return value; }
-  Json operator()(std::int64_t value) const { return value; }
-  Json operator()(std::uint64_t value) const { return value; }
-  Json operator()(double value) const {
+// Writes what a value holds; nlohmann::json the parts that take care.
+class Writer {
+ public:
+  void operator()(std::nullptr_t) { out_ += "null"; }
+  void operator()(bool value) { out_ += value ? "true" : "false"; }
+  void operator()(std::int64_t value) { out_ += std::to_string(value); }
+  void operator()(std::uint64_t value) { out_ += std::to_string(value); }
+  void operator()(const Decimal& value) { out_ += value.text(); }
+  void operator()(double value) {
     if (!std::isfinite(value)) refuse("JSON has no NaN and no infinity");
-    return value;
+    out_ += Json(value).dump();
   }
-  Json operator()(const std::string& value) const {
+  void operator()(const std::string& value) {
     if (value.find('\0') != std::string::npos) refuse("a string holds a NUL character, which PostgreSQL cannot store");
-    return value;
+    quote(value);
   }
-  Json operator()(const Value::Array& array) const {
-    if (depth > max_depth) refuse("nested too deep");
-    Json json = Json::array();
-    for (const Value& element : array) json.push_back(encode(element, depth + 1));
-    return json;
+  void operator()(const Value::Array& array) {
+    enter();
+    for (const Value& element : array) {
+      out_ += &element == array.data() ? '[' : ',';
+      std::visit(*this, element.storage());
+    }
+    out_ += array.empty() ? "[]" : "]";
+    --depth_;
   }
-  Json operator()(const Value::Object& object) const { return encode_object(*object, depth); }
-};
+  void operator()(const Value::Object& object) { (*this)(*object); }
+  void operator()(const Context& object) {
+    enter();
+    char before = '{';
+    for (const std::string& key : object.keys()) {
+      if (key.find('\0') != std::string::npos) refuse("a key holds a NUL character, which PostgreSQL cannot store");
+      out_ += std::exchange(before, ',');
+      quote(key);
+      out_ += ':';
+      std::visit(*this, object.find(key)->storage());
+    }
+    out_ += object.empty() ? "{}" : "}";
+    --depth_;
+  }
 
-Json encode(const Value& value, std::size_t depth) { return std::visit(Encoder{depth}, value.storage()); }
+  std::string take() { return std::move(out_); }
+
+ private:
+  void enter() {
+    if (depth_++ > max_depth) refuse("nested too deep");
+  }
+  void quote(const std::string& text) {
+    const auto is_plain = [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; };
+    if (std::all_of(text.begin(), text.end(), is_plain)) {
+      out_.append(1, '"').append(text).append(1, '"');
+      return;
+    }
+    try {
+      out_ += Json(text).dump();
+    } catch (const Json::type_error&) {
+      refuse("a string is not UTF-8");
+    }
+  }
+
+  std::string out_;
+  std::size_t depth_ = 0;
+};
 
 Builder parse(std::string_view text) {
   Builder builder;
-  if (!Json::sax_parse(text, &builder)) refuse(builder.problem().empty() ? "nested too deep" : builder.problem());
-  return builder;
-}
-
-std::string dump(const Json& json) {
-  try {
-    return json.dump();
-  } catch (const Json::type_error&) {
-    refuse("a string is not UTF-8");
+  if (Json::sax_parse(text, &builder)) return builder;
+  if (builder.has_overflow()) {
+    std::vector<std::string> numbers;
+    const std::string rest = take_numbers(text, &numbers);
+    Builder second{std::move(numbers)};
+    if (Json::sax_parse(rest, &second)) return second;
+    refuse(second.problem().empty() ? "nested too deep" : second.problem());
   }
+  refuse(builder.problem().empty() ? "nested too deep" : builder.problem());
 }
 
 const Context* as_object(const Value* value) {
@@ -157,6 +299,14 @@ Value without_nulls(const Value& value) {
 
 }  // namespace
 
+std::optional<double> Decimal::nearest() const noexcept {
+  double value = 0;
+  if (std::from_chars(text_.data(), text_.data() + text_.size(), value).ec == std::errc{}) return value;
+  // Too large, or so small that it is next to nothing.
+  if (digits_of(text_).exponent > 0) return std::nullopt;
+  return 0.0;
+}
+
 bool operator==(const Value& left, const Value& right) noexcept {
   if (left.storage_.index() != right.storage_.index()) return false;
   if (const auto* object = std::get_if<Value::Object>(&left.storage_))
@@ -170,7 +320,11 @@ Context::Context(std::initializer_list<Entry> entries) {
 
 Value Value::from_json(std::string_view json) { return parse(json).take_value(); }
 
-std::string Value::to_json() const { return dump(encode(*this, 0)); }
+std::string Value::to_json() const {
+  Writer writer;
+  std::visit(writer, storage_);
+  return writer.take();
+}
 
 Context Context::from_json(std::string_view json) {
   std::optional<Context> object = parse(json).take_object();
@@ -178,7 +332,11 @@ Context Context::from_json(std::string_view json) {
   return *std::move(object);
 }
 
-std::string Context::to_json() const { return dump(encode_object(*this, 0)); }
+std::string Context::to_json() const {
+  Writer writer;
+  writer(*this);
+  return writer.take();
+}
 
 Context& Context::set(std::string_view key, Value value) {
   entries_.insert_or_assign(std::string{key}, std::move(value));
