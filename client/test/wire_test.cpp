@@ -1,10 +1,12 @@
 // What is sent and read, as far as it needs no server: connection strings, array
 // literals, refusals, passwords, versions, pauses.
 #include "wire/backoff.hpp"
+#include "wire/binary.hpp"
 #include "wire/conninfo.hpp"
 #include "wire/errors.hpp"
 #include "wire/pq.hpp"
 #include "wire/secrets.hpp"
+#include "wire/text.hpp"
 
 #include <insula/admin.hpp>
 #include <insula/error.hpp>
@@ -80,7 +82,32 @@ TEST(Arrays, AreQuoted) {
   EXPECT_EQ(wire::array_of(std::vector<std::int64_t>{}), "{}");
   EXPECT_EQ(wire::array_of(std::vector<std::int64_t>{1, -2}), "{1,-2}");
   EXPECT_EQ(wire::array_of(std::vector<std::string>{"a", "", "NULL", "q\"b\\c,{}"}), R"({"a","","NULL","q\"b\\c,{}"})");
-  EXPECT_EQ(wire::array_of(std::vector<wire::Param>{"{\"a\": 1}", std::nullopt}), R"({"{\"a\": 1}",NULL})");
+}
+
+TEST(Arrays, WithNullsAreBinary) {
+  using namespace std::string_literals;
+  EXPECT_EQ(wire::binary_texts({}), "\0\0\0\0\0\0\0\1\0\0\0\x19"s);
+  EXPECT_EQ(wire::binary_texts({"ab", std::nullopt}),
+            "\0\0\0\1\0\0\0\1\0\0\0\x19\0\0\0\2\0\0\0\1\0\0\0\2"
+            "ab\xff\xff\xff\xff"s);
+  EXPECT_EQ(wire::binary_jsons({"{}"}),
+            "\0\0\0\1\0\0\0\1\0\0\x0e\xda\0\0\0\1\0\0\0\1\0\0\0\3"
+            "\1{}"s);
+}
+
+TEST(Texts, ThatCannotBeStoredAreChanged) {
+  EXPECT_EQ(wire::storable("gr\xc3\xbc\xc3\x9f"), "gr\xc3\xbc\xc3\x9f");
+  EXPECT_EQ(wire::storable(std::string{"a\0b\xff", 4}), "a?b?");
+  EXPECT_EQ(wire::storable("\xed\xa0\x80"), "???") << "a surrogate";
+  EXPECT_EQ(wire::escaped("a\\ \u00fc \u20ac \U0001f600"), "a\\ \\u00fc \\u20ac \\U0001f600");
+  EXPECT_EQ(wire::plain("h\u00f6st name\n"), "h__st_name_");
+}
+
+TEST(Texts, ThatWouldBeCutOffAreRefused) {
+  const std::string cut{"a\0b", 3};
+  EXPECT_THROW(wire::require_sendable({"SELECT $1", {"a", cut}}), error);
+  EXPECT_NO_THROW(wire::require_sendable({"SELECT $1", {"a", std::nullopt}}));
+  EXPECT_NO_THROW(wire::require_sendable({"SELECT $1", {"a", cut}, false, 1U << 1U}));
 }
 
 TEST(Refusals, AreReadFromVerboseMessages) {

@@ -74,7 +74,7 @@ void read_rows(char choice, const Rows& rows) {
       require(read_results(rows).size() == static_cast<std::size_t>(rows.size()));
       break;
     case 'c':
-      (void)read_booleans(rows);
+      (void)read_not_completed(rows, 3);
       break;
     case 'd':
       (void)read_times(rows);

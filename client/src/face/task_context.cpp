@@ -1,6 +1,7 @@
 // TaskContext: a view of the attempt that a handler thread is running.
 #include "core/names.hpp"
 #include "runtime/attempt.hpp"
+#include "wire/text.hpp"
 
 #include <insula/enqueue.hpp>
 #include <insula/error.hpp>
@@ -75,11 +76,14 @@ void TaskContext::defer_until(std::chrono::system_clock::time_point when) { atte
 void TaskContext::defer_until(std::chrono::milliseconds from_now) { attempt_.request = from_now; }
 
 void TaskContext::wait_event(std::string_view event, std::optional<std::chrono::milliseconds> timeout) {
-  if (!core::is_valid_name(event)) throw error{errc::invalid, fmt::format("\"{}\" is no name of an event", event)};
+  if (!core::is_valid_name(event))
+    throw error{errc::invalid, fmt::format("\"{}\" is no name of an event", wire::storable(std::string{event}))};
   attempt_.request = detail::EventWait{std::string{event}, timeout};
 }
 
 void TaskContext::submit_child(std::string_view workflow, Context context) {
+  if (!core::is_valid_name(workflow))
+    throw error{errc::invalid, fmt::format("\"{}\" is no name of a workflow", wire::storable(std::string{workflow}))};
   const auto trace = get<std::string>(traceparent_key);
   if (trace && !context.contains(traceparent_key)) context.set(traceparent_key, *trace);
   attempt_.request = detail::Child{std::string{workflow}, context.to_json()};

@@ -2,6 +2,7 @@
 #include "runtime/attempt.hpp"
 
 #include "runtime/outcomes.hpp"
+#include "wire/text.hpp"
 
 #include <insula/error.hpp>
 
@@ -10,35 +11,6 @@
 namespace insula::detail {
 
 namespace {
-
-// What the server can store as text: valid UTF-8, no NUL, of a bearable length.  Any other
-// byte becomes a question mark, since a mangled message is better than none.
-std::string storable(std::string text) {
-  constexpr std::size_t limit = 8'192;
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-  for (std::size_t i = 0; i < text.size();) {
-    const unsigned lead = byte(i);
-    const std::size_t length = lead < 0x80   ? 1
-                               : lead < 0xC2 ? 0
-                               : lead < 0xE0 ? 2
-                               : lead < 0xF0 ? 3
-                               : lead < 0xF5 ? 4
-                                             : 0;
-    bool good = length > 0 && lead != 0;
-    for (std::size_t k = 1; k < length; ++k) good = good && (byte(i + k) & 0xC0U) == 0x80U;
-    // Overlong forms, surrogates, and what lies beyond Unicode.
-    if (length == 3) good = good && !(lead == 0xE0 && byte(i + 1) < 0xA0) && !(lead == 0xED && byte(i + 1) > 0x9F);
-    if (length == 4) good = good && !(lead == 0xF0 && byte(i + 1) < 0x90) && !(lead == 0xF4 && byte(i + 1) > 0x8F);
-    if (!good) text[i] = '?';
-    const std::size_t next = i + (good ? length : 1);
-    if (next > limit) {
-      text.resize(i);
-      break;
-    }
-    i = next;
-  }
-  return text;
-}
 
 Outcome put_off(const std::shared_ptr<Attempt>& attempt, std::chrono::milliseconds delay) {
   attempt->request = delay;
@@ -52,7 +24,7 @@ Outcome failure(const std::shared_ptr<Attempt>& attempt, std::string why, bool r
     return put_off(attempt, std::chrono::milliseconds{0});
   }
   if (attempt->stop.stop_requested()) return {.attempt = attempt, .kind = Outcome::Kind::given_back};
-  why = storable(std::move(why));
+  why = wire::storable(std::move(why));
   if (why.empty()) why = "the handler failed without saying why";
   return {.attempt = attempt, .kind = Outcome::Kind::failed, .error = std::move(why), .retryable = retryable};
 }

@@ -97,8 +97,9 @@ struct Outcome {
   std::string patch = {};  // completed, put off: JSON; empty: no change
   std::string error = {};  // failed
   bool retryable = true;   // failed
-  bool alone = false;      // refused in a batch: sent by itself
   bool sent_before = false;
+  // So many at most go in one batch with it: fewer each time that one was refused with it in it.
+  std::size_t together = 5'000;
 };
 
 // Calls the handler, on the calling thread.  Does not throw.

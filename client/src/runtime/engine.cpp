@@ -60,6 +60,7 @@ void Engine::post(Inbox::Job job) {
 }
 
 wire::Rows Engine::call(wire::Statement statement, bool repeatable, std::shared_ptr<WaitState> wait) {
+  wire::require_sendable(statement);
   auto answer = std::make_shared<std::promise<wire::Reply>>();
   auto future = answer->get_future();
   const auto done = [this, answer, wait](wire::Reply reply) {

@@ -1,6 +1,8 @@
 // Telling the server what became of its tasks.
 #include "runtime/outcomes.hpp"
 
+#include "wire/text.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +13,6 @@ namespace insula::detail {
 
 namespace {
 
-constexpr std::size_t batch_limit = 5'000;
 constexpr std::size_t batch_bytes = 4U << 20U;
 constexpr std::chrono::milliseconds pause_after_refusal{100};
 
@@ -20,16 +21,14 @@ std::string label(const Outcome& outcome) {
   return fmt::format("{}.{} (task {}, attempt {})", info.workflow, info.task, info.task_id, info.attempt);
 }
 
-bool in_batch(const Outcome& outcome) { return outcome.kind == Outcome::Kind::completed && !outcome.alone; }
+bool in_batch(const Outcome& outcome) { return outcome.kind == Outcome::Kind::completed && outcome.together > 1; }
 
 // What a handler asked for, as a call.
 struct RequestCall {
   const Outcome& outcome;
   const wire::Claimed& info = outcome.attempt->info;
 
-  wire::Statement operator()(std::monostate) const {
-    return wire::complete_many({{info.task_id, info.lease, outcome.patch}});
-  }
+  wire::Statement operator()(std::monostate) const { return wire::complete({info.task_id, info.lease, outcome.patch}); }
   wire::Statement operator()(std::chrono::system_clock::time_point when) const {
     return wire::defer_to(info.task_id, info.lease, when, outcome.patch);
   }
@@ -66,7 +65,7 @@ void Outcomes::add(Outcome outcome) {
 void Outcomes::send_next(wire::Link& link) {
   gather_until_ = {};
   if (queue_.empty()) queue_.swap(later_);
-  if (queue_.front().kind != Outcome::Kind::completed) {
+  if (!in_batch(queue_.front())) {
     Outcome outcome = std::move(queue_.front());
     queue_.pop_front();
     return send_one(link, std::move(outcome));
@@ -79,22 +78,19 @@ void Outcomes::send_next(wire::Link& link) {
   }
   in_flight_ = batch->size();
   link.send(
-      wire::complete_many(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); },
+      wire::complete_batch(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); },
       settings_.patience());
 }
 
 std::vector<Outcome> Outcomes::take_completions() {
   std::vector<Outcome> batch;
   std::size_t bytes = 0;
-  if (queue_.front().alone) {
-    batch.push_back(std::move(queue_.front()));
-    queue_.pop_front();
-    return batch;
-  }
+  std::size_t most = queue_.front().together;
   std::deque<Outcome> rest;
   for (Outcome& outcome : queue_) {
-    const bool fits = in_batch(outcome) && batch.size() < batch_limit && bytes < batch_bytes;
+    const bool fits = in_batch(outcome) && batch.size() < std::min(most, outcome.together) && bytes < batch_bytes;
     bytes += fits ? outcome.patch.size() : 0;
+    most = fits ? std::min(most, outcome.together) : most;
     if (fits)
       batch.push_back(std::move(outcome));
     else
@@ -117,12 +113,23 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
   in_flight_ = 0;
   if (reply.lost) return put_back(batch);
   if (reply.failure) return on_refused(batch, *reply.failure);
-  const auto accepted = wire::read_booleans(reply.rows);
+  std::vector<wire::NotCompleted> not_completed;
+  try {
+    not_completed = wire::read_not_completed(reply.rows, batch.size());
+  } catch (const error& unreadable) {
+    return on_refused(batch, unreadable);
+  }
+  std::vector<const wire::NotCompleted*> left(batch.size());
+  for (const wire::NotCompleted& one : not_completed) left[one.place] = &one;
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (i < accepted.size() && !accepted[i])
+    if (!left[i] || left[i]->reason == wire::NotCompleted::lost) {
+      settle(batch[i], !left[i]);
+    } else if (left[i]->reason == wire::NotCompleted::later) {
       put_later(std::move(batch[i]));
-    else
-      settle(batch[i], i < accepted.size() && *accepted[i]);
+    } else {
+      log_refusal(batch[i], left[i]->error, left[i]->sqlstate);
+      on_settled_(*batch[i].attempt);
+    }
   }
 }
 
@@ -162,26 +169,37 @@ void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
   // be waiting behind it.
   const bool no_room = first.kind == Outcome::Kind::put_off && std::holds_alternative<Child>(first.attempt->request) &&
                        (why.code() == errc::limit || why.code() == errc::suspended);
-  if (why.retryable() && !no_room) {
-    for (Outcome& outcome : batch) put_later(std::move(outcome));
-    return;
-  }
-  // Something in it is not to the server's taste: each by itself shows which.
-  if (batch.size() > 1) {
+  const bool again = why.retryable() && !no_room;
+  // Something in it is not to the server's taste, or it takes longer than a statement may: half of
+  // it shows which, or is quick enough.
+  const bool halve = batch.size() > 1 && (!again || why.sqlstate() == "57014");
+  if (again || halve) {
     for (Outcome& outcome : batch) {
-      outcome.alone = true;
-      queue_.push_back(std::move(outcome));
+      if (halve) outcome.together = batch.size() / 2;
+      if (again)
+        put_later(std::move(outcome));
+      else
+        queue_.push_back(std::move(outcome));
     }
     return;
   }
   Outcome& outcome = batch.front();
-  settings_.log(LogLevel::error, fmt::format("{}: the server refused its outcome: {} (SQLSTATE {})", label(outcome),
-                                             why.what(), why.sqlstate()));
+  if (outcome.kind == Outcome::Kind::failed && !wire::is_ascii(outcome.error)) {
+    // The database's encoding may lack a character of it.
+    outcome.error = wire::escaped(outcome.error);
+    return queue_.push_back(std::move(outcome));
+  }
+  log_refusal(outcome, why.what(), why.sqlstate());
   if (outcome.kind == Outcome::Kind::failed) return on_settled_(*outcome.attempt);
   outcome.kind = Outcome::Kind::failed;
-  outcome.error = fmt::format("the server refused the task's outcome: {}", why.what());
-  outcome.retryable = no_room;
+  outcome.error = wire::storable(fmt::format("the server refused the task's outcome: {}", why.what()));
+  outcome.retryable = true;
   queue_.push_back(std::move(outcome));
+}
+
+void Outcomes::log_refusal(const Outcome& outcome, std::string_view why, std::string_view sqlstate) {
+  settings_.log(LogLevel::error,
+                fmt::format("{}: the server refused its outcome: {} (SQLSTATE {})", label(outcome), why, sqlstate));
 }
 
 }  // namespace insula::detail

@@ -62,6 +62,7 @@ class Outcomes {
   void put_back(std::vector<Outcome>& batch);
   void put_later(Outcome outcome);
   void on_refused(std::vector<Outcome>& batch, const error& why);
+  void log_refusal(const Outcome& outcome, std::string_view why, std::string_view sqlstate);
 
   const Settings& settings_;
   Metrics& metrics_;

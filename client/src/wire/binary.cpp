@@ -1,4 +1,4 @@
-// The formats are those of array_send and record_send in the server.
+// The formats are those of array_send, array_recv and record_send in the server.
 #include "wire/binary.hpp"
 
 namespace insula::wire {
@@ -39,7 +39,42 @@ BinaryRecord read_record(std::string_view bytes, bool* ok) {
   return record;
 }
 
+// The types' Oids, which never change.
+constexpr std::int32_t text_type = 25;
+constexpr std::int32_t jsonb_type = 3802;
+
+void append_int32(std::string& out, std::int32_t value) {
+  const auto bits = static_cast<std::uint32_t>(value);
+  for (const unsigned shift : {24U, 16U, 8U, 0U}) out += static_cast<char>(bits >> shift & 0xFFU);
+}
+
+// `head` comes first in each element.
+std::string write_array(std::int32_t type, std::string_view head,
+                        const std::vector<std::optional<std::string>>& elements) {
+  std::string out;
+  append_int32(out, elements.empty() ? 0 : 1);  // dimensions
+  append_int32(out, 1);                         // there may be NULLs
+  append_int32(out, type);
+  if (elements.empty()) return out;
+  append_int32(out, static_cast<std::int32_t>(elements.size()));
+  append_int32(out, 1);  // the first subscript
+  for (const auto& element : elements) {
+    append_int32(out, element ? static_cast<std::int32_t>(head.size() + element->size()) : -1);
+    if (element) out.append(head).append(*element);
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string binary_texts(const std::vector<std::optional<std::string>>& elements) {
+  return write_array(text_type, "", elements);
+}
+
+// Each with the version of jsonb's format.
+std::string binary_jsons(const std::vector<std::optional<std::string>>& elements) {
+  return write_array(jsonb_type, "\1", elements);
+}
 
 std::optional<std::vector<BinaryRecord>> read_records(std::string_view array) {
   BinaryReader reader{array};

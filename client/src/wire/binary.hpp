@@ -1,6 +1,6 @@
-// Reading PostgreSQL's binary format: numbers, and an array of records, which in the text
-// format would be quoted and escaped twice over.  Whatever the bytes, nothing is read outside
-// of them: what they do not hold reads as nothing, and the reader says so.
+// PostgreSQL's binary format.  Read: numbers, and an array of records, which in the text format
+// would be quoted and escaped twice over.  Whatever the bytes, nothing is read outside of them:
+// what they do not hold reads as nothing, and the reader says so.  Written: arrays with NULLs.
 #pragma once
 
 #include <cstdint>
@@ -33,5 +33,9 @@ using BinaryRecord = std::vector<BinaryField>;
 
 // The elements of an array of records; nullopt: these bytes are none.
 std::optional<std::vector<BinaryRecord>> read_records(std::string_view array);
+
+// An array of one dimension, of text or JSON; nullopt: NULL.
+std::string binary_texts(const std::vector<std::optional<std::string>>& elements);
+std::string binary_jsons(const std::vector<std::optional<std::string>>& elements);
 
 }  // namespace insula::wire

@@ -1,4 +1,5 @@
-// The statements.  Each is complete in itself: no session state, no prepared name.
+// The statements.  Each is complete in itself: no session state, no prepared name; and means the
+// same whatever the session's search_path is, so that types and operators are qualified too.
 #include "wire/calls.hpp"
 
 #include "wire/binary.hpp"
@@ -105,7 +106,7 @@ Claimed read_claimed(const BinaryRecord& record, std::int64_t claimed_at) {
 }  // namespace
 
 Statement register_workflow(const std::string& definition, const std::string& tenant) {
-  return {"SELECT insula.register_workflow($1::jsonb, tenant => $2)", {definition, text_or_null(tenant)}};
+  return {"SELECT insula.register_workflow($1::pg_catalog.jsonb, tenant => $2)", {definition, text_or_null(tenant)}};
 }
 
 Statement submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
@@ -114,8 +115,9 @@ Statement submit(std::string_view workflow, const Context& context, const Submit
   // much to resolve as the rest.
   const bool at_once = !options.run_at;
   const std::string after = at_once ? interval(options.delay) : since_epoch(*options.run_at + options.delay);
-  return {at_once ? "SELECT insula.submit($1, $2, $3, pg_catalog.now() + $4::interval, $5, $6)"
-                  : "SELECT insula.submit($1, $2, $3, 'epoch'::timestamptz + $4::interval, $5, $6)",
+  return {at_once ? "SELECT insula.submit($1, $2, $3, pg_catalog.now() OPERATOR(pg_catalog.+) $4::interval, $5, $6)"
+                  : "SELECT insula.submit($1, $2, $3, 'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) "
+                    "$4::interval, $5, $6)",
           {std::string{workflow}, input_of(context, options.traceparent), number(options.priority), after,
            text_or_null(options.idempotency_key), text_or_null(tenant)}};
 }
@@ -129,13 +131,16 @@ Statement submit_many(std::string_view workflow, std::span<const Context> contex
   keys.reserve(options.idempotency_keys.size());
   for (const std::string& key : options.idempotency_keys) keys.push_back(text_or_null(key));
   return {
-      "SELECT id FROM pg_catalog.unnest(insula.submit_many($1, $2::jsonb[], priority => $3, "
-      "idempotency_keys => $4::text[], tenant => $5, "
-      "run_at => coalesce('epoch'::timestamptz + $6::interval, pg_catalog.now()) + $7::interval)) "
+      "SELECT id FROM pg_catalog.unnest(insula.submit_many($1, $2::pg_catalog.jsonb[], priority => $3, "
+      "idempotency_keys => $4, tenant => $5, "
+      "run_at => coalesce('epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) $6::interval, pg_catalog.now()) "
+      "OPERATOR(pg_catalog.+) $7::interval)) "
       "WITH ORDINALITY AS s(id, n) ORDER BY n",
       {std::string{workflow}, array_of(inputs), number(options.priority),
-       keys.empty() ? Param{} : Param{array_of(keys)}, text_or_null(tenant),
-       options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)}};
+       keys.empty() ? Param{} : Param{binary_texts(keys)}, text_or_null(tenant),
+       options.run_at ? Param{since_epoch(*options.run_at)} : Param{}, interval(options.delay)},
+      false,
+      1U << 3U};
 }
 
 Statement cancel(std::int64_t execution_id, std::string_view reason) {
@@ -155,7 +160,7 @@ Statement retry(std::int64_t execution_id, std::string_view reason) {
 }
 
 Statement send_event(std::int64_t execution_id, std::string_view event, const Value& payload) {
-  return {"SELECT insula.send_event($1, $2, $3::jsonb)",
+  return {"SELECT insula.send_event($1, $2, $3::pg_catalog.jsonb)",
           {number(execution_id), std::string{event}, payload.is_null() ? Param{} : Param{payload.to_json()}}};
 }
 
@@ -215,8 +220,10 @@ Statement schedule(std::string_view name, std::string_view workflow, std::string
   constexpr std::array<const char*, 3> catch_up{"skip", "run_once", "run_all"};
   constexpr std::array<const char*, 4> overlap{"allow", "skip", "queue", "cancel"};
   return {
-      "SELECT insula.schedule($1, $2, $3, timezone => $4, context => $5::jsonb, catch_up => $6, max_catch_up => $7, "
-      "starts_at => 'epoch'::timestamptz + $8::interval, ends_at => 'epoch'::timestamptz + $9::interval, "
+      "SELECT insula.schedule($1, $2, $3, timezone => $4, context => $5::pg_catalog.jsonb, catch_up => $6, "
+      "max_catch_up => $7, "
+      "starts_at => 'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) $8::interval, ends_at => "
+      "'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) $9::interval, "
       "overlap => $10, jitter => $11::interval, tenant => $12)",
       {std::string{name}, std::string{workflow}, std::string{cron}, options.timezone, options.context.to_json(),
        catch_up.at(static_cast<std::size_t>(options.catch_up)), number(options.max_catch_up),
@@ -240,8 +247,9 @@ Statement resume_schedule(std::string_view name, const std::string& tenant) {
 
 Statement schedules(const std::string& tenant) {
   return {
-      "SELECT name, workflow, cron, timezone, status, (extract(epoch FROM next_fire_at) * 1000000)::bigint, "
-      "(extract(epoch FROM last_fire_at) * 1000000)::bigint FROM insula.schedules($1)",
+      "SELECT name, workflow, cron, timezone, status, (extract(epoch FROM next_fire_at) OPERATOR(pg_catalog.*) "
+      "1000000)::bigint, "
+      "(extract(epoch FROM last_fire_at) OPERATOR(pg_catalog.*) 1000000)::bigint FROM insula.schedules($1)",
       {text_or_null(tenant)}};
 }
 
@@ -261,7 +269,7 @@ std::vector<ScheduleInfo> read_schedules(const Rows& rows) {
 
 Statement next_fires(std::string_view cron, std::string_view timezone, int n) {
   return {
-      "SELECT (extract(epoch FROM at) * 1000000)::bigint "
+      "SELECT (extract(epoch FROM at) OPERATOR(pg_catalog.*) 1000000)::bigint "
       "FROM insula.next_fires($1, timezone => $2, n => $3) WITH ORDINALITY AS f(at, n) ORDER BY f.n",
       {std::string{cron}, std::string{timezone}, number(n)}};
 }
@@ -303,7 +311,7 @@ Claims read_claims(const Rows& rows) {
   return claims;
 }
 
-Statement complete_many(const std::vector<Completion>& completions) {
+Statement complete_batch(const std::vector<Completion>& completions) {
   Ids tasks;
   Ids leases;
   std::vector<Param> patches;
@@ -315,16 +323,31 @@ Statement complete_many(const std::vector<Completion>& completions) {
     leases.push_back(completion.lease);
     patches.push_back(text_or_null(completion.patch));
   }
-  return {"SELECT insula.complete_many($1, $2, $3)", {array_of(tasks), array_of(leases), array_of(patches)}};
+  return {"SELECT place, reason, sqlstate, error FROM insula.complete_batch($1, $2, $3)",
+          {array_of(tasks), array_of(leases), binary_jsons(patches)},
+          false,
+          1U << 2U};
 }
 
-std::vector<std::optional<bool>> read_booleans(const Rows& rows) {
-  std::vector<std::optional<bool>> values;
-  if (rows.size() != 1) return values;
-  // {t,f,NULL}
-  for (const char c : rows.text(0, 0))
-    if (c == 't' || c == 'f' || c == 'N') values.push_back(c == 'N' ? std::nullopt : std::optional{c == 't'});
-  return values;
+std::vector<NotCompleted> read_not_completed(const Rows& rows, std::size_t completions) {
+  std::vector<NotCompleted> left;
+  for (int row = 0; row < rows.size(); ++row) {
+    const std::int64_t place = rows.integer(row, 0);
+    if (place < 1 || static_cast<std::size_t>(place) > completions)
+      throw error{errc::server, "the server's answer to completions cannot be read"};
+    const std::string_view reason = rows.text(row, 1);
+    left.push_back({static_cast<std::size_t>(place - 1),
+                    reason == "failed"  ? NotCompleted::failed
+                    : reason == "later" ? NotCompleted::later
+                                        : NotCompleted::lost,
+                    rows.string(row, 2), rows.string(row, 3)});
+  }
+  return left;
+}
+
+Statement complete(const Completion& completion) {
+  return {"SELECT insula.complete($1, $2, $3)",
+          {number(completion.task_id), number(completion.lease), text_or_null(completion.patch)}};
 }
 
 Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable) {
@@ -339,24 +362,29 @@ bool read_accepted(const Rows& rows) {
 
 Statement defer_to(std::int64_t task_id, std::int64_t lease, std::chrono::system_clock::time_point when,
                    const std::string& patch) {
-  return {"SELECT insula.defer($1, $2, 'epoch'::timestamptz + $3::interval, $4::jsonb)",
-          {number(task_id), number(lease), since_epoch(when), text_or_null(patch)}};
+  return {
+      "SELECT insula.defer($1, $2, 'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) $3::interval, "
+      "$4::pg_catalog.jsonb)",
+      {number(task_id), number(lease), since_epoch(when), text_or_null(patch)}};
 }
 
 Statement defer_by(std::int64_t task_id, std::int64_t lease, milliseconds delay, const std::string& patch) {
-  return {"SELECT insula.defer($1, $2, pg_catalog.clock_timestamp() + $3::interval, $4::jsonb)",
-          {number(task_id), number(lease), interval(delay), text_or_null(patch)}};
+  return {
+      "SELECT insula.defer($1, $2, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) $3::interval, "
+      "$4::pg_catalog.jsonb)",
+      {number(task_id), number(lease), interval(delay), text_or_null(patch)}};
 }
 
 Statement wait_event(std::int64_t task_id, std::int64_t lease, const std::string& event,
                      std::optional<milliseconds> timeout, const std::string& patch) {
-  return {"SELECT insula.wait_event($1, $2, $3, $4::interval, $5::jsonb)",
+  return {"SELECT insula.wait_event($1, $2, $3, $4::interval, $5::pg_catalog.jsonb)",
           {number(task_id), number(lease), event, timeout ? Param{interval(*timeout)} : Param{}, text_or_null(patch)}};
 }
 
 Statement submit_child(std::int64_t task_id, std::int64_t lease, const std::string& workflow,
                        const std::string& context) {
-  return {"SELECT insula.submit_child($1, $2, $3, $4::jsonb)", {number(task_id), number(lease), workflow, context}};
+  return {"SELECT insula.submit_child($1, $2, $3, $4::pg_catalog.jsonb)",
+          {number(task_id), number(lease), workflow, context}};
 }
 
 Statement join_task(std::int64_t task_id, std::int64_t lease, const std::string& tenant) {

@@ -101,9 +101,20 @@ struct Claims {
   std::chrono::microseconds waited{0};  // by the server, before it claimed
 };
 Claims read_claims(const Rows& rows);  // throws insula::error
-Statement complete_many(const std::vector<Completion>& completions);
-// In the order of the completions; nullopt: not now, ask again.
-std::vector<std::optional<bool>> read_booleans(const Rows& rows);
+Statement complete(const Completion& completion);
+Statement complete_batch(const std::vector<Completion>& completions);
+// Of a batch, what was not completed.
+struct NotCompleted {
+  std::size_t place;  // in the batch
+  enum Reason {
+    lost,    // the lease
+    failed,  // the task, with the error, since the server refused its patch
+    later,   // not now, ask again
+  } reason;
+  std::string sqlstate;
+  std::string error;
+};
+std::vector<NotCompleted> read_not_completed(const Rows& rows, std::size_t completions);  // throws insula::error
 Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable);
 // Of all that tell of one task: false means that the lease was lost.
 bool read_accepted(const Rows& rows);

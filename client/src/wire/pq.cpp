@@ -1,6 +1,8 @@
 // Sending a statement, reading numbers, writing array literals.
 #include "wire/pq.hpp"
 
+#include <insula/error.hpp>
+
 #include <charconv>
 
 namespace insula::wire {
@@ -37,10 +39,25 @@ std::int64_t Rows::integer(int row, int column) const {
 
 bool Statement::send(PGconn* conn) const {
   std::vector<const char*> values;
-  values.reserve(params.size());
-  for (const Param& param : params) values.push_back(param ? param->c_str() : nullptr);
-  return PQsendQueryParams(conn, sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr,
-                           binary ? 1 : 0) == 1;
+  std::vector<int> lengths;
+  std::vector<int> formats;
+  for (const Param& param : params) {
+    const unsigned bit = 1U << values.size();
+    values.push_back(param ? param->c_str() : nullptr);
+    lengths.push_back(param ? static_cast<int>(param->size()) : 0);
+    formats.push_back((binary_params & bit) != 0 ? 1 : 0);
+  }
+  return PQsendQueryParams(conn, sql, static_cast<int>(values.size()), nullptr, values.data(), lengths.data(),
+                           formats.data(), binary ? 1 : 0) == 1;
+}
+
+void require_sendable(const Statement& statement) {
+  for (std::size_t i = 0; i < statement.params.size(); ++i) {
+    const Param& param = statement.params[i];
+    const bool is_text = (statement.binary_params & (1U << i)) == 0;
+    if (is_text && param && param->find('\0') != std::string::npos)
+      throw error{errc::invalid, "a text holds a NUL character, which PostgreSQL cannot store"};
+  }
 }
 
 std::string array_of(const std::vector<std::int64_t>& values) {
@@ -49,15 +66,6 @@ std::string array_of(const std::vector<std::int64_t>& values) {
 
 std::string array_of(const std::vector<std::string>& values) {
   return join_array(values, [](std::string& out, const std::string& value) { append_element(out, value); });
-}
-
-std::string array_of(const std::vector<Param>& values) {
-  return join_array(values, [](std::string& out, const Param& value) {
-    if (value)
-      append_element(out, *value);
-    else
-      out += "NULL";
-  });
 }
 
 }  // namespace insula::wire

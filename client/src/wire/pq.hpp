@@ -1,5 +1,5 @@
-// RAII over libpq's C types, and what is read from and sent to it: rows as text, and a
-// statement with its parameters.  Nothing here blocks or locks; an object belongs to one
+// RAII over libpq's C types, and what is read from and sent to it: rows, and a statement with
+// its parameters.  Nothing here blocks or locks; an object belongs to one
 // thread at a time.
 #pragma once
 
@@ -28,6 +28,7 @@ class Rows {
 
   PGresult* get() const noexcept { return result_.get(); }
   int size() const noexcept { return result_ ? PQntuples(result_.get()) : 0; }
+  int columns() const noexcept { return result_ ? PQnfields(result_.get()) : 0; }
   bool is_null(int row, int column) const noexcept { return PQgetisnull(result_.get(), row, column) != 0; }
   std::string_view text(int row, int column) const noexcept {
     return {PQgetvalue(result_.get(), row, column), static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
@@ -40,22 +41,26 @@ class Rows {
   std::unique_ptr<PGresult, PgDeleter> result_;
 };
 
-using Param = std::optional<std::string>;  // text form; nullopt: NULL
+using Param = std::optional<std::string>;  // nullopt: NULL
 
 // One statement, always unnamed and with nothing that has to outlive it in the session,
 // so that it works behind a transaction pooler.
 struct Statement {
   const char* sql = "";
   std::vector<Param> params = {};
-  bool binary = false;  // the format of the answer; else text
+  bool binary = false;         // the format of the answer; else text
+  unsigned binary_params = 0;  // bit 0 for $1 and so on: this one is in the binary format
 
   // PQsendQueryParams; false: see PQerrorMessage.
   bool send(PGconn* conn) const;
 };
 
-// Array literals for parameters like $1::bigint[].
+// Throws error{invalid} for a text with a NUL character, which would be cut off there.
+void require_sendable(const Statement& statement);
+
+// Array literals for parameters like $1::bigint[].  In one a NULL may be a text to the server
+// (array_nulls): arrays that may hold NULLs go in the binary format.
 std::string array_of(const std::vector<std::int64_t>& values);
 std::string array_of(const std::vector<std::string>& values);
-std::string array_of(const std::vector<Param>& values);
 
 }  // namespace insula::wire
