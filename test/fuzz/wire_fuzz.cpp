@@ -105,6 +105,7 @@ void read_rows(char choice, const Rows& rows) {
       break;
     case 'm':
       (void)check_version(rows);
+      (void)idle_limit(rows);
       break;
     default:
       (void)read_accepted(rows);

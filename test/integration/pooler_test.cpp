@@ -4,6 +4,8 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
+#include <thread>
 
 #include "session.hpp"
 
@@ -115,6 +117,28 @@ TEST_F(Pooler, TheClientNeedsNoSession) {
   EXPECT_LE(std::stoi(admin.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'first_user'")), 2);
   EXPECT_TRUE(runner.shutdown().clean());
   EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_first.workflow_executions WHERE status <> 'completed'"), "0");
+}
+
+// A session's own settings cannot be had here: the client works under those that the role has.
+TEST_F(Pooler, TheClientWorksUnderTheRolesSettings) {
+  for (const char* setting : {"statement_timeout = '1 s'", "array_nulls = off", "idle_session_timeout = '2 s'",
+                              "default_transaction_isolation = 'serializable'", "standard_conforming_strings = off"})
+    admin.query(std::string("ALTER ROLE first_user SET ") + setting);
+  std::vector<std::string> log;
+  std::mutex mutex;
+  const auto remember = [&](insula::LogLevel, std::string_view line) {
+    const std::lock_guard lock{mutex};
+    if (!line.starts_with("without shared memory")) log.emplace_back(line);
+  };
+  auto runner = insula::Runner::with_config(conninfo("first_user"), {.log = remember});
+  runner.add(insula::Workflow::builder("greet").task("hello", [](insula::TaskContext&) {}).build());
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(runner.execute("greet").status.is_success());
+    std::this_thread::sleep_for(2500ms);  // longer than either may last
+  }
+  EXPECT_TRUE(runner.execute("greet").status.is_success());
+  EXPECT_TRUE(runner.shutdown().clean());
+  EXPECT_EQ(log, std::vector<std::string>{});
 }
 
 }  // namespace

@@ -66,7 +66,8 @@ inline constexpr std::string_view traceparent_key = "traceparent";
 // Blocks until the server has answered; the connection must not be used by another thread
 // meanwhile.  Throws insula::error, and as after any failed statement, a transaction block
 // can then only be rolled back; error{invalid}, with nothing sent, for a transaction that
-// has failed already, and for a connection that is busy or in pipeline mode.
+// has failed already, for a connection that is busy or in pipeline mode, and for a text that is
+// not ASCII where the connection's client_encoding is not UTF8 (see PQsetClientEncoding).
 INSULA_EXPORT std::int64_t enqueue(PGconn* conn, std::string_view workflow, const Context& context = {},
                                    const SubmitOptions& options = {}, std::string_view tenant = {});
 

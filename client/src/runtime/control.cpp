@@ -123,6 +123,9 @@ void Control::send_request() {
 
 void Control::on_request_reply(Request request, wire::Reply reply) {
   request_in_flight_ = false;
+  // After a serialization failure or a deadlock nothing of it was done, so it may be sent again.
+  const bool outdone = !reply.lost && reply.failure && reply.failure->sqlstate().starts_with("40");
+  if (outdone && request.sendings < sendings_limit) return requests_.push_front(std::move(request));
   if (!reply.lost) return request.done(std::move(reply));
   if (request.repeatable && request.sendings < sendings_limit) return requests_.push_front(std::move(request));
   const error& why = *reply.failure;

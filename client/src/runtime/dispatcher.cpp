@@ -150,13 +150,16 @@ void Dispatcher::on_answer(const wire::Reply& reply, std::size_t slots, Clock::t
     if (reply.failure) throw error{*reply.failure};
     claims = wire::read_claims(reply.rows);
   } catch (const error& why) {
-    settings_.log(LogLevel::error, fmt::format("cannot claim: {}", why.what()));
+    // Told once, not each time that it is tried again.
+    if (std::exchange(refused_for_, why.what()) != why.what())
+      settings_.log(LogLevel::error, fmt::format("cannot claim: {} (SQLSTATE {})", why.what(), why.sqlstate()));
     peers_.waits.suspect_all();  // the news may have gone with the answer
     return pause();
   }
   const auto now = Clock::now();
   is_life_line_ = true;
   pause_ = milliseconds{0};
+  refused_for_.clear();
   if (nudged_at_ != Clock::time_point{} && now - nudged_at_ > nudge_time) nudges_work_ = false;
   if (claims.news) peers_.waits.suspect_all();  // it does not say which watched execution ended, if any
   ++peers_.workplace->metrics->claims;

@@ -83,6 +83,7 @@ class Dispatcher {
   Clock::time_point gather_until_{};  // zero: the next claim does not wait for more slots
   Clock::time_point pause_until_{};   // nothing is sent before; zero: no pause
   std::chrono::milliseconds pause_{0};
+  std::string refused_for_;  // the last claim; empty: it was not
 };
 
 }  // namespace insula::detail

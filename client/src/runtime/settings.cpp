@@ -2,6 +2,7 @@
 #include "runtime/settings.hpp"
 
 #include "wire/secrets.hpp"
+#include "wire/text.hpp"
 
 #include <insula/error.hpp>
 
@@ -47,7 +48,7 @@ void Settings::log(LogLevel level, std::string_view message) const noexcept {
 static std::string make_worker_name() {
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
-  return fmt::format("{:.60}:{}:{:016x}", host.data(), getpid(), wire::random_bits());
+  return fmt::format("{:.60}:{}:{:016x}", wire::plain(host.data()), getpid(), wire::random_bits());
 }
 
 static void check_config(const RunnerConfig& config) {

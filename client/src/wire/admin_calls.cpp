@@ -68,9 +68,12 @@ TenantCredentials read_credentials(const Rows& rows) {
 
 Statement tenants(std::optional<std::string_view> only) {
   return {
-      "SELECT tenant, schema_name, username, status = 'suspended', max_running, max_queued, max_connections, weight, "
-      "rate_per_second, (pg_catalog.date_part('epoch', retain) * 1000)::bigint, retain_count "
-      "FROM insula.tenants WHERE tenant = $1 OR $1 IS NULL ORDER BY tenant COLLATE \"C\"",
+      "SELECT tenant, schema_name, username, status OPERATOR(pg_catalog.=) 'suspended', max_running, max_queued, "
+      "max_connections, weight, "
+      // The digits of a double would follow extra_float_digits.
+      "rate_per_second::pg_catalog.numeric, (pg_catalog.date_part('epoch', retain) OPERATOR(pg_catalog.*) "
+      "1000)::bigint, retain_count "
+      "FROM insula.tenants WHERE tenant OPERATOR(pg_catalog.=) $1 OR $1 IS NULL ORDER BY tenant COLLATE \"C\"",
       {only ? Param{std::string{*only}} : Param{}}};
 }
 
@@ -141,7 +144,8 @@ Statement reconcile(bool dry_run) {
 }
 
 Statement harden(bool dry_run, const std::vector<std::string>& skip) {
-  return {"SELECT NULL, object, action, NULL FROM insula.harden($1, $2::text[])", {boolean(dry_run), array_of(skip)}};
+  return {"SELECT NULL, object, action, NULL FROM insula.harden($1, $2::pg_catalog.text[])",
+          {boolean(dry_run), array_of(skip)}};
 }
 
 Statement upgrade_tenants(std::optional<int> max_tenants, milliseconds lock_timeout) {

@@ -105,11 +105,13 @@ std::vector<std::pair<std::string, std::string>> ConnInfo::options(const std::st
   for (auto& [keyword, value] : options)
     if (count > 1 && (keyword == "host" || keyword == "hostaddr" || keyword == "port"))
       value = rotated(value, count, first % count);
+  // Our texts are UTF-8, whatever the string says.
+  std::erase_if(options, [](const auto& option) { return option.first == "client_encoding"; });
+  options.emplace_back("client_encoding", "UTF8");
   const auto add = [&](const char* keyword, const std::string& value) {
     if (!find(keyword)) options.emplace_back(keyword, value);
   };
   add("fallback_application_name", name);
-  add("client_encoding", "UTF8");
   // So that a peer that vanished is noticed in a minute, not in two hours.
   add("keepalives_idle", "30");
   add("keepalives_interval", "10");

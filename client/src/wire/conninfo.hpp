@@ -23,7 +23,7 @@ class ConnInfo {
 
   // Begins to connect, without waiting; see PQconnectStart.  `name` is the
   // application_name unless the string or the environment gives one.  Of several hosts, those
-  // before the `first` come last; it may be any number.
+  // before the `first` come last; it may be any number.  It always speaks UTF-8.
   PgConn start(const std::string& name, std::size_t first = 0) const;
 
   // How many hosts there are to try; for tests, the options as they are given to libpq.

@@ -71,10 +71,13 @@ void Link::pump(short revents, Clock::time_point now) {
       return;
     case State::greeting:
     case State::up:
-      if (!revents && now >= wake_at_)
-        lose({errc::unreachable, "the server does not answer", {}, true});
-      else if (revents)
+      if (revents)
         pump_answers();
+      else if (now >= wake_at_ && under_way_.empty())
+        transmit(
+            {"SELECT 1"}, [](const Reply&) {}, connect_timeout_);
+      else if (now >= wake_at_)
+        lose({errc::unreachable, "the server does not answer", {}, true});
       return;
   }
 }
@@ -112,9 +115,16 @@ void Link::on_greeting(Reply reply) {
   if (reply.failure) return lose(*reply.failure);
   if (std::optional<error> problem = check_version(reply.rows)) return lose(*std::move(problem));
   state_ = State::up;
+  idle_limit_ = idle_limit(reply.rows);
+  wake_at_ = quiet_until();
   backoff_.reset();
   host_ = 0;
   if (events_.up) events_.up();
+}
+
+// Half of the time, so that a machine that is slow is still in time.
+Clock::time_point Link::quiet_until() const noexcept {
+  return state_ == State::up && idle_limit_.count() > 0 ? answered_at_ + idle_limit_ / 2 : Clock::time_point::max();
 }
 
 void Link::transmit(const Statement& statement, OnReply on_reply, Clock::duration patience) {
@@ -166,7 +176,7 @@ void Link::finish_statement() {
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) reply.failure = make_error(reply.rows.get());
   const OnReply on_reply = std::move(under_way_.front().on_reply);
   under_way_.pop_front();
-  wake_at_ = under_way_.empty() ? Clock::time_point::max() : answered_at_ + under_way_.front().patience;
+  wake_at_ = under_way_.empty() ? quiet_until() : answered_at_ + under_way_.front().patience;
   on_reply(std::move(reply));
 }
 

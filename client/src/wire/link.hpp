@@ -5,7 +5,8 @@
 // nothing else along.  Answers come in the order of sending.  When its connection breaks or
 // cannot be made, whoever waits for a reply is told, and a new PGconn is made after a
 // pause, for as long as the Link is wanted.  Before it counts as up, the server must show
-// an extension of our version.
+// an extension of our version.  Where the server ends idle sessions (idle_session_timeout), a
+// word now and then keeps ours: with it would go the leases of the worker that it stands for.
 //
 // Not thread-safe: everything, the callbacks included, happens on the owner's thread.
 // Callbacks may call send() and close(), but must not destroy the Link.
@@ -90,6 +91,7 @@ class Link {
   void greet();
   void on_greeting(Reply reply);
   void transmit(const Statement& statement, OnReply on_reply, Clock::duration patience);
+  Clock::time_point quiet_until() const noexcept;
   void take(Rows next);
   void finish_statement();
   void lose(error why);
@@ -107,6 +109,7 @@ class Link {
   bool want_write_ = false;
   Clock::time_point wake_at_ = Clock::time_point::max();
   Clock::time_point answered_at_{};
+  std::chrono::milliseconds idle_limit_{0};  // the server's; 0: none
   Backoff backoff_;
   std::size_t host_ = 0;  // of several, the one to try first
 

@@ -3,7 +3,10 @@
 #include "wire/session.hpp"
 
 #include "wire/errors.hpp"
+#include "wire/text.hpp"
 #include "wire/version.hpp"
+
+#include <fmt/format.h>
 
 #include <poll.h>
 
@@ -36,6 +39,20 @@ bool is_gone(PGconn* conn) {
 }
 
 void ignore_notice(void*, const PGresult*) {}
+
+// Our texts are UTF-8.  A connection of the application's own may speak otherwise.
+void require_encoding(PGconn* conn, const Statement& statement) {
+  const auto is_plain = [](const Param& param) { return !param || is_ascii(*param); };
+  if (std::all_of(statement.params.begin(), statement.params.end(), is_plain)) return;
+  const std::string_view client = pg_encoding_to_char(PQclientEncoding(conn));
+  const char* status = PQparameterStatus(conn, "server_encoding");
+  const std::string_view server = status ? status : "";
+  // As they are, bytes are what we mean only to a server that takes them for UTF-8 or for nothing.
+  if (client == "UTF8" || (client == "SQL_ASCII" && (server == "UTF8" || server == "SQL_ASCII"))) return;
+  throw error{errc::invalid, fmt::format("the connection's client_encoding is {}, and a text that is not ASCII needs "
+                                         "UTF8: see PQsetClientEncoding",
+                                         client)};
+}
 
 }  // namespace
 
@@ -88,6 +105,8 @@ Rows Session::run(const Statement& statement) {
 }
 
 Rows exchange(PGconn* conn, const Statement& statement, std::optional<std::chrono::milliseconds> within) {
+  require_sendable(statement);
+  require_encoding(conn, statement);
   const auto deadline = within ? Clock::now() + *within : Clock::time_point::max();
   Rows result;
   for (bool sent = statement.send(conn); sent;) {

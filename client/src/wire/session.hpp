@@ -15,7 +15,8 @@
 namespace insula::wire {
 
 // Sends and waits for the answer; `within` nullopt: for as long as it takes.  Throws
-// insula::error, with outcome_unknown() if the connection broke, or the time was up.
+// insula::error, with outcome_unknown() if the connection broke, or the time was up; invalid, with
+// nothing sent, for a text that the server could not take as it is meant.
 Rows exchange(PGconn* conn, const Statement& statement, std::optional<std::chrono::milliseconds> within = std::nullopt);
 
 class Session {

@@ -1,7 +1,10 @@
-// Comparing versions.
+// Comparing versions.  A server may be any: nothing is read that is not there.
 #include "wire/version.hpp"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
 
 namespace insula::wire {
 
@@ -21,6 +24,12 @@ std::optional<error> check_version(const Rows& rows) {
   if (major_minor(found) == major_minor(library_version)) return std::nullopt;
   return error{errc::version_mismatch, fmt::format("the database has extension insula {}, this library goes with {}",
                                                    found, major_minor(library_version))};
+}
+
+std::chrono::milliseconds idle_limit(const Rows& rows) {
+  constexpr std::int64_t longest = std::numeric_limits<std::int32_t>::max();  // of the setting
+  if (rows.size() == 0 || rows.columns() < 2) return {};
+  return std::chrono::milliseconds{std::clamp<std::int64_t>(rows.integer(0, 1), 0, longest)};
 }
 
 }  // namespace insula::wire

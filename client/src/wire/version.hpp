@@ -1,10 +1,12 @@
-// Whether a database's extension goes with this library: the same major and minor number.
+// What is asked of a server first: whether its extension goes with this library, which takes the
+// same major and minor number.
 #pragma once
 
 #include "wire/pq.hpp"
 
 #include <insula/error.hpp>
 
+#include <chrono>
 #include <optional>
 #include <string_view>
 
@@ -12,11 +14,15 @@ namespace insula::wire {
 
 inline constexpr std::string_view library_version = "0.1.0";
 
-// One row, one column: the extension's version, NULL if there is none.
+// One row: the extension's version, NULL if there is none; and after how many milliseconds the
+// server ends a session that is idle, 0 if never.
 inline constexpr const char* version_query =
-    "SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula')";
+    "SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'insula'), "
+    "(pg_catalog.date_part('epoch', pg_catalog.current_setting('idle_session_timeout', true)::interval) "
+    "OPERATOR(pg_catalog.*) 1000)::bigint";
 
 // nullopt: they go together.
 std::optional<error> check_version(const Rows& rows);
+std::chrono::milliseconds idle_limit(const Rows& rows);
 
 }  // namespace insula::wire
