@@ -8,4 +8,7 @@ namespace insula {
 // The layout of a tenant's schema; see provision/layout.cpp.
 inline constexpr int layout_version = 1;
 
+// The version of the SQL objects in this database; nullptr: there are none (tenant/installed.cpp).
+const char *installed_version();
+
 }  // namespace insula

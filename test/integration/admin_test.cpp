@@ -30,6 +30,19 @@ TEST_F(Admin, MakesATenantThatCanWork) {
   EXPECT_TRUE(runner.shutdown().clean());
 }
 
+TEST_F(Admin, ATenantWorksWherePgExtensionIsClosed) {
+  const TenantCredentials c = admin_.create_tenant({.tenant = tenant_});
+  sql_.rows("REVOKE SELECT ON pg_catalog.pg_extension FROM PUBLIC");
+  Runner runner{c.connection_string, {.log = log_.hook()}};
+  runner.add(one_task("hello", [](TaskContext& ctx) {
+    ctx.set("here", true);
+    EXPECT_EQ(PQtransactionStatus(ctx.transaction()), PQTRANS_INTRANS);
+  }));
+  EXPECT_TRUE(runner.execute("hello").final_context.at<bool>("here"));
+  EXPECT_TRUE(runner.shutdown().clean());
+  sql_.rows("GRANT SELECT ON pg_catalog.pg_extension TO PUBLIC");
+}
+
 TEST_F(Admin, FillsInDefaults) {
   const TenantCredentials c = admin_.create_tenant({.tenant = tenant_});
   EXPECT_EQ(c.schema_name, "tenant_" + tenant_);

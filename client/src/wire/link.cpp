@@ -112,8 +112,9 @@ void Link::greet() {
 
 void Link::on_greeting(Reply reply) {
   if (reply.lost) return;  // on its way to the next attempt already
-  if (reply.failure) return lose(*reply.failure);
-  if (std::optional<error> problem = check_version(reply.rows)) return lose(*std::move(problem));
+  if (reply.failure && !hides_version(*reply.failure)) return lose(*reply.failure);
+  if (!reply.failure)
+    if (std::optional<error> problem = check_version(reply.rows)) return lose(*std::move(problem));
   state_ = State::up;
   idle_limit_ = idle_limit(reply.rows);
   wake_at_ = quiet_until();

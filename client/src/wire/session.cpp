@@ -71,9 +71,18 @@ void Session::connect() {
       if (!e.retryable() || host + 1 >= conninfo_.hosts()) throw;
     }
   }
-  if (const auto problem = check_version(run({version_query}))) {
+  if (const auto problem = ask_version()) {
     conn_.reset();
     throw *problem;
+  }
+}
+
+std::optional<error> Session::ask_version() {
+  try {
+    return check_version(run({version_query}));
+  } catch (const error& e) {
+    if (hides_version(e)) return std::nullopt;
+    throw;
   }
 }
 

@@ -38,6 +38,7 @@ class Session {
  private:
   void connect();
   void connect_to(std::size_t host);
+  std::optional<error> ask_version();  // nullopt: it goes with this library, as far as it shows
   Rows run(const Statement& statement);
 
   ConnInfo conninfo_;

@@ -17,6 +17,8 @@ std::string_view major_minor(std::string_view version) {
 
 }  // namespace
 
+bool hides_version(const error& failure) { return failure.code() == errc::permission; }
+
 std::optional<error> check_version(const Rows& rows) {
   if (rows.size() == 0 || rows.is_null(0, 0))
     return error{errc::extension_missing, "the database has no extension insula: CREATE EXTENSION insula"};

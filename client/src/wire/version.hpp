@@ -21,6 +21,10 @@ inline constexpr const char* version_query =
     "(pg_catalog.date_part('epoch', pg_catalog.current_setting('idle_session_timeout', true)::interval) "
     "OPERATOR(pg_catalog.*) 1000)::bigint";
 
+// The answer of a server that has closed pg_extension to this role: whether they go together shows
+// in the calls.
+bool hides_version(const error& failure);
+
 // nullopt: they go together.
 std::optional<error> check_version(const Rows& rows);
 std::chrono::milliseconds idle_limit(const Rows& rows);

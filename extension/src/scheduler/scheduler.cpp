@@ -60,17 +60,6 @@ struct Standing {
   const char *why_not;
 };
 
-const char *present_version() {
-  const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(SharedStatement::extension_version), nullptr, nullptr, true, 1) != SPI_OK_SELECT)
-    elog(ERROR, "insula: reading the extension's version failed");
-  MemoryContext inner = MemoryContextSwitchTo(session.caller);
-  const char *version = SPI_processed == 1 ? get_text(0, 1) : "";
-  MemoryContextSwitchTo(inner);
-  close_session(session);
-  return version;
-}
-
 // Before the first CREATE EXTENSION of the cluster has been committed there is no such role.
 void become_owner() {
   const Oid owner = get_role_oid("insula_owner", true);
@@ -93,7 +82,8 @@ void settle_in() {
 Standing look_around() {
   become_owner();
   if (!OidIsValid(get_extension_oid("insula", true))) return {Rest::absent, false, nullptr};
-  if (strcmp(present_version(), INSULA_VERSION) != 0)
+  const char *version = installed_version();
+  if (!version || strcmp(version, INSULA_VERSION) != 0)
     return {Rest::until_told, false, "the extension has another version than its library"};
   if (why_not_home()) return {Rest::until_told, false, "the database is a copy that has not been adopted"};
   if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};

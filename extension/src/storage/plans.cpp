@@ -32,11 +32,10 @@ struct SharedText {
   Oid types[8];
 };
 
-#define TENANT_ROW                                                              \
-  "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, "  \
-  "(SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'), " \
-  "max_running, max_queued, weight, rate_per_second, "                          \
-  "(EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count "               \
+#define TENANT_ROW                                                             \
+  "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, " \
+  "max_running, max_queued, weight, rate_per_second, "                         \
+  "(EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count "              \
   "FROM insula.tenant "
 
 #define RECORD_HOME                                                                       \
@@ -84,7 +83,6 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
     {"INSERT INTO insula.admin_log (at, username, act, tenant, detail) VALUES (pg_catalog.now(), $1, $2, $3, $4)",
      4,
      {TEXTOID, TEXTOID, TEXTOID, TEXTOID}},
-    {"SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'", 0, {}},
     {"SELECT wanted FROM insula.scheduler_wanted", 0, {}},
     {"INSERT INTO insula.scheduler_wanted SELECT true, $1 WHERE NOT $1 OR EXISTS (SELECT FROM "
      "insula.scheduler_wanted) ON CONFLICT (the_only) DO UPDATE SET wanted = "

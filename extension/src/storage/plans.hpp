@@ -31,7 +31,6 @@ enum class SharedStatement {
   set_tenant_role,
   rename_tenant_role,
   log_act,
-  extension_version,
   scheduler_wanted,
   want_scheduler,
   put_error,

@@ -98,11 +98,6 @@ Oid trusted_role(const char *username, Oid recorded) {
 
 Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   bool null;
-  char *version = SPI_getvalue(row, desc, 8);
-  if (!version || strcmp(version, INSULA_VERSION) != 0)
-    ereport(ERROR, (errcode(INSULA_VERSION_MISMATCH),
-                    errmsg("extension \"insula\" has version %s, its library %s", version, INSULA_VERSION),
-                    errhint("Run ALTER EXTENSION insula UPDATE.")));
   const std::int32_t number = DatumGetInt32(SPI_getbinval(row, desc, 1, &null));
   auto *tenant = static_cast<Tenant *>(hash_search(by_number, &number, HASH_ENTER, nullptr));
   memset(tenant, 0, sizeof(Tenant));
@@ -117,16 +112,16 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   tenant->login = DatumGetBool(SPI_getbinval(row, desc, 7, &null));
   tenant->suspended = strcmp(SPI_getvalue(row, desc, 6), "active") != 0;
   tenant->definitions = ++definitions_clock;
-  Datum limit = SPI_getbinval(row, desc, 9, &null);
+  Datum limit = SPI_getbinval(row, desc, 8, &null);
   tenant->limits.max_running = null ? -1 : DatumGetInt32(limit);
-  limit = SPI_getbinval(row, desc, 10, &null);
+  limit = SPI_getbinval(row, desc, 9, &null);
   tenant->limits.max_queued = null ? -1 : DatumGetInt64(limit);
-  tenant->limits.weight = DatumGetInt32(SPI_getbinval(row, desc, 11, &null));
-  limit = SPI_getbinval(row, desc, 12, &null);
+  tenant->limits.weight = DatumGetInt32(SPI_getbinval(row, desc, 10, &null));
+  limit = SPI_getbinval(row, desc, 11, &null);
   tenant->limits.rate = null ? 0 : DatumGetFloat8(limit);
-  limit = SPI_getbinval(row, desc, 13, &null);
+  limit = SPI_getbinval(row, desc, 12, &null);
   tenant->limits.retain_us = null ? -1 : DatumGetInt64(limit);
-  limit = SPI_getbinval(row, desc, 14, &null);
+  limit = SPI_getbinval(row, desc, 13, &null);
   tenant->limits.retain_count = null ? -1 : DatumGetInt64(limit);
 
   char key[NAMEDATALEN] = {};
@@ -137,9 +132,19 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   return tenant;
 }
 
+void require_version() {
+  const char *version = installed_version();
+  if (version && strcmp(version, INSULA_VERSION) == 0) return;
+  ereport(ERROR,
+          (errcode(INSULA_VERSION_MISMATCH),
+           errmsg("extension \"insula\" has version %s, its library %s", version ? version : "(none)", INSULA_VERSION),
+           errhint("Run ALTER EXTENSION insula UPDATE.")));
+}
+
 // Reads one row of insula.tenant into the cache.
 Tenant *load(SharedStatement statement, Datum key) {
   tenant_table = get_relname_relid("tenant", get_namespace_oid("insula", false));
+  require_version();
   const Owner owner = enter_owner();
   SPI_connect();
   char nulls[] = " ";
