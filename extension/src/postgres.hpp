@@ -35,6 +35,7 @@ extern "C" {
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -135,6 +136,16 @@ inline std::uint32_t wait_event(const char *name) {
 #else
   (void)name;
   return PG_WAIT_EXTENSION;
+#endif
+}
+
+// Whether the walker says true of a part of the expression.
+inline bool walk_expression(Node *node, bool (*walker)(Node *node, void *context)) {
+#if PG_VERSION_NUM >= 160000
+  return expression_tree_walker(node, walker, nullptr);
+#else
+  // Declared without parameters; by way of a type that compilers let stand for any function.
+  return expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), nullptr);
 #endif
 }
 

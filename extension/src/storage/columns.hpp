@@ -1,10 +1,15 @@
-// The columns of `work`, in their order: who reads and writes rows without SQL knows them by
-// number, so a table whose columns are not these is none of ours (tenant/tenant.cpp).
+// The columns of `work` and `record`, in their order: what reads and writes rows without SQL knows
+// those of `work` by number, so a table whose columns are not these is none of ours
+// (tenant/shape.cpp).
 #pragma once
 
 #include <iterator>
 
 #include "postgres.hpp"
+
+extern "C" {
+#include "catalog/pg_collation.h"
+}
 
 namespace insula {
 
@@ -50,41 +55,49 @@ inline constexpr AttrNumber number_of(Column column) { return static_cast<AttrNu
 struct ColumnType {
   const char *name;
   Oid type;
+  bool not_null;
+  Oid collation;
 };
 
-inline constexpr ColumnType work_columns[] = {{"id", INT8OID},
-                                              {"head", INT8OID},
-                                              {"parent", INT8OID},
-                                              {"parent_head", INT8OID},
-                                              {"time_limit", INT8OID},
-                                              {"limit_key", INT8OID},
-                                              {"created_at", TIMESTAMPTZOID},
-                                              {"def", INT4OID},
-                                              {"task", INT4OID},
-                                              {"key", INT4OID},
-                                              {"priority", INT4OID},
-                                              {"span", INT4OID},
-                                              {"remaining", INT4OID},
-                                              {"element", INT4OID},
-                                              {"first_element", INT8OID},
-                                              {"child", INT8OID},
-                                              {"run_at", TIMESTAMPTZOID},
-                                              {"started_at", TIMESTAMPTZOID},
-                                              {"deadline", INT8OID},
-                                              {"due", INT8OID},
-                                              {"lease", INT8OID},
-                                              {"finished_at", TIMESTAMPTZOID},
-                                              {"paused_at", TIMESTAMPTZOID},
-                                              {"attempt", INT4OID},
-                                              {"lane", INT4OID},
-                                              {"state", INT2OID},
-                                              {"error", TEXTOID},
-                                              {"output", JSONBOID},
-                                              {"event", JSONBOID},
-                                              {"waits_for", TEXTOID},
-                                              {"worker", TEXTOID},
-                                              {"idempotency_key", TEXTOID},
-                                              {"input", JSONBOID}};
+inline constexpr ColumnType work_columns[] = {{"id", INT8OID, true, InvalidOid},
+                                              {"head", INT8OID, false, InvalidOid},
+                                              {"parent", INT8OID, false, InvalidOid},
+                                              {"parent_head", INT8OID, false, InvalidOid},
+                                              {"time_limit", INT8OID, false, InvalidOid},
+                                              {"limit_key", INT8OID, false, InvalidOid},
+                                              {"created_at", TIMESTAMPTZOID, false, InvalidOid},
+                                              {"def", INT4OID, true, InvalidOid},
+                                              {"task", INT4OID, true, InvalidOid},
+                                              {"key", INT4OID, true, InvalidOid},
+                                              {"priority", INT4OID, true, InvalidOid},
+                                              {"span", INT4OID, true, InvalidOid},
+                                              {"remaining", INT4OID, true, InvalidOid},
+                                              {"element", INT4OID, false, InvalidOid},
+                                              {"first_element", INT8OID, false, InvalidOid},
+                                              {"child", INT8OID, false, InvalidOid},
+                                              {"run_at", TIMESTAMPTZOID, false, InvalidOid},
+                                              {"started_at", TIMESTAMPTZOID, false, InvalidOid},
+                                              {"deadline", INT8OID, false, InvalidOid},
+                                              {"due", INT8OID, false, InvalidOid},
+                                              {"lease", INT8OID, false, InvalidOid},
+                                              {"finished_at", TIMESTAMPTZOID, false, InvalidOid},
+                                              {"paused_at", TIMESTAMPTZOID, false, InvalidOid},
+                                              {"attempt", INT4OID, true, InvalidOid},
+                                              {"lane", INT4OID, false, InvalidOid},
+                                              {"state", INT2OID, true, InvalidOid},
+                                              {"error", TEXTOID, false, DEFAULT_COLLATION_OID},
+                                              {"output", JSONBOID, false, InvalidOid},
+                                              {"event", JSONBOID, false, InvalidOid},
+                                              {"waits_for", TEXTOID, false, C_COLLATION_OID},
+                                              {"worker", TEXTOID, false, DEFAULT_COLLATION_OID},
+                                              {"idempotency_key", TEXTOID, false, C_COLLATION_OID},
+                                              {"input", JSONBOID, false, InvalidOid}};
 static_assert(std::size(work_columns) == static_cast<std::size_t>(Column::count));
+
+inline constexpr ColumnType record_columns[] = {
+    {"kind", CHAROID, true, InvalidOid},      {"owner", INT8OID, true, InvalidOid},
+    {"name", TEXTOID, true, C_COLLATION_OID}, {"seq", INT8OID, true, InvalidOid},
+    {"at", TIMESTAMPTZOID, true, InvalidOid}, {"ref", INT8OID, false, InvalidOid},
+    {"hash", BYTEAOID, false, InvalidOid},    {"body", JSONBOID, false, InvalidOid}};
 
 }  // namespace insula

@@ -121,9 +121,17 @@ bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std
   return found;
 }
 
+// Behind the columns of ours may lie dropped ones, which no new version of a row keeps.
+static void clear_dropped(const Rows &rows, TupleTableSlot *slot) {
+  constexpr int ours = static_cast<int>(Column::count);
+  const int dropped = RelationGetDescr(rows.heap)->natts - ours;
+  memset(slot->tts_isnull + ours, true, static_cast<std::size_t>(dropped));
+}
+
 void read_row(const Rows &rows, HeapTuple tuple) {
   TupleTableSlot *slot = rows.row.slot;
   heap_deform_tuple(tuple, RelationGetDescr(rows.heap), slot->tts_values, slot->tts_isnull);
+  clear_dropped(rows, slot);
 }
 
 static void note_concurrent_change() {
@@ -218,7 +226,7 @@ Row next_new_row(const Rows &rows, NewRows &batch) {
   Row &row = batch.rows[batch.count];
   if (!row.slot) row = new_row(rows);
   ExecClearTuple(row.slot);
-  memset(row.slot->tts_isnull, true, static_cast<std::size_t>(Column::count));
+  memset(row.slot->tts_isnull, true, static_cast<std::size_t>(RelationGetDescr(rows.heap)->natts));
   return row;
 }
 

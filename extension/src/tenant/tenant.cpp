@@ -3,20 +3,13 @@
 // Lock order: a tenant's own lock (tenant/lock.hpp) before its relations.
 #include "tenant/tenant.hpp"
 
-#include <algorithm>
-
 #include "errors.hpp"
 #include "shared/shared.hpp"
-#include "storage/columns.hpp"
 #include "storage/plans.hpp"
 #include "tenant/home.hpp"
 #include "tenant/owner.hpp"
+#include "tenant/shape.hpp"
 #include "version.hpp"
-
-extern "C" {
-#include "catalog/pg_am.h"
-#include "catalog/pg_inherits.h"
-}
 
 namespace insula {
 
@@ -156,48 +149,7 @@ Tenant *load(SharedStatement statement, Datum key) {
   return tenant;
 }
 
-// Whether a relation has the shape that we gave it; `work` is the table that it belongs to.
-using Shape = bool(Relation relation, Oid work);
-
-bool is_work(Relation relation, Oid) {
-  const TupleDesc columns = RelationGetDescr(relation);
-  if (relation->rd_rel->relam != HEAP_TABLE_AM_OID || columns->natts != static_cast<int>(Column::count)) return false;
-  for (int i = 0; i < columns->natts; ++i) {
-    const Form_pg_attribute column = TupleDescAttr(columns, i);
-    if (strcmp(NameStr(column->attname), work_columns[i].name) != 0 || column->atttypid != work_columns[i].type)
-      return false;
-  }
-  return true;
-}
-
-bool is_record(Relation relation, Oid) { return RelationGetDescr(relation)->natts == 8; }
-
-bool is_sequence(Relation, Oid) { return true; }
-
-bool is_index(Relation relation, Oid work, std::initializer_list<Column> columns) {
-  const Form_pg_index index = relation->rd_index;
-  if (index->indrelid != work || !index->indisvalid || relation->rd_rel->relam != BTREE_AM_OID) return false;
-  if (index->indnatts != index->indnkeyatts) return false;
-  // Ascending, NULLs last.
-  if (std::any_of(relation->rd_indoption, relation->rd_indoption + index->indnatts,
-                  [](int option) { return option != 0; }))
-    return false;
-  return std::equal(columns.begin(), columns.end(), index->indkey.values, index->indkey.values + index->indnkeyatts,
-                    [](Column column, AttrNumber number) { return number_of(column) == number; });
-}
-
-bool is_work_key(Relation relation, Oid work) {
-  return relation->rd_index->indisunique && RelationGetIndexPredicate(relation) == NIL &&
-         is_index(relation, work, {Column::id});
-}
-
-bool is_work_queue(Relation relation, Oid work) { return is_index(relation, work, {Column::lane, Column::due}); }
-
-bool is_work_limits(Relation relation, Oid work) {
-  return is_index(relation, work, {Column::key, Column::limit_key, Column::lane, Column::due});
-}
-
-// What to do about a relation that somebody has changed.
+// What to do about a relation that is not as it was made.
 enum class Tampered { refuse, skip };
 
 struct Check {
@@ -206,36 +158,38 @@ struct Check {
   Tampered tampered;
 };
 
-// One relation of the tenant's schema, locked, if it is what we made.
-Oid checked_relation(const Check &check, const char *name, char kind, Shape *has_shape, Oid work) {
-  const Oid oid = get_relname_relid(name, check.schema);
+// One relation of the tenant's schema, locked, if it is what we made; `table` is the one that an
+// index must belong to.
+Oid checked_relation(const Check &check, Part part, Oid table) {
+  const Oid oid = get_relname_relid(name_of(part), check.schema);
   Relation relation = OidIsValid(oid) ? try_relation_open(oid, check.lock) : nullptr;
   if (!relation) return InvalidOid;
-  const Form_pg_class form = relation->rd_rel;
-  const bool has_child = form->relhassubclass && find_inheritance_children(oid, NoLock) != NIL;
-  const bool ours = form->relowner == owner_role() && form->relnamespace == check.schema && form->relkind == kind &&
-                    !relation->rd_rules && !relation->trigdesc && !has_child && !form->relrowsecurity &&
-                    !form->relispartition && has_shape(relation, work);
+  const char *fault = foreign_owner(relation);
+  if (relation->rd_rel->relnamespace != check.schema) fault = "is of another schema";
+  if (!fault) fault = foreign_hook(relation);
+  if (!fault) fault = fault_of(relation, part, table);
   relation_close(relation, NoLock);
-  if (!ours && check.tampered == Tampered::refuse)
+  if (fault && check.tampered == Tampered::refuse)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("relation \"%s\" of schema \"%s\" is not as Insula made it", name,
+                    errmsg("relation \"%s\" of schema \"%s\" is not as Insula made it", name_of(part),
                            get_namespace_name(check.schema)),
-                    errdetail("Its owner, kind, columns, rules, triggers or policies have been changed.")));
-  return ours ? oid : InvalidOid;
+                    errdetail("It %s.", fault)));
+  return fault ? InvalidOid : oid;
 }
 
 bool check_relations(Tenant *tenant, LOCKMODE lock, Tampered tampered) {
   const Check check = {get_namespace_oid(tenant->schema, true), lock, tampered};
   if (!OidIsValid(check.schema)) return false;
-  const Oid work = tenant->work = checked_relation(check, "work", RELKIND_RELATION, is_work, InvalidOid);
-  tenant->work_key = checked_relation(check, "work_pkey", RELKIND_INDEX, is_work_key, work);
-  tenant->work_queue = checked_relation(check, "work_queue", RELKIND_INDEX, is_work_queue, work);
-  tenant->work_limits = checked_relation(check, "work_limits", RELKIND_INDEX, is_work_limits, work);
-  tenant->record = checked_relation(check, "record", RELKIND_RELATION, is_record, work);
-  tenant->sequence = checked_relation(check, "id", RELKIND_SEQUENCE, is_sequence, work);
+  const Oid work = tenant->work = checked_relation(check, Part::work, InvalidOid);
+  tenant->work_key = checked_relation(check, Part::work_key, work);
+  tenant->work_queue = checked_relation(check, Part::work_queue, work);
+  tenant->work_limits = checked_relation(check, Part::work_limits, work);
+  tenant->record = checked_relation(check, Part::record, InvalidOid);
+  const Oid record_key = checked_relation(check, Part::record_key, tenant->record);
+  tenant->sequence = checked_relation(check, Part::sequence, InvalidOid);
   tenant->checked = OidIsValid(work) && OidIsValid(tenant->work_key) && OidIsValid(tenant->work_queue) &&
-                    OidIsValid(tenant->work_limits) && OidIsValid(tenant->record) && OidIsValid(tenant->sequence);
+                    OidIsValid(tenant->work_limits) && OidIsValid(tenant->record) && OidIsValid(record_key) &&
+                    OidIsValid(tenant->sequence);
   return tenant->checked;
 }
 
