@@ -8,6 +8,7 @@
 #include "scheduler/scheduler.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/group.hpp"
 
 extern "C" {
 PG_MODULE_MAGIC;
@@ -33,4 +34,5 @@ void _PG_init() {
   insula::initialize_join();
   insula::initialize_losable();
   insula::refuse_prepare_to_tenants();
+  insula::keep_tenants_group_bare();
 }
