@@ -223,7 +223,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "FROM (" ELEMENTS("e.*", OF_GROUP("$1")) ") x",
      {INT8OID, TEXTOID}},
     // group_outputs
-    {"SELECT jsonb_build_object($2, coalesce(jsonb_agg(CASE WHEN x.state = 4 THEN insula.merge_patch('{}', x.output) "
+    {"SELECT jsonb_build_object($2, coalesce(jsonb_agg(CASE WHEN x.state = 4 THEN insula.merge_patch('{}'::jsonb, "
+     "x.output) "
      "END ORDER BY x.element), '[]')) FROM (" ELEMENTS("e.*", OF_GROUP("$1")) ") x",
      {INT8OID, TEXTOID}},
     // end_group
