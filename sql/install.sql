@@ -6,6 +6,7 @@ ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_stranger;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO regress_stranger;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO regress_stranger;
 ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO regress_stranger;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO regress_stranger;
 
 -- A role of ours that can log in is refused, and nothing stays behind.
 CREATE ROLE insula_runner LOGIN;
@@ -29,13 +30,29 @@ CREATE SCHEMA insula;
 CREATE FUNCTION insula.trap() RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE EXTENSION insula;
 DROP SCHEMA insula CASCADE;
-
+CREATE SCHEMA insula;
+CREATE OPERATOR insula.|| (LEFTARG = text, RIGHTARG = name, FUNCTION = textnename);
 CREATE EXTENSION insula;
+DROP SCHEMA insula CASCADE;
+
+-- Members that the group roles have already are named.
+CREATE ROLE insula_admin;
+CREATE ROLE insula_runner;
+GRANT insula_admin TO regress_stranger;
+CREATE SCHEMA insula;
+ALTER DEFAULT PRIVILEGES IN SCHEMA insula GRANT ALL ON TABLES TO regress_stranger;
+ALTER DEFAULT PRIVILEGES IN SCHEMA insula GRANT ALL ON FUNCTIONS TO regress_stranger WITH GRANT OPTION;
+CREATE EXTENSION insula;
+SELECT level, object, finding FROM insula.audit() WHERE object ~ '^role';
+REVOKE insula_admin FROM regress_stranger;
 
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM regress_stranger;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM regress_stranger;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM regress_stranger;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM regress_stranger;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM regress_stranger;
+ALTER DEFAULT PRIVILEGES IN SCHEMA insula REVOKE ALL ON TABLES FROM regress_stranger;
+ALTER DEFAULT PRIVILEGES IN SCHEMA insula REVOKE ALL ON FUNCTIONS FROM regress_stranger;
 
 SELECT rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls
 FROM pg_roles WHERE rolname LIKE 'insula%' ORDER BY 1;
@@ -76,6 +93,12 @@ SELECT p.oid::regprocedure FROM pg_proc p JOIN member m ON m.objid = p.oid AND m
 WHERE p.prosecdef OR p.proisstrict;
 
 SELECT nspname, nspowner::regrole, nspacl FROM pg_namespace WHERE nspname = 'insula';
+
+-- Views and bodies of functions use what PostgreSQL has, or what is ours, and nothing else.
+SELECT i.* FROM pg_depend d, LATERAL pg_identify_object(d.refclassid, d.refobjid, d.refobjsubid) i
+WHERE (EXISTS (SELECT FROM member m WHERE m.classid = d.classid AND m.objid = d.objid)
+		OR d.objid IN (SELECT r.oid FROM pg_rewrite r JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = r.ev_class))
+	AND i.type NOT IN ('extension', 'schema') AND i.schema NOT IN ('pg_catalog', 'insula');
 
 -- A role without rights cannot even look.
 SET ROLE regress_stranger;

@@ -1,6 +1,6 @@
 \echo Use "CREATE EXTENSION insula" to load this file. \quit
 
--- The schema comes with the extension.  One that somebody made beforehand could hold
+-- The schema comes with the extension.  One that another role made beforehand could hold
 -- traps, or be changed by its owner at any time.
 DO $$
 DECLARE
@@ -12,9 +12,9 @@ BEGIN
 			MESSAGE = 'schema "insula" exists and belongs to a role that is not a superuser',
 			HINT = 'Drop or rename the schema, then run CREATE EXTENSION again.';
 	END IF;
-	IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = 'insula'::pg_catalog.regnamespace)
-		OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace = 'insula'::pg_catalog.regnamespace)
-		OR EXISTS (SELECT FROM pg_catalog.pg_type WHERE typnamespace = 'insula'::pg_catalog.regnamespace) THEN
+	IF EXISTS (SELECT FROM pg_catalog.pg_depend
+		WHERE refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND refobjid = 'insula'::pg_catalog.regnamespace
+			AND classid NOT IN ('pg_catalog.pg_extension'::pg_catalog.regclass, 'pg_catalog.pg_default_acl'::pg_catalog.regclass)) THEN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
 			MESSAGE = 'schema "insula" is not empty',

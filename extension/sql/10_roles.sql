@@ -4,6 +4,7 @@
 DO $$
 DECLARE
 	name text;
+	members text;
 BEGIN
 	FOREACH name IN ARRAY ARRAY['insula_owner', 'insula_admin', 'insula_runner', 'insula_tenant'] LOOP
 		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = name) THEN
@@ -30,7 +31,19 @@ BEGIN
 			MESSAGE = 'role "insula_owner" is a member of other roles',
 			HINT = 'REVOKE those roles from insula_owner.';
 	END IF;
-	-- Who administers tenants must see what their sessions hold back.
+	-- Roles that were made before may have members, which now may do with all tenants what the group may.
+	FOREACH name IN ARRAY ARRAY['insula_admin', 'insula_runner'] LOOP
+		SELECT pg_catalog.string_agg(pg_catalog.pg_get_userbyid(m.member)::text, ', '::text ORDER BY pg_catalog.pg_get_userbyid(m.member))
+		INTO members
+		FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid = m.roleid AND r.rolname = name;
+		IF members IS NOT NULL THEN
+			RAISE WARNING USING
+				MESSAGE = pg_catalog.format('role "%s" has members already: %s'::text, name, members),
+				DETAIL = CASE name WHEN 'insula_admin'::text THEN 'They administer all tenants of this database.' ELSE 'They work for all tenants of this database.' END,
+				HINT = pg_catalog.format('REVOKE %I from those that shall not.'::text, name);
+		END IF;
+	END LOOP;
+	-- An administrator must see what the tenants' sessions hold back.
 	GRANT pg_read_all_stats TO insula_admin;
 	EXECUTE pg_catalog.format('GRANT CONNECT, CREATE ON DATABASE %I TO insula_owner', pg_catalog.current_database());
 	EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO insula_tenant', pg_catalog.current_database());

@@ -21,7 +21,7 @@ RETURNS void
 AS 'MODULE_PATHNAME', 'insula_drop_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.drop_tenant IS
 'Removes a tenant: waits up to drain for running tasks, ends the tenant''s sessions, drops its schema with all its data, and its role.
-The sessions stay ended if the transaction is rolled back; all else comes back.
+The sessions stay ended if the transaction is rolled back; all else comes back.  A WARNING says that the role insula_tenant owns objects in this database, which may hold data of the tenant, or that the tenant''s role could not be dropped.
 Errors: IS001 no such tenant, 55006 another session still uses the tenant after the drain.';
 
 CREATE FUNCTION insula.suspend_tenant(tenant text) RETURNS void

@@ -1,7 +1,7 @@
 -- What a DBA looks at and turns: what PostgreSQL leaves open to every role, sizes against
 -- settings, who holds what back.  Reads catalogs and statistics alone.
 
-CREATE VIEW insula.open_to_public AS
+CREATE VIEW insula.open_to_public WITH (security_invoker = true) AS
 	SELECT 'temporary' AS kind, 'database ' || pg_catalog.quote_ident(d.datname) AS object,
 		'every role may make temporary tables'::text AS finding,
 		pg_catalog.format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', d.datname) AS action
@@ -83,13 +83,13 @@ CREATE FUNCTION insula.capacity(OUT item text, OUT used bigint, OUT available bi
 RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
 	WITH size(item, used, available, setting) AS (
-		SELECT 'tenant numbers', (SELECT count(*) FROM insula.tenant_number), 131071::bigint, NULL
+		SELECT 'tenant numbers', (SELECT pg_catalog.count(*) FROM insula.tenant_number), 131071::bigint, NULL
 		UNION ALL
-		SELECT 'connections', (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
+		SELECT 'connections', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
 			pg_catalog.current_setting('max_connections')::bigint, 'max_connections'
 		UNION ALL
 		-- A worker of all tenants holds four locks of each that it claims for.
-		SELECT 'locks of a claim for all tenants', 4 * (SELECT count(*) FROM insula.tenant),
+		SELECT 'locks of a claim for all tenants', 4 * (SELECT pg_catalog.count(*) FROM insula.tenant),
 			pg_catalog.current_setting('max_locks_per_transaction')::bigint
 				* (pg_catalog.current_setting('max_connections')::bigint + pg_catalog.current_setting('max_prepared_transactions')::bigint),
 			'max_locks_per_transaction'

@@ -1,52 +1,11 @@
--- audit(): what is not as Insula made it.  Reads the catalogs alone; bodies are bound when
--- they are made, so no search_path matters.
+-- audit(): what is not as Insula made it.  Reads the catalogs, with the caller's rights; bodies are bound
+-- when they are made, so no search_path matters.
 
-CREATE VIEW insula.expected_relation AS
-	SELECT t.tenant, t.schema_name, t.username, r.name, r.kind, r.readable
-	FROM insula.tenant t, (VALUES
-		('work', 'r'::"char", false), ('record', 'r', false), ('id', 'S', false),
-		('work_pkey', 'i', false), ('work_queue', 'i', false), ('work_limits', 'i', false), ('record_pkey', 'i', false),
-		('workflow_executions', 'v', true), ('task_executions', 'v', true), ('execution_events', 'v', true),
-		('schedules', 'v', true)
-	) r(name, kind, readable);
-COMMENT ON VIEW insula.expected_relation IS 'the relations that each tenant''s schema should hold, and whether the tenant may read them';
-
--- Every grant in a tenant's schema: on the schema itself and on what is in it.
-CREATE VIEW insula.tenant_grant AS
-	SELECT t.tenant, t.username, 'schema ' || pg_catalog.quote_ident(n.nspname) AS object, NULL::text AS relation,
-		NULL::text AS attribute, false AS is_sequence, t.schema_name, n.nspowner AS owner, a.grantee, a.privilege_type, a.is_grantable
-	FROM insula.tenant t
-	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name,
-	LATERAL pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a
-	UNION ALL
-	SELECT t.tenant, t.username, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relname,
-		NULL, c.relkind = 'S', t.schema_name, c.relowner, a.grantee, a.privilege_type, a.is_grantable
-	FROM insula.tenant t
-	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
-	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind NOT IN ('i', 'I', 'c'),
-	LATERAL pg_catalog.aclexplode(coalesce(c.relacl,
-		pg_catalog.acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner))) a
-	UNION ALL
-	SELECT t.tenant, t.username, pg_catalog.format('%I.%I.%I', n.nspname, c.relname, x.attname), c.relname,
-		x.attname, c.relkind = 'S', t.schema_name, c.relowner, a.grantee, a.privilege_type, a.is_grantable
-	FROM insula.tenant t
-	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
-	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
-	JOIN pg_catalog.pg_attribute x ON x.attrelid = c.oid,
-	LATERAL pg_catalog.aclexplode(x.attacl) a;
-COMMENT ON VIEW insula.tenant_grant IS 'every grant on a tenant''s schema, its relations and their columns';
-
--- The tenant's role has USAGE on the schema and SELECT on the views, nobody else anything.
-CREATE VIEW insula.foreign_grant AS
-	SELECT g.*
-	FROM insula.tenant_grant g
-	WHERE g.grantee <> g.owner
-		AND NOT (NOT g.is_grantable AND g.grantee <> 0 AND pg_catalog.pg_get_userbyid(g.grantee) = g.username
-			AND ((g.relation IS NULL AND g.privilege_type = 'USAGE')
-				OR (g.privilege_type = 'SELECT' AND g.attribute IS NULL AND EXISTS (
-					SELECT FROM insula.expected_relation e
-					WHERE e.tenant = g.tenant AND e.name = g.relation AND e.readable))));
-COMMENT ON VIEW insula.foreign_grant IS 'grants in tenants'' schemas that are not of Insula''s making';
+CREATE FUNCTION insula.read_faults(OUT level text, OUT tenant text, OUT object text, OUT finding text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_read_faults' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.read_faults IS
+'What insula.audit() says of the columns, defaults, constraints, indexes and statistics of tenants'' relations, and of passwords of the group roles.  A relation that is locked against reading is passed over.';
 
 CREATE FUNCTION insula.audit(OUT level text, OUT tenant text, OUT object text, OUT finding text)
 RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE SET jit = off
@@ -68,16 +27,8 @@ BEGIN ATOMIC
 	WHERE pg_catalog.pg_get_userbyid(n.nspowner) <> 'insula_owner'
 	UNION ALL
 	-- What does not belong there.
-	SELECT 'warning', t.tenant, pg_catalog.format('%I.%I', n.nspname, c.relname), 'is not of Insula''s making'
-	FROM insula.tenant t
-	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
-	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid
-	WHERE NOT EXISTS (SELECT FROM insula.expected_relation e WHERE e.tenant = t.tenant AND e.name = c.relname)
-	UNION ALL
-	SELECT 'warning', t.tenant, p.oid::pg_catalog.regprocedure::text, 'is not of Insula''s making'
-	FROM insula.tenant t
-	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
-	JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid
+	SELECT CASE WHEN s.tenant IS NULL THEN 'error' ELSE 'warning' END, s.tenant, s.object, 'is not of Insula''s making'
+	FROM insula.stray_object s
 	UNION ALL
 	-- What could run somebody's code, or hide or show rows.
 	SELECT 'error', e.tenant, pg_catalog.format('%I.%I', e.schema_name, e.name), 'has the trigger ' || g.tgname
@@ -106,18 +57,27 @@ BEGIN ATOMIC
 	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = e.name
 	JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid
 	UNION ALL
-	SELECT 'error', g.tenant, g.object,
-		pg_catalog.format('%s has %s', CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(g.grantee) END,
-			g.privilege_type || CASE WHEN g.is_grantable THEN ' with grant option' ELSE '' END)
-	FROM insula.foreign_grant g
+	SELECT 'error', u.tenant, u.object, 'uses ' || u.uses
+	FROM insula.foreign_use u
 	UNION ALL
-	SELECT 'error', e.tenant, pg_catalog.format('%I.%I', e.schema_name, e.name), e.username || ' may not read it'
-	FROM insula.expected_relation e
-	JOIN pg_catalog.pg_namespace n ON n.nspname = e.schema_name
-	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = e.name
-	JOIN pg_catalog.pg_roles r ON r.rolname = e.username
-	WHERE e.readable AND NOT (pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE')
-		AND pg_catalog.has_table_privilege(r.oid, c.oid, 'SELECT'))
+	SELECT f.level, f.tenant, f.object, f.finding
+	FROM insula.read_faults() f
+	UNION ALL
+	-- Rights, exactly.
+	SELECT 'error', d.tenant, d.object, d.finding
+	FROM insula.deviation d
+	WHERE d.step IN (4, 5)
+	UNION ALL
+	SELECT 'error', NULL, CASE g.kind WHEN 'schema'::text THEN 'schema ' ELSE '' END || g.identity,
+		'belongs to ' || pg_catalog.pg_get_userbyid(g.owner)::text
+	FROM insula.guarded_object g
+	WHERE g.tenant IS NULL AND pg_catalog.pg_get_userbyid(g.owner) <> 'insula_owner'::name
+	UNION ALL
+	SELECT 'error', NULL, 'database ' || pg_catalog.quote_ident(d.datname), pg_catalog.format('%s lacks %s'::text, w.role, w.privilege)
+	FROM (VALUES ('insula_owner'::name, 'CREATE'::text), ('insula_owner', 'CONNECT'), ('insula_tenant', 'CONNECT')) w(role, privilege)
+	JOIN pg_catalog.pg_roles r ON r.rolname = w.role
+	JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
+	WHERE NOT EXISTS (SELECT FROM pg_catalog.aclexplode(d.datacl) a WHERE a.grantee = r.oid AND a.privilege_type = w.privilege)
 	UNION ALL
 	-- The tenants' roles.
 	SELECT 'error', t.tenant, 'role ' || pg_catalog.quote_ident(t.username),
@@ -164,6 +124,27 @@ BEGIN ATOMIC
 	FROM pg_catalog.pg_auth_members m
 	WHERE 'insula_owner' IN (pg_catalog.pg_get_userbyid(m.roleid), pg_catalog.pg_get_userbyid(m.member))
 	UNION ALL
+	-- Every tenant can act as the group: what it owns is all tenants' to read, and outlives the tenant that made it.
+	SELECT 'error', NULL, 'role insula_tenant',
+		'owns ' || CASE WHEN d.datname = pg_catalog.current_database() THEN pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid)
+			ELSE 'something in database ' || pg_catalog.quote_ident(d.datname) END
+	FROM pg_catalog.pg_shdepend s
+	LEFT JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+	WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o'::"char"
+		AND pg_catalog.pg_get_userbyid(s.refobjid) = 'insula_tenant'::name
+	UNION ALL
+	SELECT DISTINCT 'warning', NULL, 'role ' || r.rolname::text, 'has settings'
+	FROM pg_catalog.pg_db_role_setting s
+	JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+	WHERE r.rolname IN ('insula_owner'::name, 'insula_admin'::name, 'insula_runner'::name, 'insula_tenant'::name)
+	UNION ALL
+	SELECT 'advice', NULL, 'role ' || g.rolname::text,
+		pg_catalog.format('has the member %s%s: it %s'::text, pg_catalog.pg_get_userbyid(m.member),
+			CASE WHEN m.admin_option THEN ' with admin option' END,
+			CASE g.rolname WHEN 'insula_admin'::name THEN 'administers all tenants' ELSE 'works for all tenants' END)
+	FROM pg_catalog.pg_auth_members m
+	JOIN pg_catalog.pg_roles g ON g.oid = m.roleid AND g.rolname IN ('insula_admin'::name, 'insula_runner'::name)
+	UNION ALL
 	SELECT 'warning', l.tenant, 'role ' || pg_catalog.quote_ident(l.role_name),
 		'is left of a dropped tenant: DROP OWNED BY it where it owns something, then insula.reconcile(false)'
 	FROM insula.leftover_role l
@@ -171,11 +152,11 @@ BEGIN ATOMIC
 	-- What PostgreSQL leaves open to every role.
 	SELECT DISTINCT 'advice', NULL, o.object, o.finding FROM insula.open_to_public o
 	UNION ALL
-	SELECT 'advice', NULL, 'tenants', count(*) || ' have no limit on connections: insula.set_tenant_limits()'
-	FROM insula.tenant t WHERE t.max_connections IS NULL AND t.username IS NOT NULL HAVING count(*) > 0
+	SELECT 'advice', NULL, 'tenants', pg_catalog.count(*) || ' have no limit on connections: insula.set_tenant_limits()'
+	FROM insula.tenant t WHERE t.max_connections IS NULL AND t.username IS NOT NULL HAVING pg_catalog.count(*) > 0
 	UNION ALL
 	SELECT 'advice', NULL, 'setting temp_file_limit', 'is -1: any session can fill the disk'
 	WHERE pg_catalog.current_setting('temp_file_limit') = '-1';
 END;
 COMMENT ON FUNCTION insula.audit IS
-'What is not as Insula made it: level error (isolation or function is in danger), warning (something lies where it should not) or advice (what PostgreSQL leaves open to every role).  A healthy database has no finding but advice.';
+'What is not as Insula made it: level error (isolation or function is in danger), warning (something lies where it should not) or advice (what PostgreSQL leaves open to every role, and the members of insula_admin and insula_runner).  insula.reconcile(false) mends rights, the group''s settings, password and objects, and views; what it cannot mend stays.  A healthy database has no finding but advice.';

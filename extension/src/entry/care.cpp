@@ -1,6 +1,7 @@
 // SQL entry points for who looks after the database: hardening, and bringing the tenants'
 // schemas to the present layout.
 #include "entry/arguments.hpp"
+#include "provision/inspect.hpp"
 #include "provision/provision.hpp"
 #include "provision/reconcile.hpp"
 #include "storage/work.hpp"
@@ -16,6 +17,7 @@ INSULA_FUNCTION(insula_harden);
 INSULA_FUNCTION(insula_upgrade_tenants);
 INSULA_FUNCTION(insula_reconcile);
 INSULA_FUNCTION(insula_adopt);
+INSULA_FUNCTION(insula_read_faults);
 
 static ReturnSetInfo *start_rows(FunctionCallInfo fcinfo) {
   InitMaterializedSRF(fcinfo, 0);
@@ -146,4 +148,20 @@ Datum insula_adopt(PG_FUNCTION_ARGS) {
     ereport(NOTICE, (errmsg("the tenants of this database are at home already")));
   }
   PG_RETURN_VOID();
+}
+
+// ---- audit ----
+
+static void put_fault(void *argument, const char *tenant, const Fault &fault) {
+  auto *result = static_cast<ReturnSetInfo *>(argument);
+  Datum values[] = {CStringGetTextDatum(fault.level), tenant ? CStringGetTextDatum(tenant) : Datum{0},
+                    CStringGetTextDatum(fault.object), CStringGetTextDatum(fault.finding)};
+  bool nulls[] = {false, tenant == nullptr, false, false};
+  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+Datum insula_read_faults(PG_FUNCTION_ARGS) {
+  require_admin();
+  read_faults(put_fault, start_rows(fcinfo));
+  return Datum{0};
 }

@@ -9,8 +9,26 @@ void define_provision_settings();
 
 // ---- roles.cpp: the one file that acts as the bootstrap superuser ----
 
-// What CREATE EXTENSION grants on the database; a TEMPLATE copy does not inherit it.
+// What CREATE EXTENSION grants on the database; a TEMPLATE copy does not inherit it.  A role lacks what
+// it has not been granted itself: what PUBLIC has may be revoked.
+struct DatabaseRight {
+  const char *privilege;
+  const char *role;
+};
+inline constexpr DatabaseRight database_rights[] = {
+    {"CREATE", "insula_owner"}, {"CONNECT", "insula_owner"}, {"CONNECT", "insula_tenant"}};
+bool lacks_database_right(const DatabaseRight &right);
+void grant_on_database(const DatabaseRight &right);
 void grant_database_to_groups();
+// The group roles, which have neither settings nor passwords; insula_tenant owns nothing.
+inline constexpr const char *group_roles[] = {"insula_owner", "insula_admin", "insula_runner", "insula_tenant"};
+bool has_password(Oid role);
+void take_settings(const char *group);
+void take_password(const char *group);
+bool tenants_group_owns_something();  // in this database
+void drop_owned_by_tenants_group();
+// Takes a tenant's role into insula_tenant again.
+void join_tenants(const char *name, Oid recorded);
 // Makes a tenant's role, a member of insula_tenant; verifier nullptr: no password.
 Oid create_tenant_role(const char *name, const char *verifier, bool login);
 // verifier nullptr: the password stays.
@@ -38,10 +56,12 @@ char *make_verifier(const char *password);
 // What lies in it, but indexes and what hangs on the tables.
 inline constexpr const char *tenant_relations[] = {
     "work", "record", "id", "workflow_executions", "task_executions", "execution_events", "schedules"};
+inline constexpr const char *tenant_views[] = {"workflow_executions", "task_executions", "execution_events",
+                                               "schedules"};
 
 void create_tenant_schema(std::int32_t number, const char *schema, const char *username);
-// Those of them that are missing.
-void create_tenant_views(std::int32_t number, const char *schema);
+// Makes one of its views, or makes it anew.
+void create_tenant_view(std::int32_t number, const char *schema, const char *name);
 void drop_tenant_schema(const char *schema);
 
 // ---- layout.cpp: a tenant's schema of an older version ----

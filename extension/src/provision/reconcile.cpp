@@ -1,17 +1,20 @@
-// Mending after a restore, and the adoption of copies.  Each tenant's roles come first,
-// then what insula.deviation names, then views; every action runs in a subtransaction of
-// its own, so that one that fails stops no other.
+// Mending after a restore, and the adoption of copies.  Roles come first, then owners, views and
+// rights, as insula.deviation names them; every action runs in a subtransaction of its own, so that
+// one that fails stops no other.
 #include "provision/reconcile.hpp"
 
+#include "provision/inspect.hpp"
 #include "provision/tenants.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "storage/session.hpp"
 #include "tenant/apart.hpp"
+#include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 
 extern "C" {
+#include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 }
 
@@ -24,6 +27,7 @@ struct Deviation {
   const char *object;
   const char *action;
   bool as_owner;
+  const char *view;  // the one that it is about; nullptr: none
 };
 
 struct TenantRole {
@@ -34,7 +38,6 @@ struct TenantRole {
   Oid recorded;
   bool may_log_in;
   int max_connections;
-  bool lacks_view;
 };
 
 // Does it, or only tells.
@@ -71,18 +74,28 @@ void run_shared_on(SharedStatement statement, Datum first, Datum second) {
   close_session(session);
 }
 
-// SPI in the caller's memory: rows outlive the session.
+void set_for_reading(const char *setting, const char *value) {
+  (void)set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+// With the caller's rights, so that a catalog which is closed to others stops no superuser; in the
+// caller's memory, so that rows outlive SPI.
 template <typename Row>
 Row *read_rows(const char *sql, int *count, Row (*read)(std::uint64_t row)) {
   MemoryContext caller = CurrentMemoryContext;
-  const Session session = open_session();
+  const int level = NewGUCNestLevel();
+  set_for_reading("search_path", "pg_catalog, pg_temp");
+  // To compile what reads the catalogs takes longer than to read them.
+  set_for_reading("jit", "off");
+  SPI_connect();
   if (SPI_execute(sql, false, 0) != SPI_OK_SELECT) elog(ERROR, "insula: \"%s\" failed", sql);
   *count = static_cast<int>(SPI_processed);
   MemoryContext inner = MemoryContextSwitchTo(caller);
   auto *rows = palloc_array_of<Row>(SPI_processed + 1);
   for (std::uint64_t i = 0; i < SPI_processed; ++i) rows[i] = read(i);
   MemoryContextSwitchTo(inner);
-  close_session(session);
+  SPI_finish();
+  AtEOXact_GUC(false, level);
   return rows;
 }
 
@@ -93,17 +106,12 @@ TenantRole read_tenant_role(std::uint64_t row) {
           get_text(row, 4),
           DatumGetObjectId(get_datum(row, 5)),
           DatumGetBool(get_datum(row, 6)),
-          is_null(row, 7) ? -1 : get_int32(row, 7),
-          DatumGetBool(get_datum(row, 8))};
+          is_null(row, 7) ? -1 : get_int32(row, 7)};
 }
 
 const char tenant_roles[] =
     "SELECT t.tenant_no, t.tenant, t.schema_name, t.username, t.role_oid, t.login AND t.status = 'active', "
-    "t.max_connections, EXISTS (SELECT FROM insula.expected_relation e "
-    "LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = e.schema_name "
-    "LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = e.name "
-    "WHERE e.tenant = t.tenant AND e.kind = 'v' AND n.oid IS NOT NULL AND c.oid IS NULL) "
-    "FROM insula.tenant t ORDER BY t.tenant";
+    "t.max_connections FROM insula.tenant t ORDER BY t.tenant";
 
 void take_role(const TenantRole &tenant, Oid role) {
   run_shared_on(SharedStatement::set_tenant_role, Int32GetDatum(tenant.number), ObjectIdGetDatum(role));
@@ -127,25 +135,132 @@ void mend_role(const Mending &mending, const TenantRole &tenant) {
                         "a role of this name exists that is not a plain member of insula_tenant: rename or drop it");
   if (role != tenant.recorded)
     mend(mending, tenant.tenant, object, "taken as the tenant's", [&] { take_role(tenant, role); });
+  if (role == tenant.recorded && !is_tenant_login(role))
+    mend(mending, tenant.tenant, object, psprintf("GRANT insula_tenant TO %s", name),
+         [&] { join_tenants(tenant.username, role); });
   if (!tenant.may_log_in && can_log_in(role) && !mending.dry_run)
     mend(mending, tenant.tenant, object, psprintf("ALTER ROLE %s NOLOGIN", name),
          [&] { alter_tenant_role(tenant.username, role, nullptr, false); });
 }
 
-void mend_deviations(const Mending &mending) {
+// ---- owners, views, rights ----
+
+Deviation read_deviation(std::uint64_t row) {
+  return {get_text(row, 1), get_text(row, 2), get_text(row, 3), DatumGetBool(get_datum(row, 4)), get_text(row, 5)};
+}
+
+// Of a tenant whose schema is not to be touched there is nothing to mend but its role.
+bool is_refused(const List *refused, const char *tenant) {
+  ListCell *cell;
+  foreach (cell, refused)
+    if (tenant && strcmp(static_cast<const char *>(lfirst(cell)), tenant) == 0) return true;
+  return false;
+}
+
+const TenantRole &tenant_named(const TenantRole *tenants, const char *name) {
+  while (strcmp(tenants->tenant, name) != 0) ++tenants;
+  return *tenants;
+}
+
+// A tenant's schema is taken over as a whole or not at all: what others have made in its place would
+// run as insula_owner.  Returns the names of those that are not.
+List *find_refused(const Mending &mending, const TenantRole *tenants) {
+  struct Name {
+    const char *text;
+  };
   int count;
-  const Deviation *deviations = read_rows<Deviation>(
-      "SELECT tenant, object, action, as_owner FROM insula.deviation ORDER BY tenant, step, action", &count,
-      [](std::uint64_t row) -> Deviation {
-        return {get_text(row, 1), get_text(row, 2), get_text(row, 3), DatumGetBool(get_datum(row, 4))};
-      });
+  const Name *foreign = read_rows<Name>("SELECT DISTINCT tenant FROM insula.deviation WHERE step <= 3 ORDER BY tenant",
+                                        &count, [](std::uint64_t row) -> Name { return {get_text(row, 1)}; });
+  List *refused = NIL;
+  for (int i = 0; i < count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    const char *name = foreign[i].text;
+    List *reasons = reasons_against(tenant_named(tenants, name).schema, !mending.dry_run);
+    ListCell *cell;
+    foreach (cell, reasons) {
+      const auto *reason = static_cast<const Fault *>(lfirst(cell));
+      tell_problem(mending, name, reason->object, reason->finding);
+    }
+    if (reasons != NIL) refused = lappend(refused, const_cast<char *>(name));
+  }
+  return refused;
+}
+
+void mend_deviation(const TenantRole *tenants, const Deviation &deviation) {
+  execute(deviation.action, deviation.as_owner);
+  // What the view says may be another role's, so it is made anew at once.
+  if (!deviation.view) return;
+  CommandCounterIncrement();
+  const TenantRole &tenant = tenant_named(tenants, deviation.tenant);
+  create_tenant_view(tenant.number, tenant.schema, deviation.view);
+}
+
+void mend_deviations(const Mending &mending, const TenantRole *tenants, const List *refused, const char *sql) {
+  int count;
+  const Deviation *deviations = read_rows<Deviation>(sql, &count, read_deviation);
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     const Deviation &deviation = deviations[i];
-    mend(mending, deviation.tenant, deviation.object, deviation.action,
-         [&] { execute(deviation.action, deviation.as_owner); });
+    if (is_refused(refused, deviation.tenant)) continue;
+    mend(mending, deviation.tenant, deviation.object, deviation.action, [&] { mend_deviation(tenants, deviation); });
   }
 }
+
+const char views_to_make[] =
+    "SELECT e.tenant, e.name FROM insula.expected_relation e "
+    "JOIN pg_catalog.pg_namespace n ON n.nspname = e.schema_name "
+    "LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = e.name "
+    "WHERE e.kind = 'v'::\"char\" AND c.oid IS NULL "
+    "UNION SELECT u.tenant, u.name FROM insula.foreign_use u ORDER BY 1, 2";
+
+void mend_views(const Mending &mending, const TenantRole *tenants, const List *refused) {
+  struct Missing {
+    const char *tenant;
+    const char *view;
+  };
+  int count;
+  const Missing *missing = read_rows<Missing>(views_to_make, &count, [](std::uint64_t row) -> Missing {
+    return {get_text(row, 1), get_text(row, 2)};
+  });
+  for (int i = 0; i < count; ++i) {
+    if (is_refused(refused, missing[i].tenant)) continue;
+    const TenantRole &tenant = tenant_named(tenants, missing[i].tenant);
+    const char *view = quote_qualified_identifier(tenant.schema, missing[i].view);
+    mend(mending, tenant.tenant, view, psprintf("CREATE OR REPLACE VIEW %s", view),
+         [&] { create_tenant_view(tenant.number, tenant.schema, missing[i].view); });
+  }
+}
+
+// ---- the group roles ----
+
+void mend_groups(const Mending &mending) {
+  struct Name {
+    const char *text;
+  };
+  const char *database = quote_identifier(get_database_name(MyDatabaseId));
+  for (const DatabaseRight &right : database_rights)
+    if (lacks_database_right(right))
+      mend(mending, nullptr, psprintf("database %s", database),
+           psprintf("GRANT %s ON DATABASE %s TO %s", right.privilege, database, right.role),
+           [&] { grant_on_database(right); });
+  int count;
+  const Name *settled = read_rows<Name>(
+      "SELECT DISTINCT r.rolname::text FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_roles r "
+      "ON r.oid = s.setrole WHERE r.rolname IN ('insula_owner', 'insula_admin', 'insula_runner', 'insula_tenant')",
+      &count, [](std::uint64_t row) -> Name { return {get_text(row, 1)}; });
+  for (int i = 0; i < count; ++i)
+    mend(mending, nullptr, psprintf("role %s", settled[i].text), psprintf("ALTER ROLE %s RESET ALL", settled[i].text),
+         [&] { take_settings(settled[i].text); });
+  for (const char *group : group_roles)
+    if (has_password(get_role_oid(group, false)))
+      mend(mending, nullptr, psprintf("role %s", group), psprintf("ALTER ROLE %s PASSWORD NULL", group),
+           [&] { take_password(group); });
+  if (tenants_group_owns_something())
+    mend(mending, nullptr, "role insula_tenant", "drop what it owns in this database",
+         [&] { drop_owned_by_tenants_group(); });
+}
+
+// ---- what is left of dropped tenants ----
 
 void drop_leftovers(const Mending &mending) {
   struct Leftover {
@@ -203,9 +318,15 @@ void wake_everybody() {
 
 }  // namespace
 
+static const char owners_to_mend[] =
+    "SELECT tenant, object, action, as_owner, view FROM insula.deviation WHERE step <= 3 ORDER BY tenant, step, action";
+static const char rights_to_mend[] =
+    "SELECT tenant, object, action, as_owner, view FROM insula.deviation WHERE step > 3 ORDER BY tenant, step, action";
+
 void reconcile(const Mending &mending) {
   int count;
   const TenantRole *tenants = read_rows<TenantRole>(tenant_roles, &count, read_tenant_role);
+  mend_groups(mending);
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     const TenantRole &tenant = tenants[i];
@@ -213,14 +334,13 @@ void reconcile(const Mending &mending) {
     if (!OidIsValid(get_namespace_oid(tenant.schema, true)))
       tell_problem(mending, tenant.tenant, psprintf("schema %s", quote_identifier(tenant.schema)),
                    "it is missing: restore it, or drop the tenant");
-    else if (tenant.lacks_view)
-      mend(mending, tenant.tenant, psprintf("schema %s", quote_identifier(tenant.schema)),
-           "CREATE VIEW where it is missing", [&] { create_tenant_views(tenant.number, tenant.schema); });
   }
-  mend_deviations(mending);
+  const List *refused = find_refused(mending, tenants);
+  mend_deviations(mending, tenants, refused, owners_to_mend);
+  mend_views(mending, tenants, refused);
+  mend_deviations(mending, tenants, refused, rights_to_mend);
   drop_leftovers(mending);
   if (mending.dry_run) return;
-  grant_database_to_groups();
   log("reconcile");
   forget_running();
   forget_limits();
@@ -234,10 +354,7 @@ void adopt() {
     // The original's tenants shall not read here.
     int count;
     const Deviation *foreign = read_rows<Deviation>(
-        "SELECT tenant, object, action, as_owner FROM insula.deviation WHERE step = 3", &count,
-        [](std::uint64_t row) -> Deviation {
-          return {get_text(row, 1), get_text(row, 2), get_text(row, 3), DatumGetBool(get_datum(row, 4))};
-        });
+        "SELECT tenant, object, action, as_owner, view FROM insula.deviation WHERE step = 4", &count, read_deviation);
     for (int i = 0; i < count; ++i) execute(foreign[i].action, true);
   }
   record_home();

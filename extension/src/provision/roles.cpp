@@ -12,10 +12,11 @@
 extern "C" {
 #include "access/heapam.h"
 #include "catalog/pg_auth_members.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_db_role_setting.h"
 #include "commands/dbcommands.h"
 #include "parser/parse_node.h"
 #include "utils/catcache.h"
-#include "utils/fmgrprotos.h"
 #include "utils/formatting.h"
 #include "utils/resowner.h"
 }
@@ -198,19 +199,34 @@ void end_sessions_again(XactEvent event, void *) {
 
 }  // namespace
 
-static void grant_on_database(const char *privilege, const char *role) {
-  Datum has = DirectFunctionCall3(has_database_privilege_id_id, ObjectIdGetDatum(get_role_oid(role, false)),
-                                  ObjectIdGetDatum(MyDatabaseId), CStringGetTextDatum(privilege));
-  if (DatumGetBool(has)) return;
+bool lacks_database_right(const DatabaseRight &right) {
+  const AclMode wanted = strcmp(right.privilege, "CREATE") == 0 ? ACL_CREATE : ACL_CONNECT;
+  const Oid role = get_role_oid(right.role, false);
+  HeapTuple row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+  if (!HeapTupleIsValid(row)) return false;
+  bool null;
+  const Datum datum = SysCacheGetAttr(DATABASEOID, row, Anum_pg_database_datacl, &null);
+  bool has = false;
+  if (!null) {
+    const Acl *acl = DatumGetAclP(datum);
+    const AclItem *items = ACL_DAT(acl);
+    for (int i = 0; i < ACL_NUM(acl); ++i)
+      has = has || (items[i].ai_grantee == role && (ACLITEM_GET_PRIVS(items[i]) & wanted) != 0);
+  }
+  ReleaseSysCache(row);
+  return !has;
+}
+
+void grant_on_database(const DatabaseRight &right) {
   AccessPriv *access = makeNode(AccessPriv);
-  access->priv_name = asc_tolower(privilege, strlen(privilege));
+  access->priv_name = asc_tolower(right.privilege, strlen(right.privilege));
   GrantStmt *statement = makeNode(GrantStmt);
   statement->is_grant = true;
   statement->targtype = ACL_TARGET_OBJECT;
   statement->objtype = OBJECT_DATABASE;
   statement->objects = list_make1(string_node(get_database_name(MyDatabaseId)));
   statement->privileges = list_make1(access);
-  statement->grantees = list_make1(role_spec(role));
+  statement->grantees = list_make1(role_spec(right.role));
   const Superuser before = become_superuser();
   ExecuteGrantStmt(statement);
   CommandCounterIncrement();
@@ -218,9 +234,24 @@ static void grant_on_database(const char *privilege, const char *role) {
 }
 
 void grant_database_to_groups() {
-  grant_on_database("CREATE", "insula_owner");
-  grant_on_database("CONNECT", "insula_owner");
-  grant_on_database("CONNECT", "insula_tenant");
+  for (const DatabaseRight &right : database_rights)
+    if (lacks_database_right(right)) grant_on_database(right);
+}
+
+bool has_password(Oid role) {
+  HeapTuple row = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+  if (!HeapTupleIsValid(row)) return false;
+  bool null;
+  (void)SysCacheGetAttr(AUTHOID, row, Anum_pg_authid_rolpassword, &null);
+  ReleaseSysCache(row);
+  return !null;
+}
+
+void take_password(const char *group) { alter_role(group, +1, list_make1(option("password", nullptr))); }
+
+void take_settings(const char *group) {
+  DropSetting(InvalidOid, get_role_oid(group, false));
+  CommandCounterIncrement();
 }
 
 Oid create_tenant_role(const char *name, const char *verifier, bool login) {
@@ -248,6 +279,12 @@ void alter_tenant_role(const char *name, Oid recorded, const char *verifier, boo
 void limit_tenant_role(const char *name, Oid recorded, int max_connections) {
   check_role_is_ours(name, recorded);
   alter_role(name, +1, list_make1(option("connectionlimit", reinterpret_cast<Node *>(makeInteger(max_connections)))));
+}
+
+void join_tenants(const char *name, Oid recorded) {
+  check_role_is_ours(name, recorded);
+  alter_role("insula_tenant", +1,
+             list_make1(option("rolemembers", reinterpret_cast<Node *>(list_make1(role_spec(name))))));
 }
 
 bool drop_tenant_role(const char *name, Oid recorded) {

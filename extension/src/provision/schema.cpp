@@ -74,7 +74,12 @@ CREATE TABLE {schema}.record (
 );
 )";
 
-const char views[] = R"(
+struct View {
+  const char *name;
+  const char *sql;
+};
+
+const View views[] = {{"workflow_executions", R"(
 CREATE OR REPLACE VIEW {schema}.workflow_executions AS
 SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.seq::integer AS version,
   CASE w.state WHEN 4 THEN 'completed' WHEN 5 THEN 'failed' WHEN 7 THEN 'cancelled'
@@ -92,7 +97,8 @@ LEFT JOIN {schema}.record k ON k.kind = 't' AND k.owner = w.key
 CROSS JOIN LATERAL (SELECT CASE WHEN w.span = 0 THEN w.started_at
   ELSE (SELECT min(r.started_at) FROM {schema}.work r WHERE r.id > w.id AND r.id <= w.id + w.span) END) t(started_at)
 WHERE w.head IS NULL;
-
+)"},
+                      {"task_executions", R"(
 CREATE OR REPLACE VIEW {schema}.task_executions AS
 SELECT {base} + w.id AS task_id, {base} + coalesce(w.head, w.id) AS execution_id,
   d.name COLLATE "default" AS workflow, split_part(k.name, '.', 2) COLLATE "default" || coalesce('[' || w.element || ']', '') AS task,
@@ -104,7 +110,8 @@ JOIN {schema}.record d ON d.kind = 'w' AND d.owner = w.def
 JOIN {schema}.record k ON k.kind = 't' AND k.owner = w.key
 LEFT JOIN {schema}.work h ON h.id = w.head
 WHERE w.task >= 0;
-
+)"},
+                      {"execution_events", R"(
 CREATE OR REPLACE VIEW {schema}.execution_events AS
 SELECT e.event_id, e.execution_id, e.task_id, e.event, e.at, e.detail FROM (
   SELECT w.id * 8 AS event_id, {base} + w.id AS execution_id, NULL::bigint AS task_id,
@@ -128,7 +135,8 @@ SELECT e.event_id, e.execution_id, e.task_id, e.event, e.at, e.detail FROM (
   SELECT r.seq * 8 + 7, {base} + r.owner, {base} + r.ref, r.name COLLATE "default", r.at, r.body
   FROM {schema}.record r WHERE r.kind = 'h'
 ) e;
-
+)"},
+                      {"schedules", R"(
 CREATE OR REPLACE VIEW {schema}.schedules AS
 SELECT d.name COLLATE "default" AS name, d.body ->> 'workflow' AS workflow, d.body ->> 'cron' AS cron,
   d.body ->> 'timezone' AS timezone,
@@ -147,7 +155,7 @@ CROSS JOIN LATERAL (SELECT
 LEFT JOIN LATERAL insula.next_fires(d.body ->> 'cron', d.body ->> 'timezone', 1,
   greatest(d.at, l.dealt_with, b.starts_at - interval '1 microsecond')) n(at) ON b.ends_at IS NULL OR n.at <= b.ends_at
 WHERE d.kind = 'd' AND d.owner = 0;
-)";
+)"}};
 
 const char grants[] = R"(
 GRANT USAGE ON SCHEMA {schema} TO {user};
@@ -189,6 +197,47 @@ void execute_as_owner(const char *sql) {
   leave_owner(owner);
 }
 
+// ---- rights ----
+
+// What takes away all that default privileges have given to others, and gives the owner what they have
+// not: the rights are then those of an object made where there are no default privileges.
+void append_own_rights(StringInfo sql, const char *kind, const char *object, Datum acl) {
+  const Oid owner = owner_role();
+  const Acl *rights = DatumGetAclP(acl);
+  const AclItem *items = ACL_DAT(rights);
+  for (int i = 0; i < ACL_NUM(rights); ++i) {
+    if (items[i].ai_grantee == owner) continue;
+    const char *grantee = items[i].ai_grantee == ACL_ID_PUBLIC
+                              ? "PUBLIC"
+                              : quote_identifier(GetUserNameFromId(items[i].ai_grantee, false));
+    appendStringInfo(sql, "REVOKE ALL ON %s %s FROM %s CASCADE;", kind, object, grantee);
+  }
+  appendStringInfo(sql, "GRANT ALL ON %s %s TO insula_owner;", kind, object);
+}
+
+void append_own_rights_of(StringInfo sql, int cache, Oid oid, AttrNumber column, const char *kind, const char *object) {
+  HeapTuple row = SearchSysCache1(cache, ObjectIdGetDatum(oid));
+  if (!HeapTupleIsValid(row)) return;
+  bool null;
+  const Datum acl = SysCacheGetAttr(cache, row, column, &null);
+  if (!null) append_own_rights(sql, kind, object, acl);
+  ReleaseSysCache(row);
+}
+
+// Default privileges of insula_owner, which a superuser may set, give nothing of a tenant away.
+void undo_default_privileges(const char *schema) {
+  const Oid oid = get_namespace_oid(schema, false);
+  StringInfoData sql;
+  initStringInfo(&sql);
+  append_own_rights_of(&sql, NAMESPACEOID, oid, Anum_pg_namespace_nspacl, "SCHEMA", quote_identifier(schema));
+  for (const char *name : tenant_relations) {
+    const Oid relation = get_relname_relid(name, oid);
+    const char *kind = get_rel_relkind(relation) == RELKIND_SEQUENCE ? "SEQUENCE" : "TABLE";
+    append_own_rights_of(&sql, RELOID, relation, Anum_pg_class_relacl, kind, quote_qualified_identifier(schema, name));
+  }
+  if (sql.len > 0) execute_as_owner(sql.data);
+}
+
 }  // namespace
 
 void create_tenant_schema(std::int32_t number, const char *schema, const char *username) {
@@ -199,15 +248,22 @@ void create_tenant_schema(std::int32_t number, const char *schema, const char *u
   // The schema by itself: CREATE SCHEMA with elements runs under other rules.
   appendStringInfo(&sql, "CREATE SCHEMA %s;", words.schema);
   append_filled(&sql, tables, words);
-  append_filled(&sql, views, words);
-  if (words.user) append_filled(&sql, grants, words);
+  for (const View &view : views) append_filled(&sql, view.sql, words);
+  execute_as_owner(sql.data);
+  CommandCounterIncrement();
+  undo_default_privileges(schema);
+  if (!words.user) return;
+  resetStringInfo(&sql);
+  append_filled(&sql, grants, words);
   execute_as_owner(sql.data);
 }
 
-void create_tenant_views(std::int32_t number, const char *schema) {
+void create_tenant_view(std::int32_t number, const char *schema, const char *name) {
   StringInfoData sql;
   initStringInfo(&sql);
-  append_filled(&sql, views, {quote_identifier(schema), nullptr, core::make_id(number, 0)});
+  for (const View &view : views)
+    if (strcmp(view.name, name) == 0)
+      append_filled(&sql, view.sql, {quote_identifier(schema), nullptr, core::make_id(number, 0)});
   execute_as_owner(sql.data);
 }
 

@@ -202,6 +202,14 @@ void leave_role_behind(const Tenant &tenant) {
            errhint("DROP OWNED BY %s in that database, then SELECT * FROM insula.reconcile(false).", left)));
 }
 
+void warn_of_group() {
+  if (!tenants_group_owns_something()) return;
+  ereport(WARNING,
+          (errmsg("role \"insula_tenant\" owns objects in this database"),
+           errdetail("A tenant made them while it acted as that role; what is in them may be the dropped tenant's."),
+           errhint("SELECT * FROM insula.audit() names them, insula.reconcile(false) drops them.")));
+}
+
 }  // namespace
 
 void log_act(const char *act, const char *tenant, const char *detail) {
@@ -255,6 +263,7 @@ void drop_tenant(std::int32_t number, std::int64_t drain) {
   log_act("drop_tenant", tenant.name, nullptr);
   close_session(session);
   if (OidIsValid(tenant.role) && !drop_tenant_role(tenant.username, tenant.role)) leave_role_behind(tenant);
+  warn_of_group();
   mark_dropped(number);
   invalidate_tenants();
   CommandCounterIncrement();
