@@ -16,13 +16,14 @@ login false: no role unless a username is given, which then is NOLOGIN.
 if_not_exists: an existing tenant with the same schema is returned as it is, with a NOTICE and without a password.
 Errors: 22023 bad tenant id or name, 42710 the tenant or role exists, 42P06 the schema exists.';
 
-CREATE FUNCTION insula.drop_tenant(tenant text, drain interval DEFAULT '30 s')
+CREATE FUNCTION insula.drop_tenant(tenant text, drain interval DEFAULT '30 s', force boolean DEFAULT false)
 RETURNS void
 AS 'MODULE_PATHNAME', 'insula_drop_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.drop_tenant IS
 'Removes a tenant: waits up to drain for running tasks, ends the tenant''s sessions, drops its schema with all its data, and its role.
 The sessions stay ended if the transaction is rolled back; all else comes back.  A WARNING says that the role insula_tenant owns objects in this database, which may hold data of the tenant, or that the tenant''s role could not be dropped.
-Errors: IS001 no such tenant, 55006 another session still uses the tenant after the drain.';
+force: what others own and what goes with the schema, because it lies there or depends on what does (a view, a function, a column), is dropped too and named in a WARNING.  Without it, such an object makes the call fail before anything is done.  What the tenant''s own role has made goes either way.
+Errors: IS001 no such tenant, 2BP01 objects of others depend on it, 42501 the schema does not belong to insula_owner, 55000 its role is not as Insula made it, 55006 another session still uses the tenant after the drain.';
 
 CREATE FUNCTION insula.suspend_tenant(tenant text) RETURNS void
 AS 'MODULE_PATHNAME', 'insula_suspend_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;

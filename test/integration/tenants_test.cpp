@@ -93,6 +93,36 @@ TEST_F(Tenants, SessionsThatComeBackEndWhenASuspensionCommits) {
             "");
 }
 
+TEST_F(Tenants, ADropThatIsRefusedEndsNoSession) {
+  create("wanted");
+  admin.query("CREATE VIEW report AS SELECT * FROM tenant_wanted.task_executions");
+  Session tenant("user=wanted_user");
+  const std::string pid = tenant.query("SELECT pg_backend_pid()");
+  EXPECT_EQ(admin.error("SELECT insula.drop_tenant('wanted', '0 s')"), "2BP01");
+  EXPECT_EQ(tenant.query("SELECT pg_backend_pid()"), pid);
+  // Nor does one that waits for a transaction of another session: it has looked before.
+  Session other;
+  other.query("BEGIN");
+  other.query("SELECT insula.submit('w', tenant => 'wanted')");
+  EXPECT_EQ(admin.error("SELECT insula.drop_tenant('wanted', '1 h')"), "2BP01");
+  other.query("COMMIT");
+  EXPECT_EQ(tenant.query("SELECT insula.submit('w') > 0"), "t");
+  // What comes while it waits is seen in the end, with the snapshot of before as well.
+  admin.query("DROP VIEW report");
+  admin.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+  admin.query("SELECT 1");
+  other.query("CREATE VIEW report AS SELECT * FROM tenant_wanted.task_executions");
+  EXPECT_EQ(admin.error("SELECT insula.drop_tenant('wanted', '0 s')"), "2BP01");
+  admin.query("ROLLBACK");
+  EXPECT_EQ(tenant.query("SELECT pg_backend_pid()"), pid);
+  // A role that cannot be dropped ends none either.
+  admin.query("DROP VIEW report");
+  admin.query("ALTER ROLE wanted_user CREATEDB");
+  EXPECT_EQ(admin.error("SELECT insula.drop_tenant('wanted', '0 s')"), "55000");
+  EXPECT_EQ(tenant.query("SELECT pg_backend_pid()"), pid);
+  admin.query("ALTER ROLE wanted_user NOCREATEDB");
+}
+
 TEST_F(Tenants, TwoWhoMakeTheSameOne) {
   Session other;
   other.query("SET client_min_messages = error");

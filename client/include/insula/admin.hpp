@@ -116,8 +116,10 @@ class INSULA_EXPORT DatabaseAdmin {
 
   // error{already_exists} if the tenant, its schema or its role is there already.
   TenantCredentials create_tenant(const TenantConfig& config);
-  // Waits up to `drain` for its running tasks, then everything of the tenant goes.
-  void drop_tenant(std::string_view tenant, std::chrono::milliseconds drain = std::chrono::seconds{30});
+  // Waits up to `drain` for its running tasks, then everything of the tenant goes.  Where objects of
+  // others depend on it (SQLSTATE 2BP01) nothing does, unless `force` drops them too.
+  void drop_tenant(std::string_view tenant, std::chrono::milliseconds drain = std::chrono::seconds{30},
+                   bool force = false);
   // A new password, random if empty.
   TenantCredentials rotate_password(std::string_view tenant, std::string_view password = {});
 

@@ -51,8 +51,8 @@ TenantCredentials DatabaseAdmin::create_tenant(const TenantConfig& config) {
   return impl_->credentials(impl_->session.call(wire::create_tenant(config, verifier)), password);
 }
 
-void DatabaseAdmin::drop_tenant(std::string_view tenant, std::chrono::milliseconds drain) {
-  impl_->call(wire::drop_tenant(tenant, drain));
+void DatabaseAdmin::drop_tenant(std::string_view tenant, std::chrono::milliseconds drain, bool force) {
+  impl_->call(wire::drop_tenant(tenant, drain, force));
 }
 
 TenantCredentials DatabaseAdmin::rotate_password(std::string_view tenant, std::string_view password) {

@@ -39,8 +39,8 @@ Statement create_tenant(const TenantConfig& config, const std::string& verifier)
           {tenant, text_or_null(config.schema_name), text_or_null(config.username), verifier}};
 }
 
-Statement drop_tenant(std::string_view tenant, milliseconds drain) {
-  return {"SELECT insula.drop_tenant($1, $2::interval)", {std::string{tenant}, interval(drain)}};
+Statement drop_tenant(std::string_view tenant, milliseconds drain, bool force) {
+  return {"SELECT insula.drop_tenant($1, $2::interval, $3)", {std::string{tenant}, interval(drain), boolean(force)}};
 }
 
 Statement suspend_tenant(std::string_view tenant) {

@@ -14,7 +14,7 @@
 namespace insula::wire {
 
 Statement create_tenant(const TenantConfig& config, const std::string& verifier);
-Statement drop_tenant(std::string_view tenant, std::chrono::milliseconds drain);
+Statement drop_tenant(std::string_view tenant, std::chrono::milliseconds drain, bool force);
 Statement suspend_tenant(std::string_view tenant);
 Statement resume_tenant(std::string_view tenant);
 Statement set_tenant_limits(std::string_view tenant, const TenantLimits& limits);

@@ -75,7 +75,8 @@ Datum insula_drop_tenant(PG_FUNCTION_ARGS) {
   require_admin();
   const char *name = required_text(fcinfo, 0, "tenant");
   const std::int64_t drain = required_duration(fcinfo, 1, "drain");
-  drop_tenant(tenant_to_administer(name, "insula.drop_tenant()")->number, drain);
+  const bool force = required_bool(fcinfo, 2, "force");
+  drop_tenant(tenant_to_administer(name, "insula.drop_tenant()")->number, drain, force);
   PG_RETURN_VOID();
 }
 

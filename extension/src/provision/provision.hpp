@@ -34,6 +34,8 @@ Oid create_tenant_role(const char *name, const char *verifier, bool login);
 // verifier nullptr: the password stays.
 void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login);
 void limit_tenant_role(const char *name, Oid recorded, int max_connections);  // -1: none
+// Raises unless it is the role that was made for the tenant, and nothing more.
+void check_tenant_role(const char *name, Oid recorded);
 // False: it owns or has been granted something that cannot be dropped from here.
 bool drop_tenant_role(const char *name, Oid recorded);
 // Makes of it a role that nobody can use, of a name that nobody else wants; returns that.
@@ -63,6 +65,15 @@ void create_tenant_schema(std::int32_t number, const char *schema, const char *u
 // Makes one of its views, or makes it anew.
 void create_tenant_view(std::int32_t number, const char *schema, const char *name);
 void drop_tenant_schema(const char *schema);
+
+// ---- dependents.cpp: what is not the tenant's but goes with its schema ----
+
+// Raises where there is any.
+void check_no_dependents(const Tenant &tenant);
+// Names it in a WARNING.
+void tell_dependents(const Tenant &tenant);
+// So that nothing more is made in it.
+void lock_schema(const Tenant &tenant);
 
 // ---- layout.cpp: a tenant's schema of an older version ----
 

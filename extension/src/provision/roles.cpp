@@ -105,10 +105,7 @@ bool is_plain_tenant_role(Oid role) {
          each_membership(role, [group](Oid of) { return of == group; });
 }
 
-namespace {
-
-// Raises unless the role is still the one that was made for a tenant, and nothing more.
-void check_role_is_ours(const char *name, Oid recorded) {
+void check_tenant_role(const char *name, Oid recorded) {
   const Oid group = tenant_role();
   const bool ours = OidIsValid(recorded) && get_role_oid(name, true) == recorded && has_no_attribute(recorded) &&
                     each_membership(recorded, [group](Oid of) { return of == group || is_plain_tenant_role(of); });
@@ -118,6 +115,8 @@ void check_role_is_ours(const char *name, Oid recorded) {
                     errdetail("It has been replaced, or has been given attributes or memberships."),
                     errhint("Take these away, or rename the role, and try again.")));
 }
+
+namespace {
 
 void alter_role(const char *name, int action, List *options) {
   AlterRoleStmt *statement = makeNode(AlterRoleStmt);
@@ -270,31 +269,31 @@ Oid create_tenant_role(const char *name, const char *verifier, bool login) {
 }
 
 void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login) {
-  check_role_is_ours(name, recorded);
+  check_tenant_role(name, recorded);
   List *options = list_make1(flag("canlogin", login));
   if (verifier) options = lappend(options, option("password", string_node(verifier)));
   alter_role(name, +1, options);
 }
 
 void limit_tenant_role(const char *name, Oid recorded, int max_connections) {
-  check_role_is_ours(name, recorded);
+  check_tenant_role(name, recorded);
   alter_role(name, +1, list_make1(option("connectionlimit", reinterpret_cast<Node *>(makeInteger(max_connections)))));
 }
 
 void join_tenants(const char *name, Oid recorded) {
-  check_role_is_ours(name, recorded);
+  check_tenant_role(name, recorded);
   alter_role("insula_tenant", +1,
              list_make1(option("rolemembers", reinterpret_cast<Node *>(list_make1(role_spec(name))))));
 }
 
 bool drop_tenant_role(const char *name, Oid recorded) {
-  check_role_is_ours(name, recorded);
+  check_tenant_role(name, recorded);
   const bool owns_nothing = try_to_drop(drop_owned, name);
   return owns_nothing && try_to_drop(drop_role, name);
 }
 
 const char *disarm_tenant_role(const char *name, Oid recorded) {
-  check_role_is_ours(name, recorded);
+  check_tenant_role(name, recorded);
   const char *new_name = psprintf("insula_dropped_%u", recorded);
   if (List *members = members_of(recorded))
     alter_role(name, -1, list_make1(option("rolemembers", reinterpret_cast<Node *>(members))));

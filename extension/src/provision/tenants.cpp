@@ -252,10 +252,18 @@ Credentials existing_tenant(const Tenant &tenant) {
           username ? connection_string(username, nullptr) : nullptr};
 }
 
-void drop_tenant(std::int32_t number, std::int64_t drain) {
+void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
   // The cache may drop its entry while we wait.
   const Tenant tenant = *find_tenant(number);
+  // What will be refused in the end shall be refused before anything waits or any session ends.
+  if (OidIsValid(tenant.role)) check_tenant_role(tenant.username, tenant.role);
+  if (!force) check_no_dependents(tenant);
   drain_tenant(tenant, drain);
+  lock_schema(tenant);
+  if (force)
+    tell_dependents(tenant);
+  else
+    check_no_dependents(tenant);
   if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
   if (OidIsValid(get_namespace_oid(tenant.schema, true))) drop_tenant_schema(tenant.schema);
   const Session session = open_session();

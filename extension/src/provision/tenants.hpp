@@ -26,7 +26,8 @@ void log_act(const char *act, const char *tenant, const char *detail);
 
 Credentials create_tenant(const NewTenant &request);
 Credentials existing_tenant(const Tenant &tenant);
-void drop_tenant(std::int32_t number, std::int64_t drain);
+// `force`: what others have made in its schema, or on what lies there, goes with it.
+void drop_tenant(std::int32_t number, std::int64_t drain, bool force);
 void set_suspended(const Tenant &tenant, bool suspended);
 
 // Limits as given: NULL keeps what is there, a negative one lifts it.

@@ -42,6 +42,28 @@ struct SharedText {
   "ON CONFLICT (the_only) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, " \
   "database_oid = EXCLUDED.database_oid, recovery = EXCLUDED.recovery, recorded_at = EXCLUDED.recorded_at"
 
+// Of the schema $1: what DROP ... CASCADE would drop with it, but parts of other such objects, and what
+// belongs to the roles $2 and $3.
+#define DEPENDENTS                                                                                                  \
+  "WITH RECURSIVE gone(classid, objid, objsubid) AS ("                                                              \
+  "SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, $1, 0 "                                              \
+  "UNION SELECT n.* FROM gone g CROSS JOIN LATERAL ("                                                               \
+  "SELECT d.classid, d.objid, d.objsubid FROM pg_catalog.pg_depend d WHERE d.refclassid = g.classid "               \
+  "AND d.refobjid = g.objid AND (g.objsubid = 0 OR d.refobjsubid = g.objsubid) UNION ALL "                          \
+  "SELECT d.refclassid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d WHERE d.classid = g.classid "         \
+  "AND d.objid = g.objid AND d.objsubid = g.objsubid AND d.deptype IN ('i', 'e')) n) "                              \
+  "SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) COLLATE \"C\" AS object, "                        \
+  "pg_catalog.count(*) OVER () FROM gone g WHERE (classid, objid) <> ('pg_catalog.pg_namespace'::pg_catalog.regclass, $1) " \
+  "AND NOT (objsubid <> 0 AND EXISTS (SELECT FROM gone w "                                                          \
+  "WHERE w.classid = g.classid AND w.objid = g.objid AND w.objsubid = 0)) "                                         \
+  "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN gone w ON w.classid = d.refclassid "                     \
+  "AND w.objid = d.refobjid AND (w.objsubid = 0 OR w.objsubid = d.refobjsubid) WHERE d.classid = g.classid "        \
+  "AND d.objid = g.objid AND d.objsubid = g.objsubid AND d.deptype IN ('a', 'i', 'P', 'S', 'e', 'x')) "             \
+  "AND NOT EXISTS (SELECT FROM pg_catalog.pg_shdepend s WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database "    \
+  "WHERE datname = pg_catalog.current_database()) AND s.classid = g.classid AND s.objid = g.objid "                 \
+  "AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid IN ($2, $3) AND s.deptype = 'o') " \
+  "ORDER BY 1 LIMIT $4"
+
 const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
     {TENANT_ROW "WHERE tenant_no = $1", 1, {INT4OID}},
     {TENANT_ROW "WHERE tenant = $1", 1, {TEXTOID}},
@@ -66,6 +88,7 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
      2,
      {INT4OID, INT8OID}},
     {"DELETE FROM insula.tenant WHERE tenant_no = $1", 1, {INT4OID}},
+    {DEPENDENTS, 4, {OIDOID, OIDOID, OIDOID, INT4OID}},
     {"INSERT INTO insula.leftover_role VALUES ($1, $2, $3, $4, pg_catalog.now())",
      4,
      {OIDOID, TEXTOID, TEXTOID, TEXTOID}},

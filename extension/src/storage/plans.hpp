@@ -21,6 +21,7 @@ enum class SharedStatement {
   set_tenant_limits,
   old_layouts,
   delete_tenant,
+  dependents,
   insert_leftover,
   prepared_by_role,
   home,

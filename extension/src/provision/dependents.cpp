@@ -1,0 +1,101 @@
+// What goes with a tenant's schema although it is not the tenant's: views over its tables,
+// functions that return its rows, and what others have made inside it.  The dependencies are
+// followed as DROP ... CASCADE follows them: down to what depends on an object that goes, and up
+// to what an object that goes is a part of.  A part needs no word of its own; what belongs to
+// the tenant's role goes in silence, too.
+#include "errors.hpp"
+#include "provision/provision.hpp"
+#include "storage/session.hpp"
+#include "tenant/owner.hpp"
+
+extern "C" {
+#include "catalog/pg_namespace.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+}
+
+namespace insula {
+
+namespace {
+
+constexpr int most_told = 100;
+constexpr int most_logged = 10000;
+
+struct Dependents {
+  const char *lines;  // of the first, one each
+  std::int64_t count;
+  const char *more;  // of many, those that only the log has
+};
+
+Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
+  const Session session = open_session();
+  Datum values[] = {ObjectIdGetDatum(schema), ObjectIdGetDatum(owner_role()), ObjectIdGetDatum(tenant.role),
+                    Int32GetDatum(most)};
+  // A snapshot of before the locks would miss what has been made since.
+  const Snapshot latest = RegisterSnapshot(GetLatestSnapshot());
+  if (SPI_execute_snapshot(shared_plan(SharedStatement::dependents), values, nullptr, latest, InvalidSnapshot, false,
+                           false, 0) != SPI_OK_SELECT)
+    elog(ERROR, "insula: reading dependencies failed");
+  UnregisterSnapshot(latest);
+  StringInfoData lines;
+  StringInfoData all;
+  MemoryContext inner = MemoryContextSwitchTo(session.caller);
+  initStringInfo(&lines);
+  initStringInfo(&all);
+  std::int64_t count = 0;
+  for (std::uint64_t i = 0; i < SPI_processed; ++i) {
+    count = get_int64(i, 2);
+    const char *line = psprintf("%s%s depends on it", i ? "\n" : "", get_text(i, 1));
+    if (i < most_told) appendStringInfoString(&lines, line);
+    appendStringInfoString(&all, line);
+  }
+  if (count > most_told)
+    appendStringInfo(&lines, "\nand %lld more", static_cast<long long>(count - most_told));
+  MemoryContextSwitchTo(inner);
+  close_session(session);
+  return {lines.data, count, all.data};
+}
+
+bool is_owned_by_us(Oid schema) {
+#if PG_VERSION_NUM >= 160000
+  return object_ownercheck(NamespaceRelationId, schema, owner_role());
+#else
+  return pg_namespace_ownercheck(schema, owner_role());
+#endif
+}
+
+}  // namespace
+
+void check_no_dependents(const Tenant &tenant) {
+  const Oid schema = get_namespace_oid(tenant.schema, true);
+  if (!OidIsValid(schema)) return;
+  if (!is_owned_by_us(schema))
+    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                    errmsg("schema \"%s\" of tenant \"%s\" does not belong to insula_owner", tenant.schema, tenant.name),
+                    errhint("SELECT * FROM insula.reconcile(false) gives it back.")));
+  const Dependents others = read_dependents(tenant, schema, most_told);
+  if (others.count == 0) return;
+  ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+                  errmsg("cannot drop tenant \"%s\" because other objects depend on it", tenant.name),
+                  errdetail("%s", others.lines),
+                  errhint("Drop them first, or use force => true to drop them too.")));
+}
+
+void tell_dependents(const Tenant &tenant) {
+  const Oid schema = get_namespace_oid(tenant.schema, true);
+  if (!OidIsValid(schema)) return;
+  const Dependents others = read_dependents(tenant, schema, most_logged);
+  if (others.count == 0) return;
+  ereport(WARNING, (errmsg_plural("%lld object of others goes with tenant \"%s\"",
+                                  "%lld objects of others go with tenant \"%s\"",
+                                  static_cast<unsigned long>(others.count), static_cast<long long>(others.count),
+                                  tenant.name),
+                    errdetail("%s", others.lines), errdetail_log("%s", others.more)));
+}
+
+void lock_schema(const Tenant &tenant) {
+  const Oid schema = get_namespace_oid(tenant.schema, true);
+  if (OidIsValid(schema)) LockDatabaseObject(NamespaceRelationId, schema, 0, AccessExclusiveLock);
+}
+
+}  // namespace insula
