@@ -64,7 +64,8 @@ COMMENT ON TABLE insula.admin_log IS 'administrative acts: when, by whom, what';
 CREATE TABLE insula.tenant_error (
 	tenant_no integer PRIMARY KEY REFERENCES insula.tenant ON DELETE CASCADE,
 	at timestamptz NOT NULL,
-	error text NOT NULL
+	error text NOT NULL,
+	failures integer NOT NULL  -- in a row
 );
 COMMENT ON TABLE insula.tenant_error IS 'tenants, or schedules of theirs, that the scheduler could not serve; read it through the view insula.tenants';
 

@@ -313,6 +313,7 @@ void wake_everybody() {
   for (int i = 0; i < count; ++i) {
     mark_changed(tenants[i].number);
     mark_ready(tenants[i].number, 0);
+    mark_rescheduled(tenants[i].number);
   }
 }
 

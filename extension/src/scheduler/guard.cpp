@@ -3,6 +3,9 @@
 // fail: it is ended first, and none starts until the command's transaction is over.  The hook
 // sees them in whatever database they are given, where the library is preloaded; it ends
 // nothing that the caller could not run the command on.
+//
+// The hook also sees what may mend a tenant that cannot be served, as its schema was renamed or
+// a table was changed: what belongs to insula_owner only a superuser can change.
 #include "scheduler/scheduler.hpp"
 #include "shared/board.hpp"
 #include "shared/clock.hpp"
@@ -13,6 +16,7 @@ extern "C" {
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 }
 
@@ -104,9 +108,11 @@ void end_scheduler_of(Oid database) {
 void run_utility(PlannedStmt *planned, const char *query, bool read_only_tree, ProcessUtilityContext context,
                  ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
                  QueryCompletion *completion) {
+  const bool is_ddl = GetCommandLogLevel(planned->utilityStmt) == LOGSTMT_DDL;
   if (const Oid database = database_wanted(planned->utilityStmt); OidIsValid(database)) end_scheduler_of(database);
   (previous_hook ? previous_hook : standard_ProcessUtility)(planned, query, read_only_tree, context, params,
                                                             environment, receiver, completion);
+  if (is_ddl && any_set_aside() && IsTransactionState() && superuser()) mark_mended();
 }
 
 void transaction_ends(XactEvent event, void *) {

@@ -113,8 +113,8 @@ void give_up_caches() {
 }
 
 void visit(const DueTenant &due) {
-  if (const TimestampTz until = set_aside_until(due.tenant); until > clock_now()) {
-    put_back(due, until, false);
+  if (const TimestampTz until = set_aside_until(due.tenant); !due.afresh && until > clock_now()) {
+    put_back(due, until, false, true);
     return;
   }
   Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false};
@@ -126,7 +126,7 @@ void visit(const DueTenant &due) {
     visit.reload = true;
     visit.awaits = false;
   }
-  put_back({due.tenant, visit.reload, false}, visit.next, visit.awaits);
+  put_back({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant));
   give_up_caches();
 }
 
@@ -144,15 +144,16 @@ void start_round() {
   const std::int64_t now = passing_time();
   const bool crowded = report_scheduler().crowded;
   const bool again = (crowded || !shared_memory_available()) && now >= next_round;
-  if (!board_is_empty() && !again) return;
+  const bool empty = board_is_empty();
+  if (!empty && !again) return;
   round_started = now;
   AllTenants all = {};
   if (!succeeds([&] { all = read_all_tenants(); })) return;
-  int entered = fill_board(all.numbers, all.count, clock_now());
+  int entered = fill_board(all.numbers, all.count, clock_now(), empty);
   MemoryContext one = AllocSetContextCreate(CurrentMemoryContext, "insula visit", ALLOCSET_DEFAULT_SIZES);
   for (; entered < all.count && !must_end(); ++entered) {
     MemoryContext round = MemoryContextSwitchTo(one);
-    visit({all.numbers[entered], true, true});
+    visit({all.numbers[entered], true, true, empty});
     MemoryContextSwitchTo(round);
     MemoryContextReset(one);
   }
@@ -183,7 +184,7 @@ void rouse_for_dead_workers() {
     if (dead[i].tenant == 0) dying[dying_count++] = dead[i];
   roused_at = clock_now();
   rouse_all(roused_at);
-  put_back({0, false, false}, DT_NOEND, false);
+  put_back({0, false, false, false}, DT_NOEND, false, false);
 }
 
 // Once every tenant has been looked at since.  Until then each is due again, time after time.

@@ -1,6 +1,6 @@
 // Tenants whose turn has failed: their error is kept in insula.tenant_error, and they are
 // visited again after a while, which grows with each failure, so that they cost the others
-// nothing.  How often one has failed is in this process's memory alone.
+// nothing.  How often one has failed in a row is kept there, too: the next scheduler is to know.
 #include <algorithm>
 
 #include "schedule/agenda.hpp"
@@ -12,12 +12,19 @@ namespace insula {
 namespace {
 
 constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
+constexpr int most_failures = 1000;  // that are counted
 
 struct Trouble {
   std::int32_t tenant;
-  int failures;
+  int failures;  // of its turns, in a row
+  bool logged;
   TimestampTz until;
 };
+
+// The first time it may be one bad schedule: the rest can go on at once.
+std::int64_t backoff_after(int failures) {
+  return failures < 2 ? 0 : std::min(longest_backoff, USECS_PER_SEC << std::min(failures - 2, 20));
+}
 
 HTAB *troubles = nullptr;
 
@@ -37,6 +44,7 @@ Trouble *make_trouble(std::int32_t tenant) {
   auto *trouble = static_cast<Trouble *>(hash_search(troubles, &tenant, HASH_ENTER, &found));
   if (!found) {
     trouble->failures = 0;
+    trouble->logged = false;
     trouble->until = DT_NOBEGIN;
   }
   return trouble;
@@ -55,7 +63,12 @@ void read_troubled_tenants() {
   const Session session = open_session();
   if (SPI_execute_plan(shared_plan(SharedStatement::all_errors), nullptr, nullptr, true, 0) != SPI_OK_SELECT)
     elog(ERROR, "insula: reading tenants' errors failed");
-  for (std::uint64_t i = 0; i < SPI_processed; ++i) make_trouble(get_int32(i, 1))->failures = 1;
+  for (std::uint64_t i = 0; i < SPI_processed; ++i) {
+    Trouble *trouble = make_trouble(get_int32(i, 1));
+    trouble->failures = get_int32(i, 3);
+    trouble->logged = true;
+    trouble->until = DatumGetTimestampTz(get_datum(i, 2)) + backoff_after(trouble->failures);
+  }
   close_session(session);
 }
 
@@ -69,8 +82,11 @@ TimestampTz set_aside_until(std::int32_t tenant) {
 
 void note_trouble(std::int32_t tenant, const char *message) {
   Trouble *trouble = make_trouble(tenant);
-  if (trouble->failures++ == 0) ereport(LOG, (errmsg("a schedule of tenant number %d fails: %s", tenant, message)));
-  Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(clock_now()), CStringGetTextDatum(message)};
+  if (!trouble->logged) ereport(LOG, (errmsg("a schedule of tenant number %d fails: %s", tenant, message)));
+  trouble->logged = true;
+  trouble->failures = 1;
+  Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(clock_now()), CStringGetTextDatum(message),
+                    Int32GetDatum(trouble->failures)};
   run_on_errors(SharedStatement::put_error, values);
 }
 
@@ -78,18 +94,18 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
   forget_agenda(tenant);
   Trouble *trouble = make_trouble(tenant);
   const TimestampTz now = clock_now();
-  // The first time it may be one bad schedule: the rest can go on at once.
-  if (trouble->failures++ == 0) {
+  if (!trouble->logged)
     ereport(LOG, (errcode(error->sqlerrcode), errmsg("tenant number %d is set aside: %s", tenant, error->message)));
-    trouble->until = now;
-  } else {
-    trouble->until = now + std::min(longest_backoff, USECS_PER_SEC << std::min(trouble->failures - 2, 20));
-  }
+  trouble->logged = true;
+  trouble->failures = std::min(trouble->failures + 1, most_failures);
+  trouble->until = now + backoff_after(trouble->failures);
+  const int failures = trouble->failures;
   const char *message = error->message;
   ErrorData *another;
   (void)in_transaction(
       [&] {
-        Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(now), CStringGetTextDatum(message)};
+        Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(now), CStringGetTextDatum(message),
+                          Int32GetDatum(failures)};
         run_on_errors(SharedStatement::put_error, values);
       },
       &another);

@@ -34,6 +34,16 @@ TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   return needs_advance(tenant, now, &next) ? now : next;
 }
 
+// One that has not been dropped.
+void refuse_incomplete(std::int32_t number) {
+  const Tenant *tenant = find_tenant(number);
+  if (!tenant) return;
+  const bool missing = !OidIsValid(get_namespace_oid(tenant->schema, true));
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                  missing ? errmsg("schema \"%s\" is missing", tenant->schema)
+                          : errmsg("a table, index or sequence of schema \"%s\" is missing", tenant->schema)));
+}
+
 }  // namespace
 
 void visit_tenant(Visit *visit) {
@@ -46,6 +56,7 @@ void visit_tenant(Visit *visit) {
   visit->reload = false;
   const Tenant *tenant = open_tenant(visit->tenant);
   if (!tenant) {
+    refuse_incomplete(visit->tenant);
     visit->next = DT_NOEND;
     return;
   }

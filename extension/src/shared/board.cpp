@@ -107,7 +107,7 @@ DueEntry *make_entry(Oid database, std::int32_t tenant) {
   auto *entry = static_cast<DueEntry *>(hash_search(dues(), &key, shared ? HASH_ENTER_NULL : HASH_ENTER, &found));
   if (entry && !found) {
     entry->due = DT_NOEND;
-    entry->in_hand = entry->reload = entry->awaits = entry->ended = false;
+    entry->in_hand = entry->reload = entry->awaits = entry->ended = entry->aside = entry->afresh = false;
   }
   return entry;
 }
@@ -158,6 +158,7 @@ void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
     return;
   }
   entry->reload = entry->reload || reload;
+  entry->afresh = entry->afresh || reload;
   if (due >= entry->due) return;
   set_due(*slot, *entry, due);
   wake_for(*slot, due);
@@ -169,6 +170,17 @@ void note_all_due(Oid database) {
   slot->filled = false;
   slot->asked = true;
   wake_for(*slot, DT_NOBEGIN);
+}
+
+void note_aside_due(Oid database) {
+  DatabaseSlot *slot = find_slot(database);
+  if (!slot || !slot->troubled) return;
+  slot->troubled = false;
+  each_entry(database, [&](const DueEntry &entry) {
+    if (!entry.aside && !entry.in_hand) return;
+    slot->troubled = true;
+    note_due(database, entry.key.tenant, DT_NOBEGIN, true);
+  });
 }
 
 void note_asked(Oid database) {
@@ -249,7 +261,7 @@ void begin_round() {
 
 bool board_is_empty() { return !my_slot()->filled; }
 
-int fill_board(const std::int32_t *tenants, int count, TimestampTz due) {
+int fill_board(const std::int32_t *tenants, int count, TimestampTz due, bool afresh) {
   lock(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_slot();
   int entered = 0;
@@ -257,6 +269,7 @@ int fill_board(const std::int32_t *tenants, int count, TimestampTz due) {
     DueEntry *entry = make_entry(MyDatabaseId, tenants[entered]);
     if (!entry) break;
     entry->reload = true;
+    entry->afresh = entry->afresh || afresh;
     if (due < entry->due) set_due(slot, *entry, due);
   }
   slot.filled = true;
@@ -291,14 +304,14 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
     DueEntry &entry = *entry_of(pairingheap_first(&slot.dues));
     set_due(slot, entry, DT_NOEND);
     entry.in_hand = true;
-    *due = {entry.key.tenant, entry.reload, entry.ended};
-    entry.reload = entry.ended = false;
+    *due = {entry.key.tenant, entry.reload, entry.ended, entry.afresh};
+    entry.reload = entry.ended = entry.afresh = false;
   }
   unlock();
   return any;
 }
 
-void put_back(const DueTenant &due, TimestampTz next, bool awaits) {
+void put_back(const DueTenant &due, TimestampTz next, bool awaits, bool aside) {
   // Behind those that have waited for longer.
   const TimestampTz now = clock_now();
   lock(LW_EXCLUSIVE);
@@ -307,6 +320,8 @@ void put_back(const DueTenant &due, TimestampTz next, bool awaits) {
     entry->in_hand = false;
     entry->reload = entry->reload || due.reload;
     entry->awaits = awaits;
+    entry->aside = aside;
+    slot.troubled = slot.troubled || aside;
     entry->ended = entry->ended && awaits;
     next = entry->ended ? now : std::max(next, now);
     if (next < entry->due) set_due(slot, *entry, next);
@@ -378,6 +393,11 @@ bool left_to_scheduler() {
   if (!shared || shared->launcher.pid == 0 || !schedulers_are_on()) return false;
   const DatabaseSlot *slot = my_slot();
   return slot && !slot->until_told && slot->pid != MyProcPid;
+}
+
+bool any_set_aside() {
+  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  return slot && slot->troubled;
 }
 
 bool waits_until_told() {

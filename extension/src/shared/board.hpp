@@ -17,6 +17,7 @@ struct DueTenant {
   std::int32_t tenant;  // 0: workers of all tenants have died
   bool reload;          // its schedules may have changed
   bool ended;           // an execution that it awaited may have ended
+  bool afresh;          // what made its last turn fail may have been mended
 };
 
 // ---- for the scheduler of a database ----
@@ -29,8 +30,8 @@ void detach_scheduler();
 void begin_round();
 // The tenants that the board knows; true if it has to be filled.
 bool board_is_empty();
-// Returns how many of them had room.
-int fill_board(const std::int32_t *tenants, int count, TimestampTz due);
+// Returns how many of them had room.  `afresh`: those that are set aside are tried again.
+int fill_board(const std::int32_t *tenants, int count, TimestampTz due, bool afresh);
 
 // All that are on it are due.
 void rouse_all(TimestampTz due);
@@ -40,8 +41,9 @@ bool all_taken_since(TimestampTz at);
 // The next tenant that is due; it is in hand until it is put back.
 bool take_due_tenant(TimestampTz now, DueTenant *due);
 // DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
-// due.  due.reload: its schedules may still have changed.
-void put_back(const DueTenant &due, TimestampTz next, bool awaits);
+// due.  due.reload: its schedules may still have changed.  `aside`: its turn has failed; it comes
+// sooner if what made it fail may have been mended.
+void put_back(const DueTenant &due, TimestampTz next, bool awaits, bool aside);
 // The earliest moment, DT_NOBEGIN if the board has to be filled; from now on a commit with
 // an earlier one sets this process's latch.
 TimestampTz plan_sleep();
@@ -76,6 +78,9 @@ long due_tenants();
 // Whether a scheduler is at work in the database, or will be when something is due: then
 // other sessions need not do what can wait for it.
 bool left_to_scheduler();
+
+// Whether a tenant of this database may be set aside.
+bool any_set_aside();
 
 // A scheduler has looked, and none is to start here until somebody asks.
 bool waits_until_told();

@@ -62,6 +62,7 @@ Marks<std::int32_t> claimed;
 Marks<WorkerKey> reaped;
 Marks<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
 bool permits_locks_lost;
+bool mended;  // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // somebody who is not known has work
 bool dues_lost;
 bool lows_lost;
@@ -209,18 +210,19 @@ void transaction_event(XactEvent event, void *) {
 
 // Nothing here may fail.
 void locks_released(ResourceReleasePhase phase, bool committed, bool top_level, void *) {
-  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || (permits_locks.count == 0 && !permits_locks_lost)) return;
+  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || (permits_locks.count == 0 && !permits_locks_lost && !mended)) return;
   // Of what a subtransaction had locked its parent keeps the locks, unless it was rolled back.
   if (!top_level && committed) return;
   if (shared) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     for (int i = 0; i < permits_locks.count; ++i) signal_one_waiter(MyDatabaseId, {permits_locks.items[i], 0, 0, true});
     if (permits_locks_lost) signal_everyone(MyDatabaseId);
+    if (mended && committed && top_level) note_aside_due(MyDatabaseId);
     LWLockRelease(shared->lock);
   }
   if (!top_level) return;
   permits_locks.count = 0;
-  permits_locks_lost = false;
+  permits_locks_lost = mended = false;
 }
 
 void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
@@ -313,6 +315,8 @@ void mark_scheduler_stopped() {
   stopped = true;
   asked = false;
 }
+
+void mark_mended() { mended = true; }
 
 void mark_rescheduled(std::int32_t tenant) {
   for (int i = 0; i < rescheduled.count; ++i)

@@ -20,6 +20,8 @@ void mark_upkeep(std::int32_t tenant, TimestampTz due);
 void mark_scheduler_asked();
 // It is to have none until somebody asks.
 void mark_scheduler_stopped();
+// What keeps tenants from being served may be mended: those that are set aside are tried again.
+void mark_mended();
 // The tenant's schedules change, or when they fire.
 void mark_rescheduled(std::int32_t tenant);
 // The tenant changes or goes: whoever waits for it must look.

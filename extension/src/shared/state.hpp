@@ -86,6 +86,8 @@ struct DueEntry {
   bool reload;      // its schedules may have changed
   bool awaits;      // an execution's end makes it due
   bool ended;       // one has ended since it was taken
+  bool aside;       // its last turn has failed
+  bool afresh;      // it may have been mended since
 };
 
 // Of a tenant; see lows.hpp.
@@ -183,6 +185,7 @@ struct DatabaseSlot {
   pairingheap dues;
   bool filled;           // it knows all tenants
   bool crowded;          // it had no room for some
+  bool troubled;         // some may be set aside
   bool asked;            // a scheduler is to start whatever is due
   bool starting;         // one was launched and is not there yet
   bool failed;           // the last one did not say good-bye
@@ -259,6 +262,7 @@ WorkerKey worker_key(Oid role, const char *name);
 // Under the lock:
 void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload);
 void note_all_due(Oid database);  // nobody knows which
+void note_aside_due(Oid database);  // those that are set aside
 void note_asked(Oid database);
 void note_changed(Oid database, std::int32_t tenant);
 void note_all_changed();  // nobody knows which

@@ -112,12 +112,12 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
      "EXCLUDED.wanted WHERE scheduler_wanted.wanted <> EXCLUDED.wanted",
      1,
      {BOOLOID}},
-    {"INSERT INTO insula.tenant_error SELECT tenant_no, $2, $3 FROM insula.tenant WHERE tenant_no = $1 "
-     "ON CONFLICT (tenant_no) DO UPDATE SET at = EXCLUDED.at, error = EXCLUDED.error",
-     3,
-     {INT4OID, TIMESTAMPTZOID, TEXTOID}},
+    {"INSERT INTO insula.tenant_error SELECT tenant_no, $2, $3, $4 FROM insula.tenant WHERE tenant_no = $1 "
+     "ON CONFLICT (tenant_no) DO UPDATE SET at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures",
+     4,
+     {INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID}},
     {"DELETE FROM insula.tenant_error WHERE tenant_no = $1", 1, {INT4OID}},
-    {"SELECT tenant_no FROM insula.tenant_error", 0, {}},
+    {"SELECT tenant_no, at, failures FROM insula.tenant_error", 0, {}},
 };
 
 SPIPlanPtr shared_plans[static_cast<int>(SharedStatement::count)] = {};

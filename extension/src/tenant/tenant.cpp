@@ -34,6 +34,7 @@ HTAB *by_role = nullptr;
 bool stale = true;
 Oid tenant_table = InvalidOid;
 std::uint64_t definitions_clock = 0;
+std::uint64_t schemas_clock = 0;  // changes whenever a schema does
 
 HTAB *new_table(const char *name, Size key, Size entry, int flags) {
   HASHCTL control = {};
@@ -178,7 +179,9 @@ Oid checked_relation(const Check &check, Part part, Oid table) {
 }
 
 bool check_relations(Tenant *tenant, LOCKMODE lock, Tampered tampered) {
+  tenant->schemas = schemas_clock;
   const Check check = {get_namespace_oid(tenant->schema, true), lock, tampered};
+  tenant->schema_oid = check.schema;
   if (!OidIsValid(check.schema)) return false;
   const Oid work = tenant->work = checked_relation(check, Part::work, InvalidOid);
   tenant->work_key = checked_relation(check, Part::work_key, work);
@@ -221,6 +224,15 @@ Tenant *find_tenant_of_role(Oid role) {
   return tenant && tenant->role == role ? tenant : nullptr;
 }
 
+// A schema that is renamed tells nothing of what is in it.
+static void look_for_schema(Tenant *tenant) {
+  if (tenant->schemas == schemas_clock) return;
+  tenant->schemas = schemas_clock;
+  if (!tenant->checked || get_namespace_oid(tenant->schema, true) == tenant->schema_oid) return;
+  tenant->checked = false;
+  tenant->definitions = ++definitions_clock;
+}
+
 static Tenant *open_relations(std::int32_t number, Tampered tampered) {
   const LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
   for (;;) {
@@ -228,6 +240,7 @@ static Tenant *open_relations(std::int32_t number, Tampered tampered) {
     AcceptInvalidationMessages();
     Tenant *tenant = find_tenant(number);
     if (!tenant) return nullptr;
+    look_for_schema(tenant);
     if (!tenant->checked && !check_relations(tenant, lock, tampered)) return nullptr;
     LockRelationOid(tenant->work, lock);
     LockRelationOid(tenant->record, lock);
@@ -274,9 +287,12 @@ void invalidate_definitions(const Tenant &tenant) {
 
 static void role_changed(Datum, int, uint32) { stale = true; }
 
+static void schema_changed(Datum, int, uint32) { ++schemas_clock; }
+
 void initialize_tenant_cache() {
   CacheRegisterRelcacheCallback(relation_changed, Datum{0});
   CacheRegisterSyscacheCallback(AUTHOID, role_changed, Datum{0});
+  CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, Datum{0});
 }
 
 char *qualified_name(const Tenant &tenant, const char *relation) {

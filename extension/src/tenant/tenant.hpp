@@ -39,6 +39,8 @@ struct Tenant {
   Limits limits;
   bool checked;               // the relations above have been looked at
   std::uint64_t definitions;  // changes whenever the tenant's workflows may have
+  Oid schema_oid;             // where the relations above are
+  std::uint64_t schemas;      // when it was last looked for there
 };
 
 // By name, number or login role; nullptr if there is none.  The catalog row alone.

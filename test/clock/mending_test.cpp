@@ -1,0 +1,114 @@
+// Tenants that cannot be served for a while: it is said, and they are served again as soon as
+// they can be.
+#include <cstdlib>
+
+#include "clock.hpp"
+
+namespace clock_test {
+namespace {
+
+constexpr char every_second[] = "* * * * * *";
+
+// One of PostgreSQL's programs, on this cluster.
+bool run(const std::string& command) {
+  return std::system(("PATH=\"$INSULA_PGBIN:$PATH\"; " + command + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+bool goes_on(Tenant& tenant) {
+  const int before = tenant.executions();
+  return tenant.soon_at_least(before + 1);
+}
+
+TEST(PreloadedMending, ASchemaThatIsRenamedAwayAndBack) {
+  Clock clock("mending");
+  Tenant tenant(clock);
+  tenant.schedule("s", every_second);
+  EXPECT_TRUE(goes_on(tenant));
+  Session worker("dbname=mending");
+  EXPECT_EQ(worker.query(tenant.filled("SELECT insula.submit('w', tenant => '{t}') > 0")), "t");
+  tenant.query("ALTER SCHEMA {s} RENAME TO away");
+  EXPECT_EQ(worker.error(tenant.filled("SELECT insula.submit('w', tenant => '{t}')")), "IS001")
+      << "what a session knows of it is forgotten";
+  EXPECT_TRUE(eventually([&] { return tenant.trouble() == tenant.filled("schema \"{s}\" is missing"); }, 20s))
+      << tenant.trouble();
+  // Not in a hurry: it has failed some times.
+  EXPECT_TRUE(eventually(
+      [&] {
+        return std::stoi(clock.query("SELECT coalesce(max(failures), 0) FROM insula.tenant_error")) >= 3;
+      },
+      20s));
+  tenant.query("ALTER SCHEMA away RENAME TO {s}");
+  EXPECT_TRUE(goes_on(tenant));
+  EXPECT_TRUE(eventually([&] { return tenant.trouble().empty(); }));
+  EXPECT_EQ(worker.query(tenant.filled("SELECT insula.submit('w', tenant => '{t}') > 0")), "t");
+}
+
+TEST(PreloadedMending, HowOftenOneHasFailedOutlivesTheScheduler) {
+  Clock clock("backoff");
+  Tenant tenant(clock);
+  tenant.schedule("s", every_second);
+  EXPECT_TRUE(goes_on(tenant));
+  tenant.query("ALTER TABLE {s}.work RENAME TO away");
+  EXPECT_TRUE(eventually([&] { return !tenant.trouble().empty(); }, 20s));
+  clock.query("ALTER SYSTEM SET insula.scheduler = off");
+  clock.query("SELECT pg_reload_conf()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  clock.query("UPDATE insula.tenant_error SET failures = 100, at = clock_timestamp()");
+  clock.query("ALTER SYSTEM RESET insula.scheduler");
+  clock.query("SELECT pg_reload_conf()");
+  // The next one comes when the one before would have looked, and goes on with its count.
+  EXPECT_TRUE(eventually(
+      [&] {
+        return clock.query("SELECT value ~ '^asleep until' AND substr(value, 14)::timestamptz > now() + '200 s' FROM "
+                           "insula.status() WHERE item = 'scheduler'") == "t";
+      },
+      20s))
+      << clock.status();
+  EXPECT_GE(std::stoi(clock.query("SELECT failures FROM insula.tenant_error")), 100);
+  tenant.query("ALTER TABLE {s}.away RENAME TO work");
+  EXPECT_TRUE(goes_on(tenant));
+  clock.disconnect();
+  Session().query("DROP DATABASE backoff");
+}
+
+TEST(PreloadedMending, ATenantThatIsRestoredInPlace) {
+  Clock clock("mending");
+  Tenant tenant(clock);
+  tenant.schedule("s", every_second);
+  EXPECT_TRUE(goes_on(tenant));
+  const std::string dump = environment("INSULA_PGDATA") + "/../tenant.dump";
+  ASSERT_TRUE(run(tenant.filled("pg_dump -Fc -n {s} -f " + dump + " mending")));
+  tenant.query("DROP SCHEMA {s} CASCADE");
+  EXPECT_TRUE(eventually([&] { return !tenant.trouble().empty(); }, 20s));
+  ASSERT_TRUE(run("pg_restore -d mending " + dump));
+  EXPECT_EQ(clock.query("SELECT count(*) FROM insula.reconcile(false) WHERE error IS NOT NULL"), "0");
+  EXPECT_TRUE(goes_on(tenant));
+  EXPECT_TRUE(eventually([&] { return tenant.trouble().empty(); }));
+}
+
+// As docs/backup.md has it.
+TEST(Mending, ATenantThatIsMovedIntoAnotherDatabase) {
+  Clock clock("mending");
+  Tenant tenant(clock, "moving");
+  tenant.schedule("s", every_second);
+  EXPECT_TRUE(goes_on(tenant));
+  tenant.query("SELECT insula.suspend_tenant('{t}')");
+  Clock target("target");
+  Tenant there(target, "calm");
+  there.schedule("s", "0 0 1 1 *");
+  target.query("SELECT insula.create_tenant('moving', username => 'moving_there')");
+  ASSERT_TRUE(
+      run("pg_dump -Fc --data-only -n tenant_moving mending | pg_restore --data-only --single-transaction -d target"));
+  EXPECT_EQ(target.query("SELECT count(*) FROM insula.reconcile(false) WHERE error IS NOT NULL"), "0");
+  const std::string count = "SELECT count(*) FROM tenant_moving.workflow_executions";
+  const std::string before = target.query(count);
+  EXPECT_TRUE(eventually([&] { return target.query(count) != before; }, 20s)) << target.status();
+  target.disconnect();
+  clock.disconnect();
+  Session server;
+  for (const char* database : {"target", "mending"})
+    server.query(std::string("DROP DATABASE ") + database + " WITH (FORCE)");
+}
+
+}  // namespace
+}  // namespace clock_test
