@@ -19,6 +19,15 @@ FROM tenant_trig_one.workflow_executions ORDER BY workflow;
 -- matter, another payload or key does.
 SELECT workflow, fresh FROM insula.fire_trigger('uploaded', '{"size": 1, "path": "/a"}');
 SELECT workflow, fresh FROM insula.fire_trigger('uploaded', '{"size": 2, "path": "/a"}');
+-- Payloads are the same when they are equal as jsonb, however their numbers are written.
+SELECT n, workflow, fresh FROM unnest(ARRAY['2.0', '20e-1', '0.02e2', '2.5', '0', '-0', '0.000', '20', '2e1', '"2"', '[2]', '[2.00]', '[[2]]', '-2', '2000000000000000000000', '2e21', '1e-30', '0.0000000000000000000000000000010'])
+	WITH ORDINALITY u(n, o), insula.fire_trigger('uploaded', format('{"path": "/a", "size": %s}', n)::jsonb) WHERE workflow = 'scan' ORDER BY o;
+SET bytea_output = escape;
+SELECT workflow, fresh FROM insula.fire_trigger('uploaded', '{"size": 2e0, "path": "/a"}') WHERE workflow = 'scan';
+RESET bytea_output;
+-- Neither are two the same whose parts only look so when put together.
+SELECT workflow, fresh FROM unnest(ARRAY['{"path": "/b", "a": "b", "c": ""}', '{"path": "/b", "a": "bc"}', '{"path": "/b", "a": ["b", "c"]}', '{"path": "/b", "a": {"b": "c"}}', '{"path": "/b", "a": null}', '{"path": "/b", "a": false}', '{"path": "/b", "a": true}'])
+	WITH ORDINALITY u(p, o), insula.fire_trigger('uploaded', p::jsonb) WHERE workflow = 'scan' ORDER BY o;
 SELECT workflow, fresh FROM insula.fire_trigger('uploaded', '{"size": 3, "path": "/a"}', 'mine');
 SELECT workflow, fresh FROM insula.fire_trigger('uploaded', '{"size": 4, "path": "/a"}', 'mine');
 SELECT count(*) FROM tenant_trig_one.workflow_executions WHERE workflow = 'scan';

@@ -31,7 +31,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_fire_trigger' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.fire_trigger IS
 'Fires a trigger: submits an execution of each workflow that it starts, in the caller''s transaction.  Where the workflow does not allow_concurrent and an execution that the same fire has started still runs, that one is returned, with fresh false.
-payload: a JSON object.  dedupe_key (up to 255 bytes): fires with the same one are the same; NULL: those with an equal payload, whatever the order of its keys.
+payload: a JSON object.  dedupe_key (up to 255 bytes): fires with the same one are the same; NULL: those with an equal payload, whatever the order of its keys and the way its numbers are written (1, 1.0 and 1e0 are one).
 Errors: IS003 no such trigger, 22023 bad argument, and those of insula.submit.';
 
 CREATE FUNCTION insula.triggers(

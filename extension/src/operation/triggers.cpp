@@ -9,7 +9,10 @@
 #include "operation/operations.hpp"
 
 extern "C" {
+#include "common/cryptohash.h"
+#include "common/sha2.h"
 #include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
 }
 
 namespace insula {
@@ -22,12 +25,63 @@ const JsonbValue *member(Jsonb *object, const char *key) {
   return getKeyJsonValueFromContainer(&object->root, key, static_cast<int>(strlen(key)), nullptr);
 }
 
-// jsonb knows one order of keys, so equal payloads have the same text.
+void hash_bytes_of(pg_cryptohash_ctx *hash, const void *bytes, std::size_t size) {
+  if (pg_cryptohash_update(hash, static_cast<const uint8 *>(bytes), size) < 0)
+    elog(ERROR, "insula: hashing failed: %s", pg_cryptohash_error(hash));
+}
+
+// With its length, so that what follows cannot be taken for a part of it.
+void hash_counted(pg_cryptohash_ctx *hash, const void *bytes, int size) {
+  hash_bytes_of(hash, &size, sizeof size);
+  hash_bytes_of(hash, bytes, static_cast<std::size_t>(size));
+}
+
+// Equal numbers differ in nothing but the digits that are shown: 1 and 1.0.
+void hash_number(pg_cryptohash_ctx *hash, Numeric number) {
+  constexpr int scale_at = 6;
+  bytea *sent = DatumGetByteaP(DirectFunctionCall1(numeric_send, NumericGetDatum(number)));
+  memset(VARDATA(sent) + scale_at, 0, 2);
+  hash_counted(hash, VARDATA(sent), static_cast<int>(VARSIZE(sent) - VARHDRSZ));
+  pfree(sent);
+}
+
+void hash_value(pg_cryptohash_ctx *hash, const JsonbValue &value) {
+  hash_bytes_of(hash, &value.type, sizeof value.type);
+  if (value.type == jbvString) hash_counted(hash, value.val.string.val, value.val.string.len);
+  if (value.type == jbvNumeric) hash_number(hash, value.val.numeric);
+  if (value.type == jbvBool) hash_bytes_of(hash, &value.val.boolean, sizeof value.val.boolean);
+}
+
+// Of equal payloads the same: jsonb knows one order of keys.
+void hash_payload(pg_cryptohash_ctx *hash, Jsonb *payload) {
+  JsonbIterator *at = JsonbIteratorInit(&payload->root);
+  JsonbValue value;
+  for (;;) {
+    CHECK_FOR_INTERRUPTS();
+    const JsonbIteratorToken token = JsonbIteratorNext(&at, &value, false);
+    hash_bytes_of(hash, &token, sizeof token);
+    if (token == WJB_DONE) return;
+    if (token == WJB_KEY || token == WJB_VALUE || token == WJB_ELEM) hash_value(hash, value);
+  }
+}
+
+// What makes two fires the same.
 const char *fingerprint(Jsonb *payload, const char *dedupe_key) {
-  const char *text = dedupe_key ? psprintf("key %s", dedupe_key)
-                                : psprintf("payload %s", JsonbToCString(nullptr, &payload->root, VARSIZE(payload)));
-  const Datum bytes = PointerGetDatum(cstring_to_text(text));
-  return DatumGetCString(DirectFunctionCall1(byteaout, DirectFunctionCall1(sha256_bytea, bytes)));
+  pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
+  if (!hash || pg_cryptohash_init(hash) < 0) elog(ERROR, "insula: hashing failed");
+  const char kind = dedupe_key ? 'k' : 'p';
+  hash_bytes_of(hash, &kind, 1);
+  if (dedupe_key)
+    hash_bytes_of(hash, dedupe_key, strlen(dedupe_key));
+  else
+    hash_payload(hash, payload);
+  uint8 digest[PG_SHA256_DIGEST_LENGTH];
+  if (pg_cryptohash_final(hash, digest, sizeof digest) < 0) elog(ERROR, "insula: hashing failed");
+  pg_cryptohash_free(hash);
+  auto *text = static_cast<char *>(palloc(2 * sizeof digest + 1));
+  (void)hex_encode(reinterpret_cast<const char *>(digest), sizeof digest, text);
+  text[2 * sizeof digest] = '\0';
+  return text;
 }
 
 Jsonb *context_of(const char *trigger, Jsonb *base, Jsonb *payload, TimestampTz now) {
