@@ -13,6 +13,7 @@ COMMENT ON FUNCTION insula.create_tenant IS
 'Makes a tenant: schema (default tenant_<tenant>), login role (default <tenant>_user), tables, grants; all in the caller''s transaction.
 password NULL or empty: 32 random characters, returned once and stored only as a SCRAM verifier; a SCRAM verifier may be given instead, then password comes back NULL.
 login false: no role unless a username is given, which then is NOLOGIN.
+Its tables lie in the database''s own tablespace, whatever default_tablespace says.
 if_not_exists: an existing tenant with the same schema is returned as it is, with a NOTICE and without a password.
 Errors: 22023 bad tenant id or name, 42710 the tenant or role exists, 42P06 the schema exists.';
 

@@ -185,11 +185,18 @@ void append_filled(StringInfo text, const char *sql, const Words &words) {
   }
 }
 
+void set_local(const char *name, const char *value) {
+  (void)set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+// What the caller has set is not for tables that it does not own: in another tablespace the owner
+// may make nothing, and of another access method the storage can do nothing with them.
 void execute_as_owner(const char *sql) {
   const Owner owner = enter_owner();
+  set_local("default_tablespace", "");
+  set_local("default_table_access_method", "heap");
   // "drop cascades to ..." is no news to who drops a tenant.
-  (void)set_config_option("client_min_messages", "warning", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-                          false);
+  set_local("client_min_messages", "warning");
   SPI_connect();
   const int status = SPI_execute(sql, false, 0);
   if (status < 0) elog(ERROR, "insula: tenant DDL failed: %s", SPI_result_code_string(status));

@@ -53,7 +53,8 @@ struct SharedText {
   "SELECT d.refclassid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d WHERE d.classid = g.classid "         \
   "AND d.objid = g.objid AND d.objsubid = g.objsubid AND d.deptype IN ('i', 'e')) n) "                              \
   "SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) COLLATE \"C\" AS object, "                        \
-  "pg_catalog.count(*) OVER () FROM gone g WHERE (classid, objid) <> ('pg_catalog.pg_namespace'::pg_catalog.regclass, $1) " \
+  "pg_catalog.count(*) OVER () FROM gone g WHERE (classid, objid) <> "                                              \
+  "('pg_catalog.pg_namespace'::pg_catalog.regclass, $1) "                                                           \
   "AND NOT (objsubid <> 0 AND EXISTS (SELECT FROM gone w "                                                          \
   "WHERE w.classid = g.classid AND w.objid = g.objid AND w.objsubid = 0)) "                                         \
   "AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN gone w ON w.classid = d.refclassid "                     \
@@ -87,7 +88,11 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
     {"SELECT tenant_no, tenant, layout_version FROM insula.tenant WHERE layout_version < $1 ORDER BY tenant LIMIT $2",
      2,
      {INT4OID, INT8OID}},
-    {"DELETE FROM insula.tenant WHERE tenant_no = $1", 1, {INT4OID}},
+    // Where session_replication_role lets no foreign key act, too.
+    {"WITH error AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1) "
+     "DELETE FROM insula.tenant WHERE tenant_no = $1",
+     1,
+     {INT4OID}},
     {DEPENDENTS, 4, {OIDOID, OIDOID, OIDOID, INT4OID}},
     {"INSERT INTO insula.leftover_role VALUES ($1, $2, $3, $4, pg_catalog.now())",
      4,
