@@ -5,4 +5,15 @@ BEGIN;
 UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'insula';
 SELECT try($$SELECT insula.submit('w', tenant => 'versioned')$$);
 ROLLBACK;
+-- Which of the two is behind is told by numbers, not by letters.
+\connect
+BEGIN;
+UPDATE pg_extension SET extversion = '0.1.0.1' WHERE extname = 'insula';
+SELECT try($$SELECT insula.submit('w', tenant => 'versioned')$$);
+ROLLBACK;
+\connect
+BEGIN;
+UPDATE pg_extension SET extversion = '0.10.0' WHERE extname = 'insula';
+SELECT try($$SELECT insula.submit('w', tenant => 'versioned')$$);
+ROLLBACK;
 SELECT insula.drop_tenant('versioned');

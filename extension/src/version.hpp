@@ -10,5 +10,7 @@ inline constexpr int layout_version = 1;
 
 // The version of the SQL objects in this database; nullptr: there are none (tenant/installed.cpp).
 const char *installed_version();
+// IS009 unless it is the library's.
+void require_version();
 
 }  // namespace insula

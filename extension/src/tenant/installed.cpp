@@ -1,5 +1,6 @@
 // Which version of the SQL objects this database has: read from the catalog without SQL, which
 // would need rights on it that can be revoked.
+#include "errors.hpp"
 #include "postgres.hpp"
 #include "version.hpp"
 
@@ -10,6 +11,36 @@ extern "C" {
 }
 
 namespace insula {
+
+namespace {
+
+// Of two versions, numbers with dots between them, whether the first is the older one.
+bool is_older(const char *version, const char *than) {
+  for (;;) {
+    char *rest;
+    char *rest_of_other;
+    const long number = strtol(version, &rest, 10);
+    const long other = strtol(than, &rest_of_other, 10);
+    if (number != other) return number < other;
+    if (*rest != '.' || *rest_of_other != '.') return *rest == '\0' && *rest_of_other == '.';
+    version = rest + 1;
+    than = rest_of_other + 1;
+  }
+}
+
+void refuse_version(const char *version) {
+  const bool library_is_older = version && is_older(INSULA_VERSION, version);
+  ereport(ERROR,
+          (errcode(INSULA_VERSION_MISMATCH),
+           errmsg("extension \"insula\" has version %s, its library %s", version ? version : "(none)", INSULA_VERSION),
+           library_is_older
+               ? errhint("Install the library of version %s, if that has not been done, and restart the server; "
+                         "without shared_preload_libraries it is enough to connect again.",
+                         version)
+               : errhint("Run ALTER EXTENSION insula UPDATE.")));
+}
+
+}  // namespace
 
 const char *installed_version() {
   ScanKeyData key;
@@ -24,6 +55,11 @@ const char *installed_version() {
   systable_endscan(scan);
   table_close(catalog, AccessShareLock);
   return installed;
+}
+
+void require_version() {
+  const char *version = installed_version();
+  if (!version || strcmp(version, INSULA_VERSION) != 0) refuse_version(version);
 }
 
 }  // namespace insula

@@ -126,15 +126,6 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   return tenant;
 }
 
-void require_version() {
-  const char *version = installed_version();
-  if (version && strcmp(version, INSULA_VERSION) == 0) return;
-  ereport(ERROR,
-          (errcode(INSULA_VERSION_MISMATCH),
-           errmsg("extension \"insula\" has version %s, its library %s", version ? version : "(none)", INSULA_VERSION),
-           errhint("Run ALTER EXTENSION insula UPDATE.")));
-}
-
 // Reads one row of insula.tenant into the cache.
 Tenant *load(SharedStatement statement, Datum key) {
   tenant_table = get_relname_relid("tenant", get_namespace_oid("insula", false));
