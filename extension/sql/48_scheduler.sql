@@ -3,7 +3,7 @@
 CREATE FUNCTION insula.start_scheduler() RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_start_scheduler' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.start_scheduler IS
-'Lets this database have a scheduler, which does what time makes due: fires of schedules, delayed and retried tasks, timeouts, lapsed leases, retention.  CREATE EXTENSION does the same.  With shared_preload_libraries = ''insula'' the launcher starts one whenever something is due; without, it is started here and runs until the server stops.  False: one runs already, or insula.scheduler is off.  A WARNING says that there is no free slot among max_worker_processes, or no room beside insula.max_databases others.';
+'Lets this database have a scheduler, which does what time makes due: fires of schedules, delayed and retried tasks, timeouts, lapsed leases, retention.  CREATE EXTENSION does the same.  With shared_preload_libraries = ''insula'' the launcher starts one whenever something is due; without, it is started here and runs until the server stops.  False: one runs already, insula.scheduler is off, or there can be none: then a WARNING says that there is no free slot among max_worker_processes, or no room beside insula.max_databases others.';
 
 CREATE FUNCTION insula.stop_scheduler() RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_stop_scheduler' LANGUAGE C VOLATILE PARALLEL UNSAFE;

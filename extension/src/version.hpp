@@ -10,7 +10,9 @@ inline constexpr int layout_version = 1;
 
 // The version of the SQL objects in this database; nullptr: there are none (tenant/installed.cpp).
 const char *installed_version();
-// IS009 unless it is the library's.
+// Whether that is the library's.
+bool version_fits();
+// IS009 unless it is.
 void require_version();
 
 }  // namespace insula

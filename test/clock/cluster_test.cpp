@@ -201,6 +201,28 @@ TEST_F(Cluster, TheExtensionIsUpdated) {
     std::remove((directory + "/insula--" + name + ".sql").c_str());
 }
 
+// With shared memory also one whose script does not is noticed.
+TEST_F(PreloadedCluster, AnExtensionThatFitsAgainIsServed) {
+  const std::string directory = extension_directory();
+  const std::string version =
+      server_.query("SELECT default_version FROM pg_available_extensions WHERE name = 'insula'");
+  for (const std::string& name : {version + "--99.0", "99.0--" + version})
+    std::ofstream(directory + "/insula--" + name + ".sql") << "";
+  Served served("fitting");
+  EXPECT_TRUE(served.fires());
+  Clock& clock = served.clock();
+  clock.query("ALTER EXTENSION insula UPDATE TO '99.0'");
+  EXPECT_TRUE(eventually(
+      [&] { return clock.status() == "not running: the extension has another version than its library"; }, 20s))
+      << clock.status();
+  clock.query("ALTER EXTENSION insula UPDATE TO '" + version + "'");
+  EXPECT_TRUE(served.fires()) << clock.status();
+  served.leave();
+  EXPECT_EQ(server_.error("DROP DATABASE fitting"), "none");
+  for (const std::string& name : {version + "--99.0", "99.0--" + version})
+    std::remove((directory + "/insula--" + name + ".sql").c_str());
+}
+
 TEST_F(Cluster, ASchedulerIsStoppedAndStarted) {
   Served served("stopped");
   EXPECT_TRUE(served.fires());

@@ -33,10 +33,7 @@ TEST(PreloadedMending, ASchemaThatIsRenamedAwayAndBack) {
       << tenant.trouble();
   // Not in a hurry: it has failed some times.
   EXPECT_TRUE(eventually(
-      [&] {
-        return std::stoi(clock.query("SELECT coalesce(max(failures), 0) FROM insula.tenant_error")) >= 3;
-      },
-      20s));
+      [&] { return std::stoi(clock.query("SELECT coalesce(max(failures), 0) FROM insula.tenant_error")) >= 3; }, 20s));
   tenant.query("ALTER SCHEMA away RENAME TO {s}");
   EXPECT_TRUE(goes_on(tenant));
   EXPECT_TRUE(eventually([&] { return tenant.trouble().empty(); }));
@@ -59,8 +56,9 @@ TEST(PreloadedMending, HowOftenOneHasFailedOutlivesTheScheduler) {
   // The next one comes when the one before would have looked, and goes on with its count.
   EXPECT_TRUE(eventually(
       [&] {
-        return clock.query("SELECT value ~ '^asleep until' AND substr(value, 14)::timestamptz > now() + '200 s' FROM "
-                           "insula.status() WHERE item = 'scheduler'") == "t";
+        return clock.query(
+                   "SELECT value ~ '^asleep until' AND substr(value, 14)::timestamptz > now() + '200 s' FROM "
+                   "insula.status() WHERE item = 'scheduler'") == "t";
       },
       20s))
       << clock.status();

@@ -138,7 +138,12 @@ TEST_F(Admin, DropsATenantWithAllThatIsIts) {
     runner.add(one_task("hello", [](TaskContext&) {}));
     runner.execute("hello");
   }
-  admin_.drop_tenant(tenant_, 0s);
+  // What is not: only if that is said.
+  sql_.rows("CREATE VIEW of_others AS SELECT * FROM " + c.schema_name + ".task_executions");
+  EXPECT_EQ(error_of([&] { admin_.drop_tenant(tenant_, 0s); }).sqlstate(), "2BP01");
+  EXPECT_TRUE(admin_.find_tenant(tenant_));
+  admin_.drop_tenant(tenant_, 0s, true);
+  EXPECT_EQ(sql_.value("SELECT to_regclass('of_others') IS NULL"), "t");
   EXPECT_FALSE(admin_.find_tenant(tenant_));
   EXPECT_EQ(sql_.value("SELECT count(*) FROM pg_roles WHERE rolname = $1", {c.username}), "0");
   EXPECT_EQ(sql_.value("SELECT count(*) FROM pg_namespace WHERE nspname = $1", {c.schema_name}), "0");

@@ -63,6 +63,23 @@ void warn_without_place() {
                     errhint("Raise insula.max_databases and restart the server.")));
 }
 
+void warn_without_launcher() {
+  ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED), errmsg("there is no free slot for the launcher"),
+                    errdetail("No database of this server has a scheduler."),
+                    errhint("Raise max_worker_processes and restart the server.")));
+}
+
+// One that has just been ended, or that the server has yet to start, comes within a second.
+bool launcher_comes() {
+  constexpr std::int64_t look_again = 10000;
+  const std::int64_t deadline = passing_time() + (max_worker_processes == 0 ? 0 : 2 * USECS_PER_SEC);
+  for (;;) {
+    if (report_scheduler().launcher) return true;
+    if (passing_time() >= deadline) return false;
+    park(clock_now() + look_again, "InsulaStartScheduler");
+  }
+}
+
 // A scheduler moves it; where none is to serve, nobody would.
 void wait_for_clock() {
   constexpr std::int64_t look_again = 5000;
@@ -86,7 +103,9 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
     mark_scheduler_asked();
     const SchedulerReport report = report_scheduler();
     if (report.without_place) warn_without_place();
-    PG_RETURN_BOOL(report.pid == 0 && !report.without_place && schedulers_are_on());
+    const bool comes = report.without_place || launcher_comes();
+    if (!comes) warn_without_launcher();
+    PG_RETURN_BOOL(report.pid == 0 && !report.without_place && comes && schedulers_are_on());
   }
   // One that was stopped may still be there, but on its way out.
   if (!schedulers_are_on() || (find_scheduler() != 0 && !news)) PG_RETURN_BOOL(false);

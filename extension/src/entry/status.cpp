@@ -10,20 +10,37 @@
 #include "tenant/tenant.hpp"
 #include "version.hpp"
 
+extern "C" {
+#include "catalog/pg_database.h"
+}
+
 using namespace insula;
 
 INSULA_FUNCTION(insula_status);
 
 namespace {
 
+bool accepts_connections() {
+  HeapTuple row = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+  if (!HeapTupleIsValid(row)) return false;
+  const bool accepts = reinterpret_cast<Form_pg_database>(GETSTRUCT(row))->datallowconn;
+  ReleaseSysCache(row);
+  return accepts;
+}
+
 const char *state_of_scheduler() {
   if (!schedulers_are_on()) return "off: insula.scheduler is off";
   if (const int pid = find_scheduler(); pid != 0) return psprintf("running: process %d", pid);
+  if (!version_fits()) return "not running: the extension has another version than its library";
   if (!scheduler_is_wanted()) return "stopped: SELECT insula.start_scheduler()";
   if (why_not_home()) return "idle: the database is a copy that has not been adopted";
   if (!shared_memory_available()) return "not running: SELECT insula.start_scheduler()";
   const SchedulerReport report = report_scheduler();
   if (report.without_place) return "not running: raise insula.max_databases";
+  if (RecoveryInProgress()) return "not running: the server is in recovery";
+  if (!report.launcher) return "not running: raise max_worker_processes and restart the server";
+  if (!accepts_connections()) return "not running: the database accepts no connections";
+  if (!report.known) return "about to start";
   if (report.next == DT_NOEND) return "asleep: nothing is due";
   if (report.next <= clock_now()) return "about to start";
   return psprintf("asleep until %s", timestamptz_to_str(report.next));
@@ -49,6 +66,7 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"workers", shared_memory_available() ? psprintf("%ld", known_workers()) : nullptr},
       {"watched executions", shared_memory_available() ? psprintf("%ld", watched_executions()) : nullptr},
       {"scheduler", state_of_scheduler()},
+      {"tenants with low-water marks", shared_memory_available() ? psprintf("%ld", tenants_with_lows()) : nullptr},
       {"due tenants", shared_memory_available() ? psprintf("%ld", due_tenants()) : nullptr},
   };
   for (const auto &row : rows) {

@@ -49,8 +49,7 @@ Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
     if (i < most_told) appendStringInfoString(&lines, line);
     appendStringInfoString(&all, line);
   }
-  if (count > most_told)
-    appendStringInfo(&lines, "\nand %lld more", static_cast<long long>(count - most_told));
+  if (count > most_told) appendStringInfo(&lines, "\nand %lld more", static_cast<long long>(count - most_told));
   MemoryContextSwitchTo(inner);
   close_session(session);
   return {lines.data, count, all.data};
@@ -70,15 +69,15 @@ void check_no_dependents(const Tenant &tenant) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
   if (!OidIsValid(schema)) return;
   if (!is_owned_by_us(schema))
-    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                    errmsg("schema \"%s\" of tenant \"%s\" does not belong to insula_owner", tenant.schema, tenant.name),
-                    errhint("SELECT * FROM insula.reconcile(false) gives it back.")));
+    ereport(ERROR,
+            (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+             errmsg("schema \"%s\" of tenant \"%s\" does not belong to insula_owner", tenant.schema, tenant.name),
+             errhint("SELECT * FROM insula.reconcile(false) gives it back.")));
   const Dependents others = read_dependents(tenant, schema, most_told);
   if (others.count == 0) return;
   ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
                   errmsg("cannot drop tenant \"%s\" because other objects depend on it", tenant.name),
-                  errdetail("%s", others.lines),
-                  errhint("Drop them first, or use force => true to drop them too.")));
+                  errdetail("%s", others.lines), errhint("Drop them first, or use force => true to drop them too.")));
 }
 
 void tell_dependents(const Tenant &tenant) {
@@ -86,10 +85,9 @@ void tell_dependents(const Tenant &tenant) {
   if (!OidIsValid(schema)) return;
   const Dependents others = read_dependents(tenant, schema, most_logged);
   if (others.count == 0) return;
-  ereport(WARNING, (errmsg_plural("%lld object of others goes with tenant \"%s\"",
-                                  "%lld objects of others go with tenant \"%s\"",
-                                  static_cast<unsigned long>(others.count), static_cast<long long>(others.count),
-                                  tenant.name),
+  ereport(WARNING, (errmsg_plural(
+                        "%lld object of others goes with tenant \"%s\"", "%lld objects of others go with tenant \"%s\"",
+                        static_cast<unsigned long>(others.count), static_cast<long long>(others.count), tenant.name),
                     errdetail("%s", others.lines), errdetail_log("%s", others.more)));
 }
 

@@ -26,6 +26,9 @@ namespace {
 
 ProcessUtility_hook_type previous_hook = nullptr;
 bool holding = false;
+// What the transaction does, once it commits.
+Oid dropped = InvalidOid;
+bool doors_changed = false;
 
 constexpr std::int64_t longest_wait = 5 * USECS_PER_SEC;
 constexpr long look_again_ms = 10;
@@ -65,11 +68,21 @@ const char *template_of(const CreatedbStmt *statement) {
   return "template1";
 }
 
-bool sets_tablespace(const AlterDatabaseStmt *statement) {
+bool sets(const AlterDatabaseStmt *statement, const char *option) {
   ListCell *cell;
   foreach (cell, statement->options)
-    if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0) return true;
+    if (strcmp(lfirst_node(DefElem, cell)->defname, option) == 0) return true;
   return false;
+}
+
+bool updates_insula(const Node *statement) {
+  return IsA(statement, AlterExtensionStmt) &&
+         strcmp(reinterpret_cast<const AlterExtensionStmt *>(statement)->extname, "insula") == 0;
+}
+
+bool may_open_database(const Node *statement) {
+  return IsA(statement, AlterDatabaseStmt) &&
+         sets(reinterpret_cast<const AlterDatabaseStmt *>(statement), "allow_connections");
 }
 
 // The database that the command wants for itself; InvalidOid: none, or it will be refused.
@@ -86,7 +99,7 @@ Oid database_wanted(const Node *statement) {
     if (rename->renameType == OBJECT_DATABASE) name = rename->subname;
   } else if (IsA(statement, AlterDatabaseStmt)) {
     const auto *alter = reinterpret_cast<const AlterDatabaseStmt *>(statement);
-    if (sets_tablespace(alter)) name = alter->dbname;
+    if (sets(alter, "tablespace")) name = alter->dbname;
   }
   const Oid database = name ? get_database_oid(name, true) : InvalidOid;
   if (!OidIsValid(database)) return InvalidOid;
@@ -109,16 +122,28 @@ void run_utility(PlannedStmt *planned, const char *query, bool read_only_tree, P
                  ParamListInfo params, QueryEnvironment *environment, DestReceiver *receiver,
                  QueryCompletion *completion) {
   const bool is_ddl = GetCommandLogLevel(planned->utilityStmt) == LOGSTMT_DDL;
-  if (const Oid database = database_wanted(planned->utilityStmt); OidIsValid(database)) end_scheduler_of(database);
+  const bool opens = may_open_database(planned->utilityStmt);
+  const bool updates = updates_insula(planned->utilityStmt);
+  const bool drops = IsA(planned->utilityStmt, DropdbStmt);
+  const Oid database = database_wanted(planned->utilityStmt);
+  if (OidIsValid(database)) end_scheduler_of(database);
   (previous_hook ? previous_hook : standard_ProcessUtility)(planned, query, read_only_tree, context, params,
                                                             environment, receiver, completion);
+  if (drops) dropped = database;
+  if (updates) mark_scheduler_asked();
+  doors_changed = doors_changed || opens;
   if (is_ddl && any_set_aside() && IsTransactionState() && superuser()) mark_mended();
 }
 
+// Nothing here may fail.
 void transaction_ends(XactEvent event, void *) {
-  if (!holding || (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)) return;
+  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT) return;
+  if (event == XACT_EVENT_COMMIT && OidIsValid(dropped)) forget_database(dropped);
+  if (event == XACT_EVENT_COMMIT && doors_changed) note_doors_changed();
+  dropped = InvalidOid;
+  doors_changed = false;
+  if (holding) let_schedulers_back();
   holding = false;
-  let_schedulers_back();
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 // The launcher: one for the cluster.  It runs no statement and belongs to no database; it
 // reads the shared catalog once, at its start, to learn which databases there are, starts a
 // scheduler in each that has something due, and sleeps until the next one has.  A database
-// that turns out to have no extension is forgotten until CREATE EXTENSION asks.
+// that turns out to have no extension is forgotten until CREATE EXTENSION asks.  One that is
+// closed to connections is looked at again once a minute, and when ALTER DATABASE may have opened
+// one.
 #include <algorithm>
 
 #include "scheduler/scheduler.hpp"
@@ -9,10 +11,13 @@
 #include "shared/shared.hpp"
 
 extern "C" {
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "postmaster/postmaster.h"
+#include "utils/fmgroids.h"
+#include "utils/relcache.h"
 PGDLLEXPORT void insula_launcher_main(Datum);
 }
 
@@ -23,6 +28,7 @@ namespace {
 constexpr std::int64_t shortest_sleep = 100000;
 // A lack of slots that comes back sooner is the same one.
 constexpr std::int64_t same_lack = 60 * USECS_PER_SEC;
+constexpr std::int64_t between_looks_at_closed = 60 * USECS_PER_SEC;
 
 struct Launched {
   Oid database;
@@ -37,36 +43,81 @@ TimestampTz last_without_slot = DT_NOBEGIN;
 
 // Databases that were there at the start and have not been looked at: most turn out to have
 // no extension, and make room for the next.
-Oid *unseen = nullptr;
-int unseen_count = 0;
+struct Unseen {
+  Oid database;
+  bool closed;
+};
 
+Unseen *unseen = nullptr;
+int unseen_count = 0;
+TimestampTz next_look_at_closed = DT_NOBEGIN;
+
+// Nothing of ours is in the server's own templates.  In others that can be connected to it may be.
 void read_databases() {
   int room = 0;
   Relation databases = table_open(DatabaseRelationId, AccessShareLock);
   TableScanDesc scan = table_beginscan_catalog(databases, 0, nullptr);
   while (HeapTuple row = heap_getnext(scan, ForwardScanDirection)) {
     const auto *database = reinterpret_cast<Form_pg_database>(GETSTRUCT(row));
-    if (!database->datallowconn || database->datistemplate) continue;
+    if (database->oid == Template0DbOid || database->oid == Template1DbOid) continue;
     if (unseen_count == room) {
       room = room ? 2 * room : 64;
-      const Size size = sizeof(Oid) * static_cast<Size>(room);
-      unseen = static_cast<Oid *>(unseen ? repalloc(unseen, size) : MemoryContextAlloc(TopMemoryContext, size));
+      const Size size = sizeof(Unseen) * static_cast<Size>(room);
+      unseen = static_cast<Unseen *>(unseen ? repalloc(unseen, size) : MemoryContextAlloc(TopMemoryContext, size));
     }
-    unseen[unseen_count++] = database->oid;
+    unseen[unseen_count++] = {database->oid, !database->datallowconn};
   }
   table_endscan(scan);
   table_close(databases, AccessShareLock);
 }
 
-void enter_unseen_databases() {
-  while (unseen_count > 0 && enter_database(unseen[unseen_count - 1])) --unseen_count;
+enum class Door { gone, closed, open };
+
+// Not from the cache: what a commit has changed a moment ago may not have been told yet.  A process
+// without a database has the index only where another one has left its description.
+Door look_at_door(Oid database) {
+  ScanKeyData key;
+  ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(database));
+  Relation databases = table_open(DatabaseRelationId, AccessShareLock);
+  SysScanDesc scan = systable_beginscan(databases, DatabaseOidIndexId, criticalSharedRelcachesBuilt, nullptr, 1, &key);
+  HeapTuple row = systable_getnext(scan);
+  Door door = Door::gone;
+  if (HeapTupleIsValid(row))
+    door = reinterpret_cast<Form_pg_database>(GETSTRUCT(row))->datallowconn ? Door::open : Door::closed;
+  systable_endscan(scan);
+  table_close(databases, AccessShareLock);
+  return door;
 }
 
-bool exists(Oid database) {
-  bool found = true;
+Door door_of(Oid database) {
+  Door door = Door::open;
   ErrorData *error;
-  (void)in_transaction([&] { found = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)); }, &error);
-  return found;
+  (void)in_transaction([&] { door = look_at_door(database); }, &error);
+  return door;
+}
+
+// Returns when to look at the closed ones again.
+TimestampTz enter_unseen_databases() {
+  const TimestampTz now = GetCurrentTimestamp();
+  // A look that would be later than any is one from before the clock was set back.
+  const bool look =
+      take_doors_changed() || now >= next_look_at_closed || next_look_at_closed > now + between_looks_at_closed;
+  if (look) next_look_at_closed = now + between_looks_at_closed;
+  bool room = true;
+  bool any_closed = false;
+  for (int i = 0; i < unseen_count;) {
+    Door door = unseen[i].closed ? Door::closed : Door::open;
+    if (unseen[i].closed && look) door = door_of(unseen[i].database);
+    room = room && (door != Door::open || enter_database(unseen[i].database));
+    if (door == Door::gone || (door == Door::open && room)) {
+      unseen[i] = unseen[--unseen_count];
+      continue;
+    }
+    unseen[i].closed = door == Door::closed;
+    any_closed = any_closed || unseen[i].closed;
+    ++i;
+  }
+  return any_closed ? next_look_at_closed : DT_NOEND;
 }
 
 void launch_failed(Oid database, const char *why) {
@@ -115,6 +166,13 @@ bool launch(Oid database) {
   return true;
 }
 
+void turn_away_from(Oid database, Door door, TimestampTz now) {
+  if (door == Door::closed)
+    note_closed(database, now + between_looks_at_closed);
+  else
+    forget_database(database);
+}
+
 // Starts what is due; returns when to look again.  Who has waited longest for a turn comes
 // first, however late others are: with too few slots all that is served is late at its next turn.
 TimestampTz start_schedulers() {
@@ -133,13 +191,16 @@ TimestampTz start_schedulers() {
       next = std::min(next, std::max(needs[i].start_at, now + shortest_sleep));
       continue;
     }
-    if (!full && running < max_schedulers() && !exists(needs[i].database)) {
-      forget_database(needs[i].database);
-      continue;
-    }
-    if (!full && running < max_schedulers() && launch(needs[i].database)) {
-      ++running;
-      continue;
+    if (!full && running < max_schedulers()) {
+      if (const Door door = door_of(needs[i].database); door != Door::open) {
+        if (door == Door::closed) next = std::min(next, now + between_looks_at_closed);
+        turn_away_from(needs[i].database, door, now);
+        continue;
+      }
+      if (launch(needs[i].database)) {
+        ++running;
+        continue;
+      }
     }
     full = full || running < max_schedulers();
     ++waiting;
@@ -180,8 +241,8 @@ void insula_launcher_main(Datum) {
     TimestampTz next = DT_NOEND;
     if (schedulers_are_on()) {
       reap();
-      enter_unseen_databases();
-      next = start_schedulers();
+      const TimestampTz look = enter_unseen_databases();
+      next = std::min(look, start_schedulers());
     }
     sleep_until(next, "waiting until something is due");
   }

@@ -4,6 +4,7 @@
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 #include "storage/session.hpp"
+#include "version.hpp"
 
 namespace insula {
 

@@ -73,6 +73,9 @@ void settle_in() {
   set("application_name", "insula scheduler");
   set("lock_timeout", lock_timeout);
   set("statement_timeout", "0");
+#if PG_VERSION_NUM >= 170000
+  set("transaction_timeout", "0");
+#endif
   set("default_transaction_isolation", "read committed");
   set("default_transaction_read_only", "off");
   set("search_path", "pg_catalog, pg_temp");
@@ -82,9 +85,11 @@ void settle_in() {
 Standing look_around() {
   become_owner();
   if (!OidIsValid(get_extension_oid("insula", true))) return {Rest::absent, false, nullptr};
-  const char *version = installed_version();
-  if (!version || strcmp(version, INSULA_VERSION) != 0)
-    return {Rest::until_told, false, "the extension has another version than its library"};
+  if (!version_fits()) {
+    // Said once.
+    const char *why = looks_whether_it_fits() ? nullptr : "the extension has another version than its library";
+    return {Rest::until_fit, false, why};
+  }
   if (why_not_home()) return {Rest::until_told, false, "the database is a copy that has not been adopted"};
   if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};
   return {Rest::until_due, true, nullptr};

@@ -13,6 +13,9 @@ namespace insula {
 
 namespace {
 
+// Whether the extension's version fits the library's.
+constexpr std::int64_t between_looks = 60 * USECS_PER_SEC;
+
 // Of a scheduler without shared memory.
 DatabaseSlot *own_slot = nullptr;
 HTAB *own_dues = nullptr;
@@ -34,7 +37,7 @@ void start_slot(DatabaseSlot &slot, Oid database) {
   slot.database = database;
   slot.dues.ph_compare = later_first;
   slot.not_before = slot.clock_target = DT_NOBEGIN;
-  slot.wakes_at = DT_NOEND;
+  slot.wakes_at = slot.look_again = DT_NOEND;
 }
 
 }  // namespace
@@ -187,6 +190,7 @@ void note_asked(Oid database) {
   DatabaseSlot *slot = make_slot(database);
   if (!slot) return;
   slot->until_told = false;
+  slot->look_again = DT_NOEND;
   slot->not_before = DT_NOBEGIN;
   note_all_due(database);
 }
@@ -195,6 +199,7 @@ void note_stopped(Oid database) {
   DatabaseSlot *slot = make_slot(database);
   if (!slot) return;
   slot->until_told = true;
+  slot->look_again = DT_NOEND;
   slot->asked = false;
   // One that runs sees that nobody is to.
   if (slot->latch) SetLatch(slot->latch);
@@ -216,6 +221,10 @@ void forget_due(Oid database, std::int32_t tenant) {
 
 // ---- the scheduler ----
 
+static bool looks = false;
+
+bool looks_whether_it_fits() { return looks; }
+
 bool attach_scheduler() {
   if (!shared) make_own_board();
   lock(LW_EXCLUSIVE);
@@ -227,7 +236,9 @@ bool attach_scheduler() {
     slot->pid = MyProcPid;
     slot->latch = MyLatch;
     slot->wakes_at = DT_NOBEGIN;
+    looks = slot->look_again != DT_NOEND;
     slot->asked = slot->until_told = false;
+    slot->look_again = DT_NOEND;
     slot->failed = true;
     each_entry(MyDatabaseId, [&](DueEntry &entry) {
       if (!entry.in_hand) return;
@@ -346,12 +357,17 @@ void leave_database(Rest rest) {
     slot->failed = false;
     slot->failures = 0;
     // Who has asked since it looked wants another look.
-    slot->until_told = rest == Rest::until_told && !slot->asked;
+    slot->until_told = (rest == Rest::until_told || rest == Rest::until_fit) && !slot->asked;
+    if (slot->until_told && rest == Rest::until_fit) {
+      slot->look_again = GetCurrentTimestamp() + between_looks;
+      wake_launcher();
+    }
     if (rest == Rest::absent && !slot->asked) {
       each_entry(MyDatabaseId, [&](DueEntry &entry) { remove_entry(*slot, entry); });
       slot->database = InvalidOid;
       slot->pid = 0;
       slot->latch = nullptr;
+      forget_rest_of(MyDatabaseId);
     }
   }
   unlock();
@@ -363,13 +379,14 @@ bool others_wait() { return shared && shared->launcher.waiting > 0; }
 // ---- everybody ----
 
 SchedulerReport report_scheduler() {
-  SchedulerReport report = {0, DT_NOEND, false, false};
+  SchedulerReport report = {0, DT_NOEND, false, false, false, false};
   if (!shared) return report;
   lock(LW_SHARED);
   if (DatabaseSlot *slot = my_slot())
-    report = {slot->pid, first_due(*slot), slot->crowded, false};
+    report = {slot->pid, first_due(*slot), slot->crowded, false, slot->filled, false};
   else
     report.without_place = find_slot(InvalidOid) == nullptr;
+  report.launcher = shared->launcher.pid != 0;
   unlock();
   return report;
 }

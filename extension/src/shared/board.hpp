@@ -50,11 +50,14 @@ TimestampTz plan_sleep();
 
 // What the launcher is to do with the database once this scheduler has ended.
 enum class Rest {
-  until_due,  // start another when something is due
-  absent,     // the extension is not there: forget the database
-  until_told  // do nothing until somebody asks
+  until_due,   // start another when something is due
+  absent,      // the extension is not there: forget the database
+  until_told,  // do nothing until somebody asks
+  until_fit    // or until the extension's version and the library's may fit
 };
 void leave_database(Rest rest);
+// The one before has left until_fit, and has said so.
+bool looks_whether_it_fits();
 
 // Others wait for a place.
 bool others_wait();
@@ -66,6 +69,8 @@ struct SchedulerReport {
   TimestampTz next;    // DT_NOEND: nothing is due
   bool crowded;        // not all tenants had room
   bool without_place;  // nor has this database, among all those with insula
+  bool known;          // a scheduler has looked at all tenants
+  bool launcher;       // one runs
 };
 SchedulerReport report_scheduler();
 

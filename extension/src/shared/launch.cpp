@@ -15,6 +15,17 @@ namespace {
 constexpr std::int64_t shortest_backoff = 100000;
 constexpr std::int64_t longest_backoff = 60 * USECS_PER_SEC;
 
+template <typename Entry, typename Visit>
+void remove_entries_of(HTAB *table, Oid database, Visit visit) {
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, table);
+  while (auto *entry = static_cast<Entry *>(hash_seq_search(&scan))) {
+    if (entry->key.database != database) continue;
+    visit(*entry);
+    hash_search(table, &entry->key, HASH_REMOVE, nullptr);
+  }
+}
+
 }  // namespace
 
 // ---- databases that go or are copied ----
@@ -59,7 +70,7 @@ bool attach_launcher() {
   lock(LW_EXCLUSIVE);
   const bool mine = shared->launcher.pid == 0;
   if (mine) {
-    shared->launcher = {MyProcPid, MyLatch, DT_NOEND, 0};
+    shared->launcher = {MyProcPid, MyLatch, DT_NOEND, 0, true};
     // Of one that its predecessor has started nobody would learn that it never came up.
     for (int i = 0; i < shared->max_databases; ++i) shared->databases[i].starting = false;
   }
@@ -69,9 +80,41 @@ bool attach_launcher() {
 
 void detach_launcher() {
   lock(LW_EXCLUSIVE);
-  if (shared->launcher.pid == MyProcPid) shared->launcher = {0, nullptr, DT_NOEND, 0};
+  if (shared->launcher.pid == MyProcPid) shared->launcher = {0, nullptr, DT_NOEND, 0, false};
   unlock();
 }
+
+void note_doors_changed() {
+  if (!shared) return;
+  lock(LW_EXCLUSIVE);
+  shared->launcher.doors_changed = true;
+  for (int i = 0; i < shared->max_databases; ++i) {
+    DatabaseSlot &slot = shared->databases[i];
+    if (slot.closed) slot.not_before = DT_NOBEGIN;
+    slot.closed = false;
+  }
+  wake_launcher();
+  unlock();
+}
+
+bool take_doors_changed() {
+  lock(LW_EXCLUSIVE);
+  const bool changed = shared->launcher.doors_changed;
+  shared->launcher.doors_changed = false;
+  unlock();
+  return changed;
+}
+
+void note_closed(Oid database, TimestampTz look_again) {
+  lock(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = find_slot(database)) {
+    slot->closed = true;
+    slot->not_before = look_again;
+  }
+  unlock();
+}
+
+long tenants_with_lows() { return shared ? hash_get_num_entries(shared_lows) : 0; }
 
 bool enter_database(Oid database) {
   lock(LW_EXCLUSIVE);
@@ -81,12 +124,24 @@ bool enter_database(Oid database) {
   return slot != nullptr;
 }
 
+void forget_rest_of(Oid database) {
+  if (!shared) return;
+  remove_entries_of<LowsEntry>(shared_lows, database, [](const LowsEntry &) {});
+  remove_entries_of<WatchEntry>(shared_watches, database, [](const WatchEntry &) {});
+  remove_entries_of<WorkerEntry>(shared_workers, database, [](const WorkerEntry &worker) {
+    if (worker.dead) --shared->dead_workers;
+  });
+}
+
 void forget_database(Oid database) {
+  if (!shared) return;
   lock(LW_EXCLUSIVE);
   if (DatabaseSlot *slot = find_slot(database); slot && slot->pid == 0) {
     remove_entries(*slot);
     slot->database = InvalidOid;
+    slot->holder = 0;
   }
+  forget_rest_of(database);
   unlock();
   drop_activity_of(database);
 }
@@ -106,7 +161,9 @@ int survey_databases(TimestampTz now, DatabaseNeed *needs) {
       need.failed = true;
       slot.asked = true;
     }
-    if (!need.served && slot.holder == 0 && !slot.until_told) {
+    if (!need.served && slot.holder == 0 && slot.until_told) {
+      need.start_at = slot.look_again;
+    } else if (!need.served && slot.holder == 0) {
       const TimestampTz due = first_due(slot);
       const bool at_once = slot.asked || due == DT_NOBEGIN;
       need.start_at = at_once ? now : due == DT_NOEND ? DT_NOEND : due - slot.ahead - launch_lead;

@@ -11,7 +11,12 @@ void detach_launcher();
 
 // A database that may have the extension: a scheduler is to look.  False: there is no room.
 bool enter_database(Oid database);
+// All that is known of it: it has been dropped.
 void forget_database(Oid database);
+// It accepts no connections: none starts before then, unless a database is opened.
+void note_closed(Oid database, TimestampTz look_again);
+void note_doors_changed();  // from the commit of whatever may have opened one
+bool take_doors_changed();  // since the last call
 
 struct DatabaseNeed {
   Oid database;

@@ -62,7 +62,7 @@ Marks<std::int32_t> claimed;
 Marks<WorkerKey> reaped;
 Marks<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
 bool permits_locks_lost;
-bool mended;  // outlives them, too: what is mended is seen only once invalidations have been sent
+bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // somebody who is not known has work
 bool dues_lost;
 bool lows_lost;

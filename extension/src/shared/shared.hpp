@@ -77,6 +77,7 @@ void settle_wake_up();  // at a commit that has claimed
 int waiting_sessions();
 long known_workers();
 long watched_executions();
+long tenants_with_lows();  // of all databases, as the others
 
 // ---- workers ----
 

@@ -183,18 +183,20 @@ struct LimitEntry {
 struct DatabaseSlot {
   Oid database;  // InvalidOid: a free place
   pairingheap dues;
-  bool filled;           // it knows all tenants
-  bool crowded;          // it had no room for some
-  bool troubled;         // some may be set aside
-  bool asked;            // a scheduler is to start whatever is due
-  bool starting;         // one was launched and is not there yet
-  bool failed;           // the last one did not say good-bye
-  bool until_told;       // none is to start until somebody asks
-  int pid;               // of its scheduler; 0: none
-  Latch *latch;          // that scheduler's
-  TimestampTz wakes_at;  // when it will look by itself; DT_NOBEGIN: it is at work
-  int holder;            // process that holds schedulers off; 0: none
-  std::uint64_t turn;    // its last scheduler's, counted when that began, ended or failed; 0: it has had none
+  bool filled;             // it knows all tenants
+  bool crowded;            // it had no room for some
+  bool troubled;           // some may be set aside
+  bool asked;              // a scheduler is to start whatever is due
+  bool starting;           // one was launched and is not there yet
+  bool failed;             // the last one did not say good-bye
+  bool until_told;         // none is to start until somebody asks
+  TimestampTz look_again;  // or until then, by the server's clock; DT_NOEND: not by itself
+  int pid;                 // of its scheduler; 0: none
+  Latch *latch;            // that scheduler's
+  TimestampTz wakes_at;    // when it will look by itself; DT_NOBEGIN: it is at work
+  int holder;              // process that holds schedulers off; 0: none
+  std::uint64_t turn;      // its last scheduler's, counted when that began, ended or failed; 0: it has had none
+  bool closed;             // it accepted no connections when a scheduler was to start
   int failures;
   TimestampTz not_before;  // by the server's clock: no start earlier
   std::int64_t ahead;      // of the server's clock, for a test
@@ -206,6 +208,7 @@ struct LauncherState {
   Latch *latch;
   TimestampTz wakes_at;  // by the server's clock
   int waiting;           // databases that want a scheduler and have no place
+  bool doors_changed;    // a database may have been opened to connections
 };
 
 struct TenantChanges {
@@ -257,11 +260,13 @@ int max_limits();            // how many there can be
 bool no_room_for_limited();  // for one more tenant with such; under the lock of the counters
 bool no_room_for_permits();  // of one more tenant; under the lock of the counters
 
+void forget_rest_of(Oid database);  // of one that goes: its lows, workers and watches; under the lock
+
 WorkerKey worker_key(Oid role, const char *name);
 
 // Under the lock:
 void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload);
-void note_all_due(Oid database);  // nobody knows which
+void note_all_due(Oid database);    // nobody knows which
 void note_aside_due(Oid database);  // those that are set aside
 void note_asked(Oid database);
 void note_changed(Oid database, std::int32_t tenant);

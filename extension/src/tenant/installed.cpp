@@ -57,9 +57,13 @@ const char *installed_version() {
   return installed;
 }
 
-void require_version() {
+bool version_fits() {
   const char *version = installed_version();
-  if (!version || strcmp(version, INSULA_VERSION) != 0) refuse_version(version);
+  return version && strcmp(version, INSULA_VERSION) == 0;
+}
+
+void require_version() {
+  if (!version_fits()) refuse_version(installed_version());
 }
 
 }  // namespace insula
