@@ -25,4 +25,10 @@ constexpr std::int32_t tenant_of(std::int64_t id) noexcept { return static_cast<
 
 constexpr std::int64_t local_of(std::int64_t id) noexcept { return id & max_local_number; }
 
+// Local numbers begin again when all have been taken.  Whether one was taken no later than another, `newest` being
+// the one that was taken last.
+constexpr bool came_by(std::int64_t local, std::int64_t other, std::int64_t newest) noexcept {
+  return local_of(local - newest - 1) <= local_of(other - newest - 1);
+}
+
 }  // namespace insula::core

@@ -11,7 +11,7 @@ CREATE VIEW insula.intended_right WITH (security_invoker = true) AS
 		('relation', 'SELECT', ARRAY[
 			'tenants', 'admin_log', 'tenant', 'tenant_number', 'tenant_error', 'scheduler_wanted', 'leftover_role',
 			'open_to_public', 'tenant_activity', 'pg_stat_insula', 'home', 'expected_relation', 'intended_right',
-			'guarded_object', 'granted_right', 'due_right', 'deviation', 'stray_object', 'foreign_use'],
+			'guarded_object', 'granted_right', 'due_right', 'deviation', 'stray_object', 'foreign_use', 'numbers_in_use'],
 			ARRAY['insula_admin']),
 		('routine', 'EXECUTE', ARRAY[
 			'create_tenant', 'drop_tenant', 'suspend_tenant', 'resume_tenant',

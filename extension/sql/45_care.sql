@@ -43,6 +43,15 @@ skip: kinds to leave alone, of temporary, connect, schema, advisory_lock, large_
 Runs with the caller''s rights: a WARNING says what needs a superuser.
 Errors: 22004 dry_run is NULL, 22023 no such kind.';
 
+-- Numbers of what is removed are used again, so only rows that are kept can use them up.
+CREATE VIEW insula.numbers_in_use WITH (security_invoker = true) AS
+	SELECT t.tenant, pg_catalog.format('%I.%I', n.nspname, c.relname) AS relation,
+		greatest(c.reltuples, 0)::bigint AS rows
+	FROM insula.tenant t
+	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
+	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'work';
+COMMENT ON VIEW insula.numbers_in_use IS 'how many rows of executions and tasks each tenant has, as the last VACUUM or ANALYZE has seen: each has a number, of which there are 68719476735 a tenant';
+
 CREATE FUNCTION insula.health(OUT level text, OUT tenant text, OUT object text, OUT finding text)
 RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
@@ -74,16 +83,24 @@ BEGIN ATOMIC
 		'database ' || pg_catalog.quote_ident(d.datname),
 		pg_catalog.format('its oldest transaction id is %s old: VACUUM does not keep up', pg_catalog.age(d.datfrozenxid))
 	FROM pg_catalog.pg_database d
-	WHERE pg_catalog.age(d.datfrozenxid) > 2 * pg_catalog.current_setting('autovacuum_freeze_max_age')::bigint;
+	WHERE pg_catalog.age(d.datfrozenxid) > 2 * pg_catalog.current_setting('autovacuum_freeze_max_age')::bigint
+	UNION ALL
+	SELECT CASE WHEN n.rows > 0.9 * 68719476735 THEN 'error' ELSE 'warning' END, n.tenant, n.relation,
+		pg_catalog.format('about %s of the 68719476735 numbers of executions and tasks are in use: set retain or retain_count', n.rows)
+	FROM insula.numbers_in_use n
+	WHERE n.rows > 0.5 * 68719476735;
 END;
 COMMENT ON FUNCTION insula.health IS
-'Who holds what back: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out.  No row: nobody.';
+'What holds something back, or will: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out, and tenants whose rows have more than half of the numbers that there are for executions and tasks.  No row: nothing does.';
 
 CREATE FUNCTION insula.capacity(OUT item text, OUT used bigint, OUT available bigint, OUT advice text)
 RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
 	WITH size(item, used, available, setting) AS (
 		SELECT 'tenant numbers', (SELECT pg_catalog.count(*) FROM insula.tenant_number), 131071::bigint, NULL
+		UNION ALL
+		SELECT 'numbers of a tenant''s executions and tasks', coalesce((SELECT pg_catalog.max(n.rows) FROM insula.numbers_in_use n), 0),
+			68719476735, NULL
 		UNION ALL
 		SELECT 'connections', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
 			pg_catalog.current_setting('max_connections')::bigint, 'max_connections'
@@ -104,7 +121,11 @@ BEGIN ATOMIC
 		FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
 	)
 	SELECT size.item, size.used, size.available,
-		CASE WHEN size.used > 0.8 * size.available THEN coalesce('raise ' || size.setting, 'this will run out') END
+		CASE WHEN size.used > 0.8 * size.available THEN CASE
+			WHEN size.setting IS NOT NULL THEN 'raise ' || size.setting
+			WHEN size.item LIKE 'numbers of%' THEN 'set retain or retain_count for ' || (SELECT pg_catalog.string_agg(n.tenant, ', ' ORDER BY n.tenant)
+				FROM insula.numbers_in_use n WHERE n.rows > 0.8 * size.available)
+			ELSE 'this will run out' END END
 	FROM size;
 END;
 COMMENT ON FUNCTION insula.capacity IS

@@ -25,9 +25,9 @@ CREATE FUNCTION insula.submit(
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'insula_submit' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.submit IS
-'Submits an execution of the workflow''s current version and returns its id; it commits or rolls back with the caller''s transaction.
+'Submits an execution of the workflow''s current version and returns its id; it commits or rolls back with the caller''s transaction.  A tenant''s ids begin again after 68719476735 executions and tasks, past those that are still there: an id that has gone means another execution then.
 context: a JSON object.  priority: -32767 to 32767, higher first.  run_at: not before.  idempotency_key (up to 255 bytes): the first submission of (tenant, workflow, key) counts, a later one returns its id.
-Errors: IS002 no such workflow, 22023 bad argument or an input that lacks what params ask for, 22004 a NULL where none is meant, IS006 max_queued is reached, IS007 the tenant is suspended.';
+Errors: IS002 no such workflow, 22023 bad argument or an input that lacks what params ask for, 22004 a NULL where none is meant, IS006 max_queued is reached, IS007 the tenant is suspended, 54000 the rows that the tenant keeps have left no free numbers.';
 
 CREATE FUNCTION insula.submit_many(
 	workflow text,

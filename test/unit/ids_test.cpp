@@ -64,6 +64,22 @@ TEST(Ids, AreOrderedByTenantThenNumber) {
   EXPECT_LT(make_id(131'070, max_local_number), make_id(131'071, 1));
 }
 
+// Local numbers begin again: then a lower one may be the newer.
+TEST(Ids, TellWhichLocalNumberCameFirst) {
+  EXPECT_TRUE(came_by(5, 6, max_local_number));
+  EXPECT_TRUE(came_by(6, 6, max_local_number));
+  EXPECT_FALSE(came_by(7, 6, max_local_number));
+  EXPECT_TRUE(came_by(1, max_local_number, max_local_number));
+  // The last was 10: from 11 on they are of the time before.
+  EXPECT_TRUE(came_by(11, 12, 10));
+  EXPECT_TRUE(came_by(11, max_local_number, 10));
+  EXPECT_TRUE(came_by(max_local_number, 1, 10));
+  EXPECT_TRUE(came_by(max_local_number, 10, 10));
+  EXPECT_FALSE(came_by(1, 11, 10));
+  EXPECT_FALSE(came_by(10, 9, 10));
+  EXPECT_TRUE(came_by(9, 10, 10));
+}
+
 TEST(Ids, OfNobodyAreNotPlausible) {
   using limits = std::numeric_limits<std::int64_t>;
   EXPECT_FALSE(is_plausible_id(0));

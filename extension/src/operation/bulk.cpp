@@ -2,6 +2,7 @@
 // is dealt with as by itself, so one that has changed meanwhile is left out.
 #include <algorithm>
 
+#include "core/ids.hpp"
 #include "operation/operations.hpp"
 
 namespace insula {
@@ -23,22 +24,28 @@ bool apply(const Tenant &tenant, Verb verb, std::int64_t id, TimestampTz now, co
   return false;
 }
 
-// The next executions that fit, up to `most` of them and from beyond `after` on, which moves.
-int collect(const Tenant &tenant, const ExecutionFilter &filter, std::int64_t *after, std::int64_t *ids, int most) {
+// Numbers that follow one another in the order in which they were taken.
+struct Range {
+  std::int64_t after;
+  std::int64_t last;
+};
+
+// The next executions of the range that fit, up to `most` of them; the range becomes what is left of it.
+int collect(const Tenant &tenant, const ExecutionFilter &filter, Range *range, std::int64_t *ids, int most) {
   MemoryContext before = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(before, "insula bulk", ALLOCSET_DEFAULT_SIZES);
   MemoryContextSwitchTo(scratch);
   int count = 0;
   while (count < most) {
     CHECK_FOR_INTERRUPTS();
-    const std::int64_t last = end_of_stretch(tenant, *after, stretch);
+    const std::int64_t last = end_of_stretch(tenant, range->after, range->last, stretch);
     if (last == 0) break;
     int found;
-    const std::int64_t *matching = matching_executions(tenant, filter, *after, last, &found);
+    const std::int64_t *matching = matching_executions(tenant, filter, range->after, last, &found);
     const int taken = std::min(found, most - count);
     std::copy(matching, matching + taken, ids + count);
     count += taken;
-    *after = taken < found ? matching[taken - 1] : last;
+    range->after = taken < found ? matching[taken - 1] : last;
     MemoryContextReset(scratch);
   }
   MemoryContextSwitchTo(before);
@@ -69,10 +76,13 @@ int apply_to_each(const Tenant &tenant, const BulkRequest &request, std::int64_t
 std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int *count) {
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(request.most));
   *count = 0;
-  for (std::int64_t after = 0; *count < request.most;) {
-    const int found = collect(tenant, request.filter, &after, ids + *count, request.most - *count);
-    if (found == 0) break;
-    *count += request.dry_run ? found : apply_to_each(tenant, request, ids + *count, found);
+  const std::int64_t newest = newest_number(tenant);
+  for (Range range : {Range{newest, core::max_local_number}, Range{0, newest}}) {
+    while (*count < request.most) {
+      const int found = collect(tenant, request.filter, &range, ids + *count, request.most - *count);
+      if (found == 0) break;
+      *count += request.dry_run ? found : apply_to_each(tenant, request, ids + *count, found);
+    }
   }
   return ids;
 }

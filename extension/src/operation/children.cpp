@@ -1,7 +1,9 @@
 // Child executions: a running task submits one and waits, without a lease, until it ends.
 // The end of a child goes on in its parent in the same transaction, so whoever may end an
-// execution first locks all executions that wait for it, the outermost first: parents have
-// lower numbers than their children, so that this is the one global order.
+// execution first locks all executions that wait for it, by their numbers: the one global order.
+// Parents have lower numbers than their children, so what goes from a parent down to its children keeps to that
+// order too, but for a family that was begun when numbers began again: there it can meet with a deadlock, which the
+// server ends as it ends any.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"

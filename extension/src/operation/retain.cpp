@@ -27,13 +27,15 @@ std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &swee
                         int *left) {
   const Limits &limits = tenant.limits;
   const TimestampTz too_old = limits.retain_us < 0 ? DT_NOBEGIN : now - limits.retain_us;
-  const std::int64_t too_many = limits.retain_count < 0 ? 0 : finished_beyond(tenant, limits.retain_count);
+  const std::int64_t newest = newest_number(tenant);
+  const std::int64_t too_many = limits.retain_count < 0 ? 0 : finished_beyond(tenant, newest, limits.retain_count);
   int found;
   const FinishedExecution *finished = finished_executions(tenant, sweep.after, last, &found);
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(found));
   *count = 0;
   for (int i = 0; i < found; ++i)
-    if (finished[i].finished_at <= too_old || finished[i].id <= too_many) ids[(*count)++] = finished[i].id;
+    if (finished[i].finished_at <= too_old || (too_many && core::came_by(finished[i].id, too_many, newest)))
+      ids[(*count)++] = finished[i].id;
   *left = found - *count;
   return ids;
 }
@@ -62,7 +64,7 @@ void remove_finished(const Tenant &tenant, TimestampTz now) {
   if (!retention_due(tenant, now, nullptr)) return;
   if (!try_lock_tenant(tenant.number, TenantLock::retention)) return;
   Sweep sweep = read_sweep(tenant);
-  const std::int64_t last = end_of_stretch(tenant, sweep.after, stretch);
+  const std::int64_t last = end_of_stretch(tenant, sweep.after, core::max_local_number, stretch);
   if (last > 0) {
     int count;
     int left;

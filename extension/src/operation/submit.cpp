@@ -154,8 +154,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
       request.keys && std::any_of(request.keys, request.keys + count, [](const char *key) { return key != nullptr; });
   // What has no key is new, and takes no numbers if it is refused.
   int new_count = keyed ? 0 : admit(tenant, definition, request, fresh, contexts);
-  const std::int64_t first = take_numbers(tenant, stride * request.count);
-  for (std::size_t i = 0; i < count; ++i) ids[i] = first + static_cast<std::int64_t>(i) * stride;
+  take_execution_numbers(tenant, stride, request.count, ids);
   if (keyed) {
     apply_idempotency(tenant, request, ids, fresh);
     new_count = admit(tenant, definition, request, fresh, contexts);

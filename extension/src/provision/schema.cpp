@@ -22,7 +22,7 @@ namespace {
 // changes, then what comes with the claim and stays, and the input last.  storage/columns.hpp
 // knows this order.
 const char tables[] = R"(
-CREATE SEQUENCE {schema}.id MAXVALUE 68719476735;
+CREATE SEQUENCE {schema}.id;
 CREATE TABLE {schema}.work (
   id bigint NOT NULL,
   head bigint,
@@ -127,7 +127,7 @@ SELECT e.event_id, e.execution_id, e.task_id, e.event, e.at, e.detail FROM (
     CASE WHEN w.error IS NOT NULL THEN jsonb_build_object('error', w.error) END
   FROM {schema}.work w WHERE w.task >= 0 AND w.state >= 4
   UNION ALL
-  SELECT (w.id + 68719476736) * 8 + 3, {base} + w.id, NULL,
+  SELECT (w.id + 562949953421312) * 8 + 3, {base} + w.id, NULL,
     (ARRAY['execution_completed', 'execution_failed', NULL, 'execution_cancelled'])[w.state - 3], w.finished_at,
     CASE WHEN w.error IS NOT NULL THEN jsonb_build_object('error', w.error) END
   FROM {schema}.work w WHERE w.head IS NULL AND w.state >= 4

@@ -25,6 +25,14 @@ void check_room(const Tenant &tenant) {
                   errdetail("A tenant can have %d.", max_schedules)));
 }
 
+// One that no schedule has, nor a fire of one that is gone.
+std::int64_t take_schedule_number(const Tenant &tenant) {
+  for (;;) {
+    const std::int64_t number = take_numbers(tenant, 1);
+    if (!is_schedule_number(tenant, number)) return number;
+  }
+}
+
 bool same_times(const ScheduleSpec &a, const ScheduleSpec &b) {
   return strcmp(a.cron, b.cron) == 0 && strcmp(a.timezone, b.timezone) == 0 && a.starts_at == b.starts_at &&
          a.ends_at == b.ends_at;
@@ -43,7 +51,7 @@ std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec s
     if (!same_times(before, spec)) row.since = now;
   } else {
     check_room(tenant);
-    row = {name, take_numbers(tenant, 1), now, nullptr, DT_NOBEGIN};
+    row = {name, take_schedule_number(tenant), now, nullptr, DT_NOBEGIN};
   }
   row.body = spec_as_json(spec);
   const std::int64_t number = store_schedule(tenant, row);

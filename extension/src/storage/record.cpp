@@ -127,7 +127,7 @@ void find_idempotency_keys(const Tenant &tenant, const char *const *names, int c
 }
 
 void keep_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload) {
-  insert_record(tenant, 'e', execution, event, take_numbers(tenant, 1), now, 0, Datum{0}, payload);
+  insert_record(tenant, 'e', execution, event, take_serial(tenant), now, 0, Datum{0}, payload);
 }
 
 bool take_kept_event(const Tenant &tenant, std::int64_t execution, const char *event, Jsonb **payload) {
@@ -158,7 +158,7 @@ void spend_rate(const Tenant &tenant, TimestampTz until) {
 
 void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t task, const char *event, TimestampTz at,
                   Jsonb *detail) {
-  insert_record(tenant, 'h', execution, event, take_numbers(tenant, 1), at, task, Datum{0}, detail);
+  insert_record(tenant, 'h', execution, event, take_serial(tenant), at, task, Datum{0}, detail);
 }
 
 void release_idempotency_key(const Tenant &tenant, const char *name, std::int64_t execution) {

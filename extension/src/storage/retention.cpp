@@ -1,13 +1,14 @@
 // Finding executions by what they are, and removing them, over SPI.
+#include "core/ids.hpp"
 #include "shared/lows.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
 
-std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, int rows) {
+std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, std::int64_t last, int rows) {
   Arguments arguments;
-  arguments.add(Int64GetDatum(after)).add(Int64GetDatum(rows));
+  arguments.add(Int64GetDatum(after)).add(Int64GetDatum(rows)).add(Int64GetDatum(last));
   (void)run(tenant, Statement::end_of_stretch, arguments);
   return get_int64(0, 1);
 }
@@ -36,10 +37,19 @@ FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after,
   return finished;
 }
 
-std::int64_t finished_beyond(const Tenant &tenant, std::int64_t count) {
+static std::int64_t finished_but(const Tenant &tenant, std::int64_t count, std::int64_t after, std::int64_t last) {
   Arguments arguments;
-  arguments.add(Int64GetDatum(count));
+  arguments.add(Int64GetDatum(count)).add(Int64GetDatum(after)).add(Int64GetDatum(last));
   return run(tenant, Statement::finished_beyond, arguments) > 0 ? get_int64(0, 1) : 0;
+}
+
+std::int64_t finished_beyond(const Tenant &tenant, std::int64_t newest, std::int64_t count) {
+  const std::int64_t found = finished_but(tenant, count, 0, newest);
+  if (found || newest == core::max_local_number) return found;
+  Arguments arguments;
+  arguments.add(Int64GetDatum(newest));
+  (void)run(tenant, Statement::finished_up_to, arguments);
+  return finished_but(tenant, count - get_int64(0, 1), newest, core::max_local_number);
 }
 
 int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) {

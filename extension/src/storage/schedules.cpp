@@ -39,6 +39,12 @@ bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row) {
   return true;
 }
 
+bool is_schedule_number(const Tenant &tenant, std::int64_t number) {
+  Arguments arguments;
+  arguments.add(Int64GetDatum(number));
+  return run(tenant, Statement::schedule_by_number, arguments) > 0;
+}
+
 std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row) {
   Arguments arguments;
   arguments.add_text(row.name).add(Int64GetDatum(row.number)).add(TimestampTzGetDatum(row.since));

@@ -28,6 +28,8 @@ struct ListedSchedule {
 ListedSchedule *list_schedules(const Tenant &tenant, int *count);
 // With its context; its last fire is not looked up.
 bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row);
+// Whether a schedule has the number, or a fire.
+bool is_schedule_number(const Tenant &tenant, std::int64_t number);
 // Puts it in the place of the one of that name; returns the number, which that one keeps.
 std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row);
 // With its fires.

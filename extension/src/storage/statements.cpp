@@ -300,7 +300,8 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "(SELECT count(*) FROM (" ELEMENTS("e.state", OF_EXECUTION("$1", "$2")) ") x WHERE x.state < 4)",
      {INT8OID, INT8OID}},
     // end_of_stretch
-    {"SELECT max(id) FROM (SELECT id FROM {work} WHERE id > $1 ORDER BY id LIMIT $2) q", {INT8OID, INT8OID}},
+    {"SELECT max(id) FROM (SELECT id FROM {work} WHERE id > $1 AND id <= $3 ORDER BY id LIMIT $2) q",
+     {INT8OID, INT8OID, INT8OID}},
     // matching_executions
     {"SELECT w.id FROM {work} w, LATERAL (SELECT CASE w.state WHEN 4 THEN 'completed' WHEN 5 THEN 'failed' "
      "WHEN 7 THEN 'cancelled' ELSE CASE WHEN w.paused_at IS NOT NULL THEN 'paused' WHEN w.started_at IS NOT NULL "
@@ -314,7 +315,11 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT id, finished_at FROM {work} WHERE id > $1 AND id <= $2 AND head IS NULL AND state >= 4 ORDER BY id",
      {INT8OID, INT8OID}},
     // finished_beyond
-    {"SELECT id FROM {work} WHERE head IS NULL AND state >= 4 ORDER BY id DESC OFFSET $1 LIMIT 1", {INT8OID}},
+    {"SELECT id FROM {work} WHERE head IS NULL AND state >= 4 AND id > $2 AND id <= $3 ORDER BY id DESC OFFSET $1 "
+     "LIMIT 1",
+     {INT8OID, INT8OID, INT8OID}},
+    // finished_up_to
+    {"SELECT count(*) FROM {work} WHERE head IS NULL AND state >= 4 AND id <= $1", {INT8OID}},
     // remove_heads
     {"DELETE FROM {work} w WHERE w.id = ANY ($1) AND w.state >= 4 RETURNING w.id, w.span, "
      "(SELECT d.name || ':' || w.idempotency_key FROM {record} d WHERE d.kind = 'w' AND d.owner = w.def LIMIT 1)",
@@ -472,6 +477,9 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
     {"SELECT count(*) FROM {record} WHERE kind = 'd' AND owner = 0", {}},
     // find_schedule
     {"SELECT ref, at, body FROM {record} WHERE kind = 'd' AND owner = 0 AND name = $1 AND seq = 0", {TEXTOID}},
+    // schedule_by_number
+    {"SELECT FROM {record} WHERE (kind = 'd' AND owner = 0 AND ref = $1) OR (kind = 'f' AND owner = $1) LIMIT 1",
+     {INT8OID}},
     // put_schedule
     {"INSERT INTO {record} (kind, owner, name, seq, ref, at, body) VALUES ('d', 0, $1, 0, $2, $3, $4) "
      "ON CONFLICT (kind, owner, name, seq) DO UPDATE SET at = EXCLUDED.at, body = EXCLUDED.body RETURNING ref",

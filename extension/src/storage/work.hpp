@@ -151,8 +151,18 @@ TaskResult read_result(std::uint64_t row);
 struct TaskDetail;
 TaskDetail read_detail(std::uint64_t row);
 
+// ---- numbers; numbers.cpp ----
+
+// Local numbers that no row has: for each of `count` executions the first of `stride` consecutive ones.  They come in
+// the order of their numbers, but for the one moment in 2^36 numbers at which these begin again.
+void take_execution_numbers(const Tenant &tenant, std::int64_t stride, int count, std::int64_t *ids);
 // The first of `count` consecutive local numbers.
 std::int64_t take_numbers(const Tenant &tenant, std::int64_t count);
+// Greater than all that it gave before: what is in this order is in the order in which it came.
+std::int64_t take_serial(const Tenant &tenant);
+// The last number taken: rows up to it are newer than those beyond it, and each part is in the order in which it
+// came.  The greatest number there can be, while none was used again.
+std::int64_t newest_number(const Tenant &tenant);
 
 // How each task of a definition enters the table.
 struct TaskPlan {
@@ -311,11 +321,11 @@ struct FinishedExecution {
   std::int64_t id;
   TimestampTz finished_at;
 };
-// The last of the next `rows` rows by number; 0: there is none.
-std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, int rows);
+// The last of the next `rows` rows by number, up to `last`; 0: there is none.
+std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, std::int64_t last, int rows);
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);
-// The newest finished execution but so many; 0: there are no more than these.
-std::int64_t finished_beyond(const Tenant &tenant, std::int64_t count);
+// The newest finished execution but so many, `newest` being the last number taken; 0: there are no more than these.
+std::int64_t finished_beyond(const Tenant &tenant, std::int64_t newest, std::int64_t count);
 // Those of them that are still finished go, with tasks, history, events and keys; returns how many.
 int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count);
 

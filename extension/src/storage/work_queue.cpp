@@ -1,33 +1,13 @@
-// The queue side of `work`: numbers, submission, and what time causes.
+// The queue side of `work`: submission, and what time causes.
 #include "shared/clock.hpp"
 #include "shared/lows.hpp"
 #include "storage/work.hpp"
 
 #include <algorithm>
 
-extern "C" {
-#include "commands/sequence.h"
-#include "utils/fmgrprotos.h"
-}
-
-#include "core/ids.hpp"
 #include "storage/rows.hpp"
-#include "tenant/lock.hpp"
 
 namespace insula {
-
-std::int64_t take_numbers(const Tenant &tenant, std::int64_t count) {
-  // A run of numbers has no gap: whoever takes numbers holds the lock for that instant.
-  lock_tenant(tenant.number, TenantLock::numbering);
-  const std::int64_t first = nextval_internal(tenant.sequence, false);
-  if (count > 1)
-    (void)DirectFunctionCall2(setval_oid, ObjectIdGetDatum(tenant.sequence), Int64GetDatum(first + count - 1));
-  unlock_tenant(tenant.number, TenantLock::numbering);
-  if (first < 1 || first + count - 1 > core::max_local_number)
-    ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
-                    errmsg("tenant \"%s\" has run out of execution numbers", tenant.name)));
-  return first;
-}
 
 static std::int64_t queue_due(const Submission &submission) { return std::max(submission.run_at, submission.now); }
 

@@ -135,7 +135,7 @@ const char *fault_of_sequence(Oid sequence) {
   if (!HeapTupleIsValid(row)) return "is no sequence";
   const auto *form = reinterpret_cast<Form_pg_sequence>(GETSTRUCT(row));
   const bool sound = form->seqtypid == INT8OID && form->seqincrement == 1 && form->seqmin == 1 &&
-                     form->seqmax == INT64CONST(68719476735) && !form->seqcycle;
+                     form->seqmax == PG_INT64_MAX && !form->seqcycle;
   ReleaseSysCache(row);
   return sound ? nullptr : "is another sequence";
 }
