@@ -23,11 +23,15 @@ CREATE TABLE insula.tenant (
 );
 COMMENT ON TABLE insula.tenant IS 'the tenants of this database; read it through the view insula.tenants';
 
--- Ids of executions and tasks carry the tenant's number, so a number is never given twice.
+-- Ids of executions and tasks carry the tenant's number, so a number is given again only when none is left that was
+-- never given: that of the tenant dropped longest ago, whose ids the new tenant's ids go on from.  A number that a row
+-- here keeps without a tenant, and without having been dropped, is never given.
 CREATE TABLE insula.tenant_number (
-	tenant_no integer PRIMARY KEY
+	tenant_no integer PRIMARY KEY CHECK (tenant_no BETWEEN 1 AND 131071),
+	dropped_at timestamptz,
+	last_value bigint
 );
-COMMENT ON TABLE insula.tenant_number IS 'every tenant number that was ever given out in this database';
+COMMENT ON TABLE insula.tenant_number IS 'every tenant number that was given out in this database; dropped_at: since when no tenant has it, last_value: the last that its tenant''s sequence has given';
 
 -- Where these tenants are at home: made with the first tenant, so that a restored row never
 -- finds another one there.

@@ -97,7 +97,7 @@ CREATE FUNCTION insula.capacity(OUT item text, OUT used bigint, OUT available bi
 RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
 	WITH size(item, used, available, setting) AS (
-		SELECT 'tenant numbers', (SELECT pg_catalog.count(*) FROM insula.tenant_number), 131071::bigint, NULL
+		SELECT 'tenant numbers', (SELECT pg_catalog.count(*) FROM insula.tenant_number WHERE dropped_at IS NULL), 131071::bigint, NULL
 		UNION ALL
 		SELECT 'numbers of a tenant''s executions and tasks', coalesce((SELECT pg_catalog.max(n.rows) FROM insula.numbers_in_use n), 0),
 			68719476735, NULL
@@ -125,6 +125,7 @@ BEGIN ATOMIC
 			WHEN size.setting IS NOT NULL THEN 'raise ' || size.setting
 			WHEN size.item LIKE 'numbers of%' THEN 'set retain or retain_count for ' || (SELECT pg_catalog.string_agg(n.tenant, ', ' ORDER BY n.tenant)
 				FROM insula.numbers_in_use n WHERE n.rows > 0.8 * size.available)
+			WHEN size.item = 'tenant numbers' THEN 'drop tenants, or make new ones in another database'
 			ELSE 'this will run out' END END
 	FROM size;
 END;

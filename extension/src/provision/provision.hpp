@@ -53,6 +53,18 @@ bool is_scram_verifier(const char *text);
 char *generate_password();
 char *make_verifier(const char *password);
 
+// ---- numbers.cpp ----
+
+// The number of a tenant, and the last value that the sequence of one had given that had it before; 0: none had.
+struct TenantNumber {
+  std::int32_t number;
+  std::int64_t last_value;
+};
+// In a session.
+TenantNumber take_tenant_number();
+// The tenant is dropped; its schema is still there.
+void return_tenant_number(std::int32_t number, const char *schema);
+
 // ---- schema.cpp: a tenant's schema, made in one place ----
 
 // What lies in it, but indexes and what hangs on the tables.
@@ -61,7 +73,7 @@ inline constexpr const char *tenant_relations[] = {
 inline constexpr const char *tenant_views[] = {"workflow_executions", "task_executions", "execution_events",
                                                "schedules"};
 
-void create_tenant_schema(std::int32_t number, const char *schema, const char *username);
+void create_tenant_schema(const TenantNumber &number, const char *schema, const char *username);
 // Makes one of its views, or makes it anew.
 void create_tenant_view(std::int32_t number, const char *schema, const char *name);
 void drop_tenant_schema(const char *schema);

@@ -22,7 +22,7 @@ namespace {
 // changes, then what comes with the claim and stays, and the input last.  storage/columns.hpp
 // knows this order.
 const char tables[] = R"(
-CREATE SEQUENCE {schema}.id;
+CREATE SEQUENCE {schema}.id START {start};
 CREATE TABLE {schema}.work (
   id bigint NOT NULL,
   head bigint,
@@ -166,6 +166,7 @@ struct Words {
   const char *schema;  // quoted
   const char *user;    // quoted; nullptr: none
   std::int64_t base;   // what makes a local number an id
+  std::int64_t start;  // the first value of the sequence
 };
 
 void append_filled(StringInfo text, const char *sql, const Words &words) {
@@ -179,6 +180,9 @@ void append_filled(StringInfo text, const char *sql, const Words &words) {
     } else if (strncmp(at, "{base}", 6) == 0) {
       appendStringInfo(text, "%lld::bigint", static_cast<long long>(words.base));
       at += 6;
+    } else if (strncmp(at, "{start}", 7) == 0) {
+      appendStringInfo(text, "%lld", static_cast<long long>(words.start));
+      at += 7;
     } else {
       appendStringInfoChar(text, *at++);
     }
@@ -247,9 +251,9 @@ void undo_default_privileges(const char *schema) {
 
 }  // namespace
 
-void create_tenant_schema(std::int32_t number, const char *schema, const char *username) {
+void create_tenant_schema(const TenantNumber &number, const char *schema, const char *username) {
   const Words words = {quote_identifier(schema), username ? quote_identifier(username) : nullptr,
-                       core::make_id(number, 0)};
+                       core::make_id(number.number, 0), number.last_value + 1};
   StringInfoData sql;
   initStringInfo(&sql);
   // The schema by itself: CREATE SCHEMA with elements runs under other rules.
@@ -270,7 +274,7 @@ void create_tenant_view(std::int32_t number, const char *schema, const char *nam
   initStringInfo(&sql);
   for (const View &view : views)
     if (strcmp(view.name, name) == 0)
-      append_filled(&sql, view.sql, {quote_identifier(schema), nullptr, core::make_id(number, 0)});
+      append_filled(&sql, view.sql, {quote_identifier(schema), nullptr, core::make_id(number, 0), 1});
   execute_as_owner(sql.data);
 }
 

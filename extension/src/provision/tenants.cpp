@@ -5,14 +5,12 @@
 
 #include <algorithm>
 
-#include "core/ids.hpp"
 #include "core/names.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
-#include "storage/random.hpp"
 #include "storage/session.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
@@ -32,16 +30,6 @@ std::uint64_t run_shared(SharedStatement statement, Datum *values, const char *n
   if (SPI_execute_plan(shared_plan(statement), values, nulls, false, 0) < 0)
     elog(ERROR, "insula: statement on tenants failed");
   return SPI_processed;
-}
-
-// A random number that no tenant of this database ever had.
-std::int32_t take_tenant_number() {
-  for (int attempt = 0; attempt < 1000; ++attempt) {
-    const auto number = static_cast<std::int32_t>(1 + random_bits() % core::max_tenant_number);
-    Datum value = Int32GetDatum(number);
-    if (run_shared(SharedStatement::take_number, &value, " ") == 1) return number;
-  }
-  ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("this database has run out of tenant numbers")));
 }
 
 void insert_row(std::int32_t number, const NewTenant &request, Oid role) {
@@ -233,8 +221,8 @@ Credentials create_tenant(const NewTenant &request) {
   const Oid role = request.username ? create_tenant_role(request.username, secret.verifier, request.login) : InvalidOid;
 
   const Session session = open_session();
-  const std::int32_t number = take_tenant_number();
-  insert_row(number, request, role);
+  const TenantNumber number = take_tenant_number();
+  insert_row(number.number, request, role);
   log_act("create_tenant", request.tenant, nullptr);
   close_session(session);
   create_tenant_schema(number, request.schema, request.username);
@@ -265,11 +253,12 @@ void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
   else
     check_no_dependents(tenant);
   if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
-  if (OidIsValid(get_namespace_oid(tenant.schema, true))) drop_tenant_schema(tenant.schema);
   const Session session = open_session();
+  return_tenant_number(number, tenant.schema);
   delete_row(number);
   log_act("drop_tenant", tenant.name, nullptr);
   close_session(session);
+  if (OidIsValid(get_namespace_oid(tenant.schema, true))) drop_tenant_schema(tenant.schema);
   if (OidIsValid(tenant.role) && !drop_tenant_role(tenant.username, tenant.role)) leave_role_behind(tenant);
   warn_of_group();
   mark_dropped(number);

@@ -334,6 +334,10 @@ void forget_activity() {
   LWLockRelease(activity_lock);
 }
 
+void drop_activity_of_tenant(std::int32_t dropped) {
+  remove_all([dropped](Oid database, std::int32_t tenant) { return database == MyDatabaseId && tenant == dropped; });
+}
+
 void drop_activity_of(Oid dropped) {
   remove_all([dropped](Oid database, std::int32_t) { return database == dropped; });
 }

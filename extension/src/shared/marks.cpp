@@ -334,6 +334,17 @@ void mark_dropped(std::int32_t tenant) {
   count_no_more(tenant);
 }
 
+void forget_tenant_number(std::int32_t tenant) {
+  if (shared) {
+    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+    drop_lows_of(MyDatabaseId, tenant);
+    forget_workers_of_tenant(MyDatabaseId, tenant);
+    forget_due(MyDatabaseId, tenant);
+    LWLockRelease(shared->lock);
+  }
+  drop_activity_of_tenant(tenant);
+}
+
 void mark_claimed(std::int32_t tenant) {
   for (int i = 0; i < claimed.count; ++i)
     if (claimed.items[i] == tenant) return;

@@ -27,6 +27,8 @@ void mark_rescheduled(std::int32_t tenant);
 // The tenant changes or goes: whoever waits for it must look.
 void mark_changed(std::int32_t tenant);
 void mark_dropped(std::int32_t tenant);
+// At once: whatever is known of the tenant that had the number, which another one gets.
+void forget_tenant_number(std::int32_t tenant);
 // A claim in this transaction: its abort frees what it took, its commit settles what the
 // session's last wake-up promised.
 void mark_claimed(std::int32_t tenant);

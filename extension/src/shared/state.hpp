@@ -250,6 +250,7 @@ extern HTAB *shared_limits;
 extern LWLock *activity_lock;
 int max_counted();                    // how many of each there can be
 void drop_activity_of(Oid database);  // not under the other lock
+void drop_activity_of_tenant(std::int32_t tenant);
 void settle_permits(bool committed);  // at the end of the transaction
 void return_permits_of_subtransaction();
 void hand_permits_over();

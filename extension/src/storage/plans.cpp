@@ -1,6 +1,6 @@
 // The plan cache; see plans.hpp.  A plan that has not been used for longest makes room.
-// Plans follow their relations by PostgreSQL's own invalidation, and a tenant's number
-// is never given twice, so an entry can be old but never wrong.
+// Plans follow their relations by PostgreSQL's own invalidation, and no two tenants have had
+// both their number and their table's Oid in common, so an entry can be old but never wrong.
 #include "storage/plans.hpp"
 
 #include "tenant/owner.hpp"
@@ -70,7 +70,23 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
     {TENANT_ROW "WHERE tenant = $1", 1, {TEXTOID}},
     {TENANT_ROW "WHERE username = $1", 1, {TEXTOID}},
     {"SELECT tenant_no, weight FROM insula.tenant WHERE status = 'active' OR NOT $1", 1, {BOOLOID}},
-    {"INSERT INTO insula.tenant_number VALUES ($1) ON CONFLICT DO NOTHING", 1, {INT4OID}},
+    {"INSERT INTO insula.tenant_number (tenant_no) VALUES ($1) ON CONFLICT DO NOTHING", 1, {INT4OID}},
+    {"INSERT INTO insula.tenant_number (tenant_no) SELECT n FROM pg_catalog.generate_series(1, $1) n "
+     "WHERE NOT EXISTS (SELECT FROM insula.tenant_number t WHERE t.tenant_no = n) ORDER BY pg_catalog.random() LIMIT 1 "
+     "ON CONFLICT DO NOTHING RETURNING tenant_no",
+     1,
+     {INT4OID}},
+    {"UPDATE insula.tenant_number n SET dropped_at = NULL WHERE n.tenant_no = (SELECT d.tenant_no "
+     "FROM insula.tenant_number d WHERE d.dropped_at IS NOT NULL ORDER BY d.dropped_at, d.tenant_no LIMIT 1 "
+     "FOR UPDATE SKIP LOCKED) RETURNING n.tenant_no, n.last_value",
+     0,
+     {}},
+    {"INSERT INTO insula.tenant_number (tenant_no, dropped_at, last_value) VALUES ($1, pg_catalog.clock_timestamp(), "
+     "$2) "
+     "ON CONFLICT (tenant_no) DO UPDATE SET dropped_at = EXCLUDED.dropped_at, "
+     "last_value = greatest(tenant_number.last_value, EXCLUDED.last_value)",
+     2,
+     {INT4OID, INT8OID}},
     {"INSERT INTO insula.tenant (tenant_no, tenant, schema_name, username, role_oid, login, created_at) "
      "VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now())",
      6,
