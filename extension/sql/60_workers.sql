@@ -14,7 +14,7 @@ AS 'MODULE_PATHNAME', 'insula_claim' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10
 COMMENT ON FUNCTION insula.claim IS
 'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any); fewer where their contexts together come to more than 64 MB.  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
 A member of insula_runner who names no tenant is served all tenants: of each at most max_per_tenant tasks, and of those only in only_tenants and not in except_tenants, where given.
-Errors: 22023 bad argument, IS001 no such tenant, IS007 the tenant is suspended.';
+Errors: 22023 bad argument, IS001 no such tenant, IS007 the tenant is suspended, 25006 in a read-only transaction, as of every call that may write.';
 
 CREATE PROCEDURE insula.wait_for_work(
 	timeout interval,

@@ -196,6 +196,8 @@ lsn=$(value "SELECT pg_current_wal_lsn()")
     is "a standby's activity" 4 "SELECT count(*) FROM insula.tenant_activity"
     is "a standby's tenant" acme "SET insula.tenant = 'acme'; SELECT insula.current_tenant()"
     for call in "$submit" "$work" "CALL insula.wait_for_work('1 s')" "SELECT insula.drop_tenant('gone')" \
+        "SELECT * FROM insula.claim('w')" "SELECT insula.complete(1, 1)" "SELECT insula.heartbeat('{}', '{}')" \
+        "SELECT insula.leave('w')" "SELECT insula.cancel(1)" "CALL insula.claim_when_ready('1 s', 'w')" \
         "SELECT insula.create_tenant('another')" "SELECT insula.adopt()" "SELECT insula.reconcile(false)"; do
         is "a standby refuses" 25006 "$call"
     done

@@ -9,6 +9,11 @@ extern "C" {
 
 namespace insula {
 
+void require_writable(const char *call) {
+  PreventCommandDuringRecovery(call);
+  PreventCommandIfReadOnly(call);
+}
+
 void require_not_null(FunctionCallInfo fcinfo, int argument, const char *name) {
   if (PG_ARGISNULL(argument))
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));

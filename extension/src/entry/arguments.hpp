@@ -6,6 +6,9 @@
 
 namespace insula {
 
+// A call that may write is refused, 25006, where nothing can be written, be there something to write or not.
+void require_writable(const char *call);
+
 void require_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
 
 // nullptr where NULL.

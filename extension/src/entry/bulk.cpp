@@ -21,11 +21,12 @@ constexpr int most_at_once = 100000;
 // Which statuses each verb can do something with.
 struct VerbFacts {
   Verb verb;
+  const char *call;
   const char *statuses[3];
 };
-constexpr VerbFacts cancel_facts = {Verb::cancel, {"pending", "running", "paused"}};
-constexpr VerbFacts retry_facts = {Verb::retry, {"failed", "cancelled", nullptr}};
-constexpr VerbFacts delete_facts = {Verb::remove, {"completed", "failed", "cancelled"}};
+constexpr VerbFacts cancel_facts = {Verb::cancel, "insula.cancel_executions()", {"pending", "running", "paused"}};
+constexpr VerbFacts retry_facts = {Verb::retry, "insula.retry_executions()", {"failed", "cancelled", nullptr}};
+constexpr VerbFacts delete_facts = {Verb::remove, "insula.delete_executions()", {"completed", "failed", "cancelled"}};
 
 void check_status(const VerbFacts &facts, const char *status) {
   if (!status) return;
@@ -46,6 +47,7 @@ Datum apply_verb(FunctionCallInfo fcinfo, const VerbFacts &facts, const char *re
   check_status(facts, request.filter.status);
   if (!PG_ARGISNULL(2)) request.filter.before = request.now - required_duration(fcinfo, 2, "older_than");
   request.dry_run = required_bool(fcinfo, next_argument, "dry_run");
+  if (!request.dry_run) require_writable(facts.call);
   request.most = required_int32(fcinfo, next_argument + 1, "max_executions");
   if (request.most < 1 || request.most > most_at_once)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -68,6 +68,7 @@ void close_doors(const OpenDoor *doors, int count) {
 Datum insula_harden(PG_FUNCTION_ARGS) {
   require_admin();
   const bool dry_run = required_bool(fcinfo, 0, "dry_run");
+  if (!dry_run) require_writable("insula.harden()");
   int skip_count;
   const char **skip = text_array_argument(fcinfo, 1, "skip", false, &skip_count);
   for (int i = 0; i < skip_count; ++i)
@@ -105,6 +106,7 @@ Datum insula_harden(PG_FUNCTION_ARGS) {
 
 Datum insula_upgrade_tenants(PG_FUNCTION_ARGS) {
   require_admin();
+  require_writable("insula.upgrade_tenants()");
   const std::int32_t most = PG_ARGISNULL(0) ? PG_INT32_MAX : PG_GETARG_INT32(0);
   if (most < 1) ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_tenants must be positive")));
   const std::int64_t timeout = required_duration(fcinfo, 1, "lock_timeout") / 1000;
@@ -131,7 +133,7 @@ Datum insula_reconcile(PG_FUNCTION_ARGS) {
   require_admin();
   const bool dry_run = required_bool(fcinfo, 0, "dry_run");
   if (!dry_run) {
-    PreventCommandDuringRecovery("insula.reconcile()");
+    require_writable("insula.reconcile()");
     if (shares_roles_with_home()) require_home();
   }
   reconcile({start_rows(fcinfo), dry_run});
@@ -141,7 +143,7 @@ Datum insula_reconcile(PG_FUNCTION_ARGS) {
 Datum insula_adopt(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
-  PreventCommandDuringRecovery("insula.adopt()");
+  require_writable("insula.adopt()");
   if (why_not_home()) {
     adopt();
   } else {

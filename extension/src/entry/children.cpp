@@ -10,6 +10,7 @@ using namespace insula;
 INSULA_FUNCTION(insula_submit_child);
 
 Datum insula_submit_child(PG_FUNCTION_ARGS) {
+  require_writable("insula.submit_child()");
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   const char *workflow = required_text(fcinfo, 2, "workflow");

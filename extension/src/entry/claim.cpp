@@ -159,7 +159,7 @@ int claim_now(const ClaimCall &call, const Tenant *tenant, TimestampTz now, Clai
 }  // namespace insula
 
 Datum insula_claim(PG_FUNCTION_ARGS) {
-  PreventCommandDuringRecovery("insula.claim()");
+  require_writable("insula.claim()");
   ClaimCall call = {};
   call.worker = required_text(fcinfo, 0, "worker");
   check_worker_name(call.worker);

@@ -24,6 +24,7 @@ static const char *event_argument(FunctionCallInfo fcinfo, int argument) {
 }
 
 Datum insula_wait_event(PG_FUNCTION_ARGS) {
+  require_writable("insula.wait_event()");
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   const char *event = event_argument(fcinfo, 2);
@@ -38,6 +39,7 @@ Datum insula_wait_event(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_send_event(PG_FUNCTION_ARGS) {
+  require_writable("insula.send_event()");
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
   const char *event = event_argument(fcinfo, 1);
   Jsonb *payload = PG_ARGISNULL(2) ? nullptr : PG_GETARG_JSONB_P(2);

@@ -88,6 +88,7 @@ void complete_batch(const Completion &batch) {
 }  // namespace
 
 Datum insula_complete(PG_FUNCTION_ARGS) {
+  require_writable("insula.complete()");
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   Jsonb *context = context_argument(fcinfo, 2);
@@ -118,6 +119,7 @@ static Completion complete_argument(FunctionCallInfo fcinfo) {
 }
 
 Datum insula_complete_many(PG_FUNCTION_ARGS) {
+  require_writable("insula.complete_many()");
   const Completion batch = complete_argument(fcinfo);
   auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(batch.count));
   for (int i = 0; i < batch.count; ++i) datums[i] = BoolGetDatum(batch.completed[i]);
@@ -128,6 +130,7 @@ Datum insula_complete_many(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_complete_batch(PG_FUNCTION_ARGS) {
+  require_writable("insula.complete_batch()");
   const Completion batch = complete_argument(fcinfo);
   InitMaterializedSRF(fcinfo, 0);
   auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
@@ -148,6 +151,7 @@ Datum insula_complete_batch(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_fail(PG_FUNCTION_ARGS) {
+  require_writable("insula.fail()");
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   require_not_null(fcinfo, 2, "error");
@@ -163,6 +167,7 @@ Datum insula_fail(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_defer(PG_FUNCTION_ARGS) {
+  require_writable("insula.defer()");
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   const TimestampTz until = required_time(fcinfo, 2, "until");
@@ -176,6 +181,7 @@ Datum insula_defer(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_join_task(PG_FUNCTION_ARGS) {
+  require_writable("insula.join_task()");
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   Tenant *tenant = tenant_to_work_for(id);
@@ -249,6 +255,7 @@ void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int
 }  // namespace
 
 Datum insula_heartbeat(PG_FUNCTION_ARGS) {
+  require_writable("insula.heartbeat()");
   const Int64Array ids = required_int64_array(fcinfo, 0, "task_ids");
   const Int64Array leases = required_int64_array(fcinfo, 1, "leases");
   const std::int64_t lease = required_lease(fcinfo, 2);

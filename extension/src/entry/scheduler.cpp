@@ -97,7 +97,7 @@ void wait_for_clock() {
 Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
-  PreventCommandDuringRecovery("insula.start_scheduler()");
+  require_writable("insula.start_scheduler()");
   const bool news = want(true);
   if (shared_memory_available()) {
     mark_scheduler_asked();
@@ -117,7 +117,7 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
 Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
-  PreventCommandDuringRecovery("insula.stop_scheduler()");
+  require_writable("insula.stop_scheduler()");
   (void)want(false);
   const int pid = find_scheduler();
   if (shared_memory_available())
@@ -135,7 +135,7 @@ Datum insula_advance_clock(PG_FUNCTION_ARGS) {
   if (!superuser())
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to move the clock"),
                     errhint("This needs a superuser.")));
-  PreventCommandDuringRecovery("insula.advance_clock()");
+  require_writable("insula.advance_clock()");
   if (!shared_memory_available())
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("without shared memory, the clock cannot be moved"),

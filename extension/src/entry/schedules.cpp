@@ -117,6 +117,7 @@ void put_line(ReturnSetInfo *result, const ListedSchedule &schedule) {
 }  // namespace
 
 Datum insula_schedule(PG_FUNCTION_ARGS) {
+  require_writable("insula.schedule()");
   const char *name = required_name(fcinfo, 0, "name");
   const ScheduleSpec spec = spec_of(fcinfo);
   const Tenant *tenant = entered(fcinfo, 11);
@@ -127,6 +128,7 @@ Datum insula_schedule(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_unschedule(PG_FUNCTION_ARGS) {
+  require_writable("insula.unschedule()");
   const char *name = required_text(fcinfo, 0, "name");
   const Tenant *tenant = entered(fcinfo, 1);
   const Session session = open_session();
@@ -135,8 +137,15 @@ Datum insula_unschedule(PG_FUNCTION_ARGS) {
   PG_RETURN_BOOL(removed);
 }
 
-Datum insula_pause_schedule(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_pause(fcinfo, true)); }
-Datum insula_resume_schedule(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_pause(fcinfo, false)); }
+Datum insula_pause_schedule(PG_FUNCTION_ARGS) {
+  require_writable("insula.pause_schedule()");
+  PG_RETURN_BOOL(change_pause(fcinfo, true));
+}
+
+Datum insula_resume_schedule(PG_FUNCTION_ARGS) {
+  require_writable("insula.resume_schedule()");
+  PG_RETURN_BOOL(change_pause(fcinfo, false));
+}
 
 Datum insula_schedules(PG_FUNCTION_ARGS) {
   const Tenant *tenant = open_tenant(require_tenant(text_argument(fcinfo, 0), Right::tenant)->number);

@@ -36,7 +36,7 @@ static Datum credentials_as_row(FunctionCallInfo fcinfo, const Credentials &cred
 
 Datum insula_create_tenant(PG_FUNCTION_ARGS) {
   require_admin();
-  PreventCommandDuringRecovery("insula.create_tenant()");
+  require_writable("insula.create_tenant()");
   NewTenant request = {};
   request.tenant = required_text(fcinfo, 0, "tenant");
   request.schema = text_argument(fcinfo, 1);
@@ -63,7 +63,7 @@ Datum insula_create_tenant(PG_FUNCTION_ARGS) {
 
 static Tenant *tenant_to_administer(const char *name, const char *call) {
   require_admin();
-  PreventCommandDuringRecovery(call);
+  require_writable(call);
   Tenant *tenant = find_tenant(name);
   if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("tenant \"%s\" does not exist", name)));
   // Its role may be the original's.

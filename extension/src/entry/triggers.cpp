@@ -41,6 +41,7 @@ const char *required_trigger(FunctionCallInfo fcinfo) {
 }  // namespace
 
 Datum insula_create_trigger(PG_FUNCTION_ARGS) {
+  require_writable("insula.create_trigger()");
   const char *trigger = required_trigger(fcinfo);
   const char *workflow = required_text(fcinfo, 1, "workflow");
   require_not_null(fcinfo, 2, "context");
@@ -54,6 +55,7 @@ Datum insula_create_trigger(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_drop_trigger(PG_FUNCTION_ARGS) {
+  require_writable("insula.drop_trigger()");
   const char *trigger = required_trigger(fcinfo);
   const char *workflow = text_argument(fcinfo, 1);
   const Tenant *tenant = entered(fcinfo, 2);
@@ -64,6 +66,7 @@ Datum insula_drop_trigger(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_fire_trigger(PG_FUNCTION_ARGS) {
+  require_writable("insula.fire_trigger()");
   const char *trigger = required_trigger(fcinfo);
   require_not_null(fcinfo, 1, "payload");
   Jsonb *payload = PG_GETARG_JSONB_P(1);

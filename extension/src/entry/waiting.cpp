@@ -321,7 +321,7 @@ WorkWait wait_of_call(FunctionCallInfo fcinfo, int tenant_argument, int choice_a
 
 Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
   require_top_level(fcinfo, "insula.wait_for_work");
-  PreventCommandDuringRecovery("insula.wait_for_work()");
+  require_writable("insula.wait_for_work()");
   int task_count;
   const char **tasks = text_array_argument(fcinfo, 2, "tasks", false, &task_count);
   const char *worker = text_argument(fcinfo, 3);
@@ -347,7 +347,7 @@ Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
 
 Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
   require_top_level(fcinfo, "insula.claim_when_ready");
-  PreventCommandDuringRecovery("insula.claim_when_ready()");
+  require_writable("insula.claim_when_ready()");
   Catch caught = {};
   caught.called_at = passing_time();
   ClaimCall &call = caught.call;

@@ -80,6 +80,7 @@ static void leave_tenant(std::int32_t number, const char *worker) {
 }
 
 Datum insula_leave(PG_FUNCTION_ARGS) {
+  require_writable("insula.leave()");
   const char *worker = required_text(fcinfo, 0, "worker");
   check_worker_name(worker);
   const std::int32_t known = leave_worker(worker);

@@ -28,6 +28,7 @@ INSULA_FUNCTION(insula_merge_patch);
 INSULA_FUNCTION(insula_append_patch);
 
 Datum insula_register_workflow(PG_FUNCTION_ARGS) {
+  require_writable("insula.register_workflow()");
   require_not_null(fcinfo, 0, "definition");
   Jsonb *definition = PG_GETARG_JSONB_P(0);
   const bool activate = required_bool(fcinfo, 1, "activate");
@@ -62,6 +63,7 @@ static std::int64_t *submit_for(const char *tenant_name, const SubmitRequest &re
 }
 
 Datum insula_submit(PG_FUNCTION_ARGS) {
+  require_writable("insula.submit()");
   require_not_null(fcinfo, 1, "context");
   Jsonb *context = context_argument(fcinfo, 1);
   const char *key = text_argument(fcinfo, 4);
@@ -72,6 +74,7 @@ Datum insula_submit(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_submit_many(PG_FUNCTION_ARGS) {
+  require_writable("insula.submit_many()");
   require_not_null(fcinfo, 1, "contexts");
   int count;
   Jsonb **contexts = jsonb_array_argument(fcinfo, 1, "contexts", &count);
@@ -94,7 +97,8 @@ Datum insula_submit_many(PG_FUNCTION_ARGS) {
 
 using ChangeExecution = Change(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 
-static Datum change_execution(FunctionCallInfo fcinfo, ChangeExecution *change) {
+static Datum change_execution(FunctionCallInfo fcinfo, const char *call, ChangeExecution *change) {
+  require_writable(call);
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
   const char *reason = message_argument(fcinfo, 1);
   Tenant *tenant = tenant_of_id(id, Right::tenant);
@@ -108,10 +112,10 @@ static Datum change_execution(FunctionCallInfo fcinfo, ChangeExecution *change) 
   PG_RETURN_BOOL(outcome == Change::done);
 }
 
-Datum insula_cancel(PG_FUNCTION_ARGS) { return change_execution(fcinfo, cancel); }
-Datum insula_pause(PG_FUNCTION_ARGS) { return change_execution(fcinfo, pause); }
-Datum insula_resume(PG_FUNCTION_ARGS) { return change_execution(fcinfo, resume); }
-Datum insula_retry(PG_FUNCTION_ARGS) { return change_execution(fcinfo, retry); }
+Datum insula_cancel(PG_FUNCTION_ARGS) { return change_execution(fcinfo, "insula.cancel()", cancel); }
+Datum insula_pause(PG_FUNCTION_ARGS) { return change_execution(fcinfo, "insula.pause()", pause); }
+Datum insula_resume(PG_FUNCTION_ARGS) { return change_execution(fcinfo, "insula.resume()", resume); }
+Datum insula_retry(PG_FUNCTION_ARGS) { return change_execution(fcinfo, "insula.retry()", retry); }
 
 static bool change_workflow(FunctionCallInfo fcinfo, bool paused) {
   const char *workflow = required_text(fcinfo, 0, "workflow");
@@ -129,8 +133,14 @@ static bool change_workflow(FunctionCallInfo fcinfo, bool paused) {
   return changed;
 }
 
-Datum insula_pause_workflow(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_workflow(fcinfo, true)); }
-Datum insula_resume_workflow(PG_FUNCTION_ARGS) { PG_RETURN_BOOL(change_workflow(fcinfo, false)); }
+Datum insula_pause_workflow(PG_FUNCTION_ARGS) {
+  require_writable("insula.pause_workflow()");
+  PG_RETURN_BOOL(change_workflow(fcinfo, true));
+}
+Datum insula_resume_workflow(PG_FUNCTION_ARGS) {
+  require_writable("insula.resume_workflow()");
+  PG_RETURN_BOOL(change_workflow(fcinfo, false));
+}
 
 // A patch, or an array of patches, as rows of `work` keep them.
 static Jsonb *patches_argument(FunctionCallInfo fcinfo, int argument, const char *name) {
