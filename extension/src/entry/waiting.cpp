@@ -53,11 +53,20 @@ void commit_look() {
   InvalidateCatalogSnapshot();
 }
 
-// A transaction that began with a snapshot for all its time, as the session's default may have it,
-// would fail with others that claim: its successor's level is set before it has one.
+// A call has its snapshot before it comes here.  Where its transaction would keep to that one, another begins.
 void begin_waiting() {
   SPI_connect_ext(SPI_OPT_NONATOMIC);
   if (IsolationUsesXactSnapshot()) commit_look();
+}
+
+// Each look must see what has been committed by now, whatever the session's default isolation, rights that
+// were taken away among it: its transaction began before the sleep, but has no snapshot yet.
+void begin_look() {
+  AcceptInvalidationMessages();
+  if (IsolationUsesXactSnapshot())
+    (void)set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+                            true, 0, false);
+  EnsurePortalSnapshotExists();
 }
 
 Datum one_column_row(TupleDesc desc, Datum value, bool null) {
@@ -180,14 +189,6 @@ void look_at_all(const WorkWait &wait, Look *look) {
     count = with_limits;
   }
   pfree(tenants);
-}
-
-// Each look must see what has been committed by now, whatever the session's default, rights that
-// were taken away among it: its transaction began before the sleep.
-void begin_look() {
-  AcceptInvalidationMessages();
-  XactIsoLevel = XACT_READ_COMMITTED;
-  EnsurePortalSnapshotExists();
 }
 
 Look look_for_work(const WorkWait &wait) {
@@ -386,6 +387,7 @@ namespace {
 
 // The report as JSON once the execution has ended, allocated in `memory`; else nullptr.
 Jsonb *look_at_execution(std::int64_t id, MemoryContext memory) {
+  begin_look();
   Tenant *tenant = tenant_of_id(id, Right::tenant);
   if (tenant) tenant = open_tenant(tenant->number);
   if (!tenant) no_such_execution(id);
