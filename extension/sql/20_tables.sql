@@ -44,6 +44,18 @@ CREATE TABLE insula.home (
 );
 COMMENT ON TABLE insula.home IS 'the cluster and database that the tenants work in; a copy of them idles until insula.adopt()';
 
+-- By this a cluster that pg_upgrade has made of another one is told from a copy.  No dump holds the row, so that only
+-- files that were carried over do.  pg_upgrade keeps the Oids of databases and relations, but makes all else in the
+-- catalogs anew, which a copy of the files keeps too.
+CREATE TABLE insula.home_mark (
+	the_only boolean PRIMARY KEY DEFAULT true CHECK (the_only),
+	system_identifier text NOT NULL,
+	database_oid oid NOT NULL,
+	relation_oid oid NOT NULL,
+	other_oids text NOT NULL
+);
+COMMENT ON TABLE insula.home_mark IS 'what tells a cluster that pg_upgrade has made of the tenants'' home from a copy of it';
+
 -- Roles of dropped tenants that own something which could not be dropped with them.
 CREATE TABLE insula.leftover_role (
 	role_oid oid PRIMARY KEY,

@@ -10,7 +10,7 @@ CREATE VIEW insula.intended_right WITH (security_invoker = true) AS
 		('type', 'USAGE', ARRAY['claimed_task', 'execution_result'], ARRAY['insula_admin', 'insula_runner', 'insula_tenant']),
 		('relation', 'SELECT', ARRAY[
 			'tenants', 'admin_log', 'tenant', 'tenant_number', 'tenant_error', 'scheduler_wanted', 'leftover_role',
-			'open_to_public', 'tenant_activity', 'pg_stat_insula', 'home', 'expected_relation', 'intended_right',
+			'open_to_public', 'tenant_activity', 'pg_stat_insula', 'home', 'home_mark', 'expected_relation', 'intended_right',
 			'guarded_object', 'granted_right', 'due_right', 'deviation', 'stray_object', 'foreign_use', 'numbers_in_use'],
 			ARRAY['insula_admin']),
 		('routine', 'EXECUTE', ARRAY[

@@ -11,5 +11,5 @@ Errors: IS008 in a copy that shares its roles with the original and has not been
 CREATE FUNCTION insula.adopt() RETURNS void
 AS 'MODULE_PATHNAME', 'insula_adopt' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.adopt IS
-'Says that the tenants of this copy of a database shall work here.  A copy is a database that was restored from a dump, made with TEMPLATE, or (with shared_preload_libraries) recovered to a point in time; until it is adopted, every call that does work raises IS008.
+'Says that the tenants of this copy of a database shall work here.  A copy is a database that was restored from a dump, made with TEMPLATE, or (with shared_preload_libraries) recovered to a point in time; what pg_upgrade has made is none.  Until it is adopted, every call that does work raises IS008.
 Leases that the original gave out lapse by themselves.  A copy in the original''s own cluster gets user names of its own, which insula.reconcile(false) makes and insula.rotate_password() lets in.  A NOTICE if there is nothing to adopt.';

@@ -7,6 +7,7 @@
 #
 #   copies.sh           all of it
 #   copies.sh restored DUMP OPTION...   (itself, on a fresh cluster)
+#   copies.sh upgraded                  (itself, on a fresh cluster)
 
 # Databases and ports change in subshells, on purpose.
 # shellcheck disable=SC2030,SC2031
@@ -61,6 +62,85 @@ make_tenants() {
     is "a fresh database" 0 "$clean"
 }
 
+# A second server, in $dir/second.
+port=$((PGPORT + 1))
+stop_second() {
+    [[ ! -f $dir/second/postmaster.pid ]] ||
+        as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_ctl" -s -D "$dir/second" -m immediate stop || true
+}
+trap stop_second EXIT
+second() {
+    (cd "$dir" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_ctl" -s -w -t 60 -D "$dir/second" \
+        -l "$dir/second.log" -o "-p $port" "$@") || {
+        cat "$dir/second.log" >&2
+        die "the second server does not $1"
+    }
+}
+backup() {
+    rm -rf "$dir/second"
+    (cd "$dir" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_basebackup" -D "$dir/second" -c fast "$@")
+}
+until_true() {
+    for _ in {1..600}; do
+        [[ $(psql -XAtq -c "$1" 2>/dev/null) != t ]] || return 0
+        sleep 0.05
+    done
+    die "never came true: $1"
+}
+
+# ---- pg_upgrade ----
+
+if [[ ${1:-} == upgraded ]]; then
+    make_tenants
+    sql "SELECT insula.schedule('ticks', 'w', '* * * * * *', tenant => 'gone')
+        FROM insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', tenant => 'gone')"
+    sql "SELECT insula.claim('a worker', tenant => 'acme')"
+    sql "$submit"
+    home="SELECT system_identifier = (SELECT system_identifier::text FROM pg_control_system()) FROM insula.home"
+    is "its home" t "$home"
+    # Files that were carried over without pg_upgrade, as by what gives a standby another system identifier.
+    "$INSULA_PG_CTL" stop
+    (cd "$dir" && as_user "$INSULA_SERVER_USER" cp -r data second)
+    second start -o "-c insula.scheduler=off"
+    (
+        export PGPORT=$port
+        sql "UPDATE insula.home SET system_identifier = '1'"
+        sql "UPDATE insula.home_mark SET system_identifier = '1'"
+        is_idle "a copy of the files in another cluster"
+        sql "SELECT insula.adopt()"
+        works "an adopted copy of the files"
+    )
+    second -m fast stop
+    # What pg_upgrade makes goes on.
+    as_user "$INSULA_SERVER_USER" rm -rf "$dir/second"
+    as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/initdb" -D "$dir/second" -U postgres --locale=C.UTF-8 \
+        --encoding=UTF8 --auth=trust --no-sync --no-instructions >/dev/null
+    as_user "$INSULA_SERVER_USER" sh -c "grep '^[a-z]' '$INSULA_PGDATA/postgresql.conf' >>'$dir/second/postgresql.conf'"
+    as_user "$INSULA_SERVER_USER" mkdir "$dir/upgrade"
+    (cd "$dir/upgrade" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_upgrade" -U postgres -s "$dir" \
+        -b "$INSULA_PGBIN" -B "$INSULA_PGBIN" -d "$INSULA_PGDATA" -D "$dir/second" >"$dir/upgrade/log") || {
+        cat "$dir/upgrade/log" "$dir"/second/pg_upgrade_output.d/*/log/* >&2
+        die "pg_upgrade failed"
+    }
+    second start -o "-c shared_preload_libraries="
+    (
+        export PGPORT=$port
+        is "an upgraded cluster, without shared memory" yes "SELECT value FROM insula.status() WHERE item = 'adopted'"
+        is "what was queued" t "$work"
+        works "an upgraded cluster, without shared memory"
+        is "its home was not written by the way" f "$home"
+        PGUSER=acme_user works "its tenant"
+        is "its audit" 0 "$clean"
+        second -m fast restart
+        before=$(value "SELECT count(*) FROM tenant_gone.workflow_executions")
+        until_true "SELECT count(*) > $before FROM tenant_gone.workflow_executions"
+        until_true "$home"
+        works "an upgraded cluster"
+        is "nothing is left to do" 0 "SELECT count(*) FROM insula.reconcile()"
+    )
+    exit 0
+fi
+
 # ---- a dump in a fresh cluster ----
 
 if [[ ${1:-} == restored ]]; then
@@ -100,6 +180,7 @@ dump=$dir/dump
 chmod a+r "$dump"
 "$root/scripts/with-cluster.sh" --preload -- "$self" restored "$dump"
 "$root/scripts/with-cluster.sh" --no-preload -- "$self" restored "$dump" --no-owner --no-privileges
+"$root/scripts/with-cluster.sh" --preload -- "$self" upgraded
 
 # ---- TEMPLATE, in the same cluster ----
 
@@ -151,31 +232,6 @@ dropdb empty
 is "what was exported is still there" t "$work"
 
 # ---- second servers ----
-
-port=$((PGPORT + 1))
-stop_second() {
-    [[ ! -f $dir/second/postmaster.pid ]] ||
-        as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_ctl" -s -D "$dir/second" -m immediate stop || true
-}
-trap stop_second EXIT
-second() {
-    (cd "$dir" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_ctl" -s -w -t 60 -D "$dir/second" \
-        -l "$dir/second.log" -o "-p $port" "$@") || {
-        cat "$dir/second.log" >&2
-        die "the second server does not $1"
-    }
-}
-backup() {
-    rm -rf "$dir/second"
-    (cd "$dir" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_basebackup" -D "$dir/second" -c fast "$@")
-}
-until_true() {
-    for _ in {1..600}; do
-        [[ $(psql -XAtq -c "$1" 2>/dev/null) != t ]] || return 0
-        sleep 0.05
-    done
-    die "never came true: $1"
-}
 
 as_user "$INSULA_SERVER_USER" mkdir "$dir/archive"
 

@@ -135,6 +135,7 @@ Datum insula_reconcile(PG_FUNCTION_ARGS) {
   if (!dry_run) {
     require_writable("insula.reconcile()");
     if (shares_roles_with_home()) require_home();
+    settle_after_upgrade();
   }
   reconcile({start_rows(fcinfo), dry_run});
   return Datum{0};
@@ -147,6 +148,7 @@ Datum insula_adopt(PG_FUNCTION_ARGS) {
   if (why_not_home()) {
     adopt();
   } else {
+    settle_after_upgrade();
     ereport(NOTICE, (errmsg("the tenants of this database are at home already")));
   }
   PG_RETURN_VOID();

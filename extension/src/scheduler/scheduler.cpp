@@ -91,6 +91,7 @@ Standing look_around() {
     return {Rest::until_fit, false, why};
   }
   if (why_not_home()) return {Rest::until_told, false, "the database is a copy that has not been adopted"};
+  settle_after_upgrade();
   if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};
   return {Rest::until_due, true, nullptr};
 }

@@ -120,6 +120,15 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
      "WHERE NOT EXISTS (SELECT FROM insula.tenant) " RECORD_HOME,
      3,
      {TEXTOID, OIDOID, TEXTOID}},
+    {"SELECT FROM insula.home h, insula.home_mark m WHERE (m.system_identifier, m.database_oid) = "
+     "(h.system_identifier, h.database_oid) AND m.database_oid = $1 AND m.relation_oid = $2 AND m.other_oids <> $3",
+     3,
+     {OIDOID, OIDOID, TEXTOID}},
+    {"INSERT INTO insula.home_mark SELECT true, h.system_identifier, $1, $2, $3 FROM insula.home h "
+     "ON CONFLICT (the_only) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, "
+     "database_oid = EXCLUDED.database_oid, relation_oid = EXCLUDED.relation_oid, other_oids = EXCLUDED.other_oids",
+     3,
+     {OIDOID, OIDOID, TEXTOID}},
     {"SELECT role_oid, role_name FROM insula.leftover_role", 0, {}},
     {"DELETE FROM insula.leftover_role WHERE role_oid = $1", 1, {OIDOID}},
     {"UPDATE insula.tenant SET role_oid = $2 WHERE tenant_no = $1", 2, {INT4OID, OIDOID}},

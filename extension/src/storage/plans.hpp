@@ -30,6 +30,8 @@ enum class SharedStatement {
   home,
   record_home,
   record_home_of_none,
+  home_mark,
+  record_home_mark,
   leftovers,
   delete_leftover,
   set_tenant_role,

@@ -8,6 +8,7 @@
 
 extern "C" {
 #include "access/xlog.h"
+#include "catalog/pg_constraint.h"
 }
 
 namespace insula {
@@ -17,31 +18,54 @@ namespace {
 Oid home_table = InvalidOid;
 bool known = false;
 bool shares_roles = false;
+bool upgraded = false;
 const char *reason = nullptr;
 
 const char *present_system() { return psprintf("%llu", static_cast<unsigned long long>(GetSystemIdentifier())); }
 
+Oid table_named(const char *name) { return get_relname_relid(name, get_namespace_oid("insula", false)); }
+
+// Runs a statement on what the mark holds, as it is now: the database, the mark's own relation, and Oids that
+// pg_upgrade gives anew.
+std::uint64_t run_on_mark(SharedStatement statement) {
+  const Oid mark = table_named("home_mark");
+  const char *others = psprintf("%u %u %u", get_namespace_oid("insula", false), get_extension_oid("insula", false),
+                                get_relation_constraint_oid(mark, "home_mark_pkey", false));
+  Datum values[] = {ObjectIdGetDatum(MyDatabaseId), ObjectIdGetDatum(mark), CStringGetTextDatum(others)};
+  if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
+    elog(ERROR, "insula: statement on the home's mark failed");
+  return SPI_processed;
+}
+
+// What makes the database a copy of the one recorded.
+const char *why_copy(const char *system, Oid database, const char *recovery) {
+  const bool same_system = strcmp(system, present_system()) == 0;
+  if (database != MyDatabaseId)
+    return same_system ? "it was made as another database" : "it was made in another cluster";
+  upgraded = !same_system && run_on_mark(SharedStatement::home_mark) > 0;
+  if (!same_system && !upgraded) return "it was made in another cluster";
+  // A cluster made by pg_upgrade does not know how the old one was once recovered.
+  if (strcmp(recovery, last_recovery()) == 0 || (upgraded && last_recovery()[0] == '\0')) return nullptr;
+  return "the cluster was recovered to a point in time";
+}
+
 void look_up() {
   if (known) return;
-  home_table = get_relname_relid("home", get_namespace_oid("insula", false));
+  home_table = table_named("home");
   const Session session = open_session();
   if (SPI_execute_plan(shared_plan(SharedStatement::home), nullptr, nullptr, false, 1) != SPI_OK_SELECT)
     elog(ERROR, "insula: reading the home failed");
   reason = nullptr;
-  shares_roles = false;
-  if (SPI_processed == 1) {
-    const bool same_system = strcmp(get_text(0, 1), present_system()) == 0;
-    const bool same_database = DatumGetObjectId(get_datum(0, 2)) == MyDatabaseId;
-    if (!same_system)
-      reason = "it was made in another cluster";
-    else if (!same_database)
-      reason = "it was made as another database";
-    else if (strcmp(get_text(0, 3), last_recovery()) != 0)
-      reason = "the cluster was recovered to a point in time";
-    shares_roles = same_system && !same_database;
+  shares_roles = upgraded = false;
+  const bool recorded = SPI_processed == 1;
+  if (recorded) {
+    const char *system = get_text(0, 1);
+    const Oid database = DatumGetObjectId(get_datum(0, 2));
+    shares_roles = strcmp(system, present_system()) == 0 && database != MyDatabaseId;
+    reason = why_copy(system, database, get_text(0, 3));
   }
   // A restore fills the table without telling anybody.
-  known = SPI_processed == 1;
+  known = recorded;
   close_session(session);
 }
 
@@ -52,9 +76,13 @@ void write(SharedStatement statement) {
   if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
     elog(ERROR, "insula: recording the home failed");
   const bool written = SPI_processed > 0;
+  if (written) {
+    CommandCounterIncrement();
+    (void)run_on_mark(SharedStatement::record_home_mark);
+  }
   close_session(session);
   if (!written) return;
-  CacheInvalidateRelcacheByRelid(get_relname_relid("home", get_namespace_oid("insula", false)));
+  CacheInvalidateRelcacheByRelid(table_named("home"));
   CommandCounterIncrement();
   known = false;
   if (scheduler_is_wanted()) mark_scheduler_asked();
@@ -70,6 +98,10 @@ const char *why_not_home() {
 bool shares_roles_with_home() {
   look_up();
   return shares_roles;
+}
+
+void settle_after_upgrade() {
+  if (!why_not_home() && upgraded) record_home();
 }
 
 void require_home() {

@@ -2,7 +2,7 @@
 // TEMPLATE, recovered to a point in time) holds the same queue as the original, so it does
 // no work until somebody says that it shall: the table insula.home records the system
 // identifier, the database and the last point-in-time recovery that the tenants belong to.
-// A promoted standby and a crashed server that starts again are no copies.
+// A promoted standby, a crashed server that starts again, and a cluster that pg_upgrade has made are no copies.
 #pragma once
 
 #include "postgres.hpp"
@@ -15,6 +15,10 @@ void require_home();
 const char *why_not_home();
 // The home was recorded in another database of this very cluster, so roles are shared with it.
 bool shares_roles_with_home();
+
+// Where pg_upgrade has made the cluster, records this database: until then the next copy could be taken for what
+// pg_upgrade has made.
+void settle_after_upgrade();
 
 // Records this database.
 void record_home();
