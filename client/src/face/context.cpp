@@ -106,7 +106,8 @@ bool is_number(std::string_view text) {
   return i == text.size();
 }
 
-// Puts a 0 in the place of each number, since the parser takes none that is no double.
+// Puts a 0 in the place of each number, since the parser takes none that is no double.  Up to what is no number:
+// there the parser ends too.
 std::string take_numbers(std::string_view text, std::vector<std::string>* numbers) {
   std::string rest;
   for (std::size_t i = 0; i < text.size();) {
@@ -122,6 +123,7 @@ std::string take_numbers(std::string_view text, std::vector<std::string>* number
         i = end;
         continue;
       }
+      end = text.size();
     }
     rest += text.substr(i, end - i);
     i = end;
@@ -141,7 +143,7 @@ class Builder : public nlohmann::json_sax<Json> {
   bool boolean(bool value) override { return add(value); }
   bool number_integer(number_integer_t value) override { return add(value); }
   bool number_unsigned(number_unsigned_t value) override {
-    return add(numbers_.empty() ? Value{value} : next_number());
+    return add(next_number_ < numbers_.size() ? next_number() : Value{value});
   }
   bool number_float(number_float_t, const string_t& text) override { return add(number_of(text)); }
   bool string(string_t& value) override { return add(std::move(value)); }
@@ -186,7 +188,7 @@ class Builder : public nlohmann::json_sax<Json> {
     open_.push_back({{}, {}, {}, is_array});
     return true;
   }
-  Value next_number() { return number_of(numbers_.at(next_number_++)); }
+  Value next_number() { return number_of(numbers_[next_number_++]); }
   bool add(Value value) {
     if (open_.empty())
       value_ = std::move(value);

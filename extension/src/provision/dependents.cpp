@@ -28,7 +28,7 @@ struct Dependents {
 };
 
 Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
-  const Session session = open_session();
+  const Session session = open_callers_session();
   Datum values[] = {ObjectIdGetDatum(schema), ObjectIdGetDatum(owner_role()), ObjectIdGetDatum(tenant.role),
                     Int32GetDatum(most)};
   // A snapshot of before the locks would miss what has been made since.

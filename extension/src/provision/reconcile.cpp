@@ -74,28 +74,18 @@ void run_shared_on(SharedStatement statement, Datum first, Datum second) {
   close_session(session);
 }
 
-void set_for_reading(const char *setting, const char *value) {
-  (void)set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-}
-
 // With the caller's rights, so that a catalog which is closed to others stops no superuser; in the
 // caller's memory, so that rows outlive SPI.
 template <typename Row>
 Row *read_rows(const char *sql, int *count, Row (*read)(std::uint64_t row)) {
-  MemoryContext caller = CurrentMemoryContext;
-  const int level = NewGUCNestLevel();
-  set_for_reading("search_path", "pg_catalog, pg_temp");
-  // To compile what reads the catalogs takes longer than to read them.
-  set_for_reading("jit", "off");
-  SPI_connect();
+  const Session session = open_callers_session();
   if (SPI_execute(sql, false, 0) != SPI_OK_SELECT) elog(ERROR, "insula: \"%s\" failed", sql);
   *count = static_cast<int>(SPI_processed);
-  MemoryContext inner = MemoryContextSwitchTo(caller);
+  MemoryContext inner = MemoryContextSwitchTo(session.caller);
   auto *rows = palloc_array_of<Row>(SPI_processed + 1);
   for (std::uint64_t i = 0; i < SPI_processed; ++i) rows[i] = read(i);
   MemoryContextSwitchTo(inner);
-  SPI_finish();
-  AtEOXact_GUC(false, level);
+  close_session(session);
   return rows;
 }
 

@@ -9,6 +9,12 @@ Session open_session() {
   return session;
 }
 
+Session open_callers_session() {
+  Session session = {stay_caller(), CurrentMemoryContext};
+  SPI_connect();
+  return session;
+}
+
 void close_session(const Session &session) {
   SPI_finish();
   leave_owner(session.owner);

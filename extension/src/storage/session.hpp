@@ -14,6 +14,8 @@ struct Session {
 };
 
 Session open_session();
+// As the caller: for statements that read catalogs, which may be closed to the owner.
+Session open_callers_session();
 void close_session(const Session &session);
 
 // Arguments of one statement.

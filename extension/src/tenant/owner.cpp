@@ -31,6 +31,16 @@ Owner enter_owner() {
   return owner;
 }
 
+Owner stay_caller() {
+  Owner owner;
+  GetUserIdAndSecContext(&owner.user, &owner.security);
+  owner.guc_level = NewGUCNestLevel();
+  set_local("search_path", safe_path);
+  // To compile what reads the catalogs takes longer than to read them.
+  set_local("jit", "off");
+  return owner;
+}
+
 void settle_planner() {
   struct Setting {
     const char *name;

@@ -19,6 +19,8 @@ Oid runner_role();
 Oid tenant_role();
 
 Owner enter_owner();
+// The same settings, but no other role.
+Owner stay_caller();
 // Before a plan is run, which may be made or made again then: one that was made while a table
 // was empty must still be right when it holds a million rows, so the planner is left nothing but
 // index scans and nested loops, until leave_owner.  Costs little where it has been done.
