@@ -7,30 +7,75 @@ namespace insula::core {
 
 void Watermarks::start(std::uint64_t version) noexcept {
   version_ = version;
-  count_ = limits_count_ = next_ = next_limit_ = 0;
+  count_ = limits_count_ = stretch_count_ = next_ = next_limit_ = 0;
 }
 
-void Watermarks::raise(const Watermark &raised, std::uint64_t read_version, bool of_limit) noexcept {
+void Watermarks::raise(Searched searched, std::uint64_t read_version, bool of_limit) noexcept {
   const std::uint64_t since = version_ - read_version;
   if (since > lowerings_kept) return;
-  std::int64_t due = raised.due;
-  for (std::uint64_t i = 1; i <= since; ++i) due = std::min(due, lowerings_[(version_ - i) % lowerings_kept]);
-  Watermark *mark = find(raised.filter, raised.lane);
+  for (std::uint64_t i = 1; i <= since; ++i)
+    searched.to = std::min(searched.to, lowerings_[(version_ - i) % lowerings_kept]);
+  Watermark *mark = find(searched.filter, searched.lane);
   if (!mark) {
+    if (searched.from != watermark_unknown) return;
     mark = &make_room(of_limit);
-    *mark = raised;
+    *mark = {searched.filter, searched.lane, searched.to, watermark_unknown};
+  } else if (searched.from <= mark->due) {
+    mark->due = std::max(mark->due, searched.to);
+    join_stretches(*mark);
+  } else if (searched.from >= searched.to) {
+    return;
+  } else if (stretch_count_ < stretches_kept) {
+    stretches_[stretch_count_++] = searched;
+  } else {
+    // The watermark will not come to what is behind this stretch unless a claim looks through it again.
+    mark->ahead = watermark_unknown;
   }
-  mark->due = due;
+}
+
+// Those of the watermark that it has come to; one more may begin where another ends.
+void Watermarks::join_stretches(Watermark &mark) noexcept {
+  for (int i = 0; i < stretch_count_;) {
+    const Searched &stretch = stretches_[i];
+    if (stretch.filter != mark.filter || stretch.lane != mark.lane || stretch.from > mark.due) {
+      ++i;
+      continue;
+    }
+    mark.due = std::max(mark.due, stretch.to);
+    stretches_[i] = stretches_[--stretch_count_];
+    i = 0;
+  }
 }
 
 void Watermarks::lower(std::int64_t due) noexcept {
   lowerings_[version_++ % lowerings_kept] = due;
-  for (int i = 0; i < count_; ++i) marks_[i].due = std::min(marks_[i].due, due);
-  for (int i = room; i < room + limits_count_; ++i) marks_[i].due = std::min(marks_[i].due, due);
+  const auto lower = [due](Watermark &mark) {
+    mark.due = std::min(mark.due, due);
+    mark.ahead = std::min(mark.ahead, due);
+  };
+  std::for_each(marks_, marks_ + count_, lower);
+  std::for_each(marks_ + room, marks_ + room + limits_count_, lower);
+  for (int i = 0; i < stretch_count_; ++i) stretches_[i].to = std::min(stretches_[i].to, due);
+  const auto is_empty = [](const Searched &stretch) { return stretch.to <= stretch.from; };
+  stretch_count_ = static_cast<int>(std::remove_if(stretches_, stretches_ + stretch_count_, is_empty) - stretches_);
+}
+
+Beginning Watermarks::beginning(std::uint64_t filter, std::int32_t lane) const noexcept {
+  const Watermark *mark = const_cast<Watermarks *>(this)->find(filter, lane);
+  if (!mark || mark->due == watermark_end) return {watermark_unknown, version_};
+  return {std::max(mark->ahead, mark->due), version_};
+}
+
+bool Watermarks::move_beginning(std::uint64_t filter, std::int32_t lane, const Beginning &from,
+                                std::int64_t to) noexcept {
+  Watermark *mark = find(filter, lane);
+  if (!mark || from.version != version_ || std::max(mark->ahead, mark->due) != from.at) return false;
+  mark->ahead = to;
+  return true;
 }
 
 void Watermarks::forget() noexcept {
-  count_ = limits_count_ = 0;
+  count_ = limits_count_ = stretch_count_ = 0;
   // No search that has read before may raise.
   version_ += lowerings_kept + 1;
 }
@@ -45,6 +90,7 @@ Watermark *Watermarks::find(std::uint64_t filter, std::int32_t lane) noexcept {
   return found != end ? found : nullptr;
 }
 
+// Stretches of a watermark that is replaced stay: they count again where it comes back.
 Watermark &Watermarks::make_room(bool of_limit) noexcept {
   if (!of_limit) return marks_[count_ < room ? count_++ : next_++ % room];
   return marks_[room + (limits_count_ < limits_room ? limits_count_++ : next_limit_++ % limits_room)];

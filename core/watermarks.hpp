@@ -8,8 +8,13 @@
 // - a transaction that makes a row claimable lowers the watermarks after its commit;
 // - a transaction that has held rows which are claimable after its end makes all watermarks forgotten, since
 //   searches may have passed over the rows that it held;
-// - a raise goes no further than the lowest lowering that came after the search has read.
+// - a raise says from where to where the search has looked, and goes no further than the lowest lowering that
+//   came after the search has read; it counts once the watermark has come to where it begins.
 // test/unit/watermarks_test.cpp explores all interleavings of small sets of transactions.
+//
+// Claims that run at the same time and begin at the same watermark walk over each other's rows.  So each may say
+// where it means to end, and the next begins there.  That place is a hint: a claim that finds too little behind it
+// looks from the watermark on as well.
 //
 // It has no lock of its own and no pointers: it lies in shared memory.  Where nothing is known a search starts
 // at the beginning.
@@ -27,6 +32,21 @@ struct Watermark {
   std::uint64_t filter;
   std::int32_t lane;
   std::int64_t due;
+  std::int64_t ahead;  // claims under way take what lies before
+};
+
+// Of a filter and a lane, the stretch that a search has looked through: nothing claimable is left in it.
+struct Searched {
+  std::uint64_t filter;
+  std::int32_t lane;
+  std::int64_t from;
+  std::int64_t to;  // not included
+};
+
+// Where a claim begins that does not want to walk over others' rows.
+struct Beginning {
+  std::int64_t at;  // watermark_unknown: there is nothing to begin behind
+  std::uint64_t version;
 };
 
 class Watermarks {
@@ -34,6 +54,7 @@ class Watermarks {
   static constexpr int room = 12;        // for watermarks of filters
   static constexpr int limits_room = 4;  // besides, for those of single limits
   static constexpr int lowerings_kept = 32;
+  static constexpr int stretches_kept = 8;
 
   // `version`: beyond what any search has read that may still publish.
   void start(std::uint64_t version) noexcept;
@@ -41,7 +62,7 @@ class Watermarks {
   // Counts lowerings; a search hands back what it has read.
   std::uint64_t version() const noexcept { return version_; }
 
-  void raise(const Watermark &raised, std::uint64_t read_version, bool of_limit) noexcept;
+  void raise(Searched searched, std::uint64_t read_version, bool of_limit) noexcept;
   void lower(std::int64_t due) noexcept;
   void forget() noexcept;
   // Those that `forgets` says, and all of limits, which are few.
@@ -54,6 +75,10 @@ class Watermarks {
     count_ = kept;
   }
 
+  Beginning beginning(std::uint64_t filter, std::int32_t lane) const noexcept;
+  // The next claim begins at `to`; false: another claim has said so first, or rows behind it have become claimable.
+  bool move_beginning(std::uint64_t filter, std::int32_t lane, const Beginning &from, std::int64_t to) noexcept;
+
   template <typename Visit>
   void for_each(Visit visit) const {
     for (int i = 0; i < count_; ++i) visit(marks_[i]);
@@ -63,12 +88,15 @@ class Watermarks {
  private:
   Watermark *find(std::uint64_t filter, std::int32_t lane) noexcept;
   Watermark &make_room(bool of_limit) noexcept;
+  void join_stretches(Watermark &mark) noexcept;
 
   std::uint64_t version_;
   std::int64_t lowerings_[lowerings_kept];  // the last of them, by version
   Watermark marks_[room + limits_room];     // of filters, then of limits
   int count_;
   int limits_count_;
+  Searched stretches_[stretches_kept];  // that begin above their watermark
+  int stretch_count_;
   int next_;  // to be replaced, where there is no room
   int next_limit_;
 };

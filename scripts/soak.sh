@@ -20,6 +20,9 @@ for ((i = 0; i < ${SEEDS:-10}; ++i)); do
     GTEST_FILTER='-HiddenWork*' "$cluster" --preload --conf insula.scheduler=off -- "$bin/model_tests"
 done
 
+say "hidden work, in every order"
+INSULA_SOAK=1 GTEST_FILTER='Watermarks*' "$bin/unit_tests"
+
 say "hidden work, for ten minutes"
 env -u INSULA_MODEL_SEED INSULA_SOAK=1 GTEST_FILTER='HiddenWork*' \
     "$cluster" --preload --conf insula.scheduler=off -- "$bin/model_tests"

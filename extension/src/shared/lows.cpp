@@ -71,6 +71,23 @@ LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count)
   return view;
 }
 
+core::Beginning beginning_of(const LowsView &view, std::int32_t lane) {
+  if (!shared || !view.may_raise) return {low_unknown, 0};
+  LWLockAcquire(shared->lock, LW_SHARED);
+  const LowsEntry *entry = find_entry(MyDatabaseId, view.tenant);
+  const core::Beginning beginning = entry ? entry->marks.beginning(view.filter, lane) : core::Beginning{low_unknown, 0};
+  LWLockRelease(shared->lock);
+  return beginning;
+}
+
+bool move_beginning(const LowsView &view, std::int32_t lane, const core::Beginning &from, std::int64_t to) {
+  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  LowsEntry *entry = find_entry(MyDatabaseId, view.tenant);
+  const bool moved = entry && entry->marks.move_beginning(view.filter, lane, from, to);
+  LWLockRelease(shared->lock);
+  return moved;
+}
+
 std::uint64_t lows_version(std::int32_t tenant) {
   if (!shared) return 0;
   LWLockAcquire(shared->lock, LW_SHARED);
@@ -103,7 +120,7 @@ bool may_doubt_lows(const LowsView &view, LaneKind kind) {
 
 void raise_low(Oid database, const RaisedLow &raised) {
   if (LowsEntry *entry = find_entry(database, raised.tenant))
-    entry->marks.raise(raised.low, raised.version, raised.of_place);
+    entry->marks.raise(raised.searched, raised.version, raised.of_place);
 }
 
 void lower_lows(Oid database, std::int32_t tenant, std::int64_t due) {

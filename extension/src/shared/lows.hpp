@@ -44,10 +44,13 @@ struct LowsView {
 
 // `keys` sorted; nullptr: any.
 LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count);
-// The search has found that nothing is claimable below; told at the commit.
-void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due);
+// Where a claim of the lane may begin behind those that are under way.
+core::Beginning beginning_of(const LowsView &view, std::int32_t lane);
+bool move_beginning(const LowsView &view, std::int32_t lane, const core::Beginning &from, std::int64_t to);
+// The search has found that it leaves nothing claimable from here to there; told at the commit.
+void mark_searched(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to);
 // The same of one limit's own rows, whose view is read by a name of the limit's.
-void mark_low_of_place(const LowsView &view, std::int32_t lane, std::int64_t due);
+void mark_searched_of_place(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to);
 // The transaction has made tasks claimable from there on.
 void mark_claimable(std::int32_t tenant, std::int64_t due);
 std::int64_t claimable_from(std::int32_t tenant);  // low_nothing: it has made none

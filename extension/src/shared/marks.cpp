@@ -239,15 +239,15 @@ void initialize_marks() {
   RegisterResourceReleaseCallback(locks_released, nullptr);
 }
 
-void mark_low(const LowsView &view, std::int32_t lane, std::int64_t due) {
+void mark_searched(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
   // One that is not told costs only the next search.
-  if (view.may_raise && due != low_unknown)
-    (void)raised.add({view.tenant, view.version, {view.filter, lane, due}, false});
+  if (view.may_raise && to != low_unknown)
+    (void)raised.add({view.tenant, view.version, {view.filter, lane, from, to}, false});
 }
 
-void mark_low_of_place(const LowsView &view, std::int32_t lane, std::int64_t due) {
-  if (!view.may_raise || due == low_unknown || raised.count >= max_marks - 2 * core::Watermarks::room) return;
-  (void)raised.add({view.tenant, view.version, {view.filter, lane, due}, true});
+void mark_searched_of_place(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
+  if (!view.may_raise || to == low_unknown || raised.count >= max_marks - 2 * core::Watermarks::room) return;
+  (void)raised.add({view.tenant, view.version, {view.filter, lane, from, to}, true});
 }
 
 void mark_held(std::int32_t tenant) {

@@ -100,7 +100,7 @@ struct LowsEntry {
 struct RaisedLow {
   std::int32_t tenant;
   std::uint64_t version;
-  Low low;
+  core::Searched searched;
   bool of_place;
 };
 

@@ -26,8 +26,9 @@ bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed);
 // The next lane between the two that may hold something; false: there is none.
 bool next_lane(const Tenant &tenant, const LowsView &view, std::int32_t end, std::int32_t *lane);
 
-// The queue from a place in a lane on.
-IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t low);
+// The queue from one place in a lane to another, which is not included.
+IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t from,
+                              std::int64_t to);
 
 // Below this a search that has found all that it wanted has left nothing.
 std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low);

@@ -103,22 +103,41 @@ void end_row_scan(IndexScanDesc scan) {
   index_close(index, NoLock);
 }
 
-bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane) {
+// Of the queue's index alone: the column of the entry that so many others lie before.
+static bool read_entry(const Tenant &tenant, ScanKeyData (&keys)[2], int others, AttrNumber column, Datum *value) {
   Relation heap = table_open(tenant.work, NoLock);
   Relation index = index_open(tenant.work_queue, AccessShareLock);
-  ScanKeyData keys[2];
-  ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(above));
-  ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, F_INT4LT, Int32GetDatum(below));
   IndexScanDesc scan = begin_index_scan(heap, index, GetActiveSnapshot(), lengthof(keys));
   scan->xs_want_itup = true;
   index_rescan(scan, keys, lengthof(keys), nullptr, 0);
-  const bool found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
+  bool found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
+  for (; found && others > 0; --others) found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
   bool null;
-  if (found) *lane = DatumGetInt32(index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &null));
+  if (found) *value = index_getattr(scan->xs_itup, column, scan->xs_itupdesc, &null);
   index_endscan(scan);
   index_close(index, NoLock);
   table_close(heap, NoLock);
   return found;
+}
+
+bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane) {
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(above));
+  ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, F_INT4LT, Int32GetDatum(below));
+  Datum found;
+  if (!read_entry(tenant, keys, 0, 1, &found)) return false;
+  *lane = DatumGetInt32(found);
+  return true;
+}
+
+bool find_due(const Tenant &tenant, std::int32_t lane, std::int64_t from, int others, std::int64_t *due) {
+  ScanKeyData keys[2];
+  ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
+  ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+  Datum found;
+  if (!read_entry(tenant, keys, others, 2, &found)) return false;
+  *due = DatumGetInt64(found);
+  return true;
 }
 
 // Behind the columns of ours may lie dropped ones, which no new version of a row keeps.

@@ -77,6 +77,10 @@ inline HeapTuple found_tuple(const Rows &rows) { return ExecFetchSlotHeapTuple(r
 // costs one descent whatever lies in the lanes.
 bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane);
 
+// In the lane, the due of the entry, dead or alive, that so many others lie before, from that place on;
+// false: there are no more.
+bool find_due(const Tenant &tenant, std::int32_t lane, std::int64_t from, int others, std::int64_t *due);
+
 // Fills rows.row; its values lie in the tuple.
 void read_row(const Rows &rows, HeapTuple tuple);
 

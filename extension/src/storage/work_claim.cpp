@@ -34,12 +34,14 @@ RowClaim begin_claim(const ClaimRequest &request) {
   return {request, random_lease(), clock_now(), CStringGetTextDatum(request.worker)};
 }
 
-IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t low) {
-  ScanKeyData keys[2];
+IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t from,
+                              std::int64_t to) {
+  ScanKeyData keys[3];
   ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
-  ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
-  IndexScanDesc scan = begin_row_scan(rows, tenant.work_queue, 2);
-  index_rescan(scan, keys, 2, nullptr, 0);
+  ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+  ScanKeyInit(&keys[2], 2, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(to));
+  IndexScanDesc scan = begin_row_scan(rows, tenant.work_queue, lengthof(keys));
+  index_rescan(scan, keys, lengthof(keys), nullptr, 0);
   return scan;
 }
 
@@ -96,10 +98,10 @@ bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed) {
 
 namespace {
 
-// Claims up to so many rows of a lane, in the order of the queue.
-int claim_lane(const Tenant &tenant, const Rows &rows, const RowClaim &claim, std::int32_t lane, std::int64_t low,
-               Claimed *claimed, int most) {
-  IndexScanDesc scan = begin_lane_scan(rows, tenant, lane, low);
+// Claims up to so many rows of a stretch of a lane, in the order of the queue.
+int claim_stretch(const Tenant &tenant, const Rows &rows, const RowClaim &claim, std::int32_t lane, std::int64_t from,
+                  std::int64_t to, Claimed *claimed, int most) {
+  IndexScanDesc scan = begin_lane_scan(rows, tenant, lane, from, to);
   int count = 0;
   while (count < most && next_row(rows, scan)) {
     CHECK_FOR_INTERRUPTS();
@@ -109,17 +111,48 @@ int claim_lane(const Tenant &tenant, const Rows &rows, const RowClaim &claim, st
   return count;
 }
 
+// Where a claim of so many begins, and where it ends unless it must walk over other rows than its own.
+struct Plan {
+  std::int64_t from;
+  std::int64_t to;  // `from`: it is not known
+};
+
+// Claims would wait for each other's locks on the same pages if all began at the watermark.  To be made once
+// the claim has its snapshot, so that what is inserted later is none of its rows.
+Plan plan_claim(const Tenant &tenant, const LowsView &view, std::int32_t lane, int most) {
+  for (int tries = 0; tries < 3; ++tries) {
+    const core::Beginning beginning = beginning_of(view, lane);
+    if (beginning.at == low_unknown || view.own <= beginning.at) break;
+    std::int64_t to;
+    if (!find_due(tenant, lane, beginning.at, most, &to)) return {beginning.at, beginning.at};
+    if (move_beginning(view, lane, beginning, to)) return {beginning.at, to};
+  }
+  return {view.at(lane), view.at(lane)};
+}
+
+int claim_lane(const Tenant &tenant, const Rows &rows, const RowClaim &claim, const LowsView &view, std::int32_t lane,
+               Claimed *claimed, int most) {
+  const std::int64_t low = view.at(lane);
+  const Plan plan = plan_claim(tenant, view, lane, most);
+  const int first = claim_stretch(tenant, rows, claim, lane, plan.from, low_nothing, claimed, most);
+  if (first == most) {
+    mark_searched(view, lane, plan.from, std::max(passed_by(claimed, first, plan.from), plan.to));
+    return most;
+  }
+  int second = 0;
+  if (plan.from > low) second = claim_stretch(tenant, rows, claim, lane, low, plan.from, claimed + first, most - first);
+  const bool all = first + second < most;
+  mark_searched(view, lane, low, all ? low_nothing : passed_by(claimed + first, second, low));
+  return first + second;
+}
+
 int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsView &view, Claimed *claimed) {
   const Rows rows = open_rows(tenant, CMD_UPDATE);
   const RowClaim claim = begin_claim(request);
   int count = 0;
   for (std::int32_t lane = lanes_free; count < request.max_tasks && next_lane(tenant, view, lane_later, &lane);) {
-    const std::int64_t low = view.at(lane);
-    if (low == low_nothing) continue;
-    const int rest = request.max_tasks - count;
-    const int found = claim_lane(tenant, rows, claim, lane, low, claimed + count, rest);
-    mark_low(view, lane, found < rest ? low_nothing : passed_by(claimed + count, found, low));
-    count += found;
+    if (view.at(lane) == low_nothing) continue;
+    count += claim_lane(tenant, rows, claim, view, lane, claimed + count, request.max_tasks - count);
   }
   close_rows(rows);
   return count;

@@ -67,16 +67,16 @@ struct Walk {
     const std::int64_t seen = more || gave_up() ? passed_by(claimed, count, low) : low_nothing;
     const std::int64_t from_now = std::min(seen, first_refused);
     if (!place)
-      mark_low(view, lane, from_now);
+      mark_searched(view, lane, low, from_now);
     else if (walked() > long_walk)
-      mark_low_of_place(view, lane, from_now);
+      mark_searched_of_place(view, lane, low, from_now);
     return count;
   }
 
   bool next(IndexScanDesc scan) { return next_row_within(rows, scan, refused ? &left.entries : &not_walked); }
 
   IndexScanDesc begin(std::int32_t lane, std::int64_t low) const {
-    if (!place) return begin_lane_scan(rows, tenant, lane, low);
+    if (!place) return begin_lane_scan(rows, tenant, lane, low, low_nothing);
     ScanKeyData keys[4];
     ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(place->key));
     ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(place->limit));
@@ -127,7 +127,7 @@ bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter) {
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(view.at(lane)));
     if (run(tenant, Statement::probe_any, arguments) > 0) return true;
-    mark_low(view, lane, low_nothing);
+    mark_searched(view, lane, view.at(lane), low_nothing);
   }
   return may_doubt_lows(view, LaneKind::limited) && has_waiting_limits(tenant, filter);
 }
