@@ -13,5 +13,5 @@ COMMENT ON FUNCTION insula.stop_scheduler IS
 CREATE PROCEDURE insula.advance_clock(to_time timestamptz)
 AS 'MODULE_PATHNAME', 'insula_advance_clock' LANGUAGE C;
 COMMENT ON PROCEDURE insula.advance_clock IS
-'For tests: moves the clock of this database''s tenants ahead to the given time, from one due moment to the next, each of which the scheduler deals with as if it had come; returns when it is there.  The clock goes on from there, until the server is restarted.  Needs a superuser and shared_preload_libraries.
+'For tests: moves the clock of this database''s tenants ahead to the given time, from one due moment to the next, each of which the scheduler deals with as if it had come; returns when the clock is there and all is done that was due by then.  The clock goes on from there, until the server is restarted.  Needs a superuser and shared_preload_libraries.
 Errors: 22023 the time is not ahead, IS010 not a top-level CALL, 42501, 55000 no shared memory or no scheduler.';

@@ -216,11 +216,14 @@ bool may_end(TimestampTz next, std::int64_t started) {
   return next - clock_now() > (others ? linger_while_others_wait : linger);
 }
 
-// A test's clock jumps from moment to moment instead of waiting for them.
+// A test's clock jumps from moment to moment instead of waiting for them, once all is done that was due.
 bool jump(TimestampTz next) {
   const TimestampTz target = clock_target();
   if (target == DT_NOBEGIN) return false;
-  move_clock_to(std::max(clock_now(), std::min(next, target)));
+  if (clock_now() < target)
+    move_clock_to(std::max(clock_now(), std::min(next, target)));
+  else
+    set_clock_target(DT_NOBEGIN);
   return true;
 }
 
@@ -265,7 +268,7 @@ Rest serve() {
     const bool drained = do_what_is_due(round);
     if (drained) end_round();
     TimestampTz next = plan_sleep();
-    if (jump(next)) continue;
+    if (drained && jump(next)) continue;
     if (may_end(next, started)) return Rest::until_due;
     if (!drained) continue;
     if (!shared_memory_available() || report_scheduler().crowded)

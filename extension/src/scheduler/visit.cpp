@@ -6,6 +6,7 @@
 #include "operation/operations.hpp"
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
+#include "shared/board.hpp"
 #include "shared/clock.hpp"
 #include "tenant/lock.hpp"
 
@@ -71,7 +72,8 @@ void visit_tenant(Visit *visit) {
     visit->trouble = fires.troubled;
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
   }
-  if (visit->next <= now) visit->next = clock_now() + breath;
+  // A clock that is being moved stops only when all is done that was due.
+  if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + breath : now;
   close_session(session);
 }
 

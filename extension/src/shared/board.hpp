@@ -100,7 +100,7 @@ void let_schedulers_back();
 
 void set_clock_target(TimestampTz target);
 TimestampTz clock_target();  // DT_NOBEGIN: none
-// The clock jumps; where it reaches its target, that is done with.
+// The clock jumps.
 void move_clock_to(TimestampTz at);
 
 }  // namespace insula

@@ -46,7 +46,6 @@ void move_clock_to(TimestampTz at) {
   lock(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_slot();
   slot.ahead = std::max(slot.ahead, at - GetCurrentTimestamp());
-  if (at >= slot.clock_target) slot.clock_target = DT_NOBEGIN;
   signal_everyone(MyDatabaseId);
   unlock();
 }

@@ -143,6 +143,8 @@ int claim_lane(const Tenant &tenant, const Rows &rows, const RowClaim &claim, co
   if (plan.from > low) second = claim_stretch(tenant, rows, claim, lane, low, plan.from, claimed + first, most - first);
   const bool all = first + second < most;
   mark_searched(view, lane, low, all ? low_nothing : passed_by(claimed + first, second, low));
+  // In the order of the queue.
+  std::rotate(claimed, claimed + first, claimed + first + second);
   return first + second;
 }
 
