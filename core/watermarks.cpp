@@ -10,14 +10,26 @@ void Watermarks::start(std::uint64_t version) noexcept {
   count_ = limits_count_ = stretch_count_ = next_ = next_limit_ = 0;
 }
 
-void Watermarks::raise(Searched searched, std::uint64_t read_version, bool of_limit) noexcept {
+// The lowest since a search has read; watermark_unknown where too many came to know.
+std::int64_t Watermarks::lowest_since(std::uint64_t read_version) const noexcept {
   const std::uint64_t since = version_ - read_version;
-  if (since > lowerings_kept) return;
-  for (std::uint64_t i = 1; i <= since; ++i)
-    searched.to = std::min(searched.to, lowerings_[(version_ - i) % lowerings_kept]);
+  if (since > lowerings_kept) return watermark_unknown;
+  std::int64_t due = watermark_end;
+  for (std::uint64_t i = 1; i <= since; ++i) due = std::min(due, lowerings_[(version_ - i) % lowerings_kept]);
+  return due;
+}
+
+void Watermarks::raise(Searched searched, std::uint64_t read_version, bool of_limit) noexcept {
   Watermark *mark = find(searched.filter, searched.lane);
+  const std::int64_t lowest = lowest_since(read_version);
+  if (lowest == watermark_unknown) {
+    if (mark) mark->ahead = watermark_unknown;
+    return;
+  }
+  searched.to = std::min(searched.to, lowest);
   if (!mark) {
-    if (searched.from != watermark_unknown) return;
+    // What is searched of a limit begins at the watermark that has been replaced since.
+    if (searched.from != watermark_unknown && !of_limit) return;
     mark = &make_room(of_limit);
     *mark = {searched.filter, searched.lane, searched.to, watermark_unknown};
   } else if (searched.from <= mark->due) {
@@ -60,18 +72,21 @@ void Watermarks::lower(std::int64_t due) noexcept {
   stretch_count_ = static_cast<int>(std::remove_if(stretches_, stretches_ + stretch_count_, is_empty) - stretches_);
 }
 
-Beginning Watermarks::beginning(std::uint64_t filter, std::int32_t lane) const noexcept {
+std::int64_t Watermarks::beginning(std::uint64_t filter, std::int32_t lane) const noexcept {
   const Watermark *mark = const_cast<Watermarks *>(this)->find(filter, lane);
-  if (!mark || mark->due == watermark_end) return {watermark_unknown, version_};
-  return {std::max(mark->ahead, mark->due), version_};
+  return mark && mark->due != watermark_end ? std::max(mark->ahead, mark->due) : watermark_unknown;
 }
 
-bool Watermarks::move_beginning(std::uint64_t filter, std::int32_t lane, const Beginning &from,
-                                std::int64_t to) noexcept {
-  Watermark *mark = find(filter, lane);
-  if (!mark || from.version != version_ || std::max(mark->ahead, mark->due) != from.at) return false;
-  mark->ahead = to;
+bool Watermarks::move_beginning(const Searched &planned, std::uint64_t read_version) noexcept {
+  Watermark *mark = find(planned.filter, planned.lane);
+  if (!mark || beginning(planned.filter, planned.lane) != planned.from || lowest_since(read_version) < planned.to)
+    return false;
+  mark->ahead = planned.to;
   return true;
+}
+
+void Watermarks::forget_beginnings() noexcept {
+  for (Watermark &mark : marks_) mark.ahead = watermark_unknown;
 }
 
 void Watermarks::forget() noexcept {

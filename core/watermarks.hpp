@@ -43,12 +43,6 @@ struct Searched {
   std::int64_t to;  // not included
 };
 
-// Where a claim begins that does not want to walk over others' rows.
-struct Beginning {
-  std::int64_t at;  // watermark_unknown: there is nothing to begin behind
-  std::uint64_t version;
-};
-
 class Watermarks {
  public:
   static constexpr int room = 12;        // for watermarks of filters
@@ -75,9 +69,14 @@ class Watermarks {
     count_ = kept;
   }
 
-  Beginning beginning(std::uint64_t filter, std::int32_t lane) const noexcept;
-  // The next claim begins at `to`; false: another claim has said so first, or rows behind it have become claimable.
-  bool move_beginning(std::uint64_t filter, std::int32_t lane, const Beginning &from, std::int64_t to) noexcept;
+  // Where a claim begins that does not want to walk over others' rows; watermark_unknown: there is nothing to begin
+  // behind.
+  std::int64_t beginning(std::uint64_t filter, std::int32_t lane) const noexcept;
+  // The next claim begins at `to`; false: another claim has said so first, or since this one has read a row before
+  // `to` has become claimable, which it may not see.
+  bool move_beginning(const Searched &planned, std::uint64_t read_version) noexcept;
+  // The next claims begin at the watermarks: a claim that has moved the beginning has not told what it searched.
+  void forget_beginnings() noexcept;
 
   template <typename Visit>
   void for_each(Visit visit) const {
@@ -89,6 +88,7 @@ class Watermarks {
   Watermark *find(std::uint64_t filter, std::int32_t lane) noexcept;
   Watermark &make_room(bool of_limit) noexcept;
   void join_stretches(Watermark &mark) noexcept;
+  std::int64_t lowest_since(std::uint64_t read_version) const noexcept;
 
   std::uint64_t version_;
   std::int64_t lowerings_[lowerings_kept];  // the last of them, by version

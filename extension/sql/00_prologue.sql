@@ -1,5 +1,9 @@
 \echo Use "CREATE EXTENSION insula" to load this file. \quit
 
+-- CREATE EXTENSION puts schema insula in front, and an operator that another role has made there fits the types of a
+-- comparison better than PostgreSQL's own.  All that the script makes is named with its schema.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- The schema comes with the extension.  One that another role made beforehand could hold
 -- traps, or be changed by its owner at any time.
 DO $$

@@ -26,8 +26,8 @@ enum class Fault {
   lowers_before_commit,    // a submission publishes before others can see its rows
   keeps_after_abort,       // a claim that is rolled back does not make the watermarks forgotten
   ignores_lowerings,       // a raise is not bounded by what was lowered since the search has read
-  raises_over_a_gap,       // a claim that began behind others says that it has looked from the watermark on
-  ends_where_planned,      // a claim that has found too little does not look from the watermark on
+  raises_over_a_gap,       // a claim begins behind rows that it does not see, and says that it has looked at them
+  ends_where_planned,      // the same, and it does not look from the watermark on where it has found too little
   keeps_after_giving_back  // a claim that gives a row back does not lower the watermarks
 };
 
@@ -75,7 +75,7 @@ struct Claimer {
   std::uint8_t tries;
   std::uint64_t version;
   std::int64_t low;  // the watermark
-  Beginning beginning;
+  std::int64_t beginning;
   std::int64_t from;  // where the walk begins
   std::int64_t to;    // where it is planned to end
   std::int64_t at;    // it has come to entries from there on
@@ -221,17 +221,22 @@ class Exploration {
     Claimer &self = state.claimers[number];
     if (self.step == Claiming::plans) {
       self.beginning = state.marks.beginning(filter, lane);
-      if (self.beginning.at == watermark_unknown || self.tries++ == 2) return begin_walk(self, self.low, self.low);
+      if (self.beginning == watermark_unknown || self.tries++ == 2) return begin_walk(self, self.low, self.low);
       self.step = Claiming::looks;
     } else if (self.step == Claiming::looks) {
-      self.to = due_of_entry_behind(state, self.beginning.at, cast_.claims[number]);
-      if (self.to == end_of_queue) return begin_walk(self, self.beginning.at, self.beginning.at);
+      self.to = due_of_entry_behind(state, self.beginning, cast_.claims[number]);
+      if (self.to == end_of_queue) return begin_walk(self, self.beginning, self.beginning);
       self.step = Claiming::moves;
-    } else if (state.marks.move_beginning(filter, lane, self.beginning, self.to)) {
-      begin_walk(self, self.beginning.at, self.to);
+    } else if (state.marks.move_beginning({filter, lane, self.beginning, self.to}, read_version(state, self))) {
+      begin_walk(self, self.beginning, self.to);
     } else {
       self.step = Claiming::plans;
     }
+  }
+
+  std::uint64_t read_version(const State &state, const Claimer &self) const {
+    const bool now = cast_.fault == Fault::raises_over_a_gap || cast_.fault == Fault::ends_where_planned;
+    return now ? state.marks.version() : self.version;
   }
 
   static void begin_walk(Claimer &self, std::int64_t from, std::int64_t to) {
@@ -355,6 +360,35 @@ TEST(Watermarks, HideNothingFromClaimsOfMore) {
 TEST(Watermarks, HideNothingOfABacklog) {
   const std::vector<Row> rows = {{10, backlog}, {20, backlog}, {30, backlog}, {40, backlog}};
   EXPECT_FALSE(hides(rows, 10, {1, 1, 1}, Fault::none));
+}
+
+// Four claims, of which the one that is rolled back frees what the others have begun behind.
+TEST(Watermarks, ForgetStretches) {
+  Watermarks marks = {};
+  marks.start(100);
+  marks.raise({filter, lane, watermark_unknown, 10}, 100, false);
+  marks.raise({filter, lane, 20, 30}, 100, false);
+  marks.forget();
+  const std::uint64_t version = marks.version();
+  marks.raise({filter, lane, watermark_unknown, 20}, version, false);
+  EXPECT_EQ(watermark_of(marks), 20);
+}
+
+// A claim that has moved the beginning and cannot tell what it has searched.
+TEST(Watermarks, BeginAgainWhereNothingWasTold) {
+  Watermarks marks = {};
+  marks.start(100);
+  marks.raise({filter, lane, watermark_unknown, 10}, 100, false);
+  ASSERT_TRUE(marks.move_beginning({filter, lane, 10, 20}, 100));
+  EXPECT_EQ(marks.beginning(filter, lane), 20);
+  EXPECT_FALSE(marks.move_beginning({filter, lane, 10, 30}, 100)) << "another claim begins there";
+  for (int i = 0; i <= Watermarks::lowerings_kept; ++i) marks.lower(40);
+  EXPECT_FALSE(marks.move_beginning({filter, lane, 20, 30}, 100)) << "nothing tells what has become claimable";
+  marks.raise({filter, lane, 10, 20}, 100, false);
+  EXPECT_EQ(marks.beginning(filter, lane), 10);
+  const std::uint64_t version = marks.version();
+  marks.lower(15);
+  EXPECT_FALSE(marks.move_beginning({filter, lane, 10, 20}, version)) << "a row in between is not seen";
 }
 
 TEST(Watermarks, NeedEachOfTheirRules) {

@@ -67,8 +67,10 @@ Digits digits_of(std::string_view text) {
   return number;
 }
 
-// What holds it exactly.
-Value number_of(const std::string& text) {
+// What holds it exactly.  nlohmann's reader puts the locale's decimal point into the text.
+Value number_of(std::string text) {
+  const auto is_point = [](char c) { return (c < '0' || c > '9') && c != '-' && c != '+' && c != 'e' && c != 'E'; };
+  std::replace_if(text.begin(), text.end(), is_point, '.');
   const char* end = text.data() + text.size();
   std::int64_t integer = 0;
   if (const auto read = std::from_chars(text.data(), end, integer); read.ec == std::errc{} && read.ptr == end)

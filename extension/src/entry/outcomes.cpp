@@ -135,8 +135,9 @@ Datum insula_complete_batch(PG_FUNCTION_ARGS) {
   InitMaterializedSRF(fcinfo, 0);
   auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
   for (int i = 0; i < batch.count; ++i) {
-    if (batch.completed[i]) continue;
-    const bool failed = batch.failed[i];
+    // What is unknown was rolled back with its tenant's part.
+    if (batch.completed[i] && !batch.unknown[i]) continue;
+    const bool failed = batch.failed[i] && !batch.unknown[i];
     Datum values[4] = {Int32GetDatum(i + 1), CStringGetTextDatum(failed             ? "failed"
                                                                  : batch.unknown[i] ? "later"
                                                                                     : "lost")};

@@ -82,8 +82,12 @@ Door look_at_door(Oid database) {
   SysScanDesc scan = systable_beginscan(databases, DatabaseOidIndexId, criticalSharedRelcachesBuilt, nullptr, 1, &key);
   HeapTuple row = systable_getnext(scan);
   Door door = Door::gone;
-  if (HeapTupleIsValid(row))
-    door = reinterpret_cast<Form_pg_database>(GETSTRUCT(row))->datallowconn ? Door::open : Door::closed;
+  if (HeapTupleIsValid(row)) {
+    const auto *form = reinterpret_cast<Form_pg_database>(GETSTRUCT(row));
+    // An interrupted DROP DATABASE leaves one that nothing can connect to.
+    constexpr int invalid = -2;
+    door = form->datallowconn && form->datconnlimit != invalid ? Door::open : Door::closed;
+  }
   systable_endscan(scan);
   table_close(databases, AccessShareLock);
   return door;

@@ -162,7 +162,7 @@ int survey_databases(TimestampTz now, DatabaseNeed *needs) {
       slot.asked = true;
     }
     if (!need.served && slot.holder == 0 && slot.until_told) {
-      need.start_at = slot.look_again;
+      need.start_at = slot.look_again == DT_NOEND ? DT_NOEND : std::max(slot.look_again, slot.not_before);
     } else if (!need.served && slot.holder == 0) {
       const TimestampTz due = first_due(slot);
       const bool at_once = slot.asked || due == DT_NOBEGIN;

@@ -71,19 +71,19 @@ LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count)
   return view;
 }
 
-core::Beginning beginning_of(const LowsView &view, std::int32_t lane) {
-  if (!shared || !view.may_raise) return {low_unknown, 0};
+std::int64_t beginning_of(const LowsView &view, std::int32_t lane) {
+  if (!shared || !view.may_raise || !can_mark_searched()) return low_unknown;
   LWLockAcquire(shared->lock, LW_SHARED);
   const LowsEntry *entry = find_entry(MyDatabaseId, view.tenant);
-  const core::Beginning beginning = entry ? entry->marks.beginning(view.filter, lane) : core::Beginning{low_unknown, 0};
+  const std::int64_t beginning = entry ? entry->marks.beginning(view.filter, lane) : low_unknown;
   LWLockRelease(shared->lock);
   return beginning;
 }
 
-bool move_beginning(const LowsView &view, std::int32_t lane, const core::Beginning &from, std::int64_t to) {
+bool move_beginning(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   LowsEntry *entry = find_entry(MyDatabaseId, view.tenant);
-  const bool moved = entry && entry->marks.move_beginning(view.filter, lane, from, to);
+  const bool moved = entry && entry->marks.move_beginning({view.filter, lane, from, to}, view.version);
   LWLockRelease(shared->lock);
   return moved;
 }
@@ -134,6 +134,10 @@ void forget_lows_of(Oid database, std::int32_t tenant) {
 void forget_lows_since(Oid database, const RacedLows &raced) {
   LowsEntry *entry = find_entry(database, raced.tenant);
   if (entry && entry->marks.version() != raced.version) entry->marks.forget();
+}
+
+void forget_beginnings_of(Oid database, std::int32_t tenant) {
+  if (LowsEntry *entry = find_entry(database, tenant)) entry->marks.forget_beginnings();
 }
 
 void drop_lows_of(Oid database, std::int32_t tenant) {

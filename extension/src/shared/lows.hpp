@@ -45,8 +45,10 @@ struct LowsView {
 // `keys` sorted; nullptr: any.
 LowsView read_lows(std::int32_t tenant, const std::int32_t *keys, int key_count);
 // Where a claim of the lane may begin behind those that are under way.
-core::Beginning beginning_of(const LowsView &view, std::int32_t lane);
-bool move_beginning(const LowsView &view, std::int32_t lane, const core::Beginning &from, std::int64_t to);
+std::int64_t beginning_of(const LowsView &view, std::int32_t lane);
+bool move_beginning(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to);
+// Whether a search can still be told: a claim that cannot does not move the beginning of others.
+bool can_mark_searched();
 // The search has found that it leaves nothing claimable from here to there; told at the commit.
 void mark_searched(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to);
 // The same of one limit's own rows, whose view is read by a name of the limit's.

@@ -58,6 +58,7 @@ bool asked;
 bool stopped;
 Marks<std::int32_t> changed;
 Marks<std::int32_t> dropped;
+Marks<std::int32_t> renumbered;  // tenants whose numbers others are given
 Marks<std::int32_t> claimed;
 Marks<WorkerKey> reaped;
 Marks<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
@@ -79,6 +80,7 @@ bool anything_marked() {
 
 void forget_marks() {
   ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
+  renumbered.count = 0;
   upkeep.count = rescheduled.count = raised.count = claimable.count = held.count = racing.count = 0;
   locking = 0;
   asked = stopped = everyone = dues_lost = lows_lost = false;
@@ -140,6 +142,11 @@ void publish() {
   if (!shared || !anything_marked()) return;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   for (int i = 0; i < changed.count; ++i) note_changed(MyDatabaseId, changed.items[i]);
+  // First, since another tenant may have been given the number of one that was dropped.
+  for (int i = 0; i < dropped.count; ++i) {
+    forget_workers_of_tenant(MyDatabaseId, dropped.items[i]);
+    forget_due(MyDatabaseId, dropped.items[i]);
+  }
   if (everyone) {
     note_all_changed();
     signal_everyone(MyDatabaseId);
@@ -157,10 +164,6 @@ void publish() {
   if (stopped) note_stopped(MyDatabaseId);
   for (int i = 0; i < rescheduled.count; ++i) note_due(MyDatabaseId, rescheduled.items[i], DT_NOBEGIN, true);
   for (int i = 0; i < changed.count; ++i) signal_all_of_tenant(MyDatabaseId, changed.items[i]);
-  for (int i = 0; i < dropped.count; ++i) {
-    forget_workers_of_tenant(MyDatabaseId, dropped.items[i]);
-    forget_due(MyDatabaseId, dropped.items[i]);
-  }
   if (ended_count > 0) publish_ended();
   publish_reaped();
   LWLockRelease(shared->lock);
@@ -170,14 +173,20 @@ void publish() {
 void publish_free() {
   if (locking > 0) mark_claimed(locking_in);
   locking = 0;
-  if (!shared || (claimed.count == 0 && held.count == 0 && racing.count == 0 && !lows_lost)) return;
+  if (!shared) return;
+  if (claimed.count == 0 && held.count == 0 && racing.count == 0 && raised.count == 0 && renumbered.count == 0 &&
+      !lows_lost)
+    return;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   publish_held();
+  for (int i = 0; i < raised.count; ++i) forget_beginnings_of(MyDatabaseId, raised.items[i].tenant);
+  for (int i = 0; i < renumbered.count; ++i) note_due(MyDatabaseId, renumbered.items[i], DT_NOBEGIN, true);
   for (int i = 0; i < claimed.count; ++i) {
     forget_lows_of(MyDatabaseId, claimed.items[i]);
     signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0, true});
   }
   if (lows_lost) forget_all_lows(MyDatabaseId);
+  if (renumbered.count == max_marks) note_all_due(MyDatabaseId);
   LWLockRelease(shared->lock);
 }
 
@@ -227,8 +236,10 @@ void locks_released(ResourceReleasePhase phase, bool committed, bool top_level, 
 
 void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
   if (event != SUBXACT_EVENT_ABORT_SUB) return;
-  raised.count = 0;
+  // A tenant that is dropped all the same leaves behind what nothing asks for.
+  dropped.count = 0;
   publish_free();
+  raised.count = 0;
 }
 
 }  // namespace
@@ -238,6 +249,8 @@ void initialize_marks() {
   RegisterSubXactCallback(subtransaction_event, nullptr);
   RegisterResourceReleaseCallback(locks_released, nullptr);
 }
+
+bool can_mark_searched() { return raised.count < max_marks; }
 
 void mark_searched(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
   // One that is not told costs only the next search.
@@ -335,6 +348,8 @@ void mark_dropped(std::int32_t tenant) {
 }
 
 void forget_tenant_number(std::int32_t tenant) {
+  // Where this is rolled back, the old tenant is due again.
+  if (!renumbered.add(tenant)) dues_lost = true;
   if (shared) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
     drop_lows_of(MyDatabaseId, tenant);

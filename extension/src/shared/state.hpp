@@ -279,6 +279,7 @@ void raise_low(Oid database, const RaisedLow &raised);
 void lower_lows(Oid database, std::int32_t tenant, std::int64_t due);
 void forget_lows_of(Oid database, std::int32_t tenant);
 void forget_lows_since(Oid database, const RacedLows &raced);  // where somebody has lowered them
+void forget_beginnings_of(Oid database, std::int32_t tenant);
 void drop_lows_of(Oid database, std::int32_t tenant);
 void forget_all_lows(Oid database);
 void signal_one_waiter(Oid database, Mark mark);

@@ -121,11 +121,11 @@ struct Plan {
 // the claim has its snapshot, so that what is inserted later is none of its rows.
 Plan plan_claim(const Tenant &tenant, const LowsView &view, std::int32_t lane, int most) {
   for (int tries = 0; tries < 3; ++tries) {
-    const core::Beginning beginning = beginning_of(view, lane);
-    if (beginning.at == low_unknown || view.own <= beginning.at) break;
+    const std::int64_t from = beginning_of(view, lane);
+    if (from == low_unknown || view.own <= from) break;
     std::int64_t to;
-    if (!find_due(tenant, lane, beginning.at, most, &to)) return {beginning.at, beginning.at};
-    if (move_beginning(view, lane, beginning, to)) return {beginning.at, to};
+    if (!find_due(tenant, lane, from, most, &to)) return {from, from};
+    if (move_beginning(view, lane, from, to)) return {from, to};
   }
   return {view.at(lane), view.at(lane)};
 }
