@@ -34,6 +34,14 @@ CREATE SCHEMA insula;
 CREATE OPERATOR insula.|| (LEFTARG = text, RIGHTARG = name, FUNCTION = textnename);
 CREATE EXTENSION insula;
 DROP SCHEMA insula CASCADE;
+-- An operator for just these types is not asked.
+CREATE SCHEMA insula;
+CREATE FUNCTION insula.lie(oid, regclass) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+CREATE OPERATOR insula.= (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = insula.lie);
+CREATE EXTENSION insula;
+SET client_min_messages = warning;
+DROP SCHEMA insula CASCADE;
+RESET client_min_messages;
 
 -- Members that the group roles have already are named.
 CREATE ROLE insula_admin;

@@ -4,11 +4,27 @@
 
 #include <gtest/gtest.h>
 
+#include <clocale>
 #include <cstdint>
 #include <limits>
 #include <string>
 #include <type_traits>
 #include <vector>
+
+namespace {
+
+// What localeconv() says: machines that test have few locales.
+char decimal_point[] = ".";
+
+}  // namespace
+
+extern "C" struct lconv* localeconv() noexcept {
+  static struct lconv conventions = {};
+  static char nothing[] = "";
+  conventions.decimal_point = decimal_point;
+  conventions.thousands_sep = conventions.grouping = nothing;
+  return &conventions;
+}
 
 namespace {
 
@@ -195,6 +211,20 @@ TEST(Numbers, ThatNothingHoldsAreKeptAsTheyCame) {
     EXPECT_EQ(context.get<std::string>("n"), std::nullopt);
     EXPECT_EQ(Value::from_json(number).to_json(), number);
   }
+}
+
+TEST(Numbers, AreReadWhateverTheLocalesDecimalPointIs) {
+  decimal_point[0] = ',';
+  for (const std::string number : {"1.5", "-0.25", "2.5e10", "3.141592653589793", "0.12345678901234567890", "1.5e400"})
+    EXPECT_EQ(Context::from_json("{\"n\":" + number + "}").to_json(),
+              number == "2.5e10" ? "{\"n\":25000000000.0}" : "{\"n\":" + number + "}");
+  EXPECT_EQ(Context::from_json(R"({"n":1.5})").get<double>("n"), 1.5);
+  decimal_point[0] = '.';
+}
+
+TEST(Numbers, ThatAreNoneAreRefused) {
+  for (const char* text : {R"({"a":1e999,"b":1-2})", R"({"a":[1e999,1-2]})", R"({"a":1e999,"b":1.2.3})"})
+    EXPECT_EQ(code_of([&] { (void)Context::from_json(text); }), insula::errc::invalid) << text;
 }
 
 TEST(Numbers, ThatNothingHoldsComeAsTheNearestDoubleOrNotAtAll) {

@@ -278,6 +278,8 @@ second start
     export PGPORT=$port
     until_true "SELECT NOT pg_is_in_recovery()"
     is_idle "a recovered cluster"
+    # What pg_upgrade would make of it is a copy, too.
+    until_true "SELECT NOT EXISTS (SELECT FROM insula.home_mark)"
     second -m immediate restart
     is_idle "a recovered cluster after a crash"
     sql "SELECT insula.adopt()"

@@ -159,6 +159,8 @@ TEST_F(Encoding, EnqueueOverAConnectionInAnotherEncodingIsRefused) {
   EXPECT_EQ(PQsetClientEncoding(conn.get(), "LATIN1"), 0);
   EXPECT_GT(enqueue(conn.get(), "w", {{"x", "plain"}}, {}, "somewhere"), 0);
   EXPECT_EQ(error_of([&] { enqueue(conn.get(), "w", {{"x", "\u00fc"}}, {}, "somewhere"); }).code(), errc::invalid);
+  // An array's header has bytes of its own.
+  EXPECT_EQ(enqueue_many(conn.get(), "w", std::vector<Context>(128, {{"x", "plain"}}), {}, "somewhere").size(), 128U);
   EXPECT_EQ(PQsetClientEncoding(conn.get(), "UTF8"), 0);
   const std::int64_t id = enqueue(conn.get(), "w", {{"x", "\u00fc"}}, {}, "somewhere");
   EXPECT_EQ(sql_.value("SELECT pg_catalog.convert_to(context ->> 'x', 'LATIN1') FROM somewhere.workflow_executions "

@@ -1,6 +1,8 @@
 // The formats are those of array_send, array_recv and record_send in the server.
 #include "wire/binary.hpp"
 
+#include "wire/text.hpp"
+
 namespace insula::wire {
 
 std::string_view BinaryReader::bytes(std::int32_t size) {
@@ -74,6 +76,18 @@ std::string binary_texts(const std::vector<std::optional<std::string>>& elements
 // Each with the version of jsonb's format.
 std::string binary_jsons(const std::vector<std::optional<std::string>>& elements) {
   return write_array(jsonb_type, "\1", elements);
+}
+
+bool has_ascii_elements(std::string_view array) {
+  BinaryReader reader{array};
+  const std::int32_t dimensions = reader.int32();
+  (void)reader.int32();  // whether there are NULLs
+  (void)reader.int32();  // the elements' type
+  const std::int32_t count = dimensions == 1 ? reader.int32() : 0;
+  if (dimensions == 1) (void)reader.int32();  // the first subscript
+  for (std::int32_t i = 0; i < count && reader.ok(); ++i)
+    if (const std::int32_t size = reader.int32(); size > 0 && !is_ascii(reader.bytes(size))) return false;
+  return true;
 }
 
 std::optional<std::vector<BinaryRecord>> read_records(std::string_view array) {

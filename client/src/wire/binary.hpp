@@ -36,6 +36,8 @@ std::optional<std::vector<BinaryRecord>> read_records(std::string_view array);
 
 // An array of one dimension, of text or JSON; nullopt: NULL.
 std::string binary_texts(const std::vector<std::optional<std::string>>& elements);
+// Whether all that such an array's elements hold is ASCII.
+bool has_ascii_elements(std::string_view array);
 std::string binary_jsons(const std::vector<std::optional<std::string>>& elements);
 
 }  // namespace insula::wire

@@ -2,6 +2,7 @@
 // know no deadline.
 #include "wire/session.hpp"
 
+#include "wire/binary.hpp"
 #include "wire/errors.hpp"
 #include "wire/text.hpp"
 #include "wire/version.hpp"
@@ -42,8 +43,13 @@ void ignore_notice(void*, const PGresult*) {}
 
 // Our texts are UTF-8.  A connection of the application's own may speak otherwise.
 void require_encoding(PGconn* conn, const Statement& statement) {
-  const auto is_plain = [](const Param& param) { return !param || is_ascii(*param); };
-  if (std::all_of(statement.params.begin(), statement.params.end(), is_plain)) return;
+  bool plain = true;
+  for (std::size_t i = 0; i < statement.params.size() && plain; ++i) {
+    const Param& param = statement.params[i];
+    const bool binary = (statement.binary_params >> i & 1) != 0;
+    plain = !param || (binary ? has_ascii_elements(*param) : is_ascii(*param));
+  }
+  if (plain) return;
   const std::string_view client = pg_encoding_to_char(PQclientEncoding(conn));
   const char* status = PQparameterStatus(conn, "server_encoding");
   const std::string_view server = status ? status : "";

@@ -88,6 +88,7 @@ TimestampTz deadline_of(std::int64_t end) { return clock_now() + end - passing_t
 
 struct WorkWait {
   std::int32_t tenant;  // 0: all
+  const char *name;     // the tenant's
   const char *worker;   // nullptr: none
   Oid role;             // whose worker that is
   const char **tasks;   // nullptr: any
@@ -146,7 +147,15 @@ WaitFilter filter_of(const WorkWait &wait, const Tenant *tenant) {
   return filter;
 }
 
+// Another tenant may have been given the number of the one that the call is for.
+void require_tenant_still(const WorkWait &wait) {
+  const Tenant *tenant = find_tenant(wait.tenant);
+  if (!tenant || strcmp(tenant->name, wait.name) != 0)
+    ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant has been dropped")));
+}
+
 void look_at_one(const WorkWait &wait, Look *look) {
+  require_tenant_still(wait);
   Tenant *tenant = open_tenant(wait.tenant);
   if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant has been dropped")));
   const Session session = open_session();
@@ -220,6 +229,7 @@ bool claim_at_once(const WorkWait &wait, bool looked, Catch *caught) {
   require_rights_still(wait);
   const Tenant *tenant = nullptr;
   if (wait.tenant) {
+    require_tenant_still(wait);
     tenant = try_share_life(wait.tenant) ? open_tenant(wait.tenant) : nullptr;
     if (!tenant || tenant->suspended || (!looked && !may_claim_without_look(*tenant))) return false;
   }
@@ -312,6 +322,7 @@ WorkWait wait_of_call(FunctionCallInfo fcinfo, int tenant_argument, int choice_a
   const char *name = text_argument(fcinfo, tenant_argument);
   const Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
   wait.tenant = tenant ? tenant->number : 0;
+  wait.name = tenant ? pstrdup(tenant->name) : nullptr;
   wait.choice = tenant_choice_arguments(fcinfo, choice_argument, choice_argument + 1);
   if (tenant && !wait.choice.is_any()) refuse_choice_for_one();
   require_home();

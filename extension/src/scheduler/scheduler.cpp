@@ -90,7 +90,10 @@ Standing look_around() {
     const char *why = looks_whether_it_fits() ? nullptr : "the extension has another version than its library";
     return {Rest::until_fit, false, why};
   }
-  if (why_not_home()) return {Rest::until_told, false, "the database is a copy that has not been adopted"};
+  if (why_not_home()) {
+    forget_mark_of_copy();
+    return {Rest::until_told, false, "the database is a copy that has not been adopted"};
+  }
   settle_after_upgrade();
   if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};
   return {Rest::until_due, true, nullptr};

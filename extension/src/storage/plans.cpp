@@ -129,6 +129,7 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
      "database_oid = EXCLUDED.database_oid, relation_oid = EXCLUDED.relation_oid, other_oids = EXCLUDED.other_oids",
      3,
      {OIDOID, OIDOID, TEXTOID}},
+    {"DELETE FROM insula.home_mark", 0, {}},
     {"SELECT role_oid, role_name FROM insula.leftover_role", 0, {}},
     {"DELETE FROM insula.leftover_role WHERE role_oid = $1", 1, {OIDOID}},
     {"UPDATE insula.tenant SET role_oid = $2 WHERE tenant_no = $1", 2, {INT4OID, OIDOID}},

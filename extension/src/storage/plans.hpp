@@ -32,6 +32,7 @@ enum class SharedStatement {
   record_home_of_none,
   home_mark,
   record_home_mark,
+  forget_home_mark,
   leftovers,
   delete_leftover,
   set_tenant_role,

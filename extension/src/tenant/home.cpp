@@ -104,6 +104,14 @@ void settle_after_upgrade() {
   if (!why_not_home() && upgraded) record_home();
 }
 
+void forget_mark_of_copy() {
+  if (!why_not_home() || RecoveryInProgress()) return;
+  const Session session = open_session();
+  if (SPI_execute_plan(shared_plan(SharedStatement::forget_home_mark), nullptr, nullptr, false, 0) < 0)
+    elog(ERROR, "insula: forgetting the home's mark failed");
+  close_session(session);
+}
+
 void require_home() {
   if (const char *why = why_not_home())
     ereport(ERROR, (errcode(INSULA_NOT_ADOPTED), errmsg("this database is a copy that has not been adopted"),

@@ -19,6 +19,8 @@ bool shares_roles_with_home();
 // Where pg_upgrade has made the cluster, records this database: until then the next copy could be taken for what
 // pg_upgrade has made.
 void settle_after_upgrade();
+// Where the cluster was recovered to a point in time: what pg_upgrade makes of it is a copy as well.
+void forget_mark_of_copy();
 
 // Records this database.
 void record_home();
