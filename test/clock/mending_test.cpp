@@ -40,6 +40,17 @@ TEST(PreloadedMending, ASchemaThatIsRenamedAwayAndBack) {
   EXPECT_EQ(worker.query(tenant.filled("SELECT insula.submit('w', tenant => '{t}') > 0")), "t");
 }
 
+TEST(PreloadedMending, ADropThatIsRolledBack) {
+  Clock clock("mending");
+  Tenant tenant(clock);
+  tenant.schedule("s", every_second);
+  EXPECT_TRUE(goes_on(tenant));
+  for (const char* sql : {"BEGIN", "SAVEPOINT a", "SELECT insula.drop_tenant('{t}', '0 s')", "ROLLBACK TO a", "COMMIT"})
+    tenant.query(sql);
+  EXPECT_TRUE(goes_on(tenant));
+  EXPECT_TRUE(goes_on(tenant));
+}
+
 TEST(PreloadedMending, HowOftenOneHasFailedOutlivesTheScheduler) {
   Clock clock("backoff");
   Tenant tenant(clock);
