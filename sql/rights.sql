@@ -73,11 +73,47 @@ SELECT lo_create(4711);
 ALTER LARGE OBJECT 4711 OWNER TO insula_tenant;
 CREATE TABLE public.kept (secret text);
 ALTER TABLE public.kept OWNER TO insula_tenant;
+CREATE VIEW public.used AS SELECT secret FROM public.kept;
+CREATE TABLE public.plain ();
+ALTER TABLE public.plain OWNER TO insula_tenant;
 ALTER DEFAULT PRIVILEGES FOR ROLE insula_tenant GRANT SELECT ON TABLES TO PUBLIC;
 SELECT level, object, finding FROM insula.audit() WHERE level <> 'advice' ORDER BY object COLLATE "C", finding COLLATE "C";
 SELECT tenant FROM insula.create_tenant('leaver');
 SELECT insula.drop_tenant('leaver');
+SELECT object, action, error FROM insula.reconcile() ORDER BY object COLLATE "C", action COLLATE "C";
+-- What others have built on one stays, and keeps that one only.
+SELECT object, action, error FROM insula.reconcile(false) ORDER BY object COLLATE "C", action COLLATE "C";
+SELECT object, finding FROM insula.audit() WHERE level <> 'advice' ORDER BY object COLLATE "C", finding COLLATE "C";
+DROP VIEW public.used;
 SELECT object, action, error FROM insula.reconcile(false);
+SELECT * FROM insula.audit() WHERE level <> 'advice';
+
+-- What a slip has given to it of a tenant's and of the extension is not dropped.
+ALTER SCHEMA tenant_exact OWNER TO insula_tenant;
+ALTER TABLE tenant_exact.record OWNER TO insula_tenant;
+ALTER VIEW tenant_exact.schedules OWNER TO insula_tenant;
+CREATE TABLE tenant_exact.notes (note text);
+ALTER TABLE tenant_exact.notes OWNER TO insula_tenant;
+ALTER FUNCTION insula.current_tenant OWNER TO insula_tenant;
+ALTER TABLE insula.leftover_role OWNER TO insula_tenant;
+SELECT tenant, object, action, error FROM insula.reconcile(false) ORDER BY tenant, object COLLATE "C", action COLLATE "C";
+SELECT count(*) FROM pg_class WHERE relnamespace = 'tenant_exact'::regnamespace AND relkind IN ('r', 'v', 'S');
+ALTER SCHEMA tenant_exact OWNER TO insula_owner;
+ALTER TABLE tenant_exact.record OWNER TO insula_owner;
+ALTER VIEW tenant_exact.schedules OWNER TO insula_owner;
+DROP TABLE tenant_exact.notes;
+ALTER FUNCTION insula.current_tenant OWNER TO insula_owner;
+ALTER TABLE insula.leftover_role OWNER TO insula_owner;
+SELECT count(error) FROM insula.reconcile(false);
+SELECT * FROM insula.audit() WHERE level <> 'advice';
+
+-- More than one call drops.
+SELECT count(lo_create(0)) FROM generate_series(1, 1002);
+DO $$ DECLARE one oid; BEGIN FOR one IN SELECT oid FROM pg_largeobject_metadata LOOP
+	EXECUTE format('ALTER LARGE OBJECT %s OWNER TO insula_tenant', one);
+END LOOP; END $$;
+SELECT action, error, count(*) FROM insula.reconcile(false) GROUP BY 1, 2 ORDER BY 3;
+SELECT action, error, count(*) FROM insula.reconcile(false) GROUP BY 1, 2 ORDER BY 3;
 SELECT * FROM insula.audit() WHERE level <> 'advice';
 
 -- Calls in our own statements are typed, so that no function of the same name is taken for ours.

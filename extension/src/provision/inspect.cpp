@@ -99,6 +99,7 @@ bool is_trusted(Oid owner) {
 }
 
 const char *belongs_to(Oid owner) {
+  if (owner == tenant_role()) return "belongs to insula_tenant: give it to insula_owner";
   const char *name = GetUserNameFromId(owner, true);
   return psprintf("belongs to %s, which does not administer this database: drop it, and restore it",
                   name ? name : "a role that is gone");

@@ -25,8 +25,6 @@ inline constexpr const char *group_roles[] = {"insula_owner", "insula_admin", "i
 bool has_password(Oid role);
 void take_settings(const char *group);
 void take_password(const char *group);
-bool tenants_group_owns_something();  // in this database
-void drop_owned_by_tenants_group();
 // Takes a tenant's role into insula_tenant again.
 void join_tenants(const char *name, Oid recorded);
 // Makes a tenant's role, a member of insula_tenant; verifier nullptr: no password.
@@ -46,6 +44,25 @@ bool is_plain_tenant_role(Oid role);
 bool can_log_in(Oid role);
 // Ends all sessions of the role, now and once more when the transaction commits.
 void end_sessions_of_role(Oid role);
+
+// ---- group.cpp: what insula_tenant owns in this database ----
+
+bool tenants_group_owns_something();
+// Oids, in ascending order.
+struct TenantSchemas {
+  const Oid *oids;
+  int count;
+};
+struct GroupsObject {
+  ObjectAddress address;
+  const char *name;  // as pg_describe_object has it
+  bool kept;         // it is a tenant's or the extension's, or lies there: not to be dropped
+};
+void visit_owned_by_tenants_group(const TenantSchemas &schemas,
+                                  void (*visit)(void *argument, const GroupsObject &object), void *argument);
+// Locks the object within so much time ("1s"), and drops it.  Raises where others depend on it, or where
+// it is the group's no more.
+void drop_owned_by_tenants_group(const TenantSchemas &schemas, const ObjectAddress &object, const char *lock_timeout);
 
 // ---- password.cpp ----
 
@@ -80,6 +97,8 @@ void drop_tenant_schema(const char *schema);
 
 // ---- dependents.cpp: what is not the tenant's but goes with its schema ----
 
+// Raises where the schema belongs to another role, so that it cannot be dropped.
+void check_schema_is_ours(const Tenant &tenant);
 // Raises where there is any.
 void check_no_dependents(const Tenant &tenant);
 // Names it in a WARNING.

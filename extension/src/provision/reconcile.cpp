@@ -3,11 +3,15 @@
 // one that fails stops no other.
 #include "provision/reconcile.hpp"
 
+#include <algorithm>
+
 #include "provision/inspect.hpp"
 #include "provision/tenants.hpp"
+#include "shared/clock.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
+#include "storage/random.hpp"
 #include "storage/session.hpp"
 #include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
@@ -40,6 +44,12 @@ struct TenantRole {
   int max_connections;
 };
 
+// In the order of strcmp.
+struct Tenants {
+  const TenantRole *rows;
+  int count;
+};
+
 // Does it, or only tells.
 template <typename Action>
 void mend(const Mending &mending, const char *tenant, const char *object, const char *action, Action run_action) {
@@ -52,8 +62,9 @@ void mend(const Mending &mending, const char *tenant, const char *object, const 
 }
 
 void tell_problem(const Mending &mending, const char *tenant, const char *object, const char *problem) {
-  Datum values[] = {CStringGetTextDatum(tenant), CStringGetTextDatum(object), Datum{0}, CStringGetTextDatum(problem)};
-  bool nulls[] = {false, false, true, false};
+  Datum values[] = {tenant ? CStringGetTextDatum(tenant) : Datum{0}, CStringGetTextDatum(object), Datum{0},
+                    CStringGetTextDatum(problem)};
+  bool nulls[] = {tenant == nullptr, false, true, false};
   tuplestore_putvalues(mending.rows->setResult, mending.rows->setDesc, values, nulls);
 }
 
@@ -101,7 +112,7 @@ TenantRole read_tenant_role(std::uint64_t row) {
 
 const char tenant_roles[] =
     "SELECT t.tenant_no, t.tenant, t.schema_name, t.username, t.role_oid, t.login AND t.status = 'active', "
-    "t.max_connections FROM insula.tenant t ORDER BY t.tenant";
+    "t.max_connections FROM insula.tenant t ORDER BY t.tenant COLLATE pg_catalog.\"C\"";
 
 void take_role(const TenantRole &tenant, Oid role) {
   run_shared_on(SharedStatement::set_tenant_role, Int32GetDatum(tenant.number), ObjectIdGetDatum(role));
@@ -147,14 +158,18 @@ bool is_refused(const List *refused, const char *tenant) {
   return false;
 }
 
-const TenantRole &tenant_named(const TenantRole *tenants, const char *name) {
-  while (strcmp(tenants->tenant, name) != 0) ++tenants;
-  return *tenants;
+// nullptr: it was made after they were read, so the next call looks at it.
+const TenantRole *tenant_named(const Tenants &tenants, const char *name) {
+  const TenantRole *end = tenants.rows + tenants.count;
+  const TenantRole *found = std::lower_bound(tenants.rows, end, name, [](const TenantRole &row, const char *wanted) {
+    return strcmp(row.tenant, wanted) < 0;
+  });
+  return found != end && strcmp(found->tenant, name) == 0 ? found : nullptr;
 }
 
 // A tenant's schema is taken over as a whole or not at all: what others have made in its place would
 // run as insula_owner.  Returns the names of those that are not.
-List *find_refused(const Mending &mending, const TenantRole *tenants) {
+List *find_refused(const Mending &mending, const Tenants &tenants) {
   struct Name {
     const char *text;
   };
@@ -165,7 +180,9 @@ List *find_refused(const Mending &mending, const TenantRole *tenants) {
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     const char *name = foreign[i].text;
-    List *reasons = reasons_against(tenant_named(tenants, name).schema, !mending.dry_run);
+    const TenantRole *tenant = tenant_named(tenants, name);
+    if (!tenant) continue;
+    List *reasons = reasons_against(tenant->schema, !mending.dry_run);
     ListCell *cell;
     foreach (cell, reasons) {
       const auto *reason = static_cast<const Fault *>(lfirst(cell));
@@ -176,22 +193,23 @@ List *find_refused(const Mending &mending, const TenantRole *tenants) {
   return refused;
 }
 
-void mend_deviation(const TenantRole *tenants, const Deviation &deviation) {
+void mend_deviation(const Tenants &tenants, const Deviation &deviation) {
   execute(deviation.action, deviation.as_owner);
   // What the view says may be another role's, so it is made anew at once.
   if (!deviation.view) return;
   CommandCounterIncrement();
-  const TenantRole &tenant = tenant_named(tenants, deviation.tenant);
-  create_tenant_view(tenant.number, tenant.schema, deviation.view);
+  const TenantRole *tenant = tenant_named(tenants, deviation.tenant);
+  create_tenant_view(tenant->number, tenant->schema, deviation.view);
 }
 
-void mend_deviations(const Mending &mending, const TenantRole *tenants, const List *refused, const char *sql) {
+void mend_deviations(const Mending &mending, const Tenants &tenants, const List *refused, const char *sql) {
   int count;
   const Deviation *deviations = read_rows<Deviation>(sql, &count, read_deviation);
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     const Deviation &deviation = deviations[i];
     if (is_refused(refused, deviation.tenant)) continue;
+    if (deviation.tenant && !tenant_named(tenants, deviation.tenant)) continue;
     mend(mending, deviation.tenant, deviation.object, deviation.action, [&] { mend_deviation(tenants, deviation); });
   }
 }
@@ -203,7 +221,7 @@ const char views_to_make[] =
     "WHERE e.kind = 'v'::\"char\" AND c.oid IS NULL "
     "UNION SELECT u.tenant, u.name FROM insula.foreign_use u ORDER BY 1, 2";
 
-void mend_views(const Mending &mending, const TenantRole *tenants, const List *refused) {
+void mend_views(const Mending &mending, const Tenants &tenants, const List *refused) {
   struct Missing {
     const char *tenant;
     const char *view;
@@ -214,10 +232,11 @@ void mend_views(const Mending &mending, const TenantRole *tenants, const List *r
   });
   for (int i = 0; i < count; ++i) {
     if (is_refused(refused, missing[i].tenant)) continue;
-    const TenantRole &tenant = tenant_named(tenants, missing[i].tenant);
-    const char *view = quote_qualified_identifier(tenant.schema, missing[i].view);
-    mend(mending, tenant.tenant, view, psprintf("CREATE OR REPLACE VIEW %s", view),
-         [&] { create_tenant_view(tenant.number, tenant.schema, missing[i].view); });
+    const TenantRole *tenant = tenant_named(tenants, missing[i].tenant);
+    if (!tenant) continue;
+    const char *view = quote_qualified_identifier(tenant->schema, missing[i].view);
+    mend(mending, tenant->tenant, view, psprintf("CREATE OR REPLACE VIEW %s", view),
+         [&] { create_tenant_view(tenant->number, tenant->schema, missing[i].view); });
   }
 }
 
@@ -245,9 +264,71 @@ void mend_groups(const Mending &mending) {
     if (has_password(get_role_oid(group, false)))
       mend(mending, nullptr, psprintf("role %s", group), psprintf("ALTER ROLE %s PASSWORD NULL", group),
            [&] { take_password(group); });
-  if (tenants_group_owns_something())
-    mend(mending, nullptr, "role insula_tenant", "drop what it owns in this database",
-         [&] { drop_owned_by_tenants_group(); });
+}
+
+// ---- what insula_tenant owns ----
+
+// Each drop keeps a lock until the transaction ends, and the rest of reconcile needs some too.
+constexpr std::uint64_t most_to_drop = 1000;
+
+struct ToDrop {
+  const Mending *mending;
+  GroupsObject *objects;
+  std::uint64_t count;
+  std::uint64_t seen;
+  MemoryContext memory;
+};
+
+// Where there are more than one call drops, by chance: else those that cannot be dropped would stand
+// before the others in every call.
+GroupsObject *place_for_next(ToDrop *to_drop) {
+  ++to_drop->seen;
+  if (to_drop->count < most_to_drop) return &to_drop->objects[to_drop->count++];
+  const std::uint64_t place = random_bits() % to_drop->seen;
+  if (place >= most_to_drop) return nullptr;
+  pfree(const_cast<char *>(to_drop->objects[place].name));
+  return &to_drop->objects[place];
+}
+
+void tell_or_remember(void *argument, const GroupsObject &object) {
+  auto *to_drop = static_cast<ToDrop *>(argument);
+  if (object.kept)
+    tell_problem(*to_drop->mending, nullptr, object.name, "belongs to insula_tenant: give it to insula_owner");
+  else if (GroupsObject *place = place_for_next(to_drop))
+    *place = {object.address, MemoryContextStrdup(to_drop->memory, object.name), false};
+}
+
+TenantSchemas schemas_of(const Tenants &tenants) {
+  auto *oids = palloc_array_of<Oid>(static_cast<std::uint64_t>(tenants.count) + 1);
+  int count = 0;
+  for (int i = 0; i < tenants.count; ++i) {
+    const Oid schema = get_namespace_oid(tenants.rows[i].schema, true);
+    if (OidIsValid(schema)) oids[count++] = schema;
+  }
+  std::sort(oids, oids + count);
+  return {oids, count};
+}
+
+void mend_objects_of_group(const Mending &mending, const Tenants &tenants) {
+  if (!tenants_group_owns_something()) return;
+  const TenantSchemas schemas = schemas_of(tenants);
+  ToDrop to_drop = {&mending, palloc_array_of<GroupsObject>(most_to_drop), 0, 0, CurrentMemoryContext};
+  visit_owned_by_tenants_group(schemas, tell_or_remember, &to_drop);
+  // What depends on another object is mostly younger.
+  std::sort(to_drop.objects, to_drop.objects + to_drop.count, [](const GroupsObject &one, const GroupsObject &other) {
+    return one.address.objectId > other.address.objectId;
+  });
+  // A tenant may hold locks on all of it.
+  const std::int64_t patient_until = passing_time() + 5 * USECS_PER_SEC;
+  for (std::uint64_t i = 0; i < to_drop.count; ++i) {
+    CHECK_FOR_INTERRUPTS();
+    const GroupsObject &object = to_drop.objects[i];
+    const char *lock_timeout = passing_time() < patient_until ? "1s" : "1ms";
+    mend(mending, nullptr, object.name, "drop it: it belongs to insula_tenant",
+         [&] { drop_owned_by_tenants_group(schemas, object.address, lock_timeout); });
+  }
+  if (to_drop.seen > most_to_drop)
+    tell_problem(mending, nullptr, "role insula_tenant", "owns more: run insula.reconcile(false) again");
 }
 
 // ---- what is left of dropped tenants ----
@@ -315,12 +396,13 @@ static const char rights_to_mend[] =
     "SELECT tenant, object, action, as_owner, view FROM insula.deviation WHERE step > 3 ORDER BY tenant, step, action";
 
 void reconcile(const Mending &mending) {
-  int count;
-  const TenantRole *tenants = read_rows<TenantRole>(tenant_roles, &count, read_tenant_role);
+  Tenants tenants;
+  tenants.rows = read_rows<TenantRole>(tenant_roles, &tenants.count, read_tenant_role);
   mend_groups(mending);
-  for (int i = 0; i < count; ++i) {
+  mend_objects_of_group(mending, tenants);
+  for (int i = 0; i < tenants.count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    const TenantRole &tenant = tenants[i];
+    const TenantRole &tenant = tenants.rows[i];
     if (tenant.username) mend_role(mending, tenant);
     if (!OidIsValid(get_namespace_oid(tenant.schema, true)))
       tell_problem(mending, tenant.tenant, psprintf("schema %s", quote_identifier(tenant.schema)),
