@@ -8,6 +8,7 @@ GRANT CREATE ON SCHEMA public TO regress_eve;
 SET ROLE regress_eve;
 CREATE FUNCTION public.spy(anyelement) RETURNS anyelement LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN IF current_user = 'insula_owner' THEN RAISE EXCEPTION 'spied'; END IF; RETURN $1; END $$;
 CREATE DOMAIN public.spied AS jsonb CHECK (public.spy(VALUE) IS NOT NULL);
+CREATE TABLE public.bare ();
 RESET ROLE;
 SELECT tenant FROM insula.create_tenant('taken');
 SET insula.tenant = 'taken';
@@ -54,6 +55,11 @@ SELECT c.change, l.* FROM unnest(ARRAY[
 	$$CREATE INDEX spying ON tenant_taken.work (id) WHERE id < 0 AND public.spy(id) < 0$$,
 	$$CREATE INDEX plain ON tenant_taken.work (state)$$,
 	$$CREATE STATISTICS public.counted ON id, head FROM tenant_taken.work$$,
+	$$CREATE STATISTICS public.counted ON (public.spy(id)), head FROM tenant_taken.work$$,
+	$$CREATE STATISTICS public.counted ON (abs(id)), head FROM tenant_taken.work$$,
+	$$ALTER TABLE tenant_taken.work INHERIT public.bare$$,
+	$$ALTER SEQUENCE tenant_taken.id CACHE 100$$,
+	$$ALTER TABLE tenant_taken.record OWNER TO insula_tenant$$,
 	$$DROP INDEX tenant_taken.work_queue; CREATE INDEX work_queue ON tenant_taken.work (lane, due) WHERE lane IS NOT NULL AND id > 0$$,
 	$$CREATE RULE r AS ON DELETE TO tenant_taken.work DO INSTEAD NOTHING$$,
 	$$ALTER TABLE tenant_taken.work SET UNLOGGED$$,
@@ -91,6 +97,7 @@ SELECT insula.drop_tenant('model', '0 s');
 DROP SCHEMA tenant_taken CASCADE;
 SELECT insula.drop_tenant('taken', '0 s');
 DROP DOMAIN public.spied;
+DROP TABLE public.bare;
 DROP FUNCTION public.spy;
 REVOKE CREATE ON SCHEMA public FROM regress_eve;
 DROP ROLE regress_eve, regress_dba;

@@ -12,6 +12,7 @@ extern "C" {
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_sequence.h"
+#include "catalog/pg_statistic_ext.h"
 #include "utils/fmgroids.h"
 #include "utils/typcache.h"
 }
@@ -135,7 +136,7 @@ const char *fault_of_sequence(Oid sequence) {
   if (!HeapTupleIsValid(row)) return "is no sequence";
   const auto *form = reinterpret_cast<Form_pg_sequence>(GETSTRUCT(row));
   const bool sound = form->seqtypid == INT8OID && form->seqincrement == 1 && form->seqmin == 1 &&
-                     form->seqmax == PG_INT64_MAX && !form->seqcycle;
+                     form->seqmax == PG_INT64_MAX && !form->seqcycle && form->seqcache == 1;
   ReleaseSysCache(row);
   return sound ? nullptr : "is another sequence";
 }
@@ -159,6 +160,8 @@ const char *fault_of(Relation relation, Part part, Oid table) {
   if (kind_of(part) == RELKIND_RELATION) {
     const char *fault = part == Part::work ? fault_of_columns(relation, work_columns, std::size(work_columns))
                                            : fault_of_columns(relation, record_columns, std::size(record_columns));
+    // A parent without columns leaves no mark on ours.
+    if (!fault && has_superclass(RelationGetRelid(relation))) fault = "inherits from another table";
     return fault ? fault : foreign_code(relation);
   }
   if (part == Part::sequence) return fault_of_sequence(RelationGetRelid(relation));
@@ -213,6 +216,19 @@ static bool index_runs_foreign_code(Oid oid) {
   return foreign;
 }
 
+// ANALYZE runs the expressions.  Returns the name of the statistics, or nullptr.
+static const char *statistics_of_others(Oid statistics) {
+  HeapTuple row = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(statistics));
+  if (!HeapTupleIsValid(row)) return nullptr;
+  bool null;
+  const Datum expressions = SysCacheGetAttr(STATEXTOID, row, Anum_pg_statistic_ext_stxexprs, &null);
+  const char *name = nullptr;
+  if (!null && calls_foreign_function(static_cast<Node *>(stringToNode(TextDatumGetCString(expressions))), nullptr))
+    name = pstrdup(NameStr(reinterpret_cast<Form_pg_statistic_ext>(GETSTRUCT(row))->stxname));
+  ReleaseSysCache(row);
+  return name;
+}
+
 static const char *foreign_code(Relation table) {
   const TupleConstr *constraints = RelationGetDescr(table)->constr;
   for (int i = 0; constraints && i < constraints->num_check; ++i)
@@ -222,6 +238,9 @@ static const char *foreign_code(Relation table) {
   foreach (cell, RelationGetIndexList(table))
     if (!is_our_index(lfirst_oid(cell)) && index_runs_foreign_code(lfirst_oid(cell)))
       return psprintf("has the index %s, which runs code of others", get_rel_name(lfirst_oid(cell)));
+  foreach (cell, RelationGetStatExtList(table))
+    if (const char *name = statistics_of_others(lfirst_oid(cell)))
+      return psprintf("has the extended statistics %s, which run code of others", name);
   return nullptr;
 }
 
