@@ -79,7 +79,43 @@ DROP SCHEMA reports, shared_desk;
 
 -- A schema that is not ours is refused at once.
 SELECT count(*) FROM insula.create_tenant('going');
+SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'going');
+SELECT insula.submit('w', tenant => 'going') > 0 AS submitted;
+SELECT count(*) FROM insula.claim('w', tenant => 'going');
 ALTER SCHEMA tenant_going OWNER TO CURRENT_USER;
 SELECT try($$SELECT insula.drop_tenant('going', '0 s')$$);
+-- Also with force, and before it waits for a task to end or ends any session.
+GRANT USAGE ON SCHEMA tenant_going TO insula_owner;
+SET statement_timeout = '2s';
+SELECT try($$SELECT insula.drop_tenant('going', '1 hour', force => true)$$);
+RESET statement_timeout;
 ALTER SCHEMA tenant_going OWNER TO insula_owner;
 SELECT insula.drop_tenant('going', '0 s');
+
+-- Ids of a sequence that is another role's are not believed: the number is not given again.
+CREATE ROLE regress_keeper;
+SELECT count(*) FROM insula.create_tenant('going');
+SELECT tenant_no AS number FROM insula.tenant WHERE tenant = 'going' \gset
+ALTER SEQUENCE tenant_going.id OWNER TO regress_keeper;
+SELECT insula.drop_tenant('going', '0 s', force => true);
+SELECT dropped_at, last_value FROM insula.tenant_number WHERE tenant_no = :number;
+DROP ROLE regress_keeper;
+
+-- A role that owns more than one transaction can lock is left behind, without a login.
+SELECT count(*) FROM insula.create_tenant('going');
+SET ROLE going_user;
+SELECT count(lo_create(0)) FROM generate_series(1, 40000);
+RESET ROLE;
+DO $$
+BEGIN
+	PERFORM set_config('client_min_messages', 'error', true);
+	PERFORM insula.drop_tenant('going', '0 s');
+END $$;
+SELECT tenant, username, rolcanlogin FROM insula.leftover_role l JOIN pg_roles r ON r.oid = l.role_oid AND r.rolname = l.role_name;
+SELECT error FROM insula.reconcile(false);
+DO $$ BEGIN FOR i IN 1..20 LOOP
+	PERFORM lo_unlink(oid) FROM (SELECT oid FROM pg_largeobject_metadata LIMIT 2000) o;
+	COMMIT;
+END LOOP; END $$;
+SELECT error FROM insula.reconcile(false);
+SELECT count(*) FROM insula.leftover_role;

@@ -65,14 +65,17 @@ bool is_owned_by_us(Oid schema) {
 
 }  // namespace
 
+void check_schema_is_ours(const Tenant &tenant) {
+  const Oid schema = get_namespace_oid(tenant.schema, true);
+  if (!OidIsValid(schema) || is_owned_by_us(schema)) return;
+  ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+                  errmsg("schema \"%s\" of tenant \"%s\" does not belong to insula_owner", tenant.schema, tenant.name),
+                  errhint("SELECT * FROM insula.reconcile(false) gives it back.")));
+}
+
 void check_no_dependents(const Tenant &tenant) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
   if (!OidIsValid(schema)) return;
-  if (!is_owned_by_us(schema))
-    ereport(ERROR,
-            (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-             errmsg("schema \"%s\" of tenant \"%s\" does not belong to insula_owner", tenant.schema, tenant.name),
-             errhint("SELECT * FROM insula.reconcile(false) gives it back.")));
   const Dependents others = read_dependents(tenant, schema, most_told);
   if (others.count == 0) return;
   ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),

@@ -7,8 +7,10 @@
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
 #include "storage/session.hpp"
+#include "tenant/owner.hpp"
 
 extern "C" {
+#include "utils/acl.h"
 #include "utils/fmgrprotos.h"
 }
 
@@ -23,6 +25,16 @@ std::uint64_t run_on_numbers(SharedStatement statement, Datum first, Datum secon
   if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
     elog(ERROR, "insula: statement on tenant numbers failed");
   return SPI_processed;
+}
+
+// One that belongs to another role tells what that role likes, or cannot be read.
+bool is_readable_and_ours(Oid sequence) {
+  HeapTuple row = SearchSysCache1(RELOID, ObjectIdGetDatum(sequence));
+  if (!HeapTupleIsValid(row)) return false;
+  const auto *form = reinterpret_cast<Form_pg_class>(GETSTRUCT(row));
+  const bool ours = form->relkind == RELKIND_SEQUENCE && form->relowner == owner_role();
+  ReleaseSysCache(row);
+  return ours && pg_class_aclcheck(sequence, GetUserId(), ACL_SELECT | ACL_USAGE) == ACLCHECK_OK;
 }
 
 }  // namespace
@@ -50,7 +62,7 @@ void return_tenant_number(std::int32_t number, const char *schema) {
   const Oid space = get_namespace_oid(schema, true);
   const Oid sequence = OidIsValid(space) ? get_relname_relid("id", space) : InvalidOid;
   // Ids of a tenant that has lost its sequence end nobody knows where, so its number is not given again.
-  if (!OidIsValid(sequence) || get_rel_relkind(sequence) != RELKIND_SEQUENCE) return;
+  if (!OidIsValid(sequence) || !is_readable_and_ours(sequence)) return;
   LOCAL_FCINFO(call, 1);
   InitFunctionCallInfoData(*call, nullptr, 1, InvalidOid, nullptr, nullptr);
   call->args[0] = {ObjectIdGetDatum(sequence), false};

@@ -145,7 +145,12 @@ void drop_role(const char *name) {
   DropRole(statement);
 }
 
-// False, and nothing done, where other objects depend on what was to go.
+// A role can own more than one transaction can lock: that is PostgreSQL's "out of shared memory".
+bool is_left_behind(const ErrorData *error) {
+  return error->sqlerrcode == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
+}
+
+// False, and nothing done, where other objects depend on what was to go, or it is too much.
 bool try_to_drop(void (*drop)(const char *name), const char *name) {
   MemoryContext memory = CurrentMemoryContext;
   ResourceOwner owner = CurrentResourceOwner;
@@ -167,7 +172,7 @@ bool try_to_drop(void (*drop)(const char *name), const char *name) {
     FlushErrorState();
     RollbackAndReleaseCurrentSubTransaction();
     CurrentResourceOwner = owner;
-    if (error->sqlerrcode != ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST) ReThrowError(error);
+    if (!is_left_behind(error)) ReThrowError(error);
     FreeErrorData(error);
   }
   PG_END_TRY();

@@ -185,8 +185,8 @@ void leave_role_behind(const Tenant &tenant) {
           (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
            errmsg("role \"%s\" of tenant \"%s\" could not be dropped and is left as \"%s\"", tenant.username,
                   tenant.name, left),
-           errdetail("It owns or has been granted something in another database, or others depend on what it owns; "
-                     "it can no longer log in."),
+           errdetail("It owns or has been granted something in another database, others depend on what it owns, or it "
+                     "owns more than one transaction can lock; it can no longer log in."),
            errhint("DROP OWNED BY %s in that database, then SELECT * FROM insula.reconcile(false).", left)));
 }
 
@@ -245,9 +245,11 @@ void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
   const Tenant tenant = *find_tenant(number);
   // What will be refused in the end shall be refused before anything waits or any session ends.
   if (OidIsValid(tenant.role)) check_tenant_role(tenant.username, tenant.role);
+  check_schema_is_ours(tenant);
   if (!force) check_no_dependents(tenant);
   drain_tenant(tenant, drain);
   lock_schema(tenant);
+  check_schema_is_ours(tenant);
   if (force)
     tell_dependents(tenant);
   else
