@@ -106,7 +106,7 @@ class HiddenWork : public ::testing::Test {
   }
 
   void expect_nothing_hidden(const Game& game, int burst) {
-    // What time has made ready is ready now; nobody wants this task.
+    // What time has made ready is ready now; there is no such task to claim.
     claim_all("'{a.nothing}'");
     if (game.tenants.size() == 1) expect_counted(sql_, game.tenants[0], "tenant_" + game.tenants[0]);
     for (const std::string& filter : game.filters) expect_all_claimed(game, filter);

@@ -98,7 +98,7 @@ struct Outcome {
   std::string error = {};  // failed
   bool retryable = true;   // failed
   bool sent_before = false;
-  // So many at most go in one batch with it: fewer each time that one was refused with it in it.
+  // The most outcomes of a batch that it goes in: fewer each time that such a batch was refused.
   std::size_t together = 5'000;
 };
 

@@ -1,7 +1,7 @@
 // Tenant numbers.  A number is a random one that no tenant of this database had, so that those of several databases
 // seldom meet.  When none is left the number of the tenant that was dropped longest ago is given again: its rows and
 // its role have gone with it, what shared memory knows of it goes here, and the new tenant's ids go on where its ids
-// ended, so that an id which somebody has kept names nothing.
+// ended, so that an id which a client has kept names nothing.
 #include "core/ids.hpp"
 #include "provision/provision.hpp"
 #include "shared/shared.hpp"
@@ -61,7 +61,7 @@ TenantNumber take_tenant_number() {
 void return_tenant_number(std::int32_t number, const char *schema) {
   const Oid space = get_namespace_oid(schema, true);
   const Oid sequence = OidIsValid(space) ? get_relname_relid("id", space) : InvalidOid;
-  // Ids of a tenant that has lost its sequence end nobody knows where, so its number is not given again.
+  // Where the ids of a tenant end is unknown without its sequence, so its number is not given again.
   if (!OidIsValid(sequence) || !is_readable_and_ours(sequence)) return;
   LOCAL_FCINFO(call, 1);
   InitFunctionCallInfoData(*call, nullptr, 1, InvalidOid, nullptr, nullptr);

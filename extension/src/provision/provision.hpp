@@ -60,7 +60,7 @@ struct GroupsObject {
 };
 void visit_owned_by_tenants_group(const TenantSchemas &schemas,
                                   void (*visit)(void *argument, const GroupsObject &object), void *argument);
-// Locks the object within so much time ("1s"), and drops it.  Raises where others depend on it, or where
+// Locks the object within that time ("1s"), and drops it.  Raises where others depend on it, or where
 // it is the group's no more.
 void drop_owned_by_tenants_group(const TenantSchemas &schemas, const ObjectAddress &object, const char *lock_timeout);
 

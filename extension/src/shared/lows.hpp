@@ -1,7 +1,7 @@
 // The watermarks of tenants' queues in shared memory (core/watermarks.hpp has the protocol): a claim that has
 // found nothing claimable below a place raises its watermark when it commits, and whatever makes a task claimable
 // lowers it when it commits, or rolls back.  It is a cache: where nothing is known a search starts at the beginning,
-// and finds what somebody has written behind Insula's back.
+// and finds what was written behind Insula's back.
 #pragma once
 
 #include "core/watermarks.hpp"

@@ -324,7 +324,7 @@ struct FinishedExecution {
 // The last of the next `rows` rows by number, up to `last`; 0: there is none.
 std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, std::int64_t last, int rows);
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);
-// The newest finished execution but so many, `newest` being the last number taken; 0: there are no more than these.
+// The first finished execution behind the `count` newest, `newest` being the last number taken; 0: there is none.
 std::int64_t finished_beyond(const Tenant &tenant, std::int64_t newest, std::int64_t count);
 // Those of them that are still finished go, with tasks, history, events and keys; returns how many.
 int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count);

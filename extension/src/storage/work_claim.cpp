@@ -98,7 +98,7 @@ bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed) {
 
 namespace {
 
-// Claims up to so many rows of a stretch of a lane, in the order of the queue.
+// Claims at most `most` rows of a stretch of a lane, in the order of the queue.
 int claim_stretch(const Tenant &tenant, const Rows &rows, const RowClaim &claim, std::int32_t lane, std::int64_t from,
                   std::int64_t to, Claimed *claimed, int most) {
   IndexScanDesc scan = begin_lane_scan(rows, tenant, lane, from, to);
@@ -111,7 +111,7 @@ int claim_stretch(const Tenant &tenant, const Rows &rows, const RowClaim &claim,
   return count;
 }
 
-// Where a claim of so many begins, and where it ends unless it must walk over other rows than its own.
+// Where a claim begins, and where it ends unless it must walk over other rows than its own.
 struct Plan {
   std::int64_t from;
   std::int64_t to;  // `from`: it is not known
