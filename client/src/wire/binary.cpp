@@ -1,7 +1,7 @@
 // The formats are those of array_send, array_recv and record_send in the server.
 #include "wire/binary.hpp"
 
-#include "wire/text.hpp"
+#include <algorithm>
 
 namespace insula::wire {
 
@@ -85,8 +85,12 @@ bool has_ascii_elements(std::string_view array) {
   (void)reader.int32();  // the elements' type
   const std::int32_t count = dimensions == 1 ? reader.int32() : 0;
   if (dimensions == 1) (void)reader.int32();  // the first subscript
-  for (std::int32_t i = 0; i < count && reader.ok(); ++i)
-    if (const std::int32_t size = reader.int32(); size > 0 && !is_ascii(reader.bytes(size))) return false;
+  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  for (std::int32_t i = 0; i < count && reader.ok(); ++i) {
+    const std::int32_t size = reader.int32();
+    const std::string_view bytes = size > 0 ? reader.bytes(size) : std::string_view{};
+    if (!std::all_of(bytes.begin(), bytes.end(), is_ascii)) return false;
+  }
   return true;
 }
 
