@@ -3,12 +3,15 @@
 // followed as DROP ... CASCADE follows them: down to what depends on an object that goes, and up
 // to what an object that goes is a part of.  A part needs no word of its own; what belongs to
 // the tenant's role goes in silence, too.
+#include <algorithm>
+
 #include "errors.hpp"
 #include "provision/provision.hpp"
 #include "storage/session.hpp"
 #include "tenant/owner.hpp"
 
 extern "C" {
+#include "catalog/dependency.h"
 #include "catalog/pg_namespace.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -27,16 +30,20 @@ struct Dependents {
   const char *more;  // of many, those that only the log has
 };
 
+// A snapshot of before the locks would miss what has been made since.
+void run_on_latest(SharedStatement statement, Datum *values) {
+  const Snapshot latest = RegisterSnapshot(GetLatestSnapshot());
+  if (SPI_execute_snapshot(shared_plan(statement), values, nullptr, latest, InvalidSnapshot, false, false, 0) !=
+      SPI_OK_SELECT)
+    elog(ERROR, "insula: reading dependencies failed");
+  UnregisterSnapshot(latest);
+}
+
 Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
   const Session session = open_callers_session();
   Datum values[] = {ObjectIdGetDatum(schema), ObjectIdGetDatum(owner_role()), ObjectIdGetDatum(tenant.role),
                     Int32GetDatum(most)};
-  // A snapshot of before the locks would miss what has been made since.
-  const Snapshot latest = RegisterSnapshot(GetLatestSnapshot());
-  if (SPI_execute_snapshot(shared_plan(SharedStatement::dependents), values, nullptr, latest, InvalidSnapshot, false,
-                           false, 0) != SPI_OK_SELECT)
-    elog(ERROR, "insula: reading dependencies failed");
-  UnregisterSnapshot(latest);
+  run_on_latest(SharedStatement::dependents, values);
   StringInfoData lines;
   StringInfoData all;
   MemoryContext inner = MemoryContextSwitchTo(session.caller);
@@ -53,6 +60,31 @@ Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
   MemoryContextSwitchTo(inner);
   close_session(session);
   return {lines.data, count, all.data};
+}
+
+// In ascending order.
+struct Objects {
+  ObjectAddress *objects;
+  int count;
+};
+
+bool is_before(const ObjectAddress &a, const ObjectAddress &b) {
+  return a.classId != b.classId ? a.classId < b.classId : a.objectId < b.objectId;
+}
+
+bool contains(const Objects &set, const ObjectAddress &object) {
+  return std::binary_search(set.objects, set.objects + set.count, object, is_before);
+}
+
+Objects read_what_goes(Oid schema) {
+  const Session session = open_callers_session();
+  Datum value = ObjectIdGetDatum(schema);
+  run_on_latest(SharedStatement::what_goes, &value);
+  const int count = static_cast<int>(SPI_processed);
+  auto *objects = static_cast<ObjectAddress *>(MemoryContextAllocHuge(session.caller, sizeof(ObjectAddress) * count));
+  for (int i = 0; i < count; ++i) objects[i] = {DatumGetObjectId(get_datum(i, 1)), DatumGetObjectId(get_datum(i, 2)), 0};
+  close_session(session);
+  return {objects, count};
 }
 
 bool is_owned_by_us(Oid schema) {
@@ -94,9 +126,26 @@ void tell_dependents(const Tenant &tenant) {
                     errdetail("%s", others.lines), errdetail_log("%s", others.more)));
 }
 
-void lock_schema(const Tenant &tenant) {
+void lock_what_goes(const Tenant &tenant) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
-  if (OidIsValid(schema)) LockDatabaseObject(NamespaceRelationId, schema, 0, AccessExclusiveLock);
+  if (!OidIsValid(schema)) return;
+  LockDatabaseObject(NamespaceRelationId, schema, 0, AccessExclusiveLock);
+  constexpr int most_looks = 10;
+  Objects locked = {nullptr, 0};
+  for (int look = 0; look < most_looks; ++look) {
+    const Objects going = read_what_goes(schema);
+    bool new_ones = false;
+    for (int i = 0; i < going.count; ++i) {
+      CHECK_FOR_INTERRUPTS();
+      if (contains(locked, going.objects[i])) continue;
+      AcquireDeletionLock(&going.objects[i], 0);
+      new_ones = true;
+    }
+    if (!new_ones) return;
+    locked = going;
+  }
+  ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("tenant \"%s\" is in use", tenant.name),
+                  errdetail("Objects that depend on its schema are being made all the time.")));
 }
 
 }  // namespace insula

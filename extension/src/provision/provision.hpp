@@ -103,8 +103,8 @@ void check_schema_is_ours(const Tenant &tenant);
 void check_no_dependents(const Tenant &tenant);
 // Names it in a WARNING.
 void tell_dependents(const Tenant &tenant);
-// So that nothing more is made in it.
-void lock_schema(const Tenant &tenant);
+// Locks the schema and all that depends on it, so that nothing more comes to it.
+void lock_what_goes(const Tenant &tenant);
 
 // ---- layout.cpp: a tenant's schema of an older version ----
 

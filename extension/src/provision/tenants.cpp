@@ -121,25 +121,18 @@ void refuse_in_use(const Tenant &tenant, bool prepared) {
                     errdetail("Role \"%s\" has a prepared transaction.", tenant.username),
                     errhint("ROLLBACK PREPARED what pg_prepared_xacts shows of that role, and try again.")));
   ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("tenant \"%s\" is in use", tenant.name),
-                  errdetail("A transaction of another role that has submitted, claimed, completed or read for it is "
-                            "still open.")));
+                  errdetail("A transaction of another role that has submitted, claimed, completed or read for it, or has "
+                            "locked what goes with it, is still open.")));
 }
 
-// Queues up for the relations, so that sessions which come back all the time get no lock
-// before us, and ends the sessions that hold one now.
-pg_noinline void lock_relations_behind_holders(const Tenant &tenant, bool prepared) {
-  const Oid schema = get_namespace_oid(tenant.schema, true);
+// Whatever the step has to lock, it does not wait for another session's open transaction for ever.
+template <typename Step>
+pg_noinline void refuse_long_waits(const Tenant &tenant, bool prepared, Step step) {
   const int level = NewGUCNestLevel();
   (void)set_config_option("lock_timeout", "5s", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
   MemoryContext memory = CurrentMemoryContext;
   PG_TRY();
-  {
-    for (const char *name : tenant_relations) {
-      const Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-      if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
-      if (OidIsValid(relation)) LockRelationOid(relation, AccessExclusiveLock);
-    }
-  }
+  step();
   PG_CATCH();
   {
     MemoryContextSwitchTo(memory);
@@ -149,6 +142,19 @@ pg_noinline void lock_relations_behind_holders(const Tenant &tenant, bool prepar
   }
   PG_END_TRY();
   AtEOXact_GUC(false, level);
+}
+
+// Queues up for the relations, so that sessions which come back all the time get no lock
+// before us, and ends the sessions that hold one now.
+void lock_relations_behind_holders(const Tenant &tenant, bool prepared) {
+  const Oid schema = get_namespace_oid(tenant.schema, true);
+  refuse_long_waits(tenant, prepared, [&] {
+    for (const char *name : tenant_relations) {
+      const Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+      if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
+      if (OidIsValid(relation)) LockRelationOid(relation, AccessExclusiveLock);
+    }
+  });
 }
 
 // Waits until nobody gives the tenant work and none of its tasks runs, up to the deadline.
@@ -196,6 +202,25 @@ void warn_of_group() {
           (errmsg("role \"insula_tenant\" owns objects in this database"),
            errdetail("A tenant made them while it acted as that role; what is in them may be the dropped tenant's."),
            errhint("SELECT * FROM insula.audit() names them, insula.reconcile(false) drops them.")));
+}
+
+// The tenant is drained.
+void remove_tenant(const Tenant &tenant, bool force) {
+  lock_what_goes(tenant);
+  check_schema_is_ours(tenant);
+  if (force)
+    tell_dependents(tenant);
+  else
+    check_no_dependents(tenant);
+  if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
+  const Session session = open_session();
+  return_tenant_number(tenant.number, tenant.schema);
+  delete_row(tenant.number);
+  log_act("drop_tenant", tenant.name, nullptr);
+  close_session(session);
+  if (OidIsValid(get_namespace_oid(tenant.schema, true))) drop_tenant_schema(tenant.schema);
+  if (OidIsValid(tenant.role) && !drop_tenant_role(tenant.username, tenant.role)) leave_role_behind(tenant);
+  warn_of_group();
 }
 
 }  // namespace
@@ -248,21 +273,7 @@ void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
   check_schema_is_ours(tenant);
   if (!force) check_no_dependents(tenant);
   drain_tenant(tenant, drain);
-  lock_schema(tenant);
-  check_schema_is_ours(tenant);
-  if (force)
-    tell_dependents(tenant);
-  else
-    check_no_dependents(tenant);
-  if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
-  const Session session = open_session();
-  return_tenant_number(number, tenant.schema);
-  delete_row(number);
-  log_act("drop_tenant", tenant.name, nullptr);
-  close_session(session);
-  if (OidIsValid(get_namespace_oid(tenant.schema, true))) drop_tenant_schema(tenant.schema);
-  if (OidIsValid(tenant.role) && !drop_tenant_role(tenant.username, tenant.role)) leave_role_behind(tenant);
-  warn_of_group();
+  refuse_long_waits(tenant, false, [&] { remove_tenant(tenant, force); });
   mark_dropped(number);
   invalidate_tenants();
   CommandCounterIncrement();

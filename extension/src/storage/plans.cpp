@@ -42,16 +42,19 @@ struct SharedText {
   "ON CONFLICT (the_only) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, " \
   "database_oid = EXCLUDED.database_oid, recovery = EXCLUDED.recovery, recorded_at = EXCLUDED.recorded_at"
 
-// Of the schema $1: what DROP ... CASCADE would drop with it, but parts of other such objects, and what
-// belongs to the roles $2 and $3.
+// The schema $1, and all that DROP ... CASCADE would drop with it.
+#define WHAT_GOES                                                                                           \
+  "WITH RECURSIVE gone(classid, objid, objsubid) AS ("                                                      \
+  "SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, $1, 0 "                                      \
+  "UNION SELECT n.* FROM gone g CROSS JOIN LATERAL ("                                                       \
+  "SELECT d.classid, d.objid, d.objsubid FROM pg_catalog.pg_depend d WHERE d.refclassid = g.classid "       \
+  "AND d.refobjid = g.objid AND (g.objsubid = 0 OR d.refobjsubid = g.objsubid) UNION ALL "                  \
+  "SELECT d.refclassid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d WHERE d.classid = g.classid " \
+  "AND d.objid = g.objid AND d.objsubid = g.objsubid AND d.deptype IN ('i', 'e')) n) "
+
+// Of that: neither parts of other such objects, nor what belongs to the roles $2 and $3.
 #define DEPENDENTS                                                                                                  \
-  "WITH RECURSIVE gone(classid, objid, objsubid) AS ("                                                              \
-  "SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, $1, 0 "                                              \
-  "UNION SELECT n.* FROM gone g CROSS JOIN LATERAL ("                                                               \
-  "SELECT d.classid, d.objid, d.objsubid FROM pg_catalog.pg_depend d WHERE d.refclassid = g.classid "               \
-  "AND d.refobjid = g.objid AND (g.objsubid = 0 OR d.refobjsubid = g.objsubid) UNION ALL "                          \
-  "SELECT d.refclassid, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend d WHERE d.classid = g.classid "         \
-  "AND d.objid = g.objid AND d.objsubid = g.objsubid AND d.deptype IN ('i', 'e')) n) "                              \
+  WHAT_GOES                                                                                                         \
   "SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) COLLATE \"C\" AS object, "                        \
   "pg_catalog.count(*) OVER () FROM gone g WHERE (classid, objid) <> "                                              \
   "('pg_catalog.pg_namespace'::pg_catalog.regclass, $1) "                                                           \
@@ -109,6 +112,7 @@ const SharedText shared_texts[static_cast<int>(SharedStatement::count)] = {
      "DELETE FROM insula.tenant WHERE tenant_no = $1",
      1,
      {INT4OID}},
+    {WHAT_GOES "SELECT DISTINCT classid, objid FROM gone ORDER BY 1, 2", 1, {OIDOID}},
     {DEPENDENTS, 4, {OIDOID, OIDOID, OIDOID, INT4OID}},
     {"INSERT INTO insula.leftover_role VALUES ($1, $2, $3, $4, pg_catalog.now())",
      4,

@@ -24,6 +24,7 @@ enum class SharedStatement {
   set_tenant_limits,
   old_layouts,
   delete_tenant,
+  what_goes,
   dependents,
   insert_leftover,
   prepared_by_role,
