@@ -1,9 +1,9 @@
 // Role DDL.  This file alone acts as the bootstrap superuser, for the length of one
 // command, on names that the caller has checked.  It touches an existing role only if its
 // Oid is the one recorded when it was made for a tenant, and if it has been given no
-// attribute and no membership since, but in roles of other tenants (which PostgreSQL before
-// 16 lets those give away themselves): a forged or restored catalog row that names another
-// role gains nothing.
+// attribute and no membership since, but in plain roles of other tenants (which gives it no
+// more than those have): a forged or restored catalog row that names another role gains
+// nothing.
 #include "errors.hpp"
 #include "provision/provision.hpp"
 #include "tenant/caller.hpp"
