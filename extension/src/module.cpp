@@ -28,11 +28,11 @@ void _PG_init() {
   }
   MarkGUCPrefixReserved("insula");
   insula::initialize_tenant_cache();
-  insula::initialize_marks();
-  // Callbacks run in the reverse order: who is woken by marks finds the numbers published.
+  insula::initialize_announcements();
+  // Callbacks run in the reverse order: a process that announcements wake finds the numbers published.
   insula::initialize_activity();
   insula::initialize_join();
-  insula::initialize_losable();
+  insula::initialize_async_commit();
   insula::refuse_prepare_to_tenants();
   insula::keep_tenants_group_bare();
 }

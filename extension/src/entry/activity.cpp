@@ -6,8 +6,8 @@
 #include "shared/activity.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
-#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/in_subtransaction.hpp"
 
 using namespace insula;
 
@@ -50,7 +50,7 @@ void each_tenant(Filter filter, Work work) {
     CHECK_FOR_INTERRUPTS();
     const std::int32_t number = tenants[i].number;
     if (!filter(number)) continue;
-    (void)apart(number, [&] {
+    (void)in_subtransaction(number, [&] {
       const Tenant *tenant = open_untouched_tenant(number);
       if (!tenant) return;
       const Session session = open_session();

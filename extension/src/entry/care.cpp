@@ -5,9 +5,9 @@
 #include "provision/provision.hpp"
 #include "provision/reconcile.hpp"
 #include "storage/work.hpp"
-#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
+#include "tenant/in_subtransaction.hpp"
 #include "tenant/owner.hpp"
 #include "version.hpp"
 
@@ -116,7 +116,7 @@ Datum insula_upgrade_tenants(PG_FUNCTION_ARGS) {
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     const char *error = nullptr;
-    const bool done = apart(
+    const bool done = in_subtransaction(
         old[i].number, [&] { upgrade_layout(old[i], timeout); }, &error);
     Datum values[] = {CStringGetTextDatum(old[i].tenant), Int32GetDatum(old[i].version),
                       Int32GetDatum(done ? layout_version : old[i].version),

@@ -9,9 +9,9 @@
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
-#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
+#include "tenant/in_subtransaction.hpp"
 #include "tenant/lock.hpp"
 
 using namespace insula;
@@ -63,7 +63,7 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
   if (!any) return;
   bool all_dealt_with = true;
   for (int i = 0; i < count; ++i) {
-    const bool done = apart(tenants[i].number, [&] {
+    const bool done = in_subtransaction(tenants[i].number, [&] {
       const Tenant *tenant = open_untouched_tenant(tenants[i].number);
       if (!tenant) return;
       const Session session = open_session();
@@ -73,7 +73,7 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
     all_dealt_with = all_dealt_with && done;
   }
   for (int i = 0; i < dead_count && all_dealt_with; ++i)
-    if (dead[i].tenant == 0) mark_dead_worker_reaped(dead[i].role, dead[i].name);
+    if (dead[i].tenant == 0) announce_dead_worker_reaped(dead[i].role, dead[i].name);
 }
 
 struct Turn {
@@ -107,9 +107,9 @@ int claim_of_all(Claiming *claiming) {
       const int weighed = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
       const int share = std::min(weighed, call.max_per_tenant - claimed[i]);
       if (share <= 0 || !call.choice.admits(number)) continue;
-      const ClaimedMark before = mark_claimed_rows(*claiming->rows);
+      const ClaimedMark before = announce_claimed_rows(*claiming->rows);
       const std::size_t room = claiming->room;
-      const bool done = apart(number, [&] {
+      const bool done = in_subtransaction(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant || tenant->suspended) return;

@@ -220,7 +220,7 @@ bool put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &tas
   return true;
 }
 
-ClaimedMark mark_claimed_rows(const ClaimedRows &rows) { return {rows.count, rows.packed.len}; }
+ClaimedMark announce_claimed_rows(const ClaimedRows &rows) { return {rows.count, rows.packed.len}; }
 
 void take_back(ClaimedRows *rows, const ClaimedMark &mark) {
   rows->count = mark.count;

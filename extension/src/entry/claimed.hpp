@@ -37,7 +37,7 @@ struct ClaimedMark {
   int count;
   int length;
 };
-ClaimedMark mark_claimed_rows(const ClaimedRows &rows);
+ClaimedMark announce_claimed_rows(const ClaimedRows &rows);
 void take_back(ClaimedRows *rows, const ClaimedMark &mark);
 void keep_claimed(ClaimedRows *rows);
 

@@ -7,8 +7,8 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
-#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/in_subtransaction.hpp"
 
 using namespace insula;
 
@@ -79,7 +79,8 @@ void complete_batch(const Completion &batch) {
     if (tenants <= 1)
       complete_group(batch, order, first, last);
     else if (core::is_plausible_id(batch.ids[order[first]]) &&
-             !apart(core::tenant_of(batch.ids[order[first]]), [&] { complete_group(batch, order, first, last); }))
+             !in_subtransaction(core::tenant_of(batch.ids[order[first]]),
+                                [&] { complete_group(batch, order, first, last); }))
       for (int i = first; i < last; ++i) batch.unknown[order[i]] = true;
     first = last;
   }
@@ -235,7 +236,7 @@ void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int
       leases[i - first] = call.leases[order[i]];
     }
     extended = extend_leases(*tenant, call.now, call.expires, ids, leases, last - first, &extended_count);
-    if (extended_count > 0) mark_due(tenant->number, call.expires);
+    if (extended_count > 0) announce_due(tenant->number, call.expires);
     if (extended_count < last - first) {
       stopped = stopped_leases(*tenant, call.now, ids, leases, last - first, &stopped_count);
     }
@@ -272,7 +273,8 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
     if (last - first == ids.count || !core::is_plausible_id(ids.values[order[first]]))
       heartbeat_group(call, order, first, last);
     else
-      (void)apart(core::tenant_of(ids.values[order[first]]), [&] { heartbeat_group(call, order, first, last); });
+      (void)in_subtransaction(core::tenant_of(ids.values[order[first]]),
+                              [&] { heartbeat_group(call, order, first, last); });
     first = last;
   }
   return Datum{0};

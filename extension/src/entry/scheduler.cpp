@@ -4,8 +4,8 @@
 #include "entry/arguments.hpp"
 #include "errors.hpp"
 #include "provision/tenants.hpp"
-#include "shared/board.hpp"
 #include "shared/clock.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
@@ -100,7 +100,7 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   require_writable("insula.start_scheduler()");
   const bool news = want(true);
   if (shared_memory_available()) {
-    mark_scheduler_asked();
+    announce_scheduler_asked();
     const SchedulerReport report = report_scheduler();
     if (report.without_place) warn_without_place();
     const bool comes = report.without_place || launcher_comes();
@@ -121,7 +121,7 @@ Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
   (void)want(false);
   const int pid = find_scheduler();
   if (shared_memory_available())
-    mark_scheduler_stopped();
+    announce_scheduler_stopped();
   else
     nudge_at_commit(pid);
   PG_RETURN_BOOL(pid != 0);
@@ -145,7 +145,7 @@ Datum insula_advance_clock(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the clock can only be moved ahead")));
   SPI_connect_ext(SPI_OPT_NONATOMIC);
   set_clock_target(target);
-  mark_scheduler_asked();
+  announce_scheduler_asked();
   SPI_commit();
   InvalidateCatalogSnapshot();
   PG_TRY();

@@ -1,8 +1,8 @@
 // The SQL entry point of status(): what runs, and what falls back.
 #include "postgres.hpp"
 #include "scheduler/scheduler.hpp"
-#include "shared/board.hpp"
 #include "shared/clock.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
@@ -66,7 +66,8 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"workers", shared_memory_available() ? psprintf("%ld", known_workers()) : nullptr},
       {"watched executions", shared_memory_available() ? psprintf("%ld", watched_executions()) : nullptr},
       {"scheduler", state_of_scheduler()},
-      {"tenants with low-water marks", shared_memory_available() ? psprintf("%ld", tenants_with_lows()) : nullptr},
+      {"tenants with low-water marks",
+       shared_memory_available() ? psprintf("%ld", tenants_with_watermarks()) : nullptr},
       {"due tenants", shared_memory_available() ? psprintf("%ld", due_tenants()) : nullptr},
   };
   for (const auto &row : rows) {

@@ -14,9 +14,9 @@
 #include "shared/clock.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
-#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
+#include "tenant/in_subtransaction.hpp"
 #include "tenant/lock.hpp"
 
 extern "C" {
@@ -182,7 +182,7 @@ void look_at_all(const WorkWait &wait, Look *look) {
       CHECK_FOR_INTERRUPTS();
       const std::int32_t number = tenants[i].number;
       bool has_limits = false;
-      apart(number, [&] {
+      in_subtransaction(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant) return;

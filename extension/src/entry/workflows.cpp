@@ -127,7 +127,7 @@ static bool change_workflow(FunctionCallInfo fcinfo, bool paused) {
   const bool changed = set_workflow_paused(*tenant, workflow, paused);
   if (changed) {
     invalidate_definitions(*tenant);
-    if (!paused) mark_ready(tenant->number, 0);
+    if (!paused) announce_ready(tenant->number, 0);
   }
   close_session(session);
   return changed;

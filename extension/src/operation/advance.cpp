@@ -5,7 +5,7 @@
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
-#include "shared/board.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 
@@ -54,7 +54,7 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
   std::sort(tasks, tasks + count, [](const TaskRow &a, const TaskRow &b) { return a.id < b.id; });
   const int written = requeue(tenant, tasks, count, now, due_by, give_back_attempt);
   for (int i = 0; i < written; ++i) {
-    mark_ready(tenant.number, tasks[i].key);
+    announce_ready(tenant.number, tasks[i].key);
     if (!give_back_attempt) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
     note_lapse(tenant, tasks[i], now, event);
   }
@@ -131,13 +131,13 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
   if (!lapse(tenant, tasks, count, now, DT_NOEND)) return false;
   // A worker of all tenants is forgotten only once all have been looked at.
   for (int i = 0; i < dead_count; ++i)
-    if (dead[i].tenant == tenant.number) mark_dead_worker_reaped(dead[i].role, dead[i].name);
+    if (dead[i].tenant == tenant.number) announce_dead_worker_reaped(dead[i].role, dead[i].name);
   return true;
 }
 
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   TimestampTz due;
-  if (!due_on_board(tenant.number, &due) || due <= now || has_dead_worker(tenant.number))
+  if (!due_in_queue(tenant.number, &due) || due <= now || has_dead_worker(tenant.number))
     return needs_advance(tenant, now, next);
   if (next) *next = due;
   return false;
@@ -188,7 +188,7 @@ void advance(const Tenant &tenant, TimestampTz now) {
   for (Lane lane : {lane_later, lane_deferred}) {
     int count;
     const std::int32_t *keys = release_due(tenant, lane, now, &count);
-    for (int i = 0; i < count; ++i) mark_ready(tenant.number, keys[i]);
+    for (int i = 0; i < count; ++i) announce_ready(tenant.number, keys[i]);
   }
   int count;
   TaskRow *tasks = lapsed_tasks(tenant, now, &count);

@@ -46,7 +46,7 @@ bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, co
     note_failed_attempt(tenant, task, now, error);
     count_arrived({tenant.number, task.definition}, Place::delayed, 1);
     count_happened({tenant.number, task.definition}, Happened::retried, 1);
-    mark_due(tenant.number, at);
+    announce_due(tenant.number, at);
     return false;
   }
   return fail_parked(tenant, now, task.id, task.child, error);

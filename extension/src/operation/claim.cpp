@@ -6,8 +6,8 @@
 #include "context/merge_patch.hpp"
 #include "context/text_size.hpp"
 #include "operation/operations.hpp"
-#include "shared/lows.hpp"
 #include "shared/shared.hpp"
+#include "shared/watermarks.hpp"
 #include "storage/random.hpp"
 
 extern "C" {
@@ -166,7 +166,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   if (allowed.max_tasks == 0) return 0;
   int row_count;
   const int before = begin_locking(tenant.number);
-  begin_losable();
+  begin_async_commit();
   Claimed *rows = claim_both(tenant, allowed, &row_count);
   GroupContext group = {};
   int count = 0;
@@ -190,16 +190,16 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   }
   if (used < row_count) {
     put_back(tenant, rows + used, row_count - used);
-    mark_ready(tenant.number, 0);
+    announce_ready(tenant.number, 0);
   }
   use_permits(tenant, request.now, {request.max_tasks, allowed.max_tasks, used});
-  if (count == used) end_losable();
+  if (count == used) end_async_commit();
   if (row_count > 0) {
-    mark_claimed(tenant.number);
+    announce_claimed(tenant.number);
     TimestampTz due = request.lease_expires;
     for (int i = 0; i < used; ++i)
       if (rows[i].deadline) due = std::min(due, rows[i].deadline);
-    mark_due(tenant.number, due);
+    announce_due(tenant.number, due);
   }
   end_locking(before);
   return count;

@@ -134,7 +134,7 @@ struct PermitSource {
 void count_if_wanted(const Tenant &tenant) {
   const LimitedWork work = limited_work_of(tenant);
   if (!limits_want_count(work) || !try_lock_tenant(tenant.number, TenantLock::permits)) return;
-  mark_permits_lock(tenant.number);
+  announce_permits_lock(tenant.number);
   // nullptr also where somebody has counted meanwhile.
   if (const Snapshot snapshot = begin_counting_limits(work)) {
     const Counts counts = count_running(tenant, snapshot);
@@ -148,7 +148,7 @@ void count_if_wanted(const Tenant &tenant) {
 bool count_for_claim(PermitSource *permits) {
   const Tenant &tenant = permits->tenant;
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return false;
-  mark_permits_lock(tenant.number);
+  announce_permits_lock(tenant.number);
   Counts &reserved = permits->reserved;
   permits->known = !read_reserved(permits->work(), &reserved.items, &reserved.count);
   if (permits->known) return true;
@@ -310,7 +310,7 @@ bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter) {
   if (would_claim_limited(tenant, filter)) return true;
   // What comes back from now on wakes us; what has come back meanwhile nobody else need see.
   const bool came_back = !await_limit(work, version);
-  return (came_back || doubt_limited_lows(tenant, filter)) && would_claim_limited(tenant, filter);
+  return (came_back || recheck_limited_lanes(tenant, filter)) && would_claim_limited(tenant, filter);
 }
 
 }  // namespace insula

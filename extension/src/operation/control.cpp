@@ -84,7 +84,7 @@ void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now,
   }
   int ready;
   const std::int32_t *keys = reopen_rows(tenant, now, ids, remaining, count, &ready);
-  for (int i = 0; i < ready; ++i) mark_ready(tenant.number, keys[i]);
+  for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
 }
 
 // The groups of a reopened execution that wait for no other task go on.
@@ -101,7 +101,7 @@ void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now
     const int elements = open_elements(tenant, group.id());
     if (elements) {
       open_group_row(tenant, group.id(), elements, now);
-      mark_ready(tenant.number, definition.keys[task]);
+      announce_ready(tenant.number, definition.keys[task]);
       continue;
     }
     const Opened opened = open_group(group, now, now);
@@ -171,7 +171,7 @@ Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
   if (!row.paused) return Change::already;
   resume_rows(tenant, execution, row.span, now);
   note(tenant, execution, "execution_resumed", now, reason);
-  mark_ready(tenant.number, 0);
+  announce_ready(tenant.number, 0);
   return Change::done;
 }
 
@@ -189,7 +189,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     const std::int32_t none = 0;
     int ready;
     (void)reopen_rows(tenant, now, &execution, &none, 1, &ready);
-    mark_ready(tenant.number, definition.keys[0]);
+    announce_ready(tenant.number, definition.keys[0]);
   } else {
     int count;
     const TaskResult *results = task_results(tenant, execution, row.span, &count);
@@ -200,7 +200,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     note_failures(tenant, execution, definition, results, again, elements);
     reopen_tasks(tenant, execution, now, definition, again);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
-    if (due) mark_due(tenant.number, due);
+    if (due) announce_due(tenant.number, due);
     reopen_execution(tenant, execution, again.count, due);
     if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, again);
   }

@@ -27,7 +27,7 @@ bool deliver(const Tenant &tenant, std::int64_t execution, std::int32_t span, Ti
              Jsonb *payload) {
   std::int32_t key;
   if (!deliver_event(tenant, execution, span, now, event, event_as_json(event, payload), &key)) return false;
-  mark_ready(tenant.number, key);
+  announce_ready(tenant.number, key);
   return true;
 }
 
@@ -55,7 +55,7 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
     (void)read_execution(tenant, execution, &row);
     (void)deliver(tenant, execution, row.span, now, event, payload);
   } else if (until != DT_NOEND) {
-    mark_due(tenant.number, until);
+    announce_due(tenant.number, until);
   }
   return true;
 }

@@ -57,9 +57,9 @@ Opened open_in_memory(const FanOut &group, TimestampTz now, TimestampTz run_at) 
   insert_elements(group.tenant, {group.id(), first, items.values, items.count, now, run_at});
   open_group_row(group.tenant, group.id(), items.count, now);
   if (run_at > now)
-    mark_due(group.tenant.number, run_at);
+    announce_due(group.tenant.number, run_at);
   else
-    mark_ready(group.tenant.number, key);
+    announce_ready(group.tenant.number, key);
   return {State::running, items.count};
 }
 

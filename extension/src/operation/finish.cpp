@@ -102,7 +102,7 @@ bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, con
   count_run_moved(tenant, task, Place::delayed);
   count_happened({tenant.number, task.definition}, Happened::retried, 1);
   note_failed_attempt(tenant, task, now, error);
-  mark_due(tenant.number, at);
+  announce_due(tenant.number, at);
   return true;
 }
 
@@ -127,7 +127,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   insert_event(tenant, task->execution(), id, "task_deferred", clock_now(), end_object(detail));
   note_settled(tenant, id);
   count_run_moved(tenant, *task, Place::waiting);
-  mark_due(tenant.number, until);
+  announce_due(tenant.number, until);
   return true;
 }
 

@@ -84,7 +84,7 @@ int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
     if (reserved > 0 || is_none(tenant, reserved)) return static_cast<int>(reserved);
   }
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
-  mark_permits_lock(tenant.number);
+  announce_permits_lock(tenant.number);
   return count_permits(tenant, static_cast<int>(free_starts(tenant, now, wanted)));
 }
 

@@ -26,7 +26,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
 // All that time causes: delayed and deferred tasks become claimable, lapsed leases and
 // those of dead workers are given back.
 void advance(const Tenant &tenant, TimestampTz now);
-// Whether there is anything for `advance` to do by `now`; what the board knows costs nothing.
+// Whether there is anything for `advance` to do by `now`; what the due queue knows costs nothing.
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 // The part of it that gives back the tasks of dead workers; false: some are locked.
@@ -147,9 +147,9 @@ void initialize_join();
 
 // What is written between the two may be lost in a crash: where a transaction has written
 // nothing else, its commit does not wait for the disk, nor for a standby.
-void begin_losable();
-void end_losable();
-void initialize_losable();
+void begin_async_commit();
+void end_async_commit();
+void initialize_async_commit();
 
 enum class Change {
   done,

@@ -5,8 +5,8 @@
 
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
-#include "shared/board.hpp"
 #include "shared/clock.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 #include "tenant/lock.hpp"
@@ -56,8 +56,8 @@ void note_end(const Tenant &tenant, std::int64_t execution, std::int32_t definit
                  : state == State::failed  ? Happened::failed
                                            : Happened::cancelled,
                  1);
-  mark_ended(core::make_id(tenant.number, execution));
-  if (tenant.limits.retains()) mark_upkeep(tenant.number, clock_now() + pause_of(tenant.limits));
+  announce_ended(core::make_id(tenant.number, execution));
+  if (tenant.limits.retains()) announce_upkeep(tenant.number, clock_now() + pause_of(tenant.limits));
 }
 
 void remove_finished(const Tenant &tenant, TimestampTz now) {

@@ -140,7 +140,7 @@ void make_all_ready(const Graph &graph, Tasks tasks) {
   if (tasks.count == 0) return;
   int count;
   const std::int32_t *keys = make_ready(graph.tenant, graph.now, ids_of(graph, tasks), tasks.count, &count);
-  for (int i = 0; i < count; ++i) mark_ready(graph.tenant.number, keys[i]);
+  for (int i = 0; i < count; ++i) announce_ready(graph.tenant.number, keys[i]);
 }
 
 // Tasks that are decided and wait for nothing more run or are skipped; returns those that
@@ -313,7 +313,7 @@ void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
   if (dependants.count) {
     int ready;
     const std::int32_t *keys = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &ready);
-    for (int i = 0; i < ready; ++i) mark_ready(tenant.number, keys[i]);
+    for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
   }
   if (heads.count == 0) return;
   int found;

@@ -108,7 +108,7 @@ void open_root_groups(const Tenant &tenant, std::int32_t number, const Submissio
 void insert(const Tenant &tenant, const Definition &definition, const Submission &submission,
             const NewExecutions &executions) {
   const bool later = submission.run_at > submission.now;
-  if (later) mark_due(tenant.number, submission.run_at);
+  if (later) announce_due(tenant.number, submission.run_at);
   const TaskPlan plan = {definition.keys, definition.dependencies, definition.priorities, definition.time_limits,
                          definition.tasks};
   const Counted counted = {tenant.number, definition.number};
@@ -117,16 +117,16 @@ void insert(const Tenant &tenant, const Definition &definition, const Submission
   if (is_single(definition)) {
     insert_single(tenant, submission, plan, executions);
     count_arrived(counted, place, executions.count);
-    if (!later) mark_ready(tenant.number, definition.keys[0]);
+    if (!later) announce_ready(tenant.number, definition.keys[0]);
     return;
   }
   insert_graph(tenant, submission, plan, executions);
   if (submission.timeout_us)
-    mark_due(tenant.number, std::max(submission.now, submission.run_at) + submission.timeout_us);
+    announce_due(tenant.number, std::max(submission.now, submission.run_at) + submission.timeout_us);
   for (int task = 0; task < definition.tasks; ++task) {
     if (definition.dependencies[task] != 0) continue;
     count_arrived(counted, place, executions.count);
-    if (!later) mark_ready(tenant.number, definition.keys[task]);
+    if (!later) announce_ready(tenant.number, definition.keys[task]);
   }
   if (definition.has_groups) open_root_groups(tenant, definition.number, submission, executions);
 }

@@ -82,7 +82,8 @@ Objects read_what_goes(Oid schema) {
   run_on_latest(SharedStatement::what_goes, &value);
   const int count = static_cast<int>(SPI_processed);
   auto *objects = static_cast<ObjectAddress *>(MemoryContextAllocHuge(session.caller, sizeof(ObjectAddress) * count));
-  for (int i = 0; i < count; ++i) objects[i] = {DatumGetObjectId(get_datum(i, 1)), DatumGetObjectId(get_datum(i, 2)), 0};
+  for (int i = 0; i < count; ++i)
+    objects[i] = {DatumGetObjectId(get_datum(i, 1)), DatumGetObjectId(get_datum(i, 2)), 0};
   close_session(session);
   return {objects, count};
 }

@@ -50,7 +50,7 @@ TenantNumber take_tenant_number() {
   if (run_on_numbers(SharedStatement::take_dropped_number, Datum{0}, Datum{0}) == 1) {
     const TenantNumber number = {get_int32(0, 1), get_int64(0, 2)};
     forget_tenant_number(number.number);
-    mark_rescheduled(number.number);
+    announce_rescheduled(number.number);
     return number;
   }
   ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("this database has run out of tenant numbers"),

@@ -13,9 +13,9 @@
 #include "shared/shared.hpp"
 #include "storage/random.hpp"
 #include "storage/session.hpp"
-#include "tenant/apart.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
+#include "tenant/in_subtransaction.hpp"
 
 extern "C" {
 #include "commands/dbcommands.h"
@@ -54,7 +54,7 @@ struct Tenants {
 template <typename Action>
 void mend(const Mending &mending, const char *tenant, const char *object, const char *action, Action run_action) {
   const char *error = nullptr;
-  if (!mending.dry_run) (void)apart(0, run_action, &error);
+  if (!mending.dry_run) (void)in_subtransaction(0, run_action, &error);
   Datum values[] = {tenant ? CStringGetTextDatum(tenant) : Datum{0}, CStringGetTextDatum(object),
                     action ? CStringGetTextDatum(action) : Datum{0}, error ? CStringGetTextDatum(error) : Datum{0}};
   bool nulls[] = {tenant == nullptr, false, action == nullptr, error == nullptr};
@@ -382,9 +382,9 @@ void wake_everybody() {
   int count;
   const TenantShare *tenants = all_tenants(&count);
   for (int i = 0; i < count; ++i) {
-    mark_changed(tenants[i].number);
-    mark_ready(tenants[i].number, 0);
-    mark_rescheduled(tenants[i].number);
+    announce_changed(tenants[i].number);
+    announce_ready(tenants[i].number, 0);
+    announce_rescheduled(tenants[i].number);
   }
 }
 

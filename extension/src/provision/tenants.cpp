@@ -120,9 +120,10 @@ void refuse_in_use(const Tenant &tenant, bool prepared) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("tenant \"%s\" is in use", tenant.name),
                     errdetail("Role \"%s\" has a prepared transaction.", tenant.username),
                     errhint("ROLLBACK PREPARED what pg_prepared_xacts shows of that role, and try again.")));
-  ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("tenant \"%s\" is in use", tenant.name),
-                  errdetail("A transaction of another role that has submitted, claimed, completed or read for it, or has "
-                            "locked what goes with it, is still open.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_OBJECT_IN_USE), errmsg("tenant \"%s\" is in use", tenant.name),
+           errdetail("A transaction of another role that has submitted, claimed, completed or read for it, or has "
+                     "locked what goes with it, is still open.")));
 }
 
 // Whatever the step has to lock, it does not wait for another session's open transaction for ever.
@@ -274,7 +275,7 @@ void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
   if (!force) check_no_dependents(tenant);
   drain_tenant(tenant, drain);
   refuse_long_waits(tenant, false, [&] { remove_tenant(tenant, force); });
-  mark_dropped(number);
+  announce_dropped(number);
   invalidate_tenants();
   CommandCounterIncrement();
 }
@@ -290,9 +291,9 @@ void set_suspended(const Tenant &cached, bool suspended) {
   if (tenant.login) alter_tenant_role(tenant.username, tenant.role, nullptr, !suspended);
   if (suspended && OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
   // Whoever waits for the tenant looks again: there may be work now, or none any more.
-  mark_changed(tenant.number);
-  if (!suspended) mark_ready(tenant.number, 0);
-  mark_rescheduled(tenant.number);
+  announce_changed(tenant.number);
+  if (!suspended) announce_ready(tenant.number, 0);
+  announce_rescheduled(tenant.number);
   invalidate_tenants();
   CommandCounterIncrement();
 }
@@ -327,9 +328,9 @@ void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
   if (OidIsValid(tenant.role) && !limits.nulls[connections])
     limit_tenant_role(tenant.username, tenant.role, std::max(-1, DatumGetInt32(limits.values[connections])));
   // What a limit held up may go on, and what waits must take note of the new one.
-  mark_changed(tenant.number);
-  mark_ready(tenant.number, 0);
-  mark_rescheduled(tenant.number);
+  announce_changed(tenant.number);
+  announce_ready(tenant.number, 0);
+  announce_rescheduled(tenant.number);
   invalidate_tenants();
   CommandCounterIncrement();
 }

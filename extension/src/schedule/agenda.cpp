@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "schedule/zone.hpp"
-#include "tenant/apart.hpp"
+#include "tenant/in_subtransaction.hpp"
 
 namespace insula {
 
@@ -52,7 +52,7 @@ void read_items(const Tenant &tenant, Agenda &agenda, const char **trouble) {
     if (spec.paused) continue;
     const char *error = nullptr;
     // A zone may have gone since the schedule was made.
-    if (apart(
+    if (in_subtransaction(
             tenant.number, [&] { agenda.items[agenda.count] = item_of(rows[i], spec); }, &error))
       ++agenda.count;
     else

@@ -11,7 +11,7 @@
 #include "schedule/agenda.hpp"
 #include "schedule/zone.hpp"
 #include "shared/shared.hpp"
-#include "tenant/apart.hpp"
+#include "tenant/in_subtransaction.hpp"
 
 extern "C" {
 #include "common/hashfn.h"
@@ -163,7 +163,7 @@ int take_care_of(const Tenant &tenant, AgendaItem &item, TimestampTz now, FireVi
   const char *error = nullptr;
   if (!visit->carefully)
     written = make_due_fires_of(tenant, item, now);
-  else if (!apart(
+  else if (!in_subtransaction(
                tenant.number, [&] { written = make_due_fires_of(tenant, item, now); }, &error))
     visit->trouble = psprintf("schedule \"%s\": %s", item.name, error);
   item.failures = error ? item.failures + 1 : 0;

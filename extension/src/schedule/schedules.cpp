@@ -55,7 +55,7 @@ std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec s
   }
   row.body = spec_as_json(spec);
   const std::int64_t number = store_schedule(tenant, row);
-  mark_rescheduled(tenant.number);
+  announce_rescheduled(tenant.number);
   return number;
 }
 
@@ -63,7 +63,7 @@ bool remove_schedule(const Tenant &tenant, const char *name) {
   ScheduleRow row;
   if (!find_schedule(tenant, name, &row)) return false;
   delete_schedule(tenant, name, row.number);
-  mark_rescheduled(tenant.number);
+  announce_rescheduled(tenant.number);
   return true;
 }
 
@@ -76,7 +76,7 @@ PauseChange set_schedule_paused(const Tenant &tenant, const char *name, bool pau
   row.body = spec_as_json(spec);
   if (!paused) row.since = now;
   (void)store_schedule(tenant, row);
-  mark_rescheduled(tenant.number);
+  announce_rescheduled(tenant.number);
   return PauseChange::done;
 }
 

@@ -7,8 +7,8 @@
 // The hook also sees what may mend a tenant that cannot be served, as its schema was renamed or
 // a table was changed: what belongs to insula_owner only a superuser can change.
 #include "scheduler/scheduler.hpp"
-#include "shared/board.hpp"
 #include "shared/clock.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 
@@ -130,9 +130,9 @@ void run_utility(PlannedStmt *planned, const char *query, bool read_only_tree, P
   (previous_hook ? previous_hook : standard_ProcessUtility)(planned, query, read_only_tree, context, params,
                                                             environment, receiver, completion);
   if (drops) dropped = database;
-  if (updates) mark_scheduler_asked();
+  if (updates) announce_scheduler_asked();
   doors_changed = doors_changed || opens;
-  if (is_ddl && any_set_aside() && IsTransactionState() && superuser()) mark_mended();
+  if (is_ddl && any_set_aside() && IsTransactionState() && superuser()) announce_mended();
 }
 
 // Nothing here may fail.

@@ -1,6 +1,6 @@
 // Registering background workers, and their settings.
 #include "scheduler/scheduler.hpp"
-#include "shared/board.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 #include "storage/session.hpp"

@@ -1,4 +1,4 @@
-// The scheduler of a database: takes each tenant that the board says is due, does in a
+// The scheduler of a database: takes each tenant that the due queue says is due, does in a
 // transaction of its own what time has made due there, and puts the tenant back with its
 // next moment.  Between two moments it sleeps without a transaction, a snapshot or a lock;
 // where nothing is due for a while and the launcher can start another, it ends.  It connects
@@ -13,8 +13,8 @@
 #include <algorithm>
 
 #include "scheduler/scheduler.hpp"
-#include "shared/board.hpp"
 #include "shared/clock.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 #include "storage/session.hpp"
@@ -38,7 +38,7 @@ constexpr std::int64_t linger_while_others_wait = USECS_PER_SEC / 2;
 constexpr std::int64_t turn_while_others_wait = 2 * USECS_PER_SEC;
 // For so long it takes one tenant after the other without looking around.
 constexpr std::int64_t longest_round = USECS_PER_SEC;
-// Without room on the board, or without a board that sessions can reach, all tenants are
+// Without room in the due queue, or without a due queue that sessions can reach, all tenants are
 // looked at, at most once a second and with a twentieth of a core.
 constexpr std::int64_t shortest_round = USECS_PER_SEC;
 constexpr int round_share = 20;
@@ -123,7 +123,7 @@ void give_up_caches() {
 
 void visit(const DueTenant &due) {
   if (const TimestampTz until = set_aside_until(due.tenant); !due.afresh && until > clock_now()) {
-    put_back(due, until, false, true);
+    requeue_due_tenant(due, until, false, true);
     return;
   }
   Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false};
@@ -135,7 +135,7 @@ void visit(const DueTenant &due) {
     visit.reload = true;
     visit.awaits = false;
   }
-  put_back({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant));
+  requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant));
   give_up_caches();
 }
 
@@ -148,17 +148,17 @@ bool succeeds(Work work) {
   return false;
 }
 
-// Those that the board had no room for are looked at one by one.
+// Those that the due queue had no room for are looked at one by one.
 void start_round() {
   const std::int64_t now = passing_time();
   const bool crowded = report_scheduler().crowded;
   const bool again = (crowded || !shared_memory_available()) && now >= next_round;
-  const bool empty = board_is_empty();
+  const bool empty = due_queue_is_empty();
   if (!empty && !again) return;
   round_started = now;
   AllTenants all = {};
   if (!succeeds([&] { all = read_all_tenants(); })) return;
-  int entered = fill_board(all.numbers, all.count, clock_now(), empty);
+  int entered = fill_due_queue(all.numbers, all.count, clock_now(), empty);
   MemoryContext one = AllocSetContextCreate(CurrentMemoryContext, "insula visit", ALLOCSET_DEFAULT_SIZES);
   for (; entered < all.count && !must_end(); ++entered) {
     MemoryContext round = MemoryContextSwitchTo(one);
@@ -181,7 +181,7 @@ DeadWorker *dying = nullptr;
 int dying_count = 0;
 TimestampTz roused_at = DT_NOBEGIN;
 
-// A lease makes its tenant due, so whoever has a task of theirs is on the board.
+// A lease makes its tenant due, so whoever has a task of theirs is in the due queue.
 void rouse_for_dead_workers() {
   int count;
   const DeadWorker *dead = dead_workers_of(0, &count);
@@ -192,8 +192,8 @@ void rouse_for_dead_workers() {
   for (int i = 0; i < count; ++i)
     if (dead[i].tenant == 0) dying[dying_count++] = dead[i];
   roused_at = clock_now();
-  rouse_all(roused_at);
-  put_back({0, false, false, false}, DT_NOEND, false, false);
+  make_all_due(roused_at);
+  requeue_due_tenant({0, false, false, false}, DT_NOEND, false, false);
 }
 
 // Once every tenant has been looked at since.  Until then each is due again, time after time.
@@ -202,7 +202,7 @@ void forget_dead_workers() {
   ErrorData *error;
   (void)in_transaction(
       [] {
-        for (int i = 0; i < dying_count; ++i) mark_dead_worker_reaped(dying[i].role, dying[i].name);
+        for (int i = 0; i < dying_count; ++i) announce_dead_worker_reaped(dying[i].role, dying[i].name);
       },
       &error);
   dying_count = 0;
@@ -214,7 +214,7 @@ bool may_end(TimestampTz next, std::int64_t started) {
   if (!shared_memory_available() || next == DT_NOBEGIN) return false;
   const bool others = others_wait();
   if (others && passing_time() - started > turn_while_others_wait) return true;
-  // Of those that the board has no room for nobody else knows when they are due.
+  // Of those that the due queue has no room for nobody else knows when they are due.
   if (report_scheduler().crowded) return false;
   return next - clock_now() > (others ? linger_while_others_wait : linger);
 }

@@ -1,5 +1,5 @@
 // The background workers: a launcher for the cluster, where the library is preloaded, and a
-// scheduler for each database in which something is due.  shared/board.hpp is what they and
+// scheduler for each database in which something is due.  shared/due_queue.hpp is what they and
 // the sessions share.
 #pragma once
 

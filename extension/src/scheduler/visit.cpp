@@ -6,8 +6,8 @@
 #include "operation/operations.hpp"
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
-#include "shared/board.hpp"
 #include "shared/clock.hpp"
+#include "shared/due_queue.hpp"
 #include "tenant/lock.hpp"
 
 namespace insula {

@@ -1,9 +1,9 @@
-// The clock of a database, which a test may have moved ahead; see clock.hpp and board.hpp.
+// The clock of a database, which a test may have moved ahead; see clock.hpp and due_queue.hpp.
 #include "shared/clock.hpp"
 
 #include <algorithm>
 
-#include "shared/board.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/slots.hpp"
 
 extern "C" {

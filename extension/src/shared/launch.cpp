@@ -1,10 +1,10 @@
-// The board for the launcher, and for commands that want a database for themselves; see
-// launch.hpp and board.hpp.
+// The due queue for the launcher, and for commands that want a database for themselves; see
+// launch.hpp and due_queue.hpp.
 #include "shared/launch.hpp"
 
 #include <algorithm>
 
-#include "shared/board.hpp"
+#include "shared/due_queue.hpp"
 #include "shared/slots.hpp"
 
 namespace insula {
@@ -114,7 +114,7 @@ void note_closed(Oid database, TimestampTz look_again) {
   unlock();
 }
 
-long tenants_with_lows() { return shared ? hash_get_num_entries(shared_lows) : 0; }
+long tenants_with_watermarks() { return shared ? hash_get_num_entries(shared_watermarks) : 0; }
 
 bool enter_database(Oid database) {
   lock(LW_EXCLUSIVE);
@@ -126,7 +126,7 @@ bool enter_database(Oid database) {
 
 void forget_rest_of(Oid database) {
   if (!shared) return;
-  remove_entries_of<LowsEntry>(shared_lows, database, [](const LowsEntry &) {});
+  remove_entries_of<WatermarksEntry>(shared_watermarks, database, [](const WatermarksEntry &) {});
   remove_entries_of<WatchEntry>(shared_watches, database, [](const WatchEntry &) {});
   remove_entries_of<WorkerEntry>(shared_workers, database, [](const WorkerEntry &worker) {
     if (worker.dead) --shared->dead_workers;

@@ -1,4 +1,4 @@
-// The board as the launcher sees it: which databases want a scheduler, and when.  Times here
+// The due queue as the launcher sees it: which databases want a scheduler, and when.  Times here
 // are the server's own.
 #pragma once
 

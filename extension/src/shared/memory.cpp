@@ -9,7 +9,7 @@ SharedState *shared = nullptr;
 HTAB *shared_workers = nullptr;
 HTAB *shared_watches = nullptr;
 HTAB *shared_dues = nullptr;
-HTAB *shared_lows = nullptr;
+HTAB *shared_watermarks = nullptr;
 
 namespace {
 
@@ -35,7 +35,7 @@ void request() {
   RequestAddinShmemSpace(hash_estimate_size(max_workers, sizeof(WorkerEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_watches, sizeof(WatchEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(DueEntry)));
-  RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(LowsEntry)));
+  RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(WatermarksEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_counted_workflows, sizeof(ActivityEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_counted_workflows, sizeof(TallyEntry)));
   RequestAddinShmemSpace(hash_estimate_size(max_due_tenants, sizeof(PermitEntry)));
@@ -70,7 +70,7 @@ void startup() {
   shared_workers = new_shared_table("insula workers", max_workers, sizeof(WorkerKey), sizeof(WorkerEntry));
   shared_watches = new_shared_table("insula watches", max_watches, sizeof(WatchKey), sizeof(WatchEntry));
   shared_dues = new_shared_table("insula due tenants", max_due_tenants, sizeof(DueKey), sizeof(DueEntry));
-  shared_lows = new_shared_table("insula lows", max_due_tenants, sizeof(DueKey), sizeof(LowsEntry));
+  shared_watermarks = new_shared_table("insula watermarks", max_due_tenants, sizeof(DueKey), sizeof(WatermarksEntry));
   shared_activity =
       new_shared_table("insula activity", max_counted_workflows, sizeof(ActivityKey), sizeof(ActivityEntry));
   shared_tallies = new_shared_table("insula tallies", max_counted_workflows, sizeof(DueKey), sizeof(TallyEntry));

@@ -11,32 +11,32 @@ bool shared_memory_available();
 
 // ---- what the current transaction will tell others when it commits ----
 
-void mark_ready(std::int32_t tenant, std::int32_t key);  // key 0: of any task
+void announce_ready(std::int32_t tenant, std::int32_t key);  // key 0: of any task
 // Something will be due: somebody who waits must look by then.
-void mark_due(std::int32_t tenant, TimestampTz due);
+void announce_due(std::int32_t tenant, TimestampTz due);
 // The same for what a scheduler alone does: nobody else need look.
-void mark_upkeep(std::int32_t tenant, TimestampTz due);
+void announce_upkeep(std::int32_t tenant, TimestampTz due);
 // This database is to have a scheduler, which is to look at everything.
-void mark_scheduler_asked();
+void announce_scheduler_asked();
 // It is to have none until somebody asks.
-void mark_scheduler_stopped();
+void announce_scheduler_stopped();
 // What keeps tenants from being served may be mended: those that are set aside are tried again.
-void mark_mended();
+void announce_mended();
 // The tenant's schedules change, or when they fire.
-void mark_rescheduled(std::int32_t tenant);
+void announce_rescheduled(std::int32_t tenant);
 // The tenant changes or goes: whoever waits for it must look.
-void mark_changed(std::int32_t tenant);
-void mark_dropped(std::int32_t tenant);
+void announce_changed(std::int32_t tenant);
+void announce_dropped(std::int32_t tenant);
 // At once: whatever is known of the tenant that had the number, which another one gets.
 void forget_tenant_number(std::int32_t tenant);
 // A claim in this transaction: its abort frees what it took, its commit settles what the
 // session's last wake-up promised.
-void mark_claimed(std::int32_t tenant);
+void announce_claimed(std::int32_t tenant);
 // It has the tenant's permits lock: who finds that held goes without, and is woken when it is let go.
-void mark_permits_lock(std::int32_t tenant);
-void mark_ended(std::int64_t execution);
-void mark_dead_worker_reaped(Oid role, const char *name);
-void initialize_marks();
+void announce_permits_lock(std::int32_t tenant);
+void announce_ended(std::int64_t execution);
+void announce_dead_worker_reaped(Oid role, const char *name);
+void initialize_announcements();
 
 // Tenants of this database that have changed since the last call; `unknown`: all may have.
 inline constexpr int changes_remembered = 64;
@@ -79,7 +79,7 @@ void settle_wake_up();  // at a commit that has claimed
 int waiting_sessions();
 long known_workers();
 long watched_executions();
-long tenants_with_lows();  // of all databases, as the others
+long tenants_with_watermarks();  // of all databases, as the others
 
 // ---- workers ----
 

@@ -1,4 +1,4 @@
-// The places of databases on the board; for the files of this folder alone.
+// The places of databases in the due queue; for the files of this folder alone.
 #pragma once
 
 #include "shared/state.hpp"

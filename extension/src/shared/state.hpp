@@ -6,8 +6,8 @@
 
 #include "postgres.hpp"
 #include "shared/activity.hpp"
-#include "shared/lows.hpp"
 #include "shared/shared.hpp"
+#include "shared/watermarks.hpp"
 
 extern "C" {
 #include "lib/pairingheap.h"
@@ -50,7 +50,7 @@ struct WatchEntry {
   WorkerKey watchers[watchers_per_execution];
 };
 
-struct Mark {
+struct WakeUp {
   std::int32_t tenant;
   std::int32_t key;     // of the task that became ready; 0: any
   std::int32_t origin;  // the slot that was signalled first; passing on ends there
@@ -70,7 +70,7 @@ struct WaiterSlot {
   TimestampTz wakes_at;    // when it will look by itself; DT_NOBEGIN: it is looking
   TimestampTz told_due;    // what became due while it was looking
   bool signalled;
-  Mark mark;  // what it was signalled for
+  WakeUp wake_up;  // what it was signalled for
 };
 
 struct DueKey {
@@ -90,21 +90,21 @@ struct DueEntry {
   bool afresh;      // it may have been mended since
 };
 
-// Of a tenant; see lows.hpp.
-struct LowsEntry {
+// Of a tenant; see watermarks.hpp.
+struct WatermarksEntry {
   DueKey key;
-  core::Watermarks marks;
+  core::Watermarks watermarks;
   TimestampTz doubted_at[2];  // by kind of lanes
 };
 
-struct RaisedLow {
+struct RaisedWatermark {
   std::int32_t tenant;
   std::uint64_t version;
   core::Searched searched;
   bool of_place;
 };
 
-struct RacedLows {
+struct RacedWatermarks {
   std::int32_t tenant;
   std::uint64_t version;
 };
@@ -179,7 +179,7 @@ struct LimitEntry {
   std::int64_t reserved;
 };
 
-// A database, and who looks after what is due in it; see board.hpp.
+// A database, and who looks after what is due in it; see due_queue.hpp.
 struct DatabaseSlot {
   Oid database;  // InvalidOid: a free place
   pairingheap dues;
@@ -225,7 +225,7 @@ struct SharedState {
   int awaiting;   // of these, slots with an execution
   int next_slot;  // where the search for a waiter starts
   int dead_workers;
-  std::uint64_t lows_version;
+  std::uint64_t watermarks_version;
   LauncherState launcher;
   std::uint64_t turns;  // of schedulers, counted
   TenantChanges changes;
@@ -239,7 +239,7 @@ extern SharedState *shared;
 extern HTAB *shared_workers;
 extern HTAB *shared_watches;
 extern HTAB *shared_dues;
-extern HTAB *shared_lows;
+extern HTAB *shared_watermarks;
 
 // Counters; they have a lock of their own.
 extern HTAB *shared_activity;
@@ -261,7 +261,7 @@ int max_limits();            // how many there can be
 bool no_room_for_limited();  // for one more tenant with such; under the lock of the counters
 bool no_room_for_permits();  // of one more tenant; under the lock of the counters
 
-void forget_rest_of(Oid database);  // of one that goes: its lows, workers and watches; under the lock
+void forget_rest_of(Oid database);  // of one that goes: its watermarks, workers and watches; under the lock
 
 WorkerKey worker_key(Oid role, const char *name);
 
@@ -275,14 +275,14 @@ void note_all_changed();  // nobody knows which
 void note_stopped(Oid database);
 void note_ended(Oid database, std::int32_t tenant);
 void forget_due(Oid database, std::int32_t tenant);
-void raise_low(Oid database, const RaisedLow &raised);
-void lower_lows(Oid database, std::int32_t tenant, std::int64_t due);
-void forget_lows_of(Oid database, std::int32_t tenant);
-void forget_lows_since(Oid database, const RacedLows &raced);  // where somebody has lowered them
+void raise_watermark(Oid database, const RaisedWatermark &raised);
+void lower_watermarks(Oid database, std::int32_t tenant, std::int64_t due);
+void forget_watermarks_of(Oid database, std::int32_t tenant);
+void forget_watermarks_since(Oid database, const RacedWatermarks &raced);  // where somebody has lowered them
 void forget_beginnings_of(Oid database, std::int32_t tenant);
-void drop_lows_of(Oid database, std::int32_t tenant);
-void forget_all_lows(Oid database);
-void signal_one_waiter(Oid database, Mark mark);
+void drop_watermarks_of(Oid database, std::int32_t tenant);
+void forget_all_watermarks(Oid database);
+void signal_one_waiter(Oid database, WakeUp wake_up);
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due);
 void signal_all_of_tenant(Oid database, std::int32_t tenant);
 void signal_everyone(Oid database);

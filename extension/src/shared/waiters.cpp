@@ -1,6 +1,6 @@
 // Sessions that wait, and who wakes them.  A waiter registers before it looks for work,
 // so a commit after the look finds it: no wake-up is lost.  One waiter is woken for one
-// mark; if that one finds nothing (somebody else was faster, or its filter was too long
+// wake_up; if that one finds nothing (somebody else was faster, or its filter was too long
 // to keep here), it passes the signal on to the next that fits, once round all slots.
 // Whoever is woken owes a claim: until its transaction has claimed and committed, its end
 // or its going away wakes another.
@@ -15,15 +15,15 @@ namespace insula {
 namespace {
 
 bool owes_claim = false;  // this session was woken and has not claimed since
-Mark owed = {0, 0, 0, false};
+WakeUp owed = {0, 0, 0, false};
 
-bool fits(const WaiterSlot &slot, Oid database, const Mark &mark) {
+bool fits(const WaiterSlot &slot, Oid database, const WakeUp &wake_up) {
   if (!slot.latch || slot.signalled || slot.execution != 0 || slot.database != database) return false;
-  if (slot.tenant != 0 && mark.tenant != 0 && slot.tenant != mark.tenant) return false;
+  if (slot.tenant != 0 && wake_up.tenant != 0 && slot.tenant != wake_up.tenant) return false;
   if (slot.key_count < 0) return true;
-  if (mark.key == 0) return slot.key_count > 0;
+  if (wake_up.key == 0) return slot.key_count > 0;
   for (int i = 0; i < slot.key_count; ++i)
-    if (slot.keys[i] == mark.key) return true;
+    if (slot.keys[i] == wake_up.key) return true;
   return false;
 }
 
@@ -31,15 +31,15 @@ WaiterSlot &my_slot() { return shared->waiters[backend_slot()]; }
 
 // Who has been woken for permits owes for them until it has claimed.
 void owe(const WaiterSlot &slot) {
-  Mark mark = slot.mark;
+  WakeUp wake_up = slot.wake_up;
   if (owes_claim) {
-    mark.permit = mark.permit || owed.permit;
-    if (mark.tenant != owed.tenant) mark.tenant = 0;
-    if (mark.key != owed.key) mark.key = 0;
-    mark.origin = backend_slot();  // it goes round from here
+    wake_up.permit = wake_up.permit || owed.permit;
+    if (wake_up.tenant != owed.tenant) wake_up.tenant = 0;
+    if (wake_up.key != owed.key) wake_up.key = 0;
+    wake_up.origin = backend_slot();  // it goes round from here
   }
   owes_claim = slot.execution == 0;
-  owed = mark;
+  owed = wake_up;
 }
 
 bool i_wait() { return shared && my_slot().latch != nullptr && my_slot().pid == MyProcPid; }
@@ -63,7 +63,7 @@ void end_of_session(int, Datum) {
   if (i_wait()) {
     const bool signalled = slot.signalled;
     leave_slot(slot);
-    if (signalled) signal_one_waiter(MyDatabaseId, slot.mark);
+    if (signalled) signal_one_waiter(MyDatabaseId, slot.wake_up);
   }
   if (owes_claim) signal_one_waiter(MyDatabaseId, owed);
   forget_session(backend_slot());
@@ -91,13 +91,13 @@ void signal_slot(WaiterSlot &slot) {
   SetLatch(slot.latch);
 }
 
-void signal_one_waiter(Oid database, Mark mark) {
+void signal_one_waiter(Oid database, WakeUp wake_up) {
   if (shared->waiting == 0) return;
   for (int i = 0; i < shared->slots; ++i) {
     const int at = (shared->next_slot + i) % shared->slots;
     WaiterSlot &slot = shared->waiters[at];
-    if (!fits(slot, database, mark)) continue;
-    slot.mark = {mark.tenant, mark.key, at, mark.permit};
+    if (!fits(slot, database, wake_up)) continue;
+    slot.wake_up = {wake_up.tenant, wake_up.key, at, wake_up.permit};
     signal_slot(slot);
     shared->next_slot = (at + 1) % shared->slots;
     return;
@@ -130,7 +130,7 @@ void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
     candidate = &slot;
   }
   if (!candidate) return;
-  candidate->mark = {tenant, 0, static_cast<std::int32_t>(candidate - shared->waiters), false};
+  candidate->wake_up = {tenant, 0, static_cast<std::int32_t>(candidate - shared->waiters), false};
   signal_slot(*candidate);
 }
 
@@ -211,7 +211,7 @@ void pass_signal_on() {
   for (int at = (backend_slot() + 1) % shared->slots; at != owed.origin; at = (at + 1) % shared->slots) {
     WaiterSlot &slot = shared->waiters[at];
     if (!fits(slot, MyDatabaseId, owed)) continue;
-    slot.mark = owed;
+    slot.wake_up = owed;
     signal_slot(slot);
     break;
   }

@@ -1,7 +1,7 @@
 // The table `record`, over SPI; see record.hpp.
 #include "storage/record.hpp"
 #include "shared/clock.hpp"
-#include "shared/lows.hpp"
+#include "shared/watermarks.hpp"
 
 #include "storage/work.hpp"
 
@@ -164,7 +164,7 @@ void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t tas
 void release_idempotency_key(const Tenant &tenant, const char *name, std::int64_t execution) {
   Arguments arguments;
   arguments.add_text(name).add(Int64GetDatum(execution));
-  mark_racing(tenant.number);
+  announce_racing(tenant.number);
   (void)run(tenant, Statement::release_key, arguments);
 }
 

@@ -1,6 +1,6 @@
 // Finding executions by what they are, and removing them, over SPI.
 #include "core/ids.hpp"
-#include "shared/lows.hpp"
+#include "shared/watermarks.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 
@@ -55,7 +55,7 @@ std::int64_t finished_beyond(const Tenant &tenant, std::int64_t newest, std::int
 int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) {
   Arguments heads;
   heads.add(int64_array(ids, count));
-  mark_racing(tenant.number);
+  announce_racing(tenant.number);
   const auto rows = run(tenant, Statement::remove_heads, heads);
   auto *removed = palloc_array_of<std::int64_t>(rows);
   auto *lasts = palloc_array_of<std::int64_t>(rows);

@@ -1,7 +1,7 @@
 // What claims of rows have in common, under limits or none; for the files of this folder alone.
 #pragma once
 
-#include "shared/lows.hpp"
+#include "shared/watermarks.hpp"
 #include "storage/rows.hpp"
 #include "storage/work.hpp"
 
@@ -24,13 +24,13 @@ RowClaim begin_claim(const ClaimRequest &request);
 bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed);
 
 // The next lane between the two that may hold something; false: there is none.
-bool next_lane(const Tenant &tenant, const LowsView &view, std::int32_t end, std::int32_t *lane);
+bool next_lane(const Tenant &tenant, const WatermarksView &view, std::int32_t end, std::int32_t *lane);
 
 // The queue from one place in a lane to another, which is not included.
 IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t from,
                               std::int64_t to);
 
 // Below this a search that has found all that it wanted has left nothing.
-std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low);
+std::int64_t passed_by(const Claimed *rows, int count, std::int64_t watermark);
 
 }  // namespace insula

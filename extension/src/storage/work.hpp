@@ -12,7 +12,7 @@
 
 #include "shared/activity.hpp"
 #include "shared/limit_permits.hpp"
-#include "shared/lows.hpp"
+#include "shared/watermarks.hpp"
 #include "storage/session.hpp"
 
 namespace insula {
@@ -379,7 +379,7 @@ struct LimitGate {
 bool may_have_limited(const Tenant &tenant);
 bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter);
 // Nothing was found: whether it is time to look without what is known of where to look.
-bool doubt_limited_lows(const Tenant &tenant, const ClaimFilter &filter);
+bool recheck_limited_lanes(const Tenant &tenant, const ClaimFilter &filter);
 // Claims in the order of the queue.  *whole: all of it was seen, and not given up because much of it
 // may not be claimed.
 int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed,

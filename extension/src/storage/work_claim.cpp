@@ -1,5 +1,5 @@
 // Claims, and whether one would find something.  A search goes lane by lane, each from the
-// place below which nothing is claimable (shared/lows.hpp), so that it costs what it finds
+// place below which nothing is claimable (shared/watermarks.hpp), so that it costs what it finds
 // and not what has been finished.
 #include <algorithm>
 
@@ -19,7 +19,7 @@ constexpr int many_keys = 32;
 
 // Up to a lane that is known there is mostly none, and to see that costs less than to read
 // what lies in the next.
-bool next_lane(const Tenant &tenant, const LowsView &view, std::int32_t end, std::int32_t *lane) {
+bool next_lane(const Tenant &tenant, const WatermarksView &view, std::int32_t end, std::int32_t *lane) {
   const std::int32_t known = view.lane_after(*lane, end);
   if (find_lane(tenant, *lane, known, lane)) return true;
   *lane = known;
@@ -45,9 +45,9 @@ IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32
   return scan;
 }
 
-std::int64_t passed_by(const Claimed *rows, int count, std::int64_t low) {
-  for (int i = 0; i < count; ++i) low = std::max(low, rows[i].due);
-  return low;
+std::int64_t passed_by(const Claimed *rows, int count, std::int64_t watermark) {
+  for (int i = 0; i < count; ++i) watermark = std::max(watermark, rows[i].due);
+  return watermark;
 }
 
 namespace {
@@ -119,10 +119,10 @@ struct Plan {
 
 // Claims would wait for each other's locks on the same pages if all began at the watermark.  To be made once
 // the claim has its snapshot, so that what is inserted later is none of its rows.
-Plan plan_claim(const Tenant &tenant, const LowsView &view, std::int32_t lane, int most) {
+Plan plan_claim(const Tenant &tenant, const WatermarksView &view, std::int32_t lane, int most) {
   for (int tries = 0; tries < 3; ++tries) {
     const std::int64_t from = beginning_of(view, lane);
-    if (from == low_unknown || view.own <= from) break;
+    if (from == watermark_unknown || view.own <= from) break;
     std::int64_t to;
     if (!find_due(tenant, lane, from, most, &to)) return {from, from};
     if (move_beginning(view, lane, from, to)) return {from, to};
@@ -130,30 +130,31 @@ Plan plan_claim(const Tenant &tenant, const LowsView &view, std::int32_t lane, i
   return {view.at(lane), view.at(lane)};
 }
 
-int claim_lane(const Tenant &tenant, const Rows &rows, const RowClaim &claim, const LowsView &view, std::int32_t lane,
-               Claimed *claimed, int most) {
-  const std::int64_t low = view.at(lane);
+int claim_lane(const Tenant &tenant, const Rows &rows, const RowClaim &claim, const WatermarksView &view,
+               std::int32_t lane, Claimed *claimed, int most) {
+  const std::int64_t watermark = view.at(lane);
   const Plan plan = plan_claim(tenant, view, lane, most);
-  const int first = claim_stretch(tenant, rows, claim, lane, plan.from, low_nothing, claimed, most);
+  const int first = claim_stretch(tenant, rows, claim, lane, plan.from, watermark_end, claimed, most);
   if (first == most) {
-    mark_searched(view, lane, plan.from, std::max(passed_by(claimed, first, plan.from), plan.to));
+    announce_searched(view, lane, plan.from, std::max(passed_by(claimed, first, plan.from), plan.to));
     return most;
   }
   int second = 0;
-  if (plan.from > low) second = claim_stretch(tenant, rows, claim, lane, low, plan.from, claimed + first, most - first);
+  if (plan.from > watermark)
+    second = claim_stretch(tenant, rows, claim, lane, watermark, plan.from, claimed + first, most - first);
   const bool all = first + second < most;
-  mark_searched(view, lane, low, all ? low_nothing : passed_by(claimed + first, second, low));
+  announce_searched(view, lane, watermark, all ? watermark_end : passed_by(claimed + first, second, watermark));
   // In the order of the queue.
   std::rotate(claimed, claimed + first, claimed + first + second);
   return first + second;
 }
 
-int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsView &view, Claimed *claimed) {
+int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const WatermarksView &view, Claimed *claimed) {
   const Rows rows = open_rows(tenant, CMD_UPDATE);
   const RowClaim claim = begin_claim(request);
   int count = 0;
   for (std::int32_t lane = lanes_free; count < request.max_tasks && next_lane(tenant, view, lane_later, &lane);) {
-    if (view.at(lane) == low_nothing) continue;
+    if (view.at(lane) == watermark_end) continue;
     count += claim_lane(tenant, rows, claim, view, lane, claimed + count, request.max_tasks - count);
   }
   close_rows(rows);
@@ -164,10 +165,10 @@ int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const LowsVie
 
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count) {
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
-  const LowsView view = read_lows(tenant.number, request.keys, request.key_count);
+  const WatermarksView view = read_watermarks(tenant.number, request.keys, request.key_count);
   *count = claim_lanes(tenant, request, view, claimed);
-  if (*count == 0 && may_doubt_lows(view, LaneKind::free))
-    *count = claim_lanes(tenant, request, read_lows(tenant.number, request.keys, request.key_count), claimed);
+  if (*count == 0 && may_recheck_watermarks(view, LaneKind::free))
+    *count = claim_lanes(tenant, request, read_watermarks(tenant.number, request.keys, request.key_count), claimed);
   return claimed;
 }
 
@@ -178,7 +179,7 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
   for (int i = 0; i < count; ++i) {
     ids[i] = rows[i].id;
     dues[i] = rows[i].due;
-    mark_claimable(tenant.number, rows[i].due);
+    announce_claimable(tenant.number, rows[i].due);
     if (rows[i].limited) note_under_limit(tenant.number, rows[i].limit, -1);
   }
   Arguments arguments;
@@ -187,20 +188,20 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
 }
 
 TimestampTz oldest_ready(const Tenant &tenant) {
-  const LowsView view = read_lows(tenant.number, nullptr, 0);
+  const WatermarksView view = read_watermarks(tenant.number, nullptr, 0);
   TimestampTz oldest = DT_NOEND;
   for (std::int32_t lane = PG_INT32_MIN; find_lane(tenant, lane, PG_INT32_MAX, &lane);) {
     if (!is_queued(lane) || place_of(lane) != Place::ready) continue;
-    const std::int64_t low = view.at(lane);
-    if (low == low_nothing) continue;
+    const std::int64_t watermark = view.at(lane);
+    if (watermark == watermark_end) continue;
     Arguments arguments;
-    arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(low));
+    arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
     if (run(tenant, Statement::oldest_ready, arguments) > 0) oldest = std::min(oldest, get_int64(0, 1));
   }
   return oldest;
 }
 
-static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_count, const LowsView &view,
+static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_count, const WatermarksView &view,
                         bool unlocked) {
   Statement statement = unlocked ? Statement::probe_any_unlocked : Statement::probe_any;
   if (keys && key_count < many_keys)
@@ -208,14 +209,14 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
   else if (keys)
     statement = unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys;
   for (std::int32_t lane = lanes_free; next_lane(tenant, view, lane_later, &lane);) {
-    const std::int64_t low = view.at(lane);
-    if (low == low_nothing) continue;
+    const std::int64_t watermark = view.at(lane);
+    if (watermark == watermark_end) continue;
     Arguments arguments;
-    arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(low));
+    arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
     if (keys) arguments.add(int32_array(keys, key_count));
     const int before = begin_locking(tenant.number);
     const bool found = run(tenant, statement, arguments) > 0;
-    if (found && unlocked) mark_held(tenant.number);
+    if (found && unlocked) announce_held(tenant.number);
     end_locking(before);
     if (found) return true;
   }
@@ -224,10 +225,10 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
 
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked) {
   if (keys && key_count == 0) return false;
-  const LowsView view = read_lows(tenant.number, keys, key_count);
+  const WatermarksView view = read_watermarks(tenant.number, keys, key_count);
   if (probe_lanes(tenant, keys, key_count, view, unlocked)) return true;
-  return may_doubt_lows(view, LaneKind::free) &&
-         probe_lanes(tenant, keys, key_count, read_lows(tenant.number, keys, key_count), unlocked);
+  return may_recheck_watermarks(view, LaneKind::free) &&
+         probe_lanes(tenant, keys, key_count, read_watermarks(tenant.number, keys, key_count), unlocked);
 }
 
 }  // namespace insula

@@ -1,6 +1,6 @@
 // Completions, without SQL: rows are found by id and written where they were found.
 #include "context/merge_patch.hpp"
-#include "shared/lows.hpp"
+#include "shared/watermarks.hpp"
 #include "storage/rows.hpp"
 #include "storage/work.hpp"
 
@@ -115,7 +115,7 @@ TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, TimestampT
     entries[count++] = i;
   }
   // Of a lease that is lost the row may be claimable again, and is locked all the same.
-  if (count < found.count) mark_held(tenant.number);
+  if (count < found.count) announce_held(tenant.number);
   end_locking(before);
   *written = count;
   return tasks;

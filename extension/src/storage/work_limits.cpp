@@ -29,7 +29,7 @@ enum class Tried { claimed, taken, refused };
 // One walk over the lanes, or over what waits at one limit.
 struct Walk {
   const Tenant &tenant;
-  const LowsView &view;
+  const WatermarksView &view;
   const Rows &rows;
   const LimitPlace *place;  // nullptr: at all
   Patience left = {};
@@ -46,12 +46,12 @@ struct Walk {
   // is to be searched the next time.
   template <typename Try>
   int walk_lane(std::int32_t lane, Claimed *claimed, int most, Try tries) {
-    const std::int64_t low = view.at(lane);
-    if (low == low_nothing) return 0;
-    std::int64_t first_refused = low_nothing;
+    const std::int64_t watermark = view.at(lane);
+    if (watermark == watermark_end) return 0;
+    std::int64_t first_refused = watermark_end;
     int count = 0;
     bool more = true;
-    IndexScanDesc scan = begin(lane, low);
+    IndexScanDesc scan = begin(lane, watermark);
     while (count < most && !gave_up() && (more = next(scan))) {
       CHECK_FOR_INTERRUPTS();
       const Tried tried = tries(count);
@@ -59,29 +59,29 @@ struct Walk {
       if (tried == Tried::claimed) ++count;
       if (tried == Tried::taken && refused) --left.entries;
       if (tried != Tried::refused) continue;
-      if (first_refused == low_nothing) first_refused = found_int64(rows, Column::due);
+      if (first_refused == watermark_end) first_refused = found_int64(rows, Column::due);
       refused = true;
       --left.refused;
     }
     end_row_scan(scan);
-    const std::int64_t seen = more || gave_up() ? passed_by(claimed, count, low) : low_nothing;
+    const std::int64_t seen = more || gave_up() ? passed_by(claimed, count, watermark) : watermark_end;
     const std::int64_t from_now = std::min(seen, first_refused);
     if (!place)
-      mark_searched(view, lane, low, from_now);
+      announce_searched(view, lane, watermark, from_now);
     else if (walked() > long_walk)
-      mark_searched_of_place(view, lane, low, from_now);
+      announce_searched_of_place(view, lane, watermark, from_now);
     return count;
   }
 
   bool next(IndexScanDesc scan) { return next_row_within(rows, scan, refused ? &left.entries : &not_walked); }
 
-  IndexScanDesc begin(std::int32_t lane, std::int64_t low) const {
-    if (!place) return begin_lane_scan(rows, tenant, lane, low, low_nothing);
+  IndexScanDesc begin(std::int32_t lane, std::int64_t watermark) const {
+    if (!place) return begin_lane_scan(rows, tenant, lane, watermark, watermark_end);
     ScanKeyData keys[4];
     ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(place->key));
     ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(place->limit));
     ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
-    ScanKeyInit(&keys[3], 4, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
+    ScanKeyInit(&keys[3], 4, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(watermark));
     IndexScanDesc scan = begin_row_scan(rows, tenant.work_limits, lengthof(keys));
     index_rescan(scan, keys, lengthof(keys), nullptr, 0);
     return scan;
@@ -89,10 +89,10 @@ struct Walk {
 };
 
 // From where on a limit's own rows are to be searched is known by a name of its own.
-LowsView read_lows_at(const Tenant &tenant, const LimitPlace &place) {
+WatermarksView read_watermarks_at(const Tenant &tenant, const LimitPlace &place) {
   const auto limit = static_cast<std::uint64_t>(place.limit);
   const std::int32_t name[] = {place.key, static_cast<std::int32_t>(limit >> 32), static_cast<std::int32_t>(limit)};
-  return read_lows(tenant.number, name, lengthof(name));
+  return read_watermarks(tenant.number, name, lengthof(name));
 }
 
 Tried try_to_claim(const Tenant &tenant, const Rows &rows, const RowClaim &claim, const LimitGate &gate,
@@ -121,19 +121,19 @@ bool may_have_limited(const Tenant &tenant) {
 
 bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter) {
   if (!may_have_limited(tenant)) return false;
-  const LowsView view = read_lows(tenant.number, filter.keys, filter.count);
+  const WatermarksView view = read_watermarks(tenant.number, filter.keys, filter.count);
   for (std::int32_t lane = PG_INT32_MIN; next_lane(tenant, view, lanes_free, &lane);) {
-    if (view.at(lane) == low_nothing) continue;
+    if (view.at(lane) == watermark_end) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(view.at(lane)));
     if (run(tenant, Statement::probe_any, arguments) > 0) return true;
-    mark_searched(view, lane, view.at(lane), low_nothing);
+    announce_searched(view, lane, view.at(lane), watermark_end);
   }
-  return may_doubt_lows(view, LaneKind::limited) && has_waiting_limits(tenant, filter);
+  return may_recheck_watermarks(view, LaneKind::limited) && has_waiting_limits(tenant, filter);
 }
 
-bool doubt_limited_lows(const Tenant &tenant, const ClaimFilter &filter) {
-  return may_doubt_lows(read_lows(tenant.number, filter.keys, filter.count), LaneKind::limited);
+bool recheck_limited_lanes(const Tenant &tenant, const ClaimFilter &filter) {
+  return may_recheck_watermarks(read_watermarks(tenant.number, filter.keys, filter.count), LaneKind::limited);
 }
 
 static int claim_rows_of(Walk &walk, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed) {
@@ -149,7 +149,7 @@ static int claim_rows_of(Walk &walk, const ClaimRequest &request, const LimitGat
 
 int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed,
                    bool *whole) {
-  const LowsView view = read_lows(tenant.number, request.keys, request.key_count);
+  const WatermarksView view = read_watermarks(tenant.number, request.keys, request.key_count);
   const Rows rows = open_rows(tenant, CMD_UPDATE);
   Walk walk = {tenant, view, rows, nullptr};
   const int count = claim_rows_of(walk, request, gate, claimed);
@@ -160,7 +160,7 @@ int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const Limi
 
 int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
                    Claimed *claimed, int *entries) {
-  const LowsView view = read_lows_at(tenant, place);
+  const WatermarksView view = read_watermarks_at(tenant, place);
   const Rows rows = open_rows(tenant, CMD_UPDATE);
   Walk walk = {tenant, view, rows, &place, {.refused = 1}};
   const int count = claim_rows_of(walk, request, gate, claimed);
@@ -184,7 +184,7 @@ static bool find_row_of(Walk &walk, const ClaimFilter &filter, const LimitGate &
 }
 
 bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole) {
-  const LowsView view = read_lows(tenant.number, filter.keys, filter.count);
+  const WatermarksView view = read_watermarks(tenant.number, filter.keys, filter.count);
   const Rows rows = open_rows(tenant, CMD_SELECT);
   Walk walk = {tenant, view, rows, nullptr};
   const bool found = find_row_of(walk, filter, gate);
@@ -194,7 +194,7 @@ bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitG
 }
 
 bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries) {
-  const LowsView view = read_lows_at(tenant, place);
+  const WatermarksView view = read_watermarks_at(tenant, place);
   const Rows rows = open_rows(tenant, CMD_SELECT);
   Walk walk = {tenant, view, rows, &place, {.refused = 1}};
   const bool found = find_row_of(walk, {}, gate);

@@ -1,6 +1,6 @@
 // The queue side of `work`: submission, and what time causes.
 #include "shared/clock.hpp"
-#include "shared/lows.hpp"
+#include "shared/watermarks.hpp"
 #include "storage/work.hpp"
 
 #include <algorithm>
@@ -119,9 +119,9 @@ static std::int32_t *keys_of_rows(std::uint64_t rows, int column, int *count) {
 std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count) {
   Arguments arguments;
   arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(now));
-  mark_racing(tenant.number);
+  announce_racing(tenant.number);
   const auto rows = run(tenant, Statement::release_due, arguments);
-  for (std::uint64_t i = 0; i < rows; ++i) mark_claimable(tenant.number, get_int64(i, 2));
+  for (std::uint64_t i = 0; i < rows; ++i) announce_claimable(tenant.number, get_int64(i, 2));
   count_moves(tenant, rows, 3, place_of(lane));
   return keys_of_rows(rows, 1, count);
 }
@@ -168,7 +168,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
   arguments.add(Int32GetDatum(give_back_attempt ? 1 : 0)).add(Int64GetDatum(due_by));
-  mark_racing(tenant.number);
+  announce_racing(tenant.number);
   const auto rows = run(tenant, Statement::requeue, arguments);
   for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
   count_moves(tenant, rows, 2, Place::running);

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "shared/lows.hpp"
+#include "shared/watermarks.hpp"
 
 namespace insula {
 
@@ -23,7 +23,7 @@ static std::int64_t *ids_of_rows(std::uint64_t rows, int *count) {
 // Claims pass over what is locked here.
 static void note_held(const Tenant &tenant, std::uint64_t rows) {
   for (std::uint64_t i = 0; i < rows; ++i)
-    if (DatumGetBool(get_datum(i, 2))) return mark_held(tenant.number);
+    if (DatumGetBool(get_datum(i, 2))) return announce_held(tenant.number);
 }
 
 static std::uint64_t lock(const Tenant &tenant, Statement statement, const std::int64_t *ids, int count) {
@@ -48,7 +48,7 @@ void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count) {
 static std::uint64_t run_on_leases(const Tenant &tenant, Statement statement, Arguments &arguments, int leases) {
   const int before = begin_locking(tenant.number);
   const auto rows = run(tenant, statement, arguments);
-  if (rows < static_cast<std::uint64_t>(leases)) mark_held(tenant.number);
+  if (rows < static_cast<std::uint64_t>(leases)) announce_held(tenant.number);
   end_locking(before);
   return rows;
 }
@@ -129,7 +129,7 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
   arguments.add(Int64GetDatum(execution + span)).add_text(name);
-  mark_racing(tenant.number);
+  announce_racing(tenant.number);
   bool delivered = run_on_latest(tenant, Statement::deliver_event, arguments) > 0;
   if (!delivered && span > 0) {
     Arguments elements;
@@ -294,7 +294,7 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
                           HeadProgress *execution, std::int64_t *child) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add_text(reason);
-  mark_held(tenant.number);
+  announce_held(tenant.number);
   if (run(tenant, Statement::cancel_single, arguments) == 0) return false;
   *execution = read_head(0, id, 1);
   *child = get_int64(0, 7);
@@ -317,7 +317,7 @@ static std::int64_t *children_of_cancelled(const Tenant &tenant, std::uint64_t r
 
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children) {
-  mark_held(tenant.number);
+  announce_held(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   int direct;
@@ -341,7 +341,7 @@ bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t s
   *children = nullptr;
   *child_count = 0;
   std::int64_t locked = 0;
-  mark_held(tenant.number);
+  announce_held(tenant.number);
   for (Statement statement : {Statement::lock_open_tasks, Statement::lock_open_elements}) {
     const auto rows = run(tenant, statement, arguments);
     auto *waited_for = palloc_array_of<std::int64_t>(static_cast<std::size_t>(*child_count) + rows);
@@ -386,7 +386,7 @@ static void count_paused(const Tenant &tenant, std::uint64_t rows, bool paused) 
 }
 
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
-  mark_held(tenant.number);
+  announce_held(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   count_paused(tenant, run(tenant, Statement::pause_rows, arguments), true);

@@ -85,7 +85,7 @@ void write(SharedStatement statement) {
   CacheInvalidateRelcacheByRelid(table_named("home"));
   CommandCounterIncrement();
   known = false;
-  if (scheduler_is_wanted()) mark_scheduler_asked();
+  if (scheduler_is_wanted()) announce_scheduler_asked();
 }
 
 }  // namespace

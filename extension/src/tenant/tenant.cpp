@@ -273,7 +273,7 @@ void invalidate_tenants() {
 
 void invalidate_definitions(const Tenant &tenant) {
   CacheInvalidateRelcacheByRelid(tenant.record);
-  mark_changed(tenant.number);
+  announce_changed(tenant.number);
 }
 
 static void role_changed(Datum, int, uint32) { stale = true; }

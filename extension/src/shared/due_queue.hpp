@@ -1,10 +1,10 @@
 // When each tenant of a database is next due, and who looks after it.  With
-// shared_preload_libraries the board is in shared memory: a commit that makes something due
-// earlier than the board knew puts it there and wakes whoever would come too late, the
+// shared_preload_libraries the due queue is in shared memory: a commit that makes something due
+// earlier than the due queue knew puts it there and wakes whoever would come too late, the
 // database's scheduler or, where that has ended, the launcher.  Without, a scheduler keeps
-// a board of its own and looks at all tenants by itself.
+// one of its own and looks at all tenants by itself.
 //
-// The board is a cache.  A scheduler that finds an empty one, as after a crash, enters
+// The due queue is a cache.  A scheduler that finds an empty one, as after a crash, enters
 // every tenant as due at once; one that dies with a tenant in hand leaves a mark, and the
 // next one takes the tenant again.
 #pragma once
@@ -28,13 +28,13 @@ void detach_scheduler();
 
 // What is asked for from now on counts as news.
 void begin_round();
-// The tenants that the board knows; true if it has to be filled.
-bool board_is_empty();
+// The tenants that the due queue knows; true if it has to be filled.
+bool due_queue_is_empty();
 // Returns how many of them had room.  `afresh`: those that are set aside are tried again.
-int fill_board(const std::int32_t *tenants, int count, TimestampTz due, bool afresh);
+int fill_due_queue(const std::int32_t *tenants, int count, TimestampTz due, bool afresh);
 
 // All that are on it are due.
-void rouse_all(TimestampTz due);
+void make_all_due(TimestampTz due);
 
 // Whether all that were due by then have been taken.
 bool all_taken_since(TimestampTz at);
@@ -43,8 +43,8 @@ bool take_due_tenant(TimestampTz now, DueTenant *due);
 // DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
 // due.  due.reload: its schedules may still have changed.  `aside`: its turn has failed; it comes
 // sooner if what made it fail may have been mended.
-void put_back(const DueTenant &due, TimestampTz next, bool awaits, bool aside);
-// The earliest moment, DT_NOBEGIN if the board has to be filled; from now on a commit with
+void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside);
+// The earliest moment, DT_NOBEGIN if the due queue has to be filled; from now on a commit with
 // an earlier one sets this process's latch.
 TimestampTz plan_sleep();
 
@@ -74,10 +74,10 @@ struct SchedulerReport {
 };
 SchedulerReport report_scheduler();
 
-// When the tenant is next due; false: the board does not know.
-bool due_on_board(std::int32_t tenant, TimestampTz *due);
+// When the tenant is next due; false: the due queue does not know.
+bool due_in_queue(std::int32_t tenant, TimestampTz *due);
 
-// On the boards of all databases.
+// In the due queues of all databases.
 long due_tenants();
 
 // Whether a scheduler is at work in the database, or will be when something is due: then

@@ -13,25 +13,25 @@ namespace insula {
 
 namespace {
 
-bool only_losable = false;      // all that was written when the claim began
-XLogRecPtr end_of_losable = 0;  // of all that was written when it had ended; 0: there is more
+bool only_async = false;      // all that was written when the claim began
+XLogRecPtr end_of_async = 0;  // of all that was written when it had ended; 0: there is more
 
 void transaction_event(XactEvent event, void *) {
-  if (event == XACT_EVENT_PRE_COMMIT && end_of_losable != 0 && end_of_losable == XactLastRecEnd &&
+  if (event == XACT_EVENT_PRE_COMMIT && end_of_async != 0 && end_of_async == XactLastRecEnd &&
       synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
     (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) end_of_losable = 0;
+  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) end_of_async = 0;
 }
 
 }  // namespace
 
-void initialize_losable() { RegisterXactCallback(transaction_event, nullptr); }
+void initialize_async_commit() { RegisterXactCallback(transaction_event, nullptr); }
 
-void begin_losable() {
+void begin_async_commit() {
   const bool nothing_written = !TransactionIdIsValid(GetTopTransactionIdIfAny());
-  only_losable = nothing_written || (end_of_losable != 0 && end_of_losable == XactLastRecEnd);
+  only_async = nothing_written || (end_of_async != 0 && end_of_async == XactLastRecEnd);
 }
 
-void end_losable() { end_of_losable = only_losable ? XactLastRecEnd : 0; }
+void end_async_commit() { end_of_async = only_async ? XactLastRecEnd : 0; }
 
 }  // namespace insula

@@ -1,6 +1,6 @@
-// The board of due tenants; see board.hpp.  Its entries are the nodes of a heap for each
+// The due queue; see due_queue.hpp.  Its entries are the nodes of a heap for each
 // database, so that the next is found without a walk, whatever their number.
-#include "shared/board.hpp"
+#include "shared/due_queue.hpp"
 
 #include <algorithm>
 
@@ -155,7 +155,7 @@ void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
   due = std::max(due, GetCurrentTimestamp() + slot->ahead);
   DueEntry *entry = make_entry(database, tenant);
   if (!entry) {
-    // A scheduler will fill the board again, as far as it can, and look at the rest by itself.
+    // A scheduler will fill the due queue again, as far as it can, and look at the rest by itself.
     slot->crowded = slot->asked = true;
     wake_for(*slot, DT_NOBEGIN);
     return;
@@ -270,9 +270,9 @@ void begin_round() {
   unlock();
 }
 
-bool board_is_empty() { return !my_slot()->filled; }
+bool due_queue_is_empty() { return !my_slot()->filled; }
 
-int fill_board(const std::int32_t *tenants, int count, TimestampTz due, bool afresh) {
+int fill_due_queue(const std::int32_t *tenants, int count, TimestampTz due, bool afresh) {
   lock(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_slot();
   int entered = 0;
@@ -289,7 +289,7 @@ int fill_board(const std::int32_t *tenants, int count, TimestampTz due, bool afr
   return entered;
 }
 
-void rouse_all(TimestampTz due) {
+void make_all_due(TimestampTz due) {
   lock(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_slot();
   each_entry(MyDatabaseId, [&](DueEntry &entry) {
@@ -322,7 +322,7 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
   return any;
 }
 
-void put_back(const DueTenant &due, TimestampTz next, bool awaits, bool aside) {
+void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside) {
   // Behind those that have waited for longer.
   const TimestampTz now = clock_now();
   lock(LW_EXCLUSIVE);
@@ -391,7 +391,7 @@ SchedulerReport report_scheduler() {
   return report;
 }
 
-bool due_on_board(std::int32_t tenant, TimestampTz *due) {
+bool due_in_queue(std::int32_t tenant, TimestampTz *due) {
   if (!shared) return false;
   lock(LW_SHARED);
   const DatabaseSlot *slot = my_slot();

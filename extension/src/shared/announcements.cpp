@@ -1,18 +1,18 @@
 // What a transaction tells others at its end: tasks that became ready, moments to look at,
 // tenants that changed, executions that ended, dead workers whose tasks were given back.
 // Noted in backend memory and published from the commit callback, where nothing may fail,
-// so room is made when a mark is set; what does not fit wakes everyone.  An abort forgets
+// so room is made when something is announced; what does not fit wakes everyone.  An abort forgets
 // them, but frees what the transaction had claimed, so it wakes somebody for that.  A
-// subtransaction's rollback leaves its marks: a wake-up too many is harmless.  A prepared
-// transaction would commit in another backend, where nobody knows the marks: PREPARE is
+// subtransaction's rollback leaves its announcements: a wake-up too many is harmless.  A prepared
+// transaction would commit in another backend, where nobody knows of them: PREPARE is
 // refused, as it is for NOTIFY.
 #include <algorithm>
 
 #include "core/ids.hpp"
 #include "errors.hpp"
-#include "shared/lows.hpp"
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
+#include "shared/watermarks.hpp"
 
 extern "C" {
 #include "utils/resowner.h"
@@ -22,18 +22,18 @@ namespace insula {
 
 namespace {
 
-constexpr int max_marks = 64;
-constexpr int max_due_marks = 1024;  // a claim of all tenants may serve as many
+constexpr int max_announcements = 64;
+constexpr int max_due_announcements = 1024;  // a claim of all tenants may serve as many
 constexpr int max_ended = 100000;
 
-struct DueMark {
+struct DueAnnouncement {
   std::int32_t tenant;
   TimestampTz due;
 };
 
 // Plain lists of bounded size; `add` is false where there is no room.
-template <typename T, int Most = max_marks>
-struct Marks {
+template <typename T, int Most = max_announcements>
+struct Announced {
   T items[Most];
   int count;
 
@@ -44,46 +44,46 @@ struct Marks {
   }
 };
 
-Marks<Mark> ready;
-Marks<DueMark, max_due_marks> due_marks;
-Marks<DueMark> upkeep;
-Marks<std::int32_t> rescheduled;
-Marks<RaisedLow> raised;
-Marks<DueMark, max_due_marks> claimable;
-Marks<std::int32_t, max_due_marks> held;
-Marks<RacedLows, max_due_marks> racing;
+Announced<WakeUp> ready;
+Announced<DueAnnouncement, max_due_announcements> due_announcements;
+Announced<DueAnnouncement> upkeep;
+Announced<std::int32_t> rescheduled;
+Announced<RaisedWatermark> raised;
+Announced<DueAnnouncement, max_due_announcements> claimable;
+Announced<std::int32_t, max_due_announcements> held;
+Announced<RacedWatermarks, max_due_announcements> racing;
 std::int32_t locking_in;
 int locking;  // how deep
 bool asked;
 bool stopped;
-Marks<std::int32_t> changed;
-Marks<std::int32_t> dropped;
-Marks<std::int32_t> renumbered;  // tenants whose numbers others are given
-Marks<std::int32_t> claimed;
-Marks<WorkerKey> reaped;
-Marks<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
+Announced<std::int32_t> changed;
+Announced<std::int32_t> dropped;
+Announced<std::int32_t> renumbered;  // tenants whose numbers others are given
+Announced<std::int32_t> claimed;
+Announced<WorkerKey> reaped;
+Announced<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
 bool permits_locks_lost;
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // somebody who is not known has work
 bool dues_lost;
-bool lows_lost;
+bool watermarks_lost;
 
 std::int64_t *ended;  // in TopTransactionContext
 int ended_count;
 int ended_room;
 
-bool anything_marked() {
-  return ready.count || due_marks.count || changed.count || dropped.count || claimed.count || reaped.count ||
+bool anything_announced() {
+  return ready.count || due_announcements.count || changed.count || dropped.count || claimed.count || reaped.count ||
          upkeep.count || rescheduled.count || raised.count || claimable.count || held.count || racing.count || asked ||
-         stopped || everyone || dues_lost || lows_lost || ended_count;
+         stopped || everyone || dues_lost || watermarks_lost || ended_count;
 }
 
-void forget_marks() {
-  ready.count = due_marks.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
+void forget_announcements() {
+  ready.count = due_announcements.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
   renumbered.count = 0;
   upkeep.count = rescheduled.count = raised.count = claimable.count = held.count = racing.count = 0;
   locking = 0;
-  asked = stopped = everyone = dues_lost = lows_lost = false;
+  asked = stopped = everyone = dues_lost = watermarks_lost = false;
   ended = nullptr;
   ended_count = ended_room = 0;
 }
@@ -122,24 +122,25 @@ void publish_reaped() {
 
 // Others may have passed over what is free now.
 void publish_held() {
-  for (int i = 0; i < racing.count; ++i) forget_lows_since(MyDatabaseId, racing.items[i]);
+  for (int i = 0; i < racing.count; ++i) forget_watermarks_since(MyDatabaseId, racing.items[i]);
   for (int i = 0; i < held.count; ++i) {
-    forget_lows_of(MyDatabaseId, held.items[i]);
+    forget_watermarks_of(MyDatabaseId, held.items[i]);
     signal_one_waiter(MyDatabaseId, {held.items[i], 0, 0, false});
   }
 }
 
 // Before anybody is woken, who then must find what this transaction has made claimable.
-void publish_lows() {
-  for (int i = 0; i < raised.count; ++i) raise_low(MyDatabaseId, raised.items[i]);
+void publish_watermarks() {
+  for (int i = 0; i < raised.count; ++i) raise_watermark(MyDatabaseId, raised.items[i]);
   publish_held();
-  for (int i = 0; i < claimable.count; ++i) lower_lows(MyDatabaseId, claimable.items[i].tenant, claimable.items[i].due);
-  for (int i = 0; i < dropped.count; ++i) drop_lows_of(MyDatabaseId, dropped.items[i]);
-  if (lows_lost) forget_all_lows(MyDatabaseId);
+  for (int i = 0; i < claimable.count; ++i)
+    lower_watermarks(MyDatabaseId, claimable.items[i].tenant, claimable.items[i].due);
+  for (int i = 0; i < dropped.count; ++i) drop_watermarks_of(MyDatabaseId, dropped.items[i]);
+  if (watermarks_lost) forget_all_watermarks(MyDatabaseId);
 }
 
 void publish() {
-  if (!shared || !anything_marked()) return;
+  if (!shared || !anything_announced()) return;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   for (int i = 0; i < changed.count; ++i) note_changed(MyDatabaseId, changed.items[i]);
   // First, since another tenant may have been given the number of one that was dropped.
@@ -153,11 +154,11 @@ void publish() {
     kick_all_workers(MyDatabaseId);
   }
   if (dues_lost) note_all_due(MyDatabaseId);
-  publish_lows();
+  publish_watermarks();
   for (int i = 0; i < ready.count; ++i) signal_one_waiter(MyDatabaseId, ready.items[i]);
-  for (int i = 0; i < due_marks.count; ++i) {
-    signal_for_due(MyDatabaseId, due_marks.items[i].tenant, due_marks.items[i].due);
-    note_due(MyDatabaseId, due_marks.items[i].tenant, due_marks.items[i].due, false);
+  for (int i = 0; i < due_announcements.count; ++i) {
+    signal_for_due(MyDatabaseId, due_announcements.items[i].tenant, due_announcements.items[i].due);
+    note_due(MyDatabaseId, due_announcements.items[i].tenant, due_announcements.items[i].due, false);
   }
   for (int i = 0; i < upkeep.count; ++i) note_due(MyDatabaseId, upkeep.items[i].tenant, upkeep.items[i].due, false);
   if (asked) note_asked(MyDatabaseId);
@@ -171,22 +172,22 @@ void publish() {
 
 // What the transaction, or a subtransaction, had claimed or locked is free again.
 void publish_free() {
-  if (locking > 0) mark_claimed(locking_in);
+  if (locking > 0) announce_claimed(locking_in);
   locking = 0;
   if (!shared) return;
   if (claimed.count == 0 && held.count == 0 && racing.count == 0 && raised.count == 0 && renumbered.count == 0 &&
-      !lows_lost)
+      !watermarks_lost)
     return;
   LWLockAcquire(shared->lock, LW_EXCLUSIVE);
   publish_held();
   for (int i = 0; i < raised.count; ++i) forget_beginnings_of(MyDatabaseId, raised.items[i].tenant);
   for (int i = 0; i < renumbered.count; ++i) note_due(MyDatabaseId, renumbered.items[i], DT_NOBEGIN, true);
   for (int i = 0; i < claimed.count; ++i) {
-    forget_lows_of(MyDatabaseId, claimed.items[i]);
+    forget_watermarks_of(MyDatabaseId, claimed.items[i]);
     signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0, true});
   }
-  if (lows_lost) forget_all_lows(MyDatabaseId);
-  if (renumbered.count == max_marks) note_all_due(MyDatabaseId);
+  if (watermarks_lost) forget_all_watermarks(MyDatabaseId);
+  if (renumbered.count == max_announcements) note_all_due(MyDatabaseId);
   LWLockRelease(shared->lock);
 }
 
@@ -201,14 +202,14 @@ void transaction_event(XactEvent event, void *) {
     case XACT_EVENT_COMMIT:
       if (claimed.count > 0) settle_wake_up();
       publish();
-      forget_marks();
+      forget_announcements();
       break;
     case XACT_EVENT_ABORT:
       publish_abort();
-      forget_marks();
+      forget_announcements();
       break;
     case XACT_EVENT_PRE_PREPARE:
-      if (anything_marked() || permits_locks.count > 0 || permits_locks_lost)
+      if (anything_announced() || permits_locks.count > 0 || permits_locks_lost)
         ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
                         errmsg("cannot PREPARE a transaction that has submitted, claimed or completed work")));
       break;
@@ -244,35 +245,36 @@ void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId
 
 }  // namespace
 
-void initialize_marks() {
+void initialize_announcements() {
   RegisterXactCallback(transaction_event, nullptr);
   RegisterSubXactCallback(subtransaction_event, nullptr);
   RegisterResourceReleaseCallback(locks_released, nullptr);
 }
 
-bool can_mark_searched() { return raised.count < max_marks; }
+bool can_announce_searched() { return raised.count < max_announcements; }
 
-void mark_searched(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
+void announce_searched(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
   // One that is not told costs only the next search.
-  if (view.may_raise && to != low_unknown)
+  if (view.may_raise && to != watermark_unknown)
     (void)raised.add({view.tenant, view.version, {view.filter, lane, from, to}, false});
 }
 
-void mark_searched_of_place(const LowsView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
-  if (!view.may_raise || to == low_unknown || raised.count >= max_marks - 2 * core::Watermarks::room) return;
+void announce_searched_of_place(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
+  if (!view.may_raise || to == watermark_unknown || raised.count >= max_announcements - 2 * core::Watermarks::room)
+    return;
   (void)raised.add({view.tenant, view.version, {view.filter, lane, from, to}, true});
 }
 
-void mark_held(std::int32_t tenant) {
+void announce_held(std::int32_t tenant) {
   for (int i = 0; i < held.count; ++i)
     if (held.items[i] == tenant) return;
-  if (!held.add(tenant)) lows_lost = true;
+  if (!held.add(tenant)) watermarks_lost = true;
 }
 
-void mark_racing(std::int32_t tenant) {
+void announce_racing(std::int32_t tenant) {
   for (int i = 0; i < racing.count; ++i)
     if (racing.items[i].tenant == tenant) return;
-  if (!racing.add({tenant, lows_version(tenant)})) lows_lost = true;
+  if (!racing.add({tenant, watermarks_version(tenant)})) watermarks_lost = true;
 }
 
 int begin_locking(std::int32_t tenant) {
@@ -282,9 +284,9 @@ int begin_locking(std::int32_t tenant) {
 
 void end_locking(int before) { locking = before; }
 
-void mark_ready(std::int32_t tenant, std::int32_t key) {
+void announce_ready(std::int32_t tenant, std::int32_t key) {
   // What became ready in this transaction was given a place after its start.
-  mark_claimable(tenant, GetCurrentTransactionStartTimestamp());
+  announce_claimable(tenant, GetCurrentTransactionStartTimestamp());
   for (int i = 0; i < ready.count; ++i)
     if (ready.items[i].tenant == tenant && ready.items[i].key == key) return;
   if (!ready.add({tenant, key, 0, false})) everyone = true;
@@ -292,57 +294,57 @@ void mark_ready(std::int32_t tenant, std::int32_t key) {
 
 // False where there is no room.
 template <int Most>
-static bool add_due(Marks<DueMark, Most> &marks, std::int32_t tenant, TimestampTz due) {
-  for (int i = 0; i < marks.count; ++i) {
-    if (marks.items[i].tenant != tenant) continue;
-    marks.items[i].due = std::min(marks.items[i].due, due);
+static bool add_due(Announced<DueAnnouncement, Most> &list, std::int32_t tenant, TimestampTz due) {
+  for (int i = 0; i < list.count; ++i) {
+    if (list.items[i].tenant != tenant) continue;
+    list.items[i].due = std::min(list.items[i].due, due);
     return true;
   }
-  return marks.add({tenant, due});
+  return list.add({tenant, due});
 }
 
-void mark_claimable(std::int32_t tenant, std::int64_t due) {
-  if (!add_due(claimable, tenant, due)) lows_lost = true;
+void announce_claimable(std::int32_t tenant, std::int64_t due) {
+  if (!add_due(claimable, tenant, due)) watermarks_lost = true;
 }
 
 std::int64_t claimable_from(std::int32_t tenant) {
   for (int i = 0; i < claimable.count; ++i)
     if (claimable.items[i].tenant == tenant) return claimable.items[i].due;
-  return lows_lost ? low_unknown : low_nothing;
+  return watermarks_lost ? watermark_unknown : watermark_end;
 }
 
-void mark_due(std::int32_t tenant, TimestampTz due) {
-  if (!add_due(due_marks, tenant, due)) everyone = dues_lost = true;
+void announce_due(std::int32_t tenant, TimestampTz due) {
+  if (!add_due(due_announcements, tenant, due)) everyone = dues_lost = true;
 }
 
-void mark_upkeep(std::int32_t tenant, TimestampTz due) {
+void announce_upkeep(std::int32_t tenant, TimestampTz due) {
   if (!add_due(upkeep, tenant, due)) dues_lost = true;
 }
 
-void mark_scheduler_asked() {
+void announce_scheduler_asked() {
   asked = true;
   stopped = false;
 }
 
-void mark_scheduler_stopped() {
+void announce_scheduler_stopped() {
   stopped = true;
   asked = false;
 }
 
-void mark_mended() { mended = true; }
+void announce_mended() { mended = true; }
 
-void mark_rescheduled(std::int32_t tenant) {
+void announce_rescheduled(std::int32_t tenant) {
   for (int i = 0; i < rescheduled.count; ++i)
     if (rescheduled.items[i] == tenant) return;
   if (!rescheduled.add(tenant)) dues_lost = true;
 }
 
-void mark_changed(std::int32_t tenant) {
+void announce_changed(std::int32_t tenant) {
   if (!changed.add(tenant)) everyone = true;
 }
 
-void mark_dropped(std::int32_t tenant) {
-  mark_changed(tenant);
+void announce_dropped(std::int32_t tenant) {
+  announce_changed(tenant);
   (void)dropped.add(tenant);
   count_no_more(tenant);
 }
@@ -352,7 +354,7 @@ void forget_tenant_number(std::int32_t tenant) {
   if (!renumbered.add(tenant)) dues_lost = true;
   if (shared) {
     LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-    drop_lows_of(MyDatabaseId, tenant);
+    drop_watermarks_of(MyDatabaseId, tenant);
     forget_workers_of_tenant(MyDatabaseId, tenant);
     forget_due(MyDatabaseId, tenant);
     LWLockRelease(shared->lock);
@@ -360,19 +362,19 @@ void forget_tenant_number(std::int32_t tenant) {
   drop_activity_of_tenant(tenant);
 }
 
-void mark_claimed(std::int32_t tenant) {
+void announce_claimed(std::int32_t tenant) {
   for (int i = 0; i < claimed.count; ++i)
     if (claimed.items[i] == tenant) return;
-  if (!claimed.add(tenant)) mark_held(tenant);
+  if (!claimed.add(tenant)) announce_held(tenant);
 }
 
-void mark_permits_lock(std::int32_t tenant) {
+void announce_permits_lock(std::int32_t tenant) {
   for (int i = 0; i < permits_locks.count; ++i)
     if (permits_locks.items[i] == tenant) return;
   if (!permits_locks.add(tenant)) permits_locks_lost = true;
 }
 
-void mark_ended(std::int64_t execution) {
+void announce_ended(std::int64_t execution) {
   if (ended_count == max_ended) {
     everyone = true;
     return;
@@ -388,6 +390,6 @@ void mark_ended(std::int64_t execution) {
   ended[ended_count++] = execution;
 }
 
-void mark_dead_worker_reaped(Oid role, const char *name) { (void)reaped.add(worker_key(role, name)); }
+void announce_dead_worker_reaped(Oid role, const char *name) { (void)reaped.add(worker_key(role, name)); }
 
 }  // namespace insula

@@ -1,5 +1,5 @@
-// Subtransactions around one tenant's share of a call; see apart.hpp.
-#include "tenant/apart.hpp"
+// Subtransactions around one tenant's share of a call; see in_subtransaction.hpp.
+#include "tenant/in_subtransaction.hpp"
 
 #include "shared/clock.hpp"
 
@@ -24,7 +24,7 @@ static bool ends_the_call(const ErrorData *error) {
   return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK;
 }
 
-bool run_apart(std::int32_t tenant, ApartWork work, void *argument, const char **message) {
+bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *argument, const char **message) {
   MemoryContext memory = CurrentMemoryContext;
   ResourceOwner owner = CurrentResourceOwner;
   volatile bool done = false;

@@ -5,16 +5,16 @@
 
 namespace insula {
 
-using ApartWork = void (*)(void *argument);
+using SubtransactionWork = void (*)(void *argument);
 
 // Runs the work in a subtransaction.  An error undoes it and is written to the server's
 // log, at most one every ten seconds a session; a cancel, a shutdown or a deadlock goes on.
 // With `message`, the caller gets the error's message instead.
-bool run_apart(std::int32_t tenant, ApartWork work, void *argument, const char **message);
+bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *argument, const char **message);
 
 template <typename Work>
-bool apart(std::int32_t tenant, Work work, const char **message = nullptr) {
-  return run_apart(
+bool in_subtransaction(std::int32_t tenant, Work work, const char **message = nullptr) {
+  return run_in_subtransaction(
       tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work, message);
 }
 
