@@ -6,7 +6,11 @@
 #include "provision/provision.hpp"
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
+#include "shared/activity.hpp"
+#include "shared/limit_permits.hpp"
+#include "shared/permits.hpp"
 #include "shared/shared.hpp"
+#include "shared/transaction_end.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/group.hpp"
 
@@ -14,6 +18,17 @@ extern "C" {
 PG_MODULE_MAGIC;
 PGDLLEXPORT void _PG_init(void);
 }
+
+namespace {
+
+// Announcements wake other processes, which must find the numbers published: they come last.
+const insula::TransactionStep *const steps[] = {&insula::tenants_prepare_step, &insula::role_sessions_step,
+                                                &insula::database_guard_step,  &insula::scheduler_nudge_step,
+                                                &insula::async_commit_step,    &insula::joined_tasks_step,
+                                                &insula::counters_step,        &insula::permits_step,
+                                                &insula::limit_permits_step,   &insula::announcements_step};
+
+}  // namespace
 
 void _PG_init() {
   insula::define_caller_settings();
@@ -28,11 +43,6 @@ void _PG_init() {
   }
   MarkGUCPrefixReserved("insula");
   insula::initialize_tenant_cache();
-  insula::initialize_announcements();
-  // Callbacks run in the reverse order: a process that announcements wake finds the numbers published.
-  insula::initialize_activity();
-  insula::initialize_join();
-  insula::initialize_async_commit();
-  insula::refuse_prepare_to_tenants();
+  insula::run_at_transaction_end(steps, lengthof(steps));
   insula::keep_tenants_group_bare();
 }

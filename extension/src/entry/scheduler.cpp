@@ -24,22 +24,6 @@ INSULA_FUNCTION(insula_advance_clock);
 
 namespace {
 
-int to_be_nudged = 0;
-
-// Without shared memory a scheduler is told by a signal to look around, once there is
-// something new to be seen.
-void transaction_ends(XactEvent event, void *) {
-  if (event == XACT_EVENT_COMMIT && to_be_nudged) nudge_scheduler(to_be_nudged);
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) to_be_nudged = 0;
-}
-
-void nudge_at_commit(int pid) {
-  static bool hooked = false;
-  if (!hooked) RegisterXactCallback(transaction_ends, nullptr);
-  hooked = true;
-  to_be_nudged = pid;
-}
-
 // True if that is news.
 bool want(bool wanted) {
   const Session session = open_session();
@@ -123,7 +107,7 @@ Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
   if (shared_memory_available())
     announce_scheduler_stopped();
   else
-    nudge_at_commit(pid);
+    nudge_scheduler_at_commit(pid);
   PG_RETURN_BOOL(pid != 0);
 }
 

@@ -16,16 +16,17 @@ namespace {
 bool only_async = false;      // all that was written when the claim began
 XLogRecPtr end_of_async = 0;  // of all that was written when it had ended; 0: there is more
 
-void transaction_event(XactEvent event, void *) {
-  if (event == XACT_EVENT_PRE_COMMIT && end_of_async != 0 && end_of_async == XactLastRecEnd &&
-      synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
+void commit_async_if_possible() {
+  if (end_of_async != 0 && end_of_async == XactLastRecEnd && synchronous_commit > SYNCHRONOUS_COMMIT_OFF)
     (void)set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) end_of_async = 0;
 }
+
+void forget() { end_of_async = 0; }
 
 }  // namespace
 
-void initialize_async_commit() { RegisterXactCallback(transaction_event, nullptr); }
+const TransactionStep async_commit_step = {
+    .before_commit = commit_async_if_possible, .committed = forget, .aborted = forget};
 
 void begin_async_commit() {
   const bool nothing_written = !TransactionIdIsValid(GetTopTransactionIdIfAny());

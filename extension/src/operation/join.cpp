@@ -29,29 +29,16 @@ void require_settled() {
                                 "lease was lost meanwhile.")));
 }
 
-void transaction_event(XactEvent event, void *) {
-  switch (event) {
-    case XACT_EVENT_PRE_COMMIT:
-      require_settled();
-      break;
-    case XACT_EVENT_PRE_PREPARE:
-      if (joined_count > 0)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("cannot PREPARE a transaction that is tied to a task")));
-      break;
-    case XACT_EVENT_COMMIT:
-    case XACT_EVENT_ABORT:
-      joined = nullptr;
-      joined_count = 0;
-      break;
-    default:
-      break;
-  }
+const char *pending_task() { return joined_count > 0 ? "is tied to a task" : nullptr; }
+
+void forget_joined() {
+  joined = nullptr;
+  joined_count = 0;
 }
 
-void subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *) {
-  if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB) return;
-  const SubTransactionId heir = event == SUBXACT_EVENT_COMMIT_SUB ? parent : InvalidSubTransactionId;
+// Gives the subtransaction's entries to the heir; none: they go.
+void bequeath(SubTransactionId heir) {
+  const SubTransactionId mine = GetCurrentSubTransactionId();
   int kept = 0;
   for (int i = 0; i < joined_count; ++i) {
     if (joined[i].joined_in == mine) joined[i].joined_in = heir;
@@ -63,10 +50,12 @@ void subtransaction_event(SubXactEvent event, SubTransactionId mine, SubTransact
 
 }  // namespace
 
-void initialize_join() {
-  RegisterXactCallback(transaction_event, nullptr);
-  RegisterSubXactCallback(subtransaction_event, nullptr);
-}
+const TransactionStep joined_tasks_step = {.pending = pending_task,
+                                           .before_commit = require_settled,
+                                           .committed = forget_joined,
+                                           .aborted = forget_joined,
+                                           .subtransaction_committed = bequeath,
+                                           .subtransaction_aborted = [] { bequeath(InvalidSubTransactionId); }};
 
 bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
   int found;

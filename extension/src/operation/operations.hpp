@@ -143,13 +143,13 @@ bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip);
 bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease);
 // The task was completed, failed or given back in this transaction.
 void note_settled(const Tenant &tenant, std::int64_t id);
-void initialize_join();
+extern const TransactionStep joined_tasks_step;
 
 // What is written between the two may be lost in a crash: where a transaction has written
 // nothing else, its commit does not wait for the disk, nor for a standby.
 void begin_async_commit();
 void end_async_commit();
-void initialize_async_commit();
+extern const TransactionStep async_commit_step;
 
 enum class Change {
   done,

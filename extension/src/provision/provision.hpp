@@ -1,6 +1,7 @@
 // Making and removing tenants.
 #pragma once
 
+#include "shared/transaction_end.hpp"
 #include "tenant/tenant.hpp"
 
 namespace insula {
@@ -44,6 +45,7 @@ bool is_plain_tenant_role(Oid role);
 bool can_log_in(Oid role);
 // Ends all sessions of the role, now and once more when the transaction commits.
 void end_sessions_of_role(Oid role);
+extern const TransactionStep role_sessions_step;
 
 // ---- group.cpp: what insula_tenant owns in this database ----
 

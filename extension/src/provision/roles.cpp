@@ -195,13 +195,14 @@ void terminate_sessions(Oid role) {
   }
 }
 
-void end_sessions_again(XactEvent event, void *) {
-  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) return;
-  for (int i = 0; event != XACT_EVENT_ABORT && i < ending_count; ++i) terminate_sessions(ending_roles[i]);
+void end_sessions_again() {
+  for (int i = 0; i < ending_count; ++i) terminate_sessions(ending_roles[i]);
   ending_count = 0;
 }
 
 }  // namespace
+
+const TransactionStep role_sessions_step = {.committed = end_sessions_again, .aborted = [] { ending_count = 0; }};
 
 bool lacks_database_right(const DatabaseRight &right) {
   const AclMode wanted = strcmp(right.privilege, "CREATE") == 0 ? ACL_CREATE : ACL_CONNECT;
@@ -321,9 +322,6 @@ bool drop_disarmed_role(const char *name, Oid recorded) {
 }
 
 void end_sessions_of_role(Oid role) {
-  static bool registered = false;
-  if (!registered) RegisterXactCallback(end_sessions_again, nullptr);
-  registered = true;
   terminate_sessions(role);
   if (ending_count < max_ending) ending_roles[ending_count++] = role;
 }

@@ -135,23 +135,26 @@ void run_utility(PlannedStmt *planned, const char *query, bool read_only_tree, P
   if (is_ddl && any_set_aside() && IsTransactionState() && superuser()) announce_mended();
 }
 
-// Nothing here may fail.
-void transaction_ends(XactEvent event, void *) {
-  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT) return;
-  if (event == XACT_EVENT_COMMIT && OidIsValid(dropped)) forget_database(dropped);
-  if (event == XACT_EVENT_COMMIT && doors_changed) note_doors_changed();
+void aborted() {
   dropped = InvalidOid;
   doors_changed = false;
   if (holding) let_schedulers_back();
   holding = false;
 }
 
+void committed() {
+  if (OidIsValid(dropped)) forget_database(dropped);
+  if (doors_changed) note_doors_changed();
+  aborted();
+}
+
 }  // namespace
+
+const TransactionStep database_guard_step = {.committed = committed, .aborted = aborted};
 
 void guard_databases() {
   previous_hook = ProcessUtility_hook;
   ProcessUtility_hook = run_utility;
-  RegisterXactCallback(transaction_ends, nullptr);
 }
 
 }  // namespace insula

@@ -85,6 +85,17 @@ int find_scheduler() {
   return 0;
 }
 
+static int to_be_nudged = 0;
+
+void nudge_scheduler_at_commit(int pid) { to_be_nudged = pid; }
+
+const TransactionStep scheduler_nudge_step = {.committed =
+                                                  [] {
+                                                    if (to_be_nudged) nudge_scheduler(to_be_nudged);
+                                                    to_be_nudged = 0;
+                                                  },
+                                              .aborted = [] { to_be_nudged = 0; }};
+
 void nudge_scheduler(int pid) {
   if (is_scheduler(pid)) (void)kill(pid, SIGHUP);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "postgres.hpp"
+#include "shared/transaction_end.hpp"
 
 extern "C" {
 #include "postmaster/bgworker.h"
@@ -23,6 +24,9 @@ bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle 
 int find_scheduler();
 // Lets one without shared memory look around.  May be called when its database has committed.
 void nudge_scheduler(int pid);
+// The same once this transaction has committed, so that it finds something new to be seen.
+void nudge_scheduler_at_commit(int pid);
+extern const TransactionStep scheduler_nudge_step;
 // What start_scheduler and stop_scheduler said last in this database.
 bool scheduler_is_wanted();
 
@@ -74,5 +78,6 @@ void no_longer_aside(std::int32_t tenant);
 
 // Commands that need a database to themselves end its scheduler first.
 void guard_databases();
+extern const TransactionStep database_guard_step;
 
 }  // namespace insula

@@ -7,8 +7,10 @@
 
 #include "shared/clock.hpp"
 #include "shared/limit_permits.hpp"
+#include "shared/pending.hpp"
 #include "shared/permits.hpp"
 #include "shared/state.hpp"
+#include "shared/transaction_end.hpp"
 
 extern "C" {
 #include "access/transam.h"
@@ -25,40 +27,22 @@ namespace {
 
 // ---- what the current transaction changes ----
 
-struct Pending {
+bool is_same(const Counted &a, const Counted &b) { return a.tenant == b.tenant && a.definition == b.definition; }
+
+struct PendingCount {
   Activity change;
-  int level;     // of the subtransaction
+  int level;
   bool dropped;  // the tenant is
 };
 
-Pending *pending = nullptr;  // in TopTransactionContext
-int pending_count = 0;
-int pending_room = 0;
+Pending<PendingCount> pending;
 
-Pending &pending_of(const Counted &what) {
-  const int level = GetCurrentTransactionNestLevel();
-  for (int i = pending_count - 1; i >= 0; --i) {
-    Pending &known = pending[i];
-    if (known.level != level) break;
-    if (known.change.what.tenant == what.tenant && known.change.what.definition == what.definition) return known;
-  }
-  if (pending_count == pending_room) {
-    const int room = pending_room ? 2 * pending_room : 8;
-    const Size size = sizeof(Pending) * static_cast<Size>(room);
-    pending = static_cast<Pending *>(pending ? repalloc_huge(pending, size)
-                                             : MemoryContextAlloc(TopTransactionContext, size));
-    pending_room = room;
-  }
-  pending[pending_count] = {{what, {}, {}, {}, 0}, level, false};
-  return pending[pending_count++];
+PendingCount &pending_of(const Counted &what) {
+  PendingCount *known = pending.find_here([&](const PendingCount &other) { return is_same(other.change.what, what); });
+  return known ? *known : pending.add({{what, {}, {}, {}, 0}, 0, false});
 }
 
 Activity &change_of(const Counted &what) { return pending_of(what).change; }
-
-void forget_pending() {
-  pending = nullptr;
-  pending_count = pending_room = 0;
-}
 
 // ---- what is known ----
 
@@ -115,76 +99,43 @@ template <typename Doomed>
 void remove_all(Doomed doomed);
 
 void publish() {
-  if (pending_count == 0 || !shared_activity) return;
+  if (pending.empty() || !shared_activity) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
   bool any_dropped = false;
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  for (int i = 0; i < pending_count; ++i) {
-    any_dropped = any_dropped || pending[i].dropped;
-    publish_change(pending[i].change, transaction);
+  for (const PendingCount &count : pending) {
+    any_dropped = any_dropped || count.dropped;
+    publish_change(count.change, transaction);
   }
   LWLockRelease(activity_lock);
   if (!any_dropped) return;
-  const Pending *end = pending + pending_count;
-  remove_all([end](Oid database, std::int32_t tenant) {
-    return database == MyDatabaseId &&
-           std::any_of(static_cast<const Pending *>(pending), end,
-                       [tenant](const Pending &p) { return p.dropped && p.change.what.tenant == tenant; });
+  remove_all([](Oid database, std::int32_t tenant) {
+    return database == MyDatabaseId && std::any_of(pending.begin(), pending.end(), [tenant](const PendingCount &count) {
+             return count.dropped && count.change.what.tenant == tenant;
+           });
   });
 }
 
-// A prepared transaction would commit in another backend, where nobody knows what it counts.
-void refuse_prepare() {
-  if (pending_count == 0) return;
-  ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                  errmsg("cannot PREPARE a transaction that has submitted, claimed or completed work")));
+void committed() {
+  publish();
+  pending.forget();
 }
 
-void transaction_ends(XactEvent event, void *) {
-  if (event == XACT_EVENT_PRE_PREPARE) refuse_prepare();
-  if (event == XACT_EVENT_COMMIT) publish();
-  if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT) forget_pending();
-  if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) return;
-  settle_permits(event == XACT_EVENT_COMMIT);
-  settle_limits(event == XACT_EVENT_COMMIT);
+void aborted() { pending.forget(); }
+
+void subtransaction_committed(SubTransactionId) {
+  pending.hand_over([](const PendingCount &a, const PendingCount &b) { return is_same(a.change.what, b.change.what); },
+                    [](PendingCount &to, const PendingCount &from) {
+                      add(to.change.tasks, from.change.tasks);
+                      add(to.change.happened, from.change.happened);
+                      add(to.change.waits, from.change.waits);
+                      to.dropped = to.dropped || from.dropped;
+                    });
 }
 
-// What a subtransaction has counted is its parent's now, together with what that has counted.
-void hand_over(int first, int level) {
-  int last = first;
-  for (int i = first; i < pending_count; ++i) {
-    Pending *known = std::find_if(pending, pending + last, [&](const Pending &other) {
-      return other.level == level && other.change.what.tenant == pending[i].change.what.tenant &&
-             other.change.what.definition == pending[i].change.what.definition;
-    });
-    if (known == pending + last) {
-      pending[last] = pending[i];
-      pending[last++].level = level;
-      continue;
-    }
-    add(known->change.tasks, pending[i].change.tasks);
-    add(known->change.happened, pending[i].change.happened);
-    add(known->change.waits, pending[i].change.waits);
-    known->dropped = known->dropped || pending[i].dropped;
-  }
-  pending_count = last;
-}
+void subtransaction_aborted() { pending.drop_from(pending.first_here()); }
 
-void subtransaction_ends(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
-  const int level = GetCurrentTransactionNestLevel();
-  int first = pending_count;
-  while (first > 0 && pending[first - 1].level >= level) --first;
-  if (event == SUBXACT_EVENT_ABORT_SUB) {
-    pending_count = first;
-    return_permits_of_subtransaction();
-    return_limits_of_subtransaction();
-  }
-  if (event == SUBXACT_EVENT_COMMIT_SUB) {
-    if (first < pending_count) hand_over(first, level - 1);
-    hand_permits_over();
-    hand_limits_over();
-  }
-}
+const char *pending_work() { return pending.empty() ? nullptr : "has submitted, claimed or completed work"; }
 
 template <typename Entry, typename Doomed>
 void remove_entries(HTAB *table, Doomed doomed) {
@@ -230,10 +181,11 @@ bool CountBasis::shows(std::uint64_t transaction) const {
   return transaction < xmax && std::find(running, end, static_cast<TransactionId>(transaction)) == end;
 }
 
-void initialize_activity() {
-  RegisterXactCallback(transaction_ends, nullptr);
-  RegisterSubXactCallback(subtransaction_ends, nullptr);
-}
+const TransactionStep counters_step = {.pending = pending_work,
+                                       .committed = committed,
+                                       .aborted = aborted,
+                                       .subtransaction_committed = subtransaction_committed,
+                                       .subtransaction_aborted = subtransaction_aborted};
 
 void count_no_more(std::int32_t tenant) {
   if (shared_activity) pending_of({tenant, 0}).dropped = true;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "postgres.hpp"
+#include "shared/transaction_end.hpp"
 
 namespace insula {
 
@@ -43,7 +44,7 @@ void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks);
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times);
 void count_wait(const Counted &what, std::int64_t microseconds);
 void count_no_more(std::int32_t tenant);  // it is dropped
-void initialize_activity();
+extern const TransactionStep counters_step;
 
 // ---- reading ----
 

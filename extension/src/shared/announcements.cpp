@@ -14,10 +14,6 @@
 #include "shared/state.hpp"
 #include "shared/watermarks.hpp"
 
-extern "C" {
-#include "utils/resowner.h"
-}
-
 namespace insula {
 
 namespace {
@@ -191,36 +187,27 @@ void publish_free() {
   LWLockRelease(shared->lock);
 }
 
-void publish_abort() {
+void committed() {
+  if (claimed.count > 0) settle_wake_up();
+  publish();
+  forget_announcements();
+}
+
+void aborted() {
   end_wait();
   pass_signal_on();
   publish_free();
+  forget_announcements();
 }
 
-void transaction_event(XactEvent event, void *) {
-  switch (event) {
-    case XACT_EVENT_COMMIT:
-      if (claimed.count > 0) settle_wake_up();
-      publish();
-      forget_announcements();
-      break;
-    case XACT_EVENT_ABORT:
-      publish_abort();
-      forget_announcements();
-      break;
-    case XACT_EVENT_PRE_PREPARE:
-      if (anything_announced() || permits_locks.count > 0 || permits_locks_lost)
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("cannot PREPARE a transaction that has submitted, claimed or completed work")));
-      break;
-    default:
-      break;
-  }
+const char *pending_work() {
+  const bool any = anything_announced() || permits_locks.count > 0 || permits_locks_lost;
+  return any ? "has submitted, claimed or completed work" : nullptr;
 }
 
 // Nothing here may fail.
-void locks_released(ResourceReleasePhase phase, bool committed, bool top_level, void *) {
-  if (phase != RESOURCE_RELEASE_AFTER_LOCKS || (permits_locks.count == 0 && !permits_locks_lost && !mended)) return;
+void locks_released(bool committed, bool top_level) {
+  if (permits_locks.count == 0 && !permits_locks_lost && !mended) return;
   // Of what a subtransaction had locked its parent keeps the locks, unless it was rolled back.
   if (!top_level && committed) return;
   if (shared) {
@@ -235,8 +222,7 @@ void locks_released(ResourceReleasePhase phase, bool committed, bool top_level, 
   permits_locks_lost = mended = false;
 }
 
-void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId, void *) {
-  if (event != SUBXACT_EVENT_ABORT_SUB) return;
+void subtransaction_aborted() {
   // A tenant that is dropped all the same leaves behind what nothing asks for.
   dropped.count = 0;
   publish_free();
@@ -245,11 +231,11 @@ void subtransaction_event(SubXactEvent event, SubTransactionId, SubTransactionId
 
 }  // namespace
 
-void initialize_announcements() {
-  RegisterXactCallback(transaction_event, nullptr);
-  RegisterSubXactCallback(subtransaction_event, nullptr);
-  RegisterResourceReleaseCallback(locks_released, nullptr);
-}
+const TransactionStep announcements_step = {.pending = pending_work,
+                                            .committed = committed,
+                                            .aborted = aborted,
+                                            .subtransaction_aborted = subtransaction_aborted,
+                                            .locks_released = locks_released};
 
 bool can_announce_searched() { return raised.count < max_announcements; }
 

@@ -5,12 +5,9 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/pending.hpp"
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
-
-extern "C" {
-#include "access/xact.h"
-}
 
 namespace insula {
 
@@ -24,38 +21,25 @@ namespace {
 struct Held {
   std::int64_t limit;
   std::int32_t tenant;
-  int level;  // of the subtransaction
+  int level;
   int reserved;
   int started;  // tasks, less those that run no more
-  bool wakes;   // its end is to wake somebody
+  bool wakes;   // its end is to wake a waiter
 };
 
-Held *held = nullptr;  // in TopTransactionContext, in the order in which it came
-int held_count = 0;
-int held_room = 0;
+Pending<Held> held;
 bool forgets = false;     // its commit does
 bool ends_some = false;   // tasks under limits
 bool unreserved = false;  // it has taken a permit for which there was no room
 
-// What follows on the same belongs to the same.
+// Consecutive calls for one limit share an entry.
 Held &held_of(std::int32_t tenant, std::int64_t limit) {
-  const int level = GetCurrentTransactionNestLevel();
-  if (held_count > 0) {
-    Held &last = held[held_count - 1];
-    if (last.tenant == tenant && last.limit == limit && last.level == level) return last;
-  }
-  if (held_count == held_room) {
-    const int room = held_room ? 2 * held_room : 128;
-    const Size size = sizeof(Held) * static_cast<Size>(room);
-    held = static_cast<Held *>(held ? repalloc_huge(held, size) : MemoryContextAlloc(TopTransactionContext, size));
-    held_room = room;
-  }
-  held[held_count] = {limit, tenant, level, 0, 0, false};
-  return held[held_count++];
+  Held *last = held.last_here();
+  return last && last->tenant == tenant && last->limit == limit ? *last : held.add({limit, tenant, 0, 0, 0, false});
 }
 
 void drop_if_nothing(const Held &last) {
-  if (last.reserved == 0 && last.started == 0) --held_count;
+  if (last.reserved == 0 && last.started == 0) held.drop_last();
 }
 
 // Under each limit what is reserved, less what is started: made where it is asked for.
@@ -87,7 +71,7 @@ void make_sums() {
   control.entrysize = sizeof(Sums);
   control.hcxt = TopTransactionContext;
   sums = hash_create("insula limits of a transaction", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-  for (int i = 0; i < held_count; ++i) add_to_sums(held[i].tenant, held[i].limit, held[i].reserved, held[i].started);
+  for (const Held &one : held) add_to_sums(one.tenant, one.limit, one.reserved, one.started);
 }
 
 Sums sums_of(std::int32_t tenant, std::int64_t limit) {
@@ -244,31 +228,24 @@ constexpr int settled_at_once = 1000;
 
 // Nothing here may fail.
 void settle_from(int first, bool committed) {
-  const int end = held_count;
-  held_count = first;
-  if (first == end) return;
+  Held *const end = held.end();
+  Held *at = held.begin() + first;
+  held.drop_from(first);
+  if (at == end) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
-  for (int at = first; at < end; at += settled_at_once) {
-    const int last = std::min(at + settled_at_once, end);
-    LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  while (at != end) {
+    Held *const begin = at;
     LimitedEntry *all = nullptr;
-    for (int i = at; i < last; ++i) {
-      Held &one = held[i];
-      if (i == at || one.tenant != held[i - 1].tenant) all = find_limited(one.tenant);
-      if (!committed) one.started = 0;
-      one.wakes = (one.started != 0 || one.reserved != 0) && settle(one, all, transaction);
+    LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+    for (; at != end && at - begin < settled_at_once; ++at) {
+      if (at == begin || at->tenant != at[-1].tenant) all = find_limited(at->tenant);
+      if (!committed) at->started = 0;
+      at->wakes = (at->started != 0 || at->reserved != 0) && settle(*at, all, transaction);
     }
     LWLockRelease(activity_lock);
-    for (int i = at; i < last; ++i)
-      if (held[i].wakes) wake_for_permit(held[i].tenant);
+    for (const Held *one = begin; one != at; ++one)
+      if (one->wakes) wake_for_permit(one->tenant);
   }
-}
-
-int first_of_level() {
-  const int level = GetCurrentTransactionNestLevel();
-  int first = held_count;
-  while (first > 0 && held[first - 1].level >= level) --first;
-  return first;
 }
 
 void forget_now() {
@@ -289,28 +266,27 @@ void forget_now() {
   LWLockRelease(activity_lock);
 }
 
-}  // namespace
-
-void settle_limits(bool committed) {
+void end_transaction(bool committed) {
   settle_from(0, committed);
-  held = nullptr;
+  held.forget();
   sums = nullptr;
-  held_room = 0;
   ends_some = unreserved = false;
   if (forgets && committed) forget_now();
   forgets = false;
 }
 
-void return_limits_of_subtransaction() {
-  settle_from(first_of_level(), false);
+void subtransaction_aborted() {
+  settle_from(held.first_here(), false);
   if (sums) hash_destroy(sums);
   sums = nullptr;  // to be made anew
 }
 
-void hand_limits_over() {
-  const int level = GetCurrentTransactionNestLevel();
-  for (int i = first_of_level(); i < held_count; ++i) held[i].level = level - 1;
-}
+}  // namespace
+
+const TransactionStep limit_permits_step = {.committed = [] { end_transaction(true); },
+                                            .aborted = [] { end_transaction(false); },
+                                            .subtransaction_committed = [](SubTransactionId) { held.hand_over(); },
+                                            .subtransaction_aborted = subtransaction_aborted};
 
 bool limits_are_known(const LimitedWork &of) {
   if (!shared_limits) return false;
@@ -482,8 +458,8 @@ void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int co
     };
     for (int i = 0; i < count; ++i) add(counts[i].limit, counts[i].running);
     // The snapshot shows them, and they are added when they are committed.
-    for (int i = 0; i < held_count; ++i)
-      if (held[i].tenant == of.tenant) add(held[i].limit, -held[i].started);
+    for (const Held &one : held)
+      if (one.tenant == of.tenant) add(one.limit, -one.started);
     if (fits) {
       all->state = TallyState::known;
       all->refused = false;

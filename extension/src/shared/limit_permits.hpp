@@ -17,6 +17,7 @@
 #pragma once
 
 #include "postgres.hpp"
+#include "shared/transaction_end.hpp"
 
 namespace insula {
 
@@ -59,6 +60,8 @@ void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int co
 
 // So many more tasks run under the limit when this transaction commits.
 void note_under_limit(std::int32_t tenant, std::int64_t limit, int tasks);
+
+extern const TransactionStep limit_permits_step;
 
 void forget_limits();  // of this database: rows were written by others
 

@@ -5,12 +5,9 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/pending.hpp"
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
-
-extern "C" {
-#include "access/xact.h"
-}
 
 namespace insula {
 
@@ -22,38 +19,27 @@ namespace {
 
 struct Held {
   std::int32_t tenant;
-  int level;  // of the subtransaction
+  int level;
   std::int64_t reserved;
   std::int64_t started;  // tasks, less those that run no more
-  bool wakes;            // its end is to wake somebody
+  bool wakes;            // its end is to wake a waiter
 };
 
-Held *held = nullptr;  // in TopTransactionContext
-int held_count = 0;
-int held_room = 0;
+Pending<Held> held;
 bool forgets = false;  // its commit does
 
 Held &held_of(std::int32_t tenant) {
-  const int level = GetCurrentTransactionNestLevel();
-  for (int i = held_count - 1; i >= 0 && held[i].level == level; --i)
-    if (held[i].tenant == tenant) return held[i];
-  if (held_count == held_room) {
-    const int room = held_room ? 2 * held_room : 8;
-    const Size size = sizeof(Held) * static_cast<Size>(room);
-    held = static_cast<Held *>(held ? repalloc_huge(held, size) : MemoryContextAlloc(TopTransactionContext, size));
-    held_room = room;
-  }
-  held[held_count] = {tenant, level, 0, 0, false};
-  return held[held_count++];
+  Held *known = held.find_here([tenant](const Held &other) { return other.tenant == tenant; });
+  return known ? *known : held.add({tenant, 0, 0, 0, false});
 }
 
 // In all its subtransactions.
 Held held_here(std::int32_t tenant) {
   Held all = {tenant, 0, 0, 0, false};
-  for (int i = 0; i < held_count; ++i) {
-    if (held[i].tenant != tenant) continue;
-    all.reserved += held[i].reserved;
-    all.started += held[i].started;
+  for (const Held &one : held) {
+    if (one.tenant != tenant) continue;
+    all.reserved += one.reserved;
+    all.started += one.started;
   }
   return all;
 }
@@ -122,26 +108,20 @@ bool settle(const Held &of, std::uint64_t transaction) {
 // Nothing here may fail.
 void settle_from(int first, bool committed) {
   bool any = false;
-  for (int i = first; i < held_count; ++i) {
-    if (!committed) held[i].started = 0;
-    any = any || held[i].started != 0 || held[i].reserved != 0;
+  Held *const begin = held.begin() + first;
+  Held *const end = held.end();
+  for (Held *one = begin; one != end; ++one) {
+    if (!committed) one->started = 0;
+    any = any || one->started != 0 || one->reserved != 0;
   }
-  const int end = held_count;
-  held_count = first;
+  held.drop_from(first);
   if (!any) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
   LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  for (int i = first; i < end; ++i) held[i].wakes = settle(held[i], transaction);
+  for (Held *one = begin; one != end; ++one) one->wakes = settle(*one, transaction);
   LWLockRelease(activity_lock);
-  for (int i = first; i < end; ++i)
-    if (held[i].wakes) wake_for_permit(held[i].tenant);
-}
-
-int first_of_level() {
-  const int level = GetCurrentTransactionNestLevel();
-  int first = held_count;
-  while (first > 0 && held[first - 1].level >= level) --first;
-  return first;
+  for (const Held *one = begin; one != end; ++one)
+    if (one->wakes) wake_for_permit(one->tenant);
 }
 
 void forget_now() {
@@ -153,34 +133,35 @@ void forget_now() {
   LWLockRelease(activity_lock);
 }
 
-}  // namespace
-
-void settle_permits(bool committed) {
-  settle_from(0, committed);
-  held = nullptr;
-  held_room = 0;
-  if (forgets && committed) forget_now();
+void committed() {
+  settle_from(0, true);
+  held.forget();
+  if (forgets) forget_now();
   forgets = false;
 }
 
-void return_permits_of_subtransaction() { settle_from(first_of_level(), false); }
-
-void hand_permits_over() {
-  const int level = GetCurrentTransactionNestLevel() - 1;
-  int last = first_of_level();
-  for (int i = last; i < held_count; ++i) {
-    Held *parents = std::find_if(
-        held, held + last, [&](const Held &other) { return other.level == level && other.tenant == held[i].tenant; });
-    if (parents == held + last) {
-      held[last] = held[i];
-      held[last++].level = level;
-      continue;
-    }
-    parents->reserved += held[i].reserved;
-    parents->started += held[i].started;
-  }
-  held_count = last;
+void aborted() {
+  settle_from(0, false);
+  held.forget();
+  forgets = false;
 }
+
+void subtransaction_committed(SubTransactionId) {
+  held.hand_over([](const Held &a, const Held &b) { return a.tenant == b.tenant; },
+                 [](Held &to, const Held &from) {
+                   to.reserved += from.reserved;
+                   to.started += from.started;
+                 });
+}
+
+void subtransaction_aborted() { settle_from(held.first_here(), false); }
+
+}  // namespace
+
+const TransactionStep permits_step = {.committed = committed,
+                                      .aborted = aborted,
+                                      .subtransaction_committed = subtransaction_committed,
+                                      .subtransaction_aborted = subtransaction_aborted};
 
 void note_started(std::int32_t tenant, std::int64_t tasks) { held_of(tenant).started += tasks; }
 

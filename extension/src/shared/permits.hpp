@@ -21,6 +21,7 @@
 #pragma once
 
 #include "postgres.hpp"
+#include "shared/transaction_end.hpp"
 
 namespace insula {
 
@@ -57,6 +58,8 @@ void leave_work_for_permits(const Permits &of);
 void note_started(std::int32_t tenant, std::int64_t tasks);
 // Whether it has ended tasks whose permits only it can know to be free.
 bool ends_tasks_here(std::int32_t tenant);
+
+extern const TransactionStep permits_step;
 
 void forget_running();  // of this database, now and at the commit: rows were written by others
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "postgres.hpp"
+#include "shared/transaction_end.hpp"
 
 namespace insula {
 
@@ -36,7 +37,7 @@ void announce_claimed(std::int32_t tenant);
 void announce_permits_lock(std::int32_t tenant);
 void announce_ended(std::int64_t execution);
 void announce_dead_worker_reaped(Oid role, const char *name);
-void initialize_announcements();
+extern const TransactionStep announcements_step;
 
 // Tenants of this database that have changed since the last call; `unknown`: all may have.
 inline constexpr int changes_remembered = 64;

@@ -251,12 +251,6 @@ extern LWLock *activity_lock;
 int max_counted();                    // how many of each there can be
 void drop_activity_of(Oid database);  // not under the other lock
 void drop_activity_of_tenant(std::int32_t tenant);
-void settle_permits(bool committed);  // at the end of the transaction
-void return_permits_of_subtransaction();
-void hand_permits_over();
-void settle_limits(bool committed);  // in the same way
-void return_limits_of_subtransaction();
-void hand_limits_over();
 int max_limits();            // how many there can be
 bool no_room_for_limited();  // for one more tenant with such; under the lock of the counters
 bool no_room_for_permits();  // of one more tenant; under the lock of the counters

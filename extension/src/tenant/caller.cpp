@@ -38,13 +38,13 @@ bool is_tenant_login(Oid role) {
   return OidIsValid(group) && SearchSysCacheExists2(AUTHMEMROLEMEM, ObjectIdGetDatum(group), ObjectIdGetDatum(role));
 }
 
-static void before_prepare(XactEvent event, void *) {
-  if (event != XACT_EVENT_PRE_PREPARE || !is_tenant_login(GetSessionUserId())) return;
+static void refuse_prepare_to_tenants() {
+  if (!is_tenant_login(GetSessionUserId())) return;
   ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to PREPARE a transaction"),
                   errdetail("A tenant's prepared transaction would keep the tenant from being dropped.")));
 }
 
-void refuse_prepare_to_tenants() { RegisterXactCallback(before_prepare, nullptr); }
+const TransactionStep tenants_prepare_step = {.before_prepare = refuse_prepare_to_tenants};
 
 static bool may_act_for(const Tenant &tenant, Right right) {
   if (OidIsValid(tenant.role) && has_privs_of_role(GetUserId(), tenant.role)) return true;

@@ -2,6 +2,7 @@
 // before anything is locked or read.
 #pragma once
 
+#include "shared/transaction_end.hpp"
 #include "tenant/tenant.hpp"
 
 namespace insula {
@@ -38,7 +39,7 @@ bool is_tenant_login(Oid role);
 
 // Prepared transactions outlive their session and would keep a tenant from being dropped,
 // so those who log in as tenants cannot make any, where the library is loaded.
-void refuse_prepare_to_tenants();
+extern const TransactionStep tenants_prepare_step;
 
 void define_caller_settings();
 
