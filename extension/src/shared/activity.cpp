@@ -6,10 +6,11 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/count_basis.hpp"
+#include "shared/counters.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/pending.hpp"
 #include "shared/permits.hpp"
-#include "shared/state.hpp"
 #include "shared/transaction_end.hpp"
 
 extern "C" {
@@ -19,11 +20,30 @@ extern "C" {
 
 namespace insula {
 
+namespace {
+
+struct ActivityKey {
+  Oid database;
+  std::int32_t tenant;
+  std::int32_t definition;
+};
+
+struct ActivityEntry {
+  ActivityKey key;
+  Activity counts;
+};
+
+// A tenant's count of its queue, from which its numbers of tasks start.
+struct TallyEntry {
+  TenantKey key;
+  TallyState state;
+  int versions;          // that have counters of their own
+  std::uint64_t ticket;  // of the last count
+  CountBasis basis;
+};
+
 HTAB *shared_activity = nullptr;
 HTAB *shared_tallies = nullptr;
-LWLock *activity_lock = nullptr;
-
-namespace {
 
 // ---- what the current transaction changes ----
 
@@ -46,11 +66,11 @@ Activity &change_of(const Counted &what) { return pending_of(what).change; }
 
 // ---- what is known ----
 
-// So many versions of one tenant's workflows leave room for others.
+// Leaves room for the versions of other tenants' workflows.
 constexpr int most_versions = 128;
 
 TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
-  DueKey key = {MyDatabaseId, tenant};
+  TenantKey key = {MyDatabaseId, tenant};
   bool found;
   auto *tally = static_cast<TallyEntry *>(hash_search(shared_tallies, &key, action, &found));
   if (tally && !found) {
@@ -73,11 +93,6 @@ ActivityEntry *make_activity(TallyEntry &tally, const Counted &what) {
   return entry;
 }
 
-std::uint64_t full_xmax(const SnapshotData &snapshot) {
-  const std::uint64_t next = U64FromFullTransactionId(ReadNextFullTransactionId());
-  return next - (static_cast<std::uint32_t>(next) - snapshot.xmax);
-}
-
 template <int N>
 void add(std::int64_t (&to)[N], const std::int64_t (&from)[N]) {
   for (int i = 0; i < N; ++i) to[i] += from[i];
@@ -95,25 +110,14 @@ void publish_change(const Activity &change, std::uint64_t transaction) {
   if (tally->state != TallyState::unknown && !tally->basis.shows(transaction)) add(entry->counts.tasks, change.tasks);
 }
 
-template <typename Doomed>
-void remove_all(Doomed doomed);
-
 void publish() {
   if (pending.empty() || !shared_activity) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
-  bool any_dropped = false;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  for (const PendingCount &count : pending) {
-    any_dropped = any_dropped || count.dropped;
-    publish_change(count.change, transaction);
-  }
-  LWLockRelease(activity_lock);
-  if (!any_dropped) return;
-  remove_all([](Oid database, std::int32_t tenant) {
-    return database == MyDatabaseId && std::any_of(pending.begin(), pending.end(), [tenant](const PendingCount &count) {
-             return count.dropped && count.change.what.tenant == tenant;
-           });
-  });
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  for (const PendingCount &count : pending) publish_change(count.change, transaction);
+  LWLockRelease(counters_lock);
+  for (const PendingCount &count : pending)
+    if (count.dropped) drop_counters_of(MyDatabaseId, count.change.what.tenant);
 }
 
 void committed() {
@@ -137,49 +141,19 @@ void subtransaction_aborted() { pending.drop_from(pending.first_here()); }
 
 const char *pending_work() { return pending.empty() ? nullptr : "has submitted, claimed or completed work"; }
 
-template <typename Entry, typename Doomed>
-void remove_entries(HTAB *table, Doomed doomed) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, table);
-  while (auto *entry = static_cast<Entry *>(hash_seq_search(&scan)))
-    if (doomed(entry->key.database, entry->key.tenant)) hash_search(table, &entry->key, HASH_REMOVE, nullptr);
-}
-
-template <typename Doomed>
-void remove_counters(Doomed doomed) {
-  remove_entries<ActivityEntry>(shared_activity, doomed);
-  remove_entries<TallyEntry>(shared_tallies, doomed);
-}
-
-// Of tenants that are gone, for whom nobody claims.
-template <typename Doomed>
-void remove_all(Doomed doomed) {
-  if (!shared_activity) return;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  remove_counters(doomed);
-  remove_entries<PermitEntry>(shared_permits, doomed);
-  remove_entries<LimitedEntry>(shared_limited, doomed);
-  remove_entries<LimitEntry>(shared_limits, doomed);
-  LWLockRelease(activity_lock);
-}
-
 }  // namespace
 
-bool CountBasis::take(const SnapshotData &snapshot) {
-  if (snapshot.xcnt >= lengthof(running)) return false;
-  xmax = full_xmax(snapshot);
-  running_count = static_cast<int>(snapshot.xcnt);
-  std::copy(snapshot.xip, snapshot.xip + snapshot.xcnt, running);
-  // A snapshot does not name the transaction that takes it, which has not committed either.
-  const TransactionId own = GetTopTransactionIdIfAny();
-  if (TransactionIdIsValid(own)) running[running_count++] = own;
-  return true;
-}
-
-bool CountBasis::shows(std::uint64_t transaction) const {
-  const TransactionId *end = running + running_count;
-  return transaction < xmax && std::find(running, end, static_cast<TransactionId>(transaction)) == end;
-}
+const SharedPart counters_part = {
+    [] {
+      return add_size(hash_estimate_size(shared_room.counted_workflows, sizeof(ActivityEntry)),
+                      hash_estimate_size(shared_room.counted_workflows, sizeof(TallyEntry)));
+    },
+    [](bool) {
+      shared_activity = make_shared_table("insula activity", shared_room.counted_workflows, sizeof(ActivityKey),
+                                          sizeof(ActivityEntry));
+      shared_tallies =
+          make_shared_table("insula tallies", shared_room.counted_workflows, sizeof(TenantKey), sizeof(TallyEntry));
+    }};
 
 const TransactionStep counters_step = {.pending = pending_work,
                                        .committed = committed,
@@ -220,11 +194,11 @@ bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_searc
 ActivityReport read_activity() {
   if (!shared_activity) return {};
   // Room is made without the lock; the tables have room for no more.
-  const auto most = static_cast<Size>(max_counted());
+  const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
   auto *items = static_cast<Activity *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Activity) * most));
   auto *known = static_cast<std::int32_t *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(std::int32_t) * most));
   ActivityReport report = {items, 0, known, 0};
-  LWLockAcquire(activity_lock, LW_SHARED);
+  LWLockAcquire(counters_lock, LW_SHARED);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_activity);
   while (const auto *entry = static_cast<ActivityEntry *>(hash_seq_search(&scan)))
@@ -233,7 +207,7 @@ ActivityReport read_activity() {
   while (const auto *tally = static_cast<TallyEntry *>(hash_seq_search(&scan)))
     if (tally->key.database == MyDatabaseId && tally->state == TallyState::known)
       known[report.known_count++] = tally->key.tenant;
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   std::sort(items, items + report.count, [](const Activity &a, const Activity &b) {
     return a.what.tenant < b.what.tenant || (a.what.tenant == b.what.tenant && a.what.definition < b.what.definition);
   });
@@ -242,10 +216,10 @@ ActivityReport read_activity() {
 }
 
 Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
-  // What a transaction has written itself its snapshot shows, what it will write not.
+  // The snapshot of a transaction that writes shows what it has written, and not what it will write.
   if (!shared_activity || RecoveryInProgress() || TransactionIdIsValid(GetTopTransactionIdIfAny())) return nullptr;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  // Who has published before had committed before, so that this snapshot shows it.
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  // A transaction that has published had committed before, so that this snapshot shows it.
   const Snapshot snapshot = GetLatestSnapshot();
   TallyEntry *tally = find_tally(tenant, HASH_ENTER_NULL);
   const bool fits = tally && tally->basis.take(*snapshot);
@@ -258,12 +232,12 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
       if (entry->key.database == MyDatabaseId && entry->key.tenant == tenant)
         std::fill(entry->counts.tasks, entry->counts.tasks + places, 0);
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return fits ? snapshot : nullptr;
 }
 
 void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count) {
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   TallyEntry *tally = find_tally(tenant, HASH_FIND);
   bool mine = tally && tally->state == TallyState::counting && tally->ticket == ticket;
   for (int i = 0; i < count && mine; ++i) {
@@ -274,24 +248,27 @@ void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *fou
       mine = false;
   }
   if (tally && tally->ticket == ticket) tally->state = mine ? TallyState::known : TallyState::unknown;
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
 }
 
 void forget_activity() {
   forget_running();
   forget_limits();
   if (!shared_activity) return;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
-  remove_counters([](Oid database, std::int32_t) { return database == MyDatabaseId; });
-  LWLockRelease(activity_lock);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  drop_entries_of<ActivityEntry>(shared_activity, MyDatabaseId, 0);
+  drop_entries_of<TallyEntry>(shared_tallies, MyDatabaseId, 0);
+  LWLockRelease(counters_lock);
 }
 
-void drop_activity_of_tenant(std::int32_t dropped) {
-  remove_all([dropped](Oid database, std::int32_t tenant) { return database == MyDatabaseId && tenant == dropped; });
-}
-
-void drop_activity_of(Oid dropped) {
-  remove_all([dropped](Oid database, std::int32_t) { return database == dropped; });
+void drop_counters_of(Oid database, std::int32_t tenant) {
+  if (!shared_activity) return;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  drop_entries_of<ActivityEntry>(shared_activity, database, tenant);
+  drop_entries_of<TallyEntry>(shared_tallies, database, tenant);
+  drop_permits_of(database, tenant);
+  drop_limit_permits_of(database, tenant);
+  LWLockRelease(counters_lock);
 }
 
 }  // namespace insula

@@ -1,7 +1,7 @@
-// What goes on, counted in shared memory: for each version of a workflow how many of its
+// Counters in shared memory: for each version of a workflow how many of its
 // tasks stand where in the queue, and how often what has happened.  A transaction's counts are
 // published from its commit callback.  Numbers of tasks are exact once they are known: after
-// a start of the server nobody knows them, until a reader has counted a tenant's queue once
+// a start of the server they are unknown until a reader has counted a tenant's queue once
 // (see begin_counting).  Without shared memory nothing is counted here.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace insula {
 
-// Where a task stands in the queue.
+// A task's place in the queue.
 enum class Place { ready, delayed, running, waiting, paused };
 inline constexpr int places = 5;
 
@@ -25,14 +25,14 @@ enum class Happened {
 };
 inline constexpr int happenings = 7;
 
-// Of tasks that were claimed: how long they had been ready.  The first counts those below a
+// Claimed tasks by how long they had been ready.  The first class counts those below a
 // millisecond, each next one those below twice as much, the last all others.
 inline constexpr int wait_classes = 20;
 
 // ---- what the current transaction changes ----
 
 // A version of a workflow; definition 0: all those of the tenant that have no counters of their
-// own, since it has so many.
+// own, since it has more than fit.
 struct Counted {
   std::int32_t tenant;
   std::int32_t definition;
@@ -56,7 +56,7 @@ struct Activity {
   TimestampTz since;
 };
 
-// Of this database, at one moment.
+// The counters of this database at one moment.
 struct ActivityReport {
   const Activity *items;  // by tenant and definition
   int count;
@@ -68,7 +68,7 @@ struct ActivityReport {
 ActivityReport read_activity();
 
 // A reader that counts a tenant's queue with the snapshot returned and tells what it found
-// makes the numbers known.  Whatever commits meanwhile or later is added unless that snapshot
+// makes the numbers known.  A transaction that commits later is added unless that snapshot
 // shows it.  nullptr: it cannot be done now, or on this server.
 Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket);
 void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count);

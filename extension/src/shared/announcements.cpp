@@ -1,18 +1,22 @@
-// What a transaction tells others at its end: tasks that became ready, moments to look at,
+// The news that a transaction tells others at its end: tasks that became ready, moments to look at,
 // tenants that changed, executions that ended, dead workers whose tasks were given back.
 // Noted in backend memory and published from the commit callback, where nothing may fail,
 // so room is made when something is announced; what does not fit wakes everyone.  An abort forgets
-// them, but frees what the transaction had claimed, so it wakes somebody for that.  A
+// them, but frees what the transaction had claimed, so it wakes a waiter for that.  A
 // subtransaction's rollback leaves its announcements: a wake-up too many is harmless.  A prepared
-// transaction would commit in another backend, where nobody knows of them: PREPARE is
+// transaction would commit in another backend, which does not know them: PREPARE is
 // refused, as it is for NOTIFY.
 #include <algorithm>
 
 #include "core/ids.hpp"
 #include "errors.hpp"
-#include "shared/shared.hpp"
-#include "shared/state.hpp"
-#include "shared/watermarks.hpp"
+#include "shared/activity.hpp"
+#include "shared/changes.hpp"
+#include "shared/counters.hpp"
+#include "shared/databases.hpp"
+#include "shared/waiters.hpp"
+#include "shared/watermark_table.hpp"
+#include "shared/workers.hpp"
 
 namespace insula {
 
@@ -60,7 +64,7 @@ Announced<WorkerKey> reaped;
 Announced<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
 bool permits_locks_lost;
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
-bool everyone;  // somebody who is not known has work
+bool everyone;  // there is work for a session that is not known
 bool dues_lost;
 bool watermarks_lost;
 
@@ -89,31 +93,12 @@ void publish_ended() {
   for (int i = 0; i < ended_count; ++i)
     if (i == 0 || core::tenant_of(ended[i]) != core::tenant_of(ended[i - 1]))
       note_ended(MyDatabaseId, core::tenant_of(ended[i]));
-  if (shared->awaiting > 0) {
-    for (int at = 0; at < shared->slots; ++at) {
-      WaiterSlot &slot = shared->waiters[at];
-      if (!slot.latch || slot.execution == 0 || slot.database != MyDatabaseId) continue;
-      if (std::binary_search(ended, ended + ended_count, slot.execution)) signal_slot(slot);
-    }
-  }
-  if (hash_get_num_entries(shared_watches) == 0) return;
-  for (int i = 0; i < ended_count; ++i) {
-    WatchKey key = {MyDatabaseId, 0, ended[i]};
-    auto *watch = static_cast<WatchEntry *>(hash_search(shared_watches, &key, HASH_FIND, nullptr));
-    if (!watch) continue;
-    if (watch->crowded) kick_all_workers(MyDatabaseId);
-    for (int j = 0; j < watch->count; ++j) kick_worker(watch->watchers[j]);
-    hash_search(shared_watches, &key, HASH_REMOVE, nullptr);
-  }
+  signal_awaiting(ended, ended_count);
+  kick_watchers(ended, ended_count);
 }
 
 void publish_reaped() {
-  for (int i = 0; i < reaped.count; ++i) {
-    auto *entry = static_cast<WorkerEntry *>(hash_search(shared_workers, &reaped.items[i], HASH_FIND, nullptr));
-    if (!entry || !entry->dead) continue;
-    --shared->dead_workers;
-    hash_search(shared_workers, &reaped.items[i], HASH_REMOVE, nullptr);
-  }
+  for (int i = 0; i < reaped.count; ++i) forget_dead_worker(reaped.items[i]);
 }
 
 // Others may have passed over what is free now.
@@ -125,7 +110,7 @@ void publish_held() {
   }
 }
 
-// Before anybody is woken, who then must find what this transaction has made claimable.
+// Before any session is woken, which then must find the tasks that this transaction has made claimable.
 void publish_watermarks() {
   for (int i = 0; i < raised.count; ++i) raise_watermark(MyDatabaseId, raised.items[i]);
   publish_held();
@@ -136,8 +121,8 @@ void publish_watermarks() {
 }
 
 void publish() {
-  if (!shared || !anything_announced()) return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (!shared_memory_available() || !anything_announced()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
   for (int i = 0; i < changed.count; ++i) note_changed(MyDatabaseId, changed.items[i]);
   // First, since another tenant may have been given the number of one that was dropped.
   for (int i = 0; i < dropped.count; ++i) {
@@ -163,18 +148,18 @@ void publish() {
   for (int i = 0; i < changed.count; ++i) signal_all_of_tenant(MyDatabaseId, changed.items[i]);
   if (ended_count > 0) publish_ended();
   publish_reaped();
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
 }
 
-// What the transaction, or a subtransaction, had claimed or locked is free again.
+// The rows that the transaction, or a subtransaction, had claimed or locked are free again.
 void publish_free() {
   if (locking > 0) announce_claimed(locking_in);
   locking = 0;
-  if (!shared) return;
+  if (!shared_memory_available()) return;
   if (claimed.count == 0 && held.count == 0 && racing.count == 0 && raised.count == 0 && renumbered.count == 0 &&
       !watermarks_lost)
     return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  lock_shared_memory(LW_EXCLUSIVE);
   publish_held();
   for (int i = 0; i < raised.count; ++i) forget_beginnings_of(MyDatabaseId, raised.items[i].tenant);
   for (int i = 0; i < renumbered.count; ++i) note_due(MyDatabaseId, renumbered.items[i], DT_NOBEGIN, true);
@@ -184,7 +169,7 @@ void publish_free() {
   }
   if (watermarks_lost) forget_all_watermarks(MyDatabaseId);
   if (renumbered.count == max_announcements) note_all_due(MyDatabaseId);
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
 }
 
 void committed() {
@@ -208,14 +193,14 @@ const char *pending_work() {
 // Nothing here may fail.
 void locks_released(bool committed, bool top_level) {
   if (permits_locks.count == 0 && !permits_locks_lost && !mended) return;
-  // Of what a subtransaction had locked its parent keeps the locks, unless it was rolled back.
+  // The parent keeps the locks of a subtransaction that commits.
   if (!top_level && committed) return;
-  if (shared) {
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (shared_memory_available()) {
+    lock_shared_memory(LW_EXCLUSIVE);
     for (int i = 0; i < permits_locks.count; ++i) signal_one_waiter(MyDatabaseId, {permits_locks.items[i], 0, 0, true});
     if (permits_locks_lost) signal_everyone(MyDatabaseId);
     if (mended && committed && top_level) note_aside_due(MyDatabaseId);
-    LWLockRelease(shared->lock);
+    unlock_shared_memory();
   }
   if (!top_level) return;
   permits_locks.count = 0;
@@ -271,7 +256,7 @@ int begin_locking(std::int32_t tenant) {
 void end_locking(int before) { locking = before; }
 
 void announce_ready(std::int32_t tenant, std::int32_t key) {
-  // What became ready in this transaction was given a place after its start.
+  // Rows that became ready in this transaction have a place after its start.
   announce_claimable(tenant, GetCurrentTransactionStartTimestamp());
   for (int i = 0; i < ready.count; ++i)
     if (ready.items[i].tenant == tenant && ready.items[i].key == key) return;
@@ -336,16 +321,16 @@ void announce_dropped(std::int32_t tenant) {
 }
 
 void forget_tenant_number(std::int32_t tenant) {
-  // Where this is rolled back, the old tenant is due again.
+  // After a rollback the old tenant is due again.
   if (!renumbered.add(tenant)) dues_lost = true;
-  if (shared) {
-    LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (shared_memory_available()) {
+    lock_shared_memory(LW_EXCLUSIVE);
     drop_watermarks_of(MyDatabaseId, tenant);
     forget_workers_of_tenant(MyDatabaseId, tenant);
     forget_due(MyDatabaseId, tenant);
-    LWLockRelease(shared->lock);
+    unlock_shared_memory();
   }
-  drop_activity_of_tenant(tenant);
+  drop_counters_of(MyDatabaseId, tenant);
 }
 
 void announce_claimed(std::int32_t tenant) {

@@ -3,8 +3,9 @@
 
 #include <algorithm>
 
+#include "shared/databases.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/slots.hpp"
+#include "shared/waiters.hpp"
 
 extern "C" {
 #include "portability/instr_time.h"
@@ -13,7 +14,7 @@ extern "C" {
 namespace insula {
 
 TimestampTz clock_now() {
-  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
   return GetCurrentTimestamp() + (slot ? slot->ahead : 0);
 }
 
@@ -27,27 +28,27 @@ std::int64_t passing_time() {
 
 TimestampTz on_wall(TimestampTz at) {
   if (TIMESTAMP_NOT_FINITE(at)) return at;
-  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
   return at - (slot ? slot->ahead : 0);
 }
 
 void set_clock_target(TimestampTz target) {
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = make_slot(MyDatabaseId)) slot->clock_target = target;
-  unlock();
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = make_database(MyDatabaseId)) slot->clock_target = target;
+  unlock_shared_memory();
 }
 
 TimestampTz clock_target() {
-  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
   return slot ? slot->clock_target : DT_NOBEGIN;
 }
 
 void move_clock_to(TimestampTz at) {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot &slot = *my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_database();
   slot.ahead = std::max(slot.ahead, at - GetCurrentTimestamp());
   signal_everyone(MyDatabaseId);
-  unlock();
+  unlock_shared_memory();
 }
 
 }  // namespace insula

@@ -5,22 +5,36 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/counters.hpp"
+#include "shared/databases.hpp"
 #include "shared/launch.hpp"
-#include "shared/shared.hpp"
-#include "shared/slots.hpp"
 
 namespace insula {
 
 namespace {
 
+struct DueEntry {
+  TenantKey key;
+  pairingheap_node node;
+  TimestampTz due;  // DT_NOEND: it is not in the heap
+  bool in_hand;     // a scheduler looks at the tenant
+  bool reload;      // its schedules may have changed
+  bool awaits;      // an execution's end makes it due
+  bool ended;       // one has ended since it was taken
+  bool aside;       // its last turn has failed
+  bool afresh;      // it may have been mended since
+};
+
+HTAB *shared_dues = nullptr;
+
 // Whether the extension's version fits the library's.
 constexpr std::int64_t between_looks = 60 * USECS_PER_SEC;
 
-// Of a scheduler without shared memory.
+// For a scheduler without shared memory.
 DatabaseSlot *own_slot = nullptr;
 HTAB *own_dues = nullptr;
 
-HTAB *dues() { return shared ? shared_dues : own_dues; }
+HTAB *dues() { return shared_memory_available() ? shared_dues : own_dues; }
 
 DueEntry *entry_of(pairingheap_node *node) {
   return reinterpret_cast<DueEntry *>(reinterpret_cast<char *>(node) - offsetof(DueEntry, node));
@@ -42,43 +56,52 @@ void start_slot(DatabaseSlot &slot, Oid database) {
 
 }  // namespace
 
-void lock(LWLockMode mode) {
-  if (shared) LWLockAcquire(shared->lock, mode);
-}
+Databases *databases = nullptr;
 
-void unlock() {
-  if (shared) LWLockRelease(shared->lock);
-}
+const SharedPart databases_part = {
+    [] {
+      const Size slots = sizeof(DatabaseSlot) * static_cast<Size>(shared_room.databases);
+      return add_size(MAXALIGN(offsetof(Databases, slots) + slots),
+                      hash_estimate_size(shared_room.due_tenants, sizeof(DueEntry)));
+    },
+    [](bool first) {
+      const Size size = offsetof(Databases, slots) + sizeof(DatabaseSlot) * static_cast<Size>(shared_room.databases);
+      bool found;
+      databases = static_cast<Databases *>(ShmemInitStruct("insula databases", size, &found));
+      if (first) memset(databases, 0, size);
+      shared_dues =
+          make_shared_table("insula due tenants", shared_room.due_tenants, sizeof(TenantKey), sizeof(DueEntry));
+    }};
 
 TimestampTz first_due(DatabaseSlot &slot) {
   return pairingheap_is_empty(&slot.dues) ? DT_NOEND : entry_of(pairingheap_first(&slot.dues))->due;
 }
 
-DatabaseSlot *find_slot(Oid database) {
-  if (!shared) return own_slot;
-  for (int i = 0; i < shared->max_databases; ++i)
-    if (shared->databases[i].database == database) return &shared->databases[i];
+DatabaseSlot *find_database(Oid database) {
+  if (!shared_memory_available()) return own_slot;
+  for (int i = 0; i < shared_room.databases; ++i)
+    if (databases->slots[i].database == database) return &databases->slots[i];
   return nullptr;
 }
 
 // nullptr: there is no room.
-DatabaseSlot *make_slot(Oid database) {
-  DatabaseSlot *slot = find_slot(database);
-  if (slot || !shared) return slot;
-  slot = find_slot(InvalidOid);
+DatabaseSlot *make_database(Oid database) {
+  DatabaseSlot *slot = find_database(database);
+  if (slot || !shared_memory_available()) return slot;
+  slot = find_database(InvalidOid);
   if (slot) start_slot(*slot, database);
   return slot;
 }
 
 // A database's place never moves while it has one.
-DatabaseSlot *my_slot() {
+DatabaseSlot *my_database() {
   static DatabaseSlot *known = nullptr;
-  if (!known || known->database != MyDatabaseId) known = find_slot(MyDatabaseId);
+  if (!known || known->database != MyDatabaseId) known = find_database(MyDatabaseId);
   return known;
 }
 
 void wake_launcher() {
-  if (shared && shared->launcher.latch) SetLatch(shared->launcher.latch);
+  if (shared_memory_available() && databases->launcher.latch) SetLatch(databases->launcher.latch);
 }
 
 namespace {
@@ -86,8 +109,8 @@ namespace {
 void wake_for(DatabaseSlot &slot, TimestampTz due) {
   if (slot.latch) {
     if (due < slot.wakes_at) SetLatch(slot.latch);
-  } else if (shared && !slot.until_told &&
-             (due == DT_NOBEGIN || due - slot.ahead - launch_lead < shared->launcher.wakes_at)) {
+  } else if (shared_memory_available() && !slot.until_told &&
+             (due == DT_NOBEGIN || due - slot.ahead - launch_lead < databases->launcher.wakes_at)) {
     wake_launcher();
   }
 }
@@ -98,16 +121,17 @@ void set_due(DatabaseSlot &slot, DueEntry &entry, TimestampTz due) {
   if (due != DT_NOEND) pairingheap_add(&slot.dues, &entry.node);
 }
 
-DueEntry *find_entry(Oid database, std::int32_t tenant) {
-  DueKey key = {database, tenant};
+DueEntry *find_due(Oid database, std::int32_t tenant) {
+  TenantKey key = {database, tenant};
   return static_cast<DueEntry *>(hash_search(dues(), &key, HASH_FIND, nullptr));
 }
 
 // nullptr: there is no room.
-DueEntry *make_entry(Oid database, std::int32_t tenant) {
-  DueKey key = {database, tenant};
+DueEntry *make_due(Oid database, std::int32_t tenant) {
+  TenantKey key = {database, tenant};
   bool found;
-  auto *entry = static_cast<DueEntry *>(hash_search(dues(), &key, shared ? HASH_ENTER_NULL : HASH_ENTER, &found));
+  auto *entry = static_cast<DueEntry *>(
+      hash_search(dues(), &key, shared_memory_available() ? HASH_ENTER_NULL : HASH_ENTER, &found));
   if (entry && !found) {
     entry->due = DT_NOEND;
     entry->in_hand = entry->reload = entry->awaits = entry->ended = entry->aside = entry->afresh = false;
@@ -115,26 +139,26 @@ DueEntry *make_entry(Oid database, std::int32_t tenant) {
   return entry;
 }
 
-void remove_entry(DatabaseSlot &slot, DueEntry &entry) {
+void remove_due(DatabaseSlot &slot, DueEntry &entry) {
   set_due(slot, entry, DT_NOEND);
-  DueKey key = entry.key;
+  TenantKey key = entry.key;
   hash_search(dues(), &key, HASH_REMOVE, nullptr);
 }
 
 template <typename Visit>
-void each_entry(Oid database, Visit visit) {
+void for_each_due(Oid database, Visit visit) {
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, dues());
   while (auto *entry = static_cast<DueEntry *>(hash_seq_search(&scan)))
     if (entry->key.database == database) visit(*entry);
 }
 
-void make_own_board() {
+void make_own_due_queue() {
   if (own_slot) return;
   own_slot = static_cast<DatabaseSlot *>(MemoryContextAlloc(TopMemoryContext, sizeof(DatabaseSlot)));
   start_slot(*own_slot, MyDatabaseId);
   HASHCTL control = {};
-  control.keysize = sizeof(DueKey);
+  control.keysize = sizeof(TenantKey);
   control.entrysize = sizeof(DueEntry);
   control.hcxt = TopMemoryContext;
   own_dues = hash_create("insula due tenants", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -142,18 +166,18 @@ void make_own_board() {
 
 }  // namespace
 
-void remove_entries(DatabaseSlot &slot) {
-  each_entry(slot.database, [&](DueEntry &entry) { remove_entry(slot, entry); });
+void forget_dues(DatabaseSlot &slot) {
+  for_each_due(slot.database, [&](DueEntry &entry) { remove_due(slot, entry); });
 }
 
 // ---- under the lock, from commit callbacks ----
 
 void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
-  DatabaseSlot *slot = make_slot(database);
+  DatabaseSlot *slot = make_database(database);
   if (!slot) return;
-  // Nobody comes before those that have been due for longer, however often he is noted.
+  // A tenant that is noted again and again does not come before those that have been due for longer.
   due = std::max(due, GetCurrentTimestamp() + slot->ahead);
-  DueEntry *entry = make_entry(database, tenant);
+  DueEntry *entry = make_due(database, tenant);
   if (!entry) {
     // A scheduler will fill the due queue again, as far as it can, and look at the rest by itself.
     slot->crowded = slot->asked = true;
@@ -168,7 +192,7 @@ void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
 }
 
 void note_all_due(Oid database) {
-  DatabaseSlot *slot = make_slot(database);
+  DatabaseSlot *slot = make_database(database);
   if (!slot) return;
   slot->filled = false;
   slot->asked = true;
@@ -176,10 +200,10 @@ void note_all_due(Oid database) {
 }
 
 void note_aside_due(Oid database) {
-  DatabaseSlot *slot = find_slot(database);
+  DatabaseSlot *slot = find_database(database);
   if (!slot || !slot->troubled) return;
   slot->troubled = false;
-  each_entry(database, [&](const DueEntry &entry) {
+  for_each_due(database, [&](const DueEntry &entry) {
     if (!entry.aside && !entry.in_hand) return;
     slot->troubled = true;
     note_due(database, entry.key.tenant, DT_NOBEGIN, true);
@@ -187,7 +211,7 @@ void note_aside_due(Oid database) {
 }
 
 void note_asked(Oid database) {
-  DatabaseSlot *slot = make_slot(database);
+  DatabaseSlot *slot = make_database(database);
   if (!slot) return;
   slot->until_told = false;
   slot->look_again = DT_NOEND;
@@ -196,27 +220,28 @@ void note_asked(Oid database) {
 }
 
 void note_stopped(Oid database) {
-  DatabaseSlot *slot = make_slot(database);
+  DatabaseSlot *slot = make_database(database);
   if (!slot) return;
   slot->until_told = true;
   slot->look_again = DT_NOEND;
   slot->asked = false;
-  // One that runs sees that nobody is to.
+  // A scheduler that runs sees that none is to.
   if (slot->latch) SetLatch(slot->latch);
 }
 
 void note_ended(Oid database, std::int32_t tenant) {
-  DueEntry *entry = find_entry(database, tenant);
+  DueEntry *entry = find_due(database, tenant);
   if (!entry) return;
-  // Who has it in hand may have looked before, and is still to say whether it waits for this.
+  // The scheduler that has it in hand may have looked before, and is still to say whether the tenant
+  // awaits this.
   entry->ended = entry->in_hand || entry->awaits;
   if (entry->awaits) note_due(database, tenant, DT_NOBEGIN, false);
 }
 
 void forget_due(Oid database, std::int32_t tenant) {
-  DatabaseSlot *slot = find_slot(database);
-  DueEntry *entry = slot ? find_entry(database, tenant) : nullptr;
-  if (entry) remove_entry(*slot, *entry);
+  DatabaseSlot *slot = find_database(database);
+  DueEntry *entry = slot ? find_due(database, tenant) : nullptr;
+  if (entry) remove_due(*slot, *entry);
 }
 
 // ---- the scheduler ----
@@ -226,13 +251,13 @@ static bool looks = false;
 bool looks_whether_it_fits() { return looks; }
 
 bool attach_scheduler() {
-  if (!shared) make_own_board();
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot *slot = make_slot(MyDatabaseId);
+  if (!shared_memory_available()) make_own_due_queue();
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot *slot = make_database(MyDatabaseId);
   const bool mine = slot && slot->pid == 0 && slot->holder == 0;
   if (slot) slot->starting = false;
   if (mine) {
-    if (shared) slot->turn = ++shared->turns;
+    if (shared_memory_available()) slot->turn = ++databases->turns;
     slot->pid = MyProcPid;
     slot->latch = MyLatch;
     slot->wakes_at = DT_NOBEGIN;
@@ -240,44 +265,44 @@ bool attach_scheduler() {
     slot->asked = slot->until_told = false;
     slot->look_again = DT_NOEND;
     slot->failed = true;
-    each_entry(MyDatabaseId, [&](DueEntry &entry) {
+    for_each_due(MyDatabaseId, [&](DueEntry &entry) {
       if (!entry.in_hand) return;
       entry.in_hand = false;
       entry.reload = true;
       set_due(*slot, entry, DT_NOBEGIN);
     });
   }
-  unlock();
+  unlock_shared_memory();
   return mine;
 }
 
 void detach_scheduler() {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot *slot = my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot *slot = my_database();
   if (slot && slot->pid == MyProcPid) {
     slot->pid = 0;
-    if (shared) slot->turn = ++shared->turns;
+    if (shared_memory_available()) slot->turn = ++databases->turns;
     slot->latch = nullptr;
     slot->wakes_at = DT_NOEND;
     wake_launcher();
   }
-  unlock();
+  unlock_shared_memory();
 }
 
 void begin_round() {
-  lock(LW_EXCLUSIVE);
-  my_slot()->asked = false;
-  unlock();
+  lock_shared_memory(LW_EXCLUSIVE);
+  my_database()->asked = false;
+  unlock_shared_memory();
 }
 
-bool due_queue_is_empty() { return !my_slot()->filled; }
+bool due_queue_is_empty() { return !my_database()->filled; }
 
 int fill_due_queue(const std::int32_t *tenants, int count, TimestampTz due, bool afresh) {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot &slot = *my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_database();
   int entered = 0;
   for (; entered < count; ++entered) {
-    DueEntry *entry = make_entry(MyDatabaseId, tenants[entered]);
+    DueEntry *entry = make_due(MyDatabaseId, tenants[entered]);
     if (!entry) break;
     entry->reload = true;
     entry->afresh = entry->afresh || afresh;
@@ -285,30 +310,30 @@ int fill_due_queue(const std::int32_t *tenants, int count, TimestampTz due, bool
   }
   slot.filled = true;
   slot.crowded = entered < count;
-  unlock();
+  unlock_shared_memory();
   return entered;
 }
 
 void make_all_due(TimestampTz due) {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot &slot = *my_slot();
-  each_entry(MyDatabaseId, [&](DueEntry &entry) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_database();
+  for_each_due(MyDatabaseId, [&](DueEntry &entry) {
     // The one in hand is the reason for this.
     if (!entry.in_hand && due < entry.due) set_due(slot, entry, due);
   });
-  unlock();
+  unlock_shared_memory();
 }
 
 bool all_taken_since(TimestampTz at) {
-  lock(LW_SHARED);
-  const bool all = first_due(*my_slot()) > at;
-  unlock();
+  lock_shared_memory(LW_SHARED);
+  const bool all = first_due(*my_database()) > at;
+  unlock_shared_memory();
   return all;
 }
 
 bool take_due_tenant(TimestampTz now, DueTenant *due) {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot &slot = *my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_database();
   slot.wakes_at = DT_NOBEGIN;
   const bool any = first_due(slot) <= now;
   if (any) {
@@ -318,16 +343,16 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
     *due = {entry.key.tenant, entry.reload, entry.ended, entry.afresh};
     entry.reload = entry.ended = entry.afresh = false;
   }
-  unlock();
+  unlock_shared_memory();
   return any;
 }
 
 void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside) {
   // Behind those that have waited for longer.
   const TimestampTz now = clock_now();
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot &slot = *my_slot();
-  if (DueEntry *entry = find_entry(MyDatabaseId, due.tenant)) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_database();
+  if (DueEntry *entry = find_due(MyDatabaseId, due.tenant)) {
     entry->in_hand = false;
     entry->reload = entry->reload || due.reload;
     entry->awaits = awaits;
@@ -336,89 +361,89 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
     entry->ended = entry->ended && awaits;
     next = entry->ended ? now : std::max(next, now);
     if (next < entry->due) set_due(slot, *entry, next);
-    if (entry->due == DT_NOEND && !awaits && !entry->reload) remove_entry(slot, *entry);
+    if (entry->due == DT_NOEND && !awaits && !entry->reload) remove_due(slot, *entry);
   }
-  unlock();
+  unlock_shared_memory();
 }
 
 TimestampTz plan_sleep() {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot &slot = *my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_database();
   slot.wakes_at = slot.filled ? first_due(slot) : DT_NOBEGIN;
   const TimestampTz at = slot.wakes_at;
-  unlock();
+  unlock_shared_memory();
   return at;
 }
 
 void leave_database(Rest rest) {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot *slot = my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot *slot = my_database();
   if (slot && slot->pid == MyProcPid) {
     slot->failed = false;
     slot->failures = 0;
-    // Who has asked since it looked wants another look.
+    // A session that has asked since the scheduler looked wants another look.
     slot->until_told = (rest == Rest::until_told || rest == Rest::until_fit) && !slot->asked;
     if (slot->until_told && rest == Rest::until_fit) {
       slot->look_again = GetCurrentTimestamp() + between_looks;
       wake_launcher();
     }
     if (rest == Rest::absent && !slot->asked) {
-      each_entry(MyDatabaseId, [&](DueEntry &entry) { remove_entry(*slot, entry); });
+      for_each_due(MyDatabaseId, [&](DueEntry &entry) { remove_due(*slot, entry); });
       slot->database = InvalidOid;
       slot->pid = 0;
       slot->latch = nullptr;
       forget_rest_of(MyDatabaseId);
     }
   }
-  unlock();
-  if (rest == Rest::absent) drop_activity_of(MyDatabaseId);
+  unlock_shared_memory();
+  if (rest == Rest::absent) drop_counters_of(MyDatabaseId);
 }
 
-bool others_wait() { return shared && shared->launcher.waiting > 0; }
+bool others_wait() { return shared_memory_available() && databases->launcher.waiting > 0; }
 
 // ---- everybody ----
 
 SchedulerReport report_scheduler() {
   SchedulerReport report = {0, DT_NOEND, false, false, false, false};
-  if (!shared) return report;
-  lock(LW_SHARED);
-  if (DatabaseSlot *slot = my_slot())
+  if (!shared_memory_available()) return report;
+  lock_shared_memory(LW_SHARED);
+  if (DatabaseSlot *slot = my_database())
     report = {slot->pid, first_due(*slot), slot->crowded, false, slot->filled, false};
   else
-    report.without_place = find_slot(InvalidOid) == nullptr;
-  report.launcher = shared->launcher.pid != 0;
-  unlock();
+    report.without_place = find_database(InvalidOid) == nullptr;
+  report.launcher = databases->launcher.pid != 0;
+  unlock_shared_memory();
   return report;
 }
 
 bool due_in_queue(std::int32_t tenant, TimestampTz *due) {
-  if (!shared) return false;
-  lock(LW_SHARED);
-  const DatabaseSlot *slot = my_slot();
+  if (!shared_memory_available()) return false;
+  lock_shared_memory(LW_SHARED);
+  const DatabaseSlot *slot = my_database();
   const bool known = slot && slot->filled && !slot->crowded;
-  const DueEntry *entry = known ? find_entry(MyDatabaseId, tenant) : nullptr;
+  const DueEntry *entry = known ? find_due(MyDatabaseId, tenant) : nullptr;
   *due = entry ? entry->due : DT_NOEND;
-  // Of one that a scheduler has in hand, or has set aside after an error, nobody knows.
+  // The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known.
   const bool unsure = entry && (entry->in_hand || entry->reload);
-  unlock();
+  unlock_shared_memory();
   return known && !unsure;
 }
 
-long due_tenants() { return shared ? hash_get_num_entries(shared_dues) : 0; }
+long due_tenants() { return shared_memory_available() ? hash_get_num_entries(shared_dues) : 0; }
 
 bool left_to_scheduler() {
-  if (!shared || shared->launcher.pid == 0 || !schedulers_are_on()) return false;
-  const DatabaseSlot *slot = my_slot();
+  if (!shared_memory_available() || databases->launcher.pid == 0 || !schedulers_are_on()) return false;
+  const DatabaseSlot *slot = my_database();
   return slot && !slot->until_told && slot->pid != MyProcPid;
 }
 
 bool any_set_aside() {
-  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
   return slot && slot->troubled;
 }
 
 bool waits_until_told() {
-  const DatabaseSlot *slot = shared ? my_slot() : nullptr;
+  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
   return slot && slot->until_told;
 }
 

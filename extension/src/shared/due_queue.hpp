@@ -1,6 +1,6 @@
-// When each tenant of a database is next due, and who looks after it.  With
+// When each tenant of a database is next due, and which process looks after it.  With
 // shared_preload_libraries the due queue is in shared memory: a commit that makes something due
-// earlier than the due queue knew puts it there and wakes whoever would come too late, the
+// earlier than the due queue knew puts it there and wakes the process that would come too late, the
 // database's scheduler or, where that has ended, the launcher.  Without, a scheduler keeps
 // one of its own and looks at all tenants by itself.
 //
@@ -17,7 +17,7 @@ struct DueTenant {
   std::int32_t tenant;  // 0: workers of all tenants have died
   bool reload;          // its schedules may have changed
   bool ended;           // an execution that it awaited may have ended
-  bool afresh;          // what made its last turn fail may have been mended
+  bool afresh;          // the reason for which its last turn failed may have been mended
 };
 
 // ---- for the scheduler of a database ----
@@ -26,7 +26,7 @@ struct DueTenant {
 bool attach_scheduler();
 void detach_scheduler();
 
-// What is asked for from now on counts as news.
+// From now on a request counts as news.
 void begin_round();
 // The tenants that the due queue knows; true if it has to be filled.
 bool due_queue_is_empty();
@@ -48,11 +48,11 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
 // an earlier one sets this process's latch.
 TimestampTz plan_sleep();
 
-// What the launcher is to do with the database once this scheduler has ended.
+// The launcher's next step with the database once this scheduler has ended.
 enum class Rest {
   until_due,   // start another when something is due
   absent,      // the extension is not there: forget the database
-  until_told,  // do nothing until somebody asks
+  until_told,  // do nothing until start_scheduler
   until_fit    // or until the extension's version and the library's may fit
 };
 void leave_database(Rest rest);
@@ -87,7 +87,7 @@ bool left_to_scheduler();
 // Whether a tenant of this database may be set aside.
 bool any_set_aside();
 
-// A scheduler has looked, and none is to start here until somebody asks.
+// A scheduler has looked, and none is to start here until start_scheduler.
 bool waits_until_told();
 
 // ---- databases that go or are copied ----

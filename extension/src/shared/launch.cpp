@@ -4,8 +4,11 @@
 
 #include <algorithm>
 
+#include "shared/counters.hpp"
+#include "shared/databases.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/slots.hpp"
+#include "shared/watermark_table.hpp"
+#include "shared/workers.hpp"
 
 namespace insula {
 
@@ -15,144 +18,128 @@ namespace {
 constexpr std::int64_t shortest_backoff = 100000;
 constexpr std::int64_t longest_backoff = 60 * USECS_PER_SEC;
 
-template <typename Entry, typename Visit>
-void remove_entries_of(HTAB *table, Oid database, Visit visit) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, table);
-  while (auto *entry = static_cast<Entry *>(hash_seq_search(&scan))) {
-    if (entry->key.database != database) continue;
-    visit(*entry);
-    hash_search(table, &entry->key, HASH_REMOVE, nullptr);
-  }
-}
-
 }  // namespace
 
 // ---- databases that go or are copied ----
 
 void hold_schedulers_off(Oid database) {
-  if (!shared) return;
-  lock(LW_EXCLUSIVE);
-  // What has no place here has no scheduler, and nobody but a session in it can ask for one.
-  DatabaseSlot *slot = find_slot(database);
+  if (!shared_memory_available()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  // A database without a slot has no scheduler, and only a session in it can ask for one.
+  DatabaseSlot *slot = find_database(database);
   const int pid = slot ? slot->pid : 0;
   if (slot) slot->holder = MyProcPid;
-  unlock();
+  unlock_shared_memory();
   if (pid) kill(pid, SIGTERM);
 }
 
 bool is_scheduler_there(Oid database) {
-  if (!shared) return false;
-  lock(LW_SHARED);
-  const DatabaseSlot *slot = find_slot(database);
+  if (!shared_memory_available()) return false;
+  lock_shared_memory(LW_SHARED);
+  const DatabaseSlot *slot = find_database(database);
   const bool there = slot && (slot->pid != 0 || slot->starting);
-  unlock();
+  unlock_shared_memory();
   return there;
 }
 
 void let_schedulers_back() {
-  if (!shared) return;
-  lock(LW_EXCLUSIVE);
-  for (int i = 0; i < shared->max_databases; ++i) {
-    DatabaseSlot &slot = shared->databases[i];
+  if (!shared_memory_available()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  for (int i = 0; i < shared_room.databases; ++i) {
+    DatabaseSlot &slot = databases->slots[i];
     if (slot.holder != MyProcPid) continue;
     slot.holder = 0;
     slot.asked = true;
     slot.not_before = DT_NOBEGIN;
     wake_launcher();
   }
-  unlock();
+  unlock_shared_memory();
 }
 
 // ---- the launcher ----
 
 bool attach_launcher() {
-  lock(LW_EXCLUSIVE);
-  const bool mine = shared->launcher.pid == 0;
+  lock_shared_memory(LW_EXCLUSIVE);
+  const bool mine = databases->launcher.pid == 0;
   if (mine) {
-    shared->launcher = {MyProcPid, MyLatch, DT_NOEND, 0, true};
-    // Of one that its predecessor has started nobody would learn that it never came up.
-    for (int i = 0; i < shared->max_databases; ++i) shared->databases[i].starting = false;
+    databases->launcher = {MyProcPid, MyLatch, DT_NOEND, 0, true};
+    // That one which its predecessor has started never came up would not be noticed.
+    for (int i = 0; i < shared_room.databases; ++i) databases->slots[i].starting = false;
   }
-  unlock();
+  unlock_shared_memory();
   return mine;
 }
 
 void detach_launcher() {
-  lock(LW_EXCLUSIVE);
-  if (shared->launcher.pid == MyProcPid) shared->launcher = {0, nullptr, DT_NOEND, 0, false};
-  unlock();
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (databases->launcher.pid == MyProcPid) databases->launcher = {0, nullptr, DT_NOEND, 0, false};
+  unlock_shared_memory();
 }
 
 void note_doors_changed() {
-  if (!shared) return;
-  lock(LW_EXCLUSIVE);
-  shared->launcher.doors_changed = true;
-  for (int i = 0; i < shared->max_databases; ++i) {
-    DatabaseSlot &slot = shared->databases[i];
+  if (!shared_memory_available()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  databases->launcher.doors_changed = true;
+  for (int i = 0; i < shared_room.databases; ++i) {
+    DatabaseSlot &slot = databases->slots[i];
     if (slot.closed) slot.not_before = DT_NOBEGIN;
     slot.closed = false;
   }
   wake_launcher();
-  unlock();
+  unlock_shared_memory();
 }
 
 bool take_doors_changed() {
-  lock(LW_EXCLUSIVE);
-  const bool changed = shared->launcher.doors_changed;
-  shared->launcher.doors_changed = false;
-  unlock();
+  lock_shared_memory(LW_EXCLUSIVE);
+  const bool changed = databases->launcher.doors_changed;
+  databases->launcher.doors_changed = false;
+  unlock_shared_memory();
   return changed;
 }
 
 void note_closed(Oid database, TimestampTz look_again) {
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = find_slot(database)) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = find_database(database)) {
     slot->closed = true;
     slot->not_before = look_again;
   }
-  unlock();
+  unlock_shared_memory();
 }
 
-long tenants_with_watermarks() { return shared ? hash_get_num_entries(shared_watermarks) : 0; }
-
 bool enter_database(Oid database) {
-  lock(LW_EXCLUSIVE);
-  DatabaseSlot *slot = make_slot(database);
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot *slot = make_database(database);
   if (slot) slot->asked = true;
-  unlock();
+  unlock_shared_memory();
   return slot != nullptr;
 }
 
 void forget_rest_of(Oid database) {
-  if (!shared) return;
-  remove_entries_of<WatermarksEntry>(shared_watermarks, database, [](const WatermarksEntry &) {});
-  remove_entries_of<WatchEntry>(shared_watches, database, [](const WatchEntry &) {});
-  remove_entries_of<WorkerEntry>(shared_workers, database, [](const WorkerEntry &worker) {
-    if (worker.dead) --shared->dead_workers;
-  });
+  if (!shared_memory_available()) return;
+  forget_watermarks_in(database);
+  forget_workers_of(database);
 }
 
 void forget_database(Oid database) {
-  if (!shared) return;
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = find_slot(database); slot && slot->pid == 0) {
-    remove_entries(*slot);
+  if (!shared_memory_available()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = find_database(database); slot && slot->pid == 0) {
+    forget_dues(*slot);
     slot->database = InvalidOid;
     slot->holder = 0;
   }
   forget_rest_of(database);
-  unlock();
-  drop_activity_of(database);
+  unlock_shared_memory();
+  drop_counters_of(database);
 }
 
 int survey_databases(TimestampTz now, DatabaseNeed *needs) {
   int count = 0;
-  lock(LW_EXCLUSIVE);
+  lock_shared_memory(LW_EXCLUSIVE);
   // From now on a commit that makes anything due sets the launcher's latch.
-  shared->launcher.wakes_at = DT_NOEND;
-  for (int i = 0; i < shared->max_databases; ++i) {
-    DatabaseSlot &slot = shared->databases[i];
+  databases->launcher.wakes_at = DT_NOEND;
+  for (int i = 0; i < shared_room.databases; ++i) {
+    DatabaseSlot &slot = databases->slots[i];
     if (slot.database == InvalidOid) continue;
     DatabaseNeed need = {slot.database, DT_NOEND, slot.pid != 0 || slot.starting, slot.starting, false,
                          slot.failures, slot.turn};
@@ -173,45 +160,45 @@ int survey_databases(TimestampTz now, DatabaseNeed *needs) {
     }
     needs[count++] = need;
   }
-  unlock();
+  unlock_shared_memory();
   return count;
 }
 
-int room_for_databases() { return shared->max_databases; }
+int room_for_databases() { return shared_room.databases; }
 
 void note_launched(Oid database, bool starting) {
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = find_slot(database)) slot->starting = starting && slot->pid == 0;
-  unlock();
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = find_database(database)) slot->starting = starting && slot->pid == 0;
+  unlock_shared_memory();
 }
 
 int note_launch_failed(Oid database) {
   int failures = 0;
-  lock(LW_EXCLUSIVE);
-  if (DatabaseSlot *slot = find_slot(database)) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = find_database(database)) {
     failures = ++slot->failures;
     slot->starting = false;
-    slot->turn = ++shared->turns;
+    slot->turn = ++databases->turns;
     slot->not_before =
         GetCurrentTimestamp() + std::min(longest_backoff, shortest_backoff << std::min(failures - 1, 20));
   }
-  unlock();
+  unlock_shared_memory();
   return failures;
 }
 
 bool is_starting(Oid database) {
-  lock(LW_SHARED);
-  const DatabaseSlot *slot = find_slot(database);
+  lock_shared_memory(LW_SHARED);
+  const DatabaseSlot *slot = find_database(database);
   const bool starting = slot && slot->starting;
-  unlock();
+  unlock_shared_memory();
   return starting;
 }
 
 void plan_launcher_sleep(TimestampTz until, int waiting) {
-  lock(LW_EXCLUSIVE);
-  shared->launcher.wakes_at = until;
-  shared->launcher.waiting = waiting;
-  unlock();
+  lock_shared_memory(LW_EXCLUSIVE);
+  databases->launcher.wakes_at = until;
+  databases->launcher.waiting = waiting;
+  unlock_shared_memory();
 }
 
 }  // namespace insula

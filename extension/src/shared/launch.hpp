@@ -20,7 +20,7 @@ bool take_doors_changed();  // since the last call
 
 struct DatabaseNeed {
   Oid database;
-  TimestampTz start_at;  // DT_NOEND: nothing is due, or somebody holds schedulers off
+  TimestampTz start_at;  // DT_NOEND: nothing is due, or a command holds schedulers off
   bool served;           // a scheduler runs or has been launched
   bool starting;         // the latter
   bool failed;           // the last one ended without a word; told once

@@ -5,16 +5,41 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/count_basis.hpp"
+#include "shared/counters.hpp"
 #include "shared/pending.hpp"
-#include "shared/shared.hpp"
-#include "shared/state.hpp"
 
 namespace insula {
 
+namespace {
+
+// All limits of a tenant.
+struct LimitedEntry {
+  TenantKey key;
+  TallyState state;
+  Oid work;  // the table that was counted
+  CountBasis basis;
+  std::int64_t count_from;  // in passing time: not before
+  bool refused;             // a claim was, since the last count
+  std::uint64_t version;    // counts permits that have come back
+  std::int64_t turned_away;
+  std::uint64_t turned_away_ever;
+};
+
+struct LimitKey {
+  Oid database;
+  std::int32_t tenant;
+  std::int64_t limit;
+};
+
+struct LimitEntry {
+  LimitKey key;
+  std::int64_t running;
+  std::int64_t reserved;
+};
+
 HTAB *shared_limited = nullptr;
 HTAB *shared_limits = nullptr;
-
-namespace {
 
 // ---- what the current transaction holds ----
 
@@ -81,15 +106,15 @@ Sums sums_of(std::int32_t tenant, std::int64_t limit) {
   return sum ? *sum : Sums{of, 0, 0};
 }
 
-// What it holds of the last limit changes.
+// Changes the transaction's newest entry.
 void change_held(Held &last, int reserved, int started) {
   last.reserved += reserved;
   last.started += started;
   if (sums) add_to_sums(last.tenant, last.limit, reserved, started);
 }
 
-// What this transaction has ended runs no more for its own claims, though it did before, or its
-// permit is reserved still: if that is rolled back, what it has claimed since is as well.
+// A task that this transaction has ended does not run any more for its own claims, though the numbers
+// still count it: if its end is rolled back, the claims since then are as well.
 std::int64_t freed_here(std::int32_t tenant, std::int64_t limit) {
   if (!ends_some) return 0;
   const Sums sum = sums_of(tenant, limit);
@@ -99,12 +124,12 @@ std::int64_t freed_here(std::int32_t tenant, std::int64_t limit) {
 // ---- under the lock ----
 
 LimitedEntry *find_limited(std::int32_t tenant) {
-  DueKey key = {MyDatabaseId, tenant};
+  TenantKey key = {MyDatabaseId, tenant};
   return static_cast<LimitedEntry *>(hash_search(shared_limited, &key, HASH_FIND, nullptr));
 }
 
 LimitedEntry *make_limited(std::int32_t tenant) {
-  DueKey key = {MyDatabaseId, tenant};
+  TenantKey key = {MyDatabaseId, tenant};
   bool found;
   auto *entry = static_cast<LimitedEntry *>(hash_search(shared_limited, &key, HASH_ENTER_NULL, &found));
   if (!entry || found) return entry;
@@ -113,7 +138,7 @@ LimitedEntry *make_limited(std::int32_t tenant) {
   entry->count_from = 0;
   entry->refused = false;
   entry->version = entry->turned_away_ever = 0;
-  // Who was turned away before was not counted.
+  // Sessions that were turned away before were not counted.
   entry->turned_away = waiting_sessions();
   return entry;
 }
@@ -162,10 +187,10 @@ void forget_running_under(std::int32_t tenant) {
 constexpr std::int64_t between_counts = 60 * USECS_PER_SEC;
 constexpr std::int64_t counts_share = 100;
 
-// Nobody knows what runs, until somebody counts.
+// The numbers are unknown until a claim counts.
 void lose_count(LimitedEntry &all) {
   all.count_from = 0;
-  ++all.version;  // who has just looked shall look again
+  ++all.version;  // a session that has just looked shall look again
   if (all.state == TallyState::unknown) return;
   all.state = TallyState::unknown;
   forget_running_under(all.key.tenant);
@@ -183,26 +208,27 @@ bool is_known(const LimitedEntry *all, const LimitedWork &of) {
   return all && all->state == TallyState::known && all->work == of.work;
 }
 
-// Of a limit that is known.
+// The numbers must be known.
 std::int64_t free_of(const LimitEntry *entry, std::int64_t most) {
   return std::max<std::int64_t>(most - (entry ? entry->running + entry->reserved : 0), 0);
 }
 
 bool wants_count(const LimitedEntry *all, const LimitedWork &of) {
-  if (!all) return !no_room_for_limited();
+  if (!all) return hash_get_num_entries(shared_limited) < shared_room.due_tenants;
   return (!is_known(all, of) || all->refused) && passing_time() >= all->count_from;
 }
 
-// A permit has come back.  Returns whether somebody is to be woken.
+// A permit has come back.  Returns whether a waiter is to be woken.
 bool note_free(LimitedEntry *all) {
-  if (!all) return true;  // nobody knows who waits
+  if (!all) return true;  // the sessions that wait are not known
   ++all->version;
   if (all->turned_away == 0) return false;
   --all->turned_away;
   return true;
 }
 
-// What was reserved goes as what has become of it comes.  Returns whether somebody is to be woken.
+// Drops the reservation and adds the started tasks under one lock, so that no reader counts a permit
+// twice.  Returns whether a waiter is to be woken.
 bool settle(const Held &of, LimitedEntry *all, std::uint64_t transaction) {
   const bool seen = all && (all->state == TallyState::unknown || all->basis.shows(transaction));
   const bool counts = all && !seen && of.started != 0;
@@ -210,7 +236,7 @@ bool settle(const Held &of, LimitedEntry *all, std::uint64_t transaction) {
   if (entry) {
     entry->reserved -= of.reserved;
     if (counts) entry->running += of.started;
-    // As for permits of tenants: mostly somebody has written to the queue by hand.
+    // As for permits of tenants: mostly rows were written by hand.
     if (all && all->state == TallyState::known && entry->running < 0)
       lose_count(*all);
     else
@@ -218,12 +244,12 @@ bool settle(const Held &of, LimitedEntry *all, std::uint64_t transaction) {
   } else if (counts) {
     lose_count_for_room(*all);
   }
-  // Who counts in the queue sees what has not been settled yet.
+  // A claim that counts in the queue sees started tasks whose reservation has not been dropped yet.
   const bool seen_twice = of.reserved > 0 && all && (seen || all->state != TallyState::known);
   return (of.started < of.reserved || seen_twice) && note_free(all);
 }
 
-// So many are settled before others get the lock.
+// Entries that are settled before other processes get the lock.
 constexpr int settled_at_once = 1000;
 
 // Nothing here may fail.
@@ -236,20 +262,20 @@ void settle_from(int first, bool committed) {
   while (at != end) {
     Held *const begin = at;
     LimitedEntry *all = nullptr;
-    LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+    LWLockAcquire(counters_lock, LW_EXCLUSIVE);
     for (; at != end && at - begin < settled_at_once; ++at) {
       if (at == begin || at->tenant != at[-1].tenant) all = find_limited(at->tenant);
       if (!committed) at->started = 0;
       at->wakes = (at->started != 0 || at->reserved != 0) && settle(*at, all, transaction);
     }
-    LWLockRelease(activity_lock);
+    LWLockRelease(counters_lock);
     for (const Held *one = begin; one != at; ++one)
       if (one->wakes) wake_for_permit(one->tenant);
   }
 }
 
 void forget_now() {
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_limited);
   while (auto *all = static_cast<LimitedEntry *>(hash_seq_search(&scan))) {
@@ -263,7 +289,7 @@ void forget_now() {
     entry->running = 0;
     remove_if_idle(entry);
   });
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
 }
 
 void end_transaction(bool committed) {
@@ -283,6 +309,23 @@ void subtransaction_aborted() {
 
 }  // namespace
 
+const SharedPart limit_permits_part = {
+    [] {
+      return add_size(hash_estimate_size(shared_room.due_tenants, sizeof(LimitedEntry)),
+                      hash_estimate_size(shared_room.counted_limits, sizeof(LimitEntry)));
+    },
+    [](bool) {
+      shared_limited =
+          make_shared_table("insula limited tenants", shared_room.due_tenants, sizeof(TenantKey), sizeof(LimitedEntry));
+      shared_limits =
+          make_shared_table("insula limits", shared_room.counted_limits, sizeof(LimitKey), sizeof(LimitEntry));
+    }};
+
+void drop_limit_permits_of(Oid database, std::int32_t tenant) {
+  drop_entries_of<LimitedEntry>(shared_limited, database, tenant);
+  drop_entries_of<LimitEntry>(shared_limits, database, tenant);
+}
+
 const TransactionStep limit_permits_step = {.committed = [] { end_transaction(true); },
                                             .aborted = [] { end_transaction(false); },
                                             .subtransaction_committed = [](SubTransactionId) { held.hand_over(); },
@@ -290,17 +333,17 @@ const TransactionStep limit_permits_step = {.committed = [] { end_transaction(tr
 
 bool limits_are_known(const LimitedWork &of) {
   if (!shared_limits) return false;
-  LWLockAcquire(activity_lock, LW_SHARED);
+  LWLockAcquire(counters_lock, LW_SHARED);
   const bool known = is_known(find_limited(of.tenant), of);
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return known;
 }
 
 bool limits_want_count(const LimitedWork &of) {
   if (!shared_limits) return false;
-  LWLockAcquire(activity_lock, LW_SHARED);
+  LWLockAcquire(counters_lock, LW_SHARED);
   const bool wanted = wants_count(find_limited(of.tenant), of);
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return wanted;
 }
 
@@ -310,7 +353,7 @@ Reserved reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t m
   Held &mine = held_of(of.tenant, limit);
   int reserved = 0;
   std::uint64_t turned_away = 0;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   LimitedEntry *all = find_limited(of.tenant);
   if (is_known(all, of)) {
     LimitEntry *entry = make_limit(of.tenant, limit);
@@ -324,7 +367,7 @@ Reserved reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t m
       remove_if_idle(entry);
     }
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   if (sums) add_to_sums(of.tenant, limit, reserved, 0);
   drop_if_nothing(mine);
   return {reserved, turned_away};
@@ -333,16 +376,16 @@ Reserved reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t m
 bool is_limit_free(const LimitedWork &of, std::int64_t limit, std::int64_t most) {
   if (!shared_limits) return false;
   most += freed_here(of.tenant, limit);
-  LWLockAcquire(activity_lock, LW_SHARED);
+  LWLockAcquire(counters_lock, LW_SHARED);
   LimitedEntry *all = find_limited(of.tenant);
   const bool known = is_known(all, of);
   const bool free = known && free_of(find_limit(of.tenant, limit), most) > 0;
   const bool tell = known && !free && !all->refused;
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   if (!tell) return free;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   if ((all = find_limited(of.tenant))) all->refused = true;
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return false;
 }
 
@@ -353,17 +396,17 @@ void return_limit(std::int32_t tenant, std::int64_t limit, const Reserved &reser
   // Else there was no room to reserve.
   if (mine.reserved >= count) {
     change_held(mine, -count, 0);
-    LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+    LWLockAcquire(counters_lock, LW_EXCLUSIVE);
     if (LimitEntry *entry = find_limit(tenant, limit)) {
       entry->reserved -= count;
       remove_if_idle(entry);
     }
     LimitedEntry *all = find_limited(tenant);
-    // Nobody has missed what came back before he asked.
+    // A permit that came back before any session asked was not missed.
     const bool missed = !all || all->turned_away_ever != reserved.turned_away;
     if (!missed) ++all->version;
     const bool wake = missed && note_free(all);
-    LWLockRelease(activity_lock);
+    LWLockRelease(counters_lock);
     if (wake) wake_for_permit(tenant);
   }
   drop_if_nothing(mine);
@@ -371,23 +414,23 @@ void return_limit(std::int32_t tenant, std::int64_t limit, const Reserved &reser
 
 std::uint64_t limits_version(const LimitedWork &of) {
   if (!shared_limits) return 0;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   const LimitedEntry *all = make_limited(of.tenant);
   const std::uint64_t version = all ? all->version : 0;
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return version;
 }
 
 bool await_limit(const LimitedWork &of, std::uint64_t version) {
   if (!shared_limits) return true;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   LimitedEntry *all = find_limited(of.tenant);
   const bool same = !all || all->version == version;
   if (all) {
-    all->turned_away = std::min<std::int64_t>(all->turned_away + 1, shared->slots);
+    all->turned_away = std::min<std::int64_t>(all->turned_away + 1, MaxBackends);
     ++all->turned_away_ever;
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return same;
 }
 
@@ -396,14 +439,14 @@ bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count) {
   *count = 0;
   if (!shared_limits) return true;
   make_sums();
-  const auto room = static_cast<Size>(max_limits());
+  const auto room = static_cast<Size>(most_entries(shared_room.counted_limits));
   *counts = static_cast<LimitCount *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(LimitCount) * room));
-  LWLockAcquire(activity_lock, LW_SHARED);
+  LWLockAcquire(counters_lock, LW_SHARED);
   const bool unknown = !is_known(find_limited(of.tenant), of);
   for_each_limit_of(of.tenant, [&](const LimitEntry *entry) {
     if (entry->reserved > 0) (*counts)[(*count)++] = {entry->key.limit, entry->reserved};
   });
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   for (int i = 0; i < *count; ++i) (*counts)[i].running -= sums_of(of.tenant, (*counts)[i].limit).reserved;
   std::sort(*counts, *counts + *count, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
   return unknown;
@@ -413,25 +456,25 @@ void reserve_limit_ahead(const LimitedWork &of, std::int64_t limit) {
   if (!shared_limits) return;
   Held &mine = held_of(of.tenant, limit);
   bool reserved = false;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   if (LimitEntry *entry = make_limit(of.tenant, limit)) {
     ++entry->reserved;
     ++mine.reserved;
     reserved = true;
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   if (reserved && sums) add_to_sums(of.tenant, limit, 1, 0);
   unreserved = unreserved || !reserved;
   drop_if_nothing(mine);
 }
 
 Snapshot begin_counting_limits(const LimitedWork &of) {
-  // What it has taken others see only when it commits.
+  // Others see what it has taken only when it commits.
   if (!shared_limits || unreserved) return nullptr;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   LimitedEntry *all = make_limited(of.tenant);
   Snapshot snapshot = nullptr;
-  // Who has published before had committed before, so that this snapshot shows it.
+  // A transaction that has published had committed before, so that this snapshot shows it.
   if (all && wants_count(all, of)) snapshot = GetLatestSnapshot();
   if (snapshot && all->basis.take(*snapshot)) {
     lose_count(*all);
@@ -442,12 +485,12 @@ Snapshot begin_counting_limits(const LimitedWork &of) {
     put_count_off(*all);
     snapshot = nullptr;
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return snapshot;
 }
 
 void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int count) {
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   LimitedEntry *all = find_limited(of.tenant);
   if (all && all->state == TallyState::counting) {
     bool fits = true;
@@ -470,7 +513,7 @@ void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int co
       lose_count_for_room(*all);
     }
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
 }
 
 void note_under_limit(std::int32_t tenant, std::int64_t limit, int tasks) {
@@ -482,7 +525,7 @@ void note_under_limit(std::int32_t tenant, std::int64_t limit, int tasks) {
 void forget_limits() {
   if (!shared_limits) return;
   forget_now();
-  // What this transaction has written itself others see then.
+  // Others see what this transaction has written itself only then.
   forgets = true;
 }
 

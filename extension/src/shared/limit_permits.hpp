@@ -4,16 +4,16 @@
 // becomes part of `running` or comes back.
 //
 // There may be as many limits as keys, so only those under which something runs or is reserved
-// have an entry, and what is known is known of all limits of a tenant at once: who counts, under
+// have an entry, and the numbers are known for all limits of a tenant at once: a claim that counts, under
 // the tenant's permits lock, counts them all, and from then on a limit without an entry has
 // nothing running.  Where there is no room for one nothing is known, and claims count in the
 // queue, one at a time.
 //
-// Rows that somebody has written by hand are not in the numbers.  Where permits are refused whoever
-// looks or claims counts anew every minute, so that no work stands still for that.
+// Rows that were written by hand are not in the numbers.  Where permits are refused a claim counts anew
+// every minute, so that no work stands still for that.
 //
-// Whoever is about to wait and finds none is counted, and so many times a permit that comes
-// back wakes somebody; who cannot use it passes that on.
+// Sessions that find no permit before they wait are counted; each permit that comes back wakes one
+// session and lowers the count.  A session that cannot use the permit passes the wake-up on.
 #pragma once
 
 #include "postgres.hpp"
@@ -39,18 +39,18 @@ struct Reserved {
   int count = 0;
   std::uint64_t turned_away = 0;  // how many had been by then
 };
-// Reserves up to so many of them; none also where nothing is known.
+// Reserves up to `wanted` of them; none also where the numbers are not known.
 Reserved reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t most, int wanted);
 // Whether that would be any.
 bool is_limit_free(const LimitedWork &of, std::int64_t limit, std::int64_t most);
-// Of the limit that was reserved of last.
+// The limit must be the one of the last reservation.
 void return_limit(std::int32_t tenant, std::int64_t limit, const Reserved &reserved);
-// For who has found none since then, and will wait; false: some have come back meanwhile.
+// For a session that has found none since then, and will wait; false: some have come back since.
 std::uint64_t limits_version(const LimitedWork &of);
 bool await_limit(const LimitedWork &of, std::uint64_t version);
 
-// Under the tenant's permits lock, for who counts because nobody can know: what other transactions have
-// reserved, by limit, which from then on can only become less.  False: the numbers are known.
+// Under the tenant's permits lock, where the numbers cannot be known: the reservations of other
+// transactions, by limit, which from then on can only become less.  False: the numbers are known.
 bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count);
 // Reserves one whether it is free or not.
 void reserve_limit_ahead(const LimitedWork &of, std::int64_t limit);
@@ -58,7 +58,7 @@ void reserve_limit_ahead(const LimitedWork &of, std::int64_t limit);
 Snapshot begin_counting_limits(const LimitedWork &of);
 void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int count);
 
-// So many more tasks run under the limit when this transaction commits.
+// `tasks` more run under the limit when this transaction commits.
 void note_under_limit(std::int32_t tenant, std::int64_t limit, int tasks);
 
 extern const TransactionStep limit_permits_step;

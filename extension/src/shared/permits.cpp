@@ -5,15 +5,27 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/count_basis.hpp"
+#include "shared/counters.hpp"
 #include "shared/pending.hpp"
-#include "shared/shared.hpp"
-#include "shared/state.hpp"
 
 namespace insula {
 
-HTAB *shared_permits = nullptr;
-
 namespace {
+
+struct PermitEntry {
+  TenantKey key;
+  TallyState state;
+  Oid work;  // the table that was counted
+  CountBasis basis;
+  std::int64_t counted_at;  // in passing time
+  std::int64_t asked_at;    // by a session that was to count
+  std::int64_t running;     // as far as transactions have ended
+  std::int64_t reserved;    // by claims under way
+  std::int64_t turned_away;
+};
+
+HTAB *shared_permits = nullptr;
 
 // ---- what the current transaction holds ----
 
@@ -47,12 +59,12 @@ Held held_here(std::int32_t tenant) {
 // ---- under the lock ----
 
 PermitEntry *find_permits(std::int32_t tenant) {
-  DueKey key = {MyDatabaseId, tenant};
+  TenantKey key = {MyDatabaseId, tenant};
   return static_cast<PermitEntry *>(hash_search(shared_permits, &key, HASH_FIND, nullptr));
 }
 
 PermitEntry *make_permits(std::int32_t tenant) {
-  DueKey key = {MyDatabaseId, tenant};
+  TenantKey key = {MyDatabaseId, tenant};
   bool found;
   auto *entry = static_cast<PermitEntry *>(hash_search(shared_permits, &key, HASH_ENTER_NULL, &found));
   if (!entry || found) return entry;
@@ -60,7 +72,7 @@ PermitEntry *make_permits(std::int32_t tenant) {
   entry->work = InvalidOid;
   entry->running = entry->reserved = 0;
   entry->asked_at = 0;
-  // Who was turned away before was not counted.
+  // Sessions that were turned away before were not counted.
   entry->turned_away = waiting_sessions();
   return entry;
 }
@@ -84,23 +96,25 @@ bool owes_wake_up(PermitEntry &entry) {
   return true;
 }
 
-// Of a transaction that has committed.
+// The transaction has committed.
 void add_started(PermitEntry &entry, std::int64_t started, std::uint64_t transaction) {
   if (entry.state == TallyState::unknown || entry.basis.shows(transaction)) return;
   entry.running += started;
-  // A task can be cancelled before the claim's own callback has told of it, but mostly somebody
-  // has written to the queue by hand: to count again is right in both.
+  // A task can be cancelled before the claim's own callback has told of it, but mostly rows were written
+  // by hand: to count again is right in both cases.
   if (entry.state == TallyState::known && entry.running < 0) entry.state = TallyState::unknown;
 }
 
-// What was reserved goes as what has become of it comes, so that nobody sees a permit twice.
-// Returns whether somebody is to be woken.
+// Drops the reservation and adds the started tasks under one lock, so that no reader counts a permit
+// twice.  Returns whether a waiter is to be woken.
 bool settle(const Held &of, std::uint64_t transaction) {
   PermitEntry *entry = find_permits(of.tenant);
-  if (!entry) return of.started < 0 && no_room_for_permits();  // nobody knows who waits
+  if (!entry)
+    return of.started < 0 &&
+           hash_get_num_entries(shared_permits) >= shared_room.due_tenants;  // the sessions that wait are not known
   entry->reserved -= of.reserved;
   if (of.started != 0) add_started(*entry, of.started, transaction);
-  // But who counts in the queue sees what has not been settled yet.
+  // A claim that counts in the queue sees started tasks whose reservation has not been dropped yet.
   const bool seen_twice = of.reserved > 0 && (entry->state != TallyState::known || entry->basis.shows(transaction));
   return (of.started < of.reserved || seen_twice) && owes_wake_up(*entry);
 }
@@ -117,20 +131,20 @@ void settle_from(int first, bool committed) {
   held.drop_from(first);
   if (!any) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   for (Held *one = begin; one != end; ++one) one->wakes = settle(*one, transaction);
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   for (const Held *one = begin; one != end; ++one)
     if (one->wakes) wake_for_permit(one->tenant);
 }
 
 void forget_now() {
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, shared_permits);
   while (auto *entry = static_cast<PermitEntry *>(hash_seq_search(&scan)))
     if (entry->key.database == MyDatabaseId) entry->state = TallyState::unknown;
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
 }
 
 void committed() {
@@ -158,6 +172,16 @@ void subtransaction_aborted() { settle_from(held.first_here(), false); }
 
 }  // namespace
 
+const SharedPart permits_part = {[] { return hash_estimate_size(shared_room.due_tenants, sizeof(PermitEntry)); },
+                                 [](bool) {
+                                   shared_permits = make_shared_table("insula permits", shared_room.due_tenants,
+                                                                      sizeof(TenantKey), sizeof(PermitEntry));
+                                 }};
+
+void drop_permits_of(Oid database, std::int32_t tenant) {
+  drop_entries_of<PermitEntry>(shared_permits, database, tenant);
+}
+
 const TransactionStep permits_step = {.committed = committed,
                                       .aborted = aborted,
                                       .subtransaction_committed = subtransaction_committed,
@@ -172,15 +196,15 @@ bool ends_tasks_here(std::int32_t tenant) {
 
 std::int64_t free_permits(const Permits &of) {
   if (!shared_permits) return permits_unknown;
-  LWLockAcquire(activity_lock, LW_SHARED);
+  LWLockAcquire(counters_lock, LW_SHARED);
   const std::int64_t free = free_by(find_permits(of.tenant), of);
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return free;
 }
 
 std::int64_t await_permit(const Permits &of) {
   if (!shared_permits) return permits_unknown;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   PermitEntry *entry = make_permits(of.tenant);
   std::int64_t free = free_by(entry, of);
   // To find what was written by hand it is enough that one counts.
@@ -190,25 +214,25 @@ std::int64_t await_permit(const Permits &of) {
     else
       free = 0;
   }
-  if (entry && free <= 0) entry->turned_away = std::min<std::int64_t>(entry->turned_away + 1, shared->slots);
-  LWLockRelease(activity_lock);
+  if (entry && free <= 0) entry->turned_away = std::min<std::int64_t>(entry->turned_away + 1, MaxBackends);
+  LWLockRelease(counters_lock);
   return free;
 }
 
 std::int64_t reserve_permits(const Permits &of, int wanted) {
   if (!shared_permits) return permits_unknown;
-  // What it started while there was no limit, the numbers do not know yet.
+  // The numbers do not have the tasks yet that it started while there was no limit.
   const Held here = held_here(of.tenant);
   if (here.started > here.reserved) return permits_unknown;
   Held &mine = held_of(of.tenant);
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   PermitEntry *entry = find_permits(of.tenant);
   const std::int64_t reserved = std::min<std::int64_t>(wanted, free_by(entry, of));
   if (reserved > 0) {
     entry->reserved += reserved;
     mine.reserved += reserved;
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return reserved;
 }
 
@@ -216,32 +240,32 @@ std::int64_t reserve_permits_ahead(const Permits &of, int wanted) {
   if (!shared_permits) return 0;
   Held &mine = held_of(of.tenant);
   const std::int64_t here = held_here(of.tenant).reserved;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   PermitEntry *entry = make_permits(of.tenant);
   const std::int64_t others = entry ? entry->reserved - here : 0;
   if (entry) {
     entry->reserved += wanted;
     mine.reserved += wanted;
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return others;
 }
 
 std::int64_t permits_reserved_by_others(std::int32_t tenant) {
   if (!shared_permits) return 0;
-  LWLockAcquire(activity_lock, LW_SHARED);
+  LWLockAcquire(counters_lock, LW_SHARED);
   const PermitEntry *entry = find_permits(tenant);
   const std::int64_t reserved = entry ? entry->reserved : 0;
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return reserved ? reserved - held_here(tenant).reserved : 0;
 }
 
 Snapshot begin_counting_running(const Permits &of) {
   if (!shared_permits) return nullptr;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   PermitEntry *entry = find_permits(of.tenant);
   Snapshot snapshot = nullptr;
-  // Who has published before had committed before, so that this snapshot shows it.
+  // A transaction that has published had committed before, so that this snapshot shows it.
   if (entry && (!is_known(*entry, of) || is_old(entry->counted_at))) snapshot = GetLatestSnapshot();
   if (snapshot && entry->basis.take(*snapshot)) {
     entry->state = TallyState::counting;
@@ -250,21 +274,21 @@ Snapshot begin_counting_running(const Permits &of) {
   } else {
     snapshot = nullptr;
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   return snapshot;
 }
 
 void end_counting_running(const Permits &of, std::int64_t running) {
   // The snapshot shows them, and they are added when they are committed.
   running -= held_here(of.tenant).started;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   PermitEntry *entry = find_permits(of.tenant);
   if (entry && entry->state == TallyState::counting) {
     entry->running += running;
     entry->state = TallyState::known;
     entry->counted_at = passing_time();
   }
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
 }
 
 void return_permits(std::int32_t tenant, int count) {
@@ -272,23 +296,23 @@ void return_permits(std::int32_t tenant, int count) {
   Held &mine = held_of(tenant);
   if (mine.reserved < count) return;  // there is no entry
   mine.reserved -= count;
-  LWLockAcquire(activity_lock, LW_EXCLUSIVE);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   PermitEntry *entry = find_permits(tenant);
   if (entry) entry->reserved -= count;
   const bool wake = entry && owes_wake_up(*entry);
-  LWLockRelease(activity_lock);
+  LWLockRelease(counters_lock);
   if (wake) wake_for_permit(tenant);
 }
 
 void leave_work_for_permits(const Permits &of) {
-  // Some may have come back meanwhile.
+  // Some may have come back since.
   if (await_permit(of) > 0) wake_for_permit(of.tenant);
 }
 
 void forget_running() {
   if (!shared_permits) return;
   forget_now();
-  // What this transaction has written itself others see then.
+  // Others see what this transaction has written itself only then.
   forgets = true;
 }
 

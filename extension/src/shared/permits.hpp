@@ -3,21 +3,23 @@
 // reserves what it may take before it takes it, and with its transaction the reservation becomes
 // part of `running` or comes back.  Neither number is ever too small: nothing runs that was not
 // reserved, a reservation goes as what it has become is added, and what has ended is taken off
-// after its commit.  So who reserves no more than they leave never exceeds the limit.
+// after its commit.  A claim that reserves at most max_running - running - reserved can therefore never
+// exceed the limit.
 // (A limit binds claims that begin after it was set: those under way before have not reserved.)
 //
-// After a start of the server nobody knows what runs.  A claim that cannot go by the numbers
+// After a start of the server the numbers are unknown.  A claim that cannot go by the numbers
 // holds the tenant's permits lock, reserves ahead, counts in the queue and returns what is not
 // free: of two claims at once the later sees the other's reservation, whichever way it goes.
-// Until somebody has counted under that lock all claims hold it, so that none under way is missing
+// Until a claim has counted under that lock all claims hold it, so that none under way is missing
 // in the numbers.  Without an entry, where there is no room or no shared memory, that lock alone
 // keeps claims apart.
 //
-// Rows that somebody has written by hand are not in the numbers.  Where they leave nothing, who
-// wants a permit counts anew every second, so that no tenant stands still for that.
+// Rows that were written by hand are not in the numbers.  Where these leave nothing, a claim counts anew
+// every second, so that no tenant stands still for that.
 //
-// Whoever finds no permit is counted, and so many times permits that come back wake somebody: it
-// may be another one, who passes on what it leaves.  Where there is no room each end of a task does.
+// Sessions that find no permit are counted; permits that come back wake a session and lower the count.
+// It may be another one, which passes on the permits that it leaves.  Where there is no room each end of
+// a task wakes one.
 #pragma once
 
 #include "postgres.hpp"
@@ -31,32 +33,32 @@ struct Permits {
   std::int64_t most;
 };
 
-// What the numbers say where they are not known.
+// The answer where the numbers are not known.
 inline constexpr std::int64_t permits_unknown = -1;
 
 // How many are free by the numbers.
 std::int64_t free_permits(const Permits &of);
-// The same, for who will wait where there is none.
+// The same, for a session that will wait where there is none.
 std::int64_t await_permit(const Permits &of);
-// Reserves up to so many of them, and says how many.
+// Reserves up to `wanted` of them, and returns how many.
 std::int64_t reserve_permits(const Permits &of, int wanted);
 
-// Under the tenant's permits lock: reserves so many whether they are free or not, and says how
+// Under the tenant's permits lock: reserves `wanted` whether they are free or not, and returns how
 // many other transactions have reserved.
 std::int64_t reserve_permits_ahead(const Permits &of, int wanted);
 std::int64_t permits_reserved_by_others(std::int32_t tenant);
-// Where the numbers are to be counted: who holds the lock does it with the snapshot returned.
+// The holder of the permits lock counts with the snapshot returned.
 // nullptr: they need not be, or cannot.
 Snapshot begin_counting_running(const Permits &of);
 void end_counting_running(const Permits &of, std::int64_t running);
 
-// Of those that this subtransaction has reserved.
+// Returns permits that this subtransaction has reserved.
 void return_permits(std::int32_t tenant, int count);
 // A claim has used all that it was given, and wanted more.
 void leave_work_for_permits(const Permits &of);
-// So many more tasks run when this transaction commits.
+// `tasks` more run when this transaction commits.
 void note_started(std::int32_t tenant, std::int64_t tasks);
-// Whether it has ended tasks whose permits only it can know to be free.
+// Whether this transaction has ended tasks whose permits are free for itself alone.
 bool ends_tasks_here(std::int32_t tenant);
 
 extern const TransactionStep permits_step;

@@ -7,25 +7,27 @@
 
 namespace insula {
 
-void request_shared_memory();  // from _PG_init, while preloading
-bool shared_memory_available();
+// From _PG_init, while preloading.  `in_postmaster` runs once the postmaster starts.
+void request_shared_memory(void (*in_postmaster)());
+extern bool shared_memory_made;
+inline bool shared_memory_available() { return shared_memory_made; }
 
 // ---- what the current transaction will tell others when it commits ----
 
 void announce_ready(std::int32_t tenant, std::int32_t key);  // key 0: of any task
-// Something will be due: somebody who waits must look by then.
+// Something will be due: a session that waits must look by then.
 void announce_due(std::int32_t tenant, TimestampTz due);
-// The same for what a scheduler alone does: nobody else need look.
+// The same for what a scheduler alone does: no other session need look.
 void announce_upkeep(std::int32_t tenant, TimestampTz due);
 // This database is to have a scheduler, which is to look at everything.
 void announce_scheduler_asked();
-// It is to have none until somebody asks.
+// It is to have none until start_scheduler.
 void announce_scheduler_stopped();
-// What keeps tenants from being served may be mended: those that are set aside are tried again.
+// The reason for which tenants are set aside may be mended: they are tried again.
 void announce_mended();
 // The tenant's schedules change, or when they fire.
 void announce_rescheduled(std::int32_t tenant);
-// The tenant changes or goes: whoever waits for it must look.
+// The tenant changes or goes: sessions that wait for it must look.
 void announce_changed(std::int32_t tenant);
 void announce_dropped(std::int32_t tenant);
 // At once: whatever is known of the tenant that had the number, which another one gets.
@@ -33,7 +35,8 @@ void forget_tenant_number(std::int32_t tenant);
 // A claim in this transaction: its abort frees what it took, its commit settles what the
 // session's last wake-up promised.
 void announce_claimed(std::int32_t tenant);
-// It has the tenant's permits lock: who finds that held goes without, and is woken when it is let go.
+// The transaction has the tenant's permits lock: a claim that finds it held goes without, and is woken
+// when it is free.
 void announce_permits_lock(std::int32_t tenant);
 void announce_ended(std::int64_t execution);
 void announce_dead_worker_reaped(Oid role, const char *name);
@@ -50,7 +53,7 @@ struct WaitFilter {
   const std::int32_t *keys;  // task keys; nullptr: any
   int key_count;
   const char *worker;      // nullptr: none
-  Oid role;                // whose worker that is
+  Oid role;                // the worker's role
   std::int64_t execution;  // to be awaited; 0: none
 };
 
@@ -58,7 +61,7 @@ struct WaitFilter {
 void begin_wait(const WaitFilter &filter);
 void end_wait();
 
-// When this waiter means to look by itself; earlier, if something became due meanwhile.
+// The moment at which this waiter means to look by itself; earlier, if something has become due since.
 TimestampTz plan_look(TimestampTz at);
 
 // Takes note of a signal; false if there was none.
@@ -69,11 +72,11 @@ void pass_signal_on();
 // A claim that may have left work behind wakes one more.
 void wake_another(std::int32_t tenant);
 // Permits came back; and whether this session has been woken for such, and has not claimed since.
-void wake_for_permit(std::int32_t tenant);  // 0: of anybody
+void wake_for_permit(std::int32_t tenant);  // 0: of any tenant
 bool woken_for_permit();
 // It has claimed, and may have left some of those, or taken none of them: another shall look.
 void pass_permits_on();
-// It was given all that it wanted, maybe by others than who woke it.
+// The claim was given all that it wanted, perhaps not by the commit that woke it.
 void pass_owed_on();
 void settle_wake_up();  // at a commit that has claimed
 

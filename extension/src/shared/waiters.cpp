@@ -1,18 +1,45 @@
-// Sessions that wait, and who wakes them.  A waiter registers before it looks for work,
+// Sessions that wait, and their wake-ups.  A waiter registers before it looks for work,
 // so a commit after the look finds it: no wake-up is lost.  One waiter is woken for one
-// wake_up; if that one finds nothing (somebody else was faster, or its filter was too long
+// commit; if it finds nothing (another session was faster, or its filter was too long
 // to keep here), it passes the signal on to the next that fits, once round all slots.
-// Whoever is woken owes a claim: until its transaction has claimed and committed, its end
+// A session that is woken owes a claim: until its transaction has claimed and committed, its end
 // or its going away wakes another.
+#include "shared/waiters.hpp"
+
 #include <algorithm>
 
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
-#include "shared/state.hpp"
 
 namespace insula {
 
 namespace {
+
+constexpr int max_filter_keys = 64;
+
+struct WaiterSlot {
+  Latch *latch;  // nullptr: the slot is free
+  int pid;
+  Oid database;
+  std::int32_t tenant;     // 0: all
+  std::int32_t key_count;  // -1: any task, also where the filter had no room
+  std::int32_t keys[max_filter_keys];
+  bool has_worker;
+  WorkerKey worker;
+  std::int64_t execution;  // awaited; 0: none
+  TimestampTz wakes_at;    // when it will look by itself; DT_NOBEGIN: it is looking
+  TimestampTz told_due;    // the earliest moment that became due while it was looking
+  bool signalled;
+  WakeUp wake_up;  // the reason of the signal
+};
+
+struct Waiters {
+  int waiting;                              // slots in use
+  int awaiting;                             // of these, slots with an execution
+  int next_slot;                            // where the search for a waiter starts
+  WaiterSlot slots[FLEXIBLE_ARRAY_MEMBER];  // one a backend
+};
+
+Waiters *waiters = nullptr;
 
 bool owes_claim = false;  // this session was woken and has not claimed since
 WakeUp owed = {0, 0, 0, false};
@@ -27,9 +54,9 @@ bool fits(const WaiterSlot &slot, Oid database, const WakeUp &wake_up) {
   return false;
 }
 
-WaiterSlot &my_slot() { return shared->waiters[backend_slot()]; }
+WaiterSlot &my_waiter_slot() { return waiters->slots[backend_slot()]; }
 
-// Who has been woken for permits owes for them until it has claimed.
+// A session that was woken for permits owes for them until it has claimed.
 void owe(const WaiterSlot &slot) {
   WakeUp wake_up = slot.wake_up;
   if (owes_claim) {
@@ -42,11 +69,18 @@ void owe(const WaiterSlot &slot) {
   owed = wake_up;
 }
 
-bool i_wait() { return shared && my_slot().latch != nullptr && my_slot().pid == MyProcPid; }
+void signal_slot(WaiterSlot &slot) {
+  slot.signalled = true;
+  SetLatch(slot.latch);
+}
+
+bool i_wait() {
+  return shared_memory_available() && my_waiter_slot().latch != nullptr && my_waiter_slot().pid == MyProcPid;
+}
 
 void clear_slot(WaiterSlot &slot) {
-  --shared->waiting;
-  if (slot.execution != 0) --shared->awaiting;
+  --waiters->waiting;
+  if (slot.execution != 0) --waiters->awaiting;
   slot.latch = nullptr;
 }
 
@@ -57,9 +91,9 @@ void leave_slot(WaiterSlot &slot) {
 }
 
 void end_of_session(int, Datum) {
-  if (!shared) return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  WaiterSlot &slot = my_slot();
+  if (!shared_memory_available()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  WaiterSlot &slot = my_waiter_slot();
   if (i_wait()) {
     const bool signalled = slot.signalled;
     leave_slot(slot);
@@ -67,17 +101,26 @@ void end_of_session(int, Datum) {
   }
   if (owes_claim) signal_one_waiter(MyDatabaseId, owed);
   forget_session(backend_slot());
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
 }
 
 void wake_one(std::int32_t tenant, bool permit) {
-  if (!shared || shared->waiting == 0) return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (!shared_memory_available() || waiters->waiting == 0) return;
+  lock_shared_memory(LW_EXCLUSIVE);
   signal_one_waiter(MyDatabaseId, {tenant, 0, 0, permit});
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
 }
 
 }  // namespace
+
+const SharedPart waiters_part = {
+    [] { return MAXALIGN(offsetof(Waiters, slots) + sizeof(WaiterSlot) * static_cast<Size>(MaxBackends)); },
+    [](bool first) {
+      bool found;
+      const Size size = waiters_part.size();
+      waiters = static_cast<Waiters *>(ShmemInitStruct("insula waiters", size, &found));
+      if (first) memset(waiters, 0, size);
+    }};
 
 void register_end_of_session() {
   static int registered_by = 0;
@@ -86,39 +129,33 @@ void register_end_of_session() {
   before_shmem_exit(end_of_session, Datum{0});
 }
 
-void signal_slot(WaiterSlot &slot) {
-  slot.signalled = true;
-  SetLatch(slot.latch);
-}
-
 void signal_one_waiter(Oid database, WakeUp wake_up) {
-  if (shared->waiting == 0) return;
-  for (int i = 0; i < shared->slots; ++i) {
-    const int at = (shared->next_slot + i) % shared->slots;
-    WaiterSlot &slot = shared->waiters[at];
+  if (waiters->waiting == 0) return;
+  for (int i = 0; i < MaxBackends; ++i) {
+    const int at = (waiters->next_slot + i) % MaxBackends;
+    WaiterSlot &slot = waiters->slots[at];
     if (!fits(slot, database, wake_up)) continue;
     slot.wake_up = {wake_up.tenant, wake_up.key, at, wake_up.permit};
     signal_slot(slot);
-    shared->next_slot = (at + 1) % shared->slots;
+    waiters->next_slot = (at + 1) % MaxBackends;
     return;
   }
 }
 
 void signal_everyone(Oid database) {
-  for (int at = 0; at < shared->slots; ++at) {
-    WaiterSlot &slot = shared->waiters[at];
+  for (int at = 0; at < MaxBackends; ++at) {
+    WaiterSlot &slot = waiters->slots[at];
     if (slot.latch && slot.database == database) signal_slot(slot);
   }
 }
 
-// Makes sure that one of those who wait for the tenant looks by then.
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
-  if (shared->waiting == 0) return;
-  // Of a session that ends in the middle of its look nobody knows what it would have seen.
+  if (waiters->waiting == 0) return;
+  // What a session that ends in the middle of its look would have seen is not known.
   due = std::max(due, clock_now());
   WaiterSlot *candidate = nullptr;
-  for (int at = 0; at < shared->slots; ++at) {
-    WaiterSlot &slot = shared->waiters[at];
+  for (int at = 0; at < MaxBackends; ++at) {
+    WaiterSlot &slot = waiters->slots[at];
     if (!slot.latch || slot.execution != 0 || slot.database != database) continue;
     if (slot.tenant != 0 && tenant != 0 && slot.tenant != tenant) continue;
     if (slot.signalled) return;
@@ -130,32 +167,58 @@ void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
     candidate = &slot;
   }
   if (!candidate) return;
-  candidate->wake_up = {tenant, 0, static_cast<std::int32_t>(candidate - shared->waiters), false};
+  candidate->wake_up = {tenant, 0, static_cast<std::int32_t>(candidate - waiters->slots), false};
   signal_slot(*candidate);
 }
 
 void signal_all_of_tenant(Oid database, std::int32_t tenant) {
-  for (int at = 0; at < shared->slots; ++at) {
-    WaiterSlot &slot = shared->waiters[at];
+  for (int at = 0; at < MaxBackends; ++at) {
+    WaiterSlot &slot = waiters->slots[at];
     if (slot.latch && slot.database == database && slot.tenant == tenant) signal_slot(slot);
   }
 }
 
+void signal_awaiting(const std::int64_t *executions, int count) {
+  if (waiters->awaiting == 0) return;
+  for (int at = 0; at < MaxBackends; ++at) {
+    WaiterSlot &slot = waiters->slots[at];
+    if (!slot.latch || slot.execution == 0 || slot.database != MyDatabaseId) continue;
+    if (std::binary_search(executions, executions + count, slot.execution)) signal_slot(slot);
+  }
+}
+
+int find_waiting_session(const WorkerKey &worker, int except) {
+  for (int at = 0; at < MaxBackends; ++at) {
+    const WaiterSlot &slot = waiters->slots[at];
+    if (at != except && slot.latch && slot.has_worker && slot.worker == worker) return at;
+  }
+  return -1;
+}
+
+void wake_session(int slot) { SetLatch(waiters->slots[slot].latch); }
+
+void wake_sessions_of(Oid database) {
+  for (int at = 0; at < MaxBackends; ++at)
+    if (waiters->slots[at].latch && waiters->slots[at].database == database) SetLatch(waiters->slots[at].latch);
+}
+
+bool any_session_waits() { return waiters->waiting > 0; }
+
 TimestampTz plan_look(TimestampTz at) {
   if (!i_wait()) return at;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  WaiterSlot &slot = my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  WaiterSlot &slot = my_waiter_slot();
   at = std::min(at, slot.told_due);
   slot.wakes_at = at;
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
   return at;
 }
 
 void begin_wait(const WaitFilter &filter) {
-  if (!shared) return;
+  if (!shared_memory_available()) return;
   register_end_of_session();
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  WaiterSlot &slot = my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  WaiterSlot &slot = my_waiter_slot();
   if (slot.latch) {
     // A signal that came since the last look is answered by the coming one.
     if (slot.signalled) owe(slot);
@@ -176,46 +239,46 @@ void begin_wait(const WaitFilter &filter) {
   slot.execution = filter.execution;
   slot.has_worker = filter.worker != nullptr;
   if (filter.worker) slot.worker = worker_key(filter.role, filter.worker);
-  ++shared->waiting;
-  if (slot.execution != 0) ++shared->awaiting;
-  LWLockRelease(shared->lock);
+  ++waiters->waiting;
+  if (slot.execution != 0) ++waiters->awaiting;
+  unlock_shared_memory();
 }
 
 void end_wait() {
   if (!i_wait()) return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  WaiterSlot &slot = my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  WaiterSlot &slot = my_waiter_slot();
   if (slot.signalled) owe(slot);
   leave_slot(slot);
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
 }
 
 bool take_signal() {
   if (!i_wait()) return false;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  WaiterSlot &slot = my_slot();
+  lock_shared_memory(LW_EXCLUSIVE);
+  WaiterSlot &slot = my_waiter_slot();
   const bool signalled = slot.signalled;
   slot.signalled = false;
   if (signalled) owe(slot);
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
   return signalled;
 }
 
 // A latch may be reset by any sleep of the backend; the signal itself is not lost.
-bool has_signal() { return i_wait() && my_slot().signalled; }
+bool has_signal() { return i_wait() && my_waiter_slot().signalled; }
 
 void pass_signal_on() {
-  if (!shared || !owes_claim) return;
+  if (!shared_memory_available() || !owes_claim) return;
   owes_claim = false;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  for (int at = (backend_slot() + 1) % shared->slots; at != owed.origin; at = (at + 1) % shared->slots) {
-    WaiterSlot &slot = shared->waiters[at];
+  lock_shared_memory(LW_EXCLUSIVE);
+  for (int at = (backend_slot() + 1) % MaxBackends; at != owed.origin; at = (at + 1) % MaxBackends) {
+    WaiterSlot &slot = waiters->slots[at];
     if (!fits(slot, MyDatabaseId, owed)) continue;
     slot.wake_up = owed;
     signal_slot(slot);
     break;
   }
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
 }
 
 void wake_another(std::int32_t tenant) { wake_one(tenant, woken_for_permit()); }
@@ -227,16 +290,16 @@ void pass_permits_on() {
 }
 
 void pass_owed_on() {
-  if (!shared || !owes_claim) return;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+  if (!shared_memory_available() || !owes_claim) return;
+  lock_shared_memory(LW_EXCLUSIVE);
   signal_one_waiter(MyDatabaseId, owed);
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
 }
 
 bool woken_for_permit() { return owes_claim && owed.permit; }
 
 void settle_wake_up() { owes_claim = false; }
 
-int waiting_sessions() { return shared ? shared->waiting : 0; }
+int waiting_sessions() { return shared_memory_available() ? waiters->waiting : 0; }
 
 }  // namespace insula

@@ -4,8 +4,7 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
-#include "shared/state.hpp"
+#include "shared/watermark_table.hpp"
 
 extern "C" {
 #include "common/hashfn.h"
@@ -15,21 +14,30 @@ namespace insula {
 
 namespace {
 
+struct WatermarksEntry {
+  TenantKey key;
+  core::Watermarks watermarks;
+  TimestampTz doubted_at[2];  // by kind of lanes
+};
+
+HTAB *shared_watermarks = nullptr;
+std::uint64_t *versions = nullptr;  // counts entries that were made
+
 constexpr std::int64_t between_doubts = 60 * USECS_PER_SEC;
 
-WatermarksEntry *find_entry(Oid database, std::int32_t tenant) {
-  DueKey key = {database, tenant};
+WatermarksEntry *find_watermarks(Oid database, std::int32_t tenant) {
+  TenantKey key = {database, tenant};
   return static_cast<WatermarksEntry *>(hash_search(shared_watermarks, &key, HASH_FIND, nullptr));
 }
 
 // nullptr: there is no room.
-WatermarksEntry *make_entry(Oid database, std::int32_t tenant) {
-  DueKey key = {database, tenant};
+WatermarksEntry *make_watermarks(Oid database, std::int32_t tenant) {
+  TenantKey key = {database, tenant};
   bool found;
   auto *entry = static_cast<WatermarksEntry *>(hash_search(shared_watermarks, &key, HASH_ENTER_NULL, &found));
   if (!entry || found) return entry;
   // A tenant that had an entry before may have searches under way.
-  entry->watermarks.start(++shared->watermarks_version << 32);
+  entry->watermarks.start(++*versions << 32);
   entry->doubted_at[0] = entry->doubted_at[1] = DT_NOBEGIN;
   return entry;
 }
@@ -43,15 +51,29 @@ std::uint64_t filter_of(const std::int32_t *keys, int count) {
 
 }  // namespace
 
+const SharedPart watermarks_part = {
+    [] {
+      return add_size(sizeof(std::uint64_t), hash_estimate_size(shared_room.due_tenants, sizeof(WatermarksEntry)));
+    },
+    [](bool first) {
+      bool found;
+      versions = static_cast<std::uint64_t *>(ShmemInitStruct("insula watermark versions", sizeof *versions, &found));
+      if (first) *versions = 0;
+      shared_watermarks =
+          make_shared_table("insula watermarks", shared_room.due_tenants, sizeof(TenantKey), sizeof(WatermarksEntry));
+    }};
+
+long tenants_with_watermarks() { return shared_memory_available() ? hash_get_num_entries(shared_watermarks) : 0; }
+
 WatermarksView read_watermarks(std::int32_t tenant, const std::int32_t *keys, int key_count) {
   WatermarksView view = {};
   view.tenant = tenant;
   view.own = claimable_from(tenant);
-  if (!shared) return view;
+  if (!shared_memory_available()) return view;
   view.filter = filter_of(keys, key_count);
   view.may_raise = !IsolationUsesXactSnapshot();
-  LWLockAcquire(shared->lock, LW_SHARED);
-  if (const WatermarksEntry *entry = find_entry(MyDatabaseId, tenant)) {
+  lock_shared_memory(LW_SHARED);
+  if (const WatermarksEntry *entry = find_watermarks(MyDatabaseId, tenant)) {
     view.version = entry->watermarks.version();
     entry->watermarks.for_each([&](const Watermark &mark) {
       if (mark.filter == view.filter) view.watermarks[view.count++] = mark;
@@ -60,50 +82,50 @@ WatermarksView read_watermarks(std::int32_t tenant, const std::int32_t *keys, in
     view.may_raise = false;
   }
   const bool make = !view.may_raise && !IsolationUsesXactSnapshot();
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
   if (!make) return view;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  if (const WatermarksEntry *entry = make_entry(MyDatabaseId, tenant)) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (const WatermarksEntry *entry = make_watermarks(MyDatabaseId, tenant)) {
     view.version = entry->watermarks.version();
     view.may_raise = true;
   }
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
   return view;
 }
 
 std::int64_t beginning_of(const WatermarksView &view, std::int32_t lane) {
-  if (!shared || !view.may_raise || !can_announce_searched()) return watermark_unknown;
-  LWLockAcquire(shared->lock, LW_SHARED);
-  const WatermarksEntry *entry = find_entry(MyDatabaseId, view.tenant);
+  if (!shared_memory_available() || !view.may_raise || !can_announce_searched()) return watermark_unknown;
+  lock_shared_memory(LW_SHARED);
+  const WatermarksEntry *entry = find_watermarks(MyDatabaseId, view.tenant);
   const std::int64_t beginning = entry ? entry->watermarks.beginning(view.filter, lane) : watermark_unknown;
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
   return beginning;
 }
 
 bool move_beginning(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  WatermarksEntry *entry = find_entry(MyDatabaseId, view.tenant);
+  lock_shared_memory(LW_EXCLUSIVE);
+  WatermarksEntry *entry = find_watermarks(MyDatabaseId, view.tenant);
   const bool moved = entry && entry->watermarks.move_beginning({view.filter, lane, from, to}, view.version);
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
   return moved;
 }
 
 std::uint64_t watermarks_version(std::int32_t tenant) {
-  if (!shared) return 0;
-  LWLockAcquire(shared->lock, LW_SHARED);
-  const WatermarksEntry *entry = find_entry(MyDatabaseId, tenant);
+  if (!shared_memory_available()) return 0;
+  lock_shared_memory(LW_SHARED);
+  const WatermarksEntry *entry = find_watermarks(MyDatabaseId, tenant);
   const std::uint64_t version = entry ? entry->watermarks.version() : 0;
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
   return version;
 }
 
 bool may_recheck_watermarks(const WatermarksView &view, LaneKind kind) {
   const auto is_of = [kind](const Watermark &mark) { return kind_of(mark.lane) == kind; };
-  if (!shared || !std::any_of(view.watermarks, view.watermarks + view.count, is_of)) return false;
+  if (!shared_memory_available() || !std::any_of(view.watermarks, view.watermarks + view.count, is_of)) return false;
   const TimestampTz now = clock_now();
   bool may = false;
-  LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-  if (WatermarksEntry *entry = find_entry(MyDatabaseId, view.tenant)) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (WatermarksEntry *entry = find_watermarks(MyDatabaseId, view.tenant)) {
     TimestampTz &doubted_at = entry->doubted_at[static_cast<int>(kind)];
     // The clock may have been set back since.
     may = now < doubted_at || now > doubted_at + between_doubts;
@@ -112,37 +134,42 @@ bool may_recheck_watermarks(const WatermarksView &view, LaneKind kind) {
       entry->watermarks.forget_if(is_of);
     }
   }
-  LWLockRelease(shared->lock);
+  unlock_shared_memory();
   return may;
 }
 
 // ---- under the lock, at the end of a transaction ----
 
 void raise_watermark(Oid database, const RaisedWatermark &raised) {
-  if (WatermarksEntry *entry = find_entry(database, raised.tenant))
+  if (WatermarksEntry *entry = find_watermarks(database, raised.tenant))
     entry->watermarks.raise(raised.searched, raised.version, raised.of_place);
 }
 
 void lower_watermarks(Oid database, std::int32_t tenant, std::int64_t due) {
-  if (WatermarksEntry *entry = find_entry(database, tenant)) entry->watermarks.lower(due);
+  if (WatermarksEntry *entry = find_watermarks(database, tenant)) entry->watermarks.lower(due);
 }
 
 void forget_watermarks_of(Oid database, std::int32_t tenant) {
-  if (WatermarksEntry *entry = find_entry(database, tenant)) entry->watermarks.forget();
+  if (WatermarksEntry *entry = find_watermarks(database, tenant)) entry->watermarks.forget();
 }
 
 void forget_watermarks_since(Oid database, const RacedWatermarks &raced) {
-  WatermarksEntry *entry = find_entry(database, raced.tenant);
+  WatermarksEntry *entry = find_watermarks(database, raced.tenant);
   if (entry && entry->watermarks.version() != raced.version) entry->watermarks.forget();
 }
 
 void forget_beginnings_of(Oid database, std::int32_t tenant) {
-  if (WatermarksEntry *entry = find_entry(database, tenant)) entry->watermarks.forget_beginnings();
+  if (WatermarksEntry *entry = find_watermarks(database, tenant)) entry->watermarks.forget_beginnings();
 }
 
 void drop_watermarks_of(Oid database, std::int32_t tenant) {
-  DueKey key = {database, tenant};
+  TenantKey key = {database, tenant};
   hash_search(shared_watermarks, &key, HASH_REMOVE, nullptr);
+}
+
+void forget_watermarks_in(Oid database) {
+  remove_entries<WatermarksEntry>(shared_watermarks,
+                                  [database](const WatermarksEntry &entry) { return entry.key.database == database; });
 }
 
 void forget_all_watermarks(Oid database) {

@@ -19,13 +19,13 @@ inline LaneKind kind_of(std::int32_t lane) { return lane < first_free_lane ? Lan
 
 using Watermark = core::Watermark;
 
-// What was known before a search: to be read before its snapshot is taken.
+// The watermarks before a search: to be read before its snapshot is taken.
 struct WatermarksView {
   std::int32_t tenant;
   std::uint64_t filter;
   bool may_raise;  // else the search's snapshot may be older than this view
   std::uint64_t version;
-  std::int64_t own;  // what this transaction has made claimable itself, from there on
+  std::int64_t own;  // this transaction has made tasks claimable itself, from there on
   Watermark watermarks[core::Watermarks::room + core::Watermarks::limits_room];
   int count;
 
@@ -44,7 +44,7 @@ struct WatermarksView {
 
 // `keys` sorted; nullptr: any.
 WatermarksView read_watermarks(std::int32_t tenant, const std::int32_t *keys, int key_count);
-// Where a claim of the lane may begin behind those that are under way.
+// The place at which a claim of the lane may begin behind those that are under way.
 std::int64_t beginning_of(const WatermarksView &view, std::int32_t lane);
 bool move_beginning(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to);
 // Whether a search can still be told: a claim that cannot does not move the beginning of others.
@@ -59,7 +59,7 @@ std::int64_t claimable_from(std::int32_t tenant);  // watermark_end: it has made
 // It holds claimable rows, which others may have passed over: nothing is known of the tenant
 // once it has ended.
 void announce_held(std::int32_t tenant);
-// To be said before a statement whose rows others may make claimable meanwhile: PostgreSQL
+// To be said before a statement whose rows another transaction may make claimable: PostgreSQL
 // locks the newest version of a row before it finds that it fits no longer, and keeps the
 // lock.  So much is as good as held if anything has become claimable by the end.
 void announce_racing(std::int32_t tenant);

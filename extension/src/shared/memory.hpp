@@ -1,0 +1,65 @@
+// The parts of shared memory, and their locks; for the files of this folder alone.  Each part belongs to
+// one file, which says what lies in it.  All of it is a cache: it may be absent, and after a crash it
+// starts empty and loses nothing but time, since work lives in tables and leases end by themselves.
+// One lock guards all parts but the counters (activity.hpp) and permits, which have another.  Under
+// either a process only looks, adds and sets latches, so that a commit callback may take them; one that
+// holds the lock of the counters takes no other.
+#pragma once
+
+#include "postgres.hpp"
+#include "shared/shared.hpp"
+
+namespace insula {
+
+struct SharedPart {
+  Size (*size)();
+  // In each process, with the memory that is there or, if `first`, is to be filled.
+  void (*attach)(bool first);
+};
+extern const SharedPart waiters_part;
+extern const SharedPart workers_part;
+extern const SharedPart databases_part;
+extern const SharedPart watermarks_part;
+extern const SharedPart changes_part;
+extern const SharedPart counters_part;
+extern const SharedPart permits_part;
+extern const SharedPart limit_permits_part;
+
+// The settings that say for how much there is room.
+struct SharedRoom {
+  int workers = 4096;
+  int watches = 32768;
+  int due_tenants = 16384;
+  int databases = 256;
+  int counted_workflows = 16384;
+  int counted_limits = 16384;
+};
+extern SharedRoom shared_room;
+
+// A table may grow a little beyond what it was made for.
+inline int most_entries(int room) { return 2 * room; }
+
+HTAB *make_shared_table(const char *name, long size, Size key, Size entry);
+
+// Nothing where there is no shared memory.
+void lock_shared_memory(LWLockMode mode);
+void unlock_shared_memory();
+
+extern LWLock *counters_lock;
+
+// Most tables have an entry a tenant.
+struct TenantKey {
+  Oid database;
+  std::int32_t tenant;
+};
+
+// Removes the entries that the predicate picks.
+template <typename Entry, typename Doomed>
+void remove_entries(HTAB *table, Doomed doomed) {
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, table);
+  while (auto *entry = static_cast<Entry *>(hash_seq_search(&scan)))
+    if (doomed(*entry)) hash_search(table, &entry->key, HASH_REMOVE, nullptr);
+}
+
+}  // namespace insula

@@ -1,0 +1,34 @@
+// Sessions that wait, for the other files of this folder; shared.hpp has the calls of sessions.  Under the
+// lock of shared memory.
+#pragma once
+
+#include "shared/memory.hpp"
+#include "shared/workers.hpp"
+
+namespace insula {
+
+struct WakeUp {
+  std::int32_t tenant;
+  std::int32_t key;     // of the task that became ready; 0: any
+  std::int32_t origin;  // the slot that was signalled first; passing on ends there
+  bool permit;          // it is for permits that came back
+};
+
+void signal_one_waiter(Oid database, WakeUp wake_up);
+// Makes sure that a session which waits for the tenant looks by then.
+void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due);
+void signal_all_of_tenant(Oid database, std::int32_t tenant);
+void signal_everyone(Oid database);
+// The sessions of this database that wait for one of these executions; in ascending order.
+void signal_awaiting(const std::int64_t *executions, int count);
+
+// The slot of a session of the worker that waits, other than `except`; -1: there is none.
+int find_waiting_session(const WorkerKey &worker, int except);
+// Sets latches only: what ends the wait is elsewhere.
+void wake_session(int slot);
+void wake_sessions_of(Oid database);
+bool any_session_waits();
+
+void register_end_of_session();
+
+}  // namespace insula
