@@ -9,6 +9,7 @@
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/group.hpp"
+#include "tenant/home.hpp"
 
 extern "C" {
 PG_MODULE_MAGIC;
@@ -22,7 +23,7 @@ void _PG_init() {
   insula::define_scheduler_settings();
   insula::define_fire_settings();
   if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {
-    insula::request_shared_memory();
+    insula::request_shared_memory(insula::note_recovery);
     insula::register_launcher();
     insula::guard_databases();
   }

@@ -25,6 +25,8 @@ int find_scheduler();
 void nudge_scheduler(int pid);
 // What start_scheduler and stop_scheduler said last in this database.
 bool scheduler_is_wanted();
+// The database has been recorded as the home of its tenants: a scheduler may serve it from now on.
+void ask_for_scheduler();
 
 int max_schedulers();
 

@@ -1,7 +1,6 @@
 // Making and finding the shared memory; see state.hpp.
 #include "shared/shared.hpp"
 #include "shared/state.hpp"
-#include "tenant/home.hpp"
 
 namespace insula {
 
@@ -20,6 +19,7 @@ int max_databases = 256;
 int max_counted_workflows = 16384;
 int max_counted_limits = 16384;
 
+void (*at_start)() = nullptr;
 shmem_request_hook_type previous_request = nullptr;
 shmem_startup_hook_type previous_startup = nullptr;
 
@@ -53,7 +53,7 @@ HTAB *new_shared_table(const char *name, long size, Size key, Size entry) {
 
 void startup() {
   if (previous_startup) previous_startup();
-  if (!IsUnderPostmaster) note_recovery();
+  if (!IsUnderPostmaster) at_start();
   LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
   bool found;
   shared = static_cast<SharedState *>(ShmemInitStruct("insula", state_size(), &found));
@@ -83,7 +83,8 @@ void startup() {
 
 }  // namespace
 
-void request_shared_memory() {
+void request_shared_memory(void (*postmaster_starts)()) {
+  at_start = postmaster_starts;
   DefineCustomIntVariable("insula.max_workers", "How many workers shared memory has room for.", nullptr, &max_workers,
                           4096, 16, 1000000, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("insula.max_watches", "How many watched executions shared memory has room for.", nullptr,

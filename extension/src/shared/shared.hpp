@@ -6,7 +6,8 @@
 
 namespace insula {
 
-void request_shared_memory();  // from _PG_init, while preloading
+// From _PG_init, while preloading; the postmaster calls that when it starts.
+void request_shared_memory(void (*postmaster_starts)());
 bool shared_memory_available();
 
 // ---- what the current transaction will tell others when it commits ----
