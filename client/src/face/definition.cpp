@@ -1,6 +1,6 @@
 // A workflow's definition as JSON.  What has its default value is left out, so that an
 // option that is added here later does not make a new version of every workflow.
-#include "face/workflow_state.hpp"
+#include "runtime/workflow_state.hpp"
 
 #include <array>
 #include <string_view>

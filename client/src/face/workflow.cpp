@@ -1,6 +1,6 @@
 // The builder: collects, and has the whole checked in build().  A built workflow's state is
 // immutable; build() copies it out of the builder.
-#include "face/workflow_state.hpp"
+#include "runtime/workflow_state.hpp"
 
 #include <insula/error.hpp>
 

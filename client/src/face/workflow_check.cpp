@@ -1,6 +1,6 @@
 // Checking a whole workflow, so that a mistake is told with every other one and before the
 // server is asked.
-#include "face/workflow_state.hpp"
+#include "runtime/workflow_state.hpp"
 
 #include "core/graph.hpp"
 #include "core/names.hpp"

@@ -4,10 +4,10 @@
 // it.  Each member says whose it is.
 #pragma once
 
-#include "face/workflow_state.hpp"
 #include "runtime/metrics.hpp"
 #include "runtime/settings.hpp"
 #include "runtime/transaction.hpp"
+#include "runtime/workflow_state.hpp"
 #include "wire/calls.hpp"
 
 #include <insula/context.hpp>

@@ -10,7 +10,6 @@
 // shutdown(), which its owner must call before it destroys it.
 #pragma once
 
-#include "face/workflow_state.hpp"
 #include "runtime/control.hpp"
 #include "runtime/dispatcher.hpp"
 #include "runtime/inbox.hpp"
@@ -19,6 +18,7 @@
 #include "runtime/pool.hpp"
 #include "runtime/settings.hpp"
 #include "runtime/waits.hpp"
+#include "runtime/workflow_state.hpp"
 
 #include <insula/runner.hpp>
 

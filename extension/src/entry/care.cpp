@@ -4,11 +4,12 @@
 #include "provision/inspect.hpp"
 #include "provision/provision.hpp"
 #include "provision/reconcile.hpp"
+#include "scheduler/scheduler.hpp"
+#include "spi/owner.hpp"
 #include "storage/work.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 #include "tenant/in_subtransaction.hpp"
-#include "tenant/owner.hpp"
 #include "version.hpp"
 
 using namespace insula;
@@ -135,7 +136,7 @@ Datum insula_reconcile(PG_FUNCTION_ARGS) {
   if (!dry_run) {
     require_writable("insula.reconcile()");
     if (shares_roles_with_home()) require_home();
-    settle_after_upgrade();
+    if (settle_after_upgrade()) ask_for_scheduler();
   }
   reconcile({start_rows(fcinfo), dry_run});
   return Datum{0};
@@ -148,7 +149,7 @@ Datum insula_adopt(PG_FUNCTION_ARGS) {
   if (why_not_home()) {
     adopt();
   } else {
-    settle_after_upgrade();
+    if (settle_after_upgrade()) ask_for_scheduler();
     ereport(NOTICE, (errmsg("the tenants of this database are at home already")));
   }
   PG_RETURN_VOID();

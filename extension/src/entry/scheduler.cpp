@@ -9,7 +9,7 @@
 #include "shared/launch.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
-#include "storage/session.hpp"
+#include "spi/session.hpp"
 #include "tenant/caller.hpp"
 
 extern "C" {

@@ -2,7 +2,8 @@
 // the one global order.
 #pragma once
 
-#include "storage/session.hpp"
+#include "spi/session.hpp"
+#include "tenant/tenant.hpp"
 
 namespace insula {
 

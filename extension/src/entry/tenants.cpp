@@ -4,9 +4,9 @@
 #include "entry/arguments.hpp"
 #include "errors.hpp"
 #include "shared/shared.hpp"
+#include "spi/owner.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
-#include "tenant/owner.hpp"
 #include "version.hpp"
 
 using namespace insula;

@@ -7,8 +7,8 @@
 
 #include "errors.hpp"
 #include "provision/provision.hpp"
-#include "storage/session.hpp"
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
+#include "spi/session.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "provision/provision.hpp"
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"

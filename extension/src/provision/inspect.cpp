@@ -3,8 +3,8 @@
 #include "provision/inspect.hpp"
 
 #include "provision/provision.hpp"
-#include "storage/session.hpp"
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
+#include "spi/session.hpp"
 #include "tenant/shape.hpp"
 
 extern "C" {

@@ -2,7 +2,7 @@
 // Layout 1 is the first, so there is no step yet; a step is added here with each layout, and
 // the storage serves the layout before it until all tenants have been upgraded.
 #include "provision/provision.hpp"
-#include "storage/session.hpp"
+#include "spi/session.hpp"
 #include "version.hpp"
 
 namespace insula {

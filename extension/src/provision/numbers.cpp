@@ -5,9 +5,9 @@
 #include "core/ids.hpp"
 #include "provision/provision.hpp"
 #include "shared/shared.hpp"
+#include "spi/owner.hpp"
+#include "spi/session.hpp"
 #include "storage/random.hpp"
-#include "storage/session.hpp"
-#include "tenant/owner.hpp"
 
 extern "C" {
 #include "utils/acl.h"

@@ -7,12 +7,13 @@
 
 #include "provision/inspect.hpp"
 #include "provision/tenants.hpp"
+#include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
+#include "spi/session.hpp"
 #include "storage/random.hpp"
-#include "storage/session.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 #include "tenant/in_subtransaction.hpp"
@@ -430,7 +431,7 @@ void adopt() {
         "SELECT tenant, object, action, as_owner, view FROM insula.deviation WHERE step = 4", &count, read_deviation);
     for (int i = 0; i < count; ++i) execute(foreign[i].action, true);
   }
-  record_home();
+  if (record_home()) ask_for_scheduler();
   log("adopt");
   wake_everybody();
 }

@@ -6,8 +6,8 @@
 // nothing.
 #include "errors.hpp"
 #include "provision/provision.hpp"
+#include "spi/owner.hpp"
 #include "tenant/caller.hpp"
-#include "tenant/owner.hpp"
 
 extern "C" {
 #include "access/heapam.h"

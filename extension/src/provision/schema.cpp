@@ -4,7 +4,7 @@
 // tenant reads through views; they carry the tenant's number, which makes ids whole.
 #include "core/ids.hpp"
 #include "provision/provision.hpp"
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
 
 namespace insula {
 
@@ -19,7 +19,7 @@ namespace {
 //
 // What WAL holds of a row that is rewritten in its page is what lies between the bytes that it
 // begins with and those that it ends with as before: so first comes what stays, then what
-// changes, then what comes with the claim and stays, and the input last.  storage/columns.hpp
+// changes, then what comes with the claim and stays, and the input last.  tenant/columns.hpp
 // knows this order.
 const char tables[] = R"(
 CREATE SEQUENCE {schema}.id START {start};

@@ -8,10 +8,11 @@
 #include "core/names.hpp"
 #include "errors.hpp"
 #include "operation/operations.hpp"
+#include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
-#include "storage/session.hpp"
+#include "spi/session.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
 
@@ -238,7 +239,7 @@ Credentials create_tenant(const NewTenant &request) {
   lock_name(request.schema, NameOf::schema);
   if (request.username) lock_name(request.username, NameOf::role);
   AcceptInvalidationMessages();
-  record_home_of_none();
+  if (record_home_of_none()) ask_for_scheduler();
   require_home();
   check_new(request);
   grant_database_to_groups();

@@ -1,7 +1,8 @@
 // Making the fires that are due, in a scheduler's transaction.
 #pragma once
 
-#include "storage/session.hpp"
+#include "spi/session.hpp"
+#include "tenant/tenant.hpp"
 
 namespace insula {
 

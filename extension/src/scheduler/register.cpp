@@ -3,7 +3,7 @@
 #include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
-#include "storage/session.hpp"
+#include "spi/session.hpp"
 #include "version.hpp"
 
 namespace insula {
@@ -70,6 +70,10 @@ bool scheduler_is_wanted() {
   const bool wanted = SPI_processed == 0 || DatumGetBool(get_datum(0, 1));
   close_session(session);
   return wanted;
+}
+
+void ask_for_scheduler() {
+  if (scheduler_is_wanted()) announce_scheduler_asked();
 }
 
 int find_scheduler() {

@@ -17,7 +17,7 @@
 #include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
-#include "storage/session.hpp"
+#include "spi/session.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
 #include "version.hpp"
@@ -94,7 +94,7 @@ Standing look_around() {
     forget_mark_of_copy();
     return {Rest::until_told, false, "the database is a copy that has not been adopted"};
   }
-  settle_after_upgrade();
+  if (settle_after_upgrade()) ask_for_scheduler();
   if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};
   return {Rest::until_due, true, nullptr};
 }

@@ -29,6 +29,8 @@ void nudge_scheduler_at_commit(int pid);
 extern const TransactionStep scheduler_nudge_step;
 // What start_scheduler and stop_scheduler said last in this database.
 bool scheduler_is_wanted();
+// The database has been recorded as the home of its tenants: a scheduler may serve it from now on.
+void ask_for_scheduler();
 
 int max_schedulers();
 

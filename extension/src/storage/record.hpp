@@ -13,7 +13,8 @@
 //   h  what departed from an undisturbed run: owner the execution, name the event
 #pragma once
 
-#include "storage/session.hpp"
+#include "spi/session.hpp"
+#include "tenant/tenant.hpp"
 
 namespace insula {
 

@@ -8,7 +8,7 @@
 // between.
 #pragma once
 
-#include "storage/columns.hpp"
+#include "tenant/columns.hpp"
 #include "tenant/tenant.hpp"
 
 namespace insula {

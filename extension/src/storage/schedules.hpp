@@ -6,7 +6,8 @@
 // A fire is inserted and nothing else is written, so that its key makes it the only one.
 #pragma once
 
-#include "storage/session.hpp"
+#include "spi/session.hpp"
+#include "tenant/tenant.hpp"
 
 namespace insula {
 

@@ -13,7 +13,8 @@
 #include "shared/activity.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/watermarks.hpp"
-#include "storage/session.hpp"
+#include "spi/session.hpp"
+#include "tenant/tenant.hpp"
 
 namespace insula {
 

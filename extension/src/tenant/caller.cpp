@@ -6,7 +6,7 @@
 
 #include "core/ids.hpp"
 #include "errors.hpp"
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
 
 namespace insula {
 

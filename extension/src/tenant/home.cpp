@@ -2,9 +2,8 @@
 #include "tenant/home.hpp"
 
 #include "errors.hpp"
-#include "scheduler/scheduler.hpp"
 #include "shared/shared.hpp"
-#include "storage/session.hpp"
+#include "spi/session.hpp"
 
 extern "C" {
 #include "access/xlog.h"
@@ -69,7 +68,7 @@ void look_up() {
   close_session(session);
 }
 
-void write(SharedStatement statement) {
+bool write(SharedStatement statement) {
   Datum values[] = {CStringGetTextDatum(present_system()), ObjectIdGetDatum(MyDatabaseId),
                     CStringGetTextDatum(last_recovery())};
   const Session session = open_session();
@@ -81,11 +80,11 @@ void write(SharedStatement statement) {
     (void)run_on_mark(SharedStatement::record_home_mark);
   }
   close_session(session);
-  if (!written) return;
+  if (!written) return false;
   CacheInvalidateRelcacheByRelid(table_named("home"));
   CommandCounterIncrement();
   known = false;
-  if (scheduler_is_wanted()) announce_scheduler_asked();
+  return true;
 }
 
 }  // namespace
@@ -100,9 +99,7 @@ bool shares_roles_with_home() {
   return shares_roles;
 }
 
-void settle_after_upgrade() {
-  if (!why_not_home() && upgraded) record_home();
-}
+bool settle_after_upgrade() { return !why_not_home() && upgraded && record_home(); }
 
 void forget_mark_of_copy() {
   if (!why_not_home() || RecoveryInProgress()) return;
@@ -119,9 +116,9 @@ void require_home() {
                     errhint("If they shall work here from now on, run SELECT insula.adopt().")));
 }
 
-void record_home() { write(SharedStatement::record_home); }
+bool record_home() { return write(SharedStatement::record_home); }
 
-void record_home_of_none() { write(SharedStatement::record_home_of_none); }
+bool record_home_of_none() { return write(SharedStatement::record_home_of_none); }
 
 void home_changed(Oid relation) {
   if (relation == InvalidOid || relation == home_table) known = false;

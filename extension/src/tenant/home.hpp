@@ -17,15 +17,15 @@ const char *why_not_home();
 bool shares_roles_with_home();
 
 // Where pg_upgrade has made the cluster, records this database: until then the next copy could be taken for what
-// pg_upgrade has made.
-void settle_after_upgrade();
+// pg_upgrade has made.  True: it has done so, and a scheduler may have to be asked for.
+bool settle_after_upgrade();
 // Where the cluster was recovered to a point in time: what pg_upgrade makes of it is a copy as well.
 void forget_mark_of_copy();
 
-// Records this database.
-void record_home();
+// Records this database, and says whether it did: then a scheduler may have to be asked for.
+bool record_home();
 // The same, where there is no tenant yet.
-void record_home_of_none();
+bool record_home_of_none();
 
 // For the relation cache's invalidations; InvalidOid: any relation.
 void home_changed(Oid relation);

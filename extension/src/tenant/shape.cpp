@@ -1,11 +1,11 @@
-// The shape of a tenant's relations against storage/columns.hpp; see shape.hpp.
+// The shape of a tenant's relations against tenant/columns.hpp; see shape.hpp.
 #include "tenant/shape.hpp"
 
 #include <algorithm>
 #include <iterator>
 
-#include "storage/columns.hpp"
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
+#include "tenant/columns.hpp"
 
 extern "C" {
 #include "catalog/pg_am.h"

@@ -5,9 +5,9 @@
 
 #include "errors.hpp"
 #include "shared/shared.hpp"
-#include "storage/plans.hpp"
+#include "spi/owner.hpp"
+#include "spi/plans.hpp"
 #include "tenant/home.hpp"
-#include "tenant/owner.hpp"
 #include "tenant/shape.hpp"
 #include "version.hpp"
 
@@ -284,10 +284,6 @@ void initialize_tenant_cache() {
   CacheRegisterRelcacheCallback(relation_changed, Datum{0});
   CacheRegisterSyscacheCallback(AUTHOID, role_changed, Datum{0});
   CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, Datum{0});
-}
-
-char *qualified_name(const Tenant &tenant, const char *relation) {
-  return quote_qualified_identifier(tenant.schema, relation);
 }
 
 }  // namespace insula

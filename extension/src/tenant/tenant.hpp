@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "postgres.hpp"
+#include "spi/plans.hpp"
 
 namespace insula {
 
@@ -22,16 +23,14 @@ struct Limits {
   bool bound_claims() const { return max_running >= 0 || rate > 0; }
 };
 
-struct Tenant {
-  std::int32_t number;
+// Its number, the name of its schema and the Oid of `work` are what statements need of it.
+struct Tenant : TenantTables {
   char name[NAMEDATALEN];
-  char schema[NAMEDATALEN];
   char username[NAMEDATALEN];  // empty: the tenant has no role of its own
   Oid role;                    // InvalidOid: none, or no longer the one that was made for it
-  Oid work;
-  Oid work_key;     // its primary key
-  Oid work_queue;   // its queue index
-  Oid work_limits;  // that of rows under limits
+  Oid work_key;                // its primary key
+  Oid work_queue;              // its queue index
+  Oid work_limits;             // that of rows under limits
   Oid record;
   Oid sequence;
   bool login;  // the role may log in, unless the tenant is suspended
@@ -67,8 +66,5 @@ void invalidate_tenants();
 void invalidate_definitions(const Tenant &tenant);
 
 void initialize_tenant_cache();
-
-// Room for a name with its quotes.
-char *qualified_name(const Tenant &tenant, const char *relation);
 
 }  // namespace insula

@@ -1,5 +1,5 @@
 // SPI, wrapped once; see session.hpp.
-#include "storage/session.hpp"
+#include "spi/session.hpp"
 
 namespace insula {
 
@@ -32,16 +32,16 @@ static std::uint64_t run_plan(SPIPlanPtr plan, Statement statement, Arguments &a
   return SPI_processed;
 }
 
-std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &arguments) {
+std::uint64_t run(const TenantTables &tenant, Statement statement, Arguments &arguments) {
   return run_plan(tenant_plan(tenant, statement), statement, arguments);
 }
 
-std::uint64_t run(const Tenant &tenant, Statement statement) {
+std::uint64_t run(const TenantTables &tenant, Statement statement) {
   Arguments none;
   return run(tenant, statement, none);
 }
 
-std::uint64_t run_on(const Tenant &tenant, Statement statement, Arguments &arguments, Snapshot snapshot) {
+std::uint64_t run_on(const TenantTables &tenant, Statement statement, Arguments &arguments, Snapshot snapshot) {
   arguments.nulls[arguments.count] = '\0';
   MemoryContext callers = CurrentMemoryContext;
   const Snapshot registered = RegisterSnapshot(snapshot);
@@ -54,7 +54,7 @@ std::uint64_t run_on(const Tenant &tenant, Statement statement, Arguments &argum
   return SPI_processed;
 }
 
-std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments) {
+std::uint64_t run_on_latest(const TenantTables &tenant, Statement statement, Arguments &arguments) {
   return run_on(tenant, statement, arguments, GetLatestSnapshot());
 }
 

@@ -3,8 +3,8 @@
 // What must outlive the session is allocated in `session.caller`.
 #pragma once
 
-#include "storage/plans.hpp"
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
+#include "spi/plans.hpp"
 
 namespace insula {
 
@@ -39,11 +39,11 @@ struct Arguments {
 };
 
 // Runs a statement and returns how many rows it returned or wrote.
-std::uint64_t run(const Tenant &tenant, Statement statement, Arguments &arguments);
-std::uint64_t run(const Tenant &tenant, Statement statement);
+std::uint64_t run(const TenantTables &tenant, Statement statement, Arguments &arguments);
+std::uint64_t run(const TenantTables &tenant, Statement statement);
 // The same on what has been committed by now, whatever snapshot the transaction has.
-std::uint64_t run_on_latest(const Tenant &tenant, Statement statement, Arguments &arguments);
-std::uint64_t run_on(const Tenant &tenant, Statement statement, Arguments &arguments, Snapshot snapshot);
+std::uint64_t run_on_latest(const TenantTables &tenant, Statement statement, Arguments &arguments);
+std::uint64_t run_on(const TenantTables &tenant, Statement statement, Arguments &arguments, Snapshot snapshot);
 
 // Columns, from 1, of row `row` of the last result.
 bool is_null(std::uint64_t row, int column);

@@ -1,7 +1,7 @@
 // The four roles by name, and the switch to the owner; see owner.hpp.  Role Oids are
 // looked up each time: the syscache makes that cheap, and a cached Oid could outlive
 // its role.
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
 
 extern "C" {
 #include "jit/jit.h"

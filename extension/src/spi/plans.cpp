@@ -1,9 +1,9 @@
 // The plan cache; see plans.hpp.  A plan that has not been used for longest makes room.
 // Plans follow their relations by PostgreSQL's own invalidation, and no two tenants have had
 // both their number and their table's Oid in common, so an entry can be old but never wrong.
-#include "storage/plans.hpp"
+#include "spi/plans.hpp"
 
-#include "tenant/owner.hpp"
+#include "spi/owner.hpp"
 
 namespace insula {
 
@@ -162,15 +162,15 @@ SPIPlanPtr keep(SPIPlanPtr plan, const char *sql) {
   return plan;
 }
 
-char *fill_in(const Tenant &tenant, const char *sql) {
+char *fill_in(const TenantTables &tenant, const char *sql) {
   StringInfoData text;
   initStringInfo(&text);
   for (const char *at = sql; *at;) {
     if (strncmp(at, "{work}", 6) == 0) {
-      appendStringInfoString(&text, qualified_name(tenant, "work"));
+      appendStringInfoString(&text, quote_qualified_identifier(tenant.schema, "work"));
       at += 6;
     } else if (strncmp(at, "{record}", 8) == 0) {
-      appendStringInfoString(&text, qualified_name(tenant, "record"));
+      appendStringInfoString(&text, quote_qualified_identifier(tenant.schema, "record"));
       at += 8;
     } else {
       appendStringInfoChar(&text, *at++);
@@ -203,7 +203,7 @@ SPIPlanPtr shared_plan(SharedStatement statement) {
   return plan;
 }
 
-SPIPlanPtr tenant_plan(const Tenant &tenant, Statement statement) {
+SPIPlanPtr tenant_plan(const TenantTables &tenant, Statement statement) {
   settle_planner();
   if (!plans) {
     HASHCTL control = {};

@@ -5,7 +5,7 @@
 
 #include <initializer_list>
 
-#include "tenant/tenant.hpp"
+#include "postgres.hpp"
 
 namespace insula {
 
@@ -170,6 +170,13 @@ enum class Statement {
   count,
 };
 
+// What a statement needs to know of the tenant whose tables it reads and writes.
+struct TenantTables {
+  std::int32_t number;
+  Oid work;
+  char schema[NAMEDATALEN];
+};
+
 struct StatementText {
   const char *sql;  // {work} and {record} stand for the tenant's tables
   std::initializer_list<Oid> arguments;
@@ -179,6 +186,6 @@ const StatementText &statement_text(Statement statement);
 
 // To be run at once: they set the planner up for it.
 SPIPlanPtr shared_plan(SharedStatement statement);
-SPIPlanPtr tenant_plan(const Tenant &tenant, Statement statement);
+SPIPlanPtr tenant_plan(const TenantTables &tenant, Statement statement);
 
 }  // namespace insula

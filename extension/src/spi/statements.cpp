@@ -6,7 +6,7 @@
 // under a concurrency limit at -200000 less the priority;
 // 100000 ready later, 100001 running (due is the lease's end), 100002 deferred, 100004 ready
 // but paused; 100003 is an execution's own row, due when its time is up.  State numbers are those of storage/work.hpp.
-#include "storage/plans.hpp"
+#include "spi/plans.hpp"
 
 namespace insula {
 
