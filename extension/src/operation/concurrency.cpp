@@ -1,5 +1,5 @@
 // Concurrency limits of workflows, for the whole workflow or for each value of a key.  A claim
-// takes rows in their order and asks for a permit for each (shared/limit_permits.hpp); where it
+// takes rows in their order and asks for a permit for each (shared/permits.hpp); where it
 // meets many whose limits are used up it goes from limit to limit, by an index of the rows that
 // wait.  It looks at so many that are used up and no more, and the session's next one goes on from
 // there: a tenant with a hundred thousand of them holds up no other one's claims.  Only who is
@@ -65,7 +65,7 @@ struct PermitSource {
   std::int64_t most(std::int32_t of) const { return definition_of(tenant, of).limit.max; }
 
   bool is_free(std::int32_t of, std::int64_t under) const {
-    return known ? is_limit_free(work(), under, most(of)) : left(of, under) > 0;
+    return known ? is_permit_free(work(), under, most(of)) : left(of, under) > 0;
   }
 
   bool take(std::int32_t of, std::int64_t under) { return known ? take_known(of, under) : take_counted(of, under); }
@@ -77,7 +77,7 @@ struct PermitSource {
       return_spare();
       definition = of;
       limit = under;
-      spare = reserve_limit(work(), under, most(of), wanted);
+      spare = reserve_permits(work(), under, most(of), wanted);
       used_up = spare.count == 0;
       if (used_up) return false;
     }
@@ -88,7 +88,7 @@ struct PermitSource {
 
   bool take_counted(std::int32_t of, std::int64_t under) {
     if (left(of, under) <= 0) return false;
-    reserve_limit_ahead(work(), under);
+    reserve_permits_ahead(work(), under, 1);
     taken[taken_count++] = under;
     return true;
   }
@@ -98,13 +98,13 @@ struct PermitSource {
       ++spare.count;
       ++wanted;
     } else {
-      return_limit(tenant.number, under, {1, 0});
+      return_permits(tenant.number, under, {1, 0});
       --taken_count;
     }
   }
 
   void return_spare() {
-    return_limit(tenant.number, limit, spare);
+    return_permits(tenant.number, limit, spare);
     spare = {};
   }
 
@@ -129,20 +129,6 @@ struct PermitSource {
             nullptr};
   }
 };
-
-// Makes the numbers known, where they are not and can be, or makes sure of them.
-void count_if_wanted(const Tenant &tenant) {
-  const LimitedWork work = limited_work_of(tenant);
-  if (!limits_want_count(work) || !try_lock_tenant(tenant.number, TenantLock::permits)) return;
-  announce_permits_lock(tenant.number);
-  // nullptr also where somebody has counted meanwhile.
-  if (const Snapshot snapshot = begin_counting_limits(work)) {
-    const Counts counts = count_running(tenant, snapshot);
-    end_counting_limits(work, counts.items, counts.count);
-  }
-  unlock_tenant(tenant.number, TenantLock::permits);
-  wake_for_permit(tenant.number);
-}
 
 // Where nobody can know: counts under the lock, which this transaction keeps; false: somebody else has it.
 bool count_for_claim(PermitSource *permits) {
@@ -244,8 +230,8 @@ void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wan
 }
 
 bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter) {
-  count_if_wanted(tenant);
-  PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant))};
+  count_permits_if_wanted(tenant);
+  PermitSource permits = {tenant, permits_are_known(limited_work_of(tenant))};
   if (!permits.known) {
     if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
     (void)read_reserved(permits.work(), &permits.reserved.items, &permits.reserved.count);
@@ -265,7 +251,7 @@ bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter) {
 
 int claim_limit_by_limit(PermitSource *permits, const ClaimRequest &request, Claimed *claimed, int first) {
   // What was known may be lost meanwhile.
-  if (permits->known && !limits_are_known(permits->work())) return 0;
+  if (permits->known && !permits_are_known(permits->work())) return 0;
   const ClaimFilter filter = {request.keys, request.key_count};
   int count = first;
   const TourPatience patience = {claims_patience, claims_patience};
@@ -285,14 +271,15 @@ std::int64_t limit_key_of(const Definition &definition, Jsonb *input) {
   const auto *name = reinterpret_cast<const unsigned char *>(definition.workflow);
   const std::uint64_t workflow = hash_bytes_extended(name, static_cast<int>(strlen(definition.workflow)), 0);
   Jsonb *value = definition.limit.has_key ? value_at(definition.limit.key, input) : nullptr;
-  if (!value) return static_cast<std::int64_t>(workflow);
-  return DatumGetInt64(DirectFunctionCall2(jsonb_hash_extended, PointerGetDatum(value), UInt64GetDatum(workflow)));
+  const Datum hash = value ? DirectFunctionCall2(jsonb_hash_extended, PointerGetDatum(value), UInt64GetDatum(workflow))
+                           : UInt64GetDatum(workflow);
+  return DatumGetInt64(hash) == limit_of_tenant ? any_other_limit : DatumGetInt64(hash);
 }
 
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count) {
   *count = 0;
-  count_if_wanted(tenant);
-  PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant)), request.max_tasks};
+  count_permits_if_wanted(tenant);
+  PermitSource permits = {tenant, permits_are_known(limited_work_of(tenant)), request.max_tasks};
   if (!permits.known && !count_for_claim(&permits)) return nullptr;
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
   bool whole;
@@ -306,10 +293,10 @@ bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter) {
   if (filter.keys && filter.count == 0) return false;
   if (!has_waiting_limits(tenant, filter)) return false;
   const LimitedWork work = limited_work_of(tenant);
-  const std::uint64_t version = limits_version(work);
+  const std::uint64_t version = permits_version(work, any_other_limit);
   if (would_claim_limited(tenant, filter)) return true;
   // What comes back from now on wakes us; what has come back meanwhile nobody else need see.
-  const bool came_back = !await_limit(work, version);
+  const bool came_back = !await_permit(work, any_other_limit, version);
   return (came_back || recheck_limited_lanes(tenant, filter)) && would_claim_limited(tenant, filter);
 }
 

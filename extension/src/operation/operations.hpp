@@ -56,6 +56,8 @@ struct ClaimSink {
 // Returns how many it claimed: as many as there is room for; the others that could be had stay ready.
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink);
 
+// Makes the numbers of permits known where they are not and can be, or counts anew where it is time.
+void count_permits_if_wanted(const Tenant &tenant);
 // How many of the wanted tasks the tenant's limits let this transaction claim now.
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted);
 struct UsedPermits {
