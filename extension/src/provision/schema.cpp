@@ -162,14 +162,14 @@ GRANT USAGE ON SCHEMA {schema} TO {user};
 GRANT SELECT ON {schema}.workflow_executions, {schema}.task_executions, {schema}.execution_events, {schema}.schedules TO {user};
 )";
 
-struct Words {
+struct Fillings {
   const char *schema;  // quoted
   const char *user;    // quoted; nullptr: none
   std::int64_t base;   // what makes a local number an id
   std::int64_t start;  // the first value of the sequence
 };
 
-void append_filled(StringInfo text, const char *sql, const Words &words) {
+void append_filled(StringInfo text, const char *sql, const Fillings &words) {
   for (const char *at = sql; *at;) {
     if (strncmp(at, "{schema}", 8) == 0) {
       appendStringInfoString(text, words.schema);
@@ -252,7 +252,7 @@ void undo_default_privileges(const char *schema) {
 }  // namespace
 
 void create_tenant_schema(const TenantNumber &number, const char *schema, const char *username) {
-  const Words words = {quote_identifier(schema), username ? quote_identifier(username) : nullptr,
+  const Fillings words = {quote_identifier(schema), username ? quote_identifier(username) : nullptr,
                        core::make_id(number.number, 0), number.last_value + 1};
   StringInfoData sql;
   initStringInfo(&sql);

@@ -1,54 +1,31 @@
-// Saved plans.  A tenant's statements are templates over his two tables; their plans are
-// kept in a bounded cache keyed by relation Oid, so that a backend which serves ten
-// thousand tenants does not hold ten thousand times each plan.
+// Statements and their saved plans.  A statement is a constant beside the one function that runs it.  The texts of
+// statements on a tenant's tables are templates; the plans of all statements are kept in one bounded cache, so that a
+// backend which serves ten thousand tenants does not hold ten thousand times each plan.
+//
+// Rules for the texts: every value is a parameter; an UPDATE calls no volatile function; arrays come sorted by id,
+// and the nested loop over them locks rows in that order, which is the one global order.
 #pragma once
 
-#include <initializer_list>
-
 #include "postgres.hpp"
+#include "spi/words.hpp"
 
 namespace insula {
 
-// Statements on the extension's own tables.
-enum class SharedStatement {
-  tenant_by_number,
-  tenant_by_name,
-  tenant_by_username,
-  all_tenants,
-  take_number,
-  take_rare_number,
-  take_dropped_number,
-  return_number,
-  insert_tenant,
-  set_tenant_status,
-  set_tenant_limits,
-  old_layouts,
-  delete_tenant,
-  what_goes,
-  dependents,
-  insert_leftover,
-  prepared_by_role,
-  home,
-  record_home,
-  record_home_of_none,
-  home_mark,
-  record_home_mark,
-  forget_home_mark,
-  leftovers,
-  delete_leftover,
-  set_tenant_role,
-  rename_tenant_role,
-  log_act,
-  scheduler_wanted,
-  want_scheduler,
-  put_error,
-  delete_error,
-  all_errors,
-  count,
+struct Statement {
+  const char *name;   // as errors show it
+  const char *sql;    // {work} and {record} stand for the tenant's tables, other words for what define_words says
+  Oid arguments[16];  // the types of $1, $2, ...; the rest is InvalidOid
+};
+
+// What a statement needs to know of the tenant whose tables it reads and writes.
+struct TenantTables {
+  std::int32_t number;
+  Oid work;
+  char schema[NAMEDATALEN];
 };
 
 // Statements on a tenant's tables; texts in statements.cpp.
-enum class Statement {
+enum class TenantStatement {
   insert_heads,
   insert_tasks,
   put_back,
@@ -170,22 +147,12 @@ enum class Statement {
   count,
 };
 
-// What a statement needs to know of the tenant whose tables it reads and writes.
-struct TenantTables {
-  std::int32_t number;
-  Oid work;
-  char schema[NAMEDATALEN];
-};
+const Statement &statement_of(TenantStatement number);
 
-struct StatementText {
-  const char *sql;  // {work} and {record} stand for the tenant's tables
-  std::initializer_list<Oid> arguments;
-};
+// The words of all statements, beside {work} and {record}; from _PG_init.
+void define_words(const Words &words);
 
-const StatementText &statement_text(Statement statement);
-
-// To be run at once: they set the planner up for it.
-SPIPlanPtr shared_plan(SharedStatement statement);
-SPIPlanPtr tenant_plan(const TenantTables &tenant, Statement statement);
+// To be run at once: it sets the planner up for it.  `tables` nullptr: it is on the extension's own tables.
+SPIPlanPtr plan_of(const TenantTables *tables, const Statement &statement);
 
 }  // namespace insula

@@ -16,7 +16,7 @@ ScheduleRow row_at(std::uint64_t row) {
 }  // namespace
 
 ScheduleRow *all_schedules(const Tenant &tenant, int *count) {
-  const auto rows = run(tenant, Statement::all_schedules);
+  const auto rows = run(tenant, statement_of(TenantStatement::all_schedules));
   auto *schedules = palloc_array_of<ScheduleRow>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = row_at(i);
   *count = static_cast<int>(rows);
@@ -24,7 +24,7 @@ ScheduleRow *all_schedules(const Tenant &tenant, int *count) {
 }
 
 ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
-  const auto rows = run(tenant, Statement::list_schedules);
+  const auto rows = run(tenant, statement_of(TenantStatement::list_schedules));
   auto *schedules = palloc_array_of<ListedSchedule>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = {row_at(i), fire_or_none(i, 6)};
   *count = static_cast<int>(rows);
@@ -34,7 +34,7 @@ ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
 bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row) {
   Arguments arguments;
   arguments.add_text(name);
-  if (run(tenant, Statement::find_schedule, arguments) == 0) return false;
+  if (run(tenant, statement_of(TenantStatement::find_schedule), arguments) == 0) return false;
   *row = {name, get_int64(0, 1), get_int64(0, 2), get_jsonb(0, 3), DT_NOBEGIN};
   return true;
 }
@@ -42,21 +42,21 @@ bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row) {
 bool is_schedule_number(const Tenant &tenant, std::int64_t number) {
   Arguments arguments;
   arguments.add(Int64GetDatum(number));
-  return run(tenant, Statement::schedule_by_number, arguments) > 0;
+  return run(tenant, statement_of(TenantStatement::schedule_by_number), arguments) > 0;
 }
 
 std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row) {
   Arguments arguments;
   arguments.add_text(row.name).add(Int64GetDatum(row.number)).add(TimestampTzGetDatum(row.since));
   arguments.add(JsonbPGetDatum(row.body));
-  (void)run(tenant, Statement::put_schedule, arguments);
+  (void)run(tenant, statement_of(TenantStatement::put_schedule), arguments);
   return get_int64(0, 1);
 }
 
 void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number) {
   Arguments by_name;
   by_name.add_text(name);
-  (void)run(tenant, Statement::delete_schedule, by_name);
+  (void)run(tenant, statement_of(TenantStatement::delete_schedule), by_name);
   prune_fires(tenant, number, 0);
 }
 
@@ -65,13 +65,13 @@ bool insert_fire(const Tenant &tenant, std::int64_t schedule, TimestampTz fire, 
   Arguments arguments;
   arguments.add(Int64GetDatum(schedule)).add(Int64GetDatum(fire)).add(TimestampTzGetDatum(now));
   arguments.add_nullable(Int64GetDatum(execution), execution == 0);
-  return run(tenant, Statement::insert_fire, arguments) > 0;
+  return run(tenant, statement_of(TenantStatement::insert_fire), arguments) > 0;
 }
 
 std::int64_t *newest_fired(const Tenant &tenant, std::int64_t schedule, int most, int *count) {
   Arguments arguments;
   arguments.add(Int64GetDatum(schedule)).add(Int64GetDatum(most));
-  const auto rows = run(tenant, Statement::newest_fired, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::newest_fired), arguments);
   auto *executions = palloc_array_of<std::int64_t>(rows);
   *count = 0;
   for (std::uint64_t i = 0; i < rows; ++i)
@@ -82,7 +82,7 @@ std::int64_t *newest_fired(const Tenant &tenant, std::int64_t schedule, int most
 void prune_fires(const Tenant &tenant, std::int64_t schedule, int kept) {
   Arguments arguments;
   arguments.add(Int64GetDatum(schedule)).add(Int64GetDatum(kept));
-  (void)run(tenant, Statement::prune_fires, arguments);
+  (void)run(tenant, statement_of(TenantStatement::prune_fires), arguments);
 }
 
 }  // namespace insula

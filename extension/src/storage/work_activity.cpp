@@ -47,7 +47,7 @@ void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to) {
 
 Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {
   Arguments none;
-  const auto rows = run_on(tenant, Statement::count_queue, none, snapshot);
+  const auto rows = run_on(tenant, statement_of(TenantStatement::count_queue), none, snapshot);
   auto *activities = static_cast<Activity *>(palloc0(sizeof(Activity) * (rows + 1)));
   for (std::uint64_t i = 0; i < rows; ++i) {
     activities[i].what = {tenant.number, get_int32(i, 1)};

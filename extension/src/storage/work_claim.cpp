@@ -184,7 +184,7 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
   }
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(dues, count));
-  (void)run(tenant, Statement::put_back, arguments);
+  (void)run(tenant, statement_of(TenantStatement::put_back), arguments);
 }
 
 TimestampTz oldest_ready(const Tenant &tenant) {
@@ -196,18 +196,19 @@ TimestampTz oldest_ready(const Tenant &tenant) {
     if (watermark == watermark_end) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
-    if (run(tenant, Statement::oldest_ready, arguments) > 0) oldest = std::min(oldest, get_int64(0, 1));
+    if (run(tenant, statement_of(TenantStatement::oldest_ready), arguments) > 0)
+      oldest = std::min(oldest, get_int64(0, 1));
   }
   return oldest;
 }
 
 static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_count, const WatermarksView &view,
                         bool unlocked) {
-  Statement statement = unlocked ? Statement::probe_any_unlocked : Statement::probe_any;
+  TenantStatement statement = unlocked ? TenantStatement::probe_any_unlocked : TenantStatement::probe_any;
   if (keys && key_count < many_keys)
-    statement = unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys;
+    statement = unlocked ? TenantStatement::probe_keys_unlocked : TenantStatement::probe_keys;
   else if (keys)
-    statement = unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys;
+    statement = unlocked ? TenantStatement::probe_many_keys_unlocked : TenantStatement::probe_many_keys;
   for (std::int32_t lane = lanes_free; next_lane(tenant, view, lane_later, &lane);) {
     const std::int64_t watermark = view.at(lane);
     if (watermark == watermark_end) continue;
@@ -215,7 +216,7 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
     if (keys) arguments.add(int32_array(keys, key_count));
     const int before = begin_locking(tenant.number);
-    const bool found = run(tenant, statement, arguments) > 0;
+    const bool found = run(tenant, statement_of(statement), arguments) > 0;
     if (found && unlocked) announce_held(tenant.number);
     end_locking(before);
     if (found) return true;

@@ -126,7 +126,7 @@ bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter) {
     if (view.at(lane) == watermark_end) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(view.at(lane)));
-    if (run(tenant, Statement::probe_any, arguments) > 0) return true;
+    if (run(tenant, statement_of(TenantStatement::probe_any), arguments) > 0) return true;
     announce_searched(view, lane, view.at(lane), watermark_end);
   }
   return may_recheck_watermarks(view, LaneKind::limited) && has_waiting_limits(tenant, filter);
@@ -273,8 +273,8 @@ WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, 
 
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count) {
   Arguments none;
-  const auto rows = snapshot ? run_on(tenant, Statement::running_by_limit, none, snapshot)
-                             : run_on_latest(tenant, Statement::running_by_limit, none);
+  const auto rows = snapshot ? run_on(tenant, statement_of(TenantStatement::running_by_limit), none, snapshot)
+                             : run_on_latest(tenant, statement_of(TenantStatement::running_by_limit), none);
   auto *counts = palloc_array_of<LimitCount>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) counts[i] = {get_int64(i, 1), get_int64(i, 2)};
   std::sort(counts, counts + rows, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });

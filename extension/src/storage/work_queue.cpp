@@ -88,7 +88,7 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   heads.add_nullable(Int64GetDatum(queue_due(submission) + submission.timeout_us), !timed);
   add_keys(heads, executions);
   add_parent(heads, submission);
-  (void)run(tenant, Statement::insert_heads, heads);
+  (void)run(tenant, statement_of(TenantStatement::insert_heads), heads);
 
   Arguments rows;
   rows.add(Int32GetDatum(submission.definition));
@@ -101,11 +101,11 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   add_parent(rows, submission);
   rows.add(Int32GetDatum(executions.limit_keys ? lane_limited : 0));
   add_limit_keys(rows, executions);
-  (void)run(tenant, Statement::insert_tasks, rows);
+  (void)run(tenant, statement_of(TenantStatement::insert_tasks), rows);
 }
 
 TimestampTz next_due(const Tenant &tenant) {
-  (void)run(tenant, Statement::next_due);
+  (void)run(tenant, statement_of(TenantStatement::next_due));
   return is_null(0, 1) ? DT_NOEND : get_int64(0, 1);
 }
 
@@ -120,7 +120,7 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
   Arguments arguments;
   arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(now));
   announce_racing(tenant.number);
-  const auto rows = run(tenant, Statement::release_due, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::release_due), arguments);
   for (std::uint64_t i = 0; i < rows; ++i) announce_claimable(tenant.number, get_int64(i, 2));
   count_moves(tenant, rows, 3, place_of(lane));
   return keys_of_rows(rows, 1, count);
@@ -142,19 +142,19 @@ static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
 TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now));
-  return read_task_rows(run(tenant, Statement::lapsed, arguments), count);
+  return read_task_rows(run(tenant, statement_of(TenantStatement::lapsed), arguments), count);
 }
 
 TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count) {
   Arguments arguments;
   arguments.add(text_array(workers, worker_count));
-  return read_task_rows(run(tenant, Statement::held_by_workers, arguments), count);
+  return read_task_rows(run(tenant, statement_of(TenantStatement::held_by_workers), arguments), count);
 }
 
 TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
-  return read_task_rows(run(tenant, Statement::peek, arguments), found);
+  return read_task_rows(run(tenant, statement_of(TenantStatement::peek), arguments), found);
 }
 
 int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
@@ -169,7 +169,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
   arguments.add(Int32GetDatum(give_back_attempt ? 1 : 0)).add(Int64GetDatum(due_by));
   announce_racing(tenant.number);
-  const auto rows = run(tenant, Statement::requeue, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::requeue), arguments);
   for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
   count_moves(tenant, rows, 2, Place::running);
   std::sort(ids, ids + rows);
@@ -180,17 +180,17 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
 }
 
 std::int64_t running_tasks(const Tenant &tenant) {
-  (void)run(tenant, Statement::running_count);
+  (void)run(tenant, statement_of(TenantStatement::running_count));
   return get_int64(0, 1);
 }
 
 std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot) {
   Arguments none;
-  (void)run_on(tenant, Statement::running_count, none, snapshot);
+  (void)run_on(tenant, statement_of(TenantStatement::running_count), none, snapshot);
   return get_int64(0, 1);
 }
 
-static std::int64_t count_at_most(const Tenant &tenant, Statement statement, std::int64_t limit) {
+static std::int64_t count_at_most(const Tenant &tenant, const Statement &statement, std::int64_t limit) {
   Arguments arguments;
   arguments.add(Int64GetDatum(limit));
   (void)run_on_latest(tenant, statement, arguments);
@@ -198,11 +198,11 @@ static std::int64_t count_at_most(const Tenant &tenant, Statement statement, std
 }
 
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit) {
-  return count_at_most(tenant, Statement::running_at_most, limit);
+  return count_at_most(tenant, statement_of(TenantStatement::running_at_most), limit);
 }
 
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit) {
-  return count_at_most(tenant, Statement::queued_at_most, limit);
+  return count_at_most(tenant, statement_of(TenantStatement::queued_at_most), limit);
 }
 
 }  // namespace insula

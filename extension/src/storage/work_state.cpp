@@ -26,7 +26,7 @@ static void note_held(const Tenant &tenant, std::uint64_t rows) {
     if (DatumGetBool(get_datum(i, 2))) return announce_held(tenant.number);
 }
 
-static std::uint64_t lock(const Tenant &tenant, Statement statement, const std::int64_t *ids, int count) {
+static std::uint64_t lock(const Tenant &tenant, const Statement &statement, const std::int64_t *ids, int count) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
   const int before = begin_locking(tenant.number);
@@ -37,15 +37,18 @@ static std::uint64_t lock(const Tenant &tenant, Statement statement, const std::
 }
 
 std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked) {
-  return ids_of_rows(lock(tenant, skip ? Statement::lock_heads_skip : Statement::lock_heads, ids, count), locked);
+  return ids_of_rows(
+      lock(tenant, skip ? statement_of(TenantStatement::lock_heads_skip) : statement_of(TenantStatement::lock_heads),
+           ids, count),
+      locked);
 }
 
 void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count) {
-  (void)lock(tenant, Statement::lock_rows, ids, count);
+  (void)lock(tenant, statement_of(TenantStatement::lock_rows), ids, count);
 }
 
 // Of a lease that is lost the row may be claimable again, and is locked all the same.
-static std::uint64_t run_on_leases(const Tenant &tenant, Statement statement, Arguments &arguments, int leases) {
+static std::uint64_t run_on_leases(const Tenant &tenant, const Statement &statement, Arguments &arguments, int leases) {
   const int before = begin_locking(tenant.number);
   const auto rows = run(tenant, statement, arguments);
   if (rows < static_cast<std::uint64_t>(leases)) announce_held(tenant.number);
@@ -56,14 +59,14 @@ static std::uint64_t run_on_leases(const Tenant &tenant, Statement statement, Ar
 bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(lease)).add_text(error);
-  return run_on_leases(tenant, Statement::fail_row, arguments, 1) > 0;
+  return run_on_leases(tenant, statement_of(TenantStatement::fail_row), arguments, 1) > 0;
 }
 
 bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error) {
   Arguments arguments;
   arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_text(error);
-  return run_on_leases(tenant, Statement::retry_row, arguments, 1) > 0;
+  return run_on_leases(tenant, statement_of(TenantStatement::retry_row), arguments, 1) > 0;
 }
 
 // A task can be deferred any number of times, and hand over something each time.
@@ -81,44 +84,44 @@ bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr).add_text(event);
-  return run_on_leases(tenant, Statement::wait_row, arguments, 1) > 0 && check_kept_output();
+  return run_on_leases(tenant, statement_of(TenantStatement::wait_row), arguments, 1) > 0 && check_kept_output();
 }
 
 bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
   Arguments arguments;
   arguments.add(Int64GetDatum(id)).add(Int64GetDatum(lease));
-  return run_on_leases(tenant, Statement::hold_row, arguments, 1) > 0;
+  return run_on_leases(tenant, statement_of(TenantStatement::hold_row), arguments, 1) > 0;
 }
 
 void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child) {
   Arguments arguments;
   arguments.add(Int64GetDatum(id)).add(Int64GetDatum(child));
-  (void)run(tenant, Statement::park_row, arguments);
+  (void)run(tenant, statement_of(TenantStatement::park_row), arguments);
 }
 
 bool complete_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, Jsonb *patch) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(child)).add(PointerGetDatum(patch));
-  return run(tenant, Statement::complete_parked, arguments) > 0;
+  return run(tenant, statement_of(TenantStatement::complete_parked), arguments) > 0;
 }
 
 bool fail_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, const char *error) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(child)).add_text(error);
-  return run(tenant, Statement::fail_parked, arguments) > 0;
+  return run(tenant, statement_of(TenantStatement::fail_parked), arguments) > 0;
 }
 
 bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t child, const char *error) {
   Arguments arguments;
   arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at)).add(Int64GetDatum(id)).add(Int64GetDatum(child));
   arguments.add_text(error);
-  return run(tenant, Statement::retry_parked, arguments) > 0;
+  return run(tenant, statement_of(TenantStatement::retry_parked), arguments) > 0;
 }
 
 bool read_lineage(const Tenant &tenant, std::int64_t execution, Lineage *lineage) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution));
-  if (run(tenant, Statement::lineage, arguments) == 0) return false;
+  if (run(tenant, statement_of(TenantStatement::lineage), arguments) == 0) return false;
   *lineage = {get_int64(0, 1), get_int32(0, 2)};
   return true;
 }
@@ -130,12 +133,12 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
   arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
   arguments.add(Int64GetDatum(execution + span)).add_text(name);
   announce_racing(tenant.number);
-  bool delivered = run_on_latest(tenant, Statement::deliver_event, arguments) > 0;
+  bool delivered = run_on_latest(tenant, statement_of(TenantStatement::deliver_event), arguments) > 0;
   if (!delivered && span > 0) {
     Arguments elements;
     elements.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
     elements.add(Int64GetDatum(execution + span)).add_text(name);
-    delivered = run_on_latest(tenant, Statement::deliver_to_element, elements) > 0;
+    delivered = run_on_latest(tenant, statement_of(TenantStatement::deliver_to_element), elements) > 0;
   }
   if (delivered) *key = get_int32(0, 1);
   count_moves(tenant, delivered ? 1 : 0, 2, Place::waiting);
@@ -146,7 +149,7 @@ bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::in
   Arguments arguments;
   arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr);
-  return run_on_leases(tenant, Statement::defer_row, arguments, 1) > 0 && check_kept_output();
+  return run_on_leases(tenant, statement_of(TenantStatement::defer_row), arguments, 1) > 0 && check_kept_output();
 }
 
 // Of rows of key, state, definition and lane, the keys of those that are ready.
@@ -165,7 +168,7 @@ std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64
                          int count, int *ready) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(counts, count));
-  return keys_of_ready(tenant, run(tenant, Statement::count_down, arguments), ready);
+  return keys_of_ready(tenant, run(tenant, statement_of(TenantStatement::count_down), arguments), ready);
 }
 
 static std::int32_t *first_column(std::uint64_t rows, int *count) {
@@ -179,7 +182,7 @@ std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, co
                                int *open) {
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int32_array(counts, count));
-  const auto rows = run(tenant, Statement::count_down_rules, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::count_down_rules), arguments);
   auto *tasks = palloc_array_of<std::int32_t>(rows);
   *open = 0;
   for (std::uint64_t i = 0; i < rows; ++i)
@@ -190,7 +193,7 @@ std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, co
 std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count));
-  const auto rows = run(tenant, Statement::make_ready, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::make_ready), arguments);
   count_arrivals(tenant, rows, 2);
   return first_column(rows, ready);
 }
@@ -198,13 +201,13 @@ std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64
 std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped) {
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(int64_array(ids, count));
-  return first_column(run(tenant, Statement::skip_rows, arguments), skipped);
+  return first_column(run(tenant, statement_of(TenantStatement::skip_rows), arguments), skipped);
 }
 
 State *task_states(const Tenant &tenant, const std::int64_t *ids, int count) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
-  const auto rows = run(tenant, Statement::task_states, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::task_states), arguments);
   auto *states = static_cast<State *>(palloc0(sizeof(State) * static_cast<Size>(count + 1)));
   for (std::uint64_t row = 0; row < rows; ++row) {
     const std::int64_t *at = std::lower_bound(ids, ids + count, get_int64(row, 1));
@@ -227,7 +230,7 @@ HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const
                             int *found) {
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int32_array(ended, count));
-  const auto rows = run(tenant, Statement::head_progress, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::head_progress), arguments);
   auto *heads = palloc_array_of<HeadProgress>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) heads[i] = read_head(i, get_int64(i, 1), 2);
   *found = static_cast<int>(rows);
@@ -244,7 +247,7 @@ TaskResult read_result(std::uint64_t row) {
 TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  const auto rows = run(tenant, Statement::task_rows, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::task_rows), arguments);
   auto *results = palloc_array_of<TaskResult>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) results[i] = read_result(i);
   *count = static_cast<int>(rows);
@@ -267,7 +270,7 @@ TaskDetail read_detail(std::uint64_t row) {
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  const auto rows = run(tenant, Statement::task_details, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::task_details), arguments);
   auto *details = static_cast<TaskDetail *>(palloc0(sizeof(TaskDetail) * static_cast<Size>(tasks)));
   for (std::uint64_t i = 0; i < rows; ++i) details[get_int32(i, 1)] = read_detail(i);
   return details;
@@ -278,7 +281,7 @@ void end_execution(const Tenant &tenant, std::int64_t id, State state, Timestamp
   Arguments arguments;
   arguments.add(Int64GetDatum(id)).add(Int32GetDatum(static_cast<std::int32_t>(state))).add(TimestampTzGetDatum(now));
   arguments.add_nullable(PointerGetDatum(final_context), final_context == nullptr).add_text(error);
-  (void)run(tenant, Statement::end_execution, arguments);
+  (void)run(tenant, statement_of(TenantStatement::end_execution), arguments);
 }
 
 // A row of the last result, which has its former lane in this column and its limit in the next.
@@ -295,7 +298,7 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add_text(reason);
   announce_held(tenant.number);
-  if (run(tenant, Statement::cancel_single, arguments) == 0) return false;
+  if (run(tenant, statement_of(TenantStatement::cancel_single), arguments) == 0) return false;
   *execution = read_head(0, id, 1);
   *child = get_int64(0, 7);
   // The row of an execution of several tasks may stand in the queue for its timeout.
@@ -322,12 +325,12 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   int direct;
   const std::int64_t *of_tasks =
-      children_of_cancelled(tenant, run(tenant, Statement::cancel_tasks, arguments), &direct);
+      children_of_cancelled(tenant, run(tenant, statement_of(TenantStatement::cancel_tasks), arguments), &direct);
   Arguments elements;
   elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   int indirect;
   const std::int64_t *of_elements =
-      children_of_cancelled(tenant, run(tenant, Statement::cancel_elements, elements), &indirect);
+      children_of_cancelled(tenant, run(tenant, statement_of(TenantStatement::cancel_elements), elements), &indirect);
   auto *all = palloc_array_of<std::int64_t>(static_cast<std::size_t>(direct + indirect));
   std::merge(of_tasks, of_tasks + direct, of_elements, of_elements + indirect, all);
   *children = direct + indirect;
@@ -342,8 +345,8 @@ bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t s
   *child_count = 0;
   std::int64_t locked = 0;
   announce_held(tenant.number);
-  for (Statement statement : {Statement::lock_open_tasks, Statement::lock_open_elements}) {
-    const auto rows = run(tenant, statement, arguments);
+  for (TenantStatement statement : {TenantStatement::lock_open_tasks, TenantStatement::lock_open_elements}) {
+    const auto rows = run(tenant, statement_of(statement), arguments);
     auto *waited_for = palloc_array_of<std::int64_t>(static_cast<std::size_t>(*child_count) + rows);
     std::copy(*children, *children + *child_count, waited_for);
     *children = waited_for;
@@ -351,14 +354,14 @@ bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t s
       if (const std::int64_t child = get_int64(i, 2)) waited_for[(*child_count)++] = child;
     locked += static_cast<std::int64_t>(rows);
   }
-  (void)run(tenant, Statement::count_open, arguments);
+  (void)run(tenant, statement_of(TenantStatement::count_open), arguments);
   return locked == get_int64(0, 1);
 }
 
 Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
-  const auto rows = run(tenant, Statement::inputs_and_outputs, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::inputs_and_outputs), arguments);
   auto **outputs = palloc_array_of<Jsonb *>(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) outputs[i] = nullptr;
   for (std::uint64_t row = 0; row < rows; ++row) {
@@ -389,28 +392,28 @@ void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span,
   announce_held(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  count_paused(tenant, run(tenant, Statement::pause_rows, arguments), true);
-  if (span > 0) count_paused(tenant, run(tenant, Statement::pause_elements, arguments), true);
+  count_paused(tenant, run(tenant, statement_of(TenantStatement::pause_rows), arguments), true);
+  if (span > 0) count_paused(tenant, run(tenant, statement_of(TenantStatement::pause_elements), arguments), true);
 }
 
 void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  count_paused(tenant, run(tenant, Statement::resume_rows, arguments), false);
-  if (span > 0) count_paused(tenant, run(tenant, Statement::resume_elements, arguments), false);
+  count_paused(tenant, run(tenant, statement_of(TenantStatement::resume_rows), arguments), false);
+  if (span > 0) count_paused(tenant, run(tenant, statement_of(TenantStatement::resume_elements), arguments), false);
 }
 
 std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
                           int count, int *ready) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(remaining, count));
-  return keys_of_ready(tenant, run(tenant, Statement::reopen_rows, arguments), ready);
+  return keys_of_ready(tenant, run(tenant, statement_of(TenantStatement::reopen_rows), arguments), ready);
 }
 
 HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now));
-  const auto rows = run(tenant, Statement::timed_out_executions, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::timed_out_executions), arguments);
   auto *heads = palloc_array_of<HeadProgress>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) heads[i] = read_head(i, get_int64(i, 1), 2);
   *count = static_cast<int>(rows);
@@ -421,7 +424,7 @@ void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int32GetDatum(remaining));
   arguments.add_nullable(Int32GetDatum(lane_timeout), due == 0).add_nullable(Int64GetDatum(due), due == 0);
-  (void)run(tenant, Statement::reopen_execution, arguments);
+  (void)run(tenant, statement_of(TenantStatement::reopen_execution), arguments);
 }
 
 ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
@@ -429,7 +432,7 @@ ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz 
   Arguments arguments;
   arguments.add(Int64GetDatum(expires)).add(int64_array(ids, count)).add(int64_array(leases, count));
   arguments.add(Int64GetDatum(now));
-  const auto rows = run_on_leases(tenant, Statement::extend_leases, arguments, count);
+  const auto rows = run_on_leases(tenant, statement_of(TenantStatement::extend_leases), arguments, count);
   auto *kept = palloc_array_of<ExtendedLease>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) kept[i] = {get_int64(i, 1), DatumGetBool(get_datum(i, 2))};
   std::sort(kept, kept + rows, [](const ExtendedLease &a, const ExtendedLease &b) { return a.id < b.id; });
@@ -441,7 +444,7 @@ StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::i
                              int count, int *stopped) {
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
-  const auto rows = run(tenant, Statement::stopped_leases, arguments);
+  const auto rows = run(tenant, statement_of(TenantStatement::stopped_leases), arguments);
   auto *leases_found = palloc_array_of<StoppedLease>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) leases_found[i] = {get_int64(i, 1), DatumGetBool(get_datum(i, 2))};
   *stopped = static_cast<int>(rows);
@@ -451,13 +454,13 @@ StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::i
 std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
-  return ids_of_rows(run(tenant, Statement::live_executions, arguments), live);
+  return ids_of_rows(run(tenant, statement_of(TenantStatement::live_executions), arguments), live);
 }
 
 bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
   Arguments arguments;
   arguments.add(Int64GetDatum(id));
-  if (run(tenant, Statement::execution_row, arguments) == 0) return false;
+  if (run(tenant, statement_of(TenantStatement::execution_row), arguments) == 0) return false;
   *row = {get_int32(0, 1),
           get_int32(0, 2),
           static_cast<State>(get_int16(0, 3)),
