@@ -7,6 +7,8 @@
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/shared.hpp"
+#include "spi/plans.hpp"
+#include "storage/codes.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/group.hpp"
 #include "tenant/home.hpp"
@@ -28,6 +30,7 @@ void _PG_init() {
     insula::guard_databases();
   }
   MarkGUCPrefixReserved("insula");
+  insula::define_words(insula::storage_words());
   insula::initialize_tenant_cache();
   insula::initialize_announcements();
   // Callbacks run in the reverse order: a process that announcements wake finds the numbers published.

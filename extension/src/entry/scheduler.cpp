@@ -42,13 +42,16 @@ void nudge_at_commit(int pid) {
 
 // True if that is news.
 bool want(bool wanted) {
-  static constexpr Statement want_scheduler = {"want_scheduler",
-                                               R"(INSERT INTO insula.scheduler_wanted
-SELECT true, $1
-WHERE NOT $1 OR EXISTS (SELECT FROM insula.scheduler_wanted)
-ON CONFLICT (the_only) DO UPDATE SET wanted = EXCLUDED.wanted
-WHERE scheduler_wanted.wanted <> EXCLUDED.wanted)",
-                                               {BOOLOID}};
+  static constexpr Statement want_scheduler = {
+      "want_scheduler",
+      R"(
+        INSERT INTO insula.scheduler_wanted
+        SELECT true, $1
+        WHERE NOT $1 OR EXISTS (SELECT FROM insula.scheduler_wanted)
+        ON CONFLICT (the_only) DO UPDATE SET wanted = EXCLUDED.wanted
+        WHERE scheduler_wanted.wanted <> EXCLUDED.wanted)",
+      {BOOLOID},
+  };
   const Session session = open_session();
   Arguments arguments;
   arguments.add(BoolGetDatum(wanted));

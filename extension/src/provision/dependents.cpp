@@ -48,31 +48,34 @@ struct Dependents {
   "      AND d.deptype IN ('i', 'e')) n) "
 
 // Of that: neither parts of other such objects, nor what belongs to the roles $2 and $3.
-constexpr Statement dependents = {"dependents",
-                                  WITH_WHAT_GOES R"(
-SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) COLLATE "C" AS object, pg_catalog.count(*) OVER ()
-FROM gone g
-WHERE (classid, objid) <> ('pg_catalog.pg_namespace'::pg_catalog.regclass, $1)
-  AND NOT (objsubid <> 0 AND EXISTS (
-    SELECT
-    FROM gone w
-    WHERE w.classid = g.classid AND w.objid = g.objid AND w.objsubid = 0))
-  AND NOT EXISTS (
-    SELECT
-    FROM pg_catalog.pg_depend d
-    JOIN gone w ON w.classid = d.refclassid AND w.objid = d.refobjid
-      AND (w.objsubid = 0 OR w.objsubid = d.refobjsubid)
-    WHERE d.classid = g.classid AND d.objid = g.objid AND d.objsubid = g.objsubid
-      AND d.deptype IN ('a', 'i', 'P', 'S', 'e', 'x'))
-  AND NOT EXISTS (
-    SELECT
-    FROM pg_catalog.pg_shdepend s
-    WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-      AND s.classid = g.classid AND s.objid = g.objid
-      AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid IN ($2, $3) AND s.deptype = 'o')
-ORDER BY 1
-LIMIT $4)",
-                                  {OIDOID, OIDOID, OIDOID, INT4OID}};
+constexpr Statement dependents = {
+    "dependents",
+    WITH_WHAT_GOES R"(
+      SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) COLLATE "C" AS object, pg_catalog.count(*) OVER ()
+      FROM gone g
+      WHERE (classid, objid) <> ('pg_catalog.pg_namespace'::pg_catalog.regclass, $1)
+        AND NOT (objsubid <> 0 AND EXISTS (
+          SELECT
+          FROM gone w
+          WHERE w.classid = g.classid AND w.objid = g.objid AND w.objsubid = 0))
+        AND NOT EXISTS (
+          SELECT
+          FROM pg_catalog.pg_depend d
+          JOIN gone w ON w.classid = d.refclassid AND w.objid = d.refobjid
+            AND (w.objsubid = 0 OR w.objsubid = d.refobjsubid)
+          WHERE d.classid = g.classid AND d.objid = g.objid AND d.objsubid = g.objsubid
+            AND d.deptype IN ('a', 'i', 'P', 'S', 'e', 'x'))
+        AND NOT EXISTS (
+          SELECT
+          FROM pg_catalog.pg_shdepend s
+          WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+            AND s.classid = g.classid AND s.objid = g.objid
+            AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid IN ($2, $3)
+            AND s.deptype = 'o')
+      ORDER BY 1
+      LIMIT $4)",
+    {OIDOID, OIDOID, OIDOID, INT4OID},
+};
 
 Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
   const Session session = open_callers_session();
@@ -115,7 +118,10 @@ bool contains(const Objects &set, const ObjectAddress &object) {
 
 Objects read_what_goes(Oid schema) {
   static constexpr Statement what_goes = {
-      "what_goes", WITH_WHAT_GOES "SELECT DISTINCT classid, objid FROM gone ORDER BY 1, 2", {OIDOID}};
+      "what_goes",
+      WITH_WHAT_GOES "SELECT DISTINCT classid, objid FROM gone ORDER BY 1, 2",
+      {OIDOID},
+  };
   const Session session = open_callers_session();
   Arguments arguments;
   arguments.add(ObjectIdGetDatum(schema));

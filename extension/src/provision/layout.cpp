@@ -8,13 +8,16 @@
 namespace insula {
 
 OldLayout *tenants_of_old_layout(std::int32_t most, int *count) {
-  static constexpr Statement old_layouts = {"old_layouts",
-                                            R"(SELECT tenant_no, tenant, layout_version
-FROM insula.tenant
-WHERE layout_version < $1
-ORDER BY tenant
-LIMIT $2)",
-                                            {INT4OID, INT8OID}};
+  static constexpr Statement old_layouts = {
+      "old_layouts",
+      R"(
+        SELECT tenant_no, tenant, layout_version
+        FROM insula.tenant
+        WHERE layout_version < $1
+        ORDER BY tenant
+        LIMIT $2)",
+      {INT4OID, INT8OID},
+  };
   MemoryContext caller = CurrentMemoryContext;
   const Session session = open_session();
   Arguments arguments;

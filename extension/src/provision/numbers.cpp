@@ -23,7 +23,10 @@ constexpr int draws = 100;  // before all numbers are looked at
 // False: another tenant has it, or had it.
 bool take_number(std::int32_t number) {
   static constexpr Statement take_number = {
-      "take_number", "INSERT INTO insula.tenant_number (tenant_no) VALUES ($1) ON CONFLICT DO NOTHING", {INT4OID}};
+      "take_number",
+      "INSERT INTO insula.tenant_number (tenant_no) VALUES ($1) ON CONFLICT DO NOTHING",
+      {INT4OID},
+  };
   Arguments arguments;
   arguments.add(Int32GetDatum(number));
   return run(take_number, arguments) == 1;
@@ -31,34 +34,40 @@ bool take_number(std::int32_t number) {
 
 // One of those up to `most` that no tenant has or had; 0: there is none.
 std::int32_t take_rare_number(std::int32_t most) {
-  static constexpr Statement take_rare_number = {"take_rare_number",
-                                                 R"(INSERT INTO insula.tenant_number (tenant_no)
-SELECT n
-FROM pg_catalog.generate_series(1, $1) n
-WHERE NOT EXISTS (SELECT FROM insula.tenant_number t WHERE t.tenant_no = n)
-ORDER BY pg_catalog.random()
-LIMIT 1
-ON CONFLICT DO NOTHING
-RETURNING tenant_no)",
-                                                 {INT4OID}};
+  static constexpr Statement take_rare_number = {
+      "take_rare_number",
+      R"(
+        INSERT INTO insula.tenant_number (tenant_no)
+        SELECT n
+        FROM pg_catalog.generate_series(1, $1) n
+        WHERE NOT EXISTS (SELECT FROM insula.tenant_number t WHERE t.tenant_no = n)
+        ORDER BY pg_catalog.random()
+        LIMIT 1
+        ON CONFLICT DO NOTHING
+        RETURNING tenant_no)",
+      {INT4OID},
+  };
   Arguments arguments;
   arguments.add(Int32GetDatum(most));
   return run(take_rare_number, arguments) == 1 ? get_int32(0, 1) : 0;
 }
 
 bool take_dropped_number(TenantNumber *number) {
-  static constexpr Statement take_dropped_number = {"take_dropped_number",
-                                                    R"(UPDATE insula.tenant_number n
-SET dropped_at = NULL
-WHERE n.tenant_no = (
-  SELECT d.tenant_no
-  FROM insula.tenant_number d
-  WHERE d.dropped_at IS NOT NULL
-  ORDER BY d.dropped_at, d.tenant_no
-  LIMIT 1
-  FOR UPDATE SKIP LOCKED)
-RETURNING n.tenant_no, n.last_value)",
-                                                    {}};
+  static constexpr Statement take_dropped_number = {
+      "take_dropped_number",
+      R"(
+        UPDATE insula.tenant_number n
+        SET dropped_at = NULL
+        WHERE n.tenant_no = (
+          SELECT d.tenant_no
+          FROM insula.tenant_number d
+          WHERE d.dropped_at IS NOT NULL
+          ORDER BY d.dropped_at, d.tenant_no
+          LIMIT 1
+          FOR UPDATE SKIP LOCKED)
+        RETURNING n.tenant_no, n.last_value)",
+      {},
+  };
   if (run(take_dropped_number) != 1) return false;
   *number = {get_int32(0, 1), get_int64(0, 2)};
   return true;
@@ -95,13 +104,16 @@ TenantNumber take_tenant_number() {
 }
 
 void return_tenant_number(std::int32_t number, const char *schema) {
-  static constexpr Statement return_number = {"return_number",
-                                              R"(INSERT INTO insula.tenant_number (tenant_no, dropped_at, last_value)
-VALUES ($1, pg_catalog.clock_timestamp(), $2)
-ON CONFLICT (tenant_no) DO UPDATE SET
-  dropped_at = EXCLUDED.dropped_at,
-  last_value = greatest(tenant_number.last_value, EXCLUDED.last_value))",
-                                              {INT4OID, INT8OID}};
+  static constexpr Statement return_number = {
+      "return_number",
+      R"(
+        INSERT INTO insula.tenant_number (tenant_no, dropped_at, last_value)
+        VALUES ($1, pg_catalog.clock_timestamp(), $2)
+        ON CONFLICT (tenant_no) DO UPDATE SET
+          dropped_at = EXCLUDED.dropped_at,
+          last_value = greatest(tenant_number.last_value, EXCLUDED.last_value))",
+      {INT4OID, INT8OID},
+  };
   const Oid space = get_namespace_oid(schema, true);
   const Oid sequence = OidIsValid(space) ? get_relname_relid("id", space) : InvalidOid;
   // Where the ids of a tenant end is unknown without its sequence, so its number is not given again.

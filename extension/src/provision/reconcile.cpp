@@ -115,7 +115,10 @@ const char tenant_roles[] =
 
 void take_role(const TenantRole &tenant, Oid role) {
   static constexpr Statement set_tenant_role = {
-      "set_tenant_role", "UPDATE insula.tenant SET role_oid = $2 WHERE tenant_no = $1", {INT4OID, OIDOID}};
+      "set_tenant_role",
+      "UPDATE insula.tenant SET role_oid = $2 WHERE tenant_no = $1",
+      {INT4OID, OIDOID},
+  };
   Arguments arguments;
   arguments.add(Int32GetDatum(tenant.number)).add(ObjectIdGetDatum(role));
   run_alone(set_tenant_role, arguments);
@@ -338,7 +341,10 @@ void mend_objects_of_group(const Mending &mending, const Tenants &tenants) {
 
 void forget_leftover(Oid role) {
   static constexpr Statement delete_leftover = {
-      "delete_leftover", "DELETE FROM insula.leftover_role WHERE role_oid = $1", {OIDOID}};
+      "delete_leftover",
+      "DELETE FROM insula.leftover_role WHERE role_oid = $1",
+      {OIDOID},
+  };
   Arguments arguments;
   arguments.add(ObjectIdGetDatum(role));
   run_alone(delete_leftover, arguments);
@@ -372,7 +378,8 @@ void part_with_roles() {
   static constexpr Statement rename_tenant_role = {
       "rename_tenant_role",
       "UPDATE insula.tenant SET role_oid = NULL, username = $2 WHERE tenant_no = $1",
-      {INT4OID, TEXTOID}};
+      {INT4OID, TEXTOID},
+  };
   int count;
   const TenantRole *tenants = read_rows<TenantRole>(tenant_roles, &count, read_tenant_role);
   for (int i = 0; i < count; ++i) {

@@ -28,11 +28,14 @@ constexpr std::int64_t drain_look = 50000;                // between two looks w
 constexpr std::int64_t sessions_end = 5 * USECS_PER_SEC;  // for ended sessions to go
 
 void insert_row(std::int32_t number, const NewTenant &request, Oid role) {
-  static constexpr Statement insert_tenant = {"insert_tenant",
-                                              R"(INSERT INTO insula.tenant
-  (tenant_no, tenant, schema_name, username, role_oid, login, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now()))",
-                                              {INT4OID, TEXTOID, TEXTOID, TEXTOID, OIDOID, BOOLOID}};
+  static constexpr Statement insert_tenant = {
+      "insert_tenant",
+      R"(
+        INSERT INTO insula.tenant
+          (tenant_no, tenant, schema_name, username, role_oid, login, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now()))",
+      {INT4OID, TEXTOID, TEXTOID, TEXTOID, OIDOID, BOOLOID},
+  };
   Arguments arguments;
   arguments.add(Int32GetDatum(number)).add_text(request.tenant).add_text(request.schema).add_text(request.username);
   arguments.add_nullable(ObjectIdGetDatum(role), !request.username);
@@ -42,10 +45,13 @@ VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now()))",
 
 void delete_row(std::int32_t number) {
   // Its error goes here, too, since session_replication_role may let no foreign key act.
-  static constexpr Statement delete_tenant = {"delete_tenant",
-                                              R"(WITH error AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1)
-DELETE FROM insula.tenant WHERE tenant_no = $1)",
-                                              {INT4OID}};
+  static constexpr Statement delete_tenant = {
+      "delete_tenant",
+      R"(
+        WITH error AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1)
+        DELETE FROM insula.tenant WHERE tenant_no = $1)",
+      {INT4OID},
+  };
   Arguments arguments;
   arguments.add(Int32GetDatum(number));
   (void)run(delete_tenant, arguments);
@@ -112,7 +118,10 @@ bool try_lock_relations(const Tenant &tenant) {
 
 bool has_prepared_transaction(const Tenant &tenant) {
   static constexpr Statement prepared_by_role = {
-      "prepared_by_role", "SELECT 1 FROM pg_catalog.pg_prepared_xact() p WHERE p.ownerid = $1 LIMIT 1", {OIDOID}};
+      "prepared_by_role",
+      "SELECT 1 FROM pg_catalog.pg_prepared_xact() p WHERE p.ownerid = $1 LIMIT 1",
+      {OIDOID},
+  };
   if (max_prepared_xacts == 0 || !OidIsValid(tenant.role)) return false;
   const Session session = open_session();
   Arguments arguments;
@@ -192,7 +201,8 @@ void leave_role_behind(const Tenant &tenant) {
   static constexpr Statement insert_leftover = {
       "insert_leftover",
       "INSERT INTO insula.leftover_role VALUES ($1, $2, $3, $4, pg_catalog.now())",
-      {OIDOID, TEXTOID, TEXTOID, TEXTOID}};
+      {OIDOID, TEXTOID, TEXTOID, TEXTOID},
+  };
   const char *left = disarm_tenant_role(tenant.username, tenant.role);
   const Session session = open_session();
   Arguments arguments;
@@ -238,10 +248,13 @@ void remove_tenant(const Tenant &tenant, bool force) {
 }  // namespace
 
 void log_act(const char *act, const char *tenant, const char *detail) {
-  static constexpr Statement log_act = {"log_act",
-                                        R"(INSERT INTO insula.admin_log (at, username, act, tenant, detail)
-VALUES (pg_catalog.now(), $1, $2, $3, $4))",
-                                        {TEXTOID, TEXTOID, TEXTOID, TEXTOID}};
+  static constexpr Statement log_act = {
+      "log_act",
+      R"(
+        INSERT INTO insula.admin_log (at, username, act, tenant, detail)
+        VALUES (pg_catalog.now(), $1, $2, $3, $4))",
+      {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+  };
   Arguments arguments;
   arguments.add_text(GetUserNameFromId(GetOuterUserId(), false)).add_text(act).add_text(tenant).add_text(detail);
   (void)run(log_act, arguments);
@@ -296,7 +309,10 @@ void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
 
 void set_suspended(const Tenant &cached, bool suspended) {
   static constexpr Statement set_tenant_status = {
-      "set_tenant_status", "UPDATE insula.tenant SET status = $2 WHERE tenant_no = $1", {INT4OID, TEXTOID}};
+      "set_tenant_status",
+      "UPDATE insula.tenant SET status = $2 WHERE tenant_no = $1",
+      {INT4OID, TEXTOID},
+  };
   const Tenant tenant = cached;
   if (tenant.suspended == suspended) return;
   const Session session = open_session();
@@ -332,16 +348,18 @@ Credentials rotate_password(const Tenant &cached, const char *password) {
 void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
   static constexpr Statement set_tenant_limits = {
       "set_tenant_limits",
-      R"(UPDATE insula.tenant
-SET max_running = CASE WHEN $2 < 0 THEN NULL ELSE coalesce($2, max_running) END,
-  max_queued = CASE WHEN $3 < 0 THEN NULL ELSE coalesce($3, max_queued) END,
-  max_connections = CASE WHEN $4 < 0 THEN NULL ELSE coalesce($4, max_connections) END,
-  weight = CASE WHEN $5 < 0 THEN 1 ELSE coalesce($5, weight) END,
-  rate_per_second = CASE WHEN $6 < 0 THEN NULL ELSE coalesce($6, rate_per_second) END,
-  retain = CASE WHEN $7 < '0 s' THEN NULL ELSE coalesce($7, retain) END,
-  retain_count = CASE WHEN $8 < 0 THEN NULL ELSE coalesce($8, retain_count) END
-WHERE tenant_no = $1)",
-      {INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, FLOAT8OID, INTERVALOID, INT8OID}};
+      R"(
+        UPDATE insula.tenant
+        SET max_running = CASE WHEN $2 < 0 THEN NULL ELSE coalesce($2, max_running) END,
+          max_queued = CASE WHEN $3 < 0 THEN NULL ELSE coalesce($3, max_queued) END,
+          max_connections = CASE WHEN $4 < 0 THEN NULL ELSE coalesce($4, max_connections) END,
+          weight = CASE WHEN $5 < 0 THEN 1 ELSE coalesce($5, weight) END,
+          rate_per_second = CASE WHEN $6 < 0 THEN NULL ELSE coalesce($6, rate_per_second) END,
+          retain = CASE WHEN $7 < '0 s' THEN NULL ELSE coalesce($7, retain) END,
+          retain_count = CASE WHEN $8 < 0 THEN NULL ELSE coalesce($8, retain_count) END
+        WHERE tenant_no = $1)",
+      {INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, FLOAT8OID, INTERVALOID, INT8OID},
+  };
   const Tenant tenant = cached;
   Arguments arguments;
   arguments.add(Int32GetDatum(tenant.number));

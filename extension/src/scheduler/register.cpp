@@ -64,7 +64,11 @@ bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle 
 }
 
 bool scheduler_is_wanted() {
-  static constexpr Statement read_wanted = {"read_wanted", "SELECT wanted FROM insula.scheduler_wanted", {}};
+  static constexpr Statement read_wanted = {
+      "read_wanted",
+      "SELECT wanted FROM insula.scheduler_wanted",
+      {},
+  };
   const Session session = open_session();
   const bool wanted = run(read_wanted) == 0 || DatumGetBool(get_datum(0, 1));
   close_session(session);

@@ -51,14 +51,17 @@ Trouble *make_trouble(std::int32_t tenant) {
 }
 
 void put_error(std::int32_t tenant, TimestampTz now, const char *message, int failures) {
-  static constexpr Statement put_error = {"put_error",
-                                          R"(INSERT INTO insula.tenant_error
-SELECT tenant_no, $2, $3, $4
-FROM insula.tenant
-WHERE tenant_no = $1
-ON CONFLICT (tenant_no) DO UPDATE SET
-  at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures)",
-                                          {INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID}};
+  static constexpr Statement put_error = {
+      "put_error",
+      R"(
+        INSERT INTO insula.tenant_error
+        SELECT tenant_no, $2, $3, $4
+        FROM insula.tenant
+        WHERE tenant_no = $1
+        ON CONFLICT (tenant_no) DO UPDATE SET
+          at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures)",
+      {INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID},
+  };
   const Session session = open_session();
   Arguments arguments;
   arguments.add(Int32GetDatum(tenant)).add(TimestampTzGetDatum(now)).add_text(message).add(Int32GetDatum(failures));
@@ -68,7 +71,10 @@ ON CONFLICT (tenant_no) DO UPDATE SET
 
 void delete_error(std::int32_t tenant) {
   static constexpr Statement delete_error = {
-      "delete_error", "DELETE FROM insula.tenant_error WHERE tenant_no = $1", {INT4OID}};
+      "delete_error",
+      "DELETE FROM insula.tenant_error WHERE tenant_no = $1",
+      {INT4OID},
+  };
   const Session session = open_session();
   Arguments arguments;
   arguments.add(Int32GetDatum(tenant));
@@ -80,7 +86,10 @@ void delete_error(std::int32_t tenant) {
 
 void read_troubled_tenants() {
   static constexpr Statement read_errors = {
-      "read_errors", "SELECT tenant_no, at, failures FROM insula.tenant_error", {}};
+      "read_errors",
+      "SELECT tenant_no, at, failures FROM insula.tenant_error",
+      {},
+  };
   const Session session = open_session();
   const auto rows = run(read_errors);
   for (std::uint64_t i = 0; i < rows; ++i) {

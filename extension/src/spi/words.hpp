@@ -1,5 +1,5 @@
-// Words in braces in SQL texts, and what stands for them: names of tables, numbers that C++ knows by name, and
-// phrases that several texts have in common.  A text is filled in once, when its plan is made.
+// SQL texts hold words in braces: names of tables, numbers that C++ knows by name, and phrases that several texts have
+// in common.  A text is filled in once, when its plan is made.
 #pragma once
 
 #include <initializer_list>

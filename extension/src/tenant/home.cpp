@@ -24,21 +24,27 @@ const char *present_system() { return psprintf("%llu", static_cast<unsigned long
 
 Oid table_named(const char *name) { return get_relname_relid(name, get_namespace_oid("insula", false)); }
 
-constexpr Statement home_mark = {"home_mark",
-                                 R"(SELECT
-FROM insula.home h, insula.home_mark m
-WHERE (m.system_identifier, m.database_oid) = (h.system_identifier, h.database_oid)
-  AND m.database_oid = $1 AND m.relation_oid = $2 AND m.other_oids <> $3)",
-                                 {OIDOID, OIDOID, TEXTOID}};
+constexpr Statement home_mark = {
+    "home_mark",
+    R"(
+      SELECT
+      FROM insula.home h, insula.home_mark m
+      WHERE (m.system_identifier, m.database_oid) = (h.system_identifier, h.database_oid)
+        AND m.database_oid = $1 AND m.relation_oid = $2 AND m.other_oids <> $3)",
+    {OIDOID, OIDOID, TEXTOID},
+};
 
-constexpr Statement record_home_mark = {"record_home_mark",
-                                        R"(INSERT INTO insula.home_mark
-SELECT true, h.system_identifier, $1, $2, $3
-FROM insula.home h
-ON CONFLICT (the_only) DO UPDATE SET
-  system_identifier = EXCLUDED.system_identifier, database_oid = EXCLUDED.database_oid,
-  relation_oid = EXCLUDED.relation_oid, other_oids = EXCLUDED.other_oids)",
-                                        {OIDOID, OIDOID, TEXTOID}};
+constexpr Statement record_home_mark = {
+    "record_home_mark",
+    R"(
+      INSERT INTO insula.home_mark
+      SELECT true, h.system_identifier, $1, $2, $3
+      FROM insula.home h
+      ON CONFLICT (the_only) DO UPDATE SET
+        system_identifier = EXCLUDED.system_identifier, database_oid = EXCLUDED.database_oid,
+        relation_oid = EXCLUDED.relation_oid, other_oids = EXCLUDED.other_oids)",
+    {OIDOID, OIDOID, TEXTOID},
+};
 
 // Runs a statement on what the mark holds, as it is now: the database, the mark's own relation, and Oids that
 // pg_upgrade gives anew.
@@ -63,7 +69,11 @@ const char *why_copy(const char *system, Oid database, const char *recovery) {
   return "the cluster was recovered to a point in time";
 }
 
-constexpr Statement read_home = {"read_home", "SELECT system_identifier, database_oid, recovery FROM insula.home", {}};
+constexpr Statement read_home = {
+    "read_home",
+    "SELECT system_identifier, database_oid, recovery FROM insula.home",
+    {},
+};
 
 void look_up() {
   if (known) return;
@@ -90,14 +100,17 @@ void look_up() {
 constexpr Statement put_home = {
     "put_home",
     "INSERT INTO insula.home VALUES (true, $1, $2, $3, pg_catalog.now()) " IN_PLACE_OF_THE_OLD,
-    {TEXTOID, OIDOID, TEXTOID}};
+    {TEXTOID, OIDOID, TEXTOID},
+};
 
-constexpr Statement put_home_of_none = {"put_home_of_none",
-                                        R"(INSERT INTO insula.home
-SELECT true, $1, $2, $3, pg_catalog.now()
-WHERE NOT EXISTS (SELECT FROM insula.tenant)
-)" IN_PLACE_OF_THE_OLD,
-                                        {TEXTOID, OIDOID, TEXTOID}};
+constexpr Statement put_home_of_none = {
+    "put_home_of_none",
+    R"(
+      INSERT INTO insula.home
+      SELECT true, $1, $2, $3, pg_catalog.now()
+      WHERE NOT EXISTS (SELECT FROM insula.tenant))" IN_PLACE_OF_THE_OLD,
+    {TEXTOID, OIDOID, TEXTOID},
+};
 
 bool write(const Statement &statement) {
   const Session session = open_session();
@@ -131,7 +144,11 @@ bool shares_roles_with_home() {
 bool settle_after_upgrade() { return !why_not_home() && upgraded && record_home(); }
 
 void forget_mark_of_copy() {
-  static constexpr Statement forget_home_mark = {"forget_home_mark", "DELETE FROM insula.home_mark", {}};
+  static constexpr Statement forget_home_mark = {
+      "forget_home_mark",
+      "DELETE FROM insula.home_mark",
+      {},
+  };
   if (!why_not_home() || RecoveryInProgress()) return;
   const Session session = open_session();
   (void)run(forget_home_mark);

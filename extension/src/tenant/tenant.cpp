@@ -130,9 +130,21 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   ", max_running, max_queued, weight, rate_per_second"                       \
   ", (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count "          \
   "FROM insula.tenant "
-constexpr Statement tenant_by_number = {"tenant_by_number", TENANT_ROW "WHERE tenant_no = $1", {INT4OID}};
-constexpr Statement tenant_by_name = {"tenant_by_name", TENANT_ROW "WHERE tenant = $1", {TEXTOID}};
-constexpr Statement tenant_by_username = {"tenant_by_username", TENANT_ROW "WHERE username = $1", {TEXTOID}};
+constexpr Statement tenant_by_number = {
+    "tenant_by_number",
+    TENANT_ROW "WHERE tenant_no = $1",
+    {INT4OID},
+};
+constexpr Statement tenant_by_name = {
+    "tenant_by_name",
+    TENANT_ROW "WHERE tenant = $1",
+    {TEXTOID},
+};
+constexpr Statement tenant_by_username = {
+    "tenant_by_username",
+    TENANT_ROW "WHERE username = $1",
+    {TEXTOID},
+};
 
 // Reads one row of insula.tenant into the cache.
 Tenant *load(const Statement &statement, Datum key) {
@@ -251,11 +263,14 @@ Tenant *open_tenant(std::int32_t number) { return open_relations(number, Tampere
 Tenant *open_untouched_tenant(std::int32_t number) { return open_relations(number, Tampered::skip); }
 
 static TenantShare *read_tenants(bool active_only, int *count) {
-  static constexpr Statement read_tenants = {"read_tenants",
-                                             R"(SELECT tenant_no, weight
-FROM insula.tenant
-WHERE status = 'active' OR NOT $1)",
-                                             {BOOLOID}};
+  static constexpr Statement read_tenants = {
+      "read_tenants",
+      R"(
+        SELECT tenant_no, weight
+        FROM insula.tenant
+        WHERE status = 'active' OR NOT $1)",
+      {BOOLOID},
+  };
   const Session session = open_session();
   Arguments arguments;
   arguments.add(BoolGetDatum(active_only));
