@@ -10,6 +10,8 @@
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
+#include "spi/plans.hpp"
+#include "storage/codes.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/group.hpp"
 #include "tenant/home.hpp"
@@ -41,6 +43,7 @@ void _PG_init() {
     insula::guard_databases();
   }
   MarkGUCPrefixReserved("insula");
+  insula::define_words(insula::storage_words());
   insula::initialize_tenant_cache();
   insula::run_at_transaction_end(steps, lengthof(steps));
   insula::keep_tenants_group_bare();

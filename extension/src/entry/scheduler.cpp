@@ -26,11 +26,20 @@ namespace {
 
 // True if that is news.
 bool want(bool wanted) {
+  static constexpr Statement want_scheduler = {
+      "want_scheduler",
+      R"(
+        INSERT INTO insula.scheduler_wanted
+        SELECT true, $1
+        WHERE NOT $1 OR EXISTS (SELECT FROM insula.scheduler_wanted)
+        ON CONFLICT (the_only) DO UPDATE SET wanted = EXCLUDED.wanted
+        WHERE scheduler_wanted.wanted <> EXCLUDED.wanted)",
+      {BOOLOID},
+  };
   const Session session = open_session();
-  Datum value = BoolGetDatum(wanted);
-  if (SPI_execute_plan(shared_plan(SharedStatement::want_scheduler), &value, nullptr, false, 0) < 0)
-    elog(ERROR, "insula: writing the scheduler's settings failed");
-  const bool news = SPI_processed > 0;
+  Arguments arguments;
+  arguments.add(BoolGetDatum(wanted));
+  const bool news = run(want_scheduler, arguments) > 0;
   if (news) log_act(wanted ? "start_scheduler" : "stop_scheduler", nullptr, nullptr);
   close_session(session);
   return news;

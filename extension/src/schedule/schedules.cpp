@@ -18,9 +18,7 @@ namespace {
 constexpr int max_schedules = 10000;
 
 void check_room(const Tenant &tenant) {
-  Arguments none;
-  (void)run(tenant, Statement::count_schedules, none);
-  if (get_int64(0, 1) < max_schedules) return;
+  if (count_schedules(tenant) < max_schedules) return;
   ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("tenant \"%s\" has too many schedules", tenant.name),
                   errdetail("A tenant can have %d.", max_schedules)));
 }

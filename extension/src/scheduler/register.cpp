@@ -64,10 +64,13 @@ bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle 
 }
 
 bool scheduler_is_wanted() {
+  static constexpr Statement read_wanted = {
+      "read_wanted",
+      "SELECT wanted FROM insula.scheduler_wanted",
+      {},
+  };
   const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(SharedStatement::scheduler_wanted), nullptr, nullptr, true, 1) != SPI_OK_SELECT)
-    elog(ERROR, "insula: reading the scheduler's settings failed");
-  const bool wanted = SPI_processed == 0 || DatumGetBool(get_datum(0, 1));
+  const bool wanted = run(read_wanted) == 0 || DatumGetBool(get_datum(0, 1));
   close_session(session);
   return wanted;
 }

@@ -38,12 +38,16 @@ struct Arguments {
   Arguments &add_text(const char *text) { return text ? add(CStringGetTextDatum(text)) : add_null(); }
 };
 
-// Runs a statement and returns how many rows it returned or wrote.
-std::uint64_t run(const TenantTables &tenant, Statement statement, Arguments &arguments);
-std::uint64_t run(const TenantTables &tenant, Statement statement);
+// Runs a statement on a tenant's tables and returns how many rows it returned or wrote.
+std::uint64_t run(const TenantTables &tenant, const Statement &statement, Arguments &arguments);
+std::uint64_t run(const TenantTables &tenant, const Statement &statement);
 // The same on what has been committed by now, whatever snapshot the transaction has.
-std::uint64_t run_on_latest(const TenantTables &tenant, Statement statement, Arguments &arguments);
-std::uint64_t run_on(const TenantTables &tenant, Statement statement, Arguments &arguments, Snapshot snapshot);
+std::uint64_t run_on_latest(const TenantTables &tenant, const Statement &statement, Arguments &arguments);
+std::uint64_t run_on(const TenantTables &tenant, const Statement &statement, Arguments &arguments, Snapshot snapshot);
+// The same on tables of no tenant: the extension's own, and catalogs.
+std::uint64_t run(const Statement &statement, Arguments &arguments);
+std::uint64_t run(const Statement &statement);
+std::uint64_t run_on_latest(const Statement &statement, Arguments &arguments);
 
 // Columns, from 1, of row `row` of the last result.
 bool is_null(std::uint64_t row, int column);

@@ -1,9 +1,5 @@
-// Schedules and their fires, as rows of `record`:
-//   d  a schedule: name its name, ref its number, at the moment after which it fires, body
-//      what it was made with
-//   f  a fire: owner the schedule's number, seq its time in microseconds, ref the execution
-//      that it made (none: it was passed over, and all before it)
-// A fire is inserted and nothing else is written, so that its key makes it the only one.
+// Schedules and their fires, as rows of `record` (storage/codes.hpp says what they hold).  A fire is inserted and
+// nothing else is written, so that its key makes it the only one.
 #pragma once
 
 #include "spi/session.hpp"
@@ -27,6 +23,7 @@ struct ListedSchedule {
   TimestampTz last_made;  // the newest fire that has made an execution; DT_NOBEGIN: none yet
 };
 ListedSchedule *list_schedules(const Tenant &tenant, int *count);
+int count_schedules(const Tenant &tenant);
 // With its context; its last fire is not looked up.
 bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row);
 // Whether a schedule has the number, or a fire.

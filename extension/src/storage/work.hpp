@@ -14,39 +14,10 @@
 #include "shared/permits.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/session.hpp"
+#include "storage/codes.hpp"
 #include "tenant/tenant.hpp"
 
 namespace insula {
-
-enum class State : std::int16_t {
-  pending = 0,  // dependencies open
-  ready = 1,    // claimable, now or later; of an execution: not ended
-  running = 2,
-  waiting = 3,  // deferred
-  completed = 4,
-  failed = 5,
-  skipped = 6,
-  cancelled = 7,
-};
-
-inline bool has_ended(State state) { return state >= State::completed; }
-const char *state_name(State state);
-
-// Lanes of the queue index: the low ones are claimable, and are the negated priority, of rows under a
-// concurrency limit with `lane_limited` added; in the others `due` is a moment, in microseconds as
-// timestamps count them.  What runs comes behind all that is ready: an index takes what is added at its end
-// more easily than in its middle.
-enum Lane : std::int32_t {
-  lane_limited = -200000,
-  lanes_free = first_free_lane,  // from here on ready rows are under no limit
-  lane_later = 100000,
-  lane_running = 100001,
-  lane_deferred = 100002,
-  lane_timeout = 100003,
-  lane_paused = 100004
-};
-
-inline constexpr std::int32_t max_priority = 32767;
 
 struct Submission {
   std::int32_t definition;
@@ -151,6 +122,8 @@ struct ExecutionRow {
 TaskResult read_result(std::uint64_t row);
 struct TaskDetail;
 TaskDetail read_detail(std::uint64_t row);
+// The same, from definition, span, remaining, input, parent and parent_head on.
+HeadProgress read_head(std::uint64_t row, std::int64_t id, int first_column);
 
 // ---- numbers; numbers.cpp ----
 

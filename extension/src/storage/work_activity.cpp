@@ -46,8 +46,22 @@ void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to) {
 }
 
 Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {
+  static constexpr Statement count_queue = {
+      "count_queue",
+      R"(
+        SELECT def,
+          count(*) FILTER (WHERE {is_ready}),
+          count(*) FILTER (WHERE lane = {lane.later}),
+          count(*) FILTER (WHERE lane = {lane.running}),
+          count(*) FILTER (WHERE lane = {lane.deferred}),
+          count(*) FILTER (WHERE lane = {lane.paused})
+        FROM {work} w
+        WHERE lane IS NOT NULL AND lane <> {lane.timeout}
+        GROUP BY def)",
+      {},
+  };
   Arguments none;
-  const auto rows = run_on(tenant, Statement::count_queue, none, snapshot);
+  const auto rows = run_on(tenant, count_queue, none, snapshot);
   auto *activities = static_cast<Activity *>(palloc0(sizeof(Activity) * (rows + 1)));
   for (std::uint64_t i = 0; i < rows; ++i) {
     activities[i].what = {tenant.number, get_int32(i, 1)};

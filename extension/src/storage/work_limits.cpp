@@ -120,13 +120,18 @@ bool may_have_limited(const Tenant &tenant) {
 }
 
 bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter) {
+  static constexpr Statement probe_limited = {
+      "probe_limited",
+      "{probe} ORDER BY due LIMIT 1",
+      {INT4OID, INT8OID},
+  };
   if (!may_have_limited(tenant)) return false;
   const WatermarksView view = read_watermarks(tenant.number, filter.keys, filter.count);
   for (std::int32_t lane = PG_INT32_MIN; next_lane(tenant, view, lanes_free, &lane);) {
     if (view.at(lane) == watermark_end) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(view.at(lane)));
-    if (run(tenant, Statement::probe_any, arguments) > 0) return true;
+    if (run(tenant, probe_limited, arguments) > 0) return true;
     announce_searched(view, lane, view.at(lane), watermark_end);
   }
   return may_recheck_watermarks(view, LaneKind::limited) && has_waiting_limits(tenant, filter);
@@ -272,9 +277,18 @@ WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, 
 }
 
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count) {
+  static constexpr Statement running_by_limit = {
+      "running_by_limit",
+      R"(
+        SELECT limit_key, count(*)
+        FROM {work}
+        WHERE lane = {lane.running} AND limit_key IS NOT NULL
+        GROUP BY limit_key)",
+      {},
+  };
   Arguments none;
-  const auto rows = snapshot ? run_on(tenant, Statement::running_by_limit, none, snapshot)
-                             : run_on_latest(tenant, Statement::running_by_limit, none);
+  const auto rows =
+      snapshot ? run_on(tenant, running_by_limit, none, snapshot) : run_on_latest(tenant, running_by_limit, none);
   auto *counts = palloc_array_of<LimitCount>(rows + 1);
   counts[0] = {limit_of_tenant, 0};
   *count = 1;
