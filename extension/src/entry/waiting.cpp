@@ -7,6 +7,7 @@
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
 #include "entry/claim.hpp"
+#include "entry/prologue.hpp"
 #include "entry/result.hpp"
 #include "entry/tenant_choice.hpp"
 #include "errors.hpp"
@@ -32,12 +33,6 @@ INSULA_FUNCTION(insula_claim_when_ready);
 INSULA_FUNCTION(insula_await);
 
 namespace {
-
-void require_top_level(FunctionCallInfo fcinfo, const char *procedure) {
-  if (!fcinfo->context || !IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
-    ereport(ERROR, (errcode(INSULA_ATOMIC_CONTEXT), errmsg("%s cannot wait inside a transaction block", procedure),
-                    errhint("CALL it by itself, outside of BEGIN and of functions.")));
-}
 
 void warn_once_without_shared_memory() {
   static bool warned = false;
