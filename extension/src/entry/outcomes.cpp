@@ -31,7 +31,7 @@ struct Completion {
   const char *const *problems;  // why a context cannot be stored, nullptr where it can; or nullptr: all can
   int count;
   bool *completed;
-  bool *unknown;  // another tenant's error or lock kept the task's tenant from being written now
+  bool *unknown;  // an error or a lock kept the tenant's share from being written now
   bool *failed;   // the context cannot be stored, so the task has failed instead
   const char *problem(int i) const { return problems ? problems[i] : nullptr; }
 };

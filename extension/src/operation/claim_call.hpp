@@ -5,7 +5,7 @@
 
 namespace insula {
 
-// Which tenants a worker of all of them wants to serve now; each list is sorted.
+// The tenants that a worker of all tenants wants to serve now; each list is sorted.
 struct TenantChoice {
   const std::int32_t *only;  // nullptr: all
   int only_count;

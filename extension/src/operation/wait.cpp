@@ -139,7 +139,7 @@ class Waiter {
     const TimestampTz now = clock_now();
     deadline_ = clock_time_of(wait_.end);
     if (now >= deadline_ || blind_sleep_is_over()) return WaitState::given_up;
-    // At the deadline the call returns without a look, so that is no plan to look.
+    // At the deadline the call returns without a look, so a look after it is not planned.
     const TimestampTz planned = plan_look(next_look_ <= deadline_ ? next_look_ : DT_NOEND);
     until_ = std::max(now, std::min(planned, deadline_));
     if (is_blind_) {

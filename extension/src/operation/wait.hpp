@@ -30,7 +30,7 @@ struct WaitingClaim {
   std::int64_t called_at;  // in passing time
   std::int64_t waited;     // from the call to the last claim
   TimestampTz claimed_at;
-  bool news;  // the worker was nudged, or one of its executions has ended, or it cannot be told so
+  bool news;  // the worker was nudged, or one of its executions has ended, or shared memory cannot tell it so
 };
 
 // Sleeps until there is work to claim: true; or until the timeout or a nudge.
