@@ -84,10 +84,10 @@ void expect_claim();
 void note_claim(int count);
 bool claims_come_back_empty();
 
-// completed[i]: whether the task of ids[i] was completed.  Ids in any order.
+// completed[i]: whether the task of ids[i] was completed.  Ids ascend.
 void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
               int count, bool *completed);
-// Locks tasks, and what ending them may change, where more than one call is to settle them.  Ids in any order.
+// Locks tasks, and what ending them may change, where more than one call is to settle them.  Ids ascend.
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
 // The task's next state; nullptr: the lease is lost.
 const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,

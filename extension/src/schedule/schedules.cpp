@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "errors.hpp"
+#include "definition/definition.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
@@ -39,8 +39,7 @@ bool same_times(const ScheduleSpec &a, const ScheduleSpec &b) {
 }  // namespace
 
 std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, TimestampTz now) {
-  if (current_definition(tenant, spec.workflow) == 0)
-    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", spec.workflow)));
+  (void)require_workflow(tenant, spec.workflow);
   ScheduleRow row;
   const bool known = find_schedule(tenant, name, &row);
   if (known) {
