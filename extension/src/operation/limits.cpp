@@ -42,7 +42,9 @@ std::int64_t reserved_by_others(const Tenant &tenant) {
   LimitCount *reserved;
   int count;
   (void)read_reserved(limited_work_of(tenant), &reserved, &count);
-  return count > 0 && reserved[0].limit == limit_of_tenant ? reserved[0].running : 0;
+  const LimitCount *own =
+      std::find_if(reserved, reserved + count, [](const LimitCount &item) { return item.limit == limit_of_tenant; });
+  return own == reserved + count ? 0 : own->running;
 }
 
 // Under the permits lock, where the numbers are not known.  What is reserved is read first: when it is, the

@@ -363,7 +363,7 @@ bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitG
 // The next so many tasks and limits behind the place that claimable rows may wait at, past so many entries
 // at most of dead rows: fewer than none are left where it has given up.  The place becomes where to go on.
 WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count);
-// Ascending, the tenant's own limit first; as the snapshot shows it, or nullptr: as of now.
+// Ascending, limit_of_tenant with all that run; as the snapshot shows it, or nullptr: as of now.
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
 // At one of them; what is walked over is taken from the entries.
 bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries);

@@ -282,7 +282,7 @@ LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count
       R"(
         SELECT limit_key, count(*)
         FROM {work}
-        WHERE lane = {lane.running} AND limit_key IS NOT NULL
+        WHERE lane = {lane.running}
         GROUP BY limit_key)",
       {},
   };
