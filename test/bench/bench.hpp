@@ -41,17 +41,17 @@ struct Bar {
   std::vector<Figure> (*measure)();
 };
 
-std::vector<Figure> p1();
-std::vector<Figure> p2();
-std::vector<Figure> p3();
-std::vector<Figure> p4();
-std::vector<Figure> p5();
-std::vector<Figure> p6();
-std::vector<Figure> p7();
-std::vector<Figure> p8();
-std::vector<Figure> p9();
-std::vector<Figure> p10();
-std::vector<Figure> t7();
+std::vector<Figure> bulk_submit();
+std::vector<Figure> drain_rate();
+std::vector<Figure> single_pairs();
+std::vector<Figure> pick_up_time();
+std::vector<Figure> execute_time();
+std::vector<Figure> workflow_rates();
+std::vector<Figure> drain_wal();
+std::vector<Figure> drain_under_snapshot();
+std::vector<Figure> statements_per_task();
+std::vector<Figure> cost_of_limits();
+std::vector<Figure> fire_lateness();
 
 // ---- what measuring needs ----
 

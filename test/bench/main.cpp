@@ -14,8 +14,10 @@
 namespace bench {
 namespace {
 
-constexpr Bar bars[] = {{"P1", p1}, {"P2", p2}, {"P3", p3}, {"P4", p4},   {"P5", p5}, {"P6", p6},
-                        {"P7", p7}, {"P8", p8}, {"P9", p9}, {"P10", p10}, {"T7", t7}};
+constexpr Bar bars[] = {{"P1", bulk_submit},     {"P2", drain_rate},           {"P3", single_pairs},
+                        {"P4", pick_up_time},    {"P5", execute_time},         {"P6", workflow_rates},
+                        {"P7", drain_wal},       {"P8", drain_under_snapshot}, {"P9", statements_per_task},
+                        {"P10", cost_of_limits}, {"T7", fire_lateness}};
 
 std::vector<Bar> chosen(const char* only) {
   std::vector<Bar> list;

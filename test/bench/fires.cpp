@@ -87,7 +87,7 @@ double idle_transactions(Sql& watcher, int seconds) {
 
 }  // namespace
 
-std::vector<Figure> t7() {
+std::vector<Figure> fire_lateness() {
   const int tenants = quick() ? 500 : 10000;
   const int seconds = quick() ? 20 : 60;
   Sql watcher;

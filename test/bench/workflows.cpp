@@ -100,7 +100,7 @@ Round measure_round(int number) {
 
 }  // namespace
 
-std::vector<Figure> p6() {
+std::vector<Figure> workflow_rates() {
   std::vector<double> step, throughput, fan_in;
   std::vector<double> commit;
   for (int i = 0; i < rounds(); ++i) {

@@ -73,7 +73,7 @@ double statements_a_task(const std::string& tenant) {
 
 }  // namespace
 
-std::vector<Figure> p9() {
+std::vector<Figure> statements_per_task() {
   std::vector<double> counts;
   for (int i = 0; i < rounds(); ++i) counts.push_back(statements_a_task(fmt::format("bench_p9_{}", i)));
   return {{"P9", "statements, batches of 100", median(counts), "a task", median(counts), 0.05, true,

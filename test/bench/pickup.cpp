@@ -106,7 +106,7 @@ Figure figure(const std::string& id, const std::string& what, const std::vector<
 
 }  // namespace
 
-std::vector<Figure> p4() {
+std::vector<Figure> pick_up_time() {
   Rounds plain, through_pooler, graphile;
   std::vector<double> commits;
   for (int i = 0; i < rounds(); ++i) {

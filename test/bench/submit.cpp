@@ -81,7 +81,7 @@ double bare_rate(const std::vector<Batch>& batches, bool by_copy) {
 
 }  // namespace
 
-std::vector<Figure> p1() {
+std::vector<Figure> bulk_submit() {
   const auto batches = make_batches();
   std::vector<double> submits, inserts, copies;
   for (int i = 0; i < rounds(); ++i) {
