@@ -3,29 +3,13 @@
 #include <map>
 #include <memory>
 
-#include "../integration/session.hpp"
 #include "attack.hpp"
+#include "support/session.hpp"
 
 namespace attacks {
 namespace {
 
-using insula_test::Session;
-using namespace std::chrono_literals;
-
-std::string environment(const char* name) {
-  const char* value = getenv(name);
-  return value ? value : "";
-}
-
-// The standard output of a shell command, without its line break.
-std::string output_of(const std::string& command) {
-  std::string text;
-  FILE* pipe = popen(command.c_str(), "r");
-  for (int c; (c = fgetc(pipe)) != EOF;) text += static_cast<char>(c);
-  EXPECT_EQ(pclose(pipe), 0) << command;
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
+using namespace insula_test;
 
 class World : public ::testing::Environment {
  public:
@@ -179,14 +163,7 @@ class ManySessions : public Attacked, public ::testing::WithParamInterface<bool>
     World::passwords[tenant + "_user"] = admin.query("SELECT password FROM insula.create_tenant('" + tenant + "')");
     return conninfo(tenant + "_user", GetParam());
   }
-  static bool logs_in(const std::string& conninfo) {
-    PGconn* conn = PQconnectdb(conninfo.c_str());
-    PGresult* result = PQexec(conn, "SELECT 1");
-    const bool in = PQresultStatus(result) == PGRES_TUPLES_OK;
-    PQclear(result);
-    PQfinish(conn);
-    return in;
-  }
+  static bool logs_in(const std::string& conninfo) { return succeeded(Connection(conninfo).ask("SELECT 1")); }
 };
 
 INSTANTIATE_TEST_SUITE_P(All, ManySessions, ::testing::Bool(),
@@ -203,7 +180,7 @@ TEST_P(ManySessions, NobodyLogsInAfterTheDrop) {
   make("goner");
   EXPECT_FALSE(logs_in(login));
   // PgBouncer has to notice that the user is there again.
-  ASSERT_TRUE(insula_test::eventually([&] { return logs_in(conninfo("goner_user", GetParam())); }));
+  ASSERT_TRUE(eventually([&] { return logs_in(conninfo("goner_user", GetParam())); }));
   Session again(conninfo("goner_user", GetParam()));
   EXPECT_EQ(again.query("SELECT count(*) FROM tenant_goner.workflow_executions"), "0");
   admin.query("SELECT insula.drop_tenant('goner')");
@@ -219,7 +196,7 @@ TEST_P(ManySessions, NobodyWorksWhileSuspended) {
   EXPECT_FALSE(logs_in(login));
   EXPECT_EQ(admin.error("SELECT insula.submit('w', tenant => 'sleeper')"), "IS007");
   admin.query("SELECT insula.resume_tenant('sleeper')");
-  EXPECT_TRUE(insula_test::eventually([&] { return logs_in(login); }));
+  EXPECT_TRUE(eventually([&] { return logs_in(login); }));
   admin.query("SELECT insula.drop_tenant('sleeper')");
 }
 

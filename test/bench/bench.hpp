@@ -5,12 +5,12 @@
 
 #include <insula/insula.hpp>
 
-#include <postgresql/libpq-fe.h>
-
 #include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "support/connection.hpp"
 
 namespace bench {
 
@@ -66,22 +66,11 @@ struct NotMeasured : std::runtime_error {
 [[noreturn]] void give_up(const std::string& why);
 
 // A connection of the bench's own, as the superuser.  An error gives the bar up.
-class Sql {
+class Sql : public insula_test::Connection {
  public:
-  explicit Sql(const std::string& database = {});
-  ~Sql();
-  Sql(const Sql&) = delete;
-  Sql& operator=(const Sql&) = delete;
-  std::string value(const std::string& statement);
-  // One statement is prepared at a time.
-  void prepare(const std::string& statement);
-  std::string execute(const std::vector<std::string>& parameters);
-  PGconn* connection() const { return conn_; }
-
- private:
-  std::string first_value(PGresult* result);
-
-  PGconn* conn_;
+  explicit Sql(const std::string& database = {}) : Connection("application_name=bench dbname=" + database) {
+    run(*this, "SET client_min_messages = warning");
+  }
 };
 
 double seconds_of(const std::function<void()>& work);

@@ -56,8 +56,9 @@ class InsulaQueue : public Queue {
 
   void load(int jobs) override {
     Sql sql;
-    sql.prepare(submit_statement(tenant_));
-    for (int n = 0; n < jobs; n += jobs_a_call) sql.execute({jobs_array(n, std::min(jobs_a_call, jobs - n))});
+    sql.prepare("load", submit_statement(tenant_));
+    for (int n = 0; n < jobs; n += jobs_a_call)
+      sql.execute("load", {jobs_array(n, std::min(jobs_a_call, jobs - n)).c_str()});
     sql.value(fmt::format("ANALYZE {}.work", tenant_));
   }
 

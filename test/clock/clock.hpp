@@ -8,20 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "../integration/session.hpp"
+#include "support/session.hpp"
 
 namespace clock_test {
 
-using insula_test::eventually;
-using insula_test::preloaded;
-using insula_test::Session;
-using namespace std::chrono_literals;
+using namespace insula_test;
 
-std::string environment(const char* name);
-bool soak();  // the long form of a test was asked for
-
-// Whether the cluster's control script could do it.
-bool pg_ctl(const std::string& what, const std::string& environment = "");
 std::string server_log();
 int count_in(const std::string& text, const std::string& part);
 

@@ -16,13 +16,7 @@ std::string launcher(Clock& clock) {
 }
 
 // Where the server that runs here looks for extensions.
-std::string extension_directory() {
-  FILE* answer = popen((environment("INSULA_PGBIN") + "/pg_config --sharedir").c_str(), "r");
-  char line[4096] = "";
-  EXPECT_NE(fgets(line, sizeof line, answer), nullptr);
-  pclose(answer);
-  return std::string(line, strcspn(line, "\n")) + "/extension";
-}
+std::string extension_directory() { return output_of("\"$INSULA_PGBIN/pg_config\" --sharedir") + "/extension"; }
 
 class Cluster : public ::testing::Test {
  protected:
@@ -63,17 +57,17 @@ TEST_F(PreloadedCluster, ADatabaseIsDroppedFromUnderItsScheduler) {
 
 TEST_F(PreloadedCluster, WhoMayNotDropEndsNoScheduler) {
   Served served("kept");
-  server_.query("CREATE ROLE nobody LOGIN");
+  server_.query("CREATE ROLE stranger LOGIN");
   const std::string scheduler = [&] {
     EXPECT_TRUE(served.fires());
     return served.clock().scheduler();
   }();
-  Session nobody("user=nobody");
-  EXPECT_EQ(nobody.error("DROP DATABASE kept"), "42501");
-  EXPECT_EQ(nobody.error("DROP DATABASE kept WITH (FORCE)"), "42501");
-  EXPECT_EQ(nobody.error("ALTER DATABASE kept RENAME TO mine"), "42501");
-  EXPECT_EQ(nobody.error("CREATE DATABASE mine TEMPLATE kept"), "42501");
-  EXPECT_EQ(nobody.error("ALTER DATABASE kept SET TABLESPACE pg_default"), "42501");
+  Session stranger("user=stranger");
+  EXPECT_EQ(stranger.error("DROP DATABASE kept"), "42501");
+  EXPECT_EQ(stranger.error("DROP DATABASE kept WITH (FORCE)"), "42501");
+  EXPECT_EQ(stranger.error("ALTER DATABASE kept RENAME TO mine"), "42501");
+  EXPECT_EQ(stranger.error("CREATE DATABASE mine TEMPLATE kept"), "42501");
+  EXPECT_EQ(stranger.error("ALTER DATABASE kept SET TABLESPACE pg_default"), "42501");
   EXPECT_TRUE(served.fires());
   EXPECT_EQ(served.clock().scheduler(), scheduler);
   // Whoever fails in it ends it, but it comes back.
@@ -83,7 +77,7 @@ TEST_F(PreloadedCluster, WhoMayNotDropEndsNoScheduler) {
   EXPECT_TRUE(served.fires());
   served.leave();
   drop("kept");
-  server_.query("DROP ROLE nobody");
+  server_.query("DROP ROLE stranger");
 }
 
 TEST_F(PreloadedCluster, ADatabaseIsRenamedMovedAndCopied) {

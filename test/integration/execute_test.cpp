@@ -1,5 +1,5 @@
 // Executions on an undisturbed server: round trips, graphs, contexts, failures, handles.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <atomic>
 #include <mutex>
@@ -10,7 +10,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Execute : public ClientTest {};

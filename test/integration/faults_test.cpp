@@ -1,6 +1,6 @@
 // Bad days: no server, the wrong password, no extension, lost leases, killed workers,
 // broken connections, restarts and crashes.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -15,7 +15,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Faults : public ClientTest {
@@ -35,7 +35,7 @@ TEST_F(Faults, AServerThatIsNotThere) {
 }
 
 TEST_F(Faults, TheHostThatIsThere) {
-  const std::string hosts = "host=/nonexistent," + env("PGHOST") + " port=1," + env("PGPORT");
+  const std::string hosts = "host=/nonexistent," + environment("PGHOST") + " port=1," + environment("PGPORT");
   auto runner = Runner::with_schema(hosts, tenant_, {.log = log_.hook()});
   runner.add(one_task("w", [](TaskContext&) {}));
   EXPECT_TRUE(runner.execute("w").status.is_success());
@@ -45,7 +45,7 @@ TEST_F(Faults, TheHostThatIsThere) {
 TEST_F(Faults, AWrongPassword) {
   DatabaseAdmin admin{""};
   const auto credentials = admin.create_tenant({.tenant = tenant_, .password = "the right one"});
-  const std::string server = "host=127.0.0.1 port=" + env("INSULA_TCP_PORT") + " user=" + credentials.username;
+  const std::string server = "host=127.0.0.1 port=" + environment("INSULA_TCP_PORT") + " user=" + credentials.username;
   EXPECT_TRUE((Runner{server + " password='the right one'"}.shutdown().clean()));
   for (const char* password : {" password='the wrong one'", ""}) {
     Runner runner{server + password, {.log = log_.hook()}};
@@ -161,7 +161,7 @@ TEST_F(Faults, ARestartLosesNothing) {
     gate.wait_for_arrivals(4);
     std::vector<Result> results;
     std::thread waiter{[&] { results = wait_all(executions); }};
-    pg_ctl(how);
+    EXPECT_TRUE(pg_ctl(how));
     gate.open();
     waiter.join();
     ASSERT_EQ(results.size(), executions.size());
@@ -203,7 +203,7 @@ TEST_F(Faults, ACutPipelineLosesAndDoublesNothing) {
   for (const char* how : {"restart immediate", "crash", "restart fast"}) {
     const int before = promised;
     EXPECT_TRUE(eventually([&] { return promised > before + 50; }));
-    pg_ctl(how);
+    EXPECT_TRUE(pg_ctl(how));
   }
   const int before = promised;
   EXPECT_TRUE(eventually([&] { return promised > before + 50; }));
@@ -302,7 +302,7 @@ TEST_F(Frozen, HandlersStopBeforeTheirLeaseEnds) {
 // The process that is killed: this program again, with only this in it.  It has a task that
 // never ends, and may be told to shut down meanwhile, which waits for it.
 TEST_F(Faults, DISABLED_WorkerProcess) {
-  tenant_ = env("INSULA_TEST_TENANT");
+  tenant_ = environment("INSULA_TEST_TENANT");
   auto runner = make_runner({.lease = 60s});
   std::atomic<bool> running = false;
   runner.add(one_task("deadly", [&](TaskContext&) {
@@ -310,7 +310,7 @@ TEST_F(Faults, DISABLED_WorkerProcess) {
     for (;;) pause();
   }));
   while (!running) std::this_thread::sleep_for(1ms);
-  if (env("INSULA_TEST_SHUTDOWN") == "1") runner.shutdown({.drain = 1h});
+  if (environment("INSULA_TEST_SHUTDOWN") == "1") runner.shutdown({.drain = 1h});
   for (;;) pause();
 }
 

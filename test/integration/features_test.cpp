@@ -1,7 +1,7 @@
 // The engine's promises, one test each and named after it, through SQL alone: what users of
 // workflow engines and job queues look for first.  The regression tests go into the depth
 // of each; this is the list.
-#include "session.hpp"
+#include "support/session.hpp"
 
 #include <string>
 

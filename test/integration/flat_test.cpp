@@ -1,6 +1,6 @@
 // What a claim costs does not grow with what has been finished, although nothing of that can
 // be vacuumed while somebody's snapshot sees it.  Counted in buffers, not in time.
-#include "session.hpp"
+#include "support/session.hpp"
 
 #include <unistd.h>
 

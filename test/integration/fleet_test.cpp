@@ -1,5 +1,5 @@
 // One process for all tenants: over two connections, with nobody's lock in another's way.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -9,7 +9,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Fleets : public ClientTest {

@@ -2,7 +2,7 @@
 #include <atomic>
 #include <thread>
 
-#include "session.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 namespace {

@@ -2,7 +2,7 @@
 // each other, which is nothing, and what becomes of them when the connection breaks.
 #include "wire/link.hpp"
 
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -13,7 +13,7 @@ namespace {
 
 using namespace insula::wire;
 using namespace std::chrono_literals;
-using support::Sql;
+using insula_test::Sql;
 
 // A link with a loop of its own, and what it was told.
 class Pipeline : public ::testing::Test {
@@ -157,7 +157,7 @@ TEST_F(Pipeline, PatienceBeginsWithTheTurn) {
 
 TEST_F(Pipeline, ARestartOfTheServerIsSurvived) {
   for (int i = 0; i < 3; ++i) send("SELECT pg_sleep(600)");
-  support::pg_ctl("restart fast");
+  EXPECT_TRUE(insula_test::pg_ctl("restart fast"));
   ASSERT_TRUE(all_answered());
   EXPECT_EQ(answers_, Answers(3, "lost"));
   ASSERT_TRUE(run_until([&] { return link_.is_up(); }));

@@ -1,6 +1,6 @@
 // A worker of all tenants, as a member of insula_runner: one tenant who sits on his rows, or
 // whose tables have been tampered with, does not hold up the others.
-#include "session.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 namespace {

@@ -5,8 +5,8 @@
 #include <random>
 #include <thread>
 
-#include "session.hpp"
-#include "support.hpp"
+#include "client_test.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 namespace {
@@ -220,7 +220,7 @@ TEST_P(EachPermits, ACrashForgetsWhatWasReservedAndNotWhatRuns) {
   admin->query("SET synchronous_commit = on");
   admin->query("CREATE TABLE flushed ()");
   admin->query("DROP TABLE flushed");
-  support::pg_ctl("crash");
+  EXPECT_TRUE(insula_test::pg_ctl("crash"));
   admin = new_admin();
   EXPECT_EQ(running(*admin), 10);
   worker = new_worker();

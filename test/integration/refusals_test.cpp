@@ -1,12 +1,12 @@
 // What a handler has left and the server does not take: its task fails for the reason that the
 // server gives, and nothing else waits for that.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <atomic>
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Refusals : public ClientTest {

@@ -1,6 +1,7 @@
 // What a role or a database may set for its sessions, and how the client works under it all the
-// same.  A database of its own carries the settings, for the tenant and for the scheduler alike.
-#include "support.hpp"
+// same.  A database of its own
+// carries the settings, for the tenant and for the scheduler alike.
+#include "client_test.hpp"
 
 #include <postgresql/libpq-fe.h>
 
@@ -11,7 +12,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class SessionSettings : public ::testing::Test {
@@ -39,7 +40,7 @@ class SessionSettings : public ::testing::Test {
                       {name});
   }
   bool parked() {
-    return eventually([&] { return session("insula dispatch", "state || wait_event_type") == "activeExtension"; });
+    return eventually([&] { return session("insula dispatch", "state || wait_event_type") == "activeExtension"; }, 30s);
   }
   // What was logged, but for what each session says where there is no shared memory.
   std::string complaints() {
@@ -122,7 +123,7 @@ TEST_F(SessionSettings, ThatChangeFormsChangeNothing) {
                                                         {"xmloption", "'document'"},
                                                         {"client_min_messages", "'debug1'"},
                                                         {"lock_timeout", "'5 s'"},
-                                                        {"insula.tenant", "'nobody'"}})
+                                                        {"insula.tenant", "'nobody_at_all'"}})
     set(setting, value);
   Runner runner = make_runner();
   use_everything(runner);
@@ -237,10 +238,10 @@ TEST_F(SessionSettings, AReadOnlyDefaultIsToldOnce) {
   sql_.rows(
       "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
       "WHERE application_name LIKE 'insula %' AND usename = current_user AND datname = 'with_settings'");
-  EXPECT_TRUE(eventually([&] { return log_.holds("dispatch connection is back"); }));
+  EXPECT_TRUE(eventually([&] { return log_.holds("dispatch connection is back"); }, 30s));
   EXPECT_EQ(error_of([&] { runner.execute("w"); }).sqlstate(), "25006");
   sql_.rows("SELECT insula.submit('w', tenant => 'somewhere')");
-  EXPECT_TRUE(eventually([&] { return log_.holds("cannot claim"); })) << log_.text();
+  EXPECT_TRUE(eventually([&] { return log_.holds("cannot claim"); }, 30s)) << log_.text();
   std::this_thread::sleep_for(1s);
   const std::string log = log_.text();
   EXPECT_EQ(log.find("cannot claim"), log.rfind("cannot claim")) << log;

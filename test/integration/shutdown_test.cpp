@@ -1,5 +1,5 @@
 // The way down: bounded, and it says what it left.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <signal.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Shutdown : public ClientTest {
@@ -98,7 +98,7 @@ TEST_F(Shutdown, IsBoundedWithoutAServer) {
   }));
   const std::int64_t id = runner.execute_async("unlucky").id();
   gate.wait_for_arrivals(1);
-  pg_ctl("stop immediate");
+  EXPECT_TRUE(pg_ctl("stop immediate"));
   std::thread opener = open_once_shutdown_waits(gate);
   const auto before = std::chrono::steady_clock::now();
   const ShutdownReport report = runner.shutdown({.drain = 10s, .cancel = 1s});
@@ -106,7 +106,7 @@ TEST_F(Shutdown, IsBoundedWithoutAServer) {
   EXPECT_LT(std::chrono::steady_clock::now() - before, 20s);
   EXPECT_EQ(report.finished, 1U);
   EXPECT_EQ(report.unsent, 1U);
-  pg_ctl("start");
+  EXPECT_TRUE(pg_ctl("start"));
   EXPECT_NE(status_of(id), "completed") << "nobody could tell the server";
 }
 

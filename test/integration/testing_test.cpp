@@ -1,5 +1,5 @@
 // The testing kit, as its users have it; and observers, metrics, traces of a real runner.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <insula/testing.hpp>
 
@@ -7,7 +7,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class PreloadedCluster : public ::testing::Test {

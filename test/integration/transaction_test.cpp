@@ -1,6 +1,6 @@
 // One commit for a caller's work and the execution it starts, and for a handler's work and
 // its task's outcome.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <atomic>
 #include <stdexcept>
@@ -8,14 +8,8 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
-
-void run(PGconn* conn, const std::string& sql) {
-  const std::unique_ptr<PGresult, void (*)(PGresult*)> result{PQexec(conn, sql.c_str()), PQclear};
-  const auto status = PQresultStatus(result.get());
-  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) throw std::runtime_error{PQerrorMessage(conn)};
-}
 
 class Transactions : public ClientTest {
  protected:
@@ -31,17 +25,6 @@ class Transactions : public ClientTest {
   std::string executions() { return sql_.value("SELECT count(*) FROM " + tenant_ + ".workflow_executions"); }
 
   std::string table_;
-};
-
-class Connection {
- public:
-  explicit Connection(const std::string& conninfo = "") : conn_(PQconnectdb(conninfo.c_str()), PQfinish) {
-    EXPECT_EQ(PQstatus(conn_.get()), CONNECTION_OK) << PQerrorMessage(conn_.get());
-  }
-  operator PGconn*() const { return conn_.get(); }
-
- private:
-  std::unique_ptr<PGconn, void (*)(PGconn*)> conn_;
 };
 
 class Enqueue : public Transactions {
@@ -278,8 +261,7 @@ TEST_F(Transactions, WhatIsSetInOneIsUndone) {
   auto runner = make_runner({.max_concurrent_tasks = 1, .max_connections = 3});
   std::string before;
   runner.add(one_task("w", [&](TaskContext& ctx) {
-    const std::unique_ptr<PGresult, void (*)(PGresult*)> result{PQexec(ctx.transaction(), "SHOW search_path"), PQclear};
-    before = PQgetvalue(result.get(), 0, 0);
+    before = first_value(run(ctx.transaction(), "SHOW search_path"));
     run(ctx.transaction(), "SET search_path = nowhere; CREATE TEMP TABLE mine ()");
   }));
   for (int i = 0; i < 3; ++i) {

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "session.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 

@@ -2,14 +2,10 @@
 // wakes whom it should and nobody else, a worker whose session dies gives its tasks back.
 #include "waiting.hpp"
 
-#include <sys/socket.h>
-
 #include <memory>
 #include <vector>
 
 namespace insula_test {
-
-void Session::shutdown_socket() { ::shutdown(PQsocket(conn_), SHUT_RDWR); }
 
 namespace {
 
@@ -30,7 +26,7 @@ TEST_F(Waiting, ClaimsDoNotWaitForTheirWal) {
   };
   admin.query("CREATE TABLE mine (i int)");
   admin.query("SELECT count(insula.submit('one')) FROM generate_series(1, 7)");
-  admin.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+  admin.query("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
   admin.query("SELECT pg_reload_conf()");
   EXPECT_TRUE(eventually([&] { return waits("INSERT INTO mine VALUES (1)"); }));
 
@@ -296,7 +292,7 @@ TEST_F(PreloadedWaiting, WatchingWhatHasEndedLeavesNothingBehind) {
     Session worker;
     prepare(worker);
     EXPECT_EQ(worker.query("SELECT cardinality(insula.watch('brief', '" + ids + "'))"), "50");
-    worker.query("SELECT insula.nudge('nobody')");
+    worker.query("SELECT insula.nudge('unknown')");
     EXPECT_EQ(admin.query("SELECT value FROM insula.status() WHERE item = 'watched executions'"), "0");
   }
   // Neither does a worker that never waited, once the session is gone that named it.

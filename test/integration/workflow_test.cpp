@@ -1,6 +1,6 @@
 // What a definition can say and a handler can ask for, through the client: rules, retries,
 // timeouts, limits, parameters, fan-outs, events, children.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <atomic>
 #include <mutex>
@@ -8,7 +8,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Workflows : public ClientTest {};

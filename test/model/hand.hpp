@@ -3,8 +3,6 @@
 // also does so in transactions and savepoints that it rolls back, cancels, kills and is killed.
 #pragma once
 
-#include <libpq-fe.h>
-
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -12,25 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "support/connection.hpp"
+
 namespace model {
 
-using Rows = std::vector<std::vector<std::string>>;
-
-// A session whose errors are part of the game.
-class RoughSession {
- public:
-  RoughSession();
-  ~RoughSession() { PQfinish(conn_); }
-  RoughSession(const RoughSession&) = delete;
-  RoughSession& operator=(const RoughSession&) = delete;
-
-  // The rows, as text; none where it fails.
-  Rows run(const std::string& sql);
-  bool lost() const { return PQstatus(conn_) != CONNECTION_OK; }
-
- private:
-  PGconn* conn_;
-};
+using insula_test::Connection;
+using insula_test::Rows;
 
 // What the hands of one test play with, and know of each other.
 struct Game {
@@ -53,6 +38,8 @@ class Hand {
 
  private:
   void connect();
+  // The rows of a statement whose errors are part of the game; none where it fails.
+  Rows run(const std::string& sql);
   int below(int n) { return static_cast<int>(random_() % static_cast<unsigned>(n)); }
   template <typename T>
   const T& any_of(const std::vector<T>& items) {
@@ -72,7 +59,7 @@ class Hand {
   std::mt19937 random_;
   std::string worker_;
   bool steers_ = false;
-  std::unique_ptr<RoughSession> session_;
+  std::unique_ptr<Connection> session_;
   Rows held_;
 };
 

@@ -5,17 +5,17 @@
 // A claim that finds nothing doubts once a minute what it knows of the queue, which would hide what was
 // lost.  So that doubt is spent before the game begins, and a game is shorter than a minute; a longer
 // test plays more of them.  INSULA_SOAK=1 plays for ten minutes, INSULA_MODEL_SEED seeds another game.
+#include <memory>
 #include <thread>
 
 #include "counted.hpp"
 #include "hand.hpp"
+#include "support/session.hpp"
 
 namespace model {
 namespace {
 
-using insula_test::eventually;
-using insula_test::Session;
-using namespace std::chrono_literals;
+using namespace insula_test;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto limit_of_each = 2;
@@ -30,13 +30,11 @@ class HiddenWork : public ::testing::Test {
 
   // Games of this kind, one after another, for a sixth of the time that the whole suite takes.
   void play(Game& game, bool tenant_is_limited = false) {
-    const char* chosen = getenv("INSULA_MODEL_SEED");
-    unsigned seed = chosen ? static_cast<unsigned>(atoi(chosen)) : static_cast<unsigned>(time(nullptr));
-    const bool soak = getenv("INSULA_SOAK");
+    auto seed = static_cast<unsigned>(std::stol(environment("INSULA_MODEL_SEED", std::to_string(time(nullptr)))));
     tenant_is_limited_ = tenant_is_limited;
-    for (int games = soak ? 2 : 1; games > 0 && !HasFatalFailure(); --games, ++seed) {
+    for (int games = soak() ? 2 : 1; games > 0 && !HasFatalFailure(); --games, ++seed) {
       SCOPED_TRACE("INSULA_MODEL_SEED=" + std::to_string(seed));
-      play_one(game, seed, Clock::now() + (soak ? 50s : 5s));
+      play_one(game, seed, Clock::now() + (soak() ? 50s : 5s));
     }
   }
 

@@ -1,27 +1,21 @@
 // Random workflows, and random things that happen to them, on the real extension and on
 // the model: after each step every status, attempt and context agrees.  The seed of a run
 // that fails is in the message; INSULA_MODEL_SEED and INSULA_MODEL_EXECUTIONS choose others.
-#include <libpq-fe.h>
-
 #include <algorithm>
 #include <map>
 #include <random>
 #include <set>
 
-#include "../integration/session.hpp"
 #include "counted.hpp"
 #include "model.hpp"
+#include "support/session.hpp"
 
 namespace {
 
+using insula_test::environment;
 using insula_test::Session;
 using model::Json;
 using model::State;
-
-int environment(const char* name, int otherwise) {
-  const char* value = getenv(name);
-  return value ? atoi(value) : otherwise;
-}
 
 struct Running {
   std::int64_t execution;
@@ -194,7 +188,7 @@ class Model : public ::testing::Test {
       // Time passes for this lease alone; the next claim finds it.
       sql.query("UPDATE tenant_modelled.work SET due = 0 WHERE lane = 100001 AND lease = " +
                 std::to_string(task.lease));
-      sql.query("SELECT insula.claim('nobody', ARRAY['no.such_task'])");
+      sql.query("SELECT insula.claim('idle', ARRAY['no.such_task'])");
       execution.lapse(task.place);
     }
     compare(task.execution);
@@ -354,7 +348,7 @@ class Model : public ::testing::Test {
     }
   }
 
-  const int seed = environment("INSULA_MODEL_SEED", 20261124);
+  const int seed = std::stoi(environment("INSULA_MODEL_SEED", "20261124"));
   std::mt19937 random;
   Session sql;
   std::vector<model::Definition> definitions;
@@ -366,7 +360,7 @@ class Model : public ::testing::Test {
 };
 
 TEST_F(Model, AgreesWithTheExtension) {
-  const int wanted = environment("INSULA_MODEL_EXECUTIONS", 10000);
+  const int wanted = std::stoi(environment("INSULA_MODEL_EXECUTIONS", "10000"));
   for (int i = 0; i < 300; ++i) {
     definitions.push_back(definition());
     sql.query("SELECT insula.register_workflow(" + quoted(definitions.back().json("w" + std::to_string(i))) + ")");
