@@ -177,7 +177,7 @@ TEST_F(Examples, Schedule) {
 namespace event {
 void charge(insula::TaskContext& ctx) {
   if (!ctx.event()) return ctx.wait_event("approved", std::chrono::hours{24});
-  if (ctx.event()->timed_out) throw insula::permanent_error{"nobody approved it"};
+  if (ctx.event()->timed_out) throw insula::permanent_error{"no approval in time"};
   ctx.set("charged", ctx.at<int>("amount"));
 }
 }  // namespace event
