@@ -1,5 +1,5 @@
-// What the bars share: one bar is one function that measures and returns its figures; the
-// program prints them beside what they must be, and writes them as JSON.  All figures of a
+// The parts that the bars share.  One bar is one function that measures and returns its
+// figures; the program prints them beside what they must be, and writes them as JSON.  All figures of a
 // run come from one server in one run; only their ratios say anything about another machine.
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace bench {
 
-// What others did, in the same rounds and in the same unit.
+// A competitor's result in the same rounds and in the same unit.
 struct Scale {
   std::string who;
   double value, low, high;
@@ -80,13 +80,13 @@ double lowest(const std::vector<double>& values);
 double highest(const std::vector<double>& values);
 
 // A durable transaction of one small row on one connection, in seconds: the median of some
-// hundreds.  Most bars are so many of these, since that is what the machine's disk allows.
+// hundreds.  Most bars are multiples of it, since the machine's disk decides it.
 double commit_seconds();
 
 // A runner for a tenant that is made for it, and for it alone.
 insula::Runner runner_for(const std::string& tenant, int handlers);
 
-// Gives up unless so many executions of the tenant were completed, each task once.
+// Gives up unless exactly these executions of the tenant were completed, each task once.
 void expect_completed(const std::string& tenant, long executions, long tasks);
 
 // So much of the WAL as has been written by now, in bytes.

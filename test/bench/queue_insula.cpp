@@ -76,7 +76,7 @@ class InsulaQueue : public Queue {
 
   void check(int jobs) const override {
     expect_completed(tenant_, jobs, jobs);
-    // What a finished execution was given and became can be looked up: a thousand of them.
+    // The result and the context of a finished execution can be read: a thousand are.
     const std::string readable = Sql().value(
         fmt::format("SELECT count(*) FROM (SELECT execution_id, context FROM {0}.workflow_executions "
                     "ORDER BY hashint8(execution_id) LIMIT 1000) e, insula.result(e.execution_id) r "

@@ -1,6 +1,6 @@
 // P9: statements that the server sees for each task, while jobs come in by the hundred and a
 // worker runs a hundred at a time.  The server itself counts, by writing each statement that
-// it is sent to its log, whoever sends it: submissions, claims, completions, calls that wait.
+// it receives to its log: submissions, claims, completions, calls that wait.
 #include "bench.hpp"
 #include "queue.hpp"
 #include "support/cluster.hpp"

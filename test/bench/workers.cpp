@@ -163,7 +163,7 @@ void Workers::stop() {
     worker.input = -1;
   }
   for (Worker& worker : workers_) {
-    // What it still has to say must not fill the pipe.
+    // The rest of its output must not fill the pipe.
     std::array<char, 65536> buffer{};
     ssize_t n = 0;
     while ((n = read(worker.output, buffer.data(), buffer.size())) > 0)

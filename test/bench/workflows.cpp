@@ -18,7 +18,7 @@ insula::Workflow chain(int length) {
   return builder.build();
 }
 
-// One task, so many after it, and one after all of these.
+// One task, `width` tasks after it, and one after all of these.
 insula::Workflow fan(int width) {
   auto builder = insula::Workflow::builder(fmt::format("fan_{}", width));
   builder.task("first", nothing);

@@ -1,4 +1,4 @@
-// What the tests of the clock share: databases and tenants of their own, schedules whose
+// The parts that the tests of the clock share: databases and tenants of their own, schedules whose
 // past can be chosen, and the processes that serve them.  Nothing is timed: a schedule that
 // shall have missed a day is moved back by a day while no scheduler runs.
 #pragma once
@@ -49,7 +49,7 @@ class Tenant {
   const std::string& name() const { return name_; }
   std::string query(const std::string& sql) { return clock_.query(filled(sql)); }
   std::string error(const std::string& sql) { return clock_.error(filled(sql)); }
-  // {t}: the tenant's name; {s}: his schema.
+  // {t}: the tenant's name; {s}: its schema.
   std::string filled(std::string sql) const;
 
   // insula.schedule(name, 'w', ...) with more arguments; returns the id.

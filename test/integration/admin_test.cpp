@@ -50,13 +50,13 @@ TEST_F(Admin, FillsInDefaults) {
   const auto found = admin_.find_tenant(tenant_);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->username, c.username);
-  EXPECT_FALSE(admin_.find_tenant("nobody_at_all"));
+  EXPECT_FALSE(admin_.find_tenant("no_such_tenant"));
   bool listed = false;
   for (const TenantInfo& info : admin_.tenants()) listed = listed || info.tenant == tenant_;
   EXPECT_TRUE(listed);
 }
 
-TEST_F(Admin, RefusesWhatIsThereOrCannotBe) {
+TEST_F(Admin, RefusesExistingAndImpossibleTenants) {
   admin_.create_tenant({.tenant = tenant_});
   EXPECT_EQ(error_of([&] { admin_.create_tenant({.tenant = tenant_}); }).code(), errc::already_exists);
   EXPECT_EQ(
@@ -67,7 +67,7 @@ TEST_F(Admin, RefusesWhatIsThereOrCannotBe) {
       "42710");
   EXPECT_EQ(error_of([&] { admin_.create_tenant({.tenant = "Not An Id"}); }).code(), errc::invalid);
   EXPECT_EQ(error_of([&] { admin_.create_tenant({}); }).code(), errc::invalid);
-  EXPECT_EQ(error_of([&] { admin_.drop_tenant("nobody_at_all"); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([&] { admin_.drop_tenant("no_such_tenant"); }).code(), errc::not_found);
   EXPECT_FALSE(admin_.find_tenant(tenant_ + "b"));
 }
 
@@ -138,7 +138,7 @@ TEST_F(Admin, DropsATenantWithAllThatIsIts) {
     runner.add(one_task("hello", [](TaskContext&) {}));
     runner.execute("hello");
   }
-  // What is not: only if that is said.
+  // Objects of other roles are dropped only if the caller says so.
   sql_.rows("CREATE VIEW of_others AS SELECT * FROM " + c.schema_name + ".task_executions");
   EXPECT_EQ(error_of([&] { admin_.drop_tenant(tenant_, 0s); }).sqlstate(), "2BP01");
   EXPECT_TRUE(admin_.find_tenant(tenant_));
@@ -165,7 +165,7 @@ TEST_F(Admin, LimitsATenant) {
   limits = admin_.find_tenant(tenant_)->limits;
   EXPECT_FALSE(limits.max_running || limits.retain || limits.retain_count);
   EXPECT_EQ(error_of([&] { admin_.set_tenant_limits(tenant_, {.weight = 0}); }).code(), errc::invalid);
-  EXPECT_EQ(error_of([&] { admin_.set_tenant_limits("nobody_at_all", {}); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([&] { admin_.set_tenant_limits("no_such_tenant", {}); }).code(), errc::not_found);
 }
 
 TEST_F(Admin, SuspendsATenant) {

@@ -76,7 +76,7 @@ TEST_F(Encoding, AContextThatCannotBeStoredFailsItsTaskAlone) {
   EXPECT_FALSE(log_.holds("lease")) << log_.text();
 }
 
-TEST_F(Encoding, WhateverElseATaskAsksForFailsItToo) {
+TEST_F(Encoding, AnUnstorableRequestFailsItsTaskToo) {
   make("LATIN1");
   Runner runner = make_runner();
   runner.add(once("defers", [](TaskContext& ctx) {

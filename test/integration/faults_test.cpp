@@ -94,7 +94,7 @@ TEST_F(Faults, ALateHandlerChangesNothing) {
   }));
   const Execution execution = runner.execute_async("contested");
   gate.wait_for_arrivals(1);
-  // Somebody says good-bye in its name, and another worker takes the task over.
+  // Another session takes leave in its name, and another worker takes the task over.
   sql_.rows("SELECT insula.leave($1)", {runner.worker()});
   const auto claimed =
       sql_.rows("SELECT task_id, lease FROM insula.claim('thief', ARRAY['contested.only'], tenant => $1)", {tenant_});
@@ -173,8 +173,8 @@ TEST_F(Faults, ARestartLosesNothing) {
   }
 }
 
-// Submissions, outcomes and questions are under way together when the server goes.  Of what
-// was promised all is there and has ended once; of what nobody knows some may be.
+// Submissions, outcomes and questions are under way together when the server goes.  All
+// acknowledged executions are there and have ended once; of the others some may be there.
 TEST_F(Faults, ACutPipelineLosesAndDoublesNothing) {
   auto runner = make_runner({.max_concurrent_tasks = 8, .lease = 5s});
   std::atomic<int> tries{0};
@@ -292,7 +292,7 @@ TEST_F(Frozen, HandlersStopBeforeTheirLeaseEnds) {
   freeze("insula control");
   const pid_t postmaster = std::stoi(sql_.value("SELECT pg_read_file('postmaster.pid')"));
   pids_.push_back(postmaster);
-  kill(postmaster, SIGSTOP);  // nobody new is let in
+  kill(postmaster, SIGSTOP);  // no new connection is accepted
   EXPECT_TRUE(eventually([&] { return reason == StopReason::lease_lost; }));
   thaw();
   EXPECT_TRUE(execution.wait().status.is_success());
@@ -300,7 +300,7 @@ TEST_F(Frozen, HandlersStopBeforeTheirLeaseEnds) {
 }
 
 // The process that is killed: this program again, with only this in it.  It has a task that
-// never ends, and may be told to shut down meanwhile, which waits for it.
+// never ends, and may be told to shut down, which waits for the task.
 TEST_F(Faults, DISABLED_WorkerProcess) {
   tenant_ = environment("INSULA_TEST_TENANT");
   auto runner = make_runner({.lease = 60s});

@@ -1,4 +1,4 @@
-// One process for all tenants: over two connections, with nobody's lock in another's way.
+// One process for all tenants: over two connections, and no tenant's lock blocks another tenant.
 #include "client_test.hpp"
 
 #include <algorithm>
@@ -97,7 +97,7 @@ TEST_F(Fleets, ATenantsHandlersAreCapped) {
   EXPECT_TRUE(fleet.shutdown().clean());
 }
 
-TEST_F(Fleets, ALockOfOneHoldsUpNobodyElse) {
+TEST_F(Fleets, ALockOfOneBlocksNoOther) {
   const std::string first = add_tenant();
   const std::string second = add_tenant();
   const Gate gate;

@@ -58,7 +58,7 @@ TEST_F(Pooler, AnApplicationActsForManyTenants) {
     EXPECT_EQ(client.query("SELECT insula.current_tenant()"), tenant);
     EXPECT_NE(client.query("SELECT insula.submit('w')"), "");
     client.query("COMMIT");
-    // The next one on this server connection acts for nobody, and a third tenant is not his to act for.
+    // The next client of this server connection acts for no tenant, and may not act for a third tenant.
     Session& next = *clients[static_cast<std::size_t>((i + 1) % 20)];
     EXPECT_EQ(next.query("SELECT insula.current_tenant()"), "");
     EXPECT_EQ(next.error("SELECT insula.submit('w', tenant => 'third')"), "42501");

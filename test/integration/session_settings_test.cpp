@@ -1,5 +1,4 @@
-// What a role or a database may set for its sessions, and how the client works under it all the
-// same.  A database of its own
+// The client and the scheduler work under whatever a role or a database sets for its sessions.  A database of its own
 // carries the settings, for the tenant and for the scheduler alike.
 #include "client_test.hpp"
 
@@ -32,7 +31,7 @@ class SessionSettings : public ::testing::Test {
     config.log = log_.hook();
     return Runner::with_schema(conninfo_, "somewhere", std::move(config));
   }
-  // Of the session of that name: the process, and when its present statement began.
+  // A column of pg_stat_activity for the session of that name.
   std::string session(const std::string& name, const std::string& column) {
     return sql_.value("SELECT " + column +
                           " FROM pg_catalog.pg_stat_activity WHERE application_name = $1 AND "
@@ -42,7 +41,7 @@ class SessionSettings : public ::testing::Test {
   bool parked() {
     return eventually([&] { return session("insula dispatch", "state || wait_event_type") == "activeExtension"; }, 30s);
   }
-  // What was logged, but for what each session says where there is no shared memory.
+  // The log, without the lines that each session writes if there is no shared memory.
   std::string complaints() {
     std::string log = log_.text();
     const std::string usual = "without shared memory, waiting calls look for work once a second\n";
@@ -123,7 +122,7 @@ TEST_F(SessionSettings, ThatChangeFormsChangeNothing) {
                                                         {"xmloption", "'document'"},
                                                         {"client_min_messages", "'debug1'"},
                                                         {"lock_timeout", "'5 s'"},
-                                                        {"insula.tenant", "'nobody_at_all'"}})
+                                                        {"insula.tenant", "'no_such_tenant'"}})
     set(setting, value);
   Runner runner = make_runner();
   use_everything(runner);

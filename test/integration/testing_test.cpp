@@ -43,7 +43,7 @@ TEST_F(PreloadedCluster, DrainsAndShowsWhatWasStarted) {
   const error e = error_of([] { cluster().require_enqueued("drained", "w", {{"n", 99}}); });
   EXPECT_EQ(e.code(), errc::not_found);
   EXPECT_NE(std::string{e.what()}.find("\"n\":3"), std::string::npos) << e.what();
-  EXPECT_EQ(error_of([] { cluster().require_enqueued("nobody_here", "w"); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([] { cluster().require_enqueued("no_such_tenant", "w"); }).code(), errc::not_found);
   runner.shutdown();
   auto submitter = Runner::with_schema(cluster().connection_string(), "drained");
   const Execution left = submitter.execute_async("w");

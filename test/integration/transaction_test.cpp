@@ -99,7 +99,7 @@ TEST_F(Enqueue, RefusesAConnectionThatCannotDoIt) {
   ASSERT_EQ(PQenterPipelineMode(conn), 1);
   EXPECT_EQ(error_of([&] { enqueue(conn, "w", {}, {}, tenant_); }).code(), errc::invalid);
   ASSERT_EQ(PQexitPipelineMode(conn), 1);
-  EXPECT_EQ(error_of([&] { enqueue(conn, "nobody_registered_this", {}, {}, tenant_); }).sqlstate(), "IS002");
+  EXPECT_EQ(error_of([&] { enqueue(conn, "unregistered", {}, {}, tenant_); }).sqlstate(), "IS002");
   ASSERT_EQ(PQsetnonblocking(conn, 1), 0);
   const Context large{{"text", std::string(4'000'000, 'x')}};
   EXPECT_GT(enqueue(conn, "w", large, {}, tenant_), 0) << "more than the socket takes at once";
@@ -123,7 +123,7 @@ TEST_F(Transactions, EffectAndCompletionAreOneCommit) {
   EXPECT_TRUE(runner.shutdown().clean());
 }
 
-TEST_F(Transactions, WithoutTheLeaseNothingStays) {
+TEST_F(Transactions, ALostLeaseRollsTheEffectBack) {
   const Gate gate;
   std::atomic<int> runs{0};
   auto runner = make_runner({.max_concurrent_tasks = 1});
@@ -203,7 +203,7 @@ TEST_F(Transactions, ATaskMayBePutOffInOne) {
   EXPECT_EQ(effects(), "11");
 }
 
-TEST_F(Transactions, WhatStartsInOneStartsWithIt) {
+TEST_F(Transactions, ExecutionsOfOneStartAtItsCommit) {
   auto runner = make_runner();
   std::atomic<int> runs{0};
   runner.add(one_task("next", [](TaskContext&) {}));
@@ -257,7 +257,7 @@ TEST_F(Transactions, AnErrorThatIsSwallowedIsNoSuccess) {
   EXPECT_EQ(effects(), "0");
 }
 
-TEST_F(Transactions, WhatIsSetInOneIsUndone) {
+TEST_F(Transactions, SettingsOfOneAreUndone) {
   auto runner = make_runner({.max_concurrent_tasks = 1, .max_connections = 3});
   std::string before;
   runner.add(one_task("w", [&](TaskContext& ctx) {

@@ -27,7 +27,7 @@ void Hand::play(std::chrono::milliseconds how_long) {
 
 void Hand::play_calmly() {
   submit();
-  // What a claim loses is lost in an instant, so most rounds are short.
+  // A claim loses a row in an instant, so most rounds are short.
   if (below(16) > 0) {
     run("SELECT insula.complete_many(array_agg(task_id ORDER BY task_id), array_agg(lease ORDER BY task_id), NULL) "
         "FROM insula.claim('" +
@@ -39,7 +39,7 @@ void Hand::play_calmly() {
 }
 
 void Hand::play_roughly() {
-  // What steers makes claims forget what they know, so it must not be there always.
+  // Steering makes claims forget what they know, so only some rounds have it.
   steers_ = below(12) == 0;
   for (int i = 2 + below(5); i > 0; --i) {
     if (session_->lost()) connect();
@@ -137,7 +137,7 @@ void Hand::steer() {
 
 void Hand::disturb() {
   if (below(3) == 0) {
-    // What is counted from the beginning while others go on must still come out right.
+    // A count from the beginning while others go on must still come out right.
     run("SELECT insula.stat_reset()");
     run("SELECT sum(ready) FROM insula.tenant_activity");
   } else if (below(2) == 0) {

@@ -1,4 +1,4 @@
-// Sessions that do at random what moves tasks, for tests that look at what is left of it.  A calm hand
+// Sessions that move tasks at random, for tests that look at the outcome.  A calm hand
 // submits, claims and reports, and nothing that makes claims forget from where on to search; a rough one
 // also does so in transactions and savepoints that it rolls back, cancels, kills and is killed.
 #pragma once
@@ -17,7 +17,7 @@ namespace model {
 using insula_test::Connection;
 using insula_test::Rows;
 
-// What the hands of one test play with, and know of each other.
+// The things that the hands of one test play with, and their knowledge of each other.
 struct Game {
   std::vector<std::string> tenants;    // more than one: claims are of all tenants
   std::vector<std::string> workflows;  // of each tenant

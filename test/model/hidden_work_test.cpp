@@ -104,11 +104,11 @@ class HiddenWork : public ::testing::Test {
   }
 
   void expect_nothing_hidden(const Game& game, int burst) {
-    // What time has made ready is ready now; there is no such task to claim.
+    // Makes the tasks ready that are due by now; the filter names no task.
     claim_all("'{a.nothing}'");
     if (game.tenants.size() == 1) expect_counted(sql_, game.tenants[0], "tenant_" + game.tenants[0]);
     for (const std::string& filter : game.filters) expect_all_claimed(game, filter);
-    // What is held goes back to the queue, or is finished, so that it does not grow without end.
+    // Tasks that are held go back to the queue, or are finished, so that it does not grow without end.
     if (burst % 3 == 1)
       sql_.query("SELECT insula.leave('last')");
     else

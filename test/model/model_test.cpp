@@ -134,7 +134,7 @@ class Model : public ::testing::Test {
       running.push_back({id, place, task["task_id"], task["lease"], worker});
     }
   }
-  // What was deferred to the present may run, as does what is ready.
+  // A task that was deferred to the present may run, as a ready one.
   static bool can_run(const model::TaskRun& task) { return task.state == State::ready || is_deferred(task); }
   static bool is_deferred(const model::TaskRun& task) {
     return task.state == State::waiting && task.awaited.empty() && task.child == 0;
@@ -219,7 +219,7 @@ class Model : public ::testing::Test {
     tell_parent(id);
   }
 
-  // What the end of an execution means for a task that waits for it.
+  // Tells the task that waits for the execution that it has ended.
   void tell_parent(std::int64_t id) {
     const model::Execution& execution = live.at(id);
     const auto link = parents.find(id);
@@ -305,7 +305,7 @@ class Model : public ::testing::Test {
                                   bracket == std::string::npos ? -1 : std::stoi(name.substr(bracket + 1))};
       ASSERT_LT(place.element, static_cast<int>(execution.at({place.task}).elements.size())) << result;
       const model::TaskRun& run = execution.at(place);
-      // What was deferred to the present is ready as soon as anybody looks.
+      // A task that was deferred to the present is ready at the next look.
       const bool released = is_deferred(run) && task["status"] == "ready";
       ASSERT_EQ(task["status"], released ? "ready" : model::name(run.state)) << name << " of " << result;
       ASSERT_EQ(task["attempt"], run.attempt) << name << " of " << result;
