@@ -47,7 +47,7 @@ struct Dependents {
   "    WHERE d.classid = g.classid AND d.objid = g.objid AND d.objsubid = g.objsubid " \
   "      AND d.deptype IN ('i', 'e')) n) "
 
-// Of that: neither parts of other such objects, nor what belongs to the roles $2 and $3.
+// The same without parts of other such objects, and without objects of the roles $2 and $3.
 constexpr Statement dependents = {
     "dependents",
     WITH_WHAT_GOES R"(

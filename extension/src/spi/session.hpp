@@ -1,6 +1,6 @@
 // A stretch of work on one tenant's tables: as the owner, connected to SPI.  Statements
 // run through `run`; its rows are read with the typed getters below, from SPI's result.
-// What must outlive the session is allocated in `session.caller`.
+// A result that must outlive the session is allocated in `session.caller`.
 #pragma once
 
 #include "spi/owner.hpp"

@@ -187,7 +187,7 @@ void insert_task_key(const Tenant &tenant, const TaskKey &key) {
   insert_record(tenant, Kind::task_key, key.number, key.name, 0, clock_now(), 0, Datum{0}, nullptr);
 }
 
-// Where `name` stands in the sorted names.
+// Finds the place of `name` in the sorted names; -1: there is none.
 static int position_of(const char *name, const char *const *names, int count) {
   int low = 0;
   for (int high = count; low < high;) {

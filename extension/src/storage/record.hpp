@@ -40,7 +40,7 @@ TaskKey *all_task_keys(const Tenant &tenant, int *count);
 std::int32_t last_task_key(const Tenant &tenant);
 void insert_task_key(const Tenant &tenant, const TaskKey &key);
 
-// Takes idempotency keys that nobody has: `taken[i]` says whether names[i] was free.
+// Takes idempotency keys that no execution has: `taken[i]` says whether names[i] was free.
 // Names come sorted and distinct.
 void take_idempotency_keys(const Tenant &tenant, const char *const *names, const std::int64_t *executions, int count,
                            bool *taken);

@@ -17,7 +17,7 @@ struct ScheduleRow {
 
 // Without their contexts.
 ScheduleRow *all_schedules(const Tenant &tenant, int *count);
-// The same by name, for who wants to look at them.
+// The same in the order of their names, to be shown.
 struct ListedSchedule {
   ScheduleRow row;
   TimestampTz last_made;  // the newest fire that has made an execution; DT_NOBEGIN: none yet
@@ -33,12 +33,12 @@ std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row);
 // With its fires.
 void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number);
 
-// `execution` 0: it and all before it are passed over.  False: somebody has made it already.
+// `execution` 0: it and all before it are passed over.  False: it has been made already.
 bool insert_fire(const Tenant &tenant, std::int64_t schedule, TimestampTz fire, TimestampTz now,
                  std::int64_t execution);
 // The executions of the newest fires, newest first.
 std::int64_t *newest_fired(const Tenant &tenant, std::int64_t schedule, int most, int *count);
-// Keeps so many of the newest.
+// Keeps the newest `kept`.
 void prune_fires(const Tenant &tenant, std::int64_t schedule, int kept);
 
 }  // namespace insula

@@ -1,5 +1,5 @@
-// Where the tasks of a tenant stand in the queue: told to shared memory as rows are written,
-// or read from the queue; see shared/activity.hpp.
+// Counts the tasks of a tenant by their places in the queue: as rows are written, for shared memory
+// (shared/activity.hpp), or from the queue itself.
 #include <algorithm>
 
 #include "storage/work.hpp"

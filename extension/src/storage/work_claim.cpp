@@ -14,7 +14,7 @@ extern "C" {
 
 namespace insula {
 
-// From so many on, hashing them costs less than comparing each row's key with them.
+// From this number of keys on, hashing them costs less than comparing each row's key with them.
 constexpr int many_keys = 32;
 
 // Up to a lane that is known there is mostly none, and to see that costs less than to read
@@ -111,7 +111,7 @@ int claim_stretch(const Tenant &tenant, const Rows &rows, const RowClaim &claim,
   return count;
 }
 
-// Where a claim begins, and where it ends unless it must walk over other rows than its own.
+// A claim begins here, and ends there unless it must walk over other rows than its own.
 struct Plan {
   std::int64_t from;
   std::int64_t to;  // `from`: it is not known

@@ -194,8 +194,8 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
   return true;
 }
 
-// Of rows that were cancelled, with what they waited for, definition, former lane and limit: the
-// executions that they waited for.
+// The last result has of each cancelled row the execution that it waited for, definition, former lane and limit;
+// returns these executions.
 static std::int64_t *children_of_cancelled(const Tenant &tenant, std::uint64_t rows, int *count) {
   auto *children = palloc_array_of<std::int64_t>(rows);
   *count = 0;
@@ -264,7 +264,7 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
   return all;
 }
 
-// Of rows of definition and lane those that are in the lanes that paused or resumed rows go to.
+// The last result has definition and lane; counts the rows in lanes that paused or resumed rows go to.
 static void count_paused(const Tenant &tenant, std::uint64_t rows, bool paused) {
   const Place from = paused ? Place::ready : Place::paused;
   const Place to = paused ? Place::paused : Place::ready;

@@ -7,7 +7,7 @@
 
 namespace insula {
 
-// Of rows of key, state, definition and lane, the keys of those that are ready.
+// The last result has key, state, definition and lane; returns the keys of the rows that are ready.
 static std::int32_t *keys_of_ready(const Tenant &tenant, std::uint64_t rows, int *ready) {
   auto *keys = palloc_array_of<std::int32_t>(rows);
   *ready = 0;
@@ -144,7 +144,7 @@ constexpr Statement deliver_to_element = {
     {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID},
 };
 
-// The lock of the execution's row orders who sends and who waits, whatever they see of each other.
+// The lock of the execution's row orders the event and the task that waits for it, whatever they see of each other.
 bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
                    Jsonb *event, std::int32_t *key) {
   Arguments arguments;

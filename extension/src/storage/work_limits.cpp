@@ -1,7 +1,7 @@
 // Rows of `work` under a concurrency limit.  They have lanes of their own, so that no other claim
-// walks over them.  A claim takes them in the order of these lanes, as others do; where it meets
-// many that may not be claimed it gives up, and who wants more goes from limit to limit by an
-// index of these, and never through the backlog of one that is used up.
+// walks over them.  A claim takes them in the order of these lanes, as others do; after
+// many that may not be claimed it gives up, and its caller goes on from limit to limit by an index
+// of these, never through the backlog of one that is used up.
 #include <algorithm>
 
 #include "storage/row_claim.hpp"
@@ -14,14 +14,14 @@ namespace insula {
 
 namespace {
 
-// Where rows may not be claimed the search begins at the first of them the next time too, so what
-// lies behind it must not cost much.
+// The next search begins at the first row that may not be claimed, too, so the walk over rows behind it must not
+// cost much.
 struct Patience {
   int refused = 32;    // rows
   int entries = 1000;  // of dead rows, and others that are not claimed, once one was refused
 };
 
-// There is room to know of few places from where on to search: what is behind so many entries is worth it.
+// Shared memory has room for few places from where on to search; one behind this number of entries is worth it.
 constexpr int long_walk = 100;
 
 enum class Tried { claimed, taken, refused };
@@ -42,8 +42,8 @@ struct Walk {
 
   bool next_lane(std::int32_t *lane) const { return !gave_up() && insula::next_lane(tenant, view, lanes_free, lane); }
 
-  // `tries` the rows of a lane until so many are claimed; returns how many are, and notes from where on the lane
-  // is to be searched the next time.
+  // `tries` the rows of a lane until `most` are claimed; returns how many are, and notes from where on the next
+  // search of the lane is to begin.
   template <typename Try>
   int walk_lane(std::int32_t lane, Claimed *claimed, int most, Try tries) {
     const std::int64_t watermark = view.at(lane);
@@ -222,7 +222,7 @@ struct Tour {
             DatumGetInt64(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &null))};
   }
 
-  // Where so many dead rows lie at one limit, whether others wait behind them is not looked at here.
+  // Behind this number of dead rows at one limit the tour does not look for others.
   static constexpr int most_dead_at_one = 8;
 
   // Goes on to the next entry that tells of a limit.

@@ -34,7 +34,7 @@ static void add_keys(Arguments &arguments, const NewExecutions &executions) {
     arguments.add_null();
 }
 
-// What the rows of one submission have in common.
+// Fills in the columns that all rows of a submission share.
 static void fill_single(const Row &row, const Submission &submission, const TaskPlan &plan, bool limited) {
   const std::int32_t priority = submission.priority + plan.priorities[0];
   const std::int32_t lane = (limited ? lane_limited : 0) - priority;

@@ -6,7 +6,7 @@
 
 namespace insula {
 
-// Of a lease that is lost the row may be claimable again, and is locked all the same.
+// A lost lease leaves a row locked that may be claimable again.
 static std::uint64_t run_on_leases(const Tenant &tenant, const Statement &statement, Arguments &arguments, int leases) {
   const int before = begin_locking(tenant.number);
   const auto rows = run(tenant, statement, arguments);
