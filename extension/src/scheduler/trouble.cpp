@@ -1,6 +1,6 @@
-// Tenants whose turn has failed: their error is kept in insula.tenant_error, and they are
-// visited again after a while, which grows with each failure, so that they cost the others
-// nothing.  How often one has failed in a row is kept there, too: the next scheduler is to know.
+// Tenants that are set aside because their visit has failed. insula.tenant_error keeps the error,
+// and each failure lengthens the pause before the next visit, so that such a tenant costs the
+// others nothing.  The count of failures is stored too, so that the next scheduler keeps the pause.
 #include <algorithm>
 
 #include "schedule/agenda.hpp"
@@ -12,16 +12,16 @@ namespace insula {
 namespace {
 
 constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
-constexpr int most_failures = 1000;  // that are counted
+constexpr int most_failures = 1000;  // higher counts change nothing
 
 struct Trouble {
   std::int32_t tenant;
-  int failures;  // of its turns, in a row
+  int failures;  // visits that failed in a row
   bool logged;
   TimestampTz until;
 };
 
-// The first time it may be one bad schedule: the rest can go on at once.
+// The first failure may be that of one schedule: a visit at once can serve the others.
 std::int64_t backoff_after(int failures) {
   return failures < 2 ? 0 : std::min(longest_backoff, USECS_PER_SEC << std::min(failures - 2, 20));
 }
@@ -76,7 +76,7 @@ bool is_set_aside(std::int32_t tenant) { return find_trouble(tenant) != nullptr;
 
 TimestampTz set_aside_until(std::int32_t tenant) {
   const Trouble *trouble = find_trouble(tenant);
-  // A pause that would be longer than any is one from before the clock was set back.
+  // A pause longer than the longest dates from before the clock was set back.
   return trouble && trouble->until <= clock_now() + longest_backoff ? trouble->until : DT_NOBEGIN;
 }
 
