@@ -6,6 +6,7 @@
 #include "schedule/agenda.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
+#include "tenant/tenant.hpp"
 
 namespace insula {
 
@@ -82,7 +83,7 @@ TimestampTz set_aside_until(std::int32_t tenant) {
 
 void note_trouble(std::int32_t tenant, const char *message) {
   Trouble *trouble = make_trouble(tenant);
-  if (!trouble->logged) ereport(LOG, (errmsg("a schedule of tenant number %d fails: %s", tenant, message)));
+  if (!trouble->logged) ereport(LOG, (errmsg("a schedule of tenant %s fails: %s", tenant_in_log(tenant), message)));
   trouble->logged = true;
   trouble->failures = 1;
   Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(clock_now()), CStringGetTextDatum(message),
@@ -95,7 +96,8 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
   Trouble *trouble = make_trouble(tenant);
   const TimestampTz now = clock_now();
   if (!trouble->logged)
-    ereport(LOG, (errcode(error->sqlerrcode), errmsg("tenant number %d is set aside: %s", tenant, error->message)));
+    ereport(LOG,
+            (errcode(error->sqlerrcode), errmsg("tenant %s is set aside: %s", tenant_in_log(tenant), error->message)));
   trouble->logged = true;
   trouble->failures = std::min(trouble->failures + 1, most_failures);
   trouble->until = now + backoff_after(trouble->failures);
@@ -122,7 +124,7 @@ void no_longer_aside(std::int32_t tenant) {
         run_on_errors(SharedStatement::delete_error, &value);
       },
       &error);
-  ereport(LOG, (errmsg("tenant number %d is served again", tenant)));
+  ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
 }
 
 }  // namespace insula

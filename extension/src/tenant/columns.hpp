@@ -1,6 +1,5 @@
-// The columns of `work` and `record`, in their order: what reads and writes rows without SQL knows
-// those of `work` by number, so a table whose columns are not these is none of ours
-// (tenant/shape.cpp).
+// The columns of `work` and `record`, in order.  Direct heap access knows the columns of `work` by
+// number, so a table with other columns is refused (tenant/shape.cpp).
 #pragma once
 
 #include <iterator>
