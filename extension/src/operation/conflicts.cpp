@@ -1,6 +1,5 @@
-// Conflicts of a final context: where the value that one task handed over gave way to another
-// one of a task that does not wait for it, so that nothing but the declared order decided.
-// Tasks come in the order in which they are merged.
+// Conflicts of a final context: one task's value replaced another task's, although neither task
+// waits for the other, so that only the declared order decided.  Tasks come in merge order.
 #include <algorithm>
 
 #include "context/condition.hpp"
@@ -23,13 +22,13 @@ struct Conflict {
 
 struct Search {
   const Definition &definition;
-  std::uint64_t *ancestors;  // a row of bits for each task; nullptr: nobody has asked yet
-  StringInfoData path;       // of what is being compared
+  std::uint64_t *ancestors;  // a row of bits for each task; nullptr: not needed yet
+  StringInfoData path;       // of the objects that are compared
   Conflict found[max_conflicts];
   int count;
 };
 
-// What tasks say of one object, and whose the layers are.
+// The objects that tasks patched at one path, and each object's task.
 struct Said {
   Layers layers;
   std::int32_t *tasks;
@@ -60,7 +59,7 @@ bool waits_for(Search &search, std::int32_t task, std::int32_t other) {
           1) != 0;
 }
 
-// As definitions write paths.
+// Uses the path syntax of definitions.
 void append_step(StringInfo path, const JsonbValue &key) {
   const auto is_plain = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
@@ -82,8 +81,8 @@ void note_conflict(Search &search, std::int32_t kept, std::int32_t replaced) {
 
 void compare_objects(Search &search, const Said &said);
 
-// What the same key is said to be, as long as it goes together: one value that is no object,
-// perhaps said by several tasks, or objects that merge.
+// The present value of a key: one value that is no object, which several tasks may agree on, or
+// objects that merge.
 struct Value {
   LayerMember *first;
   LayerMember *end;
@@ -114,8 +113,8 @@ void replace_value(Search &search, const Said &said, const Value &value, std::in
   compare_below(search, said, value);
 }
 
-// All that is said of one key.  Of what one task has said one after the other, the last
-// counts, or the objects that come last.
+// Compares the tasks' values of one key.  Only the last of one task's own values counts, or its
+// last objects.
 void compare_key(Search &search, const Said &said, LayerMember *first, LayerMember *end) {
   Value value = {first, first};
   for (LayerMember *at = first; at < end;) {
@@ -153,7 +152,7 @@ void compare_objects(Search &search, const Said &said) {
   pfree(members);
 }
 
-// What was handed over by tasks that were completed, in the order in which it is merged.
+// The patches of completed tasks, in merge order.
 Said all_that_was_said(const Definition &definition, const TaskResult *results, int count) {
   std::size_t room = 0;
   auto **patches = static_cast<Jsonb **>(palloc0(sizeof(Jsonb *) * static_cast<Size>(definition.tasks)));

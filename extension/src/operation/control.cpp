@@ -1,6 +1,6 @@
-// Pausing, resuming and retrying executions.  A paused execution's rows all carry
-// `paused_at`: what becomes ready among them is parked where no claim looks, whatever made
-// it ready.  Lock order: the execution's row, then its tasks' rows.
+// Pausing, resuming and retrying executions.  All rows of a paused execution carry `paused_at`: a
+// row of them that becomes ready goes to a lane that no claim searches, so that each way of
+// becoming ready respects the pause.  Lock order: the execution's row, then its tasks' rows.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
@@ -19,7 +19,7 @@ void note(const Tenant &tenant, std::int64_t execution, const char *event, Times
   insert_event(tenant, execution, execution, event, now, end_object(detail));
 }
 
-// Whether the execution is there and has not ended.
+// Locks the execution; says whether it exists and has not ended.
 Change locked_and_live(const Tenant &tenant, std::int64_t execution, ExecutionRow *row) {
   int locked;
   (void)lock_executions(tenant, &execution, 1, false, &locked);
@@ -27,8 +27,8 @@ Change locked_and_live(const Tenant &tenant, std::int64_t execution, ExecutionRo
   return has_ended(row->state) ? Change::already : Change::done;
 }
 
-// What a retry runs again, by declared position: what failed or was cancelled, and what was
-// skipped because of it.
+// The tasks that a retry runs again, by declared position: failed and cancelled ones, and those
+// skipped because of them.
 struct Again {
   bool *runs;
   int count;
@@ -58,8 +58,8 @@ Again what_runs_again(const Definition &definition, const TaskResult *results) {
   return again;
 }
 
-// A group whose elements exist runs those again that failed; any other is opened anew once
-// all that it waits for has ended.  Returns for how much the group waits.
+// A group whose elements exist runs the failed ones again; any other is opened anew once its
+// dependencies have ended.  Returns how many ends the group waits for.
 std::int32_t reopen_group(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task,
                           std::int32_t remaining) {
   const int elements = remaining ? 0 : reopen_elements(tenant, now, execution + 1 + task);
@@ -87,7 +87,7 @@ void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now,
   for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
 }
 
-// The groups of a reopened execution that wait for no other task go on.
+// Opens the groups of a reopened execution that wait for no other task.
 void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now, std::int32_t number,
                    const Again &again) {
   const std::int32_t tasks = definition_of(tenant, number).tasks;
@@ -121,7 +121,7 @@ void note_failure(const Tenant &tenant, std::int64_t execution, std::int64_t id,
   insert_event(tenant, execution, id, "task_attempt_failed", result.finished_at, end_object(detail));
 }
 
-// The elements of groups of which some run again.
+// The elements of groups with elements that run again.
 struct Elements {
   const ElementResult *items;
   int count;
@@ -133,7 +133,7 @@ Elements elements_of(const Tenant &tenant, std::int64_t execution, const Definit
   return elements;
 }
 
-// Raises IS006 where what runs again would be too much for the queue.
+// Raises IS006 if the tasks that run again exceed max_queued.
 void check_room_for(const Tenant &tenant, const Again &again, const Elements &elements) {
   std::int64_t count = again.count;
   for (int i = 0; i < elements.count; ++i)
@@ -141,7 +141,7 @@ void check_room_for(const Tenant &tenant, const Again &again, const Elements &el
   check_queue_room(tenant, count);
 }
 
-// Of what runs again, the last runs become history.
+// Records the last attempts of tasks that run again in the history.
 void note_failures(const Tenant &tenant, std::int64_t execution, const Definition &definition,
                    const TaskResult *results, const Again &again, const Elements &elements) {
   for (std::int32_t task = 0; task < definition.tasks; ++task)

@@ -1,8 +1,9 @@
-// What a tenant's limits let it do.  How many more tasks may run is known in shared memory
-// (shared/permits.hpp).  Where it is not, those that run are counted where they stand, in the
-// queue index, so that no count can be wrong; whoever counts, or claims under a rate, holds the
-// tenant's permits lock until the claim commits, so that two never count the same permit.  Nobody
-// waits for the lock: who finds it held comes back empty, and whoever lets go of it wakes the next.
+// The limits of a tenant: max_running, rate and max_queued.  Shared memory knows how many more
+// tasks may run (shared/permits.hpp).  If it does not, a claim counts the running tasks in the
+// queue index, so that the count cannot be wrong.  A claim that counts, or that is under a rate,
+// holds the tenant's permits lock until it commits, so that no two claims count the same permit.
+// No claim waits for the lock: one that finds it held returns nothing, and the lock's release wakes
+// the next.
 #include <algorithm>
 #include <cmath>
 
@@ -17,8 +18,8 @@ namespace insula {
 
 namespace {
 
-// The rate limit is a bucket that holds one second's worth of starts, and at least one:
-// `spent` is the moment up to which it has been emptied.
+// The rate limit is a bucket that holds the starts of one second, and at least one.  It has been
+// emptied up to the moment `spent`.
 struct Bucket {
   double interval;  // microseconds a start
   TimestampTz spent;
@@ -46,11 +47,11 @@ std::int64_t count_running(const Tenant &tenant, const Permits &permits) {
   return running;
 }
 
-// Whether the numbers leave none.  Tasks that this transaction has ended itself run no more for
-// its own claims, which the numbers do not know.
+// Whether the numbers leave no permit.  They still count tasks that this transaction has ended, so
+// then only a count can tell.
 bool is_none(const Tenant &tenant, std::int64_t free) { return free == 0 && !ends_tasks_here(tenant.number); }
 
-// For who holds the lock.
+// The caller holds the permits lock.
 int count_permits(const Tenant &tenant, int wanted) {
   if (tenant.limits.max_running < 0) return wanted;
   const Permits permits = permits_of(tenant);
@@ -61,7 +62,8 @@ int count_permits(const Tenant &tenant, int wanted) {
   return free;
 }
 
-// What is reserved is read first: when it is, what has become of other reservations shows.
+// Reads the reservations first: when one is dropped, the count already shows the task that it
+// became.
 bool counts_a_permit(const Tenant &tenant) {
   if (tenant.limits.max_running < 0) return true;
   const std::int64_t left = tenant.limits.max_running - permits_reserved_by_others(tenant.number);
