@@ -25,6 +25,16 @@ Rows RoughSession::run(const std::string& sql) {
   return rows;
 }
 
+void RoughSession::insist(const std::string& sql) {
+  for (;;) {
+    PGresult* result = PQexec(conn_, sql.c_str());
+    const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const bool cancelled = state && std::string(state) == "57014";
+    PQclear(result);
+    if (!cancelled) return;
+  }
+}
+
 Hand::Hand(Game& game, unsigned seed, int number) : game_(game), random_(seed), worker_("w" + std::to_string(number)) {
   connect();
 }
@@ -75,7 +85,7 @@ void Hand::transaction() {
     if (saved) session_->run(below(2) == 0 ? "ROLLBACK TO a" : "RELEASE a");
     if (below(4) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(below(4)));
   }
-  session_->run(below(3) == 0 ? "ROLLBACK" : "COMMIT");
+  session_->insist(below(3) == 0 ? "ROLLBACK" : "COMMIT");
 }
 
 void Hand::act() {
@@ -114,7 +124,7 @@ void Hand::claim(int most) {
   const std::string lease = !game_.calm && below(2) ? "1 s" : "1 h";
   const Rows rows = session_->run("SELECT task_id, lease FROM insula.claim('" + worker_ + "', " +
                                   any_of(game_.filters) + ", " + std::to_string(most) + ", '" + lease + "')");
-  if (cancelled) session_->run("SET statement_timeout = 0");
+  if (cancelled) session_->insist("SET statement_timeout = 0");
   held_.insert(held_.end(), rows.begin(), rows.end());
 }
 

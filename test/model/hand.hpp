@@ -26,6 +26,8 @@ class RoughSession {
 
   // The rows, as text; none where it fails.
   Rows run(const std::string& sql);
+  // Again and again while a statement timeout, which the hand has set, cancels it.
+  void insist(const std::string& sql);
   bool lost() const { return PQstatus(conn_) != CONNECTION_OK; }
 
  private:

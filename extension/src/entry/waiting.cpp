@@ -219,7 +219,7 @@ void require_rights_still(const WorkWait &wait) {
 // A claim that must count what runs under limits and takes nothing tells others to look all the
 // same, so it comes after a look that has said ready, or two who wait would keep each other awake.
 bool may_claim_without_look(const Tenant &tenant) {
-  return has_permit_at_hand(tenant) && (limits_are_known({tenant.number, tenant.work}) || !may_have_limited(tenant));
+  return has_permit_at_hand(tenant) && (permits_are_known({tenant.number, tenant.work}) || !may_have_limited(tenant));
 }
 
 // Claims what there is; unless `looked`, without a look before: mostly there is something for

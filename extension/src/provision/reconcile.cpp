@@ -9,7 +9,6 @@
 #include "provision/tenants.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
-#include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
@@ -416,8 +415,7 @@ void reconcile(const Mending &mending) {
   drop_leftovers(mending);
   if (mending.dry_run) return;
   log("reconcile");
-  forget_running();
-  forget_limits();
+  forget_permits();
   wake_everybody();
 }
 

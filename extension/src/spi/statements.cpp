@@ -61,7 +61,7 @@ static const StatementText texts[static_cast<int>(Statement::count)] = {
      "worker = CASE WHEN w.attempt > 1 THEN w.worker END FROM unnest($1, $2) u(id, due) WHERE " BY_ID("u.id"),
      {INT8ARRAYOID, INT8ARRAYOID}},
     // running_by_limit
-    {"SELECT limit_key, count(*) FROM {work} WHERE lane = 100001 AND limit_key IS NOT NULL GROUP BY limit_key", {}},
+    {"SELECT limit_key, count(*) FROM {work} WHERE lane = 100001 GROUP BY limit_key", {}},
     // probe_any
     {PROBE(""), {INT4OID, INT8OID}},
     // probe_keys

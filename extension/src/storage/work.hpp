@@ -11,7 +11,7 @@
 #pragma once
 
 #include "shared/activity.hpp"
-#include "shared/limit_permits.hpp"
+#include "shared/permits.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/session.hpp"
 #include "tenant/tenant.hpp"
@@ -390,7 +390,7 @@ bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitG
 // The next so many tasks and limits behind the place that claimable rows may wait at, past so many entries
 // at most of dead rows: fewer than none are left where it has given up.  The place becomes where to go on.
 WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count);
-// Sorted by limit; as the snapshot shows it, or nullptr: as of now.
+// Ascending, the tenant's own limit first; as the snapshot shows it, or nullptr: as of now.
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
 // At one of them; what is walked over is taken from the entries.
 bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries);
@@ -446,7 +446,6 @@ int open_elements(const Tenant &tenant, std::int64_t group);
 void empty_group(const Tenant &tenant, std::int64_t group);
 
 std::int64_t running_tasks(const Tenant &tenant);
-std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot);
 // Counted up to `limit`: tasks that run; tasks that wait or run.
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit);

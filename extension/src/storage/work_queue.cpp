@@ -184,12 +184,6 @@ std::int64_t running_tasks(const Tenant &tenant) {
   return get_int64(0, 1);
 }
 
-std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot) {
-  Arguments none;
-  (void)run_on(tenant, Statement::running_count, none, snapshot);
-  return get_int64(0, 1);
-}
-
 static std::int64_t count_at_most(const Tenant &tenant, Statement statement, std::int64_t limit) {
   Arguments arguments;
   arguments.add(Int64GetDatum(limit));
