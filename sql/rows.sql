@@ -94,7 +94,7 @@ SELECT count(insula.complete(task_id, lease)) FROM insula.claim('somebody', max_
 SET enable_seqscan = off;
 SELECT count(*) FROM tenant_rows.work WHERE worker IS NOT NULL AND public.spy(worker) = 'somebody insula_owner pg_catalog, pg_temp';
 RESET enable_seqscan;
-DROP INDEX tenant_rows.spied;  -- which says another thing whenever somebody else asks
+DROP INDEX tenant_rows.spied;  -- its expression depends on the caller
 SELECT pg_temp.check_indexes();
 DROP INDEX tenant_rows.leases, tenant_rows.covering;
 -- Indexes that are made anew, and pages that are cleaned, in between.

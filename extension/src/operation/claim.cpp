@@ -116,7 +116,7 @@ void count_start(const Tenant &tenant, const Claimed &row, TimestampTz now) {
 }
 
 // False: the context would be too large.
-bool see(const Tenant &tenant, const Claimed &row, GroupContext *group, ClaimedTask *task) {
+bool build_context(const Tenant &tenant, const Claimed &row, GroupContext *group, ClaimedTask *task) {
   Jsonb *context = context_of_claimed(tenant, row, group);
   if (!context) return false;
   if (row.output) context = merge_patch(context, datum_jsonb(row.output));
@@ -176,7 +176,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
     const Claimed &row = rows[used];
     count_start(tenant, row, request.now);
     ClaimedTask task;
-    if (!see(tenant, row, &group, &task)) {
+    if (!build_context(tenant, row, &group, &task)) {
       fail_claimed(tenant, row, request.now, Unable::context_too_large);
       continue;
     }

@@ -67,15 +67,15 @@ TimestampTz queue_held_until(const Tenant &tenant, std::int64_t number, Timestam
   return row.finished_at ? row.finished_at : DT_NOBEGIN;
 }
 
-enum class Turn { made, passed_over, waits };
+enum class Decision { make, skip, wait };
 
-Turn take_turn(const Tenant &tenant, const AgendaItem &item, TimestampTz now) {
-  if (item.overlap == Overlap::allow) return Turn::made;
+Decision apply_overlap(const Tenant &tenant, const AgendaItem &item, TimestampTz now) {
+  if (item.overlap == Overlap::allow) return Decision::make;
   int count;
   const std::int64_t *running = running_fires(tenant, item.number, &count);
-  if (count == 0) return Turn::made;
-  if (item.overlap == Overlap::queue) return Turn::waits;
-  if (item.overlap == Overlap::skip) return Turn::passed_over;
+  if (count == 0) return Decision::make;
+  if (item.overlap == Overlap::queue) return Decision::wait;
+  if (item.overlap == Overlap::skip) return Decision::skip;
   for (int i = 0; i < count; ++i) {
     // If a transaction of the tenant holds the execution, only the tenant's own schedule waits.
     if (!lock_lineage(tenant, running[i], true))
@@ -83,7 +83,7 @@ Turn take_turn(const Tenant &tenant, const AgendaItem &item, TimestampTz now) {
                       errdetail("A transaction holds it.")));
     (void)cancel(tenant, running[i], now, "its schedule has fired again");
   }
-  return Turn::made;
+  return Decision::make;
 }
 
 // The key is taken only if a second scheduler serves this database by mistake.
@@ -117,11 +117,11 @@ Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz 
       core::plan_fires(item.rules, item.dealt_with, now - zero, std::int64_t{grace_seconds} * USECS_PER_SEC,
                        held == DT_NOBEGIN ? INT64_MIN : held - zero, {fires, most_at_once});
   for (int i = 0; i < plan.count; ++i) {
-    const Turn turn = take_turn(tenant, item, now);
-    outcome.waits = turn == Turn::waits;
+    const Decision decision = apply_overlap(tenant, item, now);
+    outcome.waits = decision == Decision::wait;
     if (outcome.waits) return outcome;
     const std::int64_t execution =
-        turn == Turn::made ? submit_fire(tenant, spec, item.number, time_of(fires[i]), now) : 0;
+        decision == Decision::make ? submit_fire(tenant, spec, item.number, time_of(fires[i]), now) : 0;
     note_fire(tenant, item, fires[i], now, execution);
     outcome.made = outcome.made || execution != 0;
     outcome.dealt_with = fires[i];

@@ -53,7 +53,7 @@ constexpr char lock_timeout[] = "100ms";
 std::int64_t round_started = 0;
 std::int64_t next_round = 0;
 
-// ---- becoming what it is ----
+// ---- standing ----
 
 struct Standing {
   Rest rest;

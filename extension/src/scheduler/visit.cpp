@@ -19,7 +19,7 @@ constexpr int most_advances = 4;
 constexpr std::int64_t held_sleep = USECS_PER_SEC;
 // The pause between two visits of a tenant that always has more to do: drop_tenant needs a moment
 // without a visit.
-constexpr std::int64_t breath = 20000;
+constexpr std::int64_t busy_pause = 20000;
 
 TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   TimestampTz next = DT_NOEND;
@@ -73,7 +73,7 @@ void visit_tenant(Visit *visit) {
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
   }
   // The virtual clock stops only once nothing is due.
-  if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + breath : now;
+  if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + busy_pause : now;
   close_session(session);
 }
 
