@@ -40,8 +40,8 @@ int launched_room = 0;
 DatabaseNeed *needs = nullptr;
 TimestampTz last_without_slot = DT_NOBEGIN;
 
-// Databases that existed at the launcher's start and have had no scheduler yet.  They enter the due
-// queue as room allows: most turn out to have no extension and make room for the next.
+// Databases that existed at the launcher's start and have had no scheduler yet.  They enter shared
+// memory as room allows: most turn out to have no extension and make room for the next.
 struct Unseen {
   Oid database;
   bool closed;
