@@ -20,6 +20,10 @@ WHERE relnamespace = 'tenant_acme_corp'::regnamespace
 	OR oid IN (SELECT reltoastrelid FROM pg_class WHERE relnamespace = 'tenant_acme_corp'::regnamespace)
 	OR oid IN (SELECT indexrelid FROM pg_index JOIN pg_class t ON t.reltoastrelid = indrelid
 		WHERE t.relnamespace = 'tenant_acme_corp'::regnamespace);
+SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+WHERE relnamespace = 'tenant_acme_corp'::regnamespace AND obj_description(oid, 'pg_class') IS NOT NULL ORDER BY relname;
+SELECT relname, attname, col_description(c.oid, attnum) FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attnum > 0
+WHERE relnamespace = 'tenant_acme_corp'::regnamespace AND (relkind = 'v' OR relname = 'work') ORDER BY relname, attnum;
 SELECT nspowner::regrole, nspacl FROM pg_namespace WHERE nspname = 'tenant_acme_corp';
 SELECT rolcanlogin, rolsuper, rolinherit, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = 'acme_corp_user';
 SELECT roleid::regrole, admin_option FROM pg_auth_members WHERE member = 'acme_corp_user'::regrole;

@@ -98,6 +98,11 @@ void create_tenant_schema(const TenantNumber &number, const char *schema, const 
 void create_tenant_view(std::int32_t number, const char *schema, const char *name);
 void drop_tenant_schema(const char *schema);
 
+// ---- comments.cpp ----
+
+// Comments one of the schema's relations and its columns, if there is anything to say.
+void comment_on(const char *schema, const char *name);
+
 // ---- dependents.cpp: objects of others that go with a tenant's schema ----
 
 // Raises if the schema belongs to another role, so that it cannot be dropped.
