@@ -1,4 +1,4 @@
-// When an expression fires; see cron.hpp for the rules, cron_parse.cpp for the syntax.
+// The fires of an expression; see cron.hpp for the rules, cron_parse.cpp for the syntax.
 #include "core/cron.hpp"
 
 #include <algorithm>
@@ -19,11 +19,11 @@ using std::chrono::year_month_day_last;
 constexpr std::int64_t day_length = 86400;
 constexpr std::chrono::year last_year{9999};
 
-// More than any two local times of a zone can be apart at one instant, so that nothing
-// that far back can bear on the present.
+// At one instant two local times of a zone are less than this apart, so nothing further back bears
+// on the present.
 constexpr std::int64_t look_back = 2 * day_length;
 
-// The first member of a set that is not below `from` (up to 63); -1: none.
+// The first member of a set that is at least `from` (up to 63); -1: none.
 int next_in(std::uint64_t set, std::int64_t from) noexcept {
   set >>= from;
   return set == 0 ? -1 : static_cast<int>(from) + std::countr_zero(set);
@@ -31,7 +31,7 @@ int next_in(std::uint64_t set, std::int64_t from) noexcept {
 
 int first_in(std::uint64_t set) noexcept { return std::countr_zero(set); }
 
-// The first second of a day, not before `from`, that fits; -1: none.
+// The first second of a day, at or after `from`, that fits; -1: none.
 std::int64_t next_time_of_day(const Cron &cron, std::int64_t from) noexcept {
   const std::int64_t hour = from / 3600;
   const std::int64_t minute = from / 60 % 60;
@@ -45,13 +45,13 @@ std::int64_t next_time_of_day(const Cron &cron, std::int64_t from) noexcept {
   return later < 0 ? -1 : (later * 60 + first_in(cron.minutes)) * 60 + first_in(cron.seconds);
 }
 
-// Days of the week, as bits from Sunday on, become days as bits of which the first is
-// a day of week `first`.
+// Turns bits of weekdays, from Sunday on, into bits of days, the first of which is the weekday
+// `first`.
 std::uint64_t turned(std::uint64_t weekdays, weekday first) noexcept {
   return ((weekdays | weekdays << 7) >> first.c_encoding()) & 0x7f;
 }
 
-// The first local time, not before `from`, that fits.
+// The first local time, at or after `from`, that fits.
 std::optional<std::int64_t> next_local_time(const Cron &cron, std::int64_t from) noexcept {
   const sys_days today{days{from >= 0 ? from / day_length : (from + 1) / day_length - 1}};
   const std::int64_t midnight = today.time_since_epoch().count() * day_length;
@@ -96,8 +96,7 @@ std::int64_t latest_shown(const Zone &zone, std::int64_t instant) noexcept {
   return latest;
 }
 
-// The first instant, of those from `from` on, at which the clock shows a local time or a
-// later one.
+// The first instant, at or after `from`, at which the clock shows `local` or a later time.
 std::int64_t first_reached(const Zone &zone, std::int64_t from, std::int64_t local) noexcept {
   for (from = std::max(from, local - look_back);;) {
     const Offset offset = zone.at(from);
@@ -146,7 +145,7 @@ std::optional<std::int64_t> last_fire(const Cron &cron, const Zone &zone, std::i
   after = std::max(after, first_instant - 1);
   until = std::min(until, last_instant);
   std::optional<std::int64_t> last;
-  // The last one, if not found yet, is in (after, until].
+  // The last fire, unless it is found already, is in (after, until].
   while (after < until) {
     const std::int64_t middle = after + (until - after) / 2;
     const auto fire = next_fire(cron, zone, middle);

@@ -1,5 +1,5 @@
-// Cron expressions: what they mean, and when they fire next.  No allocation, no clock, no
-// files: the caller brings the instants and the zone.
+// Cron expressions: their meaning, and their next fires.  No allocation, no clock, no files: the
+// caller brings the instants and the zone.
 //
 // An expression has five fields, or six with seconds first, with blanks between them:
 //
@@ -13,13 +13,12 @@
 //   L  L-n           day of month: the last of the month, n days before the last
 //   aL  a#n          day of week: the last such day of the month, its n-th (1 to 5)
 //
-// or a lone ? for * in the two fields of days.  A field of days is free if it begins with
-// * or ?; if neither is, a day fits that fits either of them, otherwise one that fits both
-// (so 0 0 */2 * MON means Mondays that have an odd date).  These are Vixie cron's rules.
-// For a whole expression stand @yearly (or @annually), @monthly, @weekly, @daily (or
-// @midnight) and @hourly.
+// or a lone ? for * in the two fields of days.  A field of days is free if it begins with * or ?.
+// If neither is free, a day fits that fits either of them, otherwise one that fits both (so
+// 0 0 */2 * MON means Mondays that have an odd date).  These are Vixie cron's rules.  @yearly
+// (or @annually), @monthly, @weekly, @daily (or @midnight) and @hourly stand for whole expressions.
 //
-// Where a zone's clock is set forward or back there are two forms:
+// There are two rules for a clock that is set forward or back:
 //
 // - The hour field or the minute field begins with *: the expression follows elapsed time.
 //   It fires at each instant whose local time fits: in both passes of a repeated hour, and
@@ -36,13 +35,13 @@
 
 namespace insula::core {
 
-// Sets of numbers as bits.  What parse_cron has accepted fires at least once in any forty
+// Sets of numbers as bits.  An expression that parse_cron accepts fires at least once in any forty
 // years.
 struct Cron {
   std::uint64_t seconds = 0;
   std::uint64_t minutes = 0;
   std::uint64_t hours = 0;
-  std::uint64_t days = 0;             // of the month, 1 to 31
+  std::uint64_t days = 0;             // days of the month, 1 to 31
   std::uint64_t days_before_end = 0;  // bit n: n days before the month's last
   std::uint64_t months = 0;           // 1 to 12
   std::uint64_t weekdays = 0;         // 0 (Sunday) to 6
@@ -52,17 +51,17 @@ struct Cron {
   bool follows_elapsed_time = false;
 };
 
-// More than any expression needs, in bytes.
+// Longer than any useful expression, in bytes.
 inline constexpr std::size_t max_cron_length = 1000;
 
-// What is wrong with an expression, to be read as `part problem`.
+// The fault of an expression, to be read as `part problem`.
 struct CronError {
-  const char *field;      // where; nullptr: in the expression as a whole
-  std::string_view part;  // of the expression
+  const char *field;      // the faulty field; nullptr: the whole expression
+  std::string_view part;  // the faulty text
   const char *problem;
 };
 
-// False: it is no expression, or one that never fires (30 FEB), and *error says why.
+// False: the text is no expression, or one that never fires (30 FEB), and *error says why.
 bool parse_cron(std::string_view expression, Cron *cron, CronError *error) noexcept;
 
 // The days of a month that fit, as bits 1 to 31.
@@ -81,16 +80,15 @@ struct Zone {
   Offset at(std::int64_t instant) const noexcept { return offset_at(context, instant); }
 };
 
-// The first and the last second that a schedule may know of: 4713 BC, as PostgreSQL, and
-// the year 9999.
+// The first and the last second of any schedule: 4713 BC, as in PostgreSQL, and the year 9999.
 inline constexpr std::int64_t first_instant = -210'866'803'200;
 inline constexpr std::int64_t last_instant = 253'402'300'799;
 
-// The first fire after an instant; none: it would come after last_instant.
+// The first fire after an instant; nullopt: it would come after last_instant.
 std::optional<std::int64_t> next_fire(const Cron &cron, const Zone &zone, std::int64_t after) noexcept;
 
-// The last fire after one instant and not after another, a few microseconds' search
-// however far they are apart; none: there is none in between.
+// The last fire after one instant and not after another; nullopt: none.  The search takes a few
+// microseconds however far they are apart.
 std::optional<std::int64_t> last_fire(const Cron &cron, const Zone &zone, std::int64_t after,
                                       std::int64_t until) noexcept;
 

@@ -1,4 +1,4 @@
-// Reading a cron expression; see cron.hpp for what may stand in one.
+// Parses a cron expression; see cron.hpp for the syntax.
 #include <algorithm>
 #include <array>
 
@@ -21,7 +21,7 @@ struct Field {
   int high;
   std::uint64_t Cron::*set;
   const char *out_of_range;
-  std::string_view names;  // of three letters each, from that of `low` on
+  std::string_view names;  // three letters each, beginning with that of `low`
 };
 
 constexpr std::array<Field, 6> fields = {{
@@ -62,7 +62,7 @@ constexpr bool equal_ignoring_case(std::string_view a, std::string_view b) noexc
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return upper(x) == upper(y); });
 }
 
-// What is read is taken off the front of `rest`.
+// The readers take the text that they read off the front of `rest`.
 
 bool take(std::string_view *rest, char c) noexcept {
   if (rest->empty() || upper(rest->front()) != c) return false;
@@ -70,7 +70,7 @@ bool take(std::string_view *rest, char c) noexcept {
   return true;
 }
 
-// -1: no number is there.
+// -1: there is no number.
 int take_number(std::string_view *rest) noexcept {
   constexpr int enough = 1000;
   int number = -1;
@@ -79,7 +79,7 @@ int take_number(std::string_view *rest) noexcept {
   return number;
 }
 
-// A number, or a name of the field; -1: neither is there.
+// Takes a number or a name of the field; -1: there is neither.
 int take_value(const Field &field, std::string_view *rest) noexcept {
   for (std::size_t at = 0; at < field.names.size(); at += 3) {
     if (!equal_ignoring_case(rest->substr(0, 3), field.names.substr(at, 3))) continue;
@@ -89,7 +89,7 @@ int take_value(const Field &field, std::string_view *rest) noexcept {
   return take_number(rest);
 }
 
-// Those that read an item return what is wrong with it; nullptr: nothing.
+// The readers of an item return its fault; nullptr: none.
 
 const char *read_value(const Field &field, std::string_view *rest, int *value) noexcept {
   *value = take_value(field, rest);
@@ -97,7 +97,7 @@ const char *read_value(const Field &field, std::string_view *rest, int *value) n
   return *value < field.low || *value > field.high ? field.out_of_range : nullptr;
 }
 
-// What follows the L of L-3.
+// Reads the rest of L-3 after the L.
 const char *read_day_before_end(std::string_view rest, Cron *cron) noexcept {
   int before = 0;
   if (take(&rest, '-')) before = take_number(&rest);
@@ -107,7 +107,7 @@ const char *read_day_before_end(std::string_view rest, Cron *cron) noexcept {
   return nullptr;
 }
 
-// What follows the FRI# of FRI#2.
+// Reads the rest of FRI#2 after the #.
 const char *read_nth(std::string_view rest, int weekday, Cron *cron) noexcept {
   const int nth = take_number(&rest);
   if (nth < 0 || !rest.empty()) return no_syntax;
@@ -116,12 +116,12 @@ const char *read_nth(std::string_view rest, int weekday, Cron *cron) noexcept {
   return nullptr;
 }
 
-// What follows the a of a-b, and of a/n, whose end is the field's.
+// Reads the rest of a-b after the a; a/n has the field's end.
 const char *read_end(const Field &field, int low, std::string_view *rest, int *high) noexcept {
   *high = rest->starts_with('/') ? field.high : low;
   if (!take(rest, '-')) return nullptr;
   if (const char *problem = read_value(field, rest, high)) return problem;
-  // A week may end with its Sunday.
+  // A week may end with Sunday as 0.
   if (*high == 0 && low > 0) *high = field.high;
   return *high < low ? backwards : nullptr;
 }
@@ -168,7 +168,7 @@ bool read_field(std::size_t place, std::string_view text, Cron *cron, CronError 
 
 using Texts = std::array<std::string_view, fields.size()>;
 
-// The parts of an expression, and how many there are: perhaps one more than is kept.
+// Splits an expression; returns the number of parts, which may be one more than are kept.
 std::size_t split(std::string_view expression, Texts *texts) noexcept {
   std::size_t count = 0;
   for (auto at = expression.begin(); count <= fields.size(); ++count) {
@@ -181,8 +181,7 @@ std::size_t split(std::string_view expression, Texts *texts) noexcept {
   return count;
 }
 
-// The texts of all fields, with what a shorthand stands for and the seconds that five
-// fields imply.
+// Finds the texts of all fields: expands a shorthand, and adds the seconds to five fields.
 bool find_fields(std::string_view expression, Texts *texts, CronError *error) noexcept {
   std::size_t count = split(expression, texts);
   if (count == 1 && texts->front().starts_with('@')) {
@@ -207,7 +206,7 @@ bool find_fields(std::string_view expression, Texts *texts, CronError *error) no
   return true;
 }
 
-// Twenty-eight years without a skipped leap day have all the calendars that there are.
+// Twenty-eight years without a skipped leap day contain every calendar.
 bool ever_fires(const Cron &cron) noexcept {
   for (int year = 2000; year < 2028; ++year)
     for (unsigned month = 1; month <= 12; ++month)

@@ -1,5 +1,5 @@
-// Planning fires; see fires.hpp.  Missed fires may be millions, as of a schedule for each
-// second after a week of standing still, so their newest are looked for from the end.
+// Planning fires; see fires.hpp.  There may be millions of missed fires, as of a schedule for each
+// second after a week of downtime, so the newest are searched from the end.
 #include "core/fires.hpp"
 
 #include <algorithm>
@@ -21,7 +21,7 @@ std::uint64_t scramble(std::uint64_t value) noexcept {
   return value ^ (value >> 31);
 }
 
-// Puts the newest fires after `from` and up to `to` into `kept`, oldest first.
+// Puts the newest fires in (from, to] into `kept`, oldest first.
 std::size_t newest_fires(const FireRules &rules, std::int64_t from, std::int64_t to,
                          std::span<std::int64_t> kept) noexcept {
   from = std::max(from, rules.starts_at - 1);
@@ -53,14 +53,13 @@ std::int64_t next_allowed_fire(const FireRules &rules, std::int64_t after) noexc
 FirePlan plan_fires(const FireRules &rules, std::int64_t after, std::int64_t now, std::int64_t grace, std::int64_t held,
                     std::span<std::int64_t> fires) noexcept {
   FirePlan plan = {0, after, next_allowed_fire(rules, after)};
-  // What the schedule kept back itself is made as if each were to be caught up with.
+  // Fires that the schedule itself held back are all made.
   const bool held_back = held >= now - grace;
   const CatchUp catch_up = held_back ? CatchUp::run_all : rules.catch_up;
   const std::int64_t missed_before = held_back ? now + 1 : now - grace;
   const std::size_t most = catch_up == CatchUp::run_all ? static_cast<std::size_t>(std::max(rules.max_catch_up, 1)) : 1;
   const auto kept = fires.first(std::min(most, fires.size()));
-  // A fire may have to wait for the jitter of those before it, so it is late only once the
-  // longest jitter is over.
+  // Jitter can reorder fires, so a fire counts as missed only after the longest jitter.
   const std::int64_t missed_until = floor_seconds(missed_before - 1 - rules.jitter);
   if (plan.next <= missed_until) {
     plan.count = static_cast<int>(newest_fires(rules, after, missed_until, kept));

@@ -1,5 +1,5 @@
-// Which fires of a schedule are to be made now: those that are on time, and of those that
-// were missed as many as its catch-up policy says.  No clock: the caller brings the time.
+// Plans the fires of a schedule that are to be made now: the fires on time, and as many of the
+// missed ones as its catch-up policy allows.  No clock: the caller brings the time.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace insula::core {
 
-// What becomes of fires that are later than the grace.
+// The policy for fires that are later than the grace.
 enum class CatchUp : std::uint8_t {
   skip,      // they are dropped
   run_once,  // the newest stands for all
@@ -22,25 +22,24 @@ struct FireRules {
   CatchUp catch_up = CatchUp::skip;
   std::int32_t max_catch_up = 100;
   std::int64_t starts_at = first_instant;  // no fires before
-  std::int64_t ends_at = last_instant;     // nor after
-  std::int64_t jitter = 0;                 // microseconds: each fire is late by up to so much
-  std::uint64_t seed = 0;                  // tells schedules with the same jitter apart
+  std::int64_t ends_at = last_instant;     // no fires after
+  std::int64_t jitter = 0;                 // microseconds; each fire is made up to this much later
+  std::uint64_t seed = 0;                  // gives schedules with the same jitter different shares of it
 };
 
 struct FirePlan {
   int count;           // fires to be made, oldest first
-  std::int64_t until;  // all up to here have been dealt with, where count is 0 too
+  std::int64_t until;  // all fires up to here are done, even if count is 0
   std::int64_t next;   // the next fire after these; last_instant + 1: none
 };
 
-// Instants are seconds since 1970; `now`, `grace` and due times are microseconds.  `held`:
-// until then the schedule itself kept its fires back, so that time counts for none of them.
-// All fires up to `after` have been dealt with.  Fills `fires`, whose size bounds what one
-// plan holds: the rest is for the next.
+// Instants are seconds since 1970; `now`, `grace` and due times are microseconds.  The schedule
+// itself held its fires back until `held`, so that time counts as lateness of none.  All fires up
+// to `after` are done.  A plan holds at most fires.size() fires: the next plan continues.
 FirePlan plan_fires(const FireRules &rules, std::int64_t after, std::int64_t now, std::int64_t grace, std::int64_t held,
                     std::span<std::int64_t> fires) noexcept;
 
-// When a fire is made: its time and its share of the jitter, the same each time one asks.
+// The moment at which a fire is made: its time plus its share of the jitter, always the same.
 std::int64_t due_of_fire(const FireRules &rules, std::int64_t fire) noexcept;
 
 // The first fire after `after` that the rules allow; last_instant + 1: none.

@@ -1,5 +1,5 @@
-// Graph algorithms over caller-supplied memory; see graph.hpp.  Everything is iterative,
-// since a chain of ten thousand tasks is legal and a stack that deep is not.
+// Graph algorithms over the caller's memory; see graph.hpp.  They are iterative: a chain of ten
+// thousand tasks is legal, and the stack could not hold a recursion of that depth.
 #include "core/graph.hpp"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-// A workflow's graph: nodes are declared positions, an edge says that one waits for
-// another.  No allocation: the caller brings the memory, so the same code runs in the
-// server and in the client.
+// A workflow's graph: nodes are declared positions, and an edge goes from a node to a node that it
+// waits for.  No allocation: the caller brings the memory, so the same code runs in the server and
+// in the client.
 #pragma once
 
 #include <cstddef>
@@ -22,22 +22,22 @@ struct Graph {
   }
 };
 
-// Turns the rows round: who waits for node i.  `offsets` has nodes + 1 entries, `targets`
-// as many as the graph has edges.  Dependants come in declared order.
+// Reverses the edges: row i becomes the dependants of node i, in declared order.  `offsets` has
+// nodes + 1 entries, `targets` one for each edge.
 Graph reverse(const Graph& graph, std::span<std::int32_t> offsets, std::span<std::int32_t> targets) noexcept;
 
-// Topological order, ties by declared position.  Returns how many nodes could be ordered:
-// fewer than all means a cycle.  `order`, `scratch` and `heap` have `nodes` entries each.
+// Topological order, ties by declared position.  Returns how many nodes could be ordered: fewer
+// than all means a cycle.  `order`, `scratch` and `heap` have one entry for each node.
 std::size_t topological_order(const Graph& graph, const Graph& dependants, std::span<std::int32_t> order,
                               std::span<std::int32_t> scratch, std::span<std::int32_t> heap) noexcept;
 
-// One cycle, as the nodes along it (each waits for the next, the last for the first).
-// Returns its length, 0 if there is none.  `path` and `scratch` have `nodes` entries each.
+// Finds one cycle: each node along it waits for the next, the last for the first.  Returns its
+// length; 0: there is none.  `path` and `scratch` have one entry for each node.
 std::size_t find_cycle(const Graph& graph, std::span<std::int32_t> path, std::span<std::int32_t> scratch) noexcept;
 
-// All that `node` waits for, near and far; itself only if it is on a cycle.  Returns how
-// many there are; `ancestors` (nodes entries) gets them in no order, and `seen` (nodes
-// entries, zeroed by the caller) marks them.
+// Finds all direct and indirect dependencies of `node`; itself only if it is on a cycle.  Returns
+// their number; `ancestors` (one entry for each node) gets them unordered, and `seen` (one entry
+// for each node, zeroed by the caller) marks them.
 std::size_t find_ancestors(const Graph& graph, std::int32_t node, std::span<std::uint8_t> seen,
                            std::span<std::int32_t> ancestors) noexcept;
 

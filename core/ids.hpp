@@ -1,6 +1,6 @@
-// Execution and task ids: 17 bits of tenant number above 36 bits of local number,
-// 53 bits in all, so that an id is safe in JSON and says whose it is.  Tables hold
-// the local number; what leaves the extension is the whole id.
+// Ids of executions and tasks: 17 bits of tenant number above 36 bits of local number.  Their 53
+// bits are safe in JSON, and an id tells its tenant.  Tables hold local numbers; whole ids leave
+// the extension.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ constexpr std::int64_t make_id(std::int32_t tenant, std::int64_t local) noexcept
   return (std::int64_t{tenant} << local_bits) | local;
 }
 
-// Tenant numbers start at 1, local numbers too: anything else is nobody's id.
+// Tenant numbers and local numbers start at 1, so no other id was ever given.
 constexpr bool is_plausible_id(std::int64_t id) noexcept {
   return id > 0 && (id >> local_bits) >= 1 && (id >> local_bits) <= max_tenant_number && (id & max_local_number) != 0;
 }
@@ -25,8 +25,8 @@ constexpr std::int32_t tenant_of(std::int64_t id) noexcept { return static_cast<
 
 constexpr std::int64_t local_of(std::int64_t id) noexcept { return id & max_local_number; }
 
-// Local numbers begin again when all have been taken.  Whether one was taken no later than another, `newest` being
-// the one that was taken last.
+// Local numbers wrap around when all have been taken.  Whether `local` was taken no later than
+// `other`; `newest` is the one that was taken last.
 constexpr bool came_by(std::int64_t local, std::int64_t other, std::int64_t newest) noexcept {
   return local_of(local - newest - 1) <= local_of(other - newest - 1);
 }

@@ -1,5 +1,5 @@
-// The rules for names that both sides check: tenant ids, and the names of
-// workflows, tasks and events.  Pure functions on bytes; no locale, no allocation.
+// The rules for names that server and client both check: tenant ids, and the names of workflows,
+// tasks and events.  Pure functions on bytes; no locale, no allocation.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,8 @@ constexpr bool is_lower(char c) noexcept { return c >= 'a' && c <= 'z'; }
 constexpr bool is_upper(char c) noexcept { return c >= 'A' && c <= 'Z'; }
 constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
-// A tenant id: 3 to 30 characters of [a-z0-9_], starting with a letter, and none of
-// the words that mean something else in a database.
+// A tenant id: 3 to 30 characters of [a-z0-9_], beginning with a letter, and none of the words that
+// mean something else in a database.
 constexpr bool is_valid_tenant_id(std::string_view id) noexcept {
   if (id.size() < tenant_id_min || id.size() > tenant_id_max || !is_lower(id.front())) return false;
   for (char c : id)

@@ -1,5 +1,5 @@
-// When a failed task runs again, and after how long.  The caller brings the random
-// fraction, so that the rule itself can be tested.
+// The retry policy: whether and when a failed task runs again.  The caller brings the random
+// fraction, so that tests can fix it.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ enum class Backoff : std::uint8_t { fixed, linear, exponential };
 enum class RetryCondition : std::uint8_t {
   all,        // any error
   never,      // none
-  transient,  // what is likely to pass: see is_transient
+  transient,  // errors that are likely to pass: see is_transient
   matching,   // errors that contain one of the given texts
 };
 
@@ -28,10 +28,9 @@ struct RetryPolicy {
   RetryCondition condition = RetryCondition::all;
 };
 
-// The wait before the run that follows `attempt` (1 for the first): the initial delay,
-// times the attempt (linear) or 2^(attempt-1) (exponential), at most the maximum.  With
-// jitter it lies between three quarters of that and that, so that a crowd of failures
-// spreads and the maximum holds.  `fraction` is in [0, 1).
+// The wait before the run that follows `attempt` (1 for the first): the initial delay, times the
+// attempt (linear) or 2^(attempt-1) (exponential), at most the maximum.  Jitter takes off up to a
+// quarter, so that many failures spread and the maximum holds.  `fraction` is in [0, 1).
 constexpr std::int64_t retry_delay_us(const RetryPolicy& policy, std::int32_t attempt, double fraction) noexcept {
   std::int64_t delay = policy.initial_delay_us;
   if (policy.backoff == Backoff::exponential) {
@@ -44,7 +43,7 @@ constexpr std::int64_t retry_delay_us(const RetryPolicy& policy, std::int32_t at
   return delay;
 }
 
-// Whether `text` contains `part`, whose letters are small; ASCII letters compare alike.
+// Whether `text` contains `part`, ignoring the case of ASCII letters; `part` is in lower case.
 constexpr bool contains_ignoring_case(std::string_view text, std::string_view part) noexcept {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   const auto equal = [lower](char a, char b) { return lower(a) == lower(b); };
@@ -61,7 +60,7 @@ constexpr bool is_transient(std::string_view error) noexcept {
   return false;
 }
 
-// Whether a task whose run `attempt` ended with this error runs again.
+// Whether the task runs again after its run `attempt` ended with this error.
 constexpr bool retries(const RetryPolicy& policy, std::span<const std::string_view> texts, std::int32_t attempt,
                        std::string_view error) noexcept {
   if (attempt >= policy.max_attempts) return false;

@@ -1,6 +1,5 @@
-// Trigger rules: whether a task runs once all that it waits for has ended.  A rule is a
-// tree in one array, each node followed by its children; what a condition on the context
-// means is the caller's to say.
+// Trigger rules: whether a task runs once its dependencies have ended.  A rule is a tree in one
+// array, each node followed by its children; the caller evaluates the conditions.
 #pragma once
 
 #include <cstddef>
@@ -11,9 +10,9 @@ namespace insula::core {
 
 enum class RuleKind : std::uint8_t {
   always,
-  all,   // of the children
-  any,   // at least one
-  none,  // not one
+  all,   // all children
+  any,   // at least one child
+  none,  // no child
   task_success,
   task_failed,
   task_skipped,
@@ -24,14 +23,14 @@ enum class Ended : std::uint8_t { completed, failed, skipped };
 
 struct RuleNode {
   RuleKind kind;
-  std::int32_t end;      // the place after its last descendant
-  std::int32_t subject;  // the task of a task condition, the number of a context condition
+  std::int32_t end;      // the index after its last descendant
+  std::int32_t subject;  // a task condition's task, or a context condition's number
 };
 
-// How deep a rule may be nested, itself included.
+// The deepest nesting of a rule, counting the rule itself.
 inline constexpr int max_rule_depth = 32;
 
-// `ended` says how a task has ended, `holds` whether a condition on the context does.
+// `ended` returns how a task has ended, `holds` whether a condition on the context holds.
 template <typename EndedOf, typename Holds>
 bool rule_passes(std::span<const RuleNode> rule, EndedOf ended, Holds holds, std::size_t at = 0) {
   const RuleNode& node = rule[at];

@@ -10,7 +10,7 @@ void Watermarks::start(std::uint64_t version) noexcept {
   count_ = limits_count_ = stretch_count_ = next_ = next_limit_ = 0;
 }
 
-// The lowest since a search has read; watermark_unknown where too many came to know.
+// The lowest lowering after `read_version`; watermark_unknown: more came than are kept.
 std::int64_t Watermarks::lowest_since(std::uint64_t read_version) const noexcept {
   const std::uint64_t since = version_ - read_version;
   if (since > lowerings_kept) return watermark_unknown;
@@ -28,7 +28,7 @@ void Watermarks::raise(Searched searched, std::uint64_t read_version, bool of_li
   }
   searched.to = std::min(searched.to, lowest);
   if (!mark) {
-    // What is searched of a limit begins at the watermark that has been replaced since.
+    // A search of a limit begins at the limit's watermark, which may have been replaced since.
     if (searched.from != watermark_unknown && !of_limit) return;
     mark = &make_room(of_limit);
     *mark = {searched.filter, searched.lane, searched.to, watermark_unknown};
@@ -40,12 +40,13 @@ void Watermarks::raise(Searched searched, std::uint64_t read_version, bool of_li
   } else if (stretch_count_ < stretches_kept) {
     stretches_[stretch_count_++] = searched;
   } else {
-    // The watermark will not come to what is behind this stretch unless a claim looks through it again.
+    // The watermark reaches the rows behind this stretch only if a claim searches the stretch
+    // again.
     mark->ahead = watermark_unknown;
   }
 }
 
-// Those of the watermark that it has come to; one more may begin where another ends.
+// Absorbs the stretches that the watermark has reached; its new end may reach more.
 void Watermarks::join_stretches(Watermark &mark) noexcept {
   for (int i = 0; i < stretch_count_;) {
     const Searched &stretch = stretches_[i];
@@ -91,7 +92,7 @@ void Watermarks::forget_beginnings() noexcept {
 
 void Watermarks::forget() noexcept {
   count_ = limits_count_ = stretch_count_ = 0;
-  // No search that has read before may raise.
+  // A search that read an earlier version must not raise.
   version_ += lowerings_kept + 1;
 }
 
@@ -105,7 +106,7 @@ Watermark *Watermarks::find(std::uint64_t filter, std::int32_t lane) noexcept {
   return found != end ? found : nullptr;
 }
 
-// Stretches of a watermark that is replaced stay: they count again where it comes back.
+// Stretches of a replaced watermark stay: they count again if it comes back.
 Watermark &Watermarks::make_room(bool of_limit) noexcept {
   if (!of_limit) return marks_[count_ < room ? count_++ : next_++ % room];
   return marks_[room + (limits_count_ < limits_room ? limits_count_++ : next_limit_++ % limits_room)];

@@ -1,4 +1,4 @@
--- What goes on: where the tasks of each tenant stand, and counters of each workflow.
+-- Activity: the states of each tenant's tasks, and counters of each workflow.
 \set ON_ERROR_STOP 0
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS insula;
@@ -33,7 +33,7 @@ SELECT insula.resume(id) FROM execution WHERE n = 7;
 SELECT insula.cancel(id) FROM execution WHERE n IN (5, 8);
 SELECT insula.leave('w');
 TABLE stands;
--- What is undone has not been.
+-- Changes that are rolled back do not count.
 BEGIN;
 SELECT count(*) FROM insula.claim('w', NULL, 10);
 SAVEPOINT s;

@@ -36,7 +36,7 @@ ALTER ROLE unsound_user NOCREATEDB;
 REVOKE regress_app FROM unsound_user;
 ALTER VIEW tenant_unsound.execution_events OWNER TO insula_owner;
 ALTER SCHEMA tenant_roleless OWNER TO insula_owner;
--- What is not of Insula's making goes only by force.
+-- Objects that Insula did not make go only with force.
 SELECT insula.drop_tenant(t, '0 s', force => t = 'unsound') FROM unnest('{sound,unsound,roleless,asleep}'::text[]) t;
 SELECT * FROM insula.audit() WHERE level <> 'advice';
 DROP ROLE regress_app;

@@ -75,7 +75,7 @@ FROM (SELECT int4send(14) || string_agg(int4send(atttypid::bigint::int) ||
 SELECT try($$SELECT insula.cancel(NULL)$$);
 SELECT try($$SELECT insula.result(NULL)$$);
 
--- An id of another tenant, one that nobody has, and one that cannot be: no difference.
+-- Another tenant's id, an unused id and an impossible id get the same answer.
 SELECT id, insula.complete(id, :foreign_lease), insula.fail(id, :foreign_lease, 'x') IS NULL AS fail,
 	insula.defer(id, :foreign_lease, now()), (SELECT reason FROM insula.heartbeat(ARRAY[id], ARRAY[:foreign_lease]))
 FROM unnest(ARRAY[0, -1, 9223372036854775807]) id;
@@ -120,7 +120,7 @@ CALL insula.await(NULL, '0 s');
 SET client_min_messages = error;
 CALL insula.await(5, '0 s');
 
--- PREPARE would commit in another backend, where nobody knows whom to wake.
+-- PREPARE would commit in another backend, which does not know the sessions to wake.
 RESET ROLE;
 BEGIN;
 SELECT insula.submit('w', tenant => 'bad_one') > 0 AS submitted;
@@ -128,7 +128,7 @@ PREPARE TRANSACTION 'p';
 \echo :SQLSTATE
 ROLLBACK;
 
--- So it is where a claim holds but the lock of a tenant's permits, and has got nothing.
+-- PREPARE is refused after a claim, too, that holds the permits lock and got no task.
 SELECT insula.register_workflow('{"name": "idle", "tasks": [{"id": "a"}]}', tenant => 'bad_one');
 SELECT insula.set_tenant_limits('bad_one', rate_per_second => 1000);
 BEGIN;

@@ -34,7 +34,7 @@ UPDATE tenant_bulk.work SET finished_at = finished_at - interval '1 day' WHERE i
 SELECT count(*) FROM insula.delete_executions(older_than => '1 h', dry_run => false);
 SELECT count(*) FROM insula.delete_executions('two', 'completed', dry_run => false);
 TABLE stands;
--- As the tenant's own login, for nobody but himself.
+-- The tenant's own login acts for its own tenant only.
 SELECT tenant FROM insula.create_tenant('other_bulk');
 SET ROLE other_bulk_user;
 RESET insula.tenant;

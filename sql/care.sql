@@ -1,4 +1,4 @@
--- What a DBA looks at and turns.
+-- The DBA's views and switches.
 SET client_min_messages = warning;
 SELECT tenant FROM insula.create_tenant('tended');
 CREATE ROLE regress_dba LOGIN;

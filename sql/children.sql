@@ -10,7 +10,7 @@ CREATE VIEW stands AS SELECT workflow, status, final_context, error FROM tenant_
 CREATE VIEW tasks AS SELECT workflow, task, status, attempt, error FROM tenant_children.task_executions ORDER BY task_id;
 CREATE FUNCTION ids_hidden(text) RETURNS text LANGUAGE sql AS $$SELECT regexp_replace($1, 'execution \d+', 'execution N')$$;
 
--- Who cannot: an unknown task, a workflow that is not there, a context that is none.
+-- Refused: an unknown task, an unknown workflow, a context that is no object.
 SELECT insula.submit_child(1, 1, 'child') AS unknown;
 SELECT insula.submit('parent', '{"in": 1}', priority => 5) AS id \gset
 SELECT task_id, lease FROM insula.claim('w') \gset

@@ -34,7 +34,7 @@ SELECT tenant FROM insula.tenant_activity WHERE tenant = 'closed';
 SELECT value FROM insula.status() WHERE item = 'version';
 SELECT tenant FROM insula.create_tenant('closed_too');
 SELECT insula.drop_tenant(t, '0 s') FROM unnest('{closed,closed_too}'::text[]) t;
--- As they were.
+-- The catalogs are open again.
 DO $$
 DECLARE catalog text;
 BEGIN

@@ -6,7 +6,7 @@ SET timezone = 'UTC';
 CREATE VIEW conflicts AS
 SELECT execution_id, event_id, detail->>'path' AS path, detail->>'kept' AS kept, detail->>'replaced' AS replaced, task
 FROM tenant_conflicts.execution_events LEFT JOIN tenant_conflicts.task_executions USING (execution_id, task_id) WHERE event = 'context_conflict';
--- Runs an execution whose tasks hand over what the input's key of their name says.
+-- Runs an execution; each task completes with the value of the input's key of its name.
 CREATE FUNCTION run(workflow text, outputs jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	id bigint := insula.submit(workflow, '{"free": 0}');
@@ -38,14 +38,14 @@ SELECT path, kept, replaced FROM conflicts WHERE execution_id = :id ORDER BY pat
 SELECT insula.register_workflow('{"name": "wide", "tasks": [{"id": "a"}, {"id": "b"}, {"id": "c"}, {"id": "d", "depends_on": ["b"]}]}');
 SELECT run('wide', '{"a": {"k": 1}, "b": {"k": 1}, "c": {"k": 2}, "d": {"k": 3}}') AS id \gset
 SELECT path, kept, replaced FROM conflicts WHERE execution_id = :id ORDER BY event_id;
--- Who agreed with a value that was replaced by one who knew it, has lost his all the same.
+-- A task that knew a replaced value replaces it without a conflict, but not another task's equal value.
 SELECT run('wide', '{"a": {"k": 1}, "b": {"k": 1}, "d": {"k": 3}}') AS id \gset
 SELECT path, kept, replaced FROM conflicts WHERE execution_id = :id ORDER BY event_id;
--- What is replaced may be an object in which others had disagreed.
+-- A replaced object may hold a conflict of its own.
 SELECT run('wide', '{"a": {"k": {"x": 1}}, "b": {"k": {"x": 2}}, "c": {"k": 1}}') AS id \gset
 SELECT path, kept, replaced FROM conflicts WHERE execution_id = :id ORDER BY event_id;
 
--- Of what a task has handed over in several runs, the last counts.
+-- The last of a task's own values counts.
 SELECT insula.submit('wide') AS id \gset
 SELECT count(insula.defer(task_id, lease, now(), '{"k": 1, "o": {"x": 1}}')) FROM insula.claim('w', ARRAY['wide.a']);
 SELECT count(insula.complete(task_id, lease, '{"k": {"y": 1}, "o": {"y": 1}}')) FROM insula.claim('w', ARRAY['wide.a']);
@@ -61,7 +61,7 @@ SELECT count(insula.defer(task_id, lease, now() + '1 h', '{"k": 9}')) FROM insul
 SELECT insula.cancel(:id);
 SELECT path, kept, replaced FROM conflicts WHERE execution_id = :id ORDER BY event_id;
 
--- However many there are, so many are written down.
+-- At most 100 conflicts are recorded.
 SELECT insula.register_workflow(jsonb_build_object('name', 'fan', 'tasks', (SELECT jsonb_agg(jsonb_build_object('id', 't' || n)) FROM generate_series(1, 300) n)));
 SELECT insula.submit('fan') AS id \gset
 SELECT count(insula.complete(task_id, lease, jsonb_build_object('k', task))) FROM insula.claim('w', max_tasks => 1000);

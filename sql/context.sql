@@ -45,7 +45,7 @@ EXCEPTION WHEN statement_too_complex THEN
 END
 $$;
 
--- What tasks see is bounded in memory: one claim hands out so much and no more, in order, and
+-- Contexts are bounded in memory: one claim hands out 64 MB of them at most, in order, and
 -- tasks that are decided at the same time have their contexts one after the other.
 SELECT tenant FROM insula.create_tenant('contexts', login => false);
 SET insula.tenant = 'contexts';

@@ -53,7 +53,7 @@ SELECT insula.register_workflow('{"name": "gone", "tasks": [{"id": "new"}, {"id"
 SELECT insula.submit('gone') > 0 AS submitted;
 SELECT task FROM insula.claim('w', tasks => '{gone.new,gone.newer,gone.old}', max_tasks => 9) ORDER BY 1;
 
--- What a backend remembers of definitions is bounded, however large they are.
+-- A backend's cache of definitions is bounded, however large they are.
 SELECT count(insula.submit(name)) FROM (
 	SELECT jsonb_build_object('name', 'large' || n, 'tasks', '[{"id": "t"}]' || (
 		SELECT jsonb_agg(jsonb_build_object('id', 'r' || t, 'depends_on', '["t"]'::jsonb, 'trigger_rule', jsonb_build_object('any', (

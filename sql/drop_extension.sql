@@ -20,7 +20,7 @@ CREATE EXTENSION insula;
 SELECT count(*) FROM insula.tenants;
 SELECT insula.submit('w', tenant => 'survivor');
 SELECT try($$SELECT insula.create_tenant('survivor')$$);
--- What is left is the DBA's.
+-- The remaining schemas are the DBA's.
 SET client_min_messages = warning;
 DROP SCHEMA tenant_survivor CASCADE;
 RESET client_min_messages;

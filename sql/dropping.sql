@@ -1,9 +1,9 @@
--- drop_tenant: what is not the tenant's does not go in silence.
+-- drop_tenant names each object of another role that it would drop.
 SET client_min_messages = warning;
 SELECT count(*) FROM insula.create_tenant('going');
 SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'going');
 
--- What others have built on its schema, or made in it; an index is a part of the table.
+-- Other roles' objects that depend on its schema, or lie in it; an index is a part of the table.
 CREATE SCHEMA reports;
 CREATE VIEW reports.open AS SELECT execution_id, workflow FROM tenant_going.workflow_executions;
 CREATE VIEW reports.count AS SELECT count(*) FROM reports.open;
@@ -33,14 +33,14 @@ SELECT status FROM insula.tenants WHERE tenant = 'going';
 SELECT rolcanlogin FROM pg_roles WHERE rolname = 'going_user';
 SELECT insula.submit('w', tenant => 'going') > 0 AS submitted;
 
--- Of what depends on what depends on it all are named.
+-- Indirect dependents are named, too.
 DROP MATERIALIZED VIEW reports.kept;
 DROP FUNCTION reports.works(), reports.records();
 DROP TABLE reports.snapshot, reports.noted, tenant_going.notes;
 DROP FUNCTION tenant_going.note();
 SELECT try($$SELECT insula.drop_tenant('going', '0 s')$$);
 
--- What the tenant itself has made on its things elsewhere goes with it; what others have built on that does not.
+-- The tenant's own objects elsewhere go with it; other roles' objects that depend on them do not.
 CREATE SCHEMA shared_desk;
 GRANT USAGE, CREATE ON SCHEMA shared_desk TO going_user;
 SET ROLE going_user;

@@ -45,7 +45,7 @@ SELECT insula.resume(:id);
 SELECT task, event, insula.complete(task_id, lease), insula.wait_event(task_id, lease, 'go') FROM insula.claim('w', max_tasks => 2);
 SELECT task, event, insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 2);
 SELECT status FROM insula.result(:id);
--- So many are kept, no more; cancelling ends the wait.
+-- At most a thousand are kept; cancelling ends the wait.
 SELECT insula.submit('one') AS id \gset
 SELECT insula.wait_event(task_id, lease, 'never') FROM insula.claim('w');
 SELECT count(insula.send_event(:id, 'kept')) FROM generate_series(1, 1000);

@@ -165,12 +165,12 @@ SELECT b.* FROM (SELECT array_agg(task_id ORDER BY task_id), array_agg(lease ORD
 	insula.complete_batch(ids || 0::bigint, leases || 0::bigint, ARRAY['{"ok": 1}', '[]', NULL]::jsonb[]) b;
 SELECT insula.cancel(execution_id) FROM tenant_exec.workflow_executions WHERE status NOT IN ('completed', 'failed', 'cancelled');
 
--- An id that can be nobody's takes no other down.
+-- An impossible id does not spoil the others of a batch.
 SELECT insula.submit('one') AS e \gset
 SELECT lease FROM insula.claim('w') \gset
 SELECT insula.complete_many(ARRAY[(:e >> 36) << 36, -1, :e], ARRAY[:lease, :lease, :lease], NULL);
 
--- What would be too large to merge fails its task, not the claim.
+-- A context that is too large to merge fails its task, not the claim.
 SELECT insula.register_workflow(jsonb_build_object('name', 'huge', 'tasks',
 	(SELECT jsonb_agg(jsonb_build_object('id', 't' || i)) FROM generate_series(1, 17) i)
 	|| jsonb_build_object('id', 'end', 'depends_on', (SELECT jsonb_agg('t' || i) FROM generate_series(1, 17) i))));
@@ -179,7 +179,7 @@ SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, repeat('x'
 SELECT insula.submit('one', '{"after": "huge"}') > 0 AS submitted;
 SELECT context, insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 10);
 SELECT status, error, final_context IS NULL AS no_context FROM insula.result(:e);
--- So does what would be too long as text.
+-- A context that is too long as text does, too.
 SELECT insula.submit('huge') AS e \gset
 SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, (SELECT jsonb_agg(1e131071) FROM generate_series(1, 40)))))
 FROM insula.claim('w', max_tasks => 20);
@@ -193,7 +193,7 @@ SELECT insula.submit_many('one', ARRAY['{}', '{}', '{}', '{}']::jsonb[], idempot
 SELECT (:'ids'::bigint[])[1] = (:'ids'::bigint[])[3] AS twins, (:'ids'::bigint[])[2] = :k1 AS known, (:'ids'::bigint[])[4] > (:'ids'::bigint[])[1] AS keyless;
 SELECT count(*) FROM tenant_exec.workflow_executions WHERE status = 'pending';
 
--- Watching: what has ended, or is nobody's, is said at once.
+-- watch returns ended and unknown executions at once.
 SELECT insula.watch('w', ARRAY[:k1, :e, 5]) = ARRAY[:e, 5]::bigint[] AS ended;
 SELECT insula.nudge('w');
 

@@ -1,6 +1,6 @@
--- What the other tests use.
+-- Helpers of the other tests.
 
--- What an error says, without the place in the source.
+-- The text of an error, without its place in the source.
 CREATE OR REPLACE FUNCTION public.try(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	state text; message text; detail text; hint text;

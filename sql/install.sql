@@ -22,7 +22,7 @@ GRANT regress_stranger TO insula_owner;
 CREATE EXTENSION insula;
 REVOKE regress_stranger FROM insula_owner;
 
--- So is a schema that somebody else owns, or that holds anything.
+-- A schema that another role owns, or that is not empty, is refused, too.
 CREATE SCHEMA insula AUTHORIZATION regress_stranger;
 CREATE EXTENSION insula;
 DROP SCHEMA insula;

@@ -1,4 +1,4 @@
--- What a tenant with his password can and cannot reach.
+-- The reach of a tenant that logs in with its password.
 SELECT tenant FROM insula.create_tenant('iso_one');
 SELECT tenant FROM insula.create_tenant('iso_two');
 SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => t) FROM unnest(ARRAY['iso_one', 'iso_two']) t;
@@ -26,7 +26,7 @@ SELECT try($$SELECT insula.status()$$);
 SELECT try($$SELECT * FROM insula.create_tenant('mine_too')$$);
 SELECT try($$SELECT insula.rotate_password('iso_two')$$);
 SELECT try($$SELECT count(*) FROM insula.claim('w', max_tasks => 100)$$);
--- What he plants in his temporary schema or search_path is not looked at.
+-- Objects in the tenant's temporary schema or search_path are not used.
 CREATE TEMP TABLE tenant (tenant_no int, tenant text);
 CREATE FUNCTION pg_temp.append_patch(jsonb, jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{"trapped": true}'::jsonb $$;
 SET search_path = pg_temp, tenant_iso_one, public;
@@ -37,7 +37,7 @@ SELECT context, insula.complete(task_id, lease, '{"m": 1}') FROM insula.claim('w
 SELECT final_context FROM tenant_iso_one.workflow_executions;
 SHOW search_path;
 SELECT current_user;
--- An error inside leaves the caller as he was.
+-- An error inside leaves the caller's user and settings as they were.
 SELECT try($$SELECT insula.submit('nope')$$);
 SELECT current_user;
 SHOW search_path;
@@ -45,7 +45,7 @@ SHOW search_path;
 RESET search_path;
 RESET enable_indexscan;
 
--- Relations that somebody has tampered with are not used.
+-- Relations that have been tampered with are not used.
 CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'trapped'; END $$;
 CREATE TRIGGER trap BEFORE INSERT ON tenant_iso_one.work FOR EACH ROW EXECUTE FUNCTION trap();
 SELECT insula.submit('w', tenant => 'iso_one');

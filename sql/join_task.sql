@@ -20,7 +20,7 @@ SELECT insula.join_task(:task_id, :lease);
 INSERT INTO effects VALUES ('with a refused completion');
 SELECT insula.complete(:task_id, 7);
 COMMIT;
--- What a savepoint takes back is not settled; what it joined is not tied.
+-- A rollback to a savepoint undoes settling and joining.
 BEGIN;
 SELECT insula.join_task(:task_id, :lease);
 INSERT INTO effects VALUES ('with an undone completion');

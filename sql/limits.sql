@@ -78,14 +78,14 @@ SELECT count(*) FROM insula.claim('w', max_tasks => 3);
 SELECT insula.set_tenant_limits('limited', rate_per_second => -1);
 SELECT count(*) > 5 AS all_of_them FROM insula.claim('w', max_tasks => 100);
 
--- What bounds an execution's time is no task that waits.
+-- The row of an execution's timeout is no waiting task.
 SELECT count(*) > 0 AS cancelled FROM insula.cancel_executions(dry_run => false);
 SELECT insula.set_tenant_limits('limited', max_queued => 4);
 SELECT insula.register_workflow('{"name": "timed", "timeout": "1 h", "tasks": [{"id": "a"}]}');
 SELECT count(insula.submit('timed')) FROM generate_series(1, 4);
 SELECT try($$SELECT insula.submit('timed')$$);
 
--- What is retried counts as what is submitted, the elements of groups with it.
+-- Retried tasks count like submitted ones, the elements of groups with them.
 SELECT count(*) > 0 AS cancelled FROM insula.cancel_executions(dry_run => false);
 SELECT insula.register_workflow('{"name": "each", "tasks": [{"id": "e", "for_each": {"items": "l"}}]}');
 SELECT insula.submit('each', '{"l": [1, 2]}') AS each \gset

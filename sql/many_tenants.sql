@@ -1,4 +1,4 @@
--- A worker of all tenants chooses whom it wants to be served, and how many tasks of each.
+-- A worker of all tenants chooses the tenants that it serves, and the number of tasks of each.
 SET client_min_messages = error;
 SELECT count(insula.create_tenant(t)) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t;
 SELECT sum(insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => t)) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t;
@@ -26,7 +26,7 @@ SELECT try($$SELECT count(*) FROM insula.claim('r', except_tenants => ARRAY[NULL
 SELECT try($$SELECT count(*) FROM insula.claim('r', tenant => 'many_a', max_per_tenant => 1)$$);
 SELECT try($$SELECT count(*) FROM insula.claim('r', tenant => 'many_a', only_tenants => '{}')$$);
 SELECT insula.leave('r');
--- Of a tenant whose part of a claim fails in the end nothing has been claimed, and nothing is handed out.
+-- If a tenant's part of a claim fails, none of its tasks is claimed or handed out.
 SELECT insula.set_tenant_limits('many_b', rate_per_second => 1000);
 ALTER TABLE tenant_many_b.record ADD CHECK (kind <> 'r');
 SELECT claimed(100, 2);

@@ -46,10 +46,10 @@ SELECT next_fires AT TIME ZONE 'UTC' AS utc FROM insula.next_fires('@yearly', n 
 SELECT count(*) FROM insula.next_fires('* * * * *', after => '294276-12-31 23:59:59.999999+00');
 SELECT next_fires AT TIME ZONE 'UTC' AS utc FROM insula.next_fires('@yearly', n => 2, after => '4714-11-24 00:00:00+00 BC');
 
--- What is no expression.
+-- Invalid expressions.
 SELECT try(format('SELECT insula.next_fires(%L)', cron)) FROM unnest(ARRAY['', '* * *', '60 * * * *', '0 22-2 * * *', '*/0 * * * *',
 	'0 0 31 4 *', '0 0 * * MONDAY', '0 0 15W * *', '@reboot', '0 0 * * 5#6', repeat('é', 100) || ' 0 * * *', repeat('1,', 490) || 'x 0 * * *', repeat('1,', 1000000) || '1 0 * * *']) cron;
--- What is no zone.
+-- Invalid zones.
 SELECT left(split_part(try(format('SELECT insula.next_fires(''@daily'', %L)', zone)), E'\n', 1), 60) FROM unnest(ARRAY['', 'Europe/Atlantis', 'CEST', 'FOO+3', '<+03>-3', 'Europe/Berlin2', 'EST5EDT4,M3.2.0,M11.1.0',
 	'5', '+02:00', repeat('z', 1000)]) zone;
 -- With leap seconds, if there at all.
@@ -66,5 +66,5 @@ SELECT try($$SELECT insula.next_fires('@daily', n => 1001)$$);
 SELECT try($$SELECT insula.next_fires('@daily', after => 'infinity')$$);
 SELECT try($$SELECT insula.next_fires('@daily', after => '-infinity')$$);
 
--- Whose it is.
+-- The roles that may execute it.
 SELECT grantee::regrole FROM pg_proc, aclexplode(proacl) WHERE oid = 'insula.next_fires'::regproc ORDER BY grantee::regrole::text;

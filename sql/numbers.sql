@@ -8,7 +8,7 @@ SELECT insula.register_workflow('{"name": "two", "tasks": [{"id": "a"}, {"id": "
 SELECT insula.register_workflow('{"name": "each", "tasks": [{"id": "a", "for_each": {"items": "$.list", "as": "item"}}]}');
 SELECT insula.register_workflow('{"name": "flaky", "tasks": [{"id": "a", "retry": {"initial_delay": "0 s", "max_attempts": 9}}]}');
 CREATE FUNCTION local(id bigint) RETURNS bigint LANGUAGE sql AS 'SELECT id & 68719476735';
--- So that the next but n numbers are the last.
+-- Sets the sequence so that n numbers are left before the end.
 CREATE FUNCTION leave_numbers(n int) RETURNS void LANGUAGE sql AS
 	'SELECT FROM setval(''tenant_wrap.id'', (SELECT last_value | 68719476735 FROM tenant_wrap.id) - n)';
 CREATE FUNCTION work(tasks text[] DEFAULT NULL) RETURNS bigint LANGUAGE sql AS

@@ -12,7 +12,7 @@ SELECT try($$SELECT insula.submit('w')$$);
 SELECT try($$SELECT insula.submit('w', '{"customer": 5, "n": 1.5, "rate": "1", "flags": [], "list": {}, "dry": 0}')$$);
 SELECT try($$SELECT insula.submit('w', '{"customer": null}')$$);
 SELECT try($$SELECT insula.submit_many('w', ARRAY['{"customer": "a"}', '{}']::jsonb[])$$);
--- What is refused has taken no numbers.
+-- A refused submission has taken no numbers.
 SELECT last_value = :before AS unmoved FROM tenant_params.id;
 SELECT count(*) FROM tenant_params.workflow_executions;
 SELECT insula.submit('w', '{"customer": "a", "n": 3.0, "other": 1}') > 0 AS one, array_length(insula.submit_many('w', ARRAY['{"customer": "b", "n": null}', '{"customer": "c", "rate": 2}']::jsonb[]), 1) AS many;
@@ -23,7 +23,7 @@ SELECT insula.submit('w', '{"customer": "d"}', idempotency_key => 'k') = insula.
 SELECT insula.leave('w');
 SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
 
--- An execution whose time is up fails as it stands; a running handler learns of it, and changes nothing any more.
+-- An execution past its timeout fails at once; a running handler learns of it, and changes nothing any more.
 SELECT insula.register_workflow('{"name": "timed", "timeout": "1 h", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c"}]}');
 SELECT insula.submit('timed', '{"in": 1}') AS id \gset
 SELECT insula.complete(task_id, lease, '{"a": 1}') FROM insula.claim('w', ARRAY['timed.a']);
@@ -48,7 +48,7 @@ SELECT count(*) FROM tenant_params.work WHERE lane IS NOT NULL;
 SELECT status, final_context, tasks->0->>'status' AS task FROM insula.result(:id);
 SELECT workflow, status, final_context FROM tenant_params.workflow_executions WHERE execution_id = :id;
 
--- A null within a default is a value; what all executions are given is no more than so much.
+-- A null within a default is a value; all defaults together are bounded.
 SELECT insula.register_workflow('{"name": "nulls", "params": {"o": {"type": "object", "default": {"a": null, "b": [null]}}}, "tasks": [{"id": "a"}]}');
 SELECT count(insula.submit('nulls', c)) FROM (VALUES ('{}'::jsonb), ('{"o": null, "x": null}')) v(c);
 SELECT context FROM insula.claim('w', max_tasks => 9) ORDER BY 1;

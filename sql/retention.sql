@@ -29,7 +29,7 @@ SELECT sweep();
 SELECT insula.set_tenant_limits('kept', retain => '1 day');
 SELECT sweep();
 SELECT * FROM held;
--- By age: what has ended long ago, never what has not ended.
+-- By age: executions that ended long ago, never unfinished ones.
 UPDATE tenant_kept.work SET finished_at = now() - interval '25 hours' WHERE finished_at IS NOT NULL;
 UPDATE tenant_kept.work SET created_at = now() - interval '10 years';
 SELECT sweep();

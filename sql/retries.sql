@@ -1,4 +1,4 @@
--- How a failed task runs again, and how long a run may take.
+-- Retries of failed tasks, and timeouts of runs.
 SET client_min_messages = error;
 SELECT tenant FROM insula.create_tenant('retries');
 SET insula.tenant = 'retries';
@@ -77,7 +77,7 @@ SELECT workflow, task FROM insula.claim('w') UNION ALL SELECT workflow, task FRO
 SELECT insula.leave('w');
 SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
 
--- A run whose time is up has failed, whatever its lease.
+-- A run past its timeout has failed, whatever its lease.
 SELECT define('brief', '{"timeout": "1 h", "retry": {"max_attempts": 2, "initial_delay": "1 s", "condition": "transient"}}');
 SELECT insula.submit('brief') AS id \gset
 SELECT task_id, lease, deadline - now() BETWEEN '59 min' AND '61 min' AS deadline, lease_expires = deadline AS short
@@ -97,12 +97,12 @@ SELECT count(*) FROM insula.claim('w');
 SELECT status, error FROM insula.result(:id);
 SELECT event, detail - 'started_at' AS detail FROM tenant_retries.execution_events WHERE execution_id = :id ORDER BY at, event_id;
 
--- What a task hands over while it is deferred again and again is bounded.
+-- The patches of a task that is deferred again and again are bounded.
 SELECT define('hoards', '{}');
 SELECT insula.submit('hoards') > 0 AS submitted;
 SELECT n, try(format('SELECT insula.defer(task_id, lease, now(), jsonb_build_object(%L, repeat(''x'', 4000000))) FROM insula.claim(''w'', ARRAY[''hoards.run''])', n))
 FROM generate_series(1, 5) n;
--- Of an error or a reason so much is kept, and no half character.
+-- An error or a reason is cut at 64 kB, never inside a character.
 SELECT define('talks', '{"retry": {"max_attempts": 2, "initial_delay": "0 s", "condition": ["the end"]}}');
 SELECT insula.submit('talks') AS id \gset
 SELECT insula.fail(task_id, lease, 'the end' || repeat('Ω', 40000)) FROM insula.claim('w', ARRAY['talks.run']);

@@ -65,7 +65,7 @@ SET ROLE exact_user;
 SELECT insula.current_tenant();
 RESET ROLE;
 
--- What the group of the tenants has come to own, and to be set.
+-- Objects that the group of the tenants owns, and its settings.
 ALTER ROLE insula_tenant PASSWORD 'known';
 ALTER ROLE insula_tenant SET search_path = pg_temp;
 ALTER ROLE insula_runner SET search_path = pg_temp;
@@ -81,14 +81,14 @@ SELECT level, object, finding FROM insula.audit() WHERE level <> 'advice' ORDER 
 SELECT tenant FROM insula.create_tenant('leaver');
 SELECT insula.drop_tenant('leaver');
 SELECT object, action, error FROM insula.reconcile() ORDER BY object COLLATE "C", action COLLATE "C";
--- What others have built on one stays, and keeps that one only.
+-- An object with dependents of other roles stays; the others go.
 SELECT object, action, error FROM insula.reconcile(false) ORDER BY object COLLATE "C", action COLLATE "C";
 SELECT object, finding FROM insula.audit() WHERE level <> 'advice' ORDER BY object COLLATE "C", finding COLLATE "C";
 DROP VIEW public.used;
 SELECT object, action, error FROM insula.reconcile(false);
 SELECT * FROM insula.audit() WHERE level <> 'advice';
 
--- What a slip has given to it of a tenant's and of the extension is not dropped.
+-- A tenant's or the extension's object that a slip gave to the group is not dropped.
 ALTER SCHEMA tenant_exact OWNER TO insula_tenant;
 ALTER TABLE tenant_exact.record OWNER TO insula_tenant;
 ALTER VIEW tenant_exact.schedules OWNER TO insula_tenant;
@@ -144,7 +144,7 @@ DROP FUNCTION insula.merge_patch(text, jsonb), insula.merge_patch(jsonb, text), 
 	insula.append_patch(text, jsonb), insula.append_patch(jsonb, text), insula.append_patch(text, text),
 	insula.next_fires(text, text, bigint, timestamptz), insula.next_fires(text, text, integer, text), public.trap();
 
--- What another role has been given of the extension stays a finding: its code may be that role's.
+-- An object of the extension that another role owns stays a finding: its code may be that role's.
 ALTER FUNCTION insula.current_tenant OWNER TO regress_bob;
 SELECT object, finding FROM insula.audit() WHERE level <> 'advice' ORDER BY object COLLATE "C", finding COLLATE "C";
 ALTER FUNCTION insula.current_tenant OWNER TO insula_owner;

@@ -14,7 +14,7 @@ BEGIN
 	RETURN QUERY SELECT relname FROM pg_class JOIN pg_index ON oid = indexrelid
 		WHERE indrelid = 'tenant_rows.work'::regclass ORDER BY relname COLLATE "C";
 END $$;
--- So many bytes that no compression helps.
+-- Random bytes, which do not compress.
 CREATE FUNCTION pg_temp.noise(bytes int) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(md5(random()::text), '') FROM generate_series(1, bytes / 32) $$;
 
@@ -29,7 +29,7 @@ SELECT bool_and(insula.complete(task_id, lease, jsonb_build_object('back', conte
 SELECT count(*), count(*) FILTER (WHERE e.context = g.context AND e.final_context -> 'back' IS NOT DISTINCT FROM nullif(g.context -> 'noise', 'null')) AS same
 FROM tenant_rows.workflow_executions e JOIN given g ON (e.context ->> 'n')::int = g.n;
 SELECT pg_temp.check_indexes();
--- What a deferred task has handed over is kept, out of line as well.
+-- The patches of a deferred task are kept, out of line as well.
 SELECT insula.submit('job', jsonb_build_object('noise', pg_temp.noise(50000))) AS e \gset
 SELECT insula.defer(task_id, lease, now(), jsonb_build_object('kept', context -> 'noise')) FROM insula.claim('w');
 UPDATE tenant_rows.work SET due = 0 WHERE lane = 100002;
@@ -83,7 +83,7 @@ SELECT insula.submit_many('job', array_fill('{"twice": true}'::jsonb, ARRAY[150]
 SELECT count(*) FROM tenant_rows.work WHERE input ? 'twice';
 SELECT setval('tenant_rows.id', (SELECT max(id) FROM tenant_rows.work)) > 0 AS ahead;
 
--- Indexes of somebody else's get their entries: by an expression, for some rows, unique.
+-- Foreign indexes get their entries: on an expression, partial, unique.
 CREATE FUNCTION public.spy(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 	BEGIN RETURN $1 || ' ' || current_user || ' ' || current_setting('search_path'); END $$;
 CREATE INDEX spied ON tenant_rows.work (public.spy(worker)) WHERE worker IS NOT NULL;
@@ -94,7 +94,7 @@ SELECT count(insula.complete(task_id, lease)) FROM insula.claim('somebody', max_
 SET enable_seqscan = off;
 SELECT count(*) FROM tenant_rows.work WHERE worker IS NOT NULL AND public.spy(worker) = 'somebody insula_owner pg_catalog, pg_temp';
 RESET enable_seqscan;
-DROP INDEX tenant_rows.spied;  -- which says another thing whenever somebody else asks
+DROP INDEX tenant_rows.spied;  -- its expression depends on the caller
 SELECT pg_temp.check_indexes();
 DROP INDEX tenant_rows.leases, tenant_rows.covering;
 -- Indexes that are made anew, and pages that are cleaned, in between.

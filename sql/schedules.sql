@@ -1,4 +1,4 @@
--- Schedules, where no scheduler runs: what they are, who may, and what is refused.
+-- Schedules without a scheduler: their settings, rights and errors.
 SELECT tenant FROM insula.create_tenant('sched_one');
 SELECT tenant FROM insula.create_tenant('sched_two');
 SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'sched_one');
@@ -41,7 +41,7 @@ SELECT insula.unschedule('plain');
 ROLLBACK;
 SELECT name FROM public.shown ORDER BY name;
 
--- What is no argument.
+-- Invalid arguments.
 SELECT try($$SELECT insula.schedule(NULL, 'w', '@hourly')$$);
 SELECT try($$SELECT insula.schedule('s', NULL, '@hourly')$$);
 SELECT try($$SELECT insula.schedule('s', 'w', NULL)$$);
@@ -73,7 +73,7 @@ SELECT try($$SELECT insula.pause_schedule('nothing')$$);
 SELECT try($$SELECT insula.resume_schedule('nothing')$$);
 SELECT try($$SELECT insula.schedule('s', 'w', '@hourly', tenant => 'nobody')$$);
 
--- Who may: the tenant for himself, an administrator, nobody else.
+-- The tenant itself and an administrator may, no other role.
 SET ROLE sched_one_user;
 SET insula.tenant = '';
 SELECT insula.schedule('own', 'w', '@daily') > 0;
@@ -112,7 +112,7 @@ SELECT try($$SELECT insula.unschedule('plain')$$);
 SELECT count(*) FROM insula.schedules();
 SELECT insula.resume_tenant('sched_one');
 
--- No more than so many.
+-- The number of schedules is bounded.
 INSERT INTO tenant_sched_one.record (kind, owner, name, seq, at, ref, body)
 	SELECT d.kind, d.owner, 'n' || g, d.seq, d.at, d.ref + g, d.body FROM tenant_sched_one.record d, generate_series(1, 9997) g WHERE d.kind = 'd' AND d.name = 'plain';
 SELECT try($$SELECT insula.schedule('one_more', 'w', '@yearly')$$);

@@ -63,7 +63,7 @@ GRANT ALL ON regress_settings TO regress_dba;
 SELECT life_of_a_tenant();
 SELECT setting, value, with_setting(setting, value) FROM regress_settings ORDER BY id;
 
--- Where things come to lie.
+-- Tablespaces and access methods.
 SET default_tablespace = 'regress_elsewhere';
 SET default_table_access_method = 'regress_heap';
 SELECT count(*) FROM insula.create_tenant('settled');

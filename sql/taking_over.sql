@@ -1,5 +1,5 @@
--- What others have made of a tenant's relations, or in their place: what is used all the same, what is
--- refused, and what reconcile takes over.
+-- Foreign changes of a tenant's relations, and relations in their place: which are used all the same, which are
+-- refused, and which reconcile takes over.
 SET client_min_messages = warning;
 CREATE ROLE regress_eve;
 CREATE ROLE regress_dba;

@@ -1,4 +1,4 @@
--- The life of a tenant, and who may act for it.
+-- The life of a tenant, and the roles that may act for it.
 
 -- Ids.
 SELECT id, insula.is_valid_tenant_id(id) FROM unnest(ARRAY[
@@ -12,7 +12,7 @@ SELECT tenant, schema_name, username, password ~ '^[A-Za-z0-9]{32}$' AS generate
 FROM insula.create_tenant('acme_corp');
 SELECT tenant, schema_name, username, status, layout_version FROM insula.tenants;
 
--- What it made: few relations, all owned by insula_owner.
+-- create_tenant makes few relations, all owned by insula_owner.
 SELECT relname, relkind, relowner::regrole, relacl FROM pg_class
 WHERE relnamespace = 'tenant_acme_corp'::regnamespace ORDER BY relkind, relname;
 SELECT count(*) <= 16 AS few, pg_size_pretty(sum(pg_relation_size(oid))) FROM pg_class c
@@ -20,12 +20,16 @@ WHERE relnamespace = 'tenant_acme_corp'::regnamespace
 	OR oid IN (SELECT reltoastrelid FROM pg_class WHERE relnamespace = 'tenant_acme_corp'::regnamespace)
 	OR oid IN (SELECT indexrelid FROM pg_index JOIN pg_class t ON t.reltoastrelid = indrelid
 		WHERE t.relnamespace = 'tenant_acme_corp'::regnamespace);
+SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+WHERE relnamespace = 'tenant_acme_corp'::regnamespace AND obj_description(oid, 'pg_class') IS NOT NULL ORDER BY relname;
+SELECT relname, attname, col_description(c.oid, attnum) FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attnum > 0
+WHERE relnamespace = 'tenant_acme_corp'::regnamespace AND (relkind = 'v' OR relname = 'work') ORDER BY relname, attnum;
 SELECT nspowner::regrole, nspacl FROM pg_namespace WHERE nspname = 'tenant_acme_corp';
 SELECT rolcanlogin, rolsuper, rolinherit, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = 'acme_corp_user';
 SELECT roleid::regrole, admin_option FROM pg_auth_members WHERE member = 'acme_corp_user'::regrole;
 SELECT rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolname = 'acme_corp_user';
 
--- What it refuses, each without a trace.
+-- create_tenant leaves no trace when it refuses.
 SELECT try($$SELECT insula.create_tenant('Acme')$$);
 SELECT try($$SELECT insula.create_tenant('ab')$$);
 SELECT try($$SELECT insula.create_tenant('acme_corp')$$);
@@ -148,11 +152,11 @@ ALTER ROLE changed_user NOCREATEDB;
 GRANT insula_admin TO changed_user;
 SELECT insula.drop_tenant('changed');
 REVOKE insula_admin FROM changed_user;
--- Before PostgreSQL 16 any role may give itself away: that holds nobody up.
+-- Before PostgreSQL 16 any role may give itself away; that stops no other tenant.
 SELECT username FROM insula.create_tenant('giver');
 GRANT giver_user TO changed_user;
 SELECT length(password) FROM insula.rotate_password('changed');
--- What others have built on the tenant's things is not dropped with them, the rest is.
+-- Other roles' objects that depend on the tenant's are not dropped with them, the rest is.
 CREATE SCHEMA workshop;
 GRANT CREATE, USAGE ON SCHEMA workshop TO giver_user;
 SET ROLE giver_user;

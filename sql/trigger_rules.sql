@@ -76,7 +76,7 @@ SELECT left(c.context::text, 40) AS context, key, op, left(value::text, 40) AS v
 	('{"n": null}', 'n', 'exists', NULL), ('{}', 'n', 'exists', NULL), ('{}', 'n', 'not_exists', NULL), ('{"n": false}', 'n', 'not_exists', NULL)
 ) c(context, key, op, value);
 \a
--- What a failed task has handed over earlier is not seen.
+-- Earlier patches of a failed task are not seen.
 SELECT insula.register_workflow('{"name": "partial", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": "always"}]}');
 SELECT insula.submit('partial', '{"in": 1}') AS id \gset
 SELECT insula.defer(task_id, lease, now(), '{"partial": true}') FROM insula.claim('w');

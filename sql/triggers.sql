@@ -1,4 +1,4 @@
--- Triggers: what something outside starts, and once at a time.
+-- Triggers: executions that the application starts by firing a name, once at a time.
 SET client_min_messages = warning;
 SELECT count(*) FROM insula.create_tenant('trig_one', login => false);
 SELECT count(*) FROM insula.create_tenant('trig_two', login => false);
@@ -25,7 +25,7 @@ SELECT n, workflow, fresh FROM unnest(ARRAY['2.0', '20e-1', '0.02e2', '2.5', '0'
 SET bytea_output = escape;
 SELECT workflow, fresh FROM insula.fire_trigger('uploaded', '{"size": 2e0, "path": "/a"}') WHERE workflow = 'scan';
 RESET bytea_output;
--- Neither are two the same whose parts only look so when put together.
+-- Payloads whose parts only look alike when they are joined are not the same.
 SELECT workflow, fresh FROM unnest(ARRAY['{"path": "/b", "a": "b", "c": ""}', '{"path": "/b", "a": "bc"}', '{"path": "/b", "a": ["b", "c"]}', '{"path": "/b", "a": {"b": "c"}}', '{"path": "/b", "a": null}', '{"path": "/b", "a": false}', '{"path": "/b", "a": true}'])
 	WITH ORDINALITY u(p, o), insula.fire_trigger('uploaded', p::jsonb) WHERE workflow = 'scan' ORDER BY o;
 SELECT workflow, fresh FROM insula.fire_trigger('uploaded', '{"size": 3, "path": "/a"}', 'mine');
@@ -44,7 +44,7 @@ SELECT insula.create_trigger('renamed', 'scan'), insula.create_trigger('renamed'
 SELECT * FROM insula.fire_trigger('renamed');
 SELECT count(*) = :before AS nothing_done FROM tenant_trig_one.workflow_executions;
 
--- What is removed with its execution can be fired again.
+-- A key that is removed with its execution can be fired again.
 SELECT count(*) > 0 FROM insula.cancel_executions(dry_run => false);
 SELECT count(*) > 0 FROM insula.delete_executions(dry_run => false);
 SELECT workflow, fresh FROM insula.fire_trigger('uploaded', '{"size": 1, "path": "/a"}');

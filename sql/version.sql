@@ -5,7 +5,7 @@ BEGIN;
 UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'insula';
 SELECT try($$SELECT insula.submit('w', tenant => 'versioned')$$);
 ROLLBACK;
--- Which of the two is behind is told by numbers, not by letters.
+-- Versions are compared as numbers, not as text.
 \connect
 BEGIN;
 UPDATE pg_extension SET extversion = '0.1.0.1' WHERE extname = 'insula';

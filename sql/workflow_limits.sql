@@ -9,7 +9,7 @@ SELECT insula.register_workflow('{"name": "each", "limit": {"max": 1, "key": "$.
 SELECT insula.register_workflow('{"name": "steps", "limit": {"max": 1, "key": "customer"}, "tasks": [{"id": "a"}, {"id": "b"}, {"id": "c", "depends_on": ["a", "b"]}]}');
 SELECT insula.register_workflow('{"name": "free", "tasks": [{"id": "a"}]}');
 
--- Never more than so many of a workflow at once; what ends, in whatever way, lets the next run.
+-- Never more than max of a workflow at once; a task that ends, in whatever way, lets the next run.
 SELECT count(insula.submit('two')) FROM generate_series(1, 20);
 SELECT count(*) FROM insula.claim('w', max_tasks => 10);
 SELECT count(*) FROM insula.claim('w', max_tasks => 10);
@@ -35,7 +35,7 @@ SELECT status, count(*) FROM tenant_keyed.workflow_executions GROUP BY 1 ORDER B
 
 -- For each value of the key by itself; inputs without it have one limit together.  1 is 1.0.
 TRUNCATE tenant_keyed.work;
--- What is written by hand the permits do not know.
+-- Permits do not know rows that are written by hand.
 SELECT insula.stat_reset() \gset
 SELECT count(insula.submit('each', jsonb_build_object('customer', c))) FROM jsonb_array_elements('[1, 2, "b", null, {"x": 1}]') c, generate_series(1, 3);
 SELECT insula.submit('each', '{"customer": 1.0}') > 0 AS submitted;
@@ -135,7 +135,7 @@ SELECT :long <= :short * 1.5 + 10 AS flat;
 -- Each claim goes on where the last one has stopped, so none is passed over for ever.
 SELECT count(insula.fail(task_id, lease, 'not now', false)) FROM (SELECT t.task_id, w.lease FROM tenant_keyed.work w JOIN tenant_keyed.task_executions t ON t.task_id & (1::bigint << 36) - 1 = w.id WHERE w.state = 2 ORDER BY w.id LIMIT 1) r;
 SELECT bool_or(n > 0) AS comes_to_it FROM generate_series(1, 12) i, LATERAL (SELECT count(*) AS n FROM insula.claim(repeat('w', i))) c;
--- Who waits looks at all of them, and the next claim at what he found.
+-- A claim that waits looks at all of them, and the next claim takes the task that it found.
 SELECT count(insula.fail(task_id, lease, 'not now', false)) FROM (SELECT t.task_id, w.lease FROM tenant_keyed.work w JOIN tenant_keyed.task_executions t ON t.task_id & (1::bigint << 36) - 1 = w.id WHERE w.state = 2 ORDER BY w.id LIMIT 1) r;
 CALL insula.wait_for_work('0 s');
 SELECT count(*) FROM insula.claim('w');

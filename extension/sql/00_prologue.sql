@@ -4,8 +4,8 @@
 -- comparison better than PostgreSQL's own.  All that the script makes is named with its schema.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- The schema comes with the extension.  One that another role made beforehand could hold
--- traps, or be changed by its owner at any time.
+-- The extension makes its schema.  A schema that another role made beforehand could hold traps, or
+-- be changed by its owner at any time.
 DO $$
 DECLARE
 	schema_owner oid := (SELECT nspowner FROM pg_catalog.pg_namespace WHERE nspname = 'insula');

@@ -23,7 +23,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
 			MESSAGE = 'role "insula_owner" has members',
-			HINT = 'Nobody may act as the owner of the tenants'' tables: REVOKE insula_owner from its members.';
+			HINT = 'No role may act as the owner of the tenants'' tables: REVOKE insula_owner from its members.';
 	END IF;
 	IF EXISTS (SELECT FROM pg_catalog.pg_auth_members WHERE member = 'insula_owner'::pg_catalog.regrole) THEN
 		RAISE EXCEPTION USING
@@ -31,7 +31,7 @@ BEGIN
 			MESSAGE = 'role "insula_owner" is a member of other roles',
 			HINT = 'REVOKE those roles from insula_owner.';
 	END IF;
-	-- Roles that were made before may have members, which now may do with all tenants what the group may.
+	-- A role that existed before may have members, which now get the group's rights on all tenants.
 	FOREACH name IN ARRAY ARRAY['insula_admin', 'insula_runner'] LOOP
 		SELECT pg_catalog.string_agg(pg_catalog.pg_get_userbyid(m.member)::text, ', '::text ORDER BY pg_catalog.pg_get_userbyid(m.member))
 		INTO members
@@ -43,7 +43,7 @@ BEGIN
 				HINT = pg_catalog.format('REVOKE %I from those that shall not.'::text, name);
 		END IF;
 	END LOOP;
-	-- An administrator must see what the tenants' sessions hold back.
+	-- An administrator must see which of the tenants' sessions hold locks and old snapshots.
 	GRANT pg_read_all_stats TO insula_admin;
 	EXECUTE pg_catalog.format('GRANT CONNECT, CREATE ON DATABASE %I TO insula_owner', pg_catalog.current_database());
 	EXECUTE pg_catalog.format('GRANT CONNECT ON DATABASE %I TO insula_tenant', pg_catalog.current_database());

@@ -1,7 +1,6 @@
--- What all tenants share: who they are.  Whatever is the customer's lives in tables of
--- the tenant's own schema.  Rows name roles and schemas by name, since Oids mean nothing
--- after a restore; role_oid only tells whether the role of that name is still the one
--- that was made for the tenant.
+-- The list of tenants, and other tables that all tenants share; the customer's own rows are in the
+-- tenant's schema.  Rows name roles and schemas by name, since Oids mean nothing after a restore;
+-- role_oid only tells whether the role of that name is still the one that was made for the tenant.
 CREATE TABLE insula.tenant (
 	tenant_no integer PRIMARY KEY CHECK (tenant_no BETWEEN 1 AND 131071),
 	tenant text NOT NULL UNIQUE,
@@ -23,18 +22,18 @@ CREATE TABLE insula.tenant (
 );
 COMMENT ON TABLE insula.tenant IS 'the tenants of this database; read it through the view insula.tenants';
 
--- Ids of executions and tasks carry the tenant's number, so a number is given again only when none is left that was
--- never given: that of the tenant dropped longest ago, whose ids the new tenant's ids go on from.  A number that a row
--- here keeps without a tenant, and without having been dropped, is never given.
+-- Ids of executions and tasks carry the tenant's number.  So a number is given again only when all have been given,
+-- first that of the tenant dropped longest ago, and the new tenant's ids go on where the old one's ended.  A row
+-- without a tenant and without dropped_at reserves its number for ever.
 CREATE TABLE insula.tenant_number (
 	tenant_no integer PRIMARY KEY CHECK (tenant_no BETWEEN 1 AND 131071),
 	dropped_at timestamptz,
 	last_value bigint
 );
-COMMENT ON TABLE insula.tenant_number IS 'every tenant number that was given out in this database; dropped_at: since when no tenant has it, last_value: the last that its tenant''s sequence has given';
+COMMENT ON TABLE insula.tenant_number IS 'every tenant number that was given out in this database; dropped_at: when its tenant was dropped; last_value: the last value of that tenant''s sequence';
 
--- Where these tenants are at home: made with the first tenant, so that a restored row never
--- finds another one there.
+-- The home of these tenants.  The row is inserted with the first tenant, so that a restore never
+-- meets another row.
 CREATE TABLE insula.home (
 	the_only boolean PRIMARY KEY DEFAULT true CHECK (the_only),
 	system_identifier text NOT NULL,
@@ -44,9 +43,9 @@ CREATE TABLE insula.home (
 );
 COMMENT ON TABLE insula.home IS 'the cluster and database that the tenants work in; a copy of them idles until insula.adopt()';
 
--- By this a cluster that pg_upgrade has made of another one is told from a copy.  No dump holds the row, so that only
--- files that were carried over do.  pg_upgrade keeps the Oids of databases and relations, but makes all else in the
--- catalogs anew, which a copy of the files keeps too.
+-- Tells a cluster that pg_upgrade has made from a copy.  No dump holds the row, so only a cluster with the same files
+-- has it.  pg_upgrade keeps the Oids of databases and relations and assigns all others anew; a copy of the files
+-- keeps all Oids.
 CREATE TABLE insula.home_mark (
 	the_only boolean PRIMARY KEY DEFAULT true CHECK (the_only),
 	system_identifier text NOT NULL,
@@ -54,9 +53,9 @@ CREATE TABLE insula.home_mark (
 	relation_oid oid NOT NULL,
 	other_oids text NOT NULL
 );
-COMMENT ON TABLE insula.home_mark IS 'what tells a cluster that pg_upgrade has made of the tenants'' home from a copy of it';
+COMMENT ON TABLE insula.home_mark IS 'tells a cluster that pg_upgrade has made of the tenants'' home from a copy of it';
 
--- Roles of dropped tenants that own something which could not be dropped with them.
+-- Roles of dropped tenants that own objects which could not be dropped with the tenant.
 CREATE TABLE insula.leftover_role (
 	role_oid oid PRIMARY KEY,
 	role_name text NOT NULL,
@@ -64,7 +63,7 @@ CREATE TABLE insula.leftover_role (
 	username text NOT NULL,
 	left_at timestamptz NOT NULL
 );
-COMMENT ON TABLE insula.leftover_role IS 'roles of dropped tenants that still own something elsewhere; insula.reconcile(false) removes them once they own nothing';
+COMMENT ON TABLE insula.leftover_role IS 'roles of dropped tenants that still own objects elsewhere; insula.reconcile(false) removes them once they own nothing';
 
 CREATE TABLE insula.admin_log (
 	log_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -74,9 +73,9 @@ CREATE TABLE insula.admin_log (
 	tenant text,
 	detail text
 );
-COMMENT ON TABLE insula.admin_log IS 'administrative acts: when, by whom, what';
+COMMENT ON TABLE insula.admin_log IS 'administrative acts: the time, the role, the act';
 
--- What the scheduler met with: gone once the tenant's turn succeeds.
+-- Errors of visits by the scheduler; a row is deleted once a visit succeeds.
 CREATE TABLE insula.tenant_error (
 	tenant_no integer PRIMARY KEY REFERENCES insula.tenant ON DELETE CASCADE,
 	at timestamptz NOT NULL,
@@ -89,7 +88,7 @@ CREATE TABLE insula.scheduler_wanted (
 	the_only boolean PRIMARY KEY DEFAULT true CHECK (the_only),
 	wanted boolean NOT NULL
 );
-COMMENT ON TABLE insula.scheduler_wanted IS 'whether this database is to have a scheduler: what start_scheduler and stop_scheduler said last; no row: it is';
+COMMENT ON TABLE insula.scheduler_wanted IS 'whether this database is to have a scheduler: true after start_scheduler, false after stop_scheduler; no row: true';
 
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant_number', '');
@@ -103,4 +102,4 @@ CREATE VIEW insula.tenants AS
 		max_running, max_queued, max_connections, weight, rate_per_second, retain, retain_count,
 		e.error, e.at AS error_at
 	FROM insula.tenant t LEFT JOIN insula.tenant_error e USING (tenant_no);
-COMMENT ON VIEW insula.tenants IS 'the tenants of this database; error: why the scheduler has set the tenant, or a schedule of his, aside';
+COMMENT ON VIEW insula.tenants IS 'the tenants of this database; error: why the scheduler has set the tenant, or one of its schedules, aside';

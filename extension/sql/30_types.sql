@@ -5,7 +5,7 @@ CREATE TYPE insula.tenant_credentials AS (
 	password text,
 	connection_string text
 );
-COMMENT ON TYPE insula.tenant_credentials IS 'what create_tenant and rotate_password return, once; password is NULL where only its verifier was given';
+COMMENT ON TYPE insula.tenant_credentials IS 'the answer of create_tenant and rotate_password, given once; password is NULL if the caller gave a verifier';
 
 CREATE TYPE insula.claimed_task AS (
 	tenant text,
@@ -23,7 +23,7 @@ CREATE TYPE insula.claimed_task AS (
 	event jsonb,
 	item jsonb
 );
-COMMENT ON TYPE insula.claimed_task IS 'a task that a worker has claimed, with the lease that every later call about it must show';
+COMMENT ON TYPE insula.claimed_task IS 'a task that a worker has claimed, with the lease that every later call for it must bring';
 
 CREATE TYPE insula.execution_result AS (
 	execution_id bigint,

@@ -1,6 +1,6 @@
--- The rights on all that is ours, in one list: CREATE EXTENSION grants them, audit() names what
--- goes beyond them or falls short of them, and reconcile(false) mends that.  The views read the
--- catalogs with the reader's rights, so that a catalog which is closed to others stops no superuser.
+-- All rights on Insula's objects, in one list: CREATE EXTENSION grants them, audit() names excess
+-- and missing rights, and reconcile(false) mends both.  The views read the catalogs with the
+-- reader's rights, so that a catalog which is closed to other roles stops no superuser.
 
 CREATE VIEW insula.intended_right WITH (security_invoker = true) AS
 	SELECT r.kind, n.name, r.privilege, g.grantee
@@ -125,8 +125,8 @@ CREATE VIEW insula.due_right WITH (security_invoker = true) AS
 	WHERE g.reader IS NOT NULL;
 COMMENT ON VIEW insula.due_right IS 'every right that there should be on what insula.guarded_object lists';
 
--- What is not as Insula makes it, and what mends it.  Of the extension's own objects only rights can be
--- mended: what another owner has made of a function is that owner's code.
+-- Deviations, each with the command that mends it.  Only rights of the extension's own objects can be
+-- mended: a function that another role owns may hold that role's code.
 CREATE VIEW insula.deviation WITH (security_invoker = true) AS
 	SELECT t.tenant, 1 AS step, 'schema ' || pg_catalog.quote_ident(n.nspname) AS object,
 		pg_catalog.format('ALTER SCHEMA %I OWNER TO insula_owner'::text, n.nspname) AS action, false AS as_owner,
@@ -174,7 +174,7 @@ CREATE VIEW insula.deviation WITH (security_invoker = true) AS
 			AND g.grantee = r.grantee AND g.privilege = r.privilege);
 COMMENT ON VIEW insula.deviation IS 'owners of tenants'' schemas and relations, and rights on them and on the extension, that are not as Insula makes them, with the command that mends each, as insula.reconcile(false) runs them in the order of step; as_owner: as insula_owner, else with the caller''s rights';
 
--- What others have put beside ours.
+-- Objects that other roles have made among Insula's.
 CREATE VIEW insula.stray_object WITH (security_invoker = true) AS
 	SELECT t.tenant, (pg_catalog.pg_identify_object(d.classid, d.objid, 0)).identity AS object
 	FROM insula.tenant t

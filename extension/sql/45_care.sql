@@ -1,5 +1,5 @@
--- What a DBA looks at and turns: what PostgreSQL leaves open to every role, sizes against
--- settings, who holds what back.  Reads catalogs and statistics alone.
+-- The DBA's views and switches: rights that PostgreSQL leaves open to every role, sizes against
+-- settings, sessions that hold others back.  They read only catalogs and statistics.
 
 CREATE VIEW insula.open_to_public WITH (security_invoker = true) AS
 	SELECT 'temporary' AS kind, 'database ' || pg_catalog.quote_ident(d.datname) AS object,
@@ -43,7 +43,7 @@ skip: kinds to leave alone, of temporary, connect, schema, advisory_lock, large_
 Runs with the caller''s rights: a WARNING says what needs a superuser.
 Errors: 22004 dry_run is NULL, 22023 no such kind.';
 
--- Numbers of what is removed are used again, so only rows that are kept can use them up.
+-- The numbers of removed rows are used again, so only rows that are kept can use them up.
 CREATE VIEW insula.numbers_in_use WITH (security_invoker = true) AS
 	SELECT t.tenant, pg_catalog.format('%I.%I', n.nspname, c.relname) AS relation,
 		greatest(c.reltuples, 0)::bigint AS rows
@@ -105,7 +105,7 @@ BEGIN ATOMIC
 		SELECT 'connections', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
 			pg_catalog.current_setting('max_connections')::bigint, 'max_connections'
 		UNION ALL
-		-- A worker of all tenants holds four locks of each that it claims for.
+		-- A worker of all tenants holds four locks for each tenant that it claims for.
 		SELECT 'locks of a claim for all tenants', 4 * (SELECT pg_catalog.count(*) FROM insula.tenant),
 			pg_catalog.current_setting('max_locks_per_transaction')::bigint
 				* (pg_catalog.current_setting('max_connections')::bigint + pg_catalog.current_setting('max_prepared_transactions')::bigint),

@@ -1,5 +1,5 @@
--- audit(): what is not as Insula made it.  Reads the catalogs, with the caller's rights; bodies are bound
--- when they are made, so no search_path matters.
+-- audit() lists deviations from what Insula makes.  It reads the catalogs with the caller's rights; function bodies
+-- are bound when they are made, so no search_path matters.
 
 CREATE FUNCTION insula.read_faults(OUT level text, OUT tenant text, OUT object text, OUT finding text)
 RETURNS SETOF record
@@ -10,7 +10,7 @@ COMMENT ON FUNCTION insula.read_faults IS
 CREATE FUNCTION insula.audit(OUT level text, OUT tenant text, OUT object text, OUT finding text)
 RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
-	-- Relations that are missing, or of another owner or kind.
+	-- Relations that are missing, or have another owner or kind.
 	SELECT 'error', e.tenant, pg_catalog.format('%I.%I', e.schema_name, e.name),
 		CASE WHEN n.oid IS NULL THEN 'the schema is missing'
 			WHEN c.oid IS NULL THEN 'is missing'
@@ -26,11 +26,11 @@ BEGIN ATOMIC
 	FROM insula.tenant t JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
 	WHERE pg_catalog.pg_get_userbyid(n.nspowner) <> 'insula_owner'
 	UNION ALL
-	-- What does not belong there.
+	-- Objects that Insula did not make.
 	SELECT CASE WHEN s.tenant IS NULL THEN 'error' ELSE 'warning' END, s.tenant, s.object, 'is not of Insula''s making'
 	FROM insula.stray_object s
 	UNION ALL
-	-- What could run somebody's code, or hide or show rows.
+	-- Hooks that could run a foreign role's code, or hide or show rows.
 	SELECT 'error', e.tenant, pg_catalog.format('%I.%I', e.schema_name, e.name), 'has the trigger ' || g.tgname
 	FROM insula.expected_relation e
 	JOIN pg_catalog.pg_namespace n ON n.nspname = e.schema_name
@@ -124,7 +124,7 @@ BEGIN ATOMIC
 	FROM pg_catalog.pg_auth_members m
 	WHERE 'insula_owner' IN (pg_catalog.pg_get_userbyid(m.roleid), pg_catalog.pg_get_userbyid(m.member))
 	UNION ALL
-	-- Every tenant can act as the group: what it owns is all tenants' to read, and outlives the tenant that made it.
+	-- Every tenant can act as the group, so all tenants can read its objects, which outlive the tenant that made them.
 	SELECT 'error', NULL, 'role insula_tenant',
 		'owns ' || CASE WHEN d.datname = pg_catalog.current_database() THEN pg_catalog.pg_describe_object(s.classid, s.objid, s.objsubid)
 			ELSE 'something in database ' || pg_catalog.quote_ident(d.datname) END
@@ -149,7 +149,7 @@ BEGIN ATOMIC
 		'is left of a dropped tenant: DROP OWNED BY it where it owns something, then insula.reconcile(false)'
 	FROM insula.leftover_role l
 	UNION ALL
-	-- What PostgreSQL leaves open to every role.
+	-- Rights that PostgreSQL leaves open to every role.
 	SELECT DISTINCT 'advice', NULL, o.object, o.finding FROM insula.open_to_public o
 	UNION ALL
 	SELECT 'advice', NULL, 'tenants', pg_catalog.count(*) || ' have no limit on connections: insula.set_tenant_limits()'

@@ -1,4 +1,4 @@
--- Copies and restores: what to mend after them, and the word that a copy shall work.
+-- Copies and restores: reconcile() mends them, adopt() lets a copy work.
 
 CREATE FUNCTION insula.reconcile(dry_run boolean DEFAULT true, OUT tenant text, OUT object text, OUT action text, OUT error text)
 RETURNS SETOF record

@@ -1,4 +1,4 @@
--- The scheduler: the background worker that does what time makes due.
+-- The scheduler: the background worker that advances tenants' queues and fires schedules.
 
 CREATE FUNCTION insula.start_scheduler() RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_start_scheduler' LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -1,4 +1,4 @@
--- Workflows and executions: for a tenant, or who may act for it.
+-- Workflows and executions: for a tenant, or a role that may act for it.
 
 CREATE FUNCTION insula.register_workflow(definition jsonb, activate boolean DEFAULT false, tenant text DEFAULT NULL)
 RETURNS integer
@@ -8,7 +8,7 @@ COMMENT ON FUNCTION insula.register_workflow IS
 definition: {"name", "description", "timeout", "params", "limit", "tasks": [{"id", "depends_on": [ids], "priority", "timeout", "retry", "trigger_rule", "for_each"}]}; name and the tasks'' ids are required.
 The workflow''s timeout, an interval''s text, bounds an execution, from its planned start to its end; one that takes longer fails.
 params: {name: {"type": "string", "integer", "number", "boolean", "object" or "array", "required" (false), "default"}}: what the input of an execution must hold, and what it is given where it does not (1 MB in all); other keys are free.
-limit: {"max", "key"}: so many tasks of the workflow, in all its versions, run at once, and no more; with key, a key or a path into the input, so many for each value of it.  Among tasks under limits, priority counts within one value of the key.
+limit: {"max", "key"}: at most max tasks of the workflow, in all its versions, run at once; with key, a key or a path into the input, at most max for each value of it.  Among tasks under limits, priority counts within one value of the key.
 priority (0) is added to the execution''s.  timeout, an interval''s text, bounds one run of the task, which then counts as failed.
 retry: max_attempts (3, all runs), backoff "fixed", "linear" or "exponential" (the default, base 2), initial_delay ("1 s"), max_delay ("60 s"), jitter (true: up to a quarter less), condition "all" (the default), "never", "transient" (errors that speak of timeouts, connections, networks, being busy, unavailable, temporary or rate limited) or an array of texts of which the error must contain one; upper and lower case are alike.
 trigger_rule: a task runs once all that it waits for was completed, and is skipped otherwise, unless a rule decides when all of that has ended: "always", {"all": [...]}, {"any": [...]}, {"none": [...]}, {"task_success": id}, {"task_failed": id}, {"task_skipped": id}, or {"context_value": {"key", "op", "value"}} with a key or a path like $.a.b[0] and op equals, not_equals, greater_than, greater_or_equal, less_than, less_or_equal, contains, not_contains, exists, not_exists.  A failure that a task with a rule has run after does not fail the execution.
@@ -135,7 +135,7 @@ CREATE FUNCTION insula.explain_execution(execution_id bigint, OUT task text, OUT
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_explain_execution' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.explain_execution IS
-'Of each task of an execution, why it is where it is: which dependency it waits for, which limit or pause holds it up, who has its lease, when it runs again, which event it waits for, why it failed or was skipped.
+'Tells, for each task of an execution, why it is where it is: which dependency it waits for, which limit or pause holds it up, which worker has its lease, when it runs again, which event it waits for, why it failed or was skipped.
 Errors: IS003 no such execution.';
 
 CREATE PROCEDURE insula.await(execution_id bigint, timeout interval, INOUT result jsonb DEFAULT NULL)

@@ -34,7 +34,7 @@ context: the execution''s input, a JSON object, to which the fire adds scheduled
 catch_up: what becomes of fires that are late by more than insula.fire_grace, as after a standstill: skip (they are dropped), run_once (the newest stands for all), run_all (each is made, oldest first, the newest max_catch_up (1 to 1000) of them).
 starts_at, ends_at: no fires before and after; NULL: no bound.
 overlap: what a fire does while an execution of an earlier one still runs: allow (it runs beside it), skip (the fire is dropped), queue (the fire waits for its end; the newest max_catch_up wait), cancel (it is cancelled first).
-jitter (up to 1 day): each fire is made so much later at most, by a share that is its own; scheduled_time stays.
+jitter (up to 1 day): each fire is made later by its own share of this time; scheduled_time stays.
 Errors: IS001 no such tenant, IS002 no such workflow, IS007 the tenant is suspended, 22023 bad argument, 54000 more than 10000 schedules.';
 
 CREATE FUNCTION insula.unschedule(name text, tenant text DEFAULT NULL) RETURNS boolean
@@ -51,7 +51,7 @@ Errors: IS003 no such schedule.';
 CREATE FUNCTION insula.resume_schedule(name text, tenant text DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_resume_schedule' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.resume_schedule IS
-'Lets a paused schedule fire again, from now on: what would have fired meanwhile was not missed.  False: it was not paused.
+'Lets a paused schedule fire again, from now on: fires that the pause held back were not missed.  False: it was not paused.
 Errors: IS003 no such schedule.';
 
 CREATE FUNCTION insula.schedules(
@@ -66,5 +66,5 @@ CREATE FUNCTION insula.schedules(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_schedules' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.schedules IS
-'The tenant''s schedules, by name; the view schedules in his schema has all that was said of each.
+'The tenant''s schedules, by name; the view schedules in the tenant''s schema has all settings of each.
 status: active, paused, or ended (it fires no more).  next_fire_at: without its jitter; NULL unless active.  last_fire_at: the newest fire that has made an execution; NULL: none yet.';

@@ -1,4 +1,4 @@
--- Triggers: executions that something outside starts.
+-- Triggers: executions that the application starts by firing a name.
 
 CREATE FUNCTION insula.create_trigger(
 	name text,

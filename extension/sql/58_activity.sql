@@ -1,4 +1,4 @@
--- What goes on: queues and counters.
+-- Activity: queues and counters.
 
 CREATE FUNCTION insula.read_activity(OUT tenant text, OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint, OUT oldest_ready_at timestamptz)
 RETURNS SETOF record

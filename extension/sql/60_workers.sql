@@ -48,8 +48,8 @@ CREATE PROCEDURE insula.claim_when_ready(
 	INOUT waited interval DEFAULT NULL)
 AS 'MODULE_PATHNAME', 'insula_claim_when_ready' LANGUAGE C;
 COMMENT ON PROCEDURE insula.claim_when_ready IS
-'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: who is woken claims at once, under limits and for all tenants after a look.  What the caller may do is looked at again before each claim.  The wait does not count for statement_timeout.  A task with text that cannot be sent in the client_encoding fails, as insula.fail would have it.  Of a suspended tenant it waits for the end of that.
-claimed: what insula.read_claimed reads; no tasks after the timeout, and where there is news alone.  news: the worker was nudged, an execution that it watches may have ended, or nobody can tell.  The leases begin at claimed_at, which was so long after the call came as waited says, whatever was done to the clock meanwhile.
+'Claims, as insula.claim does, what is ready; where nothing is, it first waits as insula.wait_for_work does.  The quickest way from a commit to a worker: a woken session claims at once, under limits and for all tenants after a look.  What the caller may do is looked at again before each claim.  The wait does not count for statement_timeout.  A task with text that cannot be sent in the client_encoding fails, as insula.fail would have it.  Of a suspended tenant it waits for the end of that.
+claimed: what insula.read_claimed reads; no tasks after the timeout, and where there is news alone.  news: the worker was nudged, or an execution that it watches has or may have ended.  The leases begin at claimed_at; waited is the time from the call''s arrival to claimed_at, which no change of the clock affects.
 Errors: 22023 bad argument, 42501, IS001 no such tenant, IS010 not a top-level CALL.';
 
 CREATE FUNCTION insula.read_claimed(claimed bytea) RETURNS insula.claimed_task[]
@@ -61,7 +61,7 @@ Errors: 22004 NULL; those of a bad binary parameter where these bytes are none: 
 CREATE FUNCTION insula.watch(worker text, execution_ids bigint[]) RETURNS bigint[]
 AS 'MODULE_PATHNAME', 'insula_watch' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.watch IS
-'Of the given executions those that have ended (or that do not exist for the caller); the end of any other will end the worker''s wait_for_work or claim_when_ready, the present or the next.';
+'Returns those of the given executions that have ended (or that do not exist for the caller); the end of any other will end the worker''s wait_for_work or claim_when_ready, the present or the next.';
 
 CREATE FUNCTION insula.nudge(worker text) RETURNS void
 AS 'MODULE_PATHNAME', 'insula_nudge' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -71,7 +71,7 @@ COMMENT ON FUNCTION insula.nudge IS
 CREATE FUNCTION insula.leave(worker text) RETURNS void
 AS 'MODULE_PATHNAME', 'insula_leave' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.leave IS
-'The worker says good-bye: its tasks are ready again at once, without an attempt used, and its session is no life line any more.';
+'Ends the worker: its tasks are ready again at once, without an attempt used, and its session is no life line any more.';
 
 CREATE FUNCTION insula.complete(task_id bigint, lease bigint, context jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_complete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -148,4 +148,4 @@ COMMENT ON FUNCTION insula.merge_patch IS
 CREATE FUNCTION insula.append_patch(patches jsonb, patch jsonb) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'insula_append_patch' LANGUAGE C IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION insula.append_patch IS
-'What does patches and then patch: one merge patch where one can say it, else an array of merge patches.  NULL counts as an empty patch.';
+'Returns a patch that does the work of patches and then patch: one merge patch where one can say it, else an array of merge patches.  NULL counts as an empty patch.';

@@ -1,5 +1,5 @@
--- Owners and rights.  Whatever default privileges of any role have granted is revoked, and each
--- role gets what insula.intended_right lists and nothing else.
+-- Owners and rights.  Rights that any role's default privileges have granted are revoked, and each
+-- role gets the rights that insula.intended_right lists and no others.
 ALTER SCHEMA insula OWNER TO insula_owner;
 
 DO $$
@@ -7,7 +7,7 @@ DECLARE
 	command text;
 	stray text;
 BEGIN
-	-- To compile what reads the catalogs takes longer than to read them.
+	-- Compiling the queries on the catalogs just in time takes longer than running them.
 	PERFORM pg_catalog.set_config('jit'::text, 'off'::text, true);
 	FOR command IN
 		SELECT pg_catalog.format('ALTER %s %s OWNER TO insula_owner'::text,
@@ -24,7 +24,7 @@ BEGIN
 	FOR command IN SELECT action FROM insula.deviation WHERE tenant IS NULL AND step IN (4, 5) ORDER BY step, action LOOP
 		EXECUTE command;
 	END LOOP;
-	-- Of the right to make objects in the schema, another session may have made use until now.
+	-- Another session may have used the right to make objects in the schema until now.
 	SELECT object INTO stray FROM insula.stray_object WHERE tenant IS NULL;
 	IF stray IS NOT NULL THEN
 		RAISE EXCEPTION USING

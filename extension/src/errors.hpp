@@ -1,4 +1,4 @@
-// The SQLSTATEs of our own class, for what clients branch on.  All else is PostgreSQL's.
+// The SQLSTATEs of our own class, on which clients branch.  All other errors have PostgreSQL's.
 #pragma once
 
 #include "postgres.hpp"

@@ -1,5 +1,5 @@
-// The library's entry: settings, hooks, callbacks.  Loaded by shared_preload_libraries it
-// also asks for shared memory; loaded by a session it works without.
+// The library's entry: settings, hooks, and the steps of a transaction's end.  With
+// shared_preload_libraries it also requests shared memory; a session that loads it works without.
 #include "entry/arguments.hpp"
 #include "operation/operations.hpp"
 #include "postgres.hpp"

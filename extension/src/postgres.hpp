@@ -1,7 +1,7 @@
-// The one door to PostgreSQL's headers, and the one place for what differs between its
-// versions.  Code behind it is C++20 without exceptions, RTTI or the C++ runtime:
-// ereport leaves a frame by longjmp, so nothing with a destructor may live in a frame
-// that calls the server, and memory comes from palloc.
+// The only file that includes PostgreSQL's headers, and the only one that knows the differences
+// between its versions.  Code below it is C++20 without exceptions, RTTI or the C++ runtime:
+// ereport leaves a frame by longjmp, so no object with a destructor may live in a frame that calls
+// the server, and memory comes from palloc.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 extern "C" {
 #include "postgres.h"
 
-// libpq-be.h would ask for Kerberos' headers; PostgreSQL keeps the offsets of its structs
-// the same without them.
+// libpq-be.h would include Kerberos' headers; without them PostgreSQL keeps the offsets of its
+// structs.
 #undef ENABLE_GSS
 
 #include "access/genam.h"
@@ -59,7 +59,7 @@ extern "C" {
 #include "utils/timestamp.h"
 }
 
-// The headers' min, max and friends get in the way of the standard library's.
+// The headers' macros min, max and others break the standard library's headers.
 #undef Min
 #undef Max
 
@@ -67,8 +67,8 @@ extern "C" {
 #error "Insula needs PostgreSQL 15 or later"
 #endif
 
-// Everything is hidden but what the server looks up by name; before 16 its headers do not
-// say so themselves.
+// The linker exports only the symbols that the server looks up by name; PostgreSQL's headers before
+// 16 do not mark them.
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
 
@@ -82,8 +82,7 @@ extern "C" {
 
 namespace insula {
 
-// This backend's place among all that the server can have: the index of its slot in
-// arrays of MaxBackends.
+// This backend's index in arrays of MaxBackends elements.
 inline int backend_slot() {
 #if PG_VERSION_NUM >= 170000
   return MyProcNumber;
@@ -100,7 +99,7 @@ inline IndexScanDesc begin_index_scan(Relation heap, Relation index, Snapshot sn
 #endif
 }
 
-// Which indexes an update needs entries in; none is false.
+// Which indexes need an entry after an update; PostgreSQL before 16 says it with a bool.
 #if PG_VERSION_NUM >= 160000
 using UpdatedIndexes = TU_UpdateIndexes;
 inline constexpr UpdatedIndexes all_indexes = TU_All;
@@ -121,15 +120,16 @@ inline void insert_index_entries(ResultRelInfo *target, TupleTableSlot *slot, ES
 #endif
 }
 
-// An update that is told not to wait says so where it would have to, but a server that checks
-// its assertions does not allow the question.
+// An update that is told not to wait reports that it would have to; a server with assertions does
+// not allow such an update.
 #ifdef USE_ASSERT_CHECKING
 inline constexpr bool updates_without_waiting = false;
 #else
 inline constexpr bool updates_without_waiting = true;
 #endif
 
-// A wait as pg_stat_activity shows it: by this name, where extensions can have names.
+// The wait event that pg_stat_activity shows; before PostgreSQL 17 extensions have no names of
+// their own.
 inline std::uint32_t wait_event(const char *name) {
 #if PG_VERSION_NUM >= 170000
   return WaitEventExtensionNew(name);
@@ -139,12 +139,13 @@ inline std::uint32_t wait_event(const char *name) {
 #endif
 }
 
-// Whether the walker says true of a part of the expression.
+// Whether the walker returns true for a part of the expression.
 inline bool walk_expression(Node *node, bool (*walker)(Node *node, void *context)) {
 #if PG_VERSION_NUM >= 160000
   return expression_tree_walker(node, walker, nullptr);
 #else
-  // Declared without parameters; by way of a type that compilers let stand for any function.
+  // PostgreSQL before 16 declares the walker without parameters; the cast goes by a type that
+  // compilers accept for any function.
   return expression_tree_walker(node, reinterpret_cast<bool (*)()>(reinterpret_cast<void (*)()>(walker)), nullptr);
 #endif
 }

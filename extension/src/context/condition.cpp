@@ -19,7 +19,7 @@ bool is_name_char(char c) {
          (c & 0x80) != 0;
 }
 
-// Each reads one step at `at` and moves it on; false: there is none.
+// Each reader reads one step at `at` and moves `at` on; false: the text is no such step.
 bool read_member(const char *&at, PathStep *step) {
   const char *start = ++at;
   while (is_name_char(*at)) ++at;
@@ -53,7 +53,7 @@ const JsonbValue *find_step(JsonbContainer *container, const PathStep &step, Jso
   return getKeyJsonValueFromContainer(container, step.key, step.length, buffer);
 }
 
-// nullptr: it is not there.
+// nullptr: the context has no such value.
 const JsonbValue *find_value(const ContextCondition &condition, Jsonb *context, JsonbValue *buffer) {
   JsonbContainer *container = &context->root;
   const JsonbValue *value = buffer;
@@ -98,7 +98,7 @@ bool has_element(JsonbContainer *array, const JsonbValue &part) {
   JsonbValue element;
   (void)JsonbIteratorNext(&elements, &element, true);
   while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM) {
-    // Ten thousand conditions on an array of a million elements are legal.
+    // A definition may hold ten thousand conditions on an array of a million elements.
     CHECK_FOR_INTERRUPTS();
     if (same_value(element, part)) return true;
   }

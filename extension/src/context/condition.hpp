@@ -28,27 +28,27 @@ struct ContextCondition {
   const PathStep *steps;
   int step_count;
   Comparison comparison;
-  JsonbValue value;  // none with exists and not_exists
+  JsonbValue value;  // unset for exists and not_exists
 };
 
 // Numbers compare as numbers.
 bool same_value(const JsonbValue &a, const JsonbValue &b);
 
-// A plain key of the context itself, or a path like $.order.lines[0]['net price'].  False:
-// it is neither.
+// Parses a plain key of the context, or a path like $.order.lines[0]['net price']. False: it is
+// neither.
 bool parse_path(const char *text, ContextCondition *condition);
 
-// What is there; nullptr: nothing.
+// nullptr: the context has no such value.
 Jsonb *value_at(const ContextCondition &path, Jsonb *context);
-// The context without it.
+// The context without the value.
 Jsonb *without_value(const ContextCondition &path, Jsonb *context);
 
-// False: there is no such comparison.
+// False: the name is no comparison.
 bool parse_comparison(const char *name, Comparison *comparison);
 
-// A key that is not there equals, contains and is greater than nothing; null is a value.
-// Numbers compare as numbers, texts byte by byte, nothing else is greater or less.  A text
-// contains its parts, an array its elements, an object its keys.
+// A missing key equals, contains and is greater than nothing; null is a value.  Numbers compare as
+// numbers, texts byte by byte; other values are never greater or less.  A text contains its parts,
+// an array its elements, an object its keys.
 bool condition_holds(const ContextCondition &condition, Jsonb *context);
 
 }  // namespace insula

@@ -1,4 +1,4 @@
-// Laying the members of many objects side by side; see layers.hpp.
+// Collects the members of many objects, ordered by key; see layers.hpp.
 #include "context/layers.hpp"
 
 #include <algorithm>

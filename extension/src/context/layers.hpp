@@ -1,33 +1,33 @@
-// The objects that a merge lays over one another, side by side.
+// The objects that a merge lays over one another.
 #pragma once
 
 #include "postgres.hpp"
 
 namespace insula {
 
-// In order.  With a base the first is the target, whose own nulls are values; all others
-// are patches.
+// In merge order.  With has_base the first object is the target, whose own nulls are values; all
+// others are patches.
 struct Layers {
   JsonbContainer **objects;
   std::size_t count;
   bool has_base;
 };
 
-// What one layer says of one key.
+// One member of one layer.
 struct LayerMember {
   std::size_t layer;
   JsonbValue key;
   JsonbValue value;
 };
 
-// By key, then by layer.
+// Ordered by key, then by layer.
 LayerMember *collect_members(const Layers &layers, std::size_t *count);
 bool same_key(const LayerMember &a, const LayerMember &b);
 bool is_object_value(const JsonbValue &value);
 
-// How many objects a patch is: one, an array of such, or nullptr for none.
+// The number of objects in a patch: one, the length of an array, or 0 for nullptr.
 std::size_t layer_count(Jsonb *patch);
-// There must be room for them.
+// The caller has made room: see layer_count.
 void add_layers(Layers &layers, Jsonb *patch);
 
 }  // namespace insula

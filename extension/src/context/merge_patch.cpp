@@ -1,5 +1,5 @@
-// Merge patches over jsonb's own iterators; see merge_patch.hpp.  Depth is bounded by
-// the server's stack check.
+// Merge patches over jsonb's own iterators; see merge_patch.hpp.  The server's stack check bounds
+// the depth.
 #include "context/merge_patch.hpp"
 
 #include "context/layers.hpp"
@@ -14,13 +14,13 @@ namespace insula {
 
 namespace {
 
-// What a null in a patch does: deletes, or stays as a null, to delete later.
+// A null in a patch deletes the key now, or stays in the patch to delete it later.
 enum class Nulls { erase, keep };
 
 JsonbValue *push_merged(JsonbParseState **state, const Layers &layers, Nulls nulls);
 
-// All that the layers say of one key: whatever comes before the last member that is no
-// object is gone; the objects after it merge.
+// Merges the members of one key.  A member that is no object replaces all before it; the objects
+// after the last such member merge.
 void push_key(JsonbParseState **state, const Layers &layers, LayerMember *first, LayerMember *end, Nulls nulls) {
   LayerMember *objects = end;
   while (objects > first && is_object_value(objects[-1].value)) --objects;
@@ -88,7 +88,7 @@ std::size_t total_size(Jsonb *const *values, int count) {
 
 Jsonb *merge_patch(Jsonb *target, Jsonb *patch) { return merge_patches(target, &patch, 1); }
 
-// Two patches are one where nothing that the first replaces is made an object by the second.
+// Two patches compose unless the second makes an object of a value that the first replaces.
 static bool composes(JsonbContainer *first, JsonbContainer *second) {
   check_stack_depth();
   JsonbIterator *members = JsonbIteratorInit(second);
@@ -107,7 +107,7 @@ static bool composes(JsonbContainer *first, JsonbContainer *second) {
 
 Jsonb *append_patch(Jsonb *patches, Jsonb *patch) {
   if (!patches) return patch;
-  // The patches so far, then the new one; from the back, two are made one where they can.
+  // Appends the new patch, then merges the last two patches for as long as they compose.
   const std::size_t room = (JB_ROOT_IS_ARRAY(patches) ? JB_ROOT_COUNT(patches) : 1) + 1;
   auto **list = palloc_array_of<Jsonb *>(room);
   std::size_t count = 0;

@@ -5,19 +5,18 @@
 
 namespace insula {
 
-// `target` with `patch` applied; either may be nullptr, which counts as {}.  The patch is an
-// object, or an array of such, applied one after the other.  The result may be one of
-// the arguments.
+// Applies `patch` to `target`; nullptr counts as {} for either.  The patch is an object, or an
+// array of objects that are applied in order.  The result may be one of the arguments.
 Jsonb *merge_patch(Jsonb *target, Jsonb *patch);
 
-// The same for many patches (nullptr: none), applied one after the other, in one pass.
+// Applies many patches (nullptr: none) in order, in one pass.
 Jsonb *merge_patches(Jsonb *target, Jsonb *const *patches, std::size_t count);
 
-// The bytes of all of them; nullptr counts nothing.
+// The bytes of all values; nullptr counts nothing.
 std::size_t total_size(Jsonb *const *values, int count);
 
-// What does `patches` and then `patch`: one object where merge patches can say it (they
-// cannot say "replace whatever is there by this object"), else an array.
+// A patch that does the work of `patches` and then `patch`: one object if merge patches can say it
+// (they cannot say "replace any value by this object"), else an array.
 Jsonb *append_patch(Jsonb *patches, Jsonb *patch);
 
 Jsonb *empty_object();
@@ -32,7 +31,7 @@ void add_member(JsonObject &object, const char *key, const char *text);  // null
 void add_member(JsonObject &object, const char *key, std::int64_t number);
 void add_member(JsonObject &object, const char *key, Jsonb *value);
 void add_time(JsonObject &object, const char *key, TimestampTz time);  // 0: null
-// The same in UTC, whatever the session's time zone.
+// The same in UTC, independent of the session's time zone.
 void add_utc_time(JsonObject &object, const char *key, TimestampTz time);
 Jsonb *end_object(JsonObject &object);
 

@@ -1,12 +1,13 @@
-// What JSON takes as text; see text_size.hpp.
+// The size of JSON as text; see text_size.hpp.
 #include "context/text_size.hpp"
 
 namespace insula {
 
-// What is smaller cannot be too long: the longest number has 147,456 digits, and takes ten bytes at least.
+// A smaller jsonb cannot be too long: the longest number has 147,456 digits and takes ten bytes at
+// least.
 constexpr std::size_t always_short = max_text_size / 147456 * 10;
 
-// Of a numeric in its short form, which has some hundred digits at most, nothing is counted.
+// A numeric in its short form has some hundred digits at most, and is not counted.
 static std::size_t digits_of(Numeric number) {
   std::uint16_t header;
   memcpy(&header, VARDATA_ANY(number), sizeof(header));

@@ -1,4 +1,4 @@
-// What JSON takes as text, which may be ten thousand times what it takes as jsonb: 1e131071 takes
+// The size of JSON as text, which may be ten thousand times its size as jsonb: 1e131071 takes
 // sixteen bytes there.
 #pragma once
 
@@ -8,7 +8,7 @@ namespace insula {
 
 inline constexpr std::size_t max_text_size = std::size_t{64} << 20;
 
-// Whether it is larger than that as text.
+// Whether the value takes more than max_text_size as text.
 bool is_too_long_as_text(Jsonb *json);
 
 }  // namespace insula

@@ -1,6 +1,7 @@
-// Registered definitions: the cache of compiled ones, the dictionary of task keys, and
-// registration.  Both caches are bounded and keyed by the tenant's `definitions` mark,
-// which changes with every registration, committed or rolled back.
+// Registered definitions: registration, the cache of compiled definitions, and the dictionary of
+// task keys.  Both caches are bounded.  An entry is fresh while the tenant's `definitions` counter
+// has the value from before it was read; every registration changes the counter, committed or
+// rolled back.
 #include "definition/definition.hpp"
 
 #include <algorithm>
@@ -25,20 +26,20 @@ constexpr std::size_t max_definition_size = std::size_t{32} << 20;
 
 struct CacheKey {
   std::int32_t tenant;
-  std::int32_t number;  // of the definition; 0: the tenant's dictionary of task keys
+  std::int32_t number;  // the definition's; 0: the tenant's dictionary of task keys
 };
 
-// What both caches hold: an entry owns its memory context, and goes as a whole.
+// An entry of either cache.  It owns its memory context, and is dropped as a whole.
 struct CacheEntry {
   CacheKey key;
   std::uint64_t generation;
   std::uint64_t used;
   MemoryContext memory;
-  std::size_t bytes;  // that the memory takes
+  std::size_t bytes;  // taken by `memory`
   Definition definition;
   HTAB *dictionary;
   std::int32_t last_key;  // the highest number in the dictionary
-  bool any_paused;        // of its workflows
+  bool any_paused;        // whether a workflow of the tenant is paused
 };
 
 struct DictionaryEntry {
@@ -58,7 +59,7 @@ void forget(CacheEntry *entry) {
   hash_search(cache, &key, HASH_REMOVE, nullptr);
 }
 
-// The entry used last stays whatever its size: somebody may hold a pointer to it.
+// The entry used last stays, even if it is too large: a caller may hold a pointer to it.
 void make_room(std::size_t bytes) {
   while (hash_get_num_entries(cache) >= definition_limit + dictionary_limit ||
          cache_bytes + bytes > cache_bytes_limit) {
@@ -72,7 +73,7 @@ void make_room(std::size_t bytes) {
   }
 }
 
-// The entry for the key if it is there and fresh; else nullptr.
+// The fresh entry for the key, or nullptr.
 CacheEntry *lookup(const Tenant &tenant, CacheKey key) {
   if (!cache) {
     HASHCTL control = {};
@@ -90,8 +91,8 @@ CacheEntry *lookup(const Tenant &tenant, CacheKey key) {
   return entry;
 }
 
-// `generation` is the tenant's mark from before the content was read: what was registered
-// meanwhile makes the entry stale at once.
+// `generation` is the counter from before the content was read, so that a registration during the
+// read makes the entry stale.
 CacheEntry *enter(CacheKey key, std::uint64_t generation, MemoryContext memory) {
   const std::size_t bytes = MemoryContextMemAllocated(memory, true);
   make_room(bytes);
@@ -135,8 +136,8 @@ CacheEntry *dictionary_of(const Tenant &tenant) {
   return entry;
 }
 
-// The dictionary, after a name was not found in it: read again, if keys have been
-// registered since.  A snapshot can see a new definition before the invalidation comes.
+// The dictionary after a lookup of a name has failed: read again if keys have been registered
+// since.  A snapshot can see a new definition before the invalidation arrives.
 CacheEntry *refreshed_dictionary(const Tenant &tenant) {
   CacheEntry *entry = dictionary_of(tenant);
   if (entry->last_key >= last_task_key(tenant)) return entry;
@@ -144,7 +145,7 @@ CacheEntry *refreshed_dictionary(const Tenant &tenant) {
   return dictionary_of(tenant);
 }
 
-// 0 where there is no such key.
+// 0: no task has the key.
 std::int32_t find_task_key(HTAB *dictionary, const char *name) {
   if (strlen(name) >= 2 * NAMEDATALEN) return 0;
   char key[2 * NAMEDATALEN] = {};
@@ -194,7 +195,7 @@ void compile_graph(Definition &definition, const ParsedDefinition &parsed) {
   definition.dependencies = counts;
 }
 
-// False if the dictionary lacks a key.
+// False: the dictionary lacks a key.
 bool compile_keys(Definition &definition, HTAB *dictionary) {
   auto *keys = palloc_array_of<std::int32_t>(static_cast<std::size_t>(definition.tasks));
   bool complete = true;
@@ -221,7 +222,7 @@ void register_keys(const Tenant &tenant, const ParsedDefinition &parsed) {
   }
   if (count == 0) return;
   const std::int32_t first = take_task_keys(tenant, count);
-  // Every backend that works for the tenant knows them all.
+  // Every backend that works for the tenant keeps all keys in memory.
   if (first + count - 1 > max_task_keys)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("tenant \"%s\" would have too many different tasks", tenant.name),
@@ -237,7 +238,7 @@ void register_keys(const Tenant &tenant, const ParsedDefinition &parsed) {
 const Definition &definition_of(const Tenant &tenant, std::int32_t number) {
   const CacheKey key = {tenant.number, number};
   if (CacheEntry *hit = lookup(tenant, key)) return hit->definition;
-  (void)dictionary_of(tenant);  // read outside of the definition's own memory
+  (void)dictionary_of(tenant);  // before the memory context changes
   const std::uint64_t generation = tenant.definitions;
   DefinitionRow row;
   if (!read_definition(tenant, number, &row))

@@ -1,5 +1,5 @@
-// Declared parameters: what an execution's input must hold, and what it is given where it
-// lacks something.
+// Declared parameters: the values that an execution's input must hold, and the defaults that it
+// gets.
 #include "definition/reader.hpp"
 
 extern "C" {
@@ -98,7 +98,7 @@ void read_params(Reader &reader, const JsonbValue &value) {
     const Param &param = reader.parsed.params[reader.parsed.param_count - 1];
     if (param.has_default) size += size_of(param.default_value);
   });
-  // Each execution that lacks them gets them.
+  // Each execution's input stores the defaults that it lacked.
   if (size > max_defaults_size) problem(reader, "$.params: the defaults take more than 1 MB together");
 }
 
@@ -125,7 +125,7 @@ Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo probl
     (void)pushJsonbValue(&missing, WJB_VALUE, &default_value);
   }
   if (!missing || problems->len > 0) return input;
-  // No merge patch: a null in a default is a value.
+  // A merge patch would drop a default's nulls, which are values.
   Jsonb *defaults = JsonbValueToJsonb(pushJsonbValue(&missing, WJB_END_OBJECT, nullptr));
   return datum_jsonb(DirectFunctionCall2(jsonb_concat, PointerGetDatum(input), PointerGetDatum(defaults)));
 }

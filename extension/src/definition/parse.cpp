@@ -1,6 +1,4 @@
-// Reading a workflow definition.  Every problem is collected, so that one error names
-// them all; a key of the grammar that is not supported yet is an error of its own kind,
-// and only if nothing else is wrong.
+// Parses a workflow definition.  Every problem is collected, so that one IS004 names them all.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
@@ -24,7 +22,7 @@ struct IdEntry {
   std::int32_t position;
 };
 
-// A name, or nullptr with the problem noted.
+// The name, or nullptr after noting a problem.
 const char *read_name(Reader &reader, const char *path, const JsonbValue &value) {
   if (value.type != jbvString) {
     problem(reader, "%s: must be a string", path);
@@ -152,7 +150,7 @@ void read_members(Reader &reader, Jsonb *definition) {
   if (!has_tasks) problem(reader, "$.tasks: is missing");
 }
 
-// Dependencies were noted task by task, in order, so they fill the rows from the front.
+// Dependencies were noted task by task in declared order, so they fill the rows from the front.
 void link_dependencies(Reader &reader) {
   const auto tasks = static_cast<std::size_t>(reader.parsed.tasks);
   auto *offsets = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * (tasks + 1)));
@@ -181,9 +179,10 @@ void link_dependencies(Reader &reader) {
   reader.parsed.dependencies = {{offsets, tasks + 1}, {targets, static_cast<std::size_t>(used)}};
 }
 
-// A rule can ask only for tasks that its own task waits for: no other needs to have ended.
+// A rule may name only dependencies of its own task: when the rule is decided, only these are sure
+// to have ended.
 void link_rules(Reader &reader) {
-  // Subjects come task by task, so what a task waits for is marked once for all of its rule.
+  // Subjects come task by task, so one pass marks a task's dependencies for its whole rule.
   auto *last_user = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * static_cast<Size>(reader.parsed.tasks)));
   std::int32_t marked = -1;
   for (int i = 0; i < reader.subject_count; ++i) {
@@ -306,7 +305,7 @@ bool read_integer(Reader &reader, const char *path, const JsonbValue &value, std
   return false;
 }
 
-// interval_in without its error; it reads its argument and nothing else.
+// interval_in without its error; interval_in reads nothing but its argument.
 static pg_noinline const Interval *interval_of(const char *text) {
   MemoryContext memory = CurrentMemoryContext;
   const Interval *volatile interval = nullptr;

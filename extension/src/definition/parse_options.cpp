@@ -1,5 +1,4 @@
-// Reading what a definition says of one task beside its id and its dependencies, and of the
-// workflow's limit.
+// Parses a task's options, and the workflow's limit.
 #include "definition/reader.hpp"
 
 namespace insula {

@@ -1,6 +1,6 @@
-// Reading a trigger rule: a tree of all, any and none over conditions.  The tasks that it
-// names are looked up once all tasks are known.  What is palloc'd here stays in the backend's
-// cache with the definition, so paths, which only problems need, go at once.
+// Parses a trigger rule: a tree of all, any and none over conditions.  Task ids are looked up once
+// all tasks are known.  The cache keeps all memory that is allocated here for as long as the
+// definition, so paths, which only problems need, are freed at once.
 #include "core/names.hpp"
 #include "definition/reader.hpp"
 

@@ -1,5 +1,5 @@
-// What reads a definition's JSON: the problems found so far, and small readers of values.
-// For the files of this folder alone.
+// The parser's state (the problems found so far) and its readers of single values.  Only this
+// folder includes it.
 #pragma once
 
 #include "definition/definition.hpp"
@@ -13,11 +13,11 @@ struct Problems {
 
 struct Dependency {
   std::int32_t task;
-  int place;  // in its list
+  int place;  // in the list of dependencies
   const char *id;
 };
 
-// A task that a trigger rule names.
+// A trigger rule's reference to a task.
 struct RuleSubject {
   std::int32_t task;
   int node;
@@ -37,7 +37,7 @@ struct Reader {
   HTAB *positions;  // task id to declared position
 };
 
-// Notes a problem, which begins with its JSON path.
+// Notes a problem; the text begins with its JSON path.
 __attribute__((format(printf, 2, 3))) void problem(Reader &reader, const char *format, ...);
 
 bool key_is(const JsonbValue &key, const char *name);
@@ -45,10 +45,10 @@ char *string_of(const JsonbValue &value);
 bool is_array(const JsonbValue &value);
 bool is_object(const JsonbValue &value);
 
-// A copy that lives as long as the definition.
+// The copy lives as long as the definition.
 JsonbValue copy_of(const JsonbValue &value);
 
-// Each member of an object, each element of an array.
+// Visits each member of an object or each element of an array.
 template <typename Visit>
 void for_each_member(const JsonbValue &object, Visit visit) {
   JsonbIterator *members = JsonbIteratorInit(object.val.binary.data);
@@ -68,13 +68,13 @@ void for_each_element(const JsonbValue &array, Visit visit) {
   for (int place = 0; JsonbIteratorNext(&elements, &element, true) == WJB_ELEM; ++place) visit(place, element);
 }
 
-// The declared position of a task id; -1 if there is none.
+// The declared position of a task id; -1: no task has it.
 std::int32_t position_of(const Reader &reader, const char *id);
 
-// False, with the problem noted, where the value is not what is meant.
+// False: the value is not of the kind that is wanted, and a problem is noted.
 bool read_integer(Reader &reader, const char *path, const JsonbValue &value, std::int64_t least, std::int64_t most,
                   std::int64_t *result);
-// An interval's text, in microseconds; a month counts 30 days.
+// Reads an interval's text as microseconds; a month counts 30 days.
 bool read_duration(Reader &reader, const char *path, const JsonbValue &value, std::int64_t *result);
 
 // ---- params.cpp ----
@@ -83,16 +83,16 @@ void read_params(Reader &reader, const JsonbValue &value);
 
 // ---- parse_options.cpp ----
 
-// False where it is no key of a task's options.
+// False: the key is no task option.
 bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, const JsonbValue &value);
 
-// What the definition says of the whole workflow's limit.
+// Reads the whole workflow's limit.
 void read_limit(Reader &reader, const JsonbValue &value);
 
 // ---- parse_rule.cpp ----
 
 void read_trigger_rule(Reader &reader, std::int32_t task, const JsonbValue &value);
-// To be looked up once all tasks are known.
+// Notes a task id that is looked up once all tasks are known.
 void note_rule_subject(Reader &reader, std::int32_t task, int node, const char *path, const char *id);
 
 }  // namespace insula

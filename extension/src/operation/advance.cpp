@@ -1,5 +1,5 @@
-// What time causes.  Whoever drives it must never wait for a lock that a tenant's open
-// transaction holds, so rows that are locked are left for the next time.
+// Advancing a tenant's queue: the changes that time causes.  It never waits for a lock that a
+// tenant's open transaction holds; it leaves locked rows for the next time.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
@@ -13,7 +13,7 @@ namespace insula {
 
 namespace {
 
-// Locks what failing the tasks needs, where nobody holds it; returns those that can be
+// Locks the rows that failing the tasks changes, without waiting; returns the tasks that can be
 // failed now.
 int lock_for_failure(const Tenant &tenant, TaskRow *tasks, int count) {
   if (count == 0) return 0;
@@ -47,7 +47,7 @@ void note_lapse(const Tenant &tenant, const TaskRow &task, TimestampTz now, cons
   insert_event(tenant, task.execution(), task.id, event, now, end_object(detail));
 }
 
-// Returns how many of the tasks went back; the others are locked or have changed.
+// Returns how many tasks were requeued; the others are locked or have changed.
 int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
                   bool give_back_attempt, const char *event) {
   if (count == 0) return 0;
@@ -61,21 +61,21 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
   return written;
 }
 
-// A lapse passes by itself, so only a task that is never to be retried is not run again
-// while it has attempts.
+// A lapse says nothing about the task, so a task with attempts left runs again unless its policy is
+// never to retry.
 bool survives_lapse(const Tenant &tenant, const TaskRow &task) {
   const core::RetryPolicy &retry = definition_of(tenant, task.definition).options[task.task].retry;
   return task.attempt < retry.max_attempts && retry.condition != core::RetryCondition::never;
 }
 
-// Fails tasks whose last run never reported back; returns how many.
+// Fails tasks whose last attempt has lapsed; returns how many.
 int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
   count = lock_for_failure(tenant, tasks, count);
   if (count == 0) return 0;
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) ids[i] = tasks[i].id;
   std::sort(ids, ids + count);
-  // Before the locks a heartbeat may have come, or a completion.
+  // A heartbeat or a completion may have come before the locks.
   int found;
   const TaskRow *locked = peek_tasks(tenant, ids, count, &found);
   int failed = 0;
@@ -90,7 +90,7 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   return failed;
 }
 
-// Runs whose time is up have failed, and are tried again like others that have; returns how many.
+// Fails runs that have reached their timeout, or retries them by their policy; returns how many.
 int fail_timed_out(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now) {
   count = lock_for_failure(tenant, tasks, count);
   int failed = 0;
@@ -102,8 +102,8 @@ int fail_timed_out(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   return failed;
 }
 
-// A run that never reported back has used its attempt; the last one fails the task.  True
-// if all tasks were dealt with: what is locked is left for the next time.
+// A lapsed run has used its attempt; the last one fails the task.  True: every task was dealt with;
+// false: some are locked.
 bool lapse(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
   const int all = count;
   TaskRow *in_time = std::partition(tasks, tasks + count, [now](const TaskRow &task) { return task.timed_out(now); });
@@ -129,7 +129,7 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
   int count;
   TaskRow *tasks = tasks_held_by(tenant, names, dead_count, &count);
   if (!lapse(tenant, tasks, count, now, DT_NOEND)) return false;
-  // A worker of all tenants is forgotten only once all have been looked at.
+  // A dead worker of all tenants is forgotten only after every tenant's visit.
   for (int i = 0; i < dead_count; ++i)
     if (dead[i].tenant == tenant.number) announce_dead_worker_reaped(dead[i].role, dead[i].name);
   return true;
@@ -150,8 +150,8 @@ bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   return due <= now || has_dead_worker(tenant.number) || sweep;
 }
 
-// Locks what the end of an execution, whose row is locked, changes below it: its open tasks, and
-// the executions that they wait for; false where somebody holds some of that.
+// Locks the rows below a locked execution that its end changes: its open tasks, and the executions
+// that they wait for.  False: another transaction holds one.
 static bool lock_all_below(const Tenant &tenant, std::int64_t execution, std::int32_t span) {
   int count;
   std::int64_t *children;
@@ -166,14 +166,14 @@ static bool lock_all_below(const Tenant &tenant, std::int64_t execution, std::in
   return true;
 }
 
-// Executions whose time is up fail as they stand.
+// An execution past its timeout fails at once, whatever its tasks do.
 static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   const char *error = "timeout: the execution took longer than its timeout";
   int count;
   const HeadProgress *heads = timed_out_executions(tenant, now, &count);
   for (int i = 0; i < count; ++i) {
     const HeadProgress &head = heads[i];
-    // Its parent may have timed out just before it, and ended it.
+    // The timeout of its parent may just have ended it.
     ExecutionRow row;
     if (!read_execution(tenant, head.id, &row) || has_ended(row.state)) continue;
     if (head.parent_head && !lock_lineage(tenant, head.parent_head, true)) continue;

@@ -1,8 +1,8 @@
-// Commits that need not wait for their WAL.  A claim that is lost in a crash, or in a
-// failover, is only claimed again, and its lease is worth nothing then; what was completed
-// under it was flushed after it, and so with it.  That holds only where the transaction has
-// written nothing else: nothing before the claim, and nothing since, which the position of
-// its last WAL record tells whoever wrote it.
+// Async commits: those that need not wait for their WAL. A claim that is lost in a crash or a
+// failover is only made again, and its lease is void then; a completion under it is flushed after
+// it, and so together with it.  That holds only if the transaction has written nothing but claims.
+// The position of its last WAL record proves it: it must be the position at which the last claim
+// ended.
 #include "operation/operations.hpp"
 
 extern "C" {
@@ -13,8 +13,8 @@ namespace insula {
 
 namespace {
 
-bool only_async = false;      // all that was written when the claim began
-XLogRecPtr end_of_async = 0;  // of all that was written when it had ended; 0: there is more
+bool only_async = false;      // only claims were written before this one
+XLogRecPtr end_of_async = 0;  // the end of the last claim's WAL; 0: the transaction wrote other WAL
 
 void commit_async_if_possible() {
   if (end_of_async != 0 && end_of_async == XactLastRecEnd && synchronous_commit > SYNCHRONOUS_COMMIT_OFF)

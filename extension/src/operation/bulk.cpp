@@ -1,5 +1,5 @@
-// Verbs on all executions that a filter fits, oldest first, up to a number of them.  Each
-// is dealt with as by itself, so one that has changed meanwhile is left out.
+// Verbs on all executions that a filter fits, oldest first, up to a number of them.  Each execution
+// is checked again before it is changed, so one that has changed since is left out.
 #include <algorithm>
 
 #include "core/ids.hpp"
@@ -9,7 +9,7 @@ namespace insula {
 
 namespace {
 
-// Rows looked through at a time.
+// The rows of one search.
 constexpr int stretch = 10000;
 
 bool apply(const Tenant &tenant, Verb verb, std::int64_t id, TimestampTz now, const char *reason) {
@@ -24,13 +24,13 @@ bool apply(const Tenant &tenant, Verb verb, std::int64_t id, TimestampTz now, co
   return false;
 }
 
-// Numbers that follow one another in the order in which they were taken.
+// Local numbers in the order in which they were taken, which may wrap around.
 struct Range {
   std::int64_t after;
   std::int64_t last;
 };
 
-// The next executions of the range that fit, up to `most` of them; the range becomes what is left of it.
+// Collects up to `most` matching executions from the front of the range, and shortens the range.
 int collect(const Tenant &tenant, const ExecutionFilter &filter, Range *range, std::int64_t *ids, int most) {
   MemoryContext before = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(before, "insula bulk", ALLOCSET_DEFAULT_SIZES);
@@ -53,9 +53,9 @@ int collect(const Tenant &tenant, const ExecutionFilter &filter, Range *range, s
   return count;
 }
 
-// Those of them that it was done to move to the front; returns how many.
+// Moves the ids of the changed executions to the front; returns how many.
 int apply_to_each(const Tenant &tenant, const BulkRequest &request, std::int64_t *ids, int count) {
-  // What waits for them is locked with them, all in one order.
+  // Executions that wait for these are locked with them, all in one order.
   if (request.verb == Verb::cancel) lock_lineages(tenant, ids, count);
   MemoryContext before = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(before, "insula bulk", ALLOCSET_DEFAULT_SIZES);

@@ -1,9 +1,9 @@
-// Child executions: a running task submits one and waits, without a lease, until it ends.
-// The end of a child goes on in its parent in the same transaction, so whoever may end an
-// execution first locks all executions that wait for it, by their numbers: the one global order.
-// Parents have lower numbers than their children, so what goes from a parent down to its children keeps to that
-// order too, but for a family that was begun when numbers began again: there it can meet with a deadlock, which the
-// server ends as it ends any.
+// Child executions: a running task submits one and waits, without a lease, until it ends.  The end
+// of a child continues its parent in the same transaction, so a transaction that may end an
+// execution first locks its lineage, the execution and all that wait for it, by ascending numbers:
+// the one global order.  Parents have lower numbers than their children, so locking from a parent
+// down to its children keeps the order, too.  The exception is a family that straddles the
+// wrap-around of local numbers: it can deadlock, which the server resolves as it does any deadlock.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
@@ -19,7 +19,7 @@ namespace {
 
 constexpr int max_depth = 32;
 
-// The execution and those that wait for it, outermost first; returns how many.
+// The lineage, outermost execution first; returns its length.
 int lineage_of(const Tenant &tenant, std::int64_t execution, std::int64_t (&ids)[max_depth + 1]) {
   int count = 0;
   Lineage lineage;
@@ -58,7 +58,8 @@ bool complete_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task
   return complete_parked(tenant, now, task.id, task.child, end_object(patch));
 }
 
-// A child whose fan-out is of nothing has ended before anybody could wait for it.
+// A child whose fan-outs are all empty has ended in its submission, before its parent's task
+// waited.
 void finish_if_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std::int64_t child) {
   ExecutionRow row;
   if (!read_execution(tenant, child, &row) || !has_ended(row.state)) return;
@@ -97,7 +98,7 @@ void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int cou
 }
 
 bool lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
-  // Where all are single, their rows are locked in order when they are written.
+  // Rows of single tasks are locked in order when they are written.
   if (std::all_of(tasks, tasks + count, [](const TaskRow &task) { return !task.head && !task.parent_head; }))
     return false;
   const auto children = std::count_if(tasks, tasks + count, [](const TaskRow &task) { return task.parent_head != 0; });
@@ -125,7 +126,7 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   int found;
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
   if (found == 0) return 0;
-  // The child may end at once, and the parent with it.
+  // The child may end at once, and end the parent.
   (void)lock_lineage(tenant, task->execution(), false);
   if (!hold_row(tenant, id, lease)) return 0;
   task = peek_tasks(tenant, &id, 1, &found);

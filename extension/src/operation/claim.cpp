@@ -1,6 +1,6 @@
-// Claiming: what time has made ready first, then rows, then the context that each task
-// sees: the execution's input, the patches of all its ancestors in topological order,
-// and what the task itself handed over when it was deferred.
+// Claiming: first advances what is due, then claims rows, then builds the context of each task: the
+// execution's input, the patches of all the task's ancestors in topological order, and the patches
+// with which the task itself deferred.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
@@ -19,7 +19,7 @@ namespace insula {
 
 namespace {
 
-// Costs what the task's ancestors are, not what the graph is.
+// The cost grows with the task's ancestors, not with the graph.
 Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
   const auto tasks = static_cast<std::size_t>(definition.tasks);
   auto *seen = static_cast<std::uint8_t *>(palloc0(tasks));
@@ -42,9 +42,9 @@ Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::
   return merge_patches(outputs[0], patches, count);
 }
 
-// A task that cannot be handed out fails, where no transaction holds its execution; else its
-// lease will lapse, and another claim tries again.  Of those whose text this worker cannot be
-// sent another run may come to a worker that can.
+// A task that cannot be handed out fails, unless a transaction holds its execution: then its lease
+// lapses and another claim tries again.  A run whose text this worker's encoding cannot hold is
+// retried: another worker's may.
 enum class Unable { context_too_large, not_in_its_encoding };
 
 void fail_claimed(const Tenant &tenant, const Claimed &row, TimestampTz now, Unable why) {
@@ -64,8 +64,8 @@ void fail_claimed(const Tenant &tenant, const Claimed &row, TimestampTz now, Una
     (void)fail_for_good(tenant, now, *task, error);
 }
 
-// The elements of one group differ only in their items.  None sees the array that they come
-// from: ten thousand elements would carry it ten thousand times.
+// The elements of a group differ only in their items, and do not see the array of the items: ten
+// thousand elements would carry it ten thousand times.
 struct GroupContext {
   std::int64_t head;
   std::int32_t task;
@@ -88,7 +88,7 @@ Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, GroupContext
       DirectFunctionCall2(jsonb_concat, PointerGetDatum(group->context), PointerGetDatum(end_object(item))));
 }
 
-// Tasks under limits and others, in turns by chance, so that neither starve.
+// Claims tasks under limits and others in random order, so that neither starve.
 Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *count) {
   if (!has_waiting_limits(tenant, {request.keys, request.key_count})) return claim_rows(tenant, request, count);
   const bool limited_first = random_fraction() < 0.5;
@@ -115,8 +115,8 @@ void count_start(const Tenant &tenant, const Claimed &row, TimestampTz now) {
   count_wait(counted, now - row.due);
 }
 
-// What a claimed task sees; false: that would be too large.
-bool see(const Tenant &tenant, const Claimed &row, GroupContext *group, ClaimedTask *task) {
+// False: the context would be too large.
+bool build_context(const Tenant &tenant, const Claimed &row, GroupContext *group, ClaimedTask *task) {
   Jsonb *context = context_of_claimed(tenant, row, group);
   if (!context) return false;
   if (row.output) context = merge_patch(context, datum_jsonb(row.output));
@@ -131,7 +131,7 @@ bool came_back_empty = false;
 }  // namespace
 
 Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
-  // In a graph of ten thousand tasks it takes far more to make it than it is.
+  // A context in a graph of ten thousand tasks takes far more memory to build than to keep.
   MemoryContext result = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(result, "insula task context", ALLOCSET_DEFAULT_SIZES);
   MemoryContextSwitchTo(scratch);
@@ -176,7 +176,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
     const Claimed &row = rows[used];
     count_start(tenant, row, request.now);
     ClaimedTask task;
-    if (!see(tenant, row, &group, &task)) {
+    if (!build_context(tenant, row, &group, &task)) {
       fail_claimed(tenant, row, request.now, Unable::context_too_large);
       continue;
     }

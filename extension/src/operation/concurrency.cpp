@@ -1,14 +1,14 @@
-// Concurrency limits of workflows, for the whole workflow or for each value of a key.  A claim
-// takes rows in their order and asks for a permit for each (shared/permits.hpp); where it
-// meets many whose limits are used up it goes from limit to limit, by an index of the rows that
-// wait.  It looks at so many that are used up and no more, and the session's next one goes on from
-// there: a tenant with a hundred thousand of them holds up no other one's claims.  Only who is
-// about to wait looks at all, and claims what he found.
+// Concurrency limits of workflows, for a whole workflow or for each value of a key.  A claim takes
+// rows in their order and asks for a permit for each (shared/permits.hpp).  When it meets
+// many used-up limits it goes from limit to limit instead, by an index of the waiting rows.  It
+// gives up after a fixed number of used-up limits, and the session's next claim goes on from there,
+// so that a hundred thousand of them hold up no other tenant's claims.  Only a claim that is about
+// to wait looks at all limits, and claims the task that it finds.
 //
-// Where nobody knows what runs somebody counts it under the tenant's permits lock, and makes it
-// known.  Where that cannot be done each claim counts for itself, and holds the lock until it
-// commits, so that no permit is counted twice.  Who finds the lock held goes without, and is woken
-// by whoever lets go of it.
+// If the numbers of running tasks are not known, a claim counts them under the tenant's permits
+// lock and publishes them.  If they cannot be published, each claim counts for itself and holds the
+// lock until it commits, so that no permit is counted twice.  A claim that finds the lock held
+// takes nothing, and the lock's release wakes it.
 #include <algorithm>
 
 #include "operation/operations.hpp"
@@ -27,7 +27,7 @@ namespace {
 
 LimitedWork limited_work_of(const Tenant &tenant) { return {tenant.number, tenant.work}; }
 
-// Numbers by limit, ascending.
+// Running tasks by limit, ascending.
 struct Counts {
   LimitCount *items = nullptr;
   int count = 0;
@@ -45,17 +45,19 @@ Counts count_running(const Tenant &tenant, Snapshot snapshot) {
   return counts;
 }
 
-// Where permits come from: the numbers, or what was counted.
+// The source of permits: the numbers in shared memory, or this claim's own count.
 struct PermitSource {
   const Tenant &tenant;
   bool known;
-  // By the numbers, some are reserved at once, as mostly more of the same follow.
+  // With known numbers several permits are reserved at once, since mostly more rows of the same
+  // limit follow.
   int wanted = 0;
   std::int32_t definition = 0;
   std::int64_t limit = 0;
   Reserved spare = {};
   bool used_up = false;
-  // By count: what runs, what others may have taken besides, and what this claim has.
+  // With a count of its own: running tasks, reservations of other claims, and permits of this
+  // claim.
   Counts running = {};
   Counts reserved = {};
   std::int64_t *taken = nullptr;
@@ -112,7 +114,7 @@ struct PermitSource {
     return most(of) - running.of(under) - reserved.of(under) - std::count(taken, taken + taken_count, under);
   }
 
-  // To claim with.
+  // Takes permits.
   LimitGate gate() {
     return {this,
             [](void *self, std::int32_t of, std::int64_t under) {
@@ -120,7 +122,7 @@ struct PermitSource {
             },
             [](void *self, std::int64_t under) { static_cast<PermitSource *>(self)->take_back(under); }};
   }
-  // To look with.
+  // Only looks for permits.
   LimitGate window() {
     return {this,
             [](void *self, std::int32_t of, std::int64_t under) {
@@ -130,7 +132,7 @@ struct PermitSource {
   }
 };
 
-// Where nobody can know: counts under the lock, which this transaction keeps; false: somebody else has it.
+// Counts under the lock, which this transaction keeps; false: another transaction holds it.
 bool count_for_claim(PermitSource *permits) {
   const Tenant &tenant = permits->tenant;
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return false;
@@ -147,7 +149,7 @@ bool is_wanted(const ClaimFilter &filter, std::int32_t key) {
   return !filter.keys || std::binary_search(filter.keys, filter.keys + filter.count, key);
 }
 
-// The place moves on to where the next wanted key begins, unless its own is wanted.
+// Moves the place to the next wanted key, unless its own key is wanted.
 void skip_unwanted(const ClaimFilter &filter, LimitPlace *place) {
   if (!filter.keys) return;
   const std::int32_t *next = std::lower_bound(filter.keys, filter.keys + filter.count, place->key);
@@ -157,10 +159,10 @@ void skip_unwanted(const ClaimFilter &filter, LimitPlace *place) {
     *place = {*next, PG_INT64_MIN};
 }
 
-// Used-up limits, and entries of dead rows, that a claim walks over before it gives up.
+// The used-up limits, and index entries of dead rows, that a claim walks over before it gives up.
 constexpr int claims_patience = 1000;
 
-// Where the session's next look begins, for some tenants; others begin by chance.
+// The place where the session's next look begins, for a few tenants; for others it is random.
 struct NextLook {
   std::int32_t tenant;
   LimitPlace after;
@@ -178,14 +180,14 @@ LimitPlace place_to_start(const Tenant &tenant) {
   return next.after;
 }
 
-// How much a tour may walk over.
+// The bounds of a tour.
 struct TourPatience {
-  int limits;   // with nothing to take
-  int entries;  // of dead rows
+  int limits;   // without a claimable row
+  int entries;  // index entries of dead rows
 };
 
-// Visits limits that rows may wait at and that may have free permits, each once per task, until so
-// many are found: `visit(at, &entries)` says how many are.
+// Visits limits with waiting rows and perhaps a free permit, each once per task, until `wanted`
+// rows are found: `visit(at, &entries)` returns how many it found.
 template <typename Visit>
 void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wanted, TourPatience left, Visit visit) {
   const Tenant &tenant = permits.tenant;
@@ -250,7 +252,7 @@ bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter) {
 }
 
 int claim_limit_by_limit(PermitSource *permits, const ClaimRequest &request, Claimed *claimed, int first) {
-  // What was known may be lost meanwhile.
+  // The numbers may have been lost since.
   if (permits->known && !permits_are_known(permits->work())) return 0;
   const ClaimFilter filter = {request.keys, request.key_count};
   int count = first;
@@ -295,7 +297,8 @@ bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter) {
   const LimitedWork work = limited_work_of(tenant);
   const std::uint64_t version = permits_version(work, any_other_limit);
   if (would_claim_limited(tenant, filter)) return true;
-  // What comes back from now on wakes us; what has come back meanwhile nobody else need see.
+  // From here on a returned permit wakes this session.  One that was returned before is seen by
+  // this look alone, so the look is repeated.
   const bool came_back = !await_permit(work, any_other_limit, version);
   return (came_back || recheck_limited_lanes(tenant, filter)) && would_claim_limited(tenant, filter);
 }

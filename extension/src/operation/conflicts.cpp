@@ -1,6 +1,5 @@
-// Conflicts of a final context: where the value that one task handed over gave way to another
-// one of a task that does not wait for it, so that nothing but the declared order decided.
-// Tasks come in the order in which they are merged.
+// Conflicts of a final context: one task's value replaced another task's, although neither task
+// waits for the other, so that only the declared order decided.  Tasks come in merge order.
 #include <algorithm>
 
 #include "context/condition.hpp"
@@ -23,14 +22,14 @@ struct Conflict {
 
 struct Search {
   const Definition &definition;
-  std::uint64_t *ancestors;  // a row of bits for each task; nullptr: nobody has asked yet
-  StringInfoData path;       // of what is being compared
+  std::uint64_t *ancestors;  // a row of bits for each task; nullptr: not needed yet
+  StringInfoData path;       // of the objects that are compared
   Conflict found[max_conflicts];
   int count;
 };
 
-// What tasks say of one object, and whose the layers are.
-struct Said {
+// The objects that tasks patched at one path, and each object's task.
+struct Patches {
   Layers layers;
   std::int32_t *tasks;
 };
@@ -60,7 +59,7 @@ bool waits_for(Search &search, std::int32_t task, std::int32_t other) {
           1) != 0;
 }
 
-// As definitions write paths.
+// Uses the path syntax of definitions.
 void append_step(StringInfo path, const JsonbValue &key) {
   const auto is_plain = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
@@ -80,10 +79,10 @@ void note_conflict(Search &search, std::int32_t kept, std::int32_t replaced) {
   search.found[search.count++] = {pstrdup(search.path.data), kept, replaced};
 }
 
-void compare_objects(Search &search, const Said &said);
+void compare_objects(Search &search, const Patches &patches);
 
-// What the same key is said to be, as long as it goes together: one value that is no object,
-// perhaps said by several tasks, or objects that merge.
+// The present value of a key: one value that is no object, which several tasks may agree on, or
+// objects that merge.
 struct Value {
   LayerMember *first;
   LayerMember *end;
@@ -95,56 +94,57 @@ bool goes_with(const Value &value, const LayerMember &member) {
   return same_value(value.first->value, member.value);
 }
 
-void compare_below(Search &search, const Said &said, const Value &value) {
+void compare_below(Search &search, const Patches &patches, const Value &value) {
   const auto count = static_cast<std::size_t>(value.end - value.first);
   if (!is_object_value(value.first->value)) return;
-  if (said.tasks[value.first->layer] == said.tasks[value.end[-1].layer]) return;
-  const Said below = {{palloc_array_of<JsonbContainer *>(count), count, false}, palloc_array_of<std::int32_t>(count)};
+  if (patches.tasks[value.first->layer] == patches.tasks[value.end[-1].layer]) return;
+  const Patches below = {{palloc_array_of<JsonbContainer *>(count), count, false},
+                         palloc_array_of<std::int32_t>(count)};
   for (std::size_t i = 0; i < count; ++i) {
     below.layers.objects[i] = value.first[i].value.val.binary.data;
-    below.tasks[i] = said.tasks[value.first[i].layer];
+    below.tasks[i] = patches.tasks[value.first[i].layer];
   }
   compare_objects(search, below);
 }
 
-void replace_value(Search &search, const Said &said, const Value &value, std::int32_t task) {
+void replace_value(Search &search, const Patches &patches, const Value &value, std::int32_t task) {
   for (const LayerMember *old = value.first; old < value.end; ++old)
-    if (old == value.first || said.tasks[old->layer] != said.tasks[old[-1].layer])
-      note_conflict(search, task, said.tasks[old->layer]);
-  compare_below(search, said, value);
+    if (old == value.first || patches.tasks[old->layer] != patches.tasks[old[-1].layer])
+      note_conflict(search, task, patches.tasks[old->layer]);
+  compare_below(search, patches, value);
 }
 
-// All that is said of one key.  Of what one task has said one after the other, the last
-// counts, or the objects that come last.
-void compare_key(Search &search, const Said &said, LayerMember *first, LayerMember *end) {
+// Compares the tasks' values of one key.  Only the last of one task's own values counts, or its
+// last objects.
+void compare_key(Search &search, const Patches &patches, LayerMember *first, LayerMember *end) {
   Value value = {first, first};
   for (LayerMember *at = first; at < end;) {
-    const std::int32_t task = said.tasks[at->layer];
+    const std::int32_t task = patches.tasks[at->layer];
     LayerMember *next = at + 1;
-    while (next < end && said.tasks[next->layer] == task) ++next;
+    while (next < end && patches.tasks[next->layer] == task) ++next;
     LayerMember *last = next - 1;
     while (is_object_value(next[-1].value) && last > at && is_object_value(last[-1].value)) --last;
     if (value.first < value.end && !goes_with(value, *last)) {
-      replace_value(search, said, value, task);
+      replace_value(search, patches, value, task);
       value.first = value.end;
     }
     value.end = std::copy(last, next, value.end);
     at = next;
   }
-  compare_below(search, said, value);
+  compare_below(search, patches, value);
 }
 
-void compare_objects(Search &search, const Said &said) {
+void compare_objects(Search &search, const Patches &patches) {
   check_stack_depth();
   std::size_t count;
-  LayerMember *members = collect_members(said.layers, &count);
+  LayerMember *members = collect_members(patches.layers, &count);
   const int length = search.path.len;
   for (std::size_t first = 0; first < count && search.count < max_conflicts;) {
     std::size_t last = first + 1;
     while (last < count && same_key(members[last], members[first])) ++last;
-    if (said.tasks[members[first].layer] != said.tasks[members[last - 1].layer]) {
+    if (patches.tasks[members[first].layer] != patches.tasks[members[last - 1].layer]) {
       append_step(&search.path, members[first].key);
-      compare_key(search, said, members + first, members + last);
+      compare_key(search, patches, members + first, members + last);
       search.path.len = length;
       search.path.data[length] = '\0';
     }
@@ -153,8 +153,8 @@ void compare_objects(Search &search, const Said &said) {
   pfree(members);
 }
 
-// What was handed over by tasks that were completed, in the order in which it is merged.
-Said all_that_was_said(const Definition &definition, const TaskResult *results, int count) {
+// The patches of completed tasks, in merge order.
+Patches patches_of_completed(const Definition &definition, const TaskResult *results, int count) {
   std::size_t room = 0;
   auto **patches = static_cast<Jsonb **>(palloc0(sizeof(Jsonb *) * static_cast<Size>(definition.tasks)));
   for (int i = 0; i < count; ++i) {
@@ -162,13 +162,13 @@ Said all_that_was_said(const Definition &definition, const TaskResult *results, 
     patches[definition.rank[results[i].task]] = results[i].output;
     room += layer_count(results[i].output);
   }
-  Said said = {{palloc_array_of<JsonbContainer *>(room), 0, false}, palloc_array_of<std::int32_t>(room)};
+  Patches all = {{palloc_array_of<JsonbContainer *>(room), 0, false}, palloc_array_of<std::int32_t>(room)};
   for (int rank = 0; rank < definition.tasks; ++rank) {
-    const std::size_t before = said.layers.count;
-    add_layers(said.layers, patches[rank]);
-    std::fill(said.tasks + before, said.tasks + said.layers.count, definition.order[rank]);
+    const std::size_t before = all.layers.count;
+    add_layers(all.layers, patches[rank]);
+    std::fill(all.tasks + before, all.tasks + all.layers.count, definition.order[rank]);
   }
-  return said;
+  return all;
 }
 
 }  // namespace
@@ -181,7 +181,7 @@ void note_conflicts(const Tenant &tenant, TimestampTz now, const Definition &def
   Search search = {definition, nullptr, {}, {}, 0};
   initStringInfo(&search.path);
   appendStringInfoChar(&search.path, '$');
-  compare_objects(search, all_that_was_said(definition, results, count));
+  compare_objects(search, patches_of_completed(definition, results, count));
   for (int i = 0; i < search.count; ++i) {
     const Conflict &conflict = search.found[i];
     JsonObject detail = begin_object();

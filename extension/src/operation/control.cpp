@@ -1,6 +1,6 @@
-// Pausing, resuming and retrying executions.  A paused execution's rows all carry
-// `paused_at`: what becomes ready among them is parked where no claim looks, whatever made
-// it ready.  Lock order: the execution's row, then its tasks' rows.
+// Pausing, resuming and retrying executions.  All rows of a paused execution carry `paused_at`: a
+// row of them that becomes ready goes to a lane that no claim searches, so that each way of
+// becoming ready respects the pause.  Lock order: the execution's row, then its tasks' rows.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
@@ -19,7 +19,7 @@ void note(const Tenant &tenant, std::int64_t execution, const char *event, Times
   insert_event(tenant, execution, execution, event, now, end_object(detail));
 }
 
-// Whether the execution is there and has not ended.
+// Locks the execution; says whether it exists and has not ended.
 Change locked_and_live(const Tenant &tenant, std::int64_t execution, ExecutionRow *row) {
   int locked;
   (void)lock_executions(tenant, &execution, 1, false, &locked);
@@ -27,39 +27,39 @@ Change locked_and_live(const Tenant &tenant, std::int64_t execution, ExecutionRo
   return has_ended(row->state) ? Change::already : Change::done;
 }
 
-// What a retry runs again, by declared position: what failed or was cancelled, and what was
-// skipped because of it.
-struct Again {
+// The tasks that a retry runs again, by declared position: failed and cancelled ones, and those
+// skipped because of them.
+struct RetrySet {
   bool *runs;
   int count;
 };
 
-bool waits_only_for_these(const Definition &definition, const TaskResult *results, const Again &again,
+bool waits_only_for_these(const Definition &definition, const TaskResult *results, const RetrySet &retried,
                           std::int32_t task) {
   bool waits = false;
   for (std::int32_t dependency : definition.graph.of(task)) {
-    waits = waits || again.runs[dependency];
-    if (again.runs[dependency] || definition.options[task].has_rule()) continue;
+    waits = waits || retried.runs[dependency];
+    if (retried.runs[dependency] || definition.options[task].has_rule()) continue;
     if (results[dependency].state != State::completed) return false;
   }
   return waits;
 }
 
-Again what_runs_again(const Definition &definition, const TaskResult *results) {
-  Again again = {static_cast<bool *>(palloc0(static_cast<Size>(definition.tasks))), 0};
+RetrySet retry_set_of(const Definition &definition, const TaskResult *results) {
+  RetrySet retried = {static_cast<bool *>(palloc0(static_cast<Size>(definition.tasks))), 0};
   for (int i = 0; i < definition.tasks; ++i) {
     const std::int32_t task = definition.order[i];
     const State state = results[task].state;
-    again.runs[task] = state == State::cancelled ||
-                       (state == State::failed && !is_handled(definition, results, task)) ||
-                       (state == State::skipped && waits_only_for_these(definition, results, again, task));
-    again.count += again.runs[task] ? 1 : 0;
+    retried.runs[task] = state == State::cancelled ||
+                         (state == State::failed && !is_handled(definition, results, task)) ||
+                         (state == State::skipped && waits_only_for_these(definition, results, retried, task));
+    retried.count += retried.runs[task] ? 1 : 0;
   }
-  return again;
+  return retried;
 }
 
-// A group whose elements exist runs those again that failed; any other is opened anew once
-// all that it waits for has ended.  Returns for how much the group waits.
+// A group whose elements exist runs the failed ones again; any other is opened anew once its
+// dependencies have ended.  Returns how many ends the group waits for.
 std::int32_t reopen_group(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task,
                           std::int32_t remaining) {
   const int elements = remaining ? 0 : reopen_elements(tenant, now, execution + 1 + task);
@@ -69,15 +69,15 @@ std::int32_t reopen_group(const Tenant &tenant, TimestampTz now, std::int64_t ex
 }
 
 void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
-                  const Again &again) {
-  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(again.count));
-  auto *remaining = palloc_array_of<std::int32_t>(static_cast<std::size_t>(again.count));
+                  const RetrySet &retried) {
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(retried.count));
+  auto *remaining = palloc_array_of<std::int32_t>(static_cast<std::size_t>(retried.count));
   int count = 0;
   for (std::int32_t task = 0; task < definition.tasks; ++task) {
-    if (!again.runs[task]) continue;
+    if (!retried.runs[task]) continue;
     ids[count] = execution + 1 + task;
     remaining[count] = 0;
-    for (std::int32_t dependency : definition.graph.of(task)) remaining[count] += again.runs[dependency] ? 1 : 0;
+    for (std::int32_t dependency : definition.graph.of(task)) remaining[count] += retried.runs[dependency] ? 1 : 0;
     if (definition.options[task].for_each)
       remaining[count] = reopen_group(tenant, now, execution, task, remaining[count]);
     ++count;
@@ -87,15 +87,15 @@ void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now,
   for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
 }
 
-// The groups of a reopened execution that wait for no other task go on.
+// Opens the groups of a reopened execution that wait for no other task.
 void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now, std::int32_t number,
-                   const Again &again) {
+                   const RetrySet &retried) {
   const std::int32_t tasks = definition_of(tenant, number).tasks;
   for (std::int32_t task = 0; task < tasks; ++task) {
     const Definition &definition = definition_of(tenant, number);
-    if (!again.runs[task] || !definition.options[task].for_each) continue;
+    if (!retried.runs[task] || !definition.options[task].for_each) continue;
     const auto waits_for = definition.graph.of(task);
-    if (std::any_of(waits_for.begin(), waits_for.end(), [&](std::int32_t other) { return again.runs[other]; }))
+    if (std::any_of(waits_for.begin(), waits_for.end(), [&](std::int32_t other) { return retried.runs[other]; }))
       continue;
     const FanOut group = {tenant, definition, execution, task};
     const int elements = open_elements(tenant, group.id());
@@ -121,7 +121,7 @@ void note_failure(const Tenant &tenant, std::int64_t execution, std::int64_t id,
   insert_event(tenant, execution, id, "task_attempt_failed", result.finished_at, end_object(detail));
 }
 
-// The elements of groups of which some run again.
+// The elements of groups with elements that run again.
 struct Elements {
   const ElementResult *items;
   int count;
@@ -133,22 +133,22 @@ Elements elements_of(const Tenant &tenant, std::int64_t execution, const Definit
   return elements;
 }
 
-// Raises IS006 where what runs again would be too much for the queue.
-void check_room_for(const Tenant &tenant, const Again &again, const Elements &elements) {
-  std::int64_t count = again.count;
+// Raises IS006 if the tasks that run again exceed max_queued.
+void check_room_for(const Tenant &tenant, const RetrySet &retried, const Elements &elements) {
+  std::int64_t count = retried.count;
   for (int i = 0; i < elements.count; ++i)
-    if (again.runs[elements.items[i].result.task] && elements.items[i].result.state != State::completed) ++count;
+    if (retried.runs[elements.items[i].result.task] && elements.items[i].result.state != State::completed) ++count;
   check_queue_room(tenant, count);
 }
 
-// Of what runs again, the last runs become history.
+// Records the last attempts of tasks that run again in the history.
 void note_failures(const Tenant &tenant, std::int64_t execution, const Definition &definition,
-                   const TaskResult *results, const Again &again, const Elements &elements) {
+                   const TaskResult *results, const RetrySet &retried, const Elements &elements) {
   for (std::int32_t task = 0; task < definition.tasks; ++task)
-    if (again.runs[task]) note_failure(tenant, execution, execution + 1 + task, results[task]);
+    if (retried.runs[task]) note_failure(tenant, execution, execution + 1 + task, results[task]);
   for (int i = 0; i < elements.count; ++i) {
     const ElementResult &element = elements.items[i];
-    if (again.runs[element.result.task]) note_failure(tenant, execution, element.id, element.result);
+    if (retried.runs[element.result.task]) note_failure(tenant, execution, element.id, element.result);
   }
 }
 
@@ -193,16 +193,16 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
   } else {
     int count;
     const TaskResult *results = task_results(tenant, execution, row.span, &count);
-    const Again again = what_runs_again(definition, results);
-    if (again.count == 0) return Change::already;
+    const RetrySet retried = retry_set_of(definition, results);
+    if (retried.count == 0) return Change::already;
     const Elements elements = elements_of(tenant, execution, definition);
-    check_room_for(tenant, again, elements);
-    note_failures(tenant, execution, definition, results, again, elements);
-    reopen_tasks(tenant, execution, now, definition, again);
+    check_room_for(tenant, retried, elements);
+    note_failures(tenant, execution, definition, results, retried, elements);
+    reopen_tasks(tenant, execution, now, definition, retried);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
     if (due) announce_due(tenant.number, due);
-    reopen_execution(tenant, execution, again.count, due);
-    if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, again);
+    reopen_execution(tenant, execution, retried.count, due);
+    if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, retried);
   }
   note(tenant, execution, "execution_retried", now, reason);
   return Change::done;

@@ -1,6 +1,6 @@
-// Events: what is sent to an execution, and tasks that wait for it.  Both sides hold the
-// execution's row, so that an event either finds the task that waits or is there when one
-// begins to.
+// Events: messages to an execution, and tasks that wait for them.  Sending and waiting both lock
+// the execution's row, so that an event either finds the waiting task or is stored before a task
+// begins to wait.
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
@@ -11,7 +11,7 @@ namespace insula {
 
 namespace {
 
-// Sent and not yet waited for, of one execution.
+// Bounds of an execution's stored events: sent, and not yet waited for.
 constexpr int max_kept_events = 1000;
 constexpr std::int64_t max_kept_bytes = std::int64_t{16} << 20;
 
@@ -22,7 +22,7 @@ Jsonb *event_as_json(const char *event, Jsonb *payload) {
   return end_object(json);
 }
 
-// False: no task of the execution waits for it.
+// False: no task of the execution waits for the event.
 bool deliver(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *event,
              Jsonb *payload) {
   std::int32_t key;

@@ -1,7 +1,7 @@
-// Fan-out: a task with for_each is a group.  Once all that it waits for has ended, it is
-// opened: each item of its array becomes an element, a row that is claimed and ends like any
-// task's.  The last element that ends closes the group in the same transaction.  The
-// execution's row is locked by the caller, so that the count moves one transaction at a time.
+// Fan-out: a task with for_each is a group.  Once its dependencies have ended it is opened: each
+// item of its array becomes an element, a row that is claimed and ends like a task's.  The last
+// element that ends closes the group in the same transaction.  The caller has locked the
+// execution's row, so that one transaction at a time counts down.
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
@@ -17,7 +17,7 @@ struct Items {
   int count;
 };
 
-// What is wrong with what the path leads to; nullptr: nothing.
+// Returns the fault of the value at the path; nullptr: none.
 const char *read_items(const ForEach &for_each, Jsonb *context, Items *items) {
   Jsonb *array = value_at(for_each.items, context);
   if (!array) return "for_each: the context has no such array";

@@ -1,7 +1,7 @@
-// Completion, failure, deferral and cancellation; what follows from them is in settle.cpp.
-// Lock order: executions' rows ascending, then tasks' rows ascending; whoever ends a task of
-// a larger execution holds its execution's row, so that the counts below it move one
-// transaction at a time.
+// Completion, failure, deferral and cancellation; settle.cpp does the consequences.  Lock order:
+// executions' rows ascending, then tasks' rows ascending.  A transaction that ends a task of a
+// larger execution holds the execution's row, so that one transaction at a time counts down its
+// dependants.
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
@@ -46,7 +46,8 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
     end_tasks(found);
     found = find_tasks(tenant, ids, count);
   }
-  // The locks may have taken a while: nothing ends before what it waited for.
+  // The locks may have taken a while, and a task must not end before its start or its dependencies'
+  // ends.
   const TimestampTz now = clock_now();
 
   int written;

@@ -1,7 +1,7 @@
-// Transactions that are tied to a task: such a one commits only if it has also settled the
-// task, under the lease that it joined with.  Settling writes the task's row, so from then
-// on nobody else can take the task before the commit.  What a subtransaction has joined or
-// settled goes with its rollback.
+// Transactions that are joined to a task: such a transaction commits only if it has also settled
+// the task, under the lease that it joined with.  Settling writes the task's row, so that no other
+// transaction can take the task before the commit.  A subtransaction's rollback drops its joins and
+// settlements.
 #include "errors.hpp"
 #include "operation/operations.hpp"
 
@@ -36,7 +36,7 @@ void forget_joined() {
   joined_count = 0;
 }
 
-// Gives the subtransaction's entries to the heir; none: they go.
+// Moves the subtransaction's entries to the heir; an invalid heir drops them.
 void bequeath(SubTransactionId heir) {
   const SubTransactionId mine = GetCurrentSubTransactionId();
   int kept = 0;

@@ -1,8 +1,9 @@
-// What a tenant's limits let it do.  The tasks that may run besides are a number in shared memory
-// (shared/permits.hpp).  Where it is not known, the tasks that run are counted in the queue index, so that no
-// count can be wrong.  A claim that counts, or claims under a rate, holds the tenant's permits lock until it
-// commits, so that no permit is counted twice.  No claim waits for that lock: one that finds it held comes
-// back empty, and is woken when it is free.
+// The limits of a tenant: max_running, rate and max_queued.  Shared memory knows how many more
+// tasks may run (shared/permits.hpp).  If it does not, a claim counts the running tasks in the
+// queue index, so that the count cannot be wrong.  A claim that counts, or that is under a rate,
+// holds the tenant's permits lock until it commits, so that no two claims count the same permit.
+// No claim waits for the lock: one that finds it held returns nothing, and the lock's release wakes
+// the next.
 #include <algorithm>
 #include <cmath>
 
@@ -17,8 +18,8 @@ namespace insula {
 
 namespace {
 
-// The rate limit is a bucket that holds one second's worth of starts, and at least one:
-// `spent` is the moment up to which it has been emptied.
+// The rate limit is a bucket that holds the starts of one second, and at least one.  It has been
+// emptied up to the moment `spent`.
 struct Bucket {
   double interval;  // microseconds a start
   TimestampTz spent;
@@ -47,8 +48,8 @@ std::int64_t reserved_by_others(const Tenant &tenant) {
   return own == reserved + count ? 0 : own->running;
 }
 
-// Under the permits lock, where the numbers are not known.  What is reserved is read first: when it is, the
-// tasks that other reservations have become show.
+// Called under the permits lock if the numbers are unknown.  Reads the reservations first: when one is
+// dropped, the count already shows the task that it became.
 int count_permits(const Tenant &tenant, int wanted) {
   const LimitedWork work = limited_work_of(tenant);
   reserve_permits_ahead(work, limit_of_tenant, wanted);

@@ -1,6 +1,6 @@
-// What can happen to executions and tasks, each in the caller's transaction.  Operations
-// get a tenant that the entry points have resolved, checked and opened, inside a storage
-// session; ids are local numbers.  Time comes in as `now`, the database's clock.
+// The operations on executions and tasks, each in the caller's transaction.  Entry points have
+// resolved, checked and opened the tenant, and opened a storage session.  Ids are local numbers;
+// `now` is the database's clock.
 #pragma once
 
 #include "definition/definition.hpp"
@@ -11,54 +11,54 @@ namespace insula {
 struct SubmitRequest {
   const char *workflow;
   Jsonb *const *contexts;
-  const char *const *keys;  // idempotency keys, nullptr where there is none; or nullptr
+  const char *const *keys;  // idempotency keys; nullptr: none, for one submission or for all
   int count;
   std::int32_t priority;
   TimestampTz run_at;
-  std::int64_t parent = 0;  // the task that waits for it, and that task's execution
+  std::int64_t parent = 0;  // the task that waits for the execution, and that task's own execution
   std::int64_t parent_head = 0;
-  bool *fresh = nullptr;  // aligned with the contexts: false where a key was known
+  bool *fresh = nullptr;  // by context: false if the idempotency key was known; nullptr: not asked
 };
 
-// Whole ids, aligned with the contexts; allocated in `result_memory`.
+// Returns whole ids, one for each context, in `result_memory`.
 std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryContext result_memory);
 
-// All that time causes: delayed and deferred tasks become claimable, lapsed leases and
-// those of dead workers are given back.
+// Advances the tenant's queue: delayed and deferred tasks become claimable, leases lapse, tasks of
+// dead workers are requeued, timeouts end executions.
 void advance(const Tenant &tenant, TimestampTz now);
-// Whether there is anything for `advance` to do by `now`; what the due queue knows costs nothing.
+// Whether `advance` has anything to do by `now`.  With shared memory the answer costs nothing.
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
-// The part of it that gives back the tasks of dead workers; false: some are locked.
+// The part of `advance` that requeues tasks of dead workers; false: some are locked.
 bool reap_dead_workers(const Tenant &tenant, TimestampTz now);
-// Whether finished executions are to be looked through for those that may go.
+// Whether a sweep through finished executions is due.
 bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next);
-// An execution has ended: who waits for it is told at the commit, and in time it may go.
+// Announces the end of an execution to its waiters and its database's retention.
 void note_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state);
-// Looks through a stretch of them.
+// Sweeps one stretch of finished executions.
 void remove_finished(const Tenant &tenant, TimestampTz now);
-// A worker's tasks are ready again, without an attempt used.
+// Requeues the worker's tasks; the attempts do not count.
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now);
 
 struct ClaimedTask {
   Claimed row;
   Jsonb *context;
-  Jsonb *item;   // nullptr: it is no element of a group
-  Jsonb *event;  // nullptr: it has waited for none
+  Jsonb *item;   // nullptr: the task is no element of a group
+  Jsonb *event;  // nullptr: the task has waited for no event
 };
-// Where claimed tasks go, one after the other.
+// The receiver of claimed tasks.
 struct ClaimSink {
   void *self;
-  // *bytes: what it takes there.  False: it has text that the caller cannot be sent.
+  // *bytes: the room that the task takes.  False: the caller's encoding cannot hold its text.
   bool (*put)(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes);
-  std::size_t *room;  // so many are left; the last may take more
+  std::size_t *room;  // bytes left; the last task may take more
 };
-// Returns how many it claimed: as many as there is room for; the others that could be had stay ready.
+// Returns how many tasks it claimed.  Tasks for which there is no room stay ready.
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink);
 
-// Makes the numbers of permits known where they are not and can be, or counts anew where it is time.
+// Publishes the numbers of permits if they are unknown and can be published, or counts anew once a minute.
 void count_permits_if_wanted(const Tenant &tenant);
-// How many of the wanted tasks the tenant's limits let this transaction claim now.
+// How many of the wanted tasks the tenant's limits let this transaction claim.
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted);
 struct UsedPermits {
   int wanted;
@@ -66,39 +66,40 @@ struct UsedPermits {
   int used;
 };
 void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used);
-// Whether it would mostly get one, as far as can be told without a look at the queue.
+// Whether a claim would probably get a permit; does not read the queue.
 bool has_permit_at_hand(const Tenant &tenant);
-// Whether a claim would get one; where time alone will change that, *next is brought forward.
+// Whether a claim would get a permit.  *next is brought forward to the moment at which time gives
+// one.
 bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next);
-// Whose limit an execution with this input comes under.
+// The limit that an execution with this input is under.
 std::int64_t limit_key_of(const Definition &definition, Jsonb *input);
-// Claims tasks under their workflows' limits.
+// Claims tasks that are under their workflows' limits.
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count);
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter);
-// IS006 where so many tasks more would be too many.
+// Raises IS006 if `added` more tasks would exceed max_queued.
 void check_queue_room(const Tenant &tenant, std::int64_t added);
 
-// A session that was told that there is work and whose claim then got none waits for rows
-// that another transaction holds: until it gets some, its looks leave these out.
+// A session that was woken for work and then claimed nothing is waiting for rows that another
+// transaction holds: until it claims a task, its looks skip locked rows.
 void expect_claim();
 void note_claim(int count);
 bool claims_come_back_empty();
 
-// completed[i]: whether the task of ids[i] was completed.  Ids ascend.
+// completed[i]: whether the task ids[i] was completed.  Ids ascend.
 void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
               int count, bool *completed);
-// Locks tasks, and what ending them may change, where more than one call is to settle them.  Ids ascend.
+// Locks tasks, and the rows that their end may change, for several calls that settle them.  Ids ascend.
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
-// The task's next state; nullptr: the lease is lost.
+// Returns the task's next state; nullptr: the lease is lost.
 const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,
                  bool retryable);
 bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampTz until, Jsonb *patch);
 
-// The task waits for the event until the given time, or for ever (DT_NOEND); false: the lease is lost.
+// Makes the task wait for the event until `until`; DT_NOEND: for ever.  False: the lease is lost.
 bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *event, TimestampTz until,
                 Jsonb *patch);
 
-// A task with for_each, of an execution whose row is locked.
+// A group of an execution whose row is locked.
 struct FanOut {
   const Tenant &tenant;
   const Definition &definition;
@@ -108,17 +109,18 @@ struct FanOut {
   std::int64_t id() const { return head + 1 + task; }
 };
 struct Opened {
-  State state;  // running, or it has ended at once
+  State state;  // running, or the state of a group that ended at once
   int elements;
 };
-// All that the group waits for has ended: its elements are ready, at `run_at` if that is later.
+// Opens a group whose dependencies have ended: its elements are ready at `run_at`, or at once.
 Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at);
-// All its elements have ended.
+// Closes a group whose elements have all ended.
 State close_group(const FanOut &group, TimestampTz now);
-// Such a row, for `settle`.
+// Makes the row of an ended group for `settle`.
 TaskRow ended_group(const FanOut &group, State state);
 
-// Submits an execution that a running task waits for; returns its whole id, 0: the lease is lost.
+// Submits an execution that the running task waits for.  Returns its whole id; 0: the lease is
+// lost.
 std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *workflow,
                           Jsonb *context);
 struct Outcome {
@@ -126,44 +128,46 @@ struct Outcome {
   Jsonb *final_context;
   const char *error;
 };
-// The execution has ended: the task that waited for it goes on.  Its execution is locked.
+// Continues the task that waited for an ended execution.  The caller holds the task's own
+// execution.
 void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std::int64_t child,
                  const Outcome &outcome);
-// Executions whose parents were cancelled, or have timed out; ascending.
+// Cancels the executions of cancelled or timed-out parents; ids ascending.
 void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now);
 
-// Locks what ending the tasks may change: their executions, unless all are single, and all
-// executions that wait for these.  False: there is nothing to lock.
+// Locks the rows that the tasks' end may change: their executions, unless all are single, and all
+// executions that wait for these.  False: nothing needs a lock.
 bool lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count);
 // Locks executions and all that wait for them.
 void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int count);
-// Locks an execution and all that wait for it, or 0; with `skip`, false where somebody holds one of them.
+// Locks an execution (0: none) and all that wait for it.  With `skip` it does not wait; false:
+// another transaction holds one.
 bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip);
 
-// Ties the transaction to a running task: it will commit only if it settles the task too.
-// False: the lease is lost.
+// Joins the transaction to a running task: it commits only if it also settles the task.  False: the
+// lease is lost.
 bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease);
-// The task was completed, failed or given back in this transaction.
+// Called when this transaction has completed, failed or requeued the task.
 void note_settled(const Tenant &tenant, std::int64_t id);
 extern const TransactionStep joined_tasks_step;
 
-// What is written between the two may be lost in a crash: where a transaction has written
-// nothing else, its commit does not wait for the disk, nor for a standby.
+// WAL between the two calls may be lost in a crash: if the transaction writes nothing else, its
+// commit waits neither for the disk nor for a standby.
 void begin_async_commit();
 void end_async_commit();
 extern const TransactionStep async_commit_step;
 
 enum class Change {
   done,
-  already,  // so already, or too late
+  already,  // in that state already, or ended
   unknown,  // no such execution
 };
-// No further task of it starts; running handlers are told.
+// Starts no further task of it, and tells running handlers through their heartbeats.
 Change pause(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
-// Runs again what failed or was cancelled, and what was skipped because of it.
+// Runs failed and cancelled tasks again, and those skipped because of them.
 Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
-// Wakes the task of the execution that waits for the event, or keeps it for one that will.
+// Wakes the task that waits for the event, or stores the event for one that will.
 Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);
 Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 
@@ -176,42 +180,43 @@ struct BulkRequest {
   bool dry_run;
   int most;
 };
-// The executions that it was done to, or in a dry run would be.
+// The ids of the changed executions; in a dry run, of those that would be changed.
 std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int *count);
 
-// Tasks whose rows have just ended: dependants, skips and ends of executions follow.
-// Executions' rows are locked by the caller, except those of single tasks.
+// Settles tasks whose rows have just ended: their dependants become ready or skipped, their
+// executions end.  The caller holds the executions' rows, except those of single tasks.
 void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
-// Fails a task whose row and execution are locked.
+// Fails a task; the caller holds its row and its execution's.
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
-// Lets a task whose row is locked run again, after its delay; false: the lease is lost.
+// Retries a task after its delay; the caller holds its row.  False: the lease is lost.
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
-// An attempt of it becomes history.
+// Records the attempt in the history.
 void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error);
 TimestampTz time_of_retry(const Tenant &tenant, const TaskRow &task, TimestampTz now);
-// An execution whose row is locked ends in this state, with all that it still has to do.
+// Ends an execution in this state with all its open tasks; the caller holds its row.
 void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason);
-// Whether a task whose present run ends with this error runs again.
+// Whether the task runs again if its present run ends with this error.
 bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error);
-// Whether a task with a trigger rule has run after the failed one.
+// Whether a task with a trigger rule has run after the failed task.
 bool is_handled(const Definition &definition, const TaskResult *results, std::int32_t task);
-// What an execution that failed says: its first failed task in declared order; nullptr: none failed.
+// The error of a failed execution: that of its first failed task in declared order; nullptr: none
+// failed.
 const char *failure_of(const Definition &definition, const TaskResult *results, int count);
-// nullptr: it would be too large.
+// nullptr: the context would be too large.
 Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count);
-// Writes down where tasks of which none waits for the other had handed over different values.
+// Records the places where tasks, neither of which waits for the other, set different values.
 void note_conflicts(const Tenant &tenant, TimestampTz now, const Definition &definition, std::int64_t head,
                     const TaskResult *results, int count);
 
-// The errors of runs that nobody reported.
+// The errors of runs that did not report back.
 inline constexpr const char *lapse_error = "the worker did not report back before its lease ended";
 inline constexpr const char *timeout_error = "timeout: the run took longer than the task's timeout";
 
-// What a task of a larger execution sees: the input, and the patches of all its ancestors that
-// were completed.  nullptr: it would be too large.
+// The context of a task of a larger execution: the input, with the patches of all its completed
+// ancestors. nullptr: it would be too large.
 Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task);
 
-// Contexts that together are larger are not merged: the task or the execution fails.
+// Larger inputs are not merged: the task or the execution fails.
 inline constexpr std::size_t max_merged_size = std::size_t{64} << 20;
 
 }  // namespace insula

@@ -1,6 +1,6 @@
-// Retention: finished executions that are too old or too many go, with all that hangs on
-// them.  A sweep walks the table by number, a bounded stretch a time, and notes how far it
-// has come; executions that somebody holds are left for the next one.
+// Retention: finished executions that are too old or too many are removed with all their rows.  A
+// sweep walks the table by number, a bounded stretch at a time, and stores its position; it leaves
+// locked executions for the next sweep.
 #include <algorithm>
 
 #include "core/ids.hpp"
@@ -15,14 +15,14 @@ namespace insula {
 
 namespace {
 
-constexpr int stretch = 10000;  // rows looked at in one go
+constexpr int stretch = 10000;  // rows of one stretch
 
 std::int64_t pause_of(const Limits &limits) {
   constexpr std::int64_t least = 60 * USECS_PER_SEC;
   return limits.retain_us < 0 ? least : std::clamp<std::int64_t>(limits.retain_us / 8, least, USECS_PER_HOUR);
 }
 
-// Of the finished executions up to `last` those that may go; the others are counted.
+// Returns the finished executions up to `last` that may go, and counts the others.
 std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &sweep, std::int64_t last, int *count,
                         int *left) {
   const Limits &limits = tenant.limits;
@@ -45,7 +45,7 @@ std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &swee
 bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   if (!tenant.limits.retains() || left_to_scheduler()) return false;
   const Sweep sweep = read_sweep(tenant);
-  // Only age makes anything due by time alone.
+  // Only age makes executions due by time alone.
   if (next && tenant.limits.retain_us >= 0 && sweep.something_left) *next = std::min(*next, sweep.next_at);
   return sweep.next_at <= now;
 }

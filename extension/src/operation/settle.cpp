@@ -1,8 +1,8 @@
-// What follows from the end of tasks, in the same transaction: dependants become ready or
-// are skipped, executions end.  A task without a trigger rule is skipped at once when one
-// that it waits for was not completed; one with a rule waits until all of them have ended.
-// Tasks with a rule or with for_each are decided here, one by one; all others are counted down.
-// Executions' rows are locked by the caller, except those of single tasks.
+// Settling: the consequences of tasks' ends, in the same transaction.  Dependants become ready or
+// are skipped, executions end.  A task without a trigger rule is skipped as soon as a dependency
+// does not complete; a task with a rule waits until all dependencies have ended.  Tasks with a rule
+// or with for_each are decided here, one by one; all others are only counted down.  The caller
+// holds the executions' rows, except those of single tasks.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
@@ -15,7 +15,7 @@ namespace insula {
 
 namespace {
 
-// Growing arrays of rows to change, filled in ascending order of ids.
+// Rows to change, in growing arrays, added in ascending order of ids.
 struct Changes {
   std::int64_t *ids;
   std::int32_t *counts;
@@ -43,7 +43,7 @@ void add_change(Changes &changes, std::int64_t id, std::int32_t n) {
   changes.counts[changes.count++] = n;
 }
 
-// One execution whose tasks have ended, wave after wave.
+// An execution with ended tasks; it is settled in waves.
 struct Graph {
   const Tenant &tenant;
   TimestampTz now;
@@ -54,7 +54,7 @@ struct Graph {
   std::int64_t id_of(std::int32_t task) const { return head + 1 + task; }
 };
 
-// A set of tasks, by declared position.
+// A set of declared positions.
 struct Tasks {
   std::int32_t *items;
   int count;
@@ -69,7 +69,8 @@ std::int64_t *ids_of(const Graph &graph, Tasks tasks) {
   return ids;
 }
 
-// Skips what waits for tasks that were not completed, near and far, up to tasks with a rule.
+// Skips all direct and indirect dependants of tasks that did not complete; the walk ends at tasks
+// with a rule.
 Tasks skip_below(const Graph &graph, Tasks missed) {
   if (missed.count == 0) return missed;
   auto *seen = static_cast<bool *>(palloc0(graph.tasks()));
@@ -91,7 +92,7 @@ Tasks skip_below(const Graph &graph, Tasks missed) {
   return skipped;
 }
 
-// Counts, for each dependant, how many of the tasks it waits for.
+// Counts, for each dependant, its dependencies in `ended`.
 void count_dependants(const Graph &graph, Tasks ended, bool decided, std::int32_t *counts) {
   for (int i = 0; i < ended.count; ++i)
     for (std::int32_t dependant : graph.definition.dependants.of(ended.items[i]))
@@ -121,7 +122,7 @@ bool passes(const Graph &graph, std::int32_t task) {
       });
 }
 
-// Tasks that have ended at the same time, and whose dependants are to be looked at.
+// Tasks that ended together, whose dependants are not settled yet.
 struct Wave {
   Tasks completed;
   Tasks missed;
@@ -143,8 +144,7 @@ void make_all_ready(const Graph &graph, Tasks tasks) {
   for (int i = 0; i < count; ++i) announce_ready(graph.tenant.number, keys[i]);
 }
 
-// Tasks that are decided and wait for nothing more run or are skipped; returns those that
-// have ended with that.
+// Runs or skips decided tasks that wait for nothing more; returns those that have ended by it.
 Wave decide(const Graph &graph, Tasks open) {
   Tasks ready = no_tasks(graph);
   Tasks refused = no_tasks(graph);
@@ -175,7 +175,7 @@ Wave decide(const Graph &graph, Tasks open) {
   return wave;
 }
 
-// The decided tasks for which the given ones were the last that they waited for.
+// The decided tasks whose last open dependency is among the given ones.
 Tasks open_decided(const Graph &graph, const Wave &ended, Tasks skipped) {
   auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
   count_dependants(graph, ended.completed, true, counts);
@@ -190,7 +190,7 @@ Tasks open_decided(const Graph &graph, const Wave &ended, Tasks skipped) {
   return open;
 }
 
-// Closes the groups whose last elements have ended.
+// Closes groups whose last elements have ended.
 void close_groups(const Graph &graph, const std::int32_t *elements, Wave &wave) {
   Changes changes = no_changes();
   for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
@@ -215,9 +215,9 @@ Wave first_wave(const Graph &graph, const TaskRow *rows, int count) {
   return wave;
 }
 
-// The tasks of one execution that have just ended: notes which other dependants they bring
-// forward, and deals with those that are decided or skipped.  Returns how many tasks have
-// ended in all.
+// Settles the tasks of one execution that have just ended: adds the dependants that are only
+// counted down to `dependants`, and decides or skips the others.  Returns how many tasks have ended
+// in all.
 int settle_tasks(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Changes &dependants) {
   const Graph graph = {tenant, now, definition_of(tenant, rows[0].definition), rows[0].head};
   auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));

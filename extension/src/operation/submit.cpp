@@ -1,5 +1,5 @@
-// Submission: rows of `work` in the caller's transaction.  Idempotency keys are taken
-// first, in sorted order, so that two submitters of the same keys cannot deadlock.
+// Submission: inserts rows of `work` in the caller's transaction.  Idempotency keys are taken
+// first, in sorted order, so that two submissions of the same keys cannot deadlock.
 #include <algorithm>
 
 #include "core/ids.hpp"
@@ -12,7 +12,7 @@ namespace insula {
 
 namespace {
 
-// Others of the tenant wait while one call takes its numbers.
+// Bounds the time for which one call's numbers make the tenant's other submissions wait.
 constexpr int max_rows = 1000000;
 
 struct KeyedSubmission {
@@ -25,8 +25,8 @@ bool by_name(const KeyedSubmission &a, const KeyedSubmission &b) {
   return order < 0 || (order == 0 && a.index < b.index);
 }
 
-// Decides which submissions are new: where a key is known, ids[i] becomes the execution
-// that has it, and fresh[i] false.
+// Decides which submissions are new: if the key is known, ids[i] becomes its execution and fresh[i]
+// false.
 void apply_idempotency(const Tenant &tenant, const SubmitRequest &request, std::int64_t *ids, bool *fresh) {
   auto *keyed = palloc_array_of<KeyedSubmission>(static_cast<std::size_t>(request.count));
   int count = 0;
@@ -57,7 +57,7 @@ void apply_idempotency(const Tenant &tenant, const SubmitRequest &request, std::
   }
 }
 
-// `place` is the input's in a batch; -1: it is the only one.
+// `place` is the input's index in a batch; -1: it is the only one.
 Jsonb *checked_input(const Definition &definition, Jsonb *input, int place) {
   if (definition.param_count == 0) return input;
   StringInfoData problems;
@@ -72,7 +72,8 @@ Jsonb *checked_input(const Definition &definition, Jsonb *input, int place) {
   return complete;
 }
 
-// Refuses those that are new, or returns how many they are; `contexts` gets their inputs.
+// Raises unless the queue has room for the new submissions; returns how many they are, and sets
+// their inputs in `contexts`.
 int admit(const Tenant &tenant, const Definition &definition, const SubmitRequest &request, const bool *fresh,
           Jsonb **contexts) {
   int count = 0;
@@ -82,7 +83,7 @@ int admit(const Tenant &tenant, const Definition &definition, const SubmitReques
   return count;
 }
 
-// Tasks with for_each that wait for nothing have their elements from the start.
+// Opens the groups without dependencies: their elements are part of the submission.
 void open_root_groups(const Tenant &tenant, std::int32_t number, const Submission &submission,
                       const NewExecutions &executions) {
   std::int64_t elements = 0;
@@ -139,7 +140,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
   const auto count = static_cast<std::size_t>(request.count);
   auto *ids = static_cast<std::int64_t *>(MemoryContextAlloc(result_memory, sizeof(std::int64_t) * (count + 1)));
   if (count == 0) return ids;
-  // An execution's tasks follow it by number, a single task is its execution.
+  // Tasks follow their execution by number; a single task is its execution.
   const std::int64_t stride = is_single(definition) ? 1 : definition.tasks + 1;
   if (stride * request.count > max_rows)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -149,7 +150,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
   auto **contexts = palloc_array_of<Jsonb *>(count);
   const bool keyed =
       request.keys && std::any_of(request.keys, request.keys + count, [](const char *key) { return key != nullptr; });
-  // What has no key is new, and takes no numbers if it is refused.
+  // Without keys all are new, and a refused submission takes no numbers.
   int new_count = keyed ? 0 : admit(tenant, definition, request, fresh, contexts);
   take_execution_numbers(tenant, stride, request.count, ids);
   if (keyed) {

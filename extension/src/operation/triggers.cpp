@@ -1,6 +1,6 @@
-// Triggers; see triggers.hpp.  While an execution runs that the same fire has started, another
-// starts none.  What makes two fires the same is kept as an idempotency key of the
-// execution, which is free again once that has ended; so it goes when the execution does.
+// Triggers; see triggers.hpp.  While an execution of a fire runs, the same fire starts no other.
+// The fire's fingerprint is an idempotency key of the execution, which is free again once the
+// execution has ended; so the key is removed with the execution.
 #include "operation/triggers.hpp"
 
 #include "context/merge_patch.hpp"
@@ -18,7 +18,7 @@ namespace insula {
 
 namespace {
 
-constexpr int most_workflows = 1000;  // of one trigger
+constexpr int most_workflows = 1000;  // a trigger's
 
 const JsonbValue *member(Jsonb *object, const char *key) {
   return getKeyJsonValueFromContainer(&object->root, key, static_cast<int>(strlen(key)), nullptr);
@@ -29,13 +29,13 @@ void hash_bytes_of(pg_cryptohash_ctx *hash, const void *bytes, std::size_t size)
     elog(ERROR, "insula: hashing failed: %s", pg_cryptohash_error(hash));
 }
 
-// With its length, so that what follows cannot be taken for a part of it.
+// Hashes the length too, so that neighbouring parts cannot pass for one another.
 void hash_counted(pg_cryptohash_ctx *hash, const void *bytes, int size) {
   hash_bytes_of(hash, &size, sizeof size);
   hash_bytes_of(hash, bytes, static_cast<std::size_t>(size));
 }
 
-// Equal numbers differ in nothing but the digits that are shown: 1 and 1.0.
+// Equal numbers may differ in their shown digits, as 1 and 1.0, so the scale is left out.
 void hash_number(pg_cryptohash_ctx *hash, Numeric number) {
   constexpr int scale_at = 6;
   bytea *sent = DatumGetByteaP(DirectFunctionCall1(numeric_send, NumericGetDatum(number)));
@@ -51,7 +51,7 @@ void hash_value(pg_cryptohash_ctx *hash, const JsonbValue &value) {
   if (value.type == jbvBool) hash_bytes_of(hash, &value.val.boolean, sizeof value.val.boolean);
 }
 
-// Of equal payloads the same: jsonb knows one order of keys.
+// jsonb orders keys, so equal payloads hash alike.
 void hash_payload(pg_cryptohash_ctx *hash, Jsonb *payload) {
   JsonbIterator *at = JsonbIteratorInit(&payload->root);
   JsonbValue value;
@@ -64,7 +64,7 @@ void hash_payload(pg_cryptohash_ctx *hash, Jsonb *payload) {
   }
 }
 
-// What makes two fires the same.
+// Two fires are the same if their fingerprints are.
 const char *fingerprint(Jsonb *payload, const char *dedupe_key) {
   pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
   if (!hash || pg_cryptohash_init(hash) < 0) elog(ERROR, "insula: hashing failed");
@@ -90,7 +90,7 @@ Jsonb *context_of(const char *trigger, Jsonb *base, Jsonb *payload, TimestampTz 
   return merge_patch(merge_patch(base, payload), end_object(own));
 }
 
-// The execution that holds the key, if it still runs; one that has ended gives it back.
+// The running execution that holds the key; 0: none.  An ended one loses the key.
 std::int64_t running_holder(const Tenant &tenant, const char *name) {
   std::int64_t holder = 0;
   find_idempotency_keys(tenant, &name, 1, &holder);

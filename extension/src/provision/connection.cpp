@@ -26,7 +26,7 @@ static void append_pair(StringInfo text, const char *keyword, const char *value)
   appendStringInfoChar(text, '\'');
 }
 
-// Where this session's client has reached the server.
+// Appends the address at which this session's client reached the server.
 static void append_own_address(StringInfo text) {
   const Port *port = MyProcPort;
   if (port && port->laddr.addr.ss_family != AF_UNIX) {
@@ -39,7 +39,7 @@ static void append_own_address(StringInfo text) {
       return;
     }
   }
-  // The first directory of the list, without the quotes that a list may carry.
+  // Takes the first directory of the list, without its quotes.
   const char *directories = GetConfigOption("unix_socket_directories", true, false);
   if (directories && directories[0]) {
     char *first = pstrdup(directories);

@@ -1,8 +1,8 @@
-// What goes with a tenant's schema although it is not the tenant's: views over its tables,
-// functions that return its rows, and what others have made inside it.  The dependencies are
-// followed as DROP ... CASCADE follows them: down to what depends on an object that goes, and up
-// to what an object that goes is a part of.  A part needs no word of its own; what belongs to
-// the tenant's role goes in silence, too.
+// Objects of others that DROP SCHEMA ... CASCADE would drop with a tenant's schema: views over its
+// tables, functions that return its rows, objects that were made inside it.  The dependencies are
+// followed as CASCADE follows them: down to objects that depend on a dropped one, and up to objects
+// that a dropped one is a part of.  A part is not named apart from its whole; objects of the
+// tenant's own role are not named at all.
 #include <algorithm>
 
 #include "errors.hpp"
@@ -25,9 +25,9 @@ constexpr int most_told = 100;
 constexpr int most_logged = 10000;
 
 struct Dependents {
-  const char *lines;  // of the first, one each
+  const char *lines;  // the first ones, a line each
   std::int64_t count;
-  const char *more;  // of many, those that only the log has
+  const char *more;  // the rest of a long list, for the log alone
 };
 
 // The schema $1, and all that DROP ... CASCADE would drop with it.
@@ -102,7 +102,7 @@ Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
   return {lines.data, count, all.data};
 }
 
-// In ascending order.
+// Ascending.
 struct Objects {
   ObjectAddress *objects;
   int count;

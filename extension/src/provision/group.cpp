@@ -1,7 +1,7 @@
-// What the role insula_tenant owns in this database.  It is made to own nothing; a tenant that acts
-// as it where the library is not preloaded (tenant/group.cpp) can make it own something, which would
-// outlive the tenant and lie open to all others.  But what is Insula's and a slip has given to it, a
-// tenant's schema say, holds what must not be lost.
+// The objects that the role insula_tenant owns in this database.  It is made to own nothing; but a
+// tenant that acts as it where the library is not preloaded (tenant/group.cpp) can make it own an
+// object, which would outlive the tenant and lie open to all others.  An object of Insula's or of a
+// tenant's schema that a slip gave to the group is kept, since it may hold data.
 #include <algorithm>
 
 #include "provision/provision.hpp"
@@ -22,7 +22,7 @@ namespace insula {
 
 namespace {
 
-// Calls `each` with every object until that says false.
+// Calls `each` with every object until it returns false.
 template <typename Each>
 void visit_owned(Each each) {
   ScanKeyData keys[2];
@@ -41,7 +41,7 @@ void visit_owned(Each each) {
   table_close(catalog, AccessShareLock);
 }
 
-// Its row goes with the object, so that one which is gone is not owned either.
+// The dependency row goes with the object, so this is false for a dropped object, too.
 bool is_still_owned(const ObjectAddress &object) {
   ScanKeyData keys[4];
   ScanKeyInit(&keys[0], Anum_pg_shdepend_dbid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(MyDatabaseId));
@@ -62,7 +62,7 @@ bool is_still_owned(const ObjectAddress &object) {
   return owned;
 }
 
-// PostgreSQL raises an internal error where the object has gone.
+// PostgreSQL raises an internal error if the object is gone.
 bool has_namespace(const ObjectAddress &object) {
   return is_objectclass_supported(object.classId) && get_object_attnum_namespace(object.classId) != InvalidAttrNumber &&
          SearchSysCacheExists1(get_object_catcache_oid(object.classId), ObjectIdGetDatum(object.objectId));
@@ -98,7 +98,7 @@ void visit_owned_by_tenants_group(const TenantSchemas &schemas,
   visit_owned([&](const ObjectAddress &address) {
     CHECK_FOR_INTERRUPTS();
     MemoryContext caller = MemoryContextSwitchTo(passing);
-    // One that goes in this moment has no name any more.
+    // An object that is being dropped has no name any more.
     if (const char *name = getObjectDescription(&address, true))
       visit(argument, {address, name, is_of_insula(address, schemas)});
     MemoryContextSwitchTo(caller);
@@ -109,7 +109,7 @@ void visit_owned_by_tenants_group(const TenantSchemas &schemas,
 }
 
 void drop_owned_by_tenants_group(const TenantSchemas &schemas, const ObjectAddress &object, const char *lock_timeout) {
-  // DROP OWNED would revoke the group's rights on other databases too.
+  // DROP OWNED would also revoke the group's rights on other databases.
   const int level = NewGUCNestLevel();
   (void)set_config_option("lock_timeout", lock_timeout, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
   AcquireDeletionLock(&object, 0);
@@ -118,7 +118,7 @@ void drop_owned_by_tenants_group(const TenantSchemas &schemas, const ObjectAddre
     CommandCounterIncrement();
   } else {
     ReleaseDeletionLock(&object);
-    // One that has gone with another is what was wanted.
+    // An object that another drop took along needs no error.
     if (getObjectDescription(&object, true))
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("it has changed hands, and stays")));
   }

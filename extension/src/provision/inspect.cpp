@@ -1,5 +1,5 @@
-// The whole look at tenants' relations; see inspect.hpp.  Nothing here waits for a lock, which what is
-// to be found may hold.
+// Audits tenants' relations; see inspect.hpp.  Nothing here waits for a lock: the session to be
+// found may hold it.
 #include "provision/inspect.hpp"
 
 #include "provision/provision.hpp"
@@ -29,7 +29,7 @@ Relation open_unlocked(Oid oid) {
   return relation;
 }
 
-// An index is named by its own name, and belongs to the table before it.
+// An index is looked up by its own name, and checked against the table before it in the list.
 Oid table_of(Part part, Oid schema) {
   const bool of_record = part == Part::record_key;
   return get_relname_relid(name_of(of_record ? Part::record : Part::work), schema);
@@ -44,7 +44,7 @@ List *faults_of_relation(List *faults, Relation relation, Part part, const char 
   return faults;
 }
 
-// Of relations that are there and of the kind that they should be: an audit names the others itself.
+// Checks relations that exist and are of the right kind: audit() reports the others itself.
 List *faults_of_schema(const char *name) {
   const Oid schema = get_namespace_oid(name, true);
   List *faults = NIL;
@@ -56,7 +56,7 @@ List *faults_of_schema(const char *name) {
     if (!relation) continue;
     faults = faults_of_relation(faults, relation, part, quote_qualified_identifier(name, name_of(part)));
     relation_close(relation, AccessShareLock);
-    // The relations of ten thousand tenants would fill this session's memory.
+    // The cached relations of ten thousand tenants would fill this session's memory.
     RelationCacheInvalidateEntry(oid);
   }
   return faults;
@@ -92,7 +92,7 @@ Oid owner_of_database() {
   return owner;
 }
 
-// Roles that can do with the database what they like anyway.
+// Roles that can do anything in the database anyway.
 bool is_trusted(Oid owner) {
   return owner == owner_role() || superuser_arg(owner) || owner == owner_of_database() ||
          has_privs_of_role(owner, admin_role());
@@ -117,7 +117,7 @@ List *against_table(List *faults, Relation relation, Part part, const char *obje
   return faults_of_relation(faults, relation, part, object);
 }
 
-// nullptr: it is being used, by its owner perhaps.
+// nullptr: another session uses it, perhaps its owner's.
 Relation open_to_take(Oid oid, bool lock) {
   if (!lock) return open_unlocked(oid);
   return ConditionalLockRelationOid(oid, AccessExclusiveLock) ? try_relation_open(oid, NoLock) : nullptr;
@@ -126,11 +126,11 @@ Relation open_to_take(Oid oid, bool lock) {
 List *against_relation(List *faults, const char *schema_name, Oid schema, const char *name, int part, bool lock) {
   const char *object = quote_qualified_identifier(schema_name, name);
   const Oid oid = get_relname_relid(name, schema);
-  // A view that is missing can be made.
+  // A missing view is made again; a missing table is an error.
   if (!OidIsValid(oid)) return part < 0 ? faults : with_fault(faults, "error", object, "is missing");
   Relation relation = open_to_take(oid, lock);
   if (!relation) return with_fault(faults, "error", object, "is in use: try again");
-  // An index belongs to the owner of its table.
+  // An index has its table's owner.
   if (relation->rd_rel->relkind != RELKIND_INDEX && !is_trusted(relation->rd_rel->relowner))
     faults = with_fault(faults, "error", object, belongs_to(relation->rd_rel->relowner));
   faults = part < 0 ? against_view(faults, relation, object)

@@ -1,4 +1,5 @@
-// Looking at tenants' relations as a whole: for audits, and before what another role owns is taken over.
+// Checks all of a tenant's relations: for audits, and before relations of other roles are taken
+// over.
 #pragma once
 
 #include "postgres.hpp"
@@ -7,15 +8,15 @@ namespace insula {
 
 struct Fault {
   const char *level;   // error or warning
-  const char *object;  // as insula.audit() names it
+  const char *object;  // its name in insula.audit()
   const char *finding;
 };
 
-// Of all tenants' relations, what the catalogs alone do not tell at a glance; calls `tell` with each.
+// Calls `tell` with each fault of any tenant's relations that a query on the catalogs cannot find.
 void read_faults(void (*tell)(void *argument, const char *tenant, const Fault &fault), void *argument);
 
-// Why the schema must not be handed to insula_owner, with all that is in it: a list of Faults.  With
-// `lock`, its relations are locked, so that they stay as they are until the end of the transaction.
+// A list of Faults: the reasons why the schema, with all that is in it, must not be given to
+// insula_owner.  With `lock` its relations stay locked until the end of the transaction.
 List *reasons_against(const char *schema, bool lock);
 
 }  // namespace insula

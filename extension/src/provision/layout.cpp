@@ -1,6 +1,6 @@
-// Bringing the schema of a tenant to the present layout, a version at a time, as the owner.
-// Layout 1 is the first, so there is no step yet; a step is added here with each layout, and
-// the storage serves the layout before it until all tenants have been upgraded.
+// Brings a tenant's schema to the present layout, one version at a time, as insula_owner.  Layout 1
+// is the first, so there is no step yet.  Each new layout adds a step here, and storage/ works on
+// the layout before it until all tenants have been upgraded.
 #include "provision/provision.hpp"
 #include "spi/session.hpp"
 #include "version.hpp"

@@ -1,7 +1,8 @@
-// Tenant numbers.  A number is a random one that no tenant of this database had, so that those of several databases
-// seldom meet.  When none is left the number of the tenant that was dropped longest ago is given again: its rows and
-// its role have gone with it, what shared memory knows of it goes here, and the new tenant's ids go on where its ids
-// ended, so that an id which a client has kept names nothing.
+// Tenant numbers.  A new number is random among those that no tenant of this database has had, so
+// that tenants of several databases seldom share one.  When none is left, the number of the tenant
+// that was dropped longest ago is given again: its rows and its role are gone, return_tenant_number
+// removes it from shared memory, and the new tenant's ids go on where the old one's ended, so that
+// an id which a client has kept names nothing.
 #include "core/ids.hpp"
 #include "provision/provision.hpp"
 #include "shared/shared.hpp"
@@ -18,7 +19,7 @@ namespace insula {
 
 namespace {
 
-constexpr int draws = 100;  // before all numbers are looked at
+constexpr int draws = 100;  // random draws before all numbers are searched
 
 // False: another tenant has it, or had it.
 bool take_number(std::int32_t number) {
@@ -73,7 +74,7 @@ bool take_dropped_number(TenantNumber *number) {
   return true;
 }
 
-// One that belongs to another role tells what that role likes, or cannot be read.
+// The sequence of another role may be unreadable, or hold any value.
 bool is_readable_and_ours(Oid sequence) {
   HeapTuple row = SearchSysCache1(RELOID, ObjectIdGetDatum(sequence));
   if (!HeapTupleIsValid(row)) return false;
@@ -116,7 +117,7 @@ void return_tenant_number(std::int32_t number, const char *schema) {
   };
   const Oid space = get_namespace_oid(schema, true);
   const Oid sequence = OidIsValid(space) ? get_relname_relid("id", space) : InvalidOid;
-  // Where the ids of a tenant end is unknown without its sequence, so its number is not given again.
+  // Without its sequence the end of the tenant's ids is unknown, so its number is not given again.
   if (!OidIsValid(sequence) || !is_readable_and_ours(sequence)) return;
   LOCAL_FCINFO(call, 1);
   InitFunctionCallInfoData(*call, nullptr, 1, InvalidOid, nullptr, nullptr);

@@ -1,5 +1,5 @@
-// Passwords: clear text exists only in the caller's answer; what is stored is a SCRAM
-// verifier made here, so that no statement text, log or WAL ever holds the password.
+// Passwords.  Clear text exists only in the caller's answer; the SCRAM verifier is made here, so
+// that no statement text, log or WAL holds a password.
 #include "provision/provision.hpp"
 
 extern "C" {
@@ -19,7 +19,7 @@ char *generate_password() {
     unsigned char byte;
     if (!pg_strong_random(&byte, 1))
       ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
-    // 248 is the largest multiple of 62 in a byte: above it some letters would be likelier.
+    // 248 is the largest multiple of 62 in a byte: higher values would favour some letters.
     if (byte < 248) password[i++] = alphabet[byte % 62];
   }
   password[length] = '\0';

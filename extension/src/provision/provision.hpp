@@ -1,4 +1,4 @@
-// Making and removing tenants.
+// Roles, schemas, passwords and numbers of tenants.
 #pragma once
 
 #include "shared/transaction_end.hpp"
@@ -10,8 +10,8 @@ void define_provision_settings();
 
 // ---- roles.cpp: the one file that acts as the bootstrap superuser ----
 
-// What CREATE EXTENSION grants on the database; a TEMPLATE copy does not inherit it.  A role lacks what
-// it has not been granted itself: what PUBLIC has may be revoked.
+// Rights that CREATE EXTENSION grants on the database; a copy made with TEMPLATE does not inherit
+// them.  A right counts only if it is granted to the role itself: PUBLIC's may be revoked.
 struct DatabaseRight {
   const char *privilege;
   const char *role;
@@ -26,21 +26,21 @@ inline constexpr const char *group_roles[] = {"insula_owner", "insula_admin", "i
 bool has_password(Oid role);
 void take_settings(const char *group);
 void take_password(const char *group);
-// Takes a tenant's role into insula_tenant again.
+// Makes a tenant's role a member of insula_tenant again.
 void join_tenants(const char *name, Oid recorded);
-// Makes a tenant's role, a member of insula_tenant; verifier nullptr: no password.
+// verifier nullptr: the role has no password.
 Oid create_tenant_role(const char *name, const char *verifier, bool login);
 // verifier nullptr: the password stays.
 void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login);
 void limit_tenant_role(const char *name, Oid recorded, int max_connections);  // -1: none
-// Raises unless it is the role that was made for the tenant, and nothing more.
+// Raises unless the role is the one that was made for the tenant, without further rights.
 void check_tenant_role(const char *name, Oid recorded);
-// False: it owns or has been granted something that cannot be dropped from here.
+// False: the role owns or has been granted objects that cannot be dropped from here.
 bool drop_tenant_role(const char *name, Oid recorded);
-// Makes of it a role that nobody can use, of a name that nobody else wants; returns that.
+// Renames the role to an unused name, and takes its login; returns the name.
 const char *disarm_tenant_role(const char *name, Oid recorded);
 bool drop_disarmed_role(const char *name, Oid recorded);
-// A member of insula_tenant and of nothing else, without attributes.
+// Whether the role is a member of insula_tenant alone, and has no attributes.
 bool is_plain_tenant_role(Oid role);
 bool can_log_in(Oid role);
 // Ends all sessions of the role, now and once more when the transaction commits.
@@ -50,7 +50,7 @@ extern const TransactionStep role_sessions_step;
 // ---- group.cpp: what insula_tenant owns in this database ----
 
 bool tenants_group_owns_something();
-// Oids, in ascending order.
+// Ascending.
 struct TenantSchemas {
   const Oid *oids;
   int count;
@@ -58,12 +58,12 @@ struct TenantSchemas {
 struct GroupsObject {
   ObjectAddress address;
   const char *name;  // as pg_describe_object has it
-  bool kept;         // it is a tenant's or the extension's, or lies there: not to be dropped
+  bool kept;         // must not be dropped: it is, or lies in, a tenant's schema or the extension's
 };
 void visit_owned_by_tenants_group(const TenantSchemas &schemas,
                                   void (*visit)(void *argument, const GroupsObject &object), void *argument);
-// Locks the object within that time ("1s"), and drops it.  Raises where others depend on it, or where
-// it is the group's no more.
+// Locks the object within that time ("1s") and drops it.  Raises if others depend on it, or if the
+// group no longer owns it.
 void drop_owned_by_tenants_group(const TenantSchemas &schemas, const ObjectAddress &object, const char *lock_timeout);
 
 // ---- password.cpp ----
@@ -74,41 +74,47 @@ char *make_verifier(const char *password);
 
 // ---- numbers.cpp ----
 
-// The number of a tenant, and the last value that the sequence of one had given that had it before; 0: none had.
+// A tenant's number, and the last value of the sequence of the tenant that had the number before;
+// 0: none had it.
 struct TenantNumber {
   std::int32_t number;
   std::int64_t last_value;
 };
-// In a session.
+// Runs in a session.
 TenantNumber take_tenant_number();
-// The tenant is dropped; its schema is still there.
+// Called when the tenant is dropped, before its schema is.
 void return_tenant_number(std::int32_t number, const char *schema);
 
-// ---- schema.cpp: a tenant's schema, made in one place ----
+// ---- schema.cpp ----
 
-// What lies in it, but indexes and what hangs on the tables.
+// The relations of a tenant's schema, without indexes and TOAST tables.
 inline constexpr const char *tenant_relations[] = {
     "work", "record", "id", "workflow_executions", "task_executions", "execution_events", "schedules"};
 inline constexpr const char *tenant_views[] = {"workflow_executions", "task_executions", "execution_events",
                                                "schedules"};
 
 void create_tenant_schema(const TenantNumber &number, const char *schema, const char *username);
-// Makes one of its views, or makes it anew.
+// Makes one of its views, or replaces it.
 void create_tenant_view(std::int32_t number, const char *schema, const char *name);
 void drop_tenant_schema(const char *schema);
 
-// ---- dependents.cpp: what is not the tenant's but goes with its schema ----
+// ---- comments.cpp ----
 
-// Raises where the schema belongs to another role, so that it cannot be dropped.
+// Comments one of the schema's relations and its columns, if there is anything to say.
+void comment_on(const char *schema, const char *name);
+
+// ---- dependents.cpp: objects of others that go with a tenant's schema ----
+
+// Raises if the schema belongs to another role, so that it cannot be dropped.
 void check_schema_is_ours(const Tenant &tenant);
-// Raises where there is any.
+// Raises if there are dependents.
 void check_no_dependents(const Tenant &tenant);
-// Names it in a WARNING.
+// Names the dependents in a WARNING.
 void tell_dependents(const Tenant &tenant);
-// Locks the schema and all that depends on it, so that nothing more comes to it.
+// Locks the schema and its dependents, so that no new ones appear.
 void lock_what_goes(const Tenant &tenant);
 
-// ---- layout.cpp: a tenant's schema of an older version ----
+// ---- layout.cpp ----
 
 struct OldLayout {
   std::int32_t number;
@@ -116,12 +122,12 @@ struct OldLayout {
   std::int32_t version;
 };
 OldLayout *tenants_of_old_layout(std::int32_t most, int *count);
-// Raises where it cannot be locked within so many milliseconds.
+// Raises if it cannot lock the schema's tables within lock_timeout milliseconds.
 void upgrade_layout(const OldLayout &old, std::int64_t lock_timeout);
 
 // ---- connection.cpp ----
 
-// A connection string for the tenant, from insula.connection_base or this connection.
+// From insula.connection_base, or from this connection's address.
 char *connection_string(const char *username, const char *password);
 
 }  // namespace insula

@@ -1,6 +1,6 @@
-// Mending after a restore, and the adoption of copies.  Roles come first, then owners, views and
-// rights, as insula.deviation names them; every action runs in a subtransaction of its own, so that
-// one that fails stops no other.
+// Mends tenants after a restore, and adopts copies.  Roles come first, then owners, views and
+// rights, as insula.deviation names them.  Each action runs in a subtransaction of its own, so that
+// a failure stops no other.
 #include "provision/reconcile.hpp"
 
 #include <algorithm>
@@ -31,7 +31,7 @@ struct Deviation {
   const char *object;
   const char *action;
   bool as_owner;
-  const char *view;  // the one that it is about; nullptr: none
+  const char *view;  // the view that the deviation is about; nullptr: none
 };
 
 struct TenantRole {
@@ -44,13 +44,13 @@ struct TenantRole {
   int max_connections;
 };
 
-// In the order of strcmp.
+// Sorted as by strcmp.
 struct Tenants {
   const TenantRole *rows;
   int count;
 };
 
-// Does it, or only tells.
+// Runs the action, or in a dry run only reports it.
 template <typename Action>
 void mend(const Mending &mending, const char *tenant, const char *object, const char *action, Action run_action) {
   const char *error = nullptr;
@@ -83,8 +83,8 @@ void run_alone(const Statement &statement, Arguments &arguments) {
   close_session(session);
 }
 
-// With the caller's rights, so that a catalog which is closed to others stops no superuser; in the
-// caller's memory, so that rows outlive SPI.
+// Uses the caller's rights, since a superuser may read catalogs that are closed to other roles, and
+// the caller's memory, since rows must outlive SPI.
 template <typename Row>
 Row *read_rows(const char *sql, int *count, Row (*read)(std::uint64_t row)) {
   const Session session = open_callers_session();
@@ -155,7 +155,7 @@ Deviation read_deviation(std::uint64_t row) {
   return {get_text(row, 1), get_text(row, 2), get_text(row, 3), DatumGetBool(get_datum(row, 4)), get_text(row, 5)};
 }
 
-// Of a tenant whose schema is not to be touched there is nothing to mend but its role.
+// Only the role of a tenant whose schema is refused can be mended.
 bool is_refused(const List *refused, const char *tenant) {
   ListCell *cell;
   foreach (cell, refused)
@@ -163,7 +163,7 @@ bool is_refused(const List *refused, const char *tenant) {
   return false;
 }
 
-// nullptr: it was made after they were read, so the next call looks at it.
+// nullptr: the tenant is newer than the list; the next call mends it.
 const TenantRole *tenant_named(const Tenants &tenants, const char *name) {
   const TenantRole *end = tenants.rows + tenants.count;
   const TenantRole *found = std::lower_bound(tenants.rows, end, name, [](const TenantRole &row, const char *wanted) {
@@ -172,8 +172,8 @@ const TenantRole *tenant_named(const Tenants &tenants, const char *name) {
   return found != end && strcmp(found->tenant, name) == 0 ? found : nullptr;
 }
 
-// A tenant's schema is taken over as a whole or not at all: what others have made in its place would
-// run as insula_owner.  Returns the names of those that are not.
+// A tenant's schema is taken over as a whole or not at all: code that others have put in it would
+// run as insula_owner.  Returns the names of refused tenants.
 List *find_refused(const Mending &mending, const Tenants &tenants) {
   struct Name {
     const char *text;
@@ -200,7 +200,7 @@ List *find_refused(const Mending &mending, const Tenants &tenants) {
 
 void mend_deviation(const Tenants &tenants, const Deviation &deviation) {
   execute(deviation.action, deviation.as_owner);
-  // What the view says may be another role's, so it is made anew at once.
+  // The text of a view that another role owned may be that role's, so the view is replaced at once.
   if (!deviation.view) return;
   CommandCounterIncrement();
   const TenantRole *tenant = tenant_named(tenants, deviation.tenant);
@@ -273,7 +273,7 @@ void mend_groups(const Mending &mending) {
 
 // ---- what insula_tenant owns ----
 
-// Each drop keeps a lock until the transaction ends, and the rest of reconcile needs some too.
+// Each drop keeps a lock until the transaction ends, and the rest of reconcile needs locks, too.
 constexpr std::uint64_t most_to_drop = 1000;
 
 struct ToDrop {
@@ -284,8 +284,8 @@ struct ToDrop {
   MemoryContext memory;
 };
 
-// Where there are more than one call drops, by chance: else those that cannot be dropped would stand
-// before the others in every call.
+// A random sample: otherwise objects that cannot be dropped would come before the others in every
+// call.
 GroupsObject *place_for_next(ToDrop *to_drop) {
   ++to_drop->seen;
   if (to_drop->count < most_to_drop) return &to_drop->objects[to_drop->count++];
@@ -319,11 +319,11 @@ void mend_objects_of_group(const Mending &mending, const Tenants &tenants) {
   const TenantSchemas schemas = schemas_of(tenants);
   ToDrop to_drop = {&mending, palloc_array_of<GroupsObject>(most_to_drop), 0, 0, CurrentMemoryContext};
   visit_owned_by_tenants_group(schemas, tell_or_remember, &to_drop);
-  // What depends on another object is mostly younger.
+  // Dependent objects mostly have higher Oids, so they are dropped first.
   std::sort(to_drop.objects, to_drop.objects + to_drop.count, [](const GroupsObject &one, const GroupsObject &other) {
     return one.address.objectId > other.address.objectId;
   });
-  // A tenant may hold locks on all of it.
+  // A tenant may hold locks on all of the objects; one deadline bounds all waits.
   const std::int64_t patient_until = passing_time() + 5 * USECS_PER_SEC;
   for (std::uint64_t i = 0; i < to_drop.count; ++i) {
     CHECK_FOR_INTERRUPTS();
@@ -336,7 +336,7 @@ void mend_objects_of_group(const Mending &mending, const Tenants &tenants) {
     tell_problem(mending, nullptr, "role insula_tenant", "owns more: run insula.reconcile(false) again");
 }
 
-// ---- what is left of dropped tenants ----
+// ---- leftover roles ----
 
 void forget_leftover(Oid role) {
   static constexpr Statement delete_leftover = {
@@ -371,8 +371,8 @@ void drop_leftovers(const Mending &mending) {
   }
 }
 
-// In the original's own cluster its roles are the original's: the copy gets names for roles
-// of its own.
+// In the original's own cluster the roles belong to the original's tenants: the copy gets new roles
+// with new names.
 void part_with_roles() {
   static constexpr Statement rename_tenant_role = {
       "rename_tenant_role",
@@ -446,7 +446,7 @@ void adopt() {
   grant_database_to_groups();
   if (shares_roles_with_home()) {
     part_with_roles();
-    // The original's tenants shall not read here.
+    // The original's tenants must not read the copy.
     int count;
     const Deviation *foreign = read_rows<Deviation>(
         "SELECT tenant, object, action, as_owner, view FROM insula.deviation WHERE step = 4", &count, read_deviation);

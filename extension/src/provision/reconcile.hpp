@@ -1,4 +1,4 @@
-// After a restore: mending, and the adoption of copies.
+// Mending after a restore, and the adoption of copies.
 #pragma once
 
 #include "postgres.hpp"
@@ -11,7 +11,7 @@ struct Mending {
 };
 void reconcile(const Mending &mending);
 
-// Makes this database the tenants' home.
+// Makes this database the home of its tenants.
 void adopt();
 
 }  // namespace insula

@@ -1,9 +1,8 @@
-// Role DDL.  This file alone acts as the bootstrap superuser, for the length of one
-// command, on names that the caller has checked.  It touches an existing role only if its
-// Oid is the one recorded when it was made for a tenant, and if it has been given no
-// attribute and no membership since, but in plain roles of other tenants (which gives it no
-// more than those have): a forged or restored catalog row that names another role gains
-// nothing.
+// Role DDL. This file alone acts as the bootstrap superuser, for the length of one command, on
+// names that its callers have checked.  It touches an existing role only if the role has the Oid
+// that was recorded when it was made for a tenant, and no attribute and no membership since but in
+// plain roles of other tenants (which gives it no more than those have): a forged or restored
+// catalog row that names another role gains nothing.
 #include "errors.hpp"
 #include "provision/provision.hpp"
 #include "spi/owner.hpp"
@@ -77,7 +76,7 @@ bool each_membership(Oid role, Test test) {
   return all;
 }
 
-// As role specifications.
+// The members as role specifications.
 List *members_of(Oid role) {
   CatCList *memberships = SearchSysCacheList1(AUTHMEMROLEMEM, ObjectIdGetDatum(role));
   List *members = NIL;
@@ -130,8 +129,8 @@ void alter_role(const char *name, int action, List *options) {
   become_caller(before);
 }
 
-// What the role has been granted or has made in this database.  What others have built on
-// that is not ours to drop.
+// Drops the role's objects and rights in this database.  Objects of other roles that depend on them
+// make it fail.
 void drop_owned(const char *name) {
   DropOwnedStmt *statement = makeNode(DropOwnedStmt);
   statement->roles = list_make1(role_spec(name));
@@ -145,12 +144,14 @@ void drop_role(const char *name) {
   DropRole(statement);
 }
 
-// A role can own more than one transaction can lock: that is PostgreSQL's "out of shared memory".
+// A role can own more objects than one transaction can lock, which PostgreSQL reports as "out of
+// shared memory".
 bool is_left_behind(const ErrorData *error) {
   return error->sqlerrcode == ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST || error->sqlerrcode == ERRCODE_OUT_OF_MEMORY;
 }
 
-// False, and nothing done, where other objects depend on what was to go, or it is too much.
+// False: nothing was done, since other objects depend on one that was to go, or there are too many
+// to lock.
 bool try_to_drop(void (*drop)(const char *name), const char *name) {
   MemoryContext memory = CurrentMemoryContext;
   ResourceOwner owner = CurrentResourceOwner;
@@ -181,8 +182,8 @@ bool try_to_drop(void (*drop)(const char *name), const char *name) {
   return done;
 }
 
-// Roles whose sessions end once more when this transaction commits: until then its
-// changes stop nobody from logging in.
+// Roles whose sessions are ended once more after this transaction's commit: until then a new login
+// does not see its changes.
 constexpr int max_ending = 64;
 Oid ending_roles[max_ending];
 int ending_count = 0;

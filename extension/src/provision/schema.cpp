@@ -1,7 +1,7 @@
-// A tenant's schema: all its relations are made here, in one place, by insula_owner.  Two
-// tables, so that ten thousand tenants stay cheap: `work` for executions and tasks, `record` for
-// all else (tenant/columns.hpp lists their columns).  The tenant reads through views; they carry
-// the tenant's number, which makes ids whole.
+// A tenant's schema.  All its relations are made here, by insula_owner.  There are only two tables,
+// so that ten thousand tenants stay cheap: `work` for executions and tasks, `record` for all else
+// (tenant/columns.hpp lists their columns).  The tenant reads through views, which
+// hold the tenant's number and so turn local numbers into ids.
 #include "core/ids.hpp"
 #include "provision/provision.hpp"
 #include "spi/owner.hpp"
@@ -13,12 +13,12 @@ namespace insula {
 
 namespace {
 
-// A row of work is rewritten twice, by its claim and by its end.  Only a third of each page is
-// filled at first, so that there is room for all three versions of each of its rows: what is
-// rewritten in its page writes a third of the WAL, and whoever keeps the old versions from being
-// forgotten changes nothing of that.  Pages of history stay as empty, though; with less room a
-// backlog that is worked off takes as many pages in the end.  Each version has an entry in the primary
-// key too, beside those before it.
+// A row of work is rewritten twice, by its claim and by its end.  Inserts fill only a third of each
+// page, so that all three versions of each row fit in it: rewriting a row in its page writes a
+// third of the WAL, and an old snapshot that keeps the versions alive does not change that.  The
+// price is that pages of history stay as empty; with less room, a backlog that is worked off would
+// take as many pages in the end.  Each version has its own entry in the primary key, so its pages
+// are left as empty.
 const char tables[] = R"(
 CREATE SEQUENCE {schema}.id START {start};
 CREATE TABLE {schema}.work (
@@ -181,13 +181,13 @@ void set_local(const char *name, const char *value) {
   (void)set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 }
 
-// What the caller has set is not for tables that it does not own: in another tablespace the owner
-// may make nothing, and of another access method the storage can do nothing with them.
+// Settings of the caller must not apply to relations that it does not own: in another tablespace
+// the owner may have no rights, and storage/ cannot work with another access method.
 void execute_as_owner(const char *sql) {
   const Owner owner = enter_owner();
   set_local("default_tablespace", "");
   set_local("default_table_access_method", "heap");
-  // "drop cascades to ..." is no news to who drops a tenant.
+  // The caller of drop_tenant has asked for the cascade, and needs no notice of it.
   set_local("client_min_messages", "warning");
   SPI_connect();
   const int status = SPI_execute(sql, false, 0);
@@ -198,8 +198,8 @@ void execute_as_owner(const char *sql) {
 
 // ---- rights ----
 
-// What takes away all that default privileges have given to others, and gives the owner what they have
-// not: the rights are then those of an object made where there are no default privileges.
+// Revokes all rights that default privileges gave to other roles, and grants the owner the rights
+// that they took: the rights of an object that is made without default privileges.
 void append_own_rights(StringInfo sql, const char *kind, const char *object, Datum acl) {
   const Oid owner = owner_role();
   const Acl *rights = DatumGetAclP(acl);
@@ -223,7 +223,8 @@ void append_own_rights_of(StringInfo sql, int cache, Oid oid, AttrNumber column,
   ReleaseSysCache(row);
 }
 
-// Default privileges of insula_owner, which a superuser may set, give nothing of a tenant away.
+// Default privileges of insula_owner, which a superuser may set, must not open a tenant's
+// relations.
 void undo_default_privileges(const char *schema) {
   const Oid oid = get_namespace_oid(schema, false);
   StringInfoData sql;
@@ -243,7 +244,7 @@ void create_tenant_schema(const TenantNumber &number, const char *schema, const 
   const Schema made = {schema, username, number.number, number.last_value + 1};
   StringInfoData sql;
   initStringInfo(&sql);
-  // The schema by itself: CREATE SCHEMA with elements runs under other rules.
+  // CREATE SCHEMA with elements would run them under other rules.
   appendStringInfo(&sql, "CREATE SCHEMA %s;", quote_identifier(schema));
   append_filled(&sql, tables, made);
   for (const View &view : views) append_filled(&sql, view.sql, made);

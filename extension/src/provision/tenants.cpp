@@ -1,6 +1,5 @@
-// Creating and dropping tenants, in the caller's transaction: a ROLLBACK leaves neither
-// schema nor role nor row.  Lock order: names that are to be taken, the tenant's life, its
-// relations.
+// Makes and drops tenants in the caller's transaction: a ROLLBACK leaves neither schema nor role
+// nor row.  Lock order: names that are to be taken, the tenant's life, its relations.
 #include "provision/tenants.hpp"
 
 #include <algorithm>
@@ -25,7 +24,7 @@ namespace insula {
 namespace {
 
 constexpr std::int64_t drain_look = 50000;                // between two looks while draining
-constexpr std::int64_t sessions_end = 5 * USECS_PER_SEC;  // for ended sessions to go
+constexpr std::int64_t sessions_end = 5 * USECS_PER_SEC;  // the time for ended sessions to go
 
 void insert_row(std::int32_t number, const NewTenant &request, Oid role) {
   static constexpr Statement insert_tenant = {
@@ -104,8 +103,8 @@ bool is_idle(std::int32_t number) {
   return idle;
 }
 
-// Whoever still completes something, or reads, holds these in his open transaction; DROP
-// SCHEMA would wait for him for ever.
+// A transaction that completes a task, or reads, holds locks on these; DROP SCHEMA would wait for
+// it for ever.
 bool try_lock_relations(const Tenant &tenant) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
   if (!OidIsValid(schema)) return true;
@@ -142,7 +141,7 @@ void refuse_in_use(const Tenant &tenant, bool prepared) {
                      "locked what goes with it, is still open.")));
 }
 
-// Whatever the step has to lock, it does not wait for another session's open transaction for ever.
+// A step that has to lock objects must not wait for ever for another session's open transaction.
 template <typename Step>
 pg_noinline void refuse_long_waits(const Tenant &tenant, bool prepared, Step step) {
   const int level = NewGUCNestLevel();
@@ -161,8 +160,8 @@ pg_noinline void refuse_long_waits(const Tenant &tenant, bool prepared, Step ste
   AtEOXact_GUC(false, level);
 }
 
-// Queues up for the relations, so that sessions which come back all the time get no lock
-// before us, and ends the sessions that hold one now.
+// Queues for the relations' locks, so that sessions which reconnect get no lock first, and ends the
+// sessions that hold one now.
 void lock_relations_behind_holders(const Tenant &tenant, bool prepared) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
   refuse_long_waits(tenant, prepared, [&] {
@@ -174,8 +173,8 @@ void lock_relations_behind_holders(const Tenant &tenant, bool prepared) {
   });
 }
 
-// Waits until nobody gives the tenant work and none of its tasks runs, up to the deadline.
-// Then its sessions are ended, which frees what they hold.
+// Waits until no transaction gives the tenant work and none of its tasks runs, up to the deadline.
+// Then it ends the tenant's sessions, which frees their locks.
 void drain_tenant(const Tenant &tenant, std::int64_t drain) {
   std::int64_t deadline = passing_time() + drain;
   bool owned = false;
@@ -196,7 +195,7 @@ void drain_tenant(const Tenant &tenant, std::int64_t drain) {
   }
 }
 
-// What the role owns or was granted in other databases cannot be dropped from here.
+// The role's objects and rights in other databases cannot be dropped from here.
 void leave_role_behind(const Tenant &tenant) {
   static constexpr Statement insert_leftover = {
       "insert_leftover",
@@ -226,7 +225,7 @@ void warn_of_group() {
            errhint("SELECT * FROM insula.audit() names them, insula.reconcile(false) drops them.")));
 }
 
-// The tenant is drained.
+// The caller has drained the tenant.
 void remove_tenant(const Tenant &tenant, bool force) {
   lock_what_goes(tenant);
   check_schema_is_ours(tenant);
@@ -294,9 +293,9 @@ Credentials existing_tenant(const Tenant &tenant) {
 }
 
 void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
-  // The cache may drop its entry while we wait.
+  // The cache may drop its entry during a wait.
   const Tenant tenant = *find_tenant(number);
-  // What will be refused in the end shall be refused before anything waits or any session ends.
+  // An error that is sure to come must come before the drain and before sessions end.
   if (OidIsValid(tenant.role)) check_tenant_role(tenant.username, tenant.role);
   check_schema_is_ours(tenant);
   if (!force) check_no_dependents(tenant);
@@ -323,7 +322,8 @@ void set_suspended(const Tenant &cached, bool suspended) {
   close_session(session);
   if (tenant.login) alter_tenant_role(tenant.username, tenant.role, nullptr, !suspended);
   if (suspended && OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
-  // Whoever waits for the tenant looks again: there may be work now, or none any more.
+  // Waiting claims and callers look again: suspension hides the tenant's work, and its end shows
+  // it.
   announce_changed(tenant.number);
   if (!suspended) announce_ready(tenant.number, 0);
   announce_rescheduled(tenant.number);
@@ -371,7 +371,7 @@ void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
   constexpr int connections = 2;
   if (OidIsValid(tenant.role) && !limits.nulls[connections])
     limit_tenant_role(tenant.username, tenant.role, std::max(-1, DatumGetInt32(limits.values[connections])));
-  // What a limit held up may go on, and what waits must take note of the new one.
+  // A new limit may free work that the old one held up, and waiting claims must read it.
   announce_changed(tenant.number);
   announce_ready(tenant.number, 0);
   announce_rescheduled(tenant.number);

@@ -1,4 +1,4 @@
-// The life of a tenant, above roles, passwords and schemas.
+// Making, changing and dropping tenants: joins roles, passwords and schemas.
 #pragma once
 
 #include "provision/provision.hpp"
@@ -21,16 +21,16 @@ struct Credentials {
   const char *connection_string;  // nullptr: none
 };
 
-// Writes a line of insula.admin_log, in a session.
+// Inserts a row into insula.admin_log, in a session.
 void log_act(const char *act, const char *tenant, const char *detail);
 
 Credentials create_tenant(const NewTenant &request);
 Credentials existing_tenant(const Tenant &tenant);
-// `force`: what others have made in its schema, or on what lies there, goes with it.
+// `force`: objects of others that depend on the schema are dropped, too.
 void drop_tenant(std::int32_t number, std::int64_t drain, bool force);
 void set_suspended(const Tenant &tenant, bool suspended);
 
-// Limits as given: NULL keeps what is there, a negative one lifts it.
+// NULL keeps a limit, a negative value lifts it.
 struct NewLimits {
   Datum values[7];  // max_running, max_queued, max_connections, weight, rate_per_second, retain, retain_count
   bool nulls[7];

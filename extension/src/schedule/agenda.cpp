@@ -1,4 +1,4 @@
-// Schedules in a scheduler's memory; see agenda.hpp.
+// A scheduler's memory of schedules; see agenda.hpp.
 #include "schedule/agenda.hpp"
 
 #include <algorithm>
@@ -51,7 +51,7 @@ void read_items(const Tenant &tenant, Agenda &agenda, const char **trouble) {
     const ScheduleSpec spec = spec_from_json(rows[i].body);
     if (spec.paused) continue;
     const char *error = nullptr;
-    // A zone may have gone since the schedule was made.
+    // The time zone may be gone since the schedule was made.
     if (in_subtransaction(
             tenant.number, [&] { agenda.items[agenda.count] = item_of(rows[i], spec); }, &error))
       ++agenda.count;

@@ -1,6 +1,6 @@
-// The schedules of tenants as a scheduler keeps them in its memory, each with its next fire,
-// so that a visit costs what is due and not what a tenant has.  Bounded: when too many are
-// kept all are forgotten, to be read again as their tenants become due.
+// A scheduler's memory of tenants' schedules, each with its next fire, so that a visit costs only
+// what is due.  It is bounded: above the bound all agendas are forgotten, and each is read again
+// when its tenant is due.
 #pragma once
 
 #include "schedule/spec.hpp"
@@ -11,30 +11,30 @@ namespace insula {
 struct AgendaItem {
   char name[NAMEDATALEN];
   std::int64_t number;
-  TimestampTz since;  // after which it fires; another one means other times
+  TimestampTz since;  // it fires after this moment; a change of its times moves it
   core::FireRules rules;
   Overlap overlap;
-  std::int64_t dealt_with;  // all fires up to this one, in seconds since 1970
-  TimestampTz due;          // of the next; DT_NOEND: none
-  bool waits;               // for an execution of an earlier fire to end
-  int failures;             // in a row, of the same fires
-  bool failing;             // it has failed, and made none since
+  std::int64_t dealt_with;  // all fires up to this one are done, in seconds since 1970
+  TimestampTz due;          // the next fire; DT_NOEND: none
+  bool waits;               // an execution of an earlier fire must end first
+  int failures;             // of the same fires, in a row
+  bool failing;             // it has failed, and has made no fire since
 };
 
 struct Agenda {
   std::int32_t tenant;
   int count;
   AgendaItem *items;
-  int turn;         // the item that comes first
-  bool incomplete;  // some could not be read
+  int turn;         // the item that the next visit begins with
+  bool incomplete;  // a schedule could not be read
 };
 
-// Reads the tenant's schedules if they are not known, or with `reload`.  `trouble` says what
-// is wrong with one that cannot be read, which is left out.
+// Reads the tenant's schedules if the agenda is unknown, or with `reload`.  A schedule that cannot
+// be read is left out, and `trouble` says why.
 Agenda &agenda_of(const Tenant &tenant, bool reload, const char **trouble);
 void forget_agenda(std::int32_t tenant);
 
-// The item's next fire is the first after `dealt_with`.
+// Plans the first fire after `dealt_with`.
 void plan_next(AgendaItem &item);
 
 }  // namespace insula

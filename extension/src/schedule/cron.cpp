@@ -1,4 +1,4 @@
-// Raises what core/cron.hpp finds wrong with an expression.
+// Raises the error that core/cron.hpp finds in an expression.
 #include "schedule/cron.hpp"
 
 #include "postgres.hpp"
@@ -11,7 +11,7 @@ namespace insula {
 
 namespace {
 
-// An expression may be as long as text may be, a message should not.
+// An expression can be as long as any text; a message must be short.
 constexpr int most_shown = 100;
 
 const char *shown(std::string_view text) {

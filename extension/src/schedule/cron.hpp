@@ -5,7 +5,7 @@
 
 namespace insula {
 
-// 22023, with the field and what is wrong there, where it is none.
+// Raises 22023, naming the field and its fault, if the text is no cron expression.
 core::Cron require_cron(const char *expression);
 
 }  // namespace insula

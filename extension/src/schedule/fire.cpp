@@ -1,6 +1,6 @@
-// Fires; see fire.hpp.  A fire and its execution are made in one transaction, and the fire's
-// key, schedule and time, lets it be made once.  What is due is worked out from the newest
-// fire, so nothing is written but the fires themselves.
+// Fires; see fire.hpp.  One transaction makes a fire and its execution, and the fire's key
+// (schedule, time) lets it be made only once.  The newest fire tells what is due, so nothing is
+// written but fires.
 #include "schedule/fire.hpp"
 
 #include <algorithm>
@@ -24,12 +24,12 @@ namespace {
 int grace_seconds = 60;
 
 constexpr int most_at_once = 1000;  // fires of one schedule in one transaction
-constexpr int most_in_turn = 1000;  // after so many of them, or of schedules, it is others' turn
+constexpr int most_in_turn = 1000;  // fires, or schedules, of a visit
 constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
 constexpr std::int64_t changed_sleep = USECS_PER_SEC;
-constexpr int fires_kept = 100;       // when old ones are removed
-constexpr int fires_a_removal = 50;   // on the average
-constexpr int fires_looked_at = 100;  // for executions that still run
+constexpr int fires_kept = 100;       // by prune_fires
+constexpr int fires_a_removal = 50;   // on average, fires between two calls of prune_fires
+constexpr int fires_looked_at = 100;  // newest fires whose executions may still run
 
 Jsonb *context_of_fire(const Tenant &tenant, const ScheduleSpec &spec, std::int64_t number, TimestampTz fire) {
   JsonObject own = begin_object();
@@ -47,7 +47,7 @@ std::int64_t submit_fire(const Tenant &tenant, const ScheduleSpec &spec, std::in
   return core::local_of(*submit(tenant, request, CurrentMemoryContext));
 }
 
-// The executions of the schedule's newest fires that have not ended.
+// The unfinished executions of the schedule's newest fires.
 std::int64_t *running_fires(const Tenant &tenant, std::int64_t number, int *count) {
   int fired;
   std::int64_t *executions = newest_fired(tenant, number, fires_looked_at, &fired);
@@ -55,7 +55,7 @@ std::int64_t *running_fires(const Tenant &tenant, std::int64_t number, int *coun
   return live_executions(tenant, executions, fired, count);
 }
 
-// Fires that were due until then have waited for the end of earlier ones.
+// The moment until which running executions of earlier fires have held the schedule's queue.
 TimestampTz queue_held_until(const Tenant &tenant, std::int64_t number, TimestampTz now) {
   int running;
   (void)running_fires(tenant, number, &running);
@@ -67,26 +67,26 @@ TimestampTz queue_held_until(const Tenant &tenant, std::int64_t number, Timestam
   return row.finished_at ? row.finished_at : DT_NOBEGIN;
 }
 
-enum class Turn { made, passed_over, waits };
+enum class Decision { make, skip, wait };
 
-Turn take_turn(const Tenant &tenant, const AgendaItem &item, TimestampTz now) {
-  if (item.overlap == Overlap::allow) return Turn::made;
+Decision apply_overlap(const Tenant &tenant, const AgendaItem &item, TimestampTz now) {
+  if (item.overlap == Overlap::allow) return Decision::make;
   int count;
   const std::int64_t *running = running_fires(tenant, item.number, &count);
-  if (count == 0) return Turn::made;
-  if (item.overlap == Overlap::queue) return Turn::waits;
-  if (item.overlap == Overlap::skip) return Turn::passed_over;
+  if (count == 0) return Decision::make;
+  if (item.overlap == Overlap::queue) return Decision::wait;
+  if (item.overlap == Overlap::skip) return Decision::skip;
   for (int i = 0; i < count; ++i) {
-    // A transaction of the tenant that holds it keeps nobody waiting but his own schedule.
+    // If a transaction of the tenant holds the execution, only the tenant's own schedule waits.
     if (!lock_lineage(tenant, running[i], true))
       ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("could not cancel the execution of an earlier fire"),
                       errdetail("A transaction holds it.")));
     (void)cancel(tenant, running[i], now, "its schedule has fired again");
   }
-  return Turn::made;
+  return Decision::make;
 }
 
-// Nobody else makes fires for the tenant at this moment but a scheduler that should not be there.
+// The key is taken only if a second scheduler serves this database by mistake.
 void note_fire(const Tenant &tenant, const AgendaItem &item, std::int64_t fire, TimestampTz now,
                std::int64_t execution) {
   if (insert_fire(tenant, item.number, time_of(fire), now, execution)) return;
@@ -95,16 +95,16 @@ void note_fire(const Tenant &tenant, const AgendaItem &item, std::int64_t fire, 
 
 struct Outcome {
   std::int64_t dealt_with;
-  int written;   // fires, those passed over too
+  int written;   // fires, also the skipped ones
   bool made;     // at least one execution
-  bool waits;    // for an execution of an earlier fire to end
-  bool changed;  // the schedule is another one by now
+  bool waits;    // an execution of an earlier fire must end first
+  bool changed;  // the schedule has been changed since it was read
 };
 
 Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz now) {
   Outcome outcome = {item.dealt_with, 0, false, false, true};
   ScheduleRow row;
-  // It may have been removed or changed since it was read: then it will be read again.
+  // If the schedule was removed or changed since it was read, the agenda reads it again.
   if (!find_schedule(tenant, item.name, &row) || row.number != item.number || row.since != item.since) return outcome;
   const ScheduleSpec spec = spec_from_json(row.body);
   if (spec.paused) return outcome;
@@ -117,11 +117,11 @@ Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz 
       core::plan_fires(item.rules, item.dealt_with, now - zero, std::int64_t{grace_seconds} * USECS_PER_SEC,
                        held == DT_NOBEGIN ? INT64_MIN : held - zero, {fires, most_at_once});
   for (int i = 0; i < plan.count; ++i) {
-    const Turn turn = take_turn(tenant, item, now);
-    outcome.waits = turn == Turn::waits;
+    const Decision decision = apply_overlap(tenant, item, now);
+    outcome.waits = decision == Decision::wait;
     if (outcome.waits) return outcome;
     const std::int64_t execution =
-        turn == Turn::made ? submit_fire(tenant, spec, item.number, time_of(fires[i]), now) : 0;
+        decision == Decision::make ? submit_fire(tenant, spec, item.number, time_of(fires[i]), now) : 0;
     note_fire(tenant, item, fires[i], now, execution);
     outcome.made = outcome.made || execution != 0;
     outcome.dealt_with = fires[i];
@@ -135,15 +135,14 @@ Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz 
   return outcome;
 }
 
-// Which fire it is decides whether old ones are removed, so that no count has to outlive the
-// process.
+// The fire's time decides, so that no counter must outlive the process.
 bool removes_old_ones(const Outcome &outcome) {
   return outcome.written >= fires_a_removal ||
          (outcome.written > 0 && murmurhash32(static_cast<std::uint32_t>(outcome.dealt_with)) % fires_a_removal == 0);
 }
 
-// Returns how many fires were written.  The item changes only once all else has been done,
-// since it is in no transaction.
+// Returns how many fires were written.  It changes the item last, since a rollback does not restore
+// it.
 int make_due_fires_of(const Tenant &tenant, AgendaItem &item, TimestampTz now) {
   const Outcome outcome = make_fires_of(tenant, item, now);
   if (removes_old_ones(outcome)) prune_fires(tenant, item.number, fires_kept);
@@ -151,13 +150,14 @@ int make_due_fires_of(const Tenant &tenant, AgendaItem &item, TimestampTz now) {
   item.waits = outcome.waits;
   item.failing = item.failing && !outcome.made;
   plan_next(item);
-  // The end of what it waits for will be told; without shared memory somebody has to look.
+  // The end of the execution makes the tenant due; without shared memory the scheduler must look
+  // again.
   if (item.waits) item.due = shared_memory_available() ? DT_NOEND : now + USECS_PER_SEC;
   if (outcome.changed) item.due = now + changed_sleep;
   return outcome.written;
 }
 
-// Returns how many fires were written; what fails is noted.
+// Returns how many fires were written; stores the error of a schedule that fails.
 int take_care_of(const Tenant &tenant, AgendaItem &item, TimestampTz now, FireVisit *visit) {
   int written = 0;
   const char *error = nullptr;
@@ -168,7 +168,7 @@ int take_care_of(const Tenant &tenant, AgendaItem &item, TimestampTz now, FireVi
     visit->trouble = psprintf("schedule \"%s\": %s", item.name, error);
   item.failures = error ? item.failures + 1 : 0;
   item.failing = item.failing || error;
-  // It is tried again, as long as it is not too late.
+  // The fire is tried again until it is later than the grace.
   if (error) item.due = now + std::min(longest_backoff, USECS_PER_SEC << std::min(item.failures - 1, 20));
   return written;
 }

@@ -1,6 +1,6 @@
-// Making, changing and removing schedules; see schedules.hpp.  A schedule fires after the
-// moment it was made, or was last given other times or resumed: what a new expression or
-// window would have fired before, and what a pause held back, was never missed.
+// Making, changing and removing schedules; see schedules.hpp.  A schedule fires only after the
+// moment at which it was made, resumed, or last given other times: a fire that a new expression or
+// window would have had before, or that a pause held back, was never missed.
 #include "schedule/schedules.hpp"
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace insula {
 
 namespace {
 
-// A tenant may have so many; each is looked at when one of them is due.
+// When one schedule of a tenant is due, a scheduler looks at all of them.
 constexpr int max_schedules = 10000;
 
 void check_room(const Tenant &tenant) {
@@ -23,7 +23,7 @@ void check_room(const Tenant &tenant) {
                   errdetail("A tenant can have %d.", max_schedules)));
 }
 
-// One that no schedule has, nor a fire of one that is gone.
+// A number that no schedule has, nor a fire of a removed schedule.
 std::int64_t take_schedule_number(const Tenant &tenant) {
   for (;;) {
     const std::int64_t number = take_numbers(tenant, 1);

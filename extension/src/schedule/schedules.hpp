@@ -1,4 +1,4 @@
-// What a tenant does with his schedules, each in the caller's transaction.
+// The tenant's verbs on schedules, each in the caller's transaction.
 #pragma once
 
 #include "schedule/spec.hpp"
@@ -6,9 +6,9 @@
 
 namespace insula {
 
-// Makes the schedule, or gives the one of that name another meaning; returns its number.
+// Makes the schedule, or changes the one of that name; returns its number.
 std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, TimestampTz now);
-// False: there is none.
+// False: no schedule has the name.
 bool remove_schedule(const Tenant &tenant, const char *name);
 enum class PauseChange { done, already, unknown };
 PauseChange set_schedule_paused(const Tenant &tenant, const char *name, bool paused, TimestampTz now);

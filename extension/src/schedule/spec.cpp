@@ -16,7 +16,7 @@ namespace insula {
 
 namespace {
 
-// In the order of the enumerations.
+// In the order of the enumerators.
 const char *const catch_up_words[] = {"skip", "run_once", "run_all"};
 const char *const overlap_words[] = {"allow", "skip", "queue", "cancel"};
 

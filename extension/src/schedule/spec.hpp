@@ -1,4 +1,4 @@
-// What a schedule says, and its form as JSON in the table `record`.
+// The settings of a schedule, and their form as JSON in the table `record`.
 #pragma once
 
 #include "core/fires.hpp"
@@ -6,12 +6,12 @@
 
 namespace insula {
 
-// When the execution of the fire before has not ended.
+// The policy while the execution of an earlier fire runs.
 enum class Overlap {
-  allow,   // one more runs beside it
-  skip,    // the fire is passed over
-  queue,   // the fire waits for its end
-  cancel,  // it is cancelled
+  allow,   // both run
+  skip,    // no execution is submitted
+  queue,   // the fire waits for the execution's end
+  cancel,  // the execution is cancelled
 };
 
 struct ScheduleSpec {
@@ -28,14 +28,14 @@ struct ScheduleSpec {
   bool paused;
 };
 
-// False: there is no such word.
+// False: the word is no policy.
 bool read_catch_up(const char *word, core::CatchUp *catch_up);
 bool read_overlap(const char *word, Overlap *overlap);
 
 Jsonb *spec_as_json(const ScheduleSpec &spec);
 ScheduleSpec spec_from_json(Jsonb *body);
 
-// 22023 where cron or time zone are none.
+// Raises 22023 if the cron expression or the time zone is invalid.
 core::FireRules fire_rules(const ScheduleSpec &spec, std::int64_t number);
 
 }  // namespace insula

@@ -22,9 +22,9 @@ core::Offset offset_at(const void *context, std::int64_t instant) noexcept {
   return {static_cast<std::int32_t>(before), changes ? boundary : INT64_MAX};
 }
 
-// Whether pg_tzset found a zone of that name.  Otherwise it takes the name for a rule, in
-// which any letters and a digit are an offset: Europe/Berlin2 would be two hours west.
-// Zones have the spelling of their file, rules are in capitals and hold a digit.
+// Whether pg_tzset found a zone of that name.  Otherwise it reads the name as a POSIX rule, in
+// which letters and a digit are an offset: Europe/Berlin2 would be two hours west.  A zone has the
+// spelling of its file; a rule is in capitals and holds a digit.
 bool is_named(std::string_view spelling) {
   for (std::string_view name :
        {std::string_view{"EST5EDT"}, std::string_view{"CST6CDT"}, std::string_view{"MST7MDT"},

@@ -1,4 +1,4 @@
-// PostgreSQL's time zones, as core/cron.hpp wants them.
+// PostgreSQL's time zones in the form of core/cron.hpp.
 #pragma once
 
 #include "core/cron.hpp"
@@ -6,10 +6,10 @@
 
 namespace insula {
 
-// The zone of a name that SET TimeZone takes, upper and lower case alike; 22023 where there
-// is none.  Lasts as long as the backend.
+// The zone of a name that SET TimeZone takes, in any case; raises 22023 if there is none.  It lasts
+// as long as the backend.
 core::Zone require_zone(const char *name);
-// As it is written in the database of zones.
+// The name as the time zone database spells it.
 const char *spelling_of(const core::Zone &zone);
 
 // Seconds since 1970, rounded down, and back.

@@ -1,11 +1,13 @@
-// Commands that want a database for themselves (DROP, RENAME, SET TABLESPACE, and CREATE with
-// it as the template) fail while anybody is connected to it.  A scheduler is no reason to
-// fail: it is ended first, and none starts until the command's transaction is over.  The hook
-// sees them in whatever database they are given, where the library is preloaded; it ends
-// nothing that the caller could not run the command on.
+// A hook on utility commands, where the library is preloaded.
 //
-// The hook also sees what may mend a tenant that cannot be served, as its schema was renamed or
-// a table was changed: what belongs to insula_owner only a superuser can change.
+// DROP DATABASE, RENAME, SET TABLESPACE, and CREATE DATABASE from a template fail while a session
+// is connected to the database.  A scheduler must not make them fail: the hook ends it first, and
+// none starts until the command's transaction is over.  It works in whatever database the command
+// is given, and ends nothing unless the caller may run the command.
+//
+// The hook also notices DDL of a superuser: it may mend a tenant that is set aside because its
+// schema was renamed or a table was changed.  Only a superuser can change what belongs to
+// insula_owner.
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
@@ -26,7 +28,7 @@ namespace {
 
 ProcessUtility_hook_type previous_hook = nullptr;
 bool holding = false;
-// What the transaction does, once it commits.
+// The transaction does these when it commits.
 Oid dropped = InvalidOid;
 bool doors_changed = false;
 
@@ -41,7 +43,7 @@ bool owns_database(Oid database) {
 #endif
 }
 
-// Not every minor version of 15 shows its own test.
+// PostgreSQL's own function for this is not exported in every minor version of 15.
 bool may_create_databases() {
   if (superuser()) return true;
   HeapTuple role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
@@ -85,7 +87,8 @@ bool may_open_database(const Node *statement) {
          sets(reinterpret_cast<const AlterDatabaseStmt *>(statement), "allow_connections");
 }
 
-// The database that the command wants for itself; InvalidOid: none, or it will be refused.
+// The database that the command needs without sessions; InvalidOid: none, or the command will be
+// refused.
 Oid database_wanted(const Node *statement) {
   const char *name = nullptr;
   bool copy = false;

@@ -1,9 +1,8 @@
-// The launcher: one for the cluster.  It runs no statement and belongs to no database; it
-// reads the shared catalog once, at its start, to learn which databases there are, starts a
-// scheduler in each that has something due, and sleeps until the next one has.  A database
-// that turns out to have no extension is forgotten until CREATE EXTENSION asks.  One that is
-// closed to connections is looked at again once a minute, and when ALTER DATABASE may have opened
-// one.
+// The launcher of the cluster.  It runs no statement and belongs to no database.  At its start it
+// reads the list of databases once from the shared catalog; then it starts a scheduler in each
+// database that has something due, and sleeps until the next moment.  It forgets a database that
+// turns out to have no extension until CREATE EXTENSION asks again.  It looks at a database that is
+// closed to connections once a minute, and when ALTER DATABASE may have opened one.
 #include <algorithm>
 
 #include "scheduler/scheduler.hpp"
@@ -26,7 +25,7 @@ namespace insula {
 namespace {
 
 constexpr std::int64_t shortest_sleep = 100000;
-// A lack of slots that comes back sooner is the same one.
+// A lack of slots is logged again only after this time.
 constexpr std::int64_t same_lack = 60 * USECS_PER_SEC;
 constexpr std::int64_t between_looks_at_closed = 60 * USECS_PER_SEC;
 
@@ -35,14 +34,14 @@ struct Launched {
   BackgroundWorkerHandle *handle;
 };
 
-Launched *launched = nullptr;  // the newest of each database
+Launched *launched = nullptr;  // the newest scheduler of each database
 int launched_count = 0;
 int launched_room = 0;
 DatabaseNeed *needs = nullptr;
 TimestampTz last_without_slot = DT_NOBEGIN;
 
-// Databases that were there at the start and have not been looked at: most turn out to have
-// no extension, and make room for the next.
+// Databases that existed at the launcher's start and have had no scheduler yet.  They enter shared
+// memory as room allows: most turn out to have no extension and make room for the next.
 struct Unseen {
   Oid database;
   bool closed;
@@ -52,7 +51,8 @@ Unseen *unseen = nullptr;
 int unseen_count = 0;
 TimestampTz next_look_at_closed = DT_NOBEGIN;
 
-// Nothing of ours is in the server's own templates.  In others that can be connected to it may be.
+// The server's own templates hold no extension; other templates that allow connections may hold
+// one.
 void read_databases() {
   int room = 0;
   Relation databases = table_open(DatabaseRelationId, AccessShareLock);
@@ -73,8 +73,9 @@ void read_databases() {
 
 enum class Door { gone, closed, open };
 
-// Not from the cache: what a commit has changed a moment ago may not have been told yet.  A process
-// without a database has the index only where another one has left its description.
+// Reads the catalog, not the cache, which may lack a change that was committed a moment ago.  A
+// process without a database can use the index only after another process has left the index's
+// description.
 Door look_at_door(Oid database) {
   ScanKeyData key;
   ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(database));
@@ -100,10 +101,10 @@ Door door_of(Oid database) {
   return door;
 }
 
-// Returns when to look at the closed ones again.
+// Returns when to look at the closed databases again.
 TimestampTz enter_unseen_databases() {
   const TimestampTz now = GetCurrentTimestamp();
-  // A look that would be later than any is one from before the clock was set back.
+  // A moment further ahead than one interval dates from before the clock was set back.
   const bool look =
       take_doors_changed() || now >= next_look_at_closed || next_look_at_closed > now + between_looks_at_closed;
   if (look) next_look_at_closed = now + between_looks_at_closed;
@@ -134,7 +135,8 @@ void forget_launched(int i) {
   launched[i] = launched[--launched_count];
 }
 
-// Forgets the handles of schedulers that have ended, and finds those that never came up.
+// Forgets the handles of schedulers that have ended, and reports those that ended before they came
+// up.
 void reap() {
   for (int i = 0; i < launched_count;) {
     pid_t pid;
@@ -147,9 +149,9 @@ void reap() {
   }
 }
 
-// False: there is no free slot.
+// False: no background worker slot is free.
 bool launch(Oid database) {
-  // What becomes of the one before says nothing about this one.
+  // The earlier scheduler of this database need not be watched any more.
   for (int i = 0; i < launched_count; ++i)
     if (launched[i].database == database) forget_launched(i--);
   if (launched_count == launched_room) return false;
@@ -159,7 +161,7 @@ bool launch(Oid database) {
     note_launched(database, false);
     return false;
   }
-  // One before it may still be on its way out.
+  // An earlier scheduler of this database may still be ending.
   Launched *last = std::find_if(launched, launched + launched_count,
                                 [database](const Launched &known) { return known.database == database; });
   if (last == launched + launched_count)
@@ -177,8 +179,9 @@ void turn_away_from(Oid database, Door door, TimestampTz now) {
     forget_database(database);
 }
 
-// Starts what is due; returns when to look again.  Who has waited longest for a turn comes
-// first, however late others are: with too few slots all that is served is late at its next turn.
+// Starts the schedulers that are due; returns when to look again.  The database that has waited
+// longest for a turn comes first, not the one with the oldest due moment: with too few slots every
+// database is late at its next turn.
 TimestampTz start_schedulers() {
   const TimestampTz now = GetCurrentTimestamp();
   const int count = survey_databases(now, needs);
@@ -214,7 +217,7 @@ TimestampTz start_schedulers() {
       ereport(LOG, (errmsg("no free slot for an insula scheduler; databases take turns"),
                     errhint("Raise max_worker_processes.")));
     last_without_slot = now;
-    // Nobody tells when a slot of somebody else's becomes free.
+    // No process tells the launcher when another extension's worker frees a slot.
     next = std::min(next, now + USECS_PER_SEC);
   }
   plan_launcher_sleep(next, waiting);

@@ -1,5 +1,5 @@
-// What launcher and scheduler have in common: signals, sleep, and transactions that may fail
-// without ending the process.
+// The common parts of launcher and scheduler: signals, sleep, and transactions whose failure does
+// not end the process.
 #include <algorithm>
 
 #include "scheduler/scheduler.hpp"
@@ -15,8 +15,8 @@ namespace {
 
 volatile sig_atomic_t end_requested = false;
 
-// A running statement is cancelled, so that the loop sees the request: it shall end the
-// process in good order, with an exit status that lets nobody restart it.
+// Cancels the running statement, so that the loop sees the request and the process ends in good
+// order, with an exit status that keeps the postmaster from restarting it.
 void request_end(int) {
   const int saved = errno;
   end_requested = true;
@@ -43,7 +43,7 @@ bool must_end() {
   return end_requested;
 }
 
-// The server's clock may be set while one sleeps.
+// The system clock may be set during a sleep.
 constexpr long longest_sleep_ms = 30000;
 
 void sleep_until(TimestampTz at, const char *activity) {
@@ -57,7 +57,7 @@ void sleep_until(TimestampTz at, const char *activity) {
   }
   (void)WaitLatch(MyLatch, events, milliseconds, wait_event("InsulaNextDue"));
   ResetLatch(MyLatch);
-  // An end that was asked for between two statements cancels none.
+  // A request to end that arrives between two statements must not cancel the next one.
   if (end_requested) QueryCancelPending = false;
   CHECK_FOR_INTERRUPTS();
 }

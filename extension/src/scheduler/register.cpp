@@ -1,4 +1,4 @@
-// Registering background workers, and their settings.
+// Registration of the background workers, and their settings.
 #include "scheduler/scheduler.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
@@ -55,7 +55,7 @@ void register_launcher() {
 
 bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle **handle) {
   BackgroundWorker worker = describe(scheduler_type, "insula_scheduler_main");
-  // With shared memory the launcher starts the next one; without, nobody else would.
+  // With shared memory the launcher starts the next scheduler; without, only the postmaster can.
   worker.bgw_restart_time = shared_memory_available() ? BGW_NEVER_RESTART : 5;
   worker.bgw_main_arg = ObjectIdGetDatum(database);
   memcpy(worker.bgw_extra, &after, sizeof after);

@@ -1,15 +1,15 @@
-// The scheduler of a database: takes each tenant that the due queue says is due, does in a
-// transaction of its own what time has made due there, and puts the tenant back with its
-// next moment.  Between two moments it sleeps without a transaction, a snapshot or a lock;
-// where nothing is due for a while and the launcher can start another, it ends.  It connects
-// as the bootstrap superuser, since before PostgreSQL 17 nobody else is let in without
-// LOGIN, and is insula_owner from its first transaction on.
+// The scheduler of a database.  It takes each due tenant from the due queue, advances the tenant
+// and fires its schedules in a transaction of its own, and requeues the tenant with its next
+// moment.  Between two moments it sleeps without a transaction, a snapshot or a lock; if nothing is
+// due for a while and the launcher can start another scheduler, it ends.  It connects as the
+// bootstrap superuser, since PostgreSQL before 17 lets no role without LOGIN in, and is
+// insula_owner from its first transaction on.
 //
-// Where it is to end because somebody said so it looks around as it does before each round,
-// so that what is told counts only once it has been committed.
+// Before each round it looks around: whether it was told to stop, or the extension was dropped,
+// updated or copied.  A request counts once it is committed.
 //
-// Two schedulers of one database at the same moment would be slow, not wrong: what they do
-// is decided by the rows that they lock.
+// Two schedulers of one database at the same moment would be slow, not wrong: the rows that they
+// lock decide.
 #include <algorithm>
 
 #include "scheduler/scheduler.hpp"
@@ -31,28 +31,29 @@ namespace insula {
 
 namespace {
 
-// With nothing due for so long the process ends.
+// The process ends after this time with nothing due.
 constexpr std::int64_t linger = 5 * USECS_PER_SEC;
 constexpr std::int64_t linger_while_others_wait = USECS_PER_SEC / 2;
-// Or, while others wait, however much is due here, it has served for so long.
+// While other databases wait, the process ends after this time even if more is due.
 constexpr std::int64_t turn_while_others_wait = 2 * USECS_PER_SEC;
-// For so long it takes one tenant after the other without looking around.
+// A round takes tenants for this long before the scheduler looks around again.
 constexpr std::int64_t longest_round = USECS_PER_SEC;
-// Without room in the due queue, or without a due queue that sessions can reach, all tenants are
-// looked at, at most once a second and with a twentieth of a core.
+// Without room in the due queue, or without a due queue that sessions can reach, a round visits all
+// tenants: at most once a second and with a twentieth of a core.
 constexpr std::int64_t shortest_round = USECS_PER_SEC;
 constexpr int round_share = 20;
-// Caches of relations and plans of tenants visited long ago are given up.
+// Above this size the process drops its caches of relations and plans, which tenants visited long
+// ago fill.
 constexpr Size cache_limit = Size{48} << 20;
 constexpr int visits_between_looks_at_caches = 256;
 constexpr std::int64_t pause_after_error = USECS_PER_SEC;
 constexpr char lock_timeout[] = "100ms";
 
-// In passing time; zero: no round.
+// In passing time; round_started is zero between rounds.
 std::int64_t round_started = 0;
 std::int64_t next_round = 0;
 
-// ---- becoming what it is ----
+// ---- standing ----
 
 struct Standing {
   Rest rest;
@@ -60,7 +61,7 @@ struct Standing {
   const char *why_not;
 };
 
-// Before the first CREATE EXTENSION of the cluster has been committed there is no such role.
+// The role is missing until the first CREATE EXTENSION of the cluster has committed.
 void become_owner() {
   const Oid owner = get_role_oid("insula_owner", true);
   if (OidIsValid(owner) && owner != GetSessionUserId()) SetSessionAuthorization(owner, false);
@@ -86,7 +87,7 @@ Standing look_around() {
   become_owner();
   if (!OidIsValid(get_extension_oid("insula", true))) return {Rest::absent, false, nullptr};
   if (!version_fits()) {
-    // Said once.
+    // The reason is logged once, not at each look.
     const char *why = looks_whether_it_fits() ? nullptr : "the extension has another version than its library";
     return {Rest::until_fit, false, why};
   }
@@ -139,7 +140,7 @@ void visit(const DueTenant &due) {
   give_up_caches();
 }
 
-// What cannot be done because the process is to end is no failure.
+// A failure because the process was told to end is no error.
 template <typename Work>
 bool succeeds(Work work) {
   ErrorData *error;
@@ -148,7 +149,7 @@ bool succeeds(Work work) {
   return false;
 }
 
-// Those that the due queue had no room for are looked at one by one.
+// Visits the tenants that found no room in the due queue one by one.
 void start_round() {
   const std::int64_t now = passing_time();
   const bool crowded = report_scheduler().crowded;
@@ -181,7 +182,7 @@ DeadWorker *dying = nullptr;
 int dying_count = 0;
 TimestampTz roused_at = DT_NOBEGIN;
 
-// A lease makes its tenant due, so whoever has a task of theirs is in the due queue.
+// A lease makes its tenant due, so each tenant with a task of a dead worker is in the due queue.
 void rouse_for_dead_workers() {
   int count;
   const DeadWorker *dead = dead_workers_of(0, &count);
@@ -196,7 +197,8 @@ void rouse_for_dead_workers() {
   requeue_due_tenant({0, false, false, false}, DT_NOEND, false, false);
 }
 
-// Once every tenant has been looked at since.  Until then each is due again, time after time.
+// A dead worker can be forgotten once every tenant has been visited after its end; until then each
+// tenant stays due.
 void forget_dead_workers() {
   if (dying_count == 0 || !all_taken_since(roused_at)) return;
   ErrorData *error;
@@ -214,12 +216,12 @@ bool may_end(TimestampTz next, std::int64_t started) {
   if (!shared_memory_available() || next == DT_NOBEGIN) return false;
   const bool others = others_wait();
   if (others && passing_time() - started > turn_while_others_wait) return true;
-  // Of those that the due queue has no room for nobody else knows when they are due.
+  // The scheduler alone knows when the tenants outside the due queue are due.
   if (report_scheduler().crowded) return false;
   return next - clock_now() > (others ? linger_while_others_wait : linger);
 }
 
-// A test's clock jumps from moment to moment instead of waiting for them, once all is done that was due.
+// Moves a test's clock to the next moment instead of waiting for it, once nothing is due.
 bool jump(TimestampTz next) {
   const TimestampTz target = clock_target();
   if (target == DT_NOBEGIN) return false;
@@ -263,7 +265,7 @@ Rest serve() {
     }
     if (!schedulers_are_on()) {
       if (shared_memory_available()) break;
-      // Nobody would start another one.
+      // Without shared memory no launcher would start another scheduler.
       sleep_until(DT_NOEND, "turned off by insula.scheduler");
       continue;
     }
@@ -291,8 +293,9 @@ void recover_from_error() {
   RESUME_INTERRUPTS();
 }
 
-// With a launcher an error ends the process, and another one is started.  Without, the server
-// would start it again, and again where the database has been dropped since: it goes on.
+// With a launcher an error ends the process, and the launcher starts another.  Without, the
+// postmaster would restart it for ever, even after its database was dropped; so it goes on by
+// itself.
 Rest serve_until_told() {
   volatile bool failed = false;
   volatile bool done = false;
@@ -317,7 +320,7 @@ Rest serve_until_told() {
 
 void end_scheduler(int, Datum) { detach_scheduler(); }
 
-// CREATE EXTENSION starts a scheduler before anybody else can see the extension.
+// CREATE EXTENSION starts a scheduler before other transactions can see the extension.
 void wait_for_starter() {
   TransactionId starter;
   memcpy(&starter, MyBgworkerEntry->bgw_extra, sizeof starter);
@@ -331,8 +334,8 @@ void wait_for_starter() {
     ReThrowError(error);
 }
 
-// Where there is no shared memory to tell, a lock does.  One that was stopped a moment ago
-// lets go of it soon.
+// Without shared memory a lock keeps a second scheduler out.  A scheduler that was just stopped
+// frees the lock soon.
 bool be_the_only_one() {
   if (shared_memory_available()) return true;
   ErrorData *error;

@@ -1,6 +1,6 @@
 // The background workers: a launcher for the cluster, where the library is preloaded, and a
-// scheduler for each database in which something is due.  shared/due_queue.hpp is what they and
-// the sessions share.
+// scheduler for each database in which something is due.  They share shared/due_queue.hpp with the
+// sessions.
 #pragma once
 
 #include "postgres.hpp"
@@ -17,19 +17,19 @@ void define_scheduler_settings();
 // ---- register.cpp ----
 
 void register_launcher();  // from _PG_init, while preloading
-// False: there is no free slot for a background worker.  The new scheduler does nothing
-// before the transaction `after` has ended.
+// False: no background worker slot is free.  The new scheduler waits for the end of transaction
+// `after`, so that it can see what the transaction made.
 bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle **handle);
-// The process of this database's scheduler, also of one without shared memory; 0: none.
+// The process of this database's scheduler; it is found without shared memory, too. 0: none.
 int find_scheduler();
-// Lets one without shared memory look around.  May be called when its database has committed.
+// Makes a scheduler without shared memory look around, after this session's commit.
 void nudge_scheduler(int pid);
-// The same once this transaction has committed, so that it finds something new to be seen.
+// The same at this transaction's commit, so that the scheduler can see its changes.
 void nudge_scheduler_at_commit(int pid);
 extern const TransactionStep scheduler_nudge_step;
-// What start_scheduler and stop_scheduler said last in this database.
+// Whether start_scheduler, not stop_scheduler, was called last in this database.
 bool scheduler_is_wanted();
-// The database has been recorded as the home of its tenants: a scheduler may serve it from now on.
+// The database has become the home of its tenants: a scheduler may serve it from now on.
 void ask_for_scheduler();
 
 int max_schedulers();
@@ -38,11 +38,11 @@ int max_schedulers();
 
 void start_process(const char *activity);
 bool must_end();
-// Sleeps until the latch is set, or until then by the server's own clock.
+// Sleeps until the latch is set, or until `at` by the server's own clock.
 void sleep_until(TimestampTz at, const char *activity);
 
-// Runs work in a transaction of its own.  False: it failed, and *error (in the caller's
-// memory) says why.
+// Runs work in a transaction of its own.  False: it failed; *error is a copy in the caller's
+// memory.
 using TransactionWork = void (*)(void *argument);
 bool run_transaction(TransactionWork work, void *argument, ErrorData **error);
 
@@ -51,17 +51,17 @@ bool in_transaction(Work work, ErrorData **error) {
   return run_transaction([](void *argument) { (*static_cast<Work *>(argument))(); }, &work, error);
 }
 
-// ---- visit.cpp: one tenant's turn ----
+// ---- visit.cpp ----
 
 struct Visit {
   std::int32_t tenant;
-  bool reload;       // its schedules may have changed; stays so where he could not be visited
-  bool ended;        // an execution that it awaited may have ended
-  TimestampTz next;  // when it is due again
-  bool awaits;       // or when an execution ends
-  bool trouble;      // something of it had to be left undone, and has been noted
+  bool reload;       // the schedules may have changed; stays set if the tenant could not be visited
+  bool ended;        // an execution that a fire waits for may have ended
+  TimestampTz next;  // when the tenant is due again
+  bool awaits;       // it is also due when an execution ends
+  bool trouble;      // a part of the visit failed, and is noted
 };
-// In a transaction of its own.
+// Runs in the caller's transaction, which is the visit's own.
 void visit_tenant(Visit *visit);
 
 // ---- trouble.cpp: tenants that are set aside ----
@@ -70,15 +70,15 @@ void read_troubled_tenants();
 // When a tenant that has failed may be visited again; DT_NOBEGIN: now.
 TimestampTz set_aside_until(std::int32_t tenant);
 bool is_set_aside(std::int32_t tenant);
-// Notes and logs it; returns when to try again.
+// Stores and logs the error; returns when to visit the tenant again.
 TimestampTz set_aside(std::int32_t tenant, const ErrorData *error);
-// Notes what is wrong with a part of it, in the present transaction.
+// Stores and logs the error of one schedule, in the present transaction.
 void note_trouble(std::int32_t tenant, const char *message);
 void no_longer_aside(std::int32_t tenant);
 
 // ---- guard.cpp ----
 
-// Commands that need a database to themselves end its scheduler first.
+// Ends a database's scheduler before a command that needs the database without sessions.
 void guard_databases();
 extern const TransactionStep database_guard_step;
 

@@ -1,27 +1,28 @@
-// Tenants whose turn has failed: their error is kept in insula.tenant_error, and they are
-// visited again after a while, which grows with each failure, so that they cost the others
-// nothing.  How often one has failed in a row is kept there, too: the next scheduler is to know.
+// Tenants that are set aside because their visit has failed. insula.tenant_error keeps the error,
+// and each failure lengthens the pause before the next visit, so that such a tenant costs the
+// others nothing.  The count of failures is stored too, so that the next scheduler keeps the pause.
 #include <algorithm>
 
 #include "schedule/agenda.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
+#include "tenant/tenant.hpp"
 
 namespace insula {
 
 namespace {
 
 constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
-constexpr int most_failures = 1000;  // that are counted
+constexpr int most_failures = 1000;  // higher counts change nothing
 
 struct Trouble {
   std::int32_t tenant;
-  int failures;  // of its turns, in a row
+  int failures;  // visits that failed in a row
   bool logged;
   TimestampTz until;
 };
 
-// The first time it may be one bad schedule: the rest can go on at once.
+// The first failure may be that of one schedule: a visit at once can serve the others.
 std::int64_t backoff_after(int failures) {
   return failures < 2 ? 0 : std::min(longest_backoff, USECS_PER_SEC << std::min(failures - 2, 20));
 }
@@ -105,13 +106,13 @@ bool is_set_aside(std::int32_t tenant) { return find_trouble(tenant) != nullptr;
 
 TimestampTz set_aside_until(std::int32_t tenant) {
   const Trouble *trouble = find_trouble(tenant);
-  // A pause that would be longer than any is one from before the clock was set back.
+  // A pause longer than the longest dates from before the clock was set back.
   return trouble && trouble->until <= clock_now() + longest_backoff ? trouble->until : DT_NOBEGIN;
 }
 
 void note_trouble(std::int32_t tenant, const char *message) {
   Trouble *trouble = make_trouble(tenant);
-  if (!trouble->logged) ereport(LOG, (errmsg("a schedule of tenant number %d fails: %s", tenant, message)));
+  if (!trouble->logged) ereport(LOG, (errmsg("a schedule of tenant %s fails: %s", tenant_in_log(tenant), message)));
   trouble->logged = true;
   trouble->failures = 1;
   put_error(tenant, clock_now(), message, trouble->failures);
@@ -122,7 +123,8 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
   Trouble *trouble = make_trouble(tenant);
   const TimestampTz now = clock_now();
   if (!trouble->logged)
-    ereport(LOG, (errcode(error->sqlerrcode), errmsg("tenant number %d is set aside: %s", tenant, error->message)));
+    ereport(LOG,
+            (errcode(error->sqlerrcode), errmsg("tenant %s is set aside: %s", tenant_in_log(tenant), error->message)));
   trouble->logged = true;
   trouble->failures = std::min(trouble->failures + 1, most_failures);
   trouble->until = now + backoff_after(trouble->failures);
@@ -138,7 +140,7 @@ void no_longer_aside(std::int32_t tenant) {
   hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
   ErrorData *error;
   (void)in_transaction([&] { delete_error(tenant); }, &error);
-  ereport(LOG, (errmsg("tenant number %d is served again", tenant)));
+  ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
 }
 
 }  // namespace insula

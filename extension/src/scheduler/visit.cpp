@@ -1,6 +1,6 @@
-// One tenant's turn: what time has made due in his tables, then his schedules.  Nothing here
-// waits for what a transaction of the tenant holds, and one turn does a bounded amount: a
-// tenant with more of it comes again after the others.
+// A scheduler's visit of one tenant: it advances the tenant's queue, then fires the tenant's
+// schedules.  It never waits for a lock that a transaction of the tenant holds, and does a bounded
+// amount: a tenant with more to do is requeued behind the others.
 #include <algorithm>
 
 #include "operation/operations.hpp"
@@ -15,11 +15,11 @@ namespace insula {
 namespace {
 
 constexpr int most_advances = 4;
-// What is due but cannot be had yet, as somebody holds it, is looked at again after this.
+// The pause before the next visit if another transaction holds a due row.
 constexpr std::int64_t held_sleep = USECS_PER_SEC;
-// Between two turns of one that always has more to do, so that whoever wants to drop him finds
-// a moment.
-constexpr std::int64_t breath = 20000;
+// The pause between two visits of a tenant that always has more to do: drop_tenant needs a moment
+// without a visit.
+constexpr std::int64_t busy_pause = 20000;
 
 TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   TimestampTz next = DT_NOEND;
@@ -27,7 +27,7 @@ TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   for (int i = 0; i < most_advances; ++i) {
     if (!needs_advance(tenant, now, &next)) return next;
     advance(tenant, now);
-    // The same moment again: its row is held.
+    // The earliest due moment has not changed, so another transaction holds its row.
     const TimestampTz still = next_due(tenant);
     if (still <= now && still == before) return now + held_sleep;
     before = still;
@@ -35,7 +35,7 @@ TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   return needs_advance(tenant, now, &next) ? now : next;
 }
 
-// One that has not been dropped.
+// Raises unless the tenant has been dropped.
 void refuse_incomplete(std::int32_t number) {
   const Tenant *tenant = find_tenant(number);
   if (!tenant) return;
@@ -50,7 +50,7 @@ void refuse_incomplete(std::int32_t number) {
 void visit_tenant(Visit *visit) {
   if (!try_share_life(visit->tenant)) {
     visit->next = clock_now() + held_sleep;
-    visit->reload = true;  // whatever he was noted for is still to be done
+    visit->reload = true;  // the reason for the visit still holds
     return;
   }
   const bool reload = visit->reload;
@@ -72,8 +72,8 @@ void visit_tenant(Visit *visit) {
     visit->trouble = fires.troubled;
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
   }
-  // A clock that is being moved stops only when all is done that was due.
-  if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + breath : now;
+  // The virtual clock stops only once nothing is due.
+  if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + busy_pause : now;
   close_session(session);
 }
 

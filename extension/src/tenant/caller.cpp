@@ -1,7 +1,6 @@
-// The resolver; see caller.hpp.  It looks at the current user only (never the session
-// user, never a search_path), so it is right under SET ROLE and in a security definer
-// function of the application's.  To a caller without rights, a tenant that exists and
-// one that does not look the same.
+// The resolver; see caller.hpp.  It looks only at the current user (never the session user, never a
+// search_path), so it is right under SET ROLE and in an application's security definer function.
+// To a caller without rights, an existing tenant looks like a missing one.
 #include "tenant/caller.hpp"
 
 #include "core/ids.hpp"

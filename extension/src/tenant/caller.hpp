@@ -1,5 +1,5 @@
-// Who calls, and for which tenant: the resolver that every entry point goes through
-// before anything is locked or read.
+// The caller's rights and tenant.  Every entry point resolves them before it locks or reads
+// anything.
 #pragma once
 
 #include "shared/transaction_end.hpp"
@@ -8,37 +8,36 @@
 namespace insula {
 
 enum class Right {
-  tenant,  // the tenant's own calls: its role, or insula_admin
-  worker,  // the calls of workers: insula_runner too
+  tenant,  // a tenant's calls: its role, or insula_admin
+  worker,  // a worker's calls: insula_runner too
 };
 
-// insula_admin, or who may act as it.
+// Whether the caller is, or may act as, insula_admin.
 bool is_admin();
 void require_admin();
 
-// The tenant that the call is for: the one named, else the one of the setting
-// insula.tenant, else the one whose role is the current user.  nullptr: none of these.
-// Raises IS001 or 42501.
+// The tenant of the call: the named one, else that of the setting insula.tenant, else the tenant
+// whose role is the current user, else nullptr.  Raises IS001 or 42501.
 Tenant *resolve_tenant(const char *named, Right right);
 
-// The same, but none is an error.
+// The same, but raises if the call has no tenant.
 Tenant *require_tenant(const char *named, Right right);
 
-// The tenant that an id carries, if the caller may act for it; else nullptr.
+// The tenant of an id, if the caller may act for it; else nullptr.
 Tenant *tenant_of_id(std::int64_t id, Right right);
 
-// Whether the caller works for the tenant as a member of insula_runner only: then he must
-// not wait for what the tenant's own transactions hold.
+// Whether the caller's only right to the tenant is insula_runner: then it must not wait for locks
+// that the tenant's own transactions hold.
 bool works_for_others(const Tenant &tenant);
 
 // Whether the caller may claim for all tenants.
 bool serves_all();
 
-// Whether the role was made a tenant's own: a direct member of insula_tenant.
+// Whether the role is a tenant's own: a direct member of insula_tenant.
 bool is_tenant_login(Oid role);
 
-// Prepared transactions outlive their session and would keep a tenant from being dropped,
-// so those who log in as tenants cannot make any, where the library is loaded.
+// Refuses PREPARE TRANSACTION to tenants' logins, where the library is loaded: a prepared
+// transaction outlives its session and would keep the tenant from being dropped.
 extern const TransactionStep tenants_prepare_step;
 
 void define_caller_settings();

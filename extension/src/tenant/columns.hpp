@@ -1,10 +1,10 @@
-// The columns of `work` and `record`, in their order, each listed once: the tables are made from these lists
-// (provision/schema.cpp), what reads and writes rows without SQL knows the columns of `work` by number, and a table
-// whose columns are not these is none of ours (tenant/shape.cpp).
+// The columns of `work` and `record`, in order, each listed once.  The tables are made from these lists
+// (provision/schema.cpp); direct heap access knows the columns of `work` by number, so a table with other
+// columns is refused (tenant/shape.cpp).
 //
-// WAL holds, of a row that is rewritten in its page, what lies between the bytes that it begins with and those that it
-// ends with as before.  So first comes what stays, then what changes, then what comes with the claim and stays, and
-// the input last.
+// WAL of a row that is rewritten in its page omits the bytes that the new version shares with the
+// old at its beginning and at its end.  So first come the columns that stay, then those that
+// change, then those that the claim sets for good, and the input last.
 #pragma once
 
 #include <iterator>

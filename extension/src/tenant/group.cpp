@@ -1,6 +1,6 @@
 // The guard of the group role; see group.hpp.  PostgreSQL before 16 has no membership without SET
-// ROLE, and the membership is what gives tenants their calls; so what is made or altered is looked
-// at, by the server's hook for that.
+// ROLE, and tenants get their calls by membership; so the object access hook checks each object
+// that is made or altered.
 #include "tenant/group.hpp"
 
 extern "C" {
@@ -17,7 +17,7 @@ namespace {
 
 object_access_hook_type previous_hook = nullptr;
 
-// By what this very command has written.
+// Reads the catalog with a snapshot that sees the present command's own writes.
 bool is_owned_by(Oid role, Oid catalog_of_object, Oid object) {
   ScanKeyData keys[3];
   ScanKeyInit(&keys[0], Anum_pg_shdepend_dbid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(MyDatabaseId));

@@ -1,4 +1,4 @@
-// The table insula.home against what is; see home.hpp.
+// Compares the table insula.home with this database and cluster; see home.hpp.
 #include "tenant/home.hpp"
 
 #include "errors.hpp"
@@ -46,8 +46,8 @@ constexpr Statement record_home_mark = {
     {OIDOID, OIDOID, TEXTOID},
 };
 
-// Runs a statement on what the mark holds, as it is now: the database, the mark's own relation, and Oids that
-// pg_upgrade gives anew.
+// Runs a statement with the mark's present values: the database, the mark's own relation, and Oids
+// that pg_upgrade assigns anew.
 std::uint64_t run_on_mark(const Statement &statement) {
   const Oid mark = table_named("home_mark");
   const char *others = psprintf("%u %u %u", get_namespace_oid("insula", false), get_extension_oid("insula", false),
@@ -57,14 +57,14 @@ std::uint64_t run_on_mark(const Statement &statement) {
   return run(statement, arguments);
 }
 
-// What makes the database a copy of the one recorded.
+// The reason why this database is a copy of the recorded one; nullptr: it is the recorded one.
 const char *why_copy(const char *system, Oid database, const char *recovery) {
   const bool same_system = strcmp(system, present_system()) == 0;
   if (database != MyDatabaseId)
     return same_system ? "it was made as another database" : "it was made in another cluster";
   upgraded = !same_system && run_on_mark(home_mark) > 0;
   if (!same_system && !upgraded) return "it was made in another cluster";
-  // A cluster made by pg_upgrade does not know how the old one was once recovered.
+  // A cluster made by pg_upgrade does not know of the old cluster's point-in-time recovery.
   if (strcmp(recovery, last_recovery()) == 0 || (upgraded && last_recovery()[0] == '\0')) return nullptr;
   return "the cluster was recovered to a point in time";
 }
@@ -88,7 +88,7 @@ void look_up() {
     shares_roles = strcmp(system, present_system()) == 0 && database != MyDatabaseId;
     reason = why_copy(system, database, get_text(0, 3));
   }
-  // A restore fills the table without telling anybody.
+  // A restore fills the table without an invalidation.
   known = recorded;
   close_session(session);
 }

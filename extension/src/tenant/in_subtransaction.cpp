@@ -1,7 +1,8 @@
-// Subtransactions around one tenant's share of a call; see in_subtransaction.hpp.
+// Subtransactions around one tenant's part of a call; see in_subtransaction.hpp.
 #include "tenant/in_subtransaction.hpp"
 
 #include "shared/clock.hpp"
+#include "tenant/tenant.hpp"
 
 extern "C" {
 #include "utils/resowner.h"
@@ -14,11 +15,12 @@ static void log_error(std::int32_t tenant, const ErrorData *error) {
   const std::int64_t now = passing_time();
   if (now - last < 10 * USECS_PER_SEC) return;
   last = now;
-  ereport(LOG, (errcode(error->sqlerrcode), errmsg("tenant number %d was passed over: %s", tenant, error->message)));
+  ereport(LOG,
+          (errcode(error->sqlerrcode), errmsg("tenant %s was passed over: %s", tenant_in_log(tenant), error->message)));
 }
 
-// A cancel and a shutdown are meant for the whole call; a deadlock and a serialization
-// failure go away when the whole call is repeated.
+// A cancel and a shutdown are meant for the whole call; a deadlock and a serialization failure go
+// away when the caller repeats it.
 static bool ends_the_call(const ErrorData *error) {
   const int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
   return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK;

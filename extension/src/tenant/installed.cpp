@@ -1,5 +1,5 @@
-// Which version of the SQL objects this database has: read from the catalog without SQL, which
-// would need rights on it that can be revoked.
+// The version of the SQL objects in this database.  It is read from the catalog without SQL, which
+// needs rights that can be revoked.
 #include "errors.hpp"
 #include "postgres.hpp"
 #include "version.hpp"
@@ -14,7 +14,7 @@ namespace insula {
 
 namespace {
 
-// Of two versions, numbers with dots between them, whether the first is the older one.
+// Whether `version` is older; versions are numbers with dots between them.
 bool is_older(const char *version, const char *than) {
   for (;;) {
     char *rest;

@@ -1,5 +1,5 @@
-// The tenant's own locks; see lock.hpp.  The tag is of the lock class that PostgreSQL
-// keeps for user locks and gives no SQL function to take.
+// The tenant's own locks; see lock.hpp.  The tag is of the lock class of user locks, with a method
+// that no SQL function takes.
 #include "tenant/lock.hpp"
 
 #include "errors.hpp"
@@ -46,8 +46,8 @@ bool is_tenant_locked(std::int32_t tenant, TenantLock kind) {
 
 void lock_scheduling() {
   LOCKTAG tag = tag_of(0, TenantLock::scheduling);
-  // Locks of the default method would go with the next transaction that fails, and would not
-  // with the process.
+  // A session lock of the default method would be released when a transaction fails, and would not
+  // be when the process ends.
   tag.locktag_lockmethodid = USER_LOCKMETHOD;
   (void)LockAcquire(&tag, ExclusiveLock, true, false);
 }

@@ -1,8 +1,7 @@
-// Point-in-time recovery leaves the system identifier and the database as they were, and
-// once it has ended nothing tells of it but a new timeline, as after a promotion.  So the
-// postmaster, at start, looks for recovery.signal and puts a random word into a file of the
-// data directory: insula.home must know that word.  The file lives as long as the directory
-// and comes along with its base backups.
+// Point-in-time recovery keeps the system identifier and the database, and after its end only a new
+// timeline tells of it, as after a promotion.  So the postmaster looks for recovery.signal at its
+// start and writes a random word to a file in the data directory; insula.home must hold that word.
+// The file lives as long as the directory, and base backups copy it.
 #include <sys/stat.h>
 
 #include "tenant/home.hpp"

@@ -1,4 +1,4 @@
-// The shape of a tenant's relations against tenant/columns.hpp; see shape.hpp.
+// Compares a tenant's relations with tenant/columns.hpp; see shape.hpp.
 #include "tenant/shape.hpp"
 
 #include <algorithm>
@@ -50,7 +50,7 @@ const char *fault_of_column(const FormData_pg_attribute *is, const ColumnType &m
   return nullptr;
 }
 
-// Behind ours there may be columns that have been dropped: no row shows anything of them.
+// Behind ours there may be dropped columns, which are no part of any row.
 const char *fault_of_columns(Relation relation, const ColumnType *made, std::size_t size) {
   const int count = static_cast<int>(size);
   const TupleDesc columns = RelationGetDescr(relation);
@@ -97,7 +97,7 @@ bool has_condition(Relation index, Condition condition) {
 
 bool is_sound(const FormData_pg_index *index) { return index->indisvalid && index->indisready && index->indislive; }
 
-// Ascending, NULLs last, ordered as the columns' types are by default.
+// Whether the keys are ascending, NULLs last, in the default order of the columns' types.
 bool has_keys(Relation index, const ColumnType *columns, std::initializer_list<int> numbers) {
   const Form_pg_index form = index->rd_index;
   if (form->indnatts != static_cast<int>(numbers.size()) || form->indnkeyatts != form->indnatts) return false;
@@ -163,7 +163,7 @@ const char *fault_of(Relation relation, Part part, Oid table) {
   if (kind_of(part) == RELKIND_RELATION) {
     const char *fault = part == Part::work ? fault_of_columns(relation, work_columns, std::size(work_columns))
                                            : fault_of_columns(relation, record_columns, std::size(record_columns));
-    // A parent without columns leaves no mark on ours.
+    // A parent without columns leaves no trace in ours.
     if (!fault && has_superclass(RelationGetRelid(relation))) fault = "inherits from another table";
     return fault ? fault : foreign_code(relation);
   }
@@ -191,7 +191,7 @@ const char *foreign_owner(Relation relation) {
 
 // ---- code of others ----
 
-// A function that neither PostgreSQL nor a superuser has made.
+// Whether neither PostgreSQL nor a superuser has made the function.
 static bool is_foreign_function(Oid function, void *) {
   if (function < FirstNormalObjectId) return false;
   HeapTuple row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
@@ -201,7 +201,7 @@ static bool is_foreign_function(Oid function, void *) {
   return owner != owner_role() && !superuser_arg(owner);
 }
 
-// A domain's checks are code too.
+// A domain's checks are code, too.
 static bool calls_foreign_function(Node *node, void *) {
   if (!node) return false;
   if (IsA(node, CoerceToDomain)) return true;
@@ -219,7 +219,8 @@ static bool index_runs_foreign_code(Oid oid) {
   return foreign;
 }
 
-// ANALYZE runs the expressions.  Returns the name of the statistics, or nullptr.
+// Returns the name of statistics whose expressions call foreign functions, which ANALYZE would run;
+// nullptr: there are none.
 static const char *statistics_of_others(Oid statistics) {
   HeapTuple row = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(statistics));
   if (!HeapTupleIsValid(row)) return nullptr;

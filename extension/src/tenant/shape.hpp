@@ -1,6 +1,6 @@
-// What the relations of a tenant's schema must look like.  Two questions: whether one can be used
-// at all, which every backend asks before its first use; and what has been added to it, which
-// concerns audits, and the taking over of what others own.
+// The shape that a tenant's relations must have.  Two questions: whether a relation can be used at
+// all, which every backend asks before its first use; and whether it has additions, which audits
+// and the taking over of others' relations ask.
 #pragma once
 
 #include "postgres.hpp"
@@ -14,15 +14,15 @@ inline constexpr int part_count = static_cast<int>(Part::count);
 const char *name_of(Part part);
 char kind_of(Part part);
 
-// How it differs from what Insula made, as the rest of a sentence ("has the trigger t"); nullptr:
-// not at all.  `table` is the one that an index must belong to.
+// The difference from the relation that Insula makes, as the rest of a sentence ("has the trigger
+// t"); nullptr: none.  `table` is the table that an index must belong to.
 const char *fault_of(Relation relation, Part part, Oid table);
-// The same, of its owner, and of what could run code at its reads and writes.
+// The same for the owner, and for objects that run code at reads and writes.
 const char *foreign_hook(Relation relation);
 const char *foreign_owner(Relation relation);
 
-// What hangs on a table without a change of its own columns, each as the rest of a sentence: checks,
-// indexes and statistics may run functions of others as insula_owner.
+// Additions that leave the columns alone, each as the rest of a sentence: checks, indexes and
+// statistics may run others' functions as insula_owner.
 List *additions_to(Relation relation, Part part);
 
 }  // namespace insula

@@ -1,6 +1,6 @@
-// The per-backend cache of tenants; see tenant.hpp.  Invalidation callbacks only set
-// marks, since they may run in the middle of anything; the next lookup acts on them.
-// Lock order: a tenant's own lock (tenant/lock.hpp) before its relations.
+// The per-backend cache of tenants; see tenant.hpp.  Invalidation callbacks only set flags, since
+// they may run in the middle of anything; the next lookup acts on them.  Lock order: a tenant's own
+// lock (tenant/lock.hpp) before its relations.
 #include "tenant/tenant.hpp"
 
 #include "errors.hpp"
@@ -43,7 +43,8 @@ HTAB *new_table(const char *name, Size key, Size entry, int flags) {
   return hash_create(name, 64, &control, HASH_ELEM | HASH_CONTEXT | flags);
 }
 
-// What has changed, but has not been told by an invalidation yet.
+// Removes entries that other backends have announced as changed; the announcement can come before
+// the invalidation.
 void forget_changed() {
   std::int32_t tenants[changes_remembered];
   bool unknown;
@@ -52,8 +53,8 @@ void forget_changed() {
   for (int i = 0; i < count && !stale; ++i) hash_search(by_number, &tenants[i], HASH_REMOVE, nullptr);
 }
 
-// Empties the cache where an invalidation or its size asks for it.  Only lookups call
-// this, so that no operation loses its tenant half-way.
+// Empties the cache after an invalidation, or when it is too large.  Only lookups call this, so
+// that no operation loses its tenant half-way.
 void refresh_cache() {
   forget_changed();
   if (by_number && !stale && hash_get_num_entries(by_number) < cache_limit) return;
@@ -83,7 +84,7 @@ void relation_changed(Datum, Oid relation) {
   }
 }
 
-// The role made for the tenant, if one of that name and Oid is still there.
+// The tenant's role, if the role of that name still has the recorded Oid.
 Oid trusted_role(const char *username, Oid recorded) {
   const Oid role = get_role_oid(username, true);
   return OidIsValid(role) && role == recorded && !superuser_arg(role) ? role : InvalidOid;
@@ -146,7 +147,7 @@ constexpr Statement tenant_by_username = {
     {TEXTOID},
 };
 
-// Reads one row of insula.tenant into the cache.
+// Caches one row of insula.tenant.
 Tenant *load(const Statement &statement, Datum key) {
   tenant_table = get_relname_relid("tenant", get_namespace_oid("insula", false));
   require_version();
@@ -159,7 +160,7 @@ Tenant *load(const Statement &statement, Datum key) {
   return tenant;
 }
 
-// What to do about a relation that is not as it was made.
+// The reaction to a relation that has been changed.
 enum class Tampered { refuse, skip };
 
 struct Check {
@@ -168,8 +169,8 @@ struct Check {
   Tampered tampered;
 };
 
-// One relation of the tenant's schema, locked, if it is what we made; `table` is the one that an
-// index must belong to.
+// Locks and checks one relation of the tenant's schema; `table` is the table that an index must
+// belong to.
 Oid checked_relation(const Check &check, Part part, Oid table) {
   const Oid oid = get_relname_relid(name_of(part), check.schema);
   Relation relation = OidIsValid(oid) ? try_relation_open(oid, check.lock) : nullptr;
@@ -213,6 +214,12 @@ Tenant *find_tenant(std::int32_t number) {
   return load(tenant_by_number, Int32GetDatum(number));
 }
 
+const char *tenant_in_log(std::int32_t number) {
+  const Tenant *known =
+      by_number ? static_cast<Tenant *>(hash_search(by_number, &number, HASH_FIND, nullptr)) : nullptr;
+  return known ? psprintf("\"%s\"", known->name) : psprintf("number %d", number);
+}
+
 Tenant *find_tenant(const char *name) {
   refresh_cache();
   if (strlen(name) >= NAMEDATALEN) return nullptr;
@@ -233,7 +240,7 @@ Tenant *find_tenant_of_role(Oid role) {
   return tenant && tenant->role == role ? tenant : nullptr;
 }
 
-// A schema that is renamed tells nothing of what is in it.
+// Renaming a schema invalidates none of the relations in it.
 static void look_for_schema(Tenant *tenant) {
   if (tenant->schemas == schemas_clock) return;
   tenant->schemas = schemas_clock;
@@ -245,7 +252,7 @@ static void look_for_schema(Tenant *tenant) {
 static Tenant *open_relations(std::int32_t number, Tampered tampered) {
   const LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
   for (;;) {
-    // Locks that this transaction holds already bring no news by themselves.
+    // Locking a relation that this transaction holds already accepts no invalidations.
     AcceptInvalidationMessages();
     Tenant *tenant = find_tenant(number);
     if (!tenant) return nullptr;
@@ -253,7 +260,7 @@ static Tenant *open_relations(std::int32_t number, Tampered tampered) {
     if (!tenant->checked && !check_relations(tenant, lock, tampered)) return nullptr;
     LockRelationOid(tenant->work, lock);
     LockRelationOid(tenant->record, lock);
-    // Locking may have brought news: then look again.
+    // The locks may have accepted invalidations; then check again.
     if (!stale && tenant->checked) return tenant;
   }
 }

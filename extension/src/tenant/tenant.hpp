@@ -1,6 +1,6 @@
-// A tenant as a backend knows it: its number, its role, and the relations of its schema
-// by Oid, each checked to be ours and untouched.  Entries live in a bounded cache that
-// relation-cache invalidations empty; a pointer to one is good until the next lookup.
+// A tenant as a backend knows it: its number, its role, and the Oids of its relations, each checked
+// to be unchanged.  Entries live in a bounded cache that relation cache invalidations empty; a
+// pointer to an entry is good until the next lookup.
 #pragma once
 
 #include <cstdint>
@@ -10,58 +10,61 @@
 
 namespace insula {
 
-// What the tenant may use; -1 or 0: as much as there is.
+// -1 or 0: no limit.
 struct Limits {
-  std::int32_t max_running;   // tasks at a time
+  std::int32_t max_running;   // running tasks
   std::int64_t max_queued;    // tasks that wait or run
   std::int32_t weight;        // share of the workers that serve all tenants
   double rate;                // task starts a second; 0: any
-  std::int64_t retain_us;     // how long finished executions are kept
-  std::int64_t retain_count;  // how many of them
+  std::int64_t retain_us;     // for how long finished executions are kept
+  std::int64_t retain_count;  // how many finished executions are kept
 
   bool retains() const { return retain_us >= 0 || retain_count >= 0; }
   bool bound_claims() const { return max_running >= 0 || rate > 0; }
 };
 
-// Its number, the name of its schema and the Oid of `work` are what statements need of it.
+// The number, the schema's name and the Oid of `work` are all that statements need.
 struct Tenant : TenantTables {
   char name[NAMEDATALEN];
   char username[NAMEDATALEN];  // empty: the tenant has no role of its own
-  Oid role;                    // InvalidOid: none, or no longer the one that was made for it
+  Oid role;                    // InvalidOid: none, or the role of that name is not the recorded one
   Oid work_key;                // its primary key
   Oid work_queue;              // its queue index
-  Oid work_limits;             // that of rows under limits
+  Oid work_limits;             // its index of rows under limits
   Oid record;
   Oid sequence;
   bool login;  // the role may log in, unless the tenant is suspended
   bool suspended;
   Limits limits;
-  bool checked;               // the relations above have been looked at
-  std::uint64_t definitions;  // changes whenever the tenant's workflows may have
-  Oid schema_oid;             // where the relations above are
-  std::uint64_t schemas;      // when it was last looked for there
+  bool checked;               // the relations above have been checked
+  std::uint64_t definitions;  // changes when the tenant's workflows may have changed
+  Oid schema_oid;             // the schema that held the relations
+  std::uint64_t schemas;      // schemas_clock when the schema was last looked up
 };
 
-// By name, number or login role; nullptr if there is none.  The catalog row alone.
+// By name, number or login role; nullptr: none.  Reads only the row of insula.tenant.
 Tenant *find_tenant(const char *name);
 Tenant *find_tenant(std::int32_t number);
+// The tenant's name in quotes, if the cache holds it, else "number 7".  It reads no catalog, so that an error can be
+// logged where no transaction runs.
+const char *tenant_in_log(std::int32_t number);
 Tenant *find_tenant_of_role(Oid role);
 
-// Locks the tenant's relations for writing and makes sure that they are what they were
-// made as.  Returns a fresh entry, or nullptr if the tenant has gone meanwhile; raises 55000 where they were changed.
+// Locks the tenant's relations for writing and checks them.  Returns a fresh entry, or nullptr if
+// the tenant has been dropped; raises 55000 if a relation has been changed.
 Tenant *open_tenant(std::int32_t number);
-// The same, but nullptr for a tenant whose relations somebody has changed.
+// The same, but nullptr for a tenant with a changed relation.
 Tenant *open_untouched_tenant(std::int32_t number);
 
 struct TenantShare {
   std::int32_t number;
   std::int32_t weight;
 };
-// In no order.
+// Unordered.
 TenantShare *active_tenants(int *count);
 TenantShare *all_tenants(int *count);
 
-// Tells every backend, at commit, that the list of tenants or one tenant's workflows changed.
+// Tells every backend, at commit, that the list of tenants, or one tenant's workflows, changed.
 void invalidate_tenants();
 void invalidate_definitions(const Tenant &tenant);
 

@@ -1,0 +1,147 @@
+// Comments on a tenant's views and tables, which \d+ shows.  They are written to the catalog without COMMENT
+// statements, which would be a third of the cost of a tenant.  Columns are listed in their order: sql/tenants.sql
+// shows each view's columns with their comments.
+#include <algorithm>
+#include <iterator>
+#include <span>
+#include <string_view>
+
+#include "provision/provision.hpp"
+#include "tenant/columns.hpp"
+
+extern "C" {
+#include "catalog/pg_class.h"
+#include "commands/comment.h"
+}
+
+namespace insula {
+
+namespace {
+
+struct ColumnComment {
+  std::string_view column;
+  const char *text;
+};
+
+constexpr ColumnComment executions[] = {
+    {"execution_id", "The id that insula.submit returned."},
+    {"workflow", "The name of the workflow."},
+    {"version", "The version of the workflow that the execution was submitted with."},
+    {"status", "pending, running, paused, completed, failed or cancelled."},
+    {"context", "The input, with the defaults of declared params."},
+    {"final_context", "The input with the patches of all completed tasks; NULL until the execution ends."},
+    {"error", "The reason why it failed or was cancelled; NULL: none."},
+    {"priority", "Tasks of executions with a higher priority are claimed first."},
+    {"created_at", "The time of its submission."},
+    {"started_at", "The earliest start of its tasks, each by its last run; NULL: none has started."},
+    {"finished_at", "The time of its end; NULL: it has not ended."},
+    {"parent_task_id", "The task that waits for it as its child; NULL: none."}};
+
+constexpr ColumnComment tasks[] = {
+    {"task_id", "The id that insula.claim returns with the task."},
+    {"execution_id", "The execution of the task."},
+    {"workflow", "The name of the workflow."},
+    {"task", "The id of the task in the workflow; element n of a for_each task ends in [n]."},
+    {"status", "pending, ready, running, waiting, completed, failed, skipped or cancelled."},
+    {"attempt", "The number of the present or the last run; 0: none yet."},
+    {"worker", "The worker of the present or the last run."},
+    {"error", "The error of the last run that failed, or the reason of the end."},
+    {"run_at", "The time before which the task does not run."},
+    {"started_at", "The start of the present or the last run."},
+    {"finished_at", "The time of its end; NULL: it has not ended."}};
+
+constexpr ColumnComment events[] = {{"event_id", "The id of the event, unique in the tenant."},
+                                    {"execution_id", "The execution that the event is about."},
+                                    {"task_id", "The task that the event is about; NULL: the execution itself."},
+                                    {"event", "The name of the event, task_failed for one."},
+                                    {"at", "The time of the event."},
+                                    {"detail", "Details of the event, such as attempt, worker or error; NULL: none."}};
+
+constexpr ColumnComment schedule_columns[] = {
+    {"name", "The name of the schedule."},
+    {"workflow", "The workflow that it submits."},
+    {"cron", "The cron expression; see insula.next_fires."},
+    {"timezone", "The time zone of the expression."},
+    {"status", "active, paused, or ended: it fires no more."},
+    {"next_fire_at", "The next fire, without its jitter; NULL unless the schedule is active."},
+    {"last_fire_at", "The newest fire that submitted an execution; NULL: none yet."},
+    {"schedule_id", "The id that insula.schedule returned."},
+    {"context", "The input of its executions, to which each fire adds its time."},
+    {"catch_up", "The policy for missed fires: skip, run_once or run_all."},
+    {"max_catch_up", "The most missed or waiting fires that are made."},
+    {"starts_at", "The schedule does not fire before this time; NULL: no bound."},
+    {"ends_at", "The schedule does not fire after this time; NULL: no bound."},
+    {"overlap", "The policy while an earlier execution runs: allow, skip, queue or cancel."},
+    {"jitter", "Each fire is made later by its own share of this time."}};
+
+constexpr ColumnComment work[] = {
+    {"id", "Local number; the id that users see has the tenant's number in front of it."},
+    {"head", "The row of the task's execution; NULL in that row itself."},
+    {"parent", "The task that waits for this execution; NULL: none."},
+    {"parent_head", "The execution of the task in parent."},
+    {"time_limit", "The microseconds that one run of the task may take; NULL: any."},
+    {"limit_key", "The concurrency limit that the task is under; NULL: none."},
+    {"created_at", "The time of submission; NULL in tasks of larger executions."},
+    {"def", "The number of the version of the workflow."},
+    {"task", "The declared position of the task; -1 in the row of a larger execution."},
+    {"key", "The number of the task's key, by which workers claim."},
+    {"priority", "The priority of the execution plus that of the task."},
+    {"span", "The number of rows that belong to this one: tasks, or elements of a group."},
+    {"remaining", "Open dependencies of a task; open tasks of an execution or a group."},
+    {"element", "The place of an element in its group; NULL: no element."},
+    {"first_element", "The first element of a group."},
+    {"child", "The execution that the task waits for."},
+    {"run_at", "The time before which the task does not run."},
+    {"started_at", "The start of the present or the last run."},
+    {"deadline", "The moment at which the present run reaches its time limit."},
+    {"due", "The place in the lane: an order, or the moment at which time changes the row."},
+    {"lease", "The fencing token of the present or the last run."},
+    {"finished_at", "The time of the end."},
+    {"paused_at", "The time since which the execution is paused; NULL: it is not."},
+    {"attempt", "The number of the present or the last run."},
+    {"lane", "The part of the queue that the row is in; NULL: not queued."},
+    {"state", "0 pending, 1 ready, 2 running, 3 waiting, 4 completed, 5 failed, 6 skipped, 7 cancelled."},
+    {"error", "The error of the last run that failed, or the reason of the end."},
+    {"output", "The patch of the task; in the row of a larger execution, its final context."},
+    {"event", "The event that the task was given."},
+    {"waits_for", "The name of the event that the task waits for."},
+    {"worker", "The worker of the present or the last run."},
+    {"idempotency_key", "The idempotency key of the submission."},
+    {"input", "The input of an execution; the item of an element."}};
+
+constexpr bool matches_work() {
+  if (std::size(work) != std::size(work_columns)) return false;
+  for (std::size_t i = 0; i < std::size(work); ++i)
+    if (work[i].column != work_columns[i].name) return false;
+  return true;
+}
+static_assert(matches_work());
+
+struct RelationComment {
+  const char *name;
+  const char *text;
+  std::span<const ColumnComment> columns;
+};
+
+constexpr RelationComment comments[] = {
+    {"workflow_executions", "The tenant's executions.", executions},
+    {"task_executions", "The tasks of the tenant's executions.", tasks},
+    {"execution_events", "The history of the tenant's executions.", events},
+    {"schedules", "The tenant's schedules.", schedule_columns},
+    {"work", "Executions and tasks; a workflow of one task has one row for both. Insula alone writes it.", work},
+    {"record", "Versions of workflows, keys, events, schedules, fires and history. Insula alone writes it.", {}}};
+
+}  // namespace
+
+void comment_on(const char *schema, const char *name) {
+  const RelationComment *relation =
+      std::find_if(std::begin(comments), std::end(comments),
+                   [name](const RelationComment &it) { return strcmp(it.name, name) == 0; });
+  if (relation == std::end(comments)) return;
+  const Oid oid = get_relname_relid(name, get_namespace_oid(schema, false));
+  CreateComments(oid, RelationRelationId, 0, relation->text);
+  int number = 0;
+  for (const ColumnComment &column : relation->columns) CreateComments(oid, RelationRelationId, ++number, column.text);
+}
+
+}  // namespace insula
