@@ -263,6 +263,7 @@ void create_tenant_schema(const TenantNumber &number, const char *schema, const 
   for (const View &view : views) append_filled(&sql, view.sql, words);
   execute_as_owner(sql.data);
   CommandCounterIncrement();
+  for (const char *name : tenant_relations) comment_on(schema, name);
   undo_default_privileges(schema);
   if (!words.user) return;
   resetStringInfo(&sql);
@@ -277,6 +278,8 @@ void create_tenant_view(std::int32_t number, const char *schema, const char *nam
     if (strcmp(view.name, name) == 0)
       append_filled(&sql, view.sql, {quote_identifier(schema), nullptr, core::make_id(number, 0), 1});
   execute_as_owner(sql.data);
+  CommandCounterIncrement();
+  comment_on(schema, name);
 }
 
 void drop_tenant_schema(const char *schema) {
