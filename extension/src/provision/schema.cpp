@@ -250,6 +250,7 @@ void create_tenant_schema(const TenantNumber &number, const char *schema, const 
   for (const View &view : views) append_filled(&sql, view.sql, made);
   execute_as_owner(sql.data);
   CommandCounterIncrement();
+  for (const char *name : tenant_relations) comment_on(schema, name);
   undo_default_privileges(schema);
   if (!username) return;
   resetStringInfo(&sql);
@@ -263,6 +264,8 @@ void create_tenant_view(std::int32_t number, const char *schema, const char *nam
   for (const View &view : views)
     if (strcmp(view.name, name) == 0) append_filled(&sql, view.sql, {schema, nullptr, number, 1});
   execute_as_owner(sql.data);
+  CommandCounterIncrement();
+  comment_on(schema, name);
 }
 
 void drop_tenant_schema(const char *schema) {
