@@ -30,7 +30,7 @@ const Tenant *open_tenant_of_execution(std::int64_t id, Access access);
 [[noreturn]] void no_such_execution(std::int64_t id);
 
 // The tenant of the task that a worker's call is about; nullptr: it has gone, or the caller may not
-// work for it.
+// work for it.  The second is for calls that give the tenant work: it raises IS001 for one that goes.
 const Tenant *open_tenant_of_task(std::int64_t id);
 const Tenant *enter_tenant_of_task(std::int64_t id);
 

@@ -174,7 +174,7 @@ void append_filled(StringInfo sql, const char *text, const Schema &schema) {
                         {"task_ends", array_of_states(State::completed, "task_", no_state)},
                         {"execution_ends", array_of_states(State::completed, "execution_", State::skipped)},
                         {"last_open_state", nullptr, static_cast<int>(State::completed) - 1}};
-  appendStringInfoString(sql, fill_in(text, {{words, lengthof(words)}, storage_words()}));
+  appendStringInfoString(sql, fill_in(text, {words, lengthof(words)}, storage_words()));
 }
 
 void set_local(const char *name, const char *value) {

@@ -96,12 +96,14 @@ static int to_be_nudged = 0;
 
 void nudge_scheduler_at_commit(int pid) { to_be_nudged = pid; }
 
-const TransactionStep scheduler_nudge_step = {.committed =
-                                                  [] {
-                                                    if (to_be_nudged) nudge_scheduler(to_be_nudged);
-                                                    to_be_nudged = 0;
-                                                  },
-                                              .aborted = [] { to_be_nudged = 0; }};
+static void nudge_if_wanted() {
+  if (to_be_nudged) nudge_scheduler(to_be_nudged);
+  to_be_nudged = 0;
+}
+
+// After PREPARE the session's next commit nudges, which mostly is COMMIT PREPARED.
+const TransactionStep scheduler_nudge_step = {
+    .committed = nudge_if_wanted, .aborted = [] { to_be_nudged = 0; }, .prepared = [] {}};
 
 void nudge_scheduler(int pid) {
   if (is_scheduler(pid)) (void)kill(pid, SIGHUP);

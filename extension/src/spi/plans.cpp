@@ -34,7 +34,7 @@ SPIPlanPtr make_plan(const TenantTables *tables, const Statement &statement) {
   if (tables) {
     const Word names[] = {{"work", quote_qualified_identifier(tables->schema, "work")},
                           {"record", quote_qualified_identifier(tables->schema, "record")}};
-    sql = fill_in(sql, {{names, lengthof(names)}, defined_words});
+    sql = fill_in(sql, {names, lengthof(names)}, defined_words);
   }
   int count = 0;
   while (OidIsValid(statement.arguments[count])) ++count;
@@ -48,8 +48,10 @@ void make_room() {
   HASH_SEQ_STATUS scan;
   PlanEntry *oldest = nullptr;
   hash_seq_init(&scan, plans);
+  // The extension's own plans are few and stay: one of them can be running, under a trigger on its table.
   while (auto *entry = static_cast<PlanEntry *>(hash_seq_search(&scan)))
-    if (!oldest || entry->used < oldest->used) oldest = entry;
+    if (OidIsValid(entry->key.work) && (!oldest || entry->used < oldest->used)) oldest = entry;
+  if (!oldest) return;
   if (oldest->plan) SPI_freeplan(oldest->plan);
   PlanKey key = oldest->key;
   hash_search(plans, &key, HASH_REMOVE, nullptr);

@@ -14,35 +14,40 @@ std::size_t name_length(const char *text) {
   return text[1 + length] == '}' ? length : 0;
 }
 
-const Word &find_word(const char *name, std::size_t length, std::initializer_list<Words> lists) {
-  for (const Words &list : lists)
-    for (int i = 0; i < list.count; ++i)
-      if (strncmp(list.words[i].name, name, length) == 0 && list.words[i].name[length] == '\0') return list.words[i];
-  elog(ERROR, "insula: no word {%.*s} for SQL texts", static_cast<int>(length), name);
+// nullptr: the list does not have it.
+const Word *find_word(const char *name, std::size_t length, const Words &list) {
+  for (int i = 0; i < list.count; ++i)
+    if (strncmp(list.words[i].name, name, length) == 0 && list.words[i].name[length] == '\0') return &list.words[i];
+  return nullptr;
 }
 
-void append_filled(StringInfo filled, const char *text, std::initializer_list<Words> lists) {
+void append_filled(StringInfo filled, const char *text, const Words &values, const Words &phrases) {
+  check_stack_depth();
   while (*text) {
     const std::size_t length = *text == '{' ? name_length(text) : 0;
     if (length == 0) {
       appendStringInfoChar(filled, *text++);
       continue;
     }
-    const Word &word = find_word(text + 1, length, lists);
-    if (word.text)
-      append_filled(filled, word.text, lists);
+    const Word *value = find_word(text + 1, length, values);
+    const Word *word = value ? value : find_word(text + 1, length, phrases);
+    if (!word) elog(ERROR, "insula: no word {%.*s} for SQL texts", static_cast<int>(length), text + 1);
+    if (!word->text)
+      appendStringInfo(filled, INT64_FORMAT, word->number);
+    else if (value)
+      appendStringInfoString(filled, word->text);
     else
-      appendStringInfo(filled, INT64_FORMAT, word.number);
+      append_filled(filled, word->text, values, phrases);
     text += length + 2;
   }
 }
 
 }  // namespace
 
-char *fill_in(const char *text, std::initializer_list<Words> words) {
+char *fill_in(const char *text, const Words &values, const Words &phrases) {
   StringInfoData filled;
   initStringInfo(&filled);
-  append_filled(&filled, text, words);
+  append_filled(&filled, text, values, phrases);
   return filled.data;
 }
 

@@ -2,15 +2,13 @@
 // in common.  A text is filled in once, when its plan is made.
 #pragma once
 
-#include <initializer_list>
-
 #include "postgres.hpp"
 
 namespace insula {
 
 struct Word {
   const char *name;  // of letters, digits, _ and dots; without its braces
-  const char *text;  // may hold words itself; nullptr: the number
+  const char *text;  // nullptr: the number
   std::int64_t number = 0;
 };
 
@@ -20,6 +18,8 @@ struct Words {
 };
 
 // Replaces the words of a text; braces around anything but a name stay, and an unknown name is an error.
-char *fill_in(const char *text, std::initializer_list<Words> words);
+// A value is put in as it is, since it can be a name that a user has chosen, with braces; a phrase may
+// hold words itself.
+char *fill_in(const char *text, const Words &values, const Words &phrases);
 
 }  // namespace insula
