@@ -56,8 +56,6 @@ struct ClaimSink {
 // Returns how many tasks it claimed.  Tasks for which there is no room stay ready.
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink);
 
-// Publishes the numbers of permits if they are unknown and can be published, or counts anew once a minute.
-void count_permits_if_wanted(const Tenant &tenant);
 // How many of the wanted tasks the tenant's limits let this transaction claim.
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted);
 struct UsedPermits {

@@ -9,6 +9,7 @@
 #include "provision/tenants.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
+#include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
@@ -438,7 +439,8 @@ void reconcile(const Mending &mending) {
   drop_leftovers(mending);
   if (mending.dry_run) return;
   log("reconcile");
-  forget_permits();
+  forget_running();
+  forget_limits();
   wake_everybody();
 }
 

@@ -14,7 +14,7 @@
 #pragma once
 
 #include "shared/activity.hpp"
-#include "shared/permits.hpp"
+#include "shared/limit_permits.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/session.hpp"
 #include "storage/codes.hpp"
@@ -366,7 +366,7 @@ bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitG
 // The next `most` tasks and limits behind the place that claimable rows may wait at.  Skips at most *entries entries of
 // dead rows; *entries < 0: it has given up.  The place becomes the one to go on from.
 WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count);
-// Ascending, limit_of_tenant with all that run; as the snapshot shows it, or nullptr: as of now.
+// Ascending by limit; as the snapshot shows it, or nullptr: as of now.
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
 // At one of them; what is walked over is taken from the entries.
 bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries);
@@ -422,6 +422,7 @@ int open_elements(const Tenant &tenant, std::int64_t group);
 void empty_group(const Tenant &tenant, std::int64_t group);
 
 std::int64_t running_tasks(const Tenant &tenant);
+std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot);
 // Counted up to `limit`: tasks that run; tasks that wait or run.
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit);

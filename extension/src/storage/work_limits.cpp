@@ -102,7 +102,7 @@ Tried try_to_claim(const Tenant &tenant, const Rows &rows, const RowClaim &claim
   if (!gate.admits(gate.self, found_int32(rows, Column::def), limit)) return Tried::refused;
   const bool claims = claim_found(rows, claim, claimed);
   if (claims)
-    note_started(tenant.number, limit, 1);
+    note_under_limit(tenant.number, limit, 1);
   else
     gate.takes_back(gate.self, limit);
   return claims ? Tried::claimed : Tried::taken;
@@ -282,21 +282,17 @@ LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count
       R"(
         SELECT limit_key, count(*)
         FROM {work}
-        WHERE lane = {lane.running}
+        WHERE lane = {lane.running} AND limit_key IS NOT NULL
         GROUP BY limit_key)",
       {},
   };
   Arguments none;
   const auto rows =
       snapshot ? run_on(tenant, running_by_limit, none, snapshot) : run_on_latest(tenant, running_by_limit, none);
-  auto *counts = palloc_array_of<LimitCount>(rows + 1);
-  counts[0] = {limit_of_tenant, 0};
-  *count = 1;
-  for (std::uint64_t i = 0; i < rows; ++i) {
-    counts[0].running += get_int64(i, 2);
-    if (!is_null(i, 1)) counts[(*count)++] = {get_int64(i, 1), get_int64(i, 2)};
-  }
-  std::sort(counts, counts + *count, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
+  auto *counts = palloc_array_of<LimitCount>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) counts[i] = {get_int64(i, 1), get_int64(i, 2)};
+  std::sort(counts, counts + rows, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
+  *count = static_cast<int>(rows);
   return counts;
 }
 

@@ -283,16 +283,23 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   return static_cast<int>(end - tasks);
 }
 
+static constexpr Statement count_running = {
+    "count_running",
+    R"(
+      SELECT count(*)
+      FROM {work}
+      WHERE lane = {lane.running})",
+    {},
+};
+
 std::int64_t running_tasks(const Tenant &tenant) {
-  static constexpr Statement count_running = {
-      "count_running",
-      R"(
-        SELECT count(*)
-        FROM {work}
-        WHERE lane = {lane.running})",
-      {},
-  };
   (void)run(tenant, count_running);
+  return get_int64(0, 1);
+}
+
+std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot) {
+  Arguments none;
+  (void)run_on(tenant, count_running, none, snapshot);
   return get_int64(0, 1);
 }
 
