@@ -40,14 +40,11 @@ endfunction()
 
 # insula_add_test_program(<target> <directory> [LIBRARIES <library>...])
 #
-# One GoogleTest program of all the sources in the directory; none if there are
-# no sources.
+# One GoogleTest program of all the sources in the directory.
 function(insula_add_test_program target directory)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "" "LIBRARIES")
   file(GLOB sources CONFIGURE_DEPENDS ${directory}/*.cpp)
-  if(sources)
-    find_package(GTest REQUIRED)
-    add_executable(${target} ${sources})
-    target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} GTest::gtest_main Threads::Threads)
-  endif()
+  find_package(GTest REQUIRED)
+  add_executable(${target} ${sources})
+  target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} GTest::gtest_main Threads::Threads)
 endfunction()

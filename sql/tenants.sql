@@ -55,6 +55,11 @@ SELECT username, schema_name, connection_string LIKE '%user=''User "O\\''Brien" 
 FROM insula.create_tenant('odd_names', schema_name => 'My "Schema" select', username => 'User "O''Brien" Ä\');
 SELECT count(*) FROM "My ""Schema"" select".task_executions;
 SELECT insula.drop_tenant('odd_names');
+SELECT schema_name FROM insula.create_tenant('odd_names', schema_name => 'a{schema}{work}', username => 'a{user}{no_word}');
+SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'odd_names'), insula.submit('w', tenant => 'odd_names') > 0 AS submitted;
+SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', tenant => 'odd_names');
+SELECT status FROM "a{schema}{work}".task_executions;
+SELECT insula.drop_tenant('odd_names');
 
 -- A verifier may be given instead of a password; clear text is hashed here.
 SELECT password IS NULL AS unknown FROM insula.create_tenant('given', password =>

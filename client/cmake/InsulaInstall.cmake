@@ -1,4 +1,4 @@
-# What "cmake --install" puts where: the headers, the libraries, and what find_package and
+# The rules of "cmake --install": the headers, the libraries, and the files that find_package and
 # pkg-config read.
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)

@@ -17,7 +17,7 @@
 
 namespace {
 
-// A libpqxx connection over somebody else's PGconn, which it neither makes nor closes.
+// A libpqxx connection over a PGconn of another owner, which it neither makes nor closes.
 class Borrowed : public pqxx::connectionpolicy {
  public:
   explicit Borrowed(PGconn* conn) : pqxx::connectionpolicy{""}, conn_(conn) {}

@@ -309,7 +309,7 @@ struct Customer {
   std::string type;
 };
 
-// What a concurrent execution has to say, once it is over.
+// The output of a concurrent execution, once it is over.
 std::string concurrent_execution(insula::Runner runner, const std::string& tenant_id) {
   try {
     const auto result = runner.execute("tenant_data_processing", {{"tenant_id", tenant_id}, {"data_volume", "medium"}});

@@ -13,7 +13,7 @@
 
 namespace {
 
-// What localeconv() says: machines that test have few locales.
+// The decimal point that localeconv() returns: machines that test have few locales.
 char decimal_point[] = ".";
 
 }  // namespace
@@ -42,7 +42,7 @@ insula::errc code_of(F&& f) {
   return insula::errc::server;
 }
 
-// What must not compile stays so.
+// These must not compile.
 static_assert(!std::is_constructible_v<Value, int*>);
 static_assert(!std::is_constructible_v<Value, char>);
 static_assert(std::is_constructible_v<Value, char*>);
@@ -135,7 +135,7 @@ TEST(Value, IsAnyJson) {
   EXPECT_EQ(code_of([] { (void)Value{"\xff"}.to_json(); }), insula::errc::invalid);
 }
 
-TEST(Context, RefusesWhatIsNoObject) {
+TEST(Context, RefusesJsonThatIsNoObject) {
   for (const char* text : {"", "[]", "3", "null", "{", "{\"a\":}", "{\"a\":1} x", "nonsense"})
     EXPECT_EQ(code_of([&] { Context::from_json(text); }), insula::errc::invalid) << text;
 }
@@ -197,7 +197,7 @@ TEST(Context, TwoPatchesInOneDoTheSame) {
 }
 
 // jsonb holds numbers of any size and any number of digits.
-TEST(Numbers, ThatNothingHoldsAreKeptAsTheyCame) {
+TEST(Numbers, ThatNoTypeHoldsAreKeptAsText) {
   const std::string large = "1" + std::string(400, '0');
   for (const std::string& number :
        {std::string{"1e400"}, std::string{"-1E+400"}, large, std::string{"18446744073709551616"},
@@ -222,12 +222,12 @@ TEST(Numbers, AreReadWhateverTheLocalesDecimalPointIs) {
   decimal_point[0] = '.';
 }
 
-TEST(Numbers, ThatAreNoneAreRefused) {
+TEST(Numbers, WithBadDigitsAreRefused) {
   for (const char* text : {R"({"a":1e999,"b":1-2})", R"({"a":[1e999,1-2]})", R"({"a":1e999,"b":1.2.3})"})
     EXPECT_EQ(code_of([&] { (void)Context::from_json(text); }), insula::errc::invalid) << text;
 }
 
-TEST(Numbers, ThatNothingHoldsComeAsTheNearestDoubleOrNotAtAll) {
+TEST(Numbers, ThatNoTypeHoldsComeAsTheNearestDoubleOrNotAtAll) {
   const Context context = Context::from_json(
       R"({"huge":1e400,"low":-1e400,"tiny":1e-400,"big":18446744073709551616,"long":0.10000000000000000001})");
   EXPECT_EQ(context.get<double>("huge"), std::nullopt);

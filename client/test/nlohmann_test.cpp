@@ -47,7 +47,7 @@ TEST(Nlohmann, ATypeOfOnesOwnGoesInAndComesOut) {
   EXPECT_EQ(Context::from_json(ctx.to_json()).at<Address>("home"), (Address{"Rome", 3}));
 }
 
-TEST(Nlohmann, WhatIsOfAnotherFormIsNone) {
+TEST(Nlohmann, AValueOfAnotherFormIsAbsent) {
   const Context ctx{{"home", Context{{"city", 7}}}, {"none", nullptr}};
   EXPECT_FALSE(ctx.get<Address>("home"));
   EXPECT_FALSE(ctx.get<Address>("none"));
@@ -70,7 +70,7 @@ TEST(Nlohmann, AnyJsonDoes) {
   EXPECT_THROW((Context{{"bytes", nlohmann::json::binary({1, 2})}}), insula::error);
 }
 
-TEST(Nlohmann, WhatAContextKnowsIsNotAffected) {
+TEST(Nlohmann, TypesThatAContextKnowsAreNotAffected) {
   const Context ctx{{"n", 3}, {"on", true}, {"s", "text"}};
   EXPECT_FALSE(ctx.get<int>("on"));
   EXPECT_FALSE(ctx.get<std::string>("n"));
@@ -85,7 +85,7 @@ TEST(Nlohmann, AHandlerReturnsOne) {
   EXPECT_EQ(insula::testing::run_task(workflow, "find").changes.at<Address>("find"), (Address{"Rome", 3}));
 }
 
-TEST(Codec, IsWhateverOneMakesIt) {
+TEST(Codec, MayBeWrittenByHand) {
   const Context ctx{{"price", shop::Money{250}}};
   EXPECT_EQ(ctx.to_json(), R"({"price":250})");
   EXPECT_EQ(ctx.at<shop::Money>("price").cents, 250);

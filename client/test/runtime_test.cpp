@@ -107,7 +107,7 @@ TEST(Attempt, AnErrorsTextIsMadeStorable) {
   EXPECT_LE(error_of(std::string(100'000, 'x')).size(), 8'192U);
 }
 
-TEST(Attempt, WhatCannotBeStoredIsAFailureOfItsOwn) {
+TEST(Attempt, AValueThatCannotBeStoredFailsTheTask) {
   const Outcome outcome =
       run_attempt(make_attempt([](TaskContext& ctx) { ctx.set("x", std::numeric_limits<double>::quiet_NaN()); }));
   EXPECT_EQ(outcome.kind, Kind::failed);
@@ -222,8 +222,8 @@ TEST(Pool, RunsAndTells) {
   pool.stop();
 }
 
-// What is finished while others wait to be begun is told with them, or is there for who looks.
-TEST(Pool, TellsOfWhatComesTogetherOnce) {
+// An outcome that comes while others wait to be begun is announced with theirs, or found by a look.
+TEST(Pool, AnnouncesOutcomesThatComeTogetherOnce) {
   auto inbox = std::make_shared<Inbox>();
   std::promise<void> begun;
   std::promise<void> release;
@@ -371,7 +371,7 @@ TEST(Share, CapsTheTenants) {
   EXPECT_EQ(share_of({{"a", 4}, {"b", 4}}, 10, 4, 2).max_tasks, 0U);
 }
 
-TEST(Share, IsWiderWhenSomebodyMoreMayBeServed) {
+TEST(Share, IsWiderWhenAnotherTenantMayBeServed) {
   const auto except = [](std::vector<std::string> tenants) { return wire::TenantChoice{.except = std::move(tenants)}; };
   EXPECT_FALSE(is_wider(except({"a"}), except({"a"})));
   EXPECT_FALSE(is_wider(except({"a", "b"}), except({"a"})));
@@ -380,7 +380,7 @@ TEST(Share, IsWiderWhenSomebodyMoreMayBeServed) {
   EXPECT_TRUE(is_wider({}, {.only = {"a"}}));
 }
 
-TEST(Waits, AskInBatchesAndForgetWhoIsGone) {
+TEST(Waits, AskInBatchesAndForgetDroppedHandles) {
   Waits waits;
   std::vector<std::shared_ptr<WaitState>> states;
   for (std::int64_t id = 1; id <= 1'500; ++id) waits.add(id, states.emplace_back(std::make_shared<WaitState>()));

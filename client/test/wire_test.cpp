@@ -1,4 +1,4 @@
-// What is sent and read, as far as it needs no server: connection strings, array
+// The wire room as far as it needs no server: connection strings, array
 // literals, refusals, passwords, versions, pauses.
 #include "wire/backoff.hpp"
 #include "wire/binary.hpp"

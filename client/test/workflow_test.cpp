@@ -127,12 +127,12 @@ TEST(Workflow, NeedsATask) { EXPECT_TRUE(holds(problems_of(Workflow::builder("w"
 
 TEST(Workflow, ListsEveryProblem) {
   const std::string text = problems_of(Workflow::builder("no dots.here")
-                                           .task("a", nothing, {.depends_on = {"nobody", "b", "b"}})
+                                           .task("a", nothing, {.depends_on = {"missing", "b", "b"}})
                                            .task("a", nothing)
                                            .task("b b", nothing)
                                            .task("c", std::function<void(TaskContext&)>{}));
   for (const char* part :
-       {"no dots.here", "\"nobody\"", "\"b\" twice", "\"a\" is there twice", "\"b b\" is not", "\"c\" has no handler"})
+       {"no dots.here", "\"missing\"", "\"b\" twice", "\"a\" is there twice", "\"b b\" is not", "\"c\" has no handler"})
     EXPECT_TRUE(holds(text, part)) << part << "\nin\n" << text;
 }
 

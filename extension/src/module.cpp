@@ -7,9 +7,12 @@
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/activity.hpp"
+#include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
+#include "spi/plans.hpp"
+#include "storage/codes.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/group.hpp"
 #include "tenant/home.hpp"
@@ -22,10 +25,11 @@ PGDLLEXPORT void _PG_init(void);
 namespace {
 
 // Announcements wake other processes, which must find the numbers published: they come last.
-const insula::TransactionStep *const steps[] = {
-    &insula::tenants_prepare_step, &insula::role_sessions_step, &insula::database_guard_step,
-    &insula::scheduler_nudge_step, &insula::async_commit_step,  &insula::joined_tasks_step,
-    &insula::counters_step,        &insula::permits_step,       &insula::announcements_step};
+const insula::TransactionStep *const steps[] = {&insula::tenants_prepare_step, &insula::role_sessions_step,
+                                                &insula::database_guard_step,  &insula::scheduler_nudge_step,
+                                                &insula::async_commit_step,    &insula::joined_tasks_step,
+                                                &insula::counters_step,        &insula::permits_step,
+                                                &insula::limit_permits_step,   &insula::announcements_step};
 
 }  // namespace
 
@@ -41,6 +45,7 @@ void _PG_init() {
     insula::guard_databases();
   }
   MarkGUCPrefixReserved("insula");
+  insula::define_words(insula::storage_words());
   insula::initialize_tenant_cache();
   insula::run_at_transaction_end(steps, lengthof(steps));
   insula::keep_tenants_group_bare();

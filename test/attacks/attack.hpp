@@ -14,7 +14,7 @@
 namespace attacks {
 
 enum class Who {
-  tenant,    // mallory, who holds his own password
+  tenant,    // mallory, with the password of its own login
   runner,    // a login that is a member of insula_runner
   stranger,  // a login without any right
 };

@@ -3,29 +3,13 @@
 #include <map>
 #include <memory>
 
-#include "../integration/session.hpp"
 #include "attack.hpp"
+#include "support/session.hpp"
 
 namespace attacks {
 namespace {
 
-using insula_test::Session;
-using namespace std::chrono_literals;
-
-std::string environment(const char* name) {
-  const char* value = getenv(name);
-  return value ? value : "";
-}
-
-// The standard output of a shell command, without its line break.
-std::string output_of(const std::string& command) {
-  std::string text;
-  FILE* pipe = popen(command.c_str(), "r");
-  for (int c; (c = fgetc(pipe)) != EOF;) text += static_cast<char>(c);
-  EXPECT_EQ(pclose(pipe), 0) << command;
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
-}
+using namespace insula_test;
 
 class World : public ::testing::Environment {
  public:
@@ -52,7 +36,7 @@ class World : public ::testing::Environment {
     admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
     EXPECT_EQ(admin.query("SELECT count(*) FROM pg_roles WHERE rolname ~ '^(mallory|victim|insula_dropped)'"), "0");
     (void)output_of("\"$INSULA_POOLER_CTL\" stop");
-    // Nothing that anybody sent is an internal error, and nothing crashed.
+    // No statement was an internal error, and no process crashed.
     std::ifstream log(environment("INSULA_SERVER_LOG"));
     for (std::string line; std::getline(log, line);)
       EXPECT_TRUE(line.find("XX000") == std::string::npos && line.find("PANIC") == std::string::npos &&
@@ -80,7 +64,7 @@ class Attacked : public ::testing::Test {
     fingerprint_before = fingerprint();
   }
   void TearDown() override {
-    // What the attacker still holds ends with his session.
+    // The attacker's session has ended, and its locks with it.
     admin.query(
         "DELETE FROM tenant_mallory.work; DELETE FROM tenant_mallory.record WHERE kind IN ('k', 'h', 'd', 'f')");
     admin.query("DELETE FROM tenant_victim.work");
@@ -109,7 +93,7 @@ class Attacked : public ::testing::Test {
     return text;
   }
 
-  // What must hold whatever anybody did.
+  // Holds after every attack.
   void expect_unharmed() {
     EXPECT_EQ(fingerprint(), fingerprint_before) << "the victim's rows have changed";
     EXPECT_EQ(admin.query("SELECT string_agg(a::text, ' ') FROM insula.audit() a WHERE level <> 'advice'"), "");
@@ -151,7 +135,7 @@ TEST_P(Attacks, AreHeld) {
     const bool last = i + 1 == attack.statements.size();
     EXPECT_EQ(state, last ? attack.sqlstate : "none") << attack.statements[i];
   }
-  // Whatever he still holds open, he holds while the others go on.
+  // The attacker may still hold a transaction open; the others go on all the same.
   if (attack.sqlstate.empty()) {
     EXPECT_EQ(admin.query(filled(attack.proof, failed)), "t") << "bounded by " << attack.bound;
   }
@@ -179,20 +163,13 @@ class ManySessions : public Attacked, public ::testing::WithParamInterface<bool>
     World::passwords[tenant + "_user"] = admin.query("SELECT password FROM insula.create_tenant('" + tenant + "')");
     return conninfo(tenant + "_user", GetParam());
   }
-  static bool logs_in(const std::string& conninfo) {
-    PGconn* conn = PQconnectdb(conninfo.c_str());
-    PGresult* result = PQexec(conn, "SELECT 1");
-    const bool in = PQresultStatus(result) == PGRES_TUPLES_OK;
-    PQclear(result);
-    PQfinish(conn);
-    return in;
-  }
+  static bool logs_in(const std::string& conninfo) { return succeeded(Connection(conninfo).ask("SELECT 1")); }
 };
 
 INSTANTIATE_TEST_SUITE_P(All, ManySessions, ::testing::Bool(),
                          [](const auto& info) { return info.param ? "Pooled" : "Direct"; });
 
-TEST_P(ManySessions, NobodyLogsInAfterTheDrop) {
+TEST_P(ManySessions, NoLoginAfterTheDrop) {
   const std::string login = make("goner");
   Session session(login);
   EXPECT_EQ(session.query("SELECT insula.current_tenant()"), "goner");
@@ -203,14 +180,14 @@ TEST_P(ManySessions, NobodyLogsInAfterTheDrop) {
   make("goner");
   EXPECT_FALSE(logs_in(login));
   // PgBouncer has to notice that the user is there again.
-  ASSERT_TRUE(insula_test::eventually([&] { return logs_in(conninfo("goner_user", GetParam())); }));
+  ASSERT_TRUE(eventually([&] { return logs_in(conninfo("goner_user", GetParam())); }));
   Session again(conninfo("goner_user", GetParam()));
   EXPECT_EQ(again.query("SELECT count(*) FROM tenant_goner.workflow_executions"), "0");
   admin.query("SELECT insula.drop_tenant('goner')");
   expect_unharmed();
 }
 
-TEST_P(ManySessions, NobodyWorksWhileSuspended) {
+TEST_P(ManySessions, NoWorkWhileSuspended) {
   const std::string login = make("sleeper");
   Session session(login);
   EXPECT_EQ(session.query("SELECT 1"), "1");
@@ -219,12 +196,12 @@ TEST_P(ManySessions, NobodyWorksWhileSuspended) {
   EXPECT_FALSE(logs_in(login));
   EXPECT_EQ(admin.error("SELECT insula.submit('w', tenant => 'sleeper')"), "IS007");
   admin.query("SELECT insula.resume_tenant('sleeper')");
-  EXPECT_TRUE(insula_test::eventually([&] { return logs_in(login); }));
+  EXPECT_TRUE(eventually([&] { return logs_in(login); }));
   admin.query("SELECT insula.drop_tenant('sleeper')");
 }
 
-// The tenant cannot make another role its member; an administrator who does so harms nobody.
-TEST_P(ManySessions, MembershipInATenantsRoleHoldsNobodyUp) {
+// The tenant cannot make another role its member; if an administrator does so, no other tenant is harmed.
+TEST_P(ManySessions, MembershipInATenantsRoleBlocksNoAdministrator) {
   Session attacker(conninfo("mallory_user", GetParam()));
   EXPECT_EQ(attacker.error("GRANT mallory_user TO victim_user"), "42501");
   admin.query("GRANT mallory_user TO victim_user");
@@ -235,14 +212,14 @@ TEST_P(ManySessions, MembershipInATenantsRoleHoldsNobodyUp) {
   expect_unharmed();
 }
 
-TEST_P(ManySessions, OneWhoHoldsWhatHeMayStopsNoAdministrator) {
+TEST_P(ManySessions, LocksOfATenantStopNoAdministrator) {
   const std::string login = make("holder");
   std::vector<std::unique_ptr<Session>> sessions;
   for (const char* statement :
        {"SELECT * FROM tenant_holder.task_executions",
         "DECLARE c CURSOR FOR SELECT * FROM tenant_holder.execution_events", "SELECT pg_advisory_xact_lock_shared(1)",
         "SELECT pg_get_viewdef('tenant_holder.task_executions'::regclass)"}) {
-    if (GetParam() && sessions.size() == 2) break;  // so many server connections has the pool
+    if (GetParam() && sessions.size() == 2) break;  // the pool has two server connections
     sessions.push_back(std::make_unique<Session>(login));
     sessions.back()->query("BEGIN");
     sessions.back()->error(statement);

@@ -1,11 +1,11 @@
-// Insula's own calls, in somebody else's name or with somebody else's ids.
+// Insula's own calls, in another tenant's name or with another tenant's ids.
 #include "attack.hpp"
 
 namespace attacks {
 
 namespace {
 
-// What a call answers to an id of the victim's is what it answers to one that is nobody's.
+// A call answers to an id of the victim's as to an id that does not exist.
 Attack same_as_unknown(const char* name, Who who, const std::string& call) {
   const auto with = [&call](const std::string& id) {
     std::string text = call;
@@ -45,14 +45,14 @@ std::vector<Attack> attacks_on_calls() {
       refused("WaitForAnother", t, {"CALL insula.wait_for_work('1 s', tenant => 'victim')"}, "42501"),
       refused("ClaimWhenReadyForAnother", t, {"CALL insula.claim_when_ready('1 s', 'm', tenant => 'victim')"}, "42501"),
       refused("SetAnother", t, {"BEGIN", "SET LOCAL insula.tenant = 'victim'", "SELECT insula.submit('w')"}, "42501"),
-      refused("SetOneThatIsNot", t, {"BEGIN", "SET LOCAL insula.tenant = 'nobody_at_all'", "SELECT insula.submit('w')"},
-              "42501"),
+      refused("SetOneThatIsNot", t,
+              {"BEGIN", "SET LOCAL insula.tenant = 'no_such_tenant'", "SELECT insula.submit('w')"}, "42501"),
       bounded("TellTenantsApartByName", t,
               {"DO $$ DECLARE a text; b text; BEGIN "
                "BEGIN PERFORM insula.submit('w', tenant => 'victim'); EXCEPTION WHEN OTHERS THEN a := SQLSTATE || "
                "replace(SQLERRM, 'victim', ''); END; "
-               "BEGIN PERFORM insula.submit('w', tenant => 'nobody_at_all'); EXCEPTION WHEN OTHERS THEN b := SQLSTATE "
-               "|| replace(SQLERRM, 'nobody_at_all', ''); END; "
+               "BEGIN PERFORM insula.submit('w', tenant => 'no_such_tenant'); EXCEPTION WHEN OTHERS THEN b := SQLSTATE "
+               "|| replace(SQLERRM, 'no_such_tenant', ''); END; "
                "IF a IS DISTINCT FROM b THEN RAISE 'told apart'; END IF; END $$"},
               "both are refused alike", "SELECT {failed} = 0"),
       bounded("ClaimEverything", t, {"BEGIN", "SELECT * FROM insula.claim('m', max_tasks => 10000)", "COMMIT"},
@@ -145,7 +145,7 @@ std::vector<Attack> attacks_on_calls() {
       refused("StrangerWaitsAndClaims", s, {"CALL insula.claim_when_ready('1 s', 'm')"}, "42501"),
       refused("StrangerAsksForNames", s, {"SELECT insula.is_valid_tenant_id('abc')"}, "42501"),
   };
-  // No call of the administrator's is anybody else's.
+  // An administrator's calls are refused to all others.
   for (const char* call :
        {"create_tenant('evil')", "drop_tenant('victim')", "suspend_tenant('victim')", "resume_tenant('victim')",
         "rotate_password('mallory')", "set_tenant_limits('mallory', -1)", "audit()", "status()", "harden(false)",

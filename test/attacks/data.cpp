@@ -1,4 +1,4 @@
-// Reading, counting and writing what is somebody else's, or one's own behind Insula's back.
+// Reading, counting and writing other tenants' rows, or the tenant's own behind Insula's back.
 #include "attack.hpp"
 
 namespace attacks {

@@ -1,4 +1,4 @@
-// Objects that somebody else would run, look at, or trip over.
+// Objects that another role would run, look at, or trip over.
 #include "attack.hpp"
 
 namespace attacks {

@@ -91,7 +91,7 @@ std::vector<Attack> attacks_on_resources() {
               "others skip his rows",
               "SELECT count(*) >= 0 FROM insula.claim('proof', max_tasks => 1, tenant => 'mallory')"),
       bounded("HoldASubmission", t, {"BEGIN", "SELECT insula.submit('w', idempotency_key => 'held')"},
-              "nobody waits for it"),
+              "no other session waits for it"),
       refused("PrepareATransaction", t, {"BEGIN", "SELECT 1", "PREPARE TRANSACTION 'evil'"}, "42501"),
       refused("PrepareASubmission", t, {"BEGIN", "SELECT insula.submit('w')", "PREPARE TRANSACTION 'evil'"}, "42501"),
       refused(

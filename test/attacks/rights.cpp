@@ -1,4 +1,4 @@
-// Becoming somebody else, and raising one's own rights.
+// Becoming another role, and gaining rights.
 #include "attack.hpp"
 
 namespace attacks {
@@ -15,7 +15,7 @@ std::vector<Attack> attacks_on_rights() {
       refused("AuthorizeAsAnother", t, {"SET SESSION AUTHORIZATION victim_user"}, "42501"),
       refused("ActAsTheGroup", t,
               {"BEGIN", "SET LOCAL ROLE insula_tenant", "SELECT insula.submit('w', tenant => 'victim')"}, "42501"),
-      refused("BeNobodyAsTheGroup", t, {"BEGIN", "SET LOCAL ROLE insula_tenant", "SELECT insula.submit('w')"}, "IS001"),
+      refused("SubmitAsTheGroup", t, {"BEGIN", "SET LOCAL ROLE insula_tenant", "SELECT insula.submit('w')"}, "IS001"),
       refused("KeepAsTheGroup", t, {"BEGIN", "SET LOCAL ROLE insula_tenant", "SELECT lo_create(0)"}, "42501"),
       refused("KeepATableAsTheGroup", t,
               {"BEGIN", "SET LOCAL ROLE insula_tenant", "CREATE TEMP TABLE left_behind (x int)"}, "42501"),

@@ -1,20 +1,20 @@
-// What the bars share: one bar is one function that measures and returns its figures; the
-// program prints them beside what they must be, and writes them as JSON.  All figures of a
+// The parts that the bars share.  One bar is one function that measures and returns its
+// figures; the program prints them beside what they must be, and writes them as JSON.  All figures of a
 // run come from one server in one run; only their ratios say anything about another machine.
 #pragma once
 
 #include <insula/insula.hpp>
-
-#include <postgresql/libpq-fe.h>
 
 #include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "support/connection.hpp"
+
 namespace bench {
 
-// What others did, in the same rounds and in the same unit.
+// A competitor's result in the same rounds and in the same unit.
 struct Scale {
   std::string who;
   double value, low, high;
@@ -41,17 +41,17 @@ struct Bar {
   std::vector<Figure> (*measure)();
 };
 
-std::vector<Figure> p1();
-std::vector<Figure> p2();
-std::vector<Figure> p3();
-std::vector<Figure> p4();
-std::vector<Figure> p5();
-std::vector<Figure> p6();
-std::vector<Figure> p7();
-std::vector<Figure> p8();
-std::vector<Figure> p9();
-std::vector<Figure> p10();
-std::vector<Figure> t7();
+std::vector<Figure> bulk_submit();
+std::vector<Figure> drain_rate();
+std::vector<Figure> single_pairs();
+std::vector<Figure> pick_up_time();
+std::vector<Figure> execute_time();
+std::vector<Figure> workflow_rates();
+std::vector<Figure> drain_wal();
+std::vector<Figure> drain_under_snapshot();
+std::vector<Figure> statements_per_task();
+std::vector<Figure> cost_of_limits();
+std::vector<Figure> fire_lateness();
 
 // ---- what measuring needs ----
 
@@ -66,22 +66,11 @@ struct NotMeasured : std::runtime_error {
 [[noreturn]] void give_up(const std::string& why);
 
 // A connection of the bench's own, as the superuser.  An error gives the bar up.
-class Sql {
+class Sql : public insula_test::Connection {
  public:
-  explicit Sql(const std::string& database = {});
-  ~Sql();
-  Sql(const Sql&) = delete;
-  Sql& operator=(const Sql&) = delete;
-  std::string value(const std::string& statement);
-  // One statement is prepared at a time.
-  void prepare(const std::string& statement);
-  std::string execute(const std::vector<std::string>& parameters);
-  PGconn* connection() const { return conn_; }
-
- private:
-  std::string first_value(PGresult* result);
-
-  PGconn* conn_;
+  explicit Sql(const std::string& database = {}) : Connection("application_name=bench dbname=" + database) {
+    run(*this, "SET client_min_messages = warning");
+  }
 };
 
 double seconds_of(const std::function<void()>& work);
@@ -91,13 +80,13 @@ double lowest(const std::vector<double>& values);
 double highest(const std::vector<double>& values);
 
 // A durable transaction of one small row on one connection, in seconds: the median of some
-// hundreds.  Most bars are so many of these, since that is what the machine's disk allows.
+// hundreds.  Most bars are multiples of it, since the machine's disk decides it.
 double commit_seconds();
 
 // A runner for a tenant that is made for it, and for it alone.
 insula::Runner runner_for(const std::string& tenant, int handlers);
 
-// Gives up unless so many executions of the tenant were completed, each task once.
+// Gives up unless exactly these executions of the tenant were completed, each task once.
 void expect_completed(const std::string& tenant, long executions, long tasks);
 
 // So much of the WAL as has been written by now, in bytes.

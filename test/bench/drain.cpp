@@ -14,8 +14,8 @@ double seconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-// Returns when the question was asked whose answer is yes: the answer itself may take a walk over a
-// whole history, which is no part of anybody's drain.
+// Returns the time of the question that was answered with yes: the answer itself may take a walk
+// over a whole history, which is no part of a drain.
 Clock::time_point wait_until_finished(const Queue& queue) {
   const auto until = Clock::now() + std::chrono::seconds{60};
   for (;;) {
@@ -71,7 +71,7 @@ Drains drain_in_turns(const std::vector<std::unique_ptr<Queue>>& queues, int job
       try {
         drains[queue.name()].push_back(drain(queue, jobs, held));
         queue.drop();
-      } catch (const NotMeasured& failure) {
+      } catch (const std::runtime_error& failure) {
         if (!queue.is_peer()) throw;
         tell(fmt::format("{} is left out: {}", queue.name(), failure.what()));
         out.insert(queue.name());

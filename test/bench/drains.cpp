@@ -40,7 +40,7 @@ Figure figure(const std::string& id, const std::string& what, const std::vector<
 
 }  // namespace
 
-std::vector<Figure> p2() {
+std::vector<Figure> drain_rate() {
   const Drains& drains = plain_drains();
   const double peer = median(values(drains, "graphile-worker", rate));
   Figure of_insula = figure("P2", fmt::format("drain of {} jobs", backlog()), values(drains, "Insula", rate), "jobs/s");
@@ -51,7 +51,7 @@ std::vector<Figure> p2() {
   return {of_insula};
 }
 
-std::vector<Figure> p7() {
+std::vector<Figure> drain_wal() {
   const Drains& drains = plain_drains();
   Figure of_insula = figure("P7", "WAL from submit to history", values(drains, "Insula", wal), "bytes a job");
   of_insula.ratio = of_insula.value / 1024;
@@ -62,7 +62,7 @@ std::vector<Figure> p7() {
   return {of_insula};
 }
 
-std::vector<Figure> p8() {
+std::vector<Figure> drain_under_snapshot() {
   const Drains drains = drain_in_turns(contestants(false), backlog(), true);
   Figure of_insula = figure("P8", "drain with a snapshot held", values(drains, "Insula", ageing), "x");
   of_insula.bar = 0.9;
@@ -72,7 +72,7 @@ std::vector<Figure> p8() {
   return {of_insula};
 }
 
-std::vector<Figure> p10() {
+std::vector<Figure> cost_of_limits() {
   struct Kind {
     Limit limit;
     const char* id;

@@ -2,24 +2,26 @@
 // bar, and writes them to the file that is the program's argument.  Fails where a bar could
 // not be measured; a bar that does not hold is a figure like any other.
 #include "bench.hpp"
+#include "support/cluster.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
 namespace bench {
 namespace {
 
-constexpr Bar bars[] = {{"P1", p1}, {"P2", p2}, {"P3", p3}, {"P4", p4},   {"P5", p5}, {"P6", p6},
-                        {"P7", p7}, {"P8", p8}, {"P9", p9}, {"P10", p10}, {"T7", t7}};
+constexpr Bar bars[] = {{"P1", bulk_submit},     {"P2", drain_rate},           {"P3", single_pairs},
+                        {"P4", pick_up_time},    {"P5", execute_time},         {"P6", workflow_rates},
+                        {"P7", drain_wal},       {"P8", drain_under_snapshot}, {"P9", statements_per_task},
+                        {"P10", cost_of_limits}, {"T7", fire_lateness}};
 
-std::vector<Bar> chosen(const char* only) {
+std::vector<Bar> chosen(const std::string& only) {
   std::vector<Bar> list;
-  if (!only || !*only) return {std::begin(bars), std::end(bars)};
+  if (only.empty()) return {std::begin(bars), std::end(bars)};
   std::istringstream names(only);
   for (std::string name; std::getline(names, name, ',');) {
     const auto bar = std::find_if(std::begin(bars), std::end(bars), [&](const Bar& b) { return b.name == name; });
@@ -88,7 +90,7 @@ bool run(const Bar& bar, nlohmann::json& list) {
 int main(int argc, char** argv) {
   using namespace bench;
   try {
-    const auto list = chosen(std::getenv("ONLY"));
+    const auto list = chosen(insula_test::environment("ONLY", ""));
     Sql().value("CREATE EXTENSION IF NOT EXISTS insula");
     nlohmann::json report = {{"bars", nlohmann::json::array()}, {"machine", machine()}, {"settings", settings()}};
     int missing = 0;

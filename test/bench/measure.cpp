@@ -1,18 +1,19 @@
-// Sessions, clocks and checks; see bench.hpp.
+// Clocks and checks; see bench.hpp.
 #include "bench.hpp"
+
+#include "support/cluster.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <thread>
 
 namespace bench {
 
 bool quick() {
-  const char* value = std::getenv("QUICK");
-  return value && *value && *value != '0';
+  const std::string value = insula_test::environment("QUICK", "");
+  return !value.empty() && value[0] != '0';
 }
 
 int rounds() { return 3; }
@@ -22,39 +23,6 @@ int cores() { return std::max(1, static_cast<int>(std::thread::hardware_concurre
 void give_up(const std::string& why) { throw NotMeasured(why); }
 
 void tell(const std::string& what) { fmt::print(stderr, "   {}\n", what); }
-
-Sql::Sql(const std::string& database) : conn_(PQconnectdb(("application_name=bench dbname=" + database).c_str())) {
-  if (PQstatus(conn_) != CONNECTION_OK) {
-    const std::string why = PQerrorMessage(conn_);
-    PQfinish(conn_);
-    give_up(why);
-  }
-  value("SET client_min_messages = warning");
-}
-
-Sql::~Sql() { PQfinish(conn_); }
-
-std::string Sql::first_value(PGresult* result) {
-  const auto status = PQresultStatus(result);
-  const bool ok = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
-  std::string first = !ok ? PQresultErrorMessage(result) : PQntuples(result) > 0 ? PQgetvalue(result, 0, 0) : "";
-  PQclear(result);
-  if (!ok) give_up(first);
-  return first;
-}
-
-std::string Sql::value(const std::string& statement) { return first_value(PQexec(conn_, statement.c_str())); }
-
-void Sql::prepare(const std::string& statement) {
-  value("DEALLOCATE ALL");
-  first_value(PQprepare(conn_, "s", statement.c_str(), 0, nullptr));
-}
-
-std::string Sql::execute(const std::vector<std::string>& parameters) {
-  std::vector<const char*> values;
-  for (const std::string& parameter : parameters) values.push_back(parameter.c_str());
-  return first_value(PQexecPrepared(conn_, "s", static_cast<int>(values.size()), values.data(), nullptr, nullptr, 0));
-}
 
 double seconds_of(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();

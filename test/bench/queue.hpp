@@ -12,7 +12,7 @@ namespace bench {
 
 // {"n": 17, "payload": "<hexadecimal digits>"}, 200 bytes of it.
 std::string job(long n);
-// So many of them, from this one on, as the text of an array.
+// `count` jobs from `first` on, as the text of an array.
 std::string jobs_array(long first, int count);
 
 constexpr int jobs_a_call = 1000;
@@ -33,7 +33,7 @@ class Queue {
   virtual void load(int jobs) = 0;
   virtual std::vector<Command> workers(Use use) const = 0;
   virtual bool has_unfinished() const = 0;  // while workers run: cheap once all is done
-  virtual void check(int jobs) const = 0;   // gives up unless so many were finished, each once
+  virtual void check(int jobs) const = 0;   // gives up unless each was finished once
   virtual void drop() = 0;
 };
 
@@ -64,10 +64,10 @@ std::unique_ptr<Queue> bare_queue();
 // The same kind of loop in plpgsql, claim and completion apart, with all rows kept.
 std::unique_ptr<Queue> history_queue();
 
-// The definition of the workflow "job", which has one task, and the registration of it; with
-// `most`, of which so many run at once, or so many for each value of a key of the job.
+// Registers the workflow "job", which has one task.  With `most`, that number of them may run
+// at once, or that number for each value of a key of the job.
 void register_job(const std::string& tenant, int most = 0, const std::string& key = {});
-// Submits so many jobs, from this one on, in one call.
+// Submits an array of jobs ($1) in one call.
 std::string submit_statement(const std::string& tenant);
 
 }  // namespace bench

@@ -56,8 +56,9 @@ class InsulaQueue : public Queue {
 
   void load(int jobs) override {
     Sql sql;
-    sql.prepare(submit_statement(tenant_));
-    for (int n = 0; n < jobs; n += jobs_a_call) sql.execute({jobs_array(n, std::min(jobs_a_call, jobs - n))});
+    sql.prepare("load", submit_statement(tenant_));
+    for (int n = 0; n < jobs; n += jobs_a_call)
+      sql.execute("load", {jobs_array(n, std::min(jobs_a_call, jobs - n)).c_str()});
     sql.value(fmt::format("ANALYZE {}.work", tenant_));
   }
 
@@ -75,7 +76,7 @@ class InsulaQueue : public Queue {
 
   void check(int jobs) const override {
     expect_completed(tenant_, jobs, jobs);
-    // What a finished execution was given and became can be looked up: a thousand of them.
+    // The result and the context of a finished execution can be read: a thousand are.
     const std::string readable = Sql().value(
         fmt::format("SELECT count(*) FROM (SELECT execution_id, context FROM {0}.workflow_executions "
                     "ORDER BY hashint8(execution_id) LIMIT 1000) e, insula.result(e.execution_id) r "

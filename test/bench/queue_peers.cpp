@@ -42,8 +42,9 @@ class Peer : public Queue {
   // A statement that is given a thousand jobs at a time.
   void load_by(const std::string& statement, int jobs) {
     Sql sql{database_name};
-    sql.prepare(statement);
-    for (int n = 0; n < jobs; n += jobs_a_call) sql.execute({jobs_array(n, std::min(jobs_a_call, jobs - n))});
+    sql.prepare("load", statement);
+    for (int n = 0; n < jobs; n += jobs_a_call)
+      sql.execute("load", {jobs_array(n, std::min(jobs_a_call, jobs - n)).c_str()});
     loaded_ = jobs;
     sql.value("ANALYZE");
   }
@@ -108,9 +109,9 @@ class Pgq : public Peer {
   void load(int jobs) override {
     Sql sql{database_name};
     sql.value("SELECT pgq.ticker('q')");
-    sql.prepare("SELECT count(pgq.insert_event('q', 'job', p)) FROM unnest($1::text[]) p");
+    sql.prepare("load", "SELECT count(pgq.insert_event('q', 'job', p)) FROM unnest($1::text[]) p");
     for (int n = 0; n < jobs; n += jobs_a_call) {
-      sql.execute({jobs_array(n, std::min(jobs_a_call, jobs - n))});
+      sql.execute("load", {jobs_array(n, std::min(jobs_a_call, jobs - n)).c_str()});
       if ((n / jobs_a_call) % 5 != 4 && n + jobs_a_call < jobs) continue;
       sql.value("SELECT pgq.force_tick('q')");
       sql.value("SELECT pgq.ticker('q')");

@@ -2,6 +2,7 @@
 #include "workers.hpp"
 
 #include "bench.hpp"
+#include "support/cluster.hpp"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -15,7 +16,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
@@ -51,8 +51,8 @@ Command worker_command(std::vector<std::string> arguments) {
 }
 
 Command peer_command(const std::string& script, std::vector<std::string> arguments) {
-  const char* directory = std::getenv("BENCH_PEERS");
-  if (!directory || !std::filesystem::exists(std::filesystem::path{directory} / "node_modules"))
+  const std::string directory = insula_test::environment("BENCH_PEERS", "");
+  if (directory.empty() || !std::filesystem::exists(std::filesystem::path{directory} / "node_modules"))
     give_up("the peers from npm could not be installed (scripts/bench.sh says why)");
   arguments.insert(arguments.begin(), {"node", fmt::format("{}/{}.mjs", directory, script)});
   return arguments;
@@ -163,7 +163,7 @@ void Workers::stop() {
     worker.input = -1;
   }
   for (Worker& worker : workers_) {
-    // What it still has to say must not fill the pipe.
+    // The rest of its output must not fill the pipe.
     std::array<char, 65536> buffer{};
     ssize_t n = 0;
     while ((n = read(worker.output, buffer.data(), buffer.size())) > 0)

@@ -31,13 +31,13 @@ class Workers {
   Workers& operator=(const Workers&) = delete;
 
   void go();
-  // Listens until so many jobs have been handled in all, or the time is up.
+  // Listens until `jobs` have been handled in all, or the time is up.
   void listen(long jobs, Clock::time_point until = Clock::time_point::max());
   void stop();  // as they would end by themselves; throws if one does not
 
   long handled() const { return handled_; }
   Clock::time_point began() const { return began_; }
-  // When so many had been handled, by what the workers said, interpolated.
+  // When `jobs` had been handled, interpolated between the workers' reports.
   Clock::time_point when(long jobs) const;
   // When each job began, if they say so.
   const std::map<long, Clock::time_point>& starts() const { return starts_; }

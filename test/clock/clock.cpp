@@ -7,17 +7,6 @@
 
 namespace clock_test {
 
-std::string environment(const char* name) {
-  const char* value = getenv(name);
-  return value ? value : "";
-}
-
-bool soak() { return environment("INSULA_SOAK") == "1"; }
-
-bool pg_ctl(const std::string& what, const std::string& with) {
-  return std::system((with + " " + environment("INSULA_PG_CTL") + " " + what + " >/dev/null 2>&1").c_str()) == 0;
-}
-
 std::string server_log() {
   std::ifstream file(environment("INSULA_SERVER_LOG"));
   std::ostringstream text;

@@ -1,4 +1,4 @@
-// What the tests of the clock share: databases and tenants of their own, schedules whose
+// The parts that the tests of the clock share: databases and tenants of their own, schedules whose
 // past can be chosen, and the processes that serve them.  Nothing is timed: a schedule that
 // shall have missed a day is moved back by a day while no scheduler runs.
 #pragma once
@@ -8,20 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "../integration/session.hpp"
+#include "support/session.hpp"
 
 namespace clock_test {
 
-using insula_test::eventually;
-using insula_test::preloaded;
-using insula_test::Session;
-using namespace std::chrono_literals;
+using namespace insula_test;
 
-std::string environment(const char* name);
-bool soak();  // the long form of a test was asked for
-
-// Whether the cluster's control script could do it.
-bool pg_ctl(const std::string& what, const std::string& environment = "");
 std::string server_log();
 int count_in(const std::string& text, const std::string& part);
 
@@ -57,7 +49,7 @@ class Tenant {
   const std::string& name() const { return name_; }
   std::string query(const std::string& sql) { return clock_.query(filled(sql)); }
   std::string error(const std::string& sql) { return clock_.error(filled(sql)); }
-  // {t}: the tenant's name; {s}: his schema.
+  // {t}: the tenant's name; {s}: its schema.
   std::string filled(std::string sql) const;
 
   // insula.schedule(name, 'w', ...) with more arguments; returns the id.

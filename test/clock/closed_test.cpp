@@ -78,7 +78,7 @@ TEST_F(PreloadedClosedCluster, ATemplateThatCanBeConnectedToIsServed) {
   EXPECT_EQ(server_->error("DROP DATABASE pattern"), "none");
 }
 
-// What shared memory knows of a database goes with it.
+// A database's entries in shared memory go with it.
 TEST_F(PreloadedClosedCluster, ADatabaseThatIsDroppedLeavesNothingBehind) {
   server_->query("SET client_min_messages = error");
   server_->query("CREATE EXTENSION IF NOT EXISTS insula");
@@ -104,7 +104,7 @@ TEST_F(PreloadedClosedCluster, ADatabaseThatIsDroppedLeavesNothingBehind) {
 }
 
 // With max_worker_processes = 0.
-TEST(PreloadedNoLauncherSlot, WithoutOneThereIsAWarning) {
+TEST(PreloadedNoLauncherSlot, CausesAWarning) {
   Session session;
   std::string notices;
   session.on_notice([&](const std::string& text) { notices += text; });

@@ -15,18 +15,12 @@ std::string launcher(Clock& clock) {
   return clock.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'insula launcher'");
 }
 
-// Where the server that runs here looks for extensions.
-std::string extension_directory() {
-  FILE* answer = popen((environment("INSULA_PGBIN") + "/pg_config --sharedir").c_str(), "r");
-  char line[4096] = "";
-  EXPECT_NE(fgets(line, sizeof line, answer), nullptr);
-  pclose(answer);
-  return std::string(line, strcspn(line, "\n")) + "/extension";
-}
+// The directory in which the server looks for extensions.
+std::string extension_directory() { return output_of("\"$INSULA_PGBIN/pg_config\" --sharedir") + "/extension"; }
 
 class Cluster : public ::testing::Test {
  protected:
-  // Nobody may have left anything: no database, no scheduler.
+  // Earlier tests may have left a database.
   void drop(const std::string& database) { server_.query("DROP DATABASE IF EXISTS " + database + " WITH (FORCE)"); }
   bool gone(const std::string& database) {
     return server_.query("SELECT count(*) FROM pg_database WHERE datname = '" + database + "'") == "0";
@@ -37,7 +31,7 @@ class Cluster : public ::testing::Test {
 
 class PreloadedCluster : public Cluster {
  protected:
-  // What the server has logged since the test began.
+  // The server's log since the test began.
   std::string log() const { return server_log().substr(log_start_); }
 
   std::size_t log_start_ = server_log().size();
@@ -61,29 +55,29 @@ TEST_F(PreloadedCluster, ADatabaseIsDroppedFromUnderItsScheduler) {
   drop("other");
 }
 
-TEST_F(PreloadedCluster, WhoMayNotDropEndsNoScheduler) {
+TEST_F(PreloadedCluster, ARefusedDropEndsNoScheduler) {
   Served served("kept");
-  server_.query("CREATE ROLE nobody LOGIN");
+  server_.query("CREATE ROLE stranger LOGIN");
   const std::string scheduler = [&] {
     EXPECT_TRUE(served.fires());
     return served.clock().scheduler();
   }();
-  Session nobody("user=nobody");
-  EXPECT_EQ(nobody.error("DROP DATABASE kept"), "42501");
-  EXPECT_EQ(nobody.error("DROP DATABASE kept WITH (FORCE)"), "42501");
-  EXPECT_EQ(nobody.error("ALTER DATABASE kept RENAME TO mine"), "42501");
-  EXPECT_EQ(nobody.error("CREATE DATABASE mine TEMPLATE kept"), "42501");
-  EXPECT_EQ(nobody.error("ALTER DATABASE kept SET TABLESPACE pg_default"), "42501");
+  Session stranger("user=stranger");
+  EXPECT_EQ(stranger.error("DROP DATABASE kept"), "42501");
+  EXPECT_EQ(stranger.error("DROP DATABASE kept WITH (FORCE)"), "42501");
+  EXPECT_EQ(stranger.error("ALTER DATABASE kept RENAME TO mine"), "42501");
+  EXPECT_EQ(stranger.error("CREATE DATABASE mine TEMPLATE kept"), "42501");
+  EXPECT_EQ(stranger.error("ALTER DATABASE kept SET TABLESPACE pg_default"), "42501");
   EXPECT_TRUE(served.fires());
   EXPECT_EQ(served.clock().scheduler(), scheduler);
-  // Whoever fails in it ends it, but it comes back.
+  // A command that fails after it ended the scheduler leaves a database whose scheduler comes back.
   server_.query("SET statement_timeout = '300 ms'");
   EXPECT_EQ(server_.error("DROP DATABASE kept"), "57014") << "the test's own session";
   server_.query("RESET statement_timeout");
   EXPECT_TRUE(served.fires());
   served.leave();
   drop("kept");
-  server_.query("DROP ROLE nobody");
+  server_.query("DROP ROLE stranger");
 }
 
 TEST_F(PreloadedCluster, ADatabaseIsRenamedMovedAndCopied) {
@@ -167,8 +161,8 @@ TEST_F(Cluster, TheExtensionGoesAndComes) {
   EXPECT_EQ(server_.error("DROP DATABASE ext"), "none");
 }
 
-// What an update must do to go unnoticed: its script ends as the install script does.  With
-// another version than the library's nothing is served.
+// An update whose script ends as the install script does goes unnoticed.  With another version
+// than the library's nothing is served.
 TEST_F(Cluster, TheExtensionIsUpdated) {
   const std::string directory = extension_directory();
   const std::string version =
@@ -299,8 +293,8 @@ TEST_F(PreloadedCluster, ProcessesThatAreEndedComeBack) {
   drop("ended");
 }
 
-// A smart stop waits for those who are connected; until then all goes on.
-TEST(PreloadedClusterStop, ASmartOneWaitsForNobodyOfOurs) {
+// A smart stop waits for the sessions that are connected; until then all goes on.
+TEST(PreloadedClusterStop, ASmartOneDoesNotWaitForOurProcesses) {
   Served served("smart");
   EXPECT_TRUE(served.fires());
   std::thread stop([&] { EXPECT_TRUE(pg_ctl("stop smart")); });
@@ -383,7 +377,8 @@ TEST_F(Cluster, WithoutALauncherASchedulerSurvivesErrors) {
 
 // In a cluster that has never had the extension: a scheduler that was started before its roles
 // could be seen.
-TEST_F(Cluster, TheFirstSlotIsTheOwners) {
+using FirstSlot = Cluster;
+TEST_F(FirstSlot, RunsASchedulerAsTheOwner) {
   Clock clock("postgres");
   clock.query("CREATE TABLE public.seen (session_user_name text, is_superuser text)");
   clock.query("GRANT INSERT ON public.seen TO insula_owner");
@@ -433,7 +428,8 @@ TEST_F(PreloadedCluster, ManyDatabasesShareAFewProcesses) {
 }
 
 // With max_worker_processes = 3: a single one is left.
-TEST_F(PreloadedCluster, OneSlotServesDatabasesInTurn) {
+using PreloadedOneSlot = PreloadedCluster;
+TEST_F(PreloadedOneSlot, ServesDatabasesInTurn) {
   Served first("first");
   Served second("second");
   for (int i = 0; i < 3; ++i) {
@@ -453,7 +449,8 @@ TEST_F(PreloadedCluster, OneSlotServesDatabasesInTurn) {
 }
 
 // With insula.max_databases = 2.
-TEST_F(PreloadedCluster, FewSlotsForDatabasesAreSaid) {
+using PreloadedFewSlots = PreloadedCluster;
+TEST_F(PreloadedFewSlots, AreReported) {
   // Databases without the extension take none for long.
   for (const char* name : {"plain1", "plain2", "plain3"}) server_.query(std::string("CREATE DATABASE ") + name);
   Served first("first");
@@ -481,7 +478,8 @@ TEST_F(PreloadedCluster, FewSlotsForDatabasesAreSaid) {
 }
 
 // With max_worker_processes = 1, which PostgreSQL itself takes.
-TEST_F(Cluster, WithoutASlotThereIsAWarning) {
+using NoSlot = Cluster;
+TEST_F(NoSlot, CausesAWarning) {
   server_.query("CREATE DATABASE narrow");
   Session session("dbname=narrow");
   std::string notices;

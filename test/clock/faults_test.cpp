@@ -82,7 +82,7 @@ TEST(PreloadedFaults, NothingIsLostOrDoubledWhateverIsKilled) {
 }
 
 // Completions at every moment of a visit: none of them may leave a queue behind.
-TEST(PreloadedFaults, NoEndIsOverheardByAQueue) {
+TEST(PreloadedFaults, AQueueMissesNoEnd) {
   Clock clock("queues");
   Tenant tenant(clock);
   clock.while_stopped([&] {
@@ -118,7 +118,7 @@ class Hostile : public ::testing::Test {
     victim_.query("SELECT insula.unschedule('s', '{t}')");
     mallory_.query("SELECT insula.drop_tenant('{t}', '0 s')");
   }
-  // So many of the victim's fires come while it goes on.
+  // At least `count` of the victim's fires come while the attack goes on.
   void expect_fires_of_victim(int count) {
     const std::string now = clock_.query("SELECT now()");
     EXPECT_TRUE(victim_.soon_at_least(count, "(context ->> 'scheduled_time')::timestamptz > '" + now + "'"));
@@ -201,7 +201,7 @@ TEST(PreloadedIdle, NothingRunsWhereNothingIsDue) {
   const auto commits = [&] {
     return server.query("SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database WHERE datname = 'idle'");
   };
-  // What has ended reports within a second.
+  // Processes that have ended report their statistics within a second.
   std::string before;
   EXPECT_TRUE(eventually(
       [&] {

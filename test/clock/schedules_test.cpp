@@ -1,4 +1,4 @@
-// What a schedule promises, with the past that each test chooses.
+// The promises of schedules, each tried with a past that the test chooses.
 #include "clock.hpp"
 
 namespace clock_test {
@@ -10,7 +10,7 @@ class Schedules : public ::testing::Test {
   Tenant tenant_{clock_};
 };
 
-// Daily at an hour that is half a day away, so that nothing fires by itself meanwhile.
+// Daily at an hour that is half a day away, so that nothing fires by itself during the test.
 std::string daily(Clock& clock) {
   return clock.query("SELECT format('0 %s * * *', extract(hour FROM now() AT TIME ZONE 'UTC' + interval '12 hours'))");
 }
@@ -93,7 +93,7 @@ TEST_F(Schedules, AGreatManyMissedAreMadeInTurns) {
       " FROM (SELECT count(*) AS n FROM {s}.workflow_executions GROUP BY context ->> 'schedule_id') x";
   ASSERT_TRUE(
       eventually([&] { return tenant_.query("SELECT count(*) = 3 AND min(n) >= 1000" + of_each) == "t"; }, 30s));
-  // Beside what was missed there may be a fire that is on time, and one that came meanwhile.
+  // Beside the missed fires there may be one that is on time, and one that came since.
   EXPECT_EQ(tenant_.query("SELECT max(n) <= 1002" + of_each), "t");
   EXPECT_EQ(tenant_.query("SELECT count(*) = count(DISTINCT (context ->> 'schedule_id', context ->> 'scheduled_time')) "
                           "FROM {s}.workflow_executions"),
@@ -156,7 +156,7 @@ TEST_F(Schedules, DoNotFireWhilePausedNorForThatTimeLater) {
   ASSERT_TRUE(tenant_.soon(2));
 }
 
-TEST_F(Schedules, GoAwayAndLeaveWhatTheyMade) {
+TEST_F(Schedules, AreRemovedAndLeaveTheirExecutions) {
   clock_.while_stopped([&] {
     tenant_.schedule("s", daily(clock_), "catch_up => 'run_all'");
     tenant_.move_back("s", "3 days");

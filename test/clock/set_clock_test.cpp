@@ -21,14 +21,14 @@ class SetClock : public ::testing::Test {
     std::remove(file_.c_str());
   }
 
-  // So many seconds ahead of the machine's.
+  // Sets the server's clock this many seconds ahead of the machine's.
   void set(std::int64_t ahead) {
     std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
     if (!file) file.open(file_, std::ios::out | std::ios::binary);
     file.write(reinterpret_cast<const char*>(&ahead), sizeof ahead);
   }
 
-  // Whoever sleeps looks at the clock at least twice a minute; who is woken, at once.
+  // A sleeping process looks at the clock at least twice a minute, a process that is woken at once.
   void set_and_wake(std::int64_t ahead) {
     set(ahead);
     if (!soak()) Session().query("SELECT pg_reload_conf()");
@@ -84,7 +84,7 @@ TEST_F(SetClock, BackNothingIsRepeatedAndNothingStandsStill) {
   EXPECT_FALSE(waiting.finished(200ms));
   set_and_wake(3600);
   EXPECT_TRUE(waiting.finished(20s)) << "a timeout is a time, not a moment";
-  // What fires again is new; what has fired does not come again.
+  // New schedules fire; fires that have been made do not come again.
   Tenant young(clock);
   young.schedule("s", "* * * * * *");
   EXPECT_TRUE(young.soon_at_least(2));

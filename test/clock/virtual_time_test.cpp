@@ -1,5 +1,4 @@
-// What CALL insula.advance_clock makes quick: years of fires, and everything else that time
-// makes due.
+// CALL insula.advance_clock makes years of fires quick, and everything else that time makes due.
 #include "clock.hpp"
 
 namespace clock_test {
@@ -45,7 +44,7 @@ TEST_F(PreloadedVirtualTime, AYearOfDaysInSeveralZones) {
       << "every fire once, and nothing else";
 }
 
-TEST_F(PreloadedVirtualTime, WhatElseTimeMakesDue) {
+TEST_F(PreloadedVirtualTime, LapsesTimeoutsRetriesAndDelaysComeDue) {
   tenant_.query(R"(SELECT insula.register_workflow('{"name": "timed", "timeout": "1 h", "tasks": [{"id": "a"}]}',
     tenant => '{t}'))");
   tenant_.query(R"(SELECT insula.register_workflow('{"name": "tried", "tasks": [{"id": "a", "retry":
@@ -85,7 +84,7 @@ TEST_F(PreloadedVirtualTime, AWaitingWorkerIsWokenByTheClock) {
   EXPECT_EQ(worker.answer(), "t");
 }
 
-TEST_F(PreloadedVirtualTime, IsRefusedWhereItCannotBe) {
+TEST_F(PreloadedVirtualTime, IsRefusedToOthersAndWithoutAScheduler) {
   EXPECT_EQ(clock_.error("CALL insula.advance_clock(now() - interval '1 s')"), "22023");
   EXPECT_EQ(clock_.error("CALL insula.advance_clock('infinity')"), "22008");
   EXPECT_EQ(clock_.error("CALL insula.advance_clock(NULL)"), "22004");
@@ -95,7 +94,7 @@ TEST_F(PreloadedVirtualTime, IsRefusedWhereItCannotBe) {
   clock_.query("SET ROLE insula_admin");
   EXPECT_EQ(clock_.error("CALL insula.advance_clock(now() + interval '1 day')"), "42501");
   clock_.query("RESET ROLE");
-  // Nobody would ever answer.
+  // No scheduler would ever answer.
   clock_.query("SELECT insula.stop_scheduler()");
   EXPECT_EQ(clock_.error("CALL insula.advance_clock(now() + interval '1 day')"), "55000");
   clock_.query("SELECT insula.start_scheduler()");
@@ -133,7 +132,7 @@ TEST_F(PreloadedVirtualTime, QueuedFiresOutlastTheGrace) {
       << "the newest two waited";
 }
 
-// What waits for an execution is looked at when one has ended, not whenever the tenant is.
+// A fire that waits for an execution is looked at when one has ended, not at each visit of the tenant.
 TEST_F(PreloadedVirtualTime, WaitingFiresCostNothing) {
   tenant_.query(
       "SELECT count(insula.schedule('q' || g, 'w', '@hourly', overlap => 'queue', tenant => '{t}')) FROM "
@@ -192,7 +191,7 @@ TEST_F(PreloadedVirtualTime, ManySchedulesOfOneTenantTakeTurns) {
       "2500) i");
   other.schedule("s", "* * * * *");
   advance("2 min");
-  // Of each minute one, although no turn makes them all.
+  // Each minute has one fire, although no turn makes them all.
   EXPECT_EQ(other.executions(), other.fires());
   EXPECT_EQ(tenant_.query("SELECT count(DISTINCT context ->> 'schedule_id') FROM {s}.workflow_executions"), "2500");
   EXPECT_EQ(tenant_.query("SELECT count(*) - count(DISTINCT (context ->> 'schedule_id', context ->> "

@@ -48,7 +48,7 @@ SAME = """
 """.replace("\n", "|").split("|")
 SAME = [expression.strip() for expression in SAME if expression.strip()]
 
-# What croniter must be told otherwise: ours, theirs (one or the other), and why. One that
+# The expressions on which croniter differs: ours, theirs (one or the other), and why. One that
 # croniter has learnt in the meantime does not belong here.
 DIFFERENT = [
     ("0 0 ? * *", ["0 0 * * *"], "croniter does not know ?"),

@@ -55,7 +55,7 @@ class Server {
 
   const std::string& directory() const { return directory_; }
 
-  // Says `script` to whoever has come, and hangs up.
+  // Sends `script` to the client that has connected, and hangs up.
   bool serve(std::string_view script) {
     const int client = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK);
     if (client < 0) return false;
@@ -118,7 +118,7 @@ void converse(Server& server, const std::string& script) {
   link.open();
   link.pump(0, Clock::now() + 1s);
   bool served = false;
-  // The connection ends with the script, and then nobody connects again: the pause is not over.
+  // The connection ends with the script, and then no client connects again: the pause is not over.
   for (int turn = 0; turn < 10'000; ++turn) {
     served = served || server.serve(script);
     pollfd entry = link.poll_entry();

@@ -1,5 +1,5 @@
 // Tenants by the C++ face: credentials that work, passwords that appear nowhere.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -9,7 +9,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Admin : public ClientTest {
@@ -50,13 +50,13 @@ TEST_F(Admin, FillsInDefaults) {
   const auto found = admin_.find_tenant(tenant_);
   ASSERT_TRUE(found);
   EXPECT_EQ(found->username, c.username);
-  EXPECT_FALSE(admin_.find_tenant("nobody_at_all"));
+  EXPECT_FALSE(admin_.find_tenant("no_such_tenant"));
   bool listed = false;
   for (const TenantInfo& info : admin_.tenants()) listed = listed || info.tenant == tenant_;
   EXPECT_TRUE(listed);
 }
 
-TEST_F(Admin, RefusesWhatIsThereOrCannotBe) {
+TEST_F(Admin, RefusesExistingAndImpossibleTenants) {
   admin_.create_tenant({.tenant = tenant_});
   EXPECT_EQ(error_of([&] { admin_.create_tenant({.tenant = tenant_}); }).code(), errc::already_exists);
   EXPECT_EQ(
@@ -67,13 +67,13 @@ TEST_F(Admin, RefusesWhatIsThereOrCannotBe) {
       "42710");
   EXPECT_EQ(error_of([&] { admin_.create_tenant({.tenant = "Not An Id"}); }).code(), errc::invalid);
   EXPECT_EQ(error_of([&] { admin_.create_tenant({}); }).code(), errc::invalid);
-  EXPECT_EQ(error_of([&] { admin_.drop_tenant("nobody_at_all"); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([&] { admin_.drop_tenant("no_such_tenant"); }).code(), errc::not_found);
   EXPECT_FALSE(admin_.find_tenant(tenant_ + "b"));
 }
 
 TEST_F(Admin, PasswordsWorkWhateverIsInThem) {
   // Over TCP, where the server asks for them.
-  DatabaseAdmin tcp{"host=127.0.0.1 port=" + env("INSULA_TCP_PORT") + " password=postgres"};
+  DatabaseAdmin tcp{"host=127.0.0.1 port=" + environment("INSULA_TCP_PORT") + " password=postgres"};
   sql_.rows("ALTER ROLE postgres PASSWORD 'postgres'");
   auto c = tcp.create_tenant({.tenant = tenant_, .password = "q'u\\o te=\" %40@:/ü"});
   EXPECT_NE(c.connection_string.find("127.0.0.1"), std::string::npos);
@@ -97,7 +97,7 @@ TEST_F(Admin, NoPasswordStaysAnywhereOnTheServer) {
   for (const auto& [name, value] : settings) sql_.rows(std::string("ALTER SYSTEM SET ") + name + " = '" + value + "'");
   sql_.rows("ALTER SYSTEM SET shared_preload_libraries = " +
             std::string(preloaded() ? "insula, pg_stat_statements" : "pg_stat_statements"));
-  pg_ctl("restart");
+  EXPECT_TRUE(pg_ctl("restart"));
   sql_.rows("CREATE EXTENSION pg_stat_statements");
   sql_.rows("ALTER DATABASE postgres SET pg_stat_statements.track = 'all'");
 
@@ -111,12 +111,12 @@ TEST_F(Admin, NoPasswordStaysAnywhereOnTheServer) {
       admin.create_tenant({.tenant = tenant_ + "_three", .password = given}).password,
   };
   std::ostringstream kept;
-  kept << std::ifstream{env("INSULA_SERVER_LOG")}.rdbuf();
+  kept << std::ifstream{environment("INSULA_SERVER_LOG")}.rdbuf();
   ASSERT_NE(kept.str().find("insula.rotate_password("), std::string::npos) << "the calls are in the log";
   for (const auto& row : sql_.rows("SELECT query FROM pg_stat_statements UNION ALL SELECT query FROM pg_stat_activity"))
     kept << row[0] << '\n';
   sql_.rows("SELECT pg_switch_wal()");
-  for (const auto& file : std::filesystem::directory_iterator(env("INSULA_PGDATA") + "/pg_wal"))
+  for (const auto& file : std::filesystem::directory_iterator(environment("INSULA_PGDATA") + "/pg_wal"))
     if (file.is_regular_file()) kept << std::ifstream{file.path(), std::ios::binary}.rdbuf();
   for (const std::string& password : passwords) {
     ASSERT_GE(password.size(), given.size());
@@ -128,7 +128,7 @@ TEST_F(Admin, NoPasswordStaysAnywhereOnTheServer) {
   sql_.rows("DROP EXTENSION pg_stat_statements");
   sql_.rows("ALTER DATABASE postgres RESET pg_stat_statements.track");
   sql_.rows("ALTER SYSTEM RESET ALL");
-  pg_ctl("restart");
+  EXPECT_TRUE(pg_ctl("restart"));
 }
 
 TEST_F(Admin, DropsATenantWithAllThatIsIts) {
@@ -138,7 +138,7 @@ TEST_F(Admin, DropsATenantWithAllThatIsIts) {
     runner.add(one_task("hello", [](TaskContext&) {}));
     runner.execute("hello");
   }
-  // What is not: only if that is said.
+  // Objects of other roles are dropped only if the caller says so.
   sql_.rows("CREATE VIEW of_others AS SELECT * FROM " + c.schema_name + ".task_executions");
   EXPECT_EQ(error_of([&] { admin_.drop_tenant(tenant_, 0s); }).sqlstate(), "2BP01");
   EXPECT_TRUE(admin_.find_tenant(tenant_));
@@ -165,7 +165,7 @@ TEST_F(Admin, LimitsATenant) {
   limits = admin_.find_tenant(tenant_)->limits;
   EXPECT_FALSE(limits.max_running || limits.retain || limits.retain_count);
   EXPECT_EQ(error_of([&] { admin_.set_tenant_limits(tenant_, {.weight = 0}); }).code(), errc::invalid);
-  EXPECT_EQ(error_of([&] { admin_.set_tenant_limits("nobody_at_all", {}); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([&] { admin_.set_tenant_limits("no_such_tenant", {}); }).code(), errc::not_found);
 }
 
 TEST_F(Admin, SuspendsATenant) {
@@ -235,7 +235,7 @@ TEST_F(Admin, LooksAfterTheWhole) {
 
 TEST_F(Admin, OutlivesARestart) {
   admin_.tenants();
-  pg_ctl("restart");
+  EXPECT_TRUE(pg_ctl("restart"));
   EXPECT_NO_THROW(admin_.tenants());
 }
 

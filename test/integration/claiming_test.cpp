@@ -10,10 +10,10 @@
 namespace insula_test {
 namespace {
 
-// What is claimed, as the first value of an answer shows it: an array without dimensions.
+// True if a claim has returned no task: its first value is an array without dimensions.
 bool nothing(const std::string& claimed) { return claimed.starts_with("\\x00000000"); }
 
-TEST_F(Waiting, SubmitWakesWhoClaims) {
+TEST_F(Waiting, SubmitWakesAClaim) {
   Session worker;
   prepare(worker);
   worker.send("CALL insula.claim_when_ready('1 min', 'w', tasks => '{one.a}', max_tasks => 10)");
@@ -24,7 +24,7 @@ TEST_F(Waiting, SubmitWakesWhoClaims) {
   EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_waiting.task_executions WHERE status = 'running'"), "2");
 }
 
-TEST_F(Waiting, WhoClaimsWaitsForWhatAnotherHolds) {
+TEST_F(Waiting, AClaimWaitsForATaskThatAnotherHolds) {
   Session holder, worker;
   prepare(holder);
   prepare(worker);
@@ -39,7 +39,7 @@ TEST_F(Waiting, WhoClaimsWaitsForWhatAnotherHolds) {
   EXPECT_FALSE(nothing(worker.answer()));
 }
 
-TEST_F(Waiting, WhoClaimsSleepsUntilTheTenantIsResumed) {
+TEST_F(Waiting, AClaimSleepsUntilTheTenantIsResumed) {
   admin.query("SELECT insula.submit('one')");
   admin.query("SELECT insula.suspend_tenant('waiting')");
   Session worker;
@@ -63,7 +63,7 @@ long ran(const Session& session) {
 }
 
 // Claims under a limit tell others to look, whatever comes of them.
-TEST_F(Waiting, WhoClaimsUnderALimitKeepsNobodyAwake) {
+TEST_F(Waiting, AClaimUnderALimitWakesNoOtherForNothing) {
   admin.query("SELECT insula.set_tenant_limits('waiting', max_running => 1)");
   Session first, second;
   for (Session* worker : {&first, &second}) {
@@ -78,7 +78,7 @@ TEST_F(Waiting, WhoClaimsUnderALimitKeepsNobodyAwake) {
   EXPECT_TRUE(eventually([&] { return first.finished(0ms) || second.finished(0ms); }));
 }
 
-TEST_F(Waiting, ACancelOfWhoClaimsLeavesTheSessionWhole) {
+TEST_F(Waiting, ACancelledClaimLeavesTheSessionWhole) {
   Session worker;
   prepare(worker);
   worker.send("CALL insula.claim_when_ready('1 min', 'w')");
@@ -93,7 +93,7 @@ TEST_F(Waiting, ACancelOfWhoClaimsLeavesTheSessionWhole) {
 }
 
 // Its session is the worker's life line, as with wait_for_work.
-TEST_F(Waiting, WhoClaimsAndDiesLosesItsTasksAtOnce) {
+TEST_F(Waiting, ADeadClaimersTasksAreFreeAtOnce) {
   admin.query("SELECT insula.submit('one')");
   Session heir;
   prepare(heir);
@@ -110,7 +110,7 @@ TEST_F(Waiting, WhoClaimsAndDiesLosesItsTasksAtOnce) {
   EXPECT_FALSE(nothing(heir.answer()));
 }
 
-TEST_F(PreloadedWaiting, ANudgeAndTheEndOfWhatIsWatchedAreNews) {
+TEST_F(PreloadedWaiting, ANudgeOrAWatchedEndEndsTheClaim) {
   const std::string id = admin.query("SELECT insula.submit('one')");
   admin.query("SELECT FROM insula.claim('other')");
   Session worker;
@@ -128,7 +128,7 @@ TEST_F(PreloadedWaiting, ANudgeAndTheEndOfWhatIsWatchedAreNews) {
 
 // Jobs come one by one while workers come and go, each with room for one; nothing wakes a
 // worker but the commits, so a signal that is lost leaves a job behind.
-TEST_F(PreloadedWaiting, NoSignalIsLostAmongThoseWhoClaim) {
+TEST_F(PreloadedWaiting, NoSignalIsLostAmongClaims) {
   constexpr int jobs = 400;
   std::atomic<int> claimed{0};
   // They outlive all claims: the tasks of one that has gone would be claimed again.
@@ -160,11 +160,11 @@ TEST_F(PreloadedWaiting, NoSignalIsLostAmongThoseWhoClaim) {
   for (std::thread& thread : submitters) thread.join();
   for (std::thread& thread : workers) thread.join();
   EXPECT_EQ(claimed, jobs);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s) << "somebody slept until the timeout";
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s) << "a session slept until the timeout";
 }
 
-// What the caller may do is looked at again before each claim.
-TEST_F(Waiting, ARightTakenAwayMeanwhileIsGone) {
+// The caller's rights are checked again before each claim.
+TEST_F(Waiting, ARightRevokedDuringTheWaitIsGone) {
   admin.query("CREATE ROLE waiting_worker");
   admin.query("GRANT insula_runner TO waiting_worker");
   {

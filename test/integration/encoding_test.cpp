@@ -1,12 +1,12 @@
 // Databases in other encodings than UTF-8: what cannot be stored, or cannot be read, fails the one
 // task that it belongs to, with a text that says so.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <postgresql/libpq-fe.h>
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 // A database of its own, in which a tenant has its schema.
@@ -76,7 +76,7 @@ TEST_F(Encoding, AContextThatCannotBeStoredFailsItsTaskAlone) {
   EXPECT_FALSE(log_.holds("lease")) << log_.text();
 }
 
-TEST_F(Encoding, WhateverElseATaskAsksForFailsItToo) {
+TEST_F(Encoding, AnUnstorableRequestFailsItsTaskToo) {
   make("LATIN1");
   Runner runner = make_runner();
   runner.add(once("defers", [](TaskContext& ctx) {
@@ -130,7 +130,7 @@ TEST_F(Encoding, AnEventThatCannotBeReadFailsItsTask) {
     if (!ctx.event()) ctx.wait_event("go");
   }));
   const Execution execution = runner.execute_async("waits");
-  ASSERT_TRUE(eventually([&] { return execution.explain().at(0).status == Status::from_name("waiting"); }));
+  ASSERT_TRUE(eventually([&] { return execution.explain().at(0).status == Status::from_name("waiting"); }, 30s));
   sql_.rows("SELECT insula.send_event($1, 'go', $2::jsonb)", {std::to_string(execution.id()), "\"\xfe\""});
   EXPECT_NE(error_of_failed(execution).find("UTF8"), std::string::npos);
 }
@@ -147,7 +147,7 @@ TEST_F(Encoding, AFleetGoesOnAfterATaskThatItCannotRead) {
       sql_.value("SELECT insula.submit('reads', $1::jsonb, tenant => 'first')", {"{\"x\": \"\xff\"}"});
   fleet.add(workflow);
   for (const char* name : {"first", "second"}) EXPECT_TRUE(fleet.tenant(name).execute("reads").status.is_success());
-  EXPECT_TRUE(eventually([&] { return sql_.value("SELECT status FROM insula.result($1)", {bad}) == "failed"; }));
+  EXPECT_TRUE(eventually([&] { return sql_.value("SELECT status FROM insula.result($1)", {bad}) == "failed"; }, 30s));
 }
 
 // A connection of the application's own speaks the database's encoding unless it is told otherwise.

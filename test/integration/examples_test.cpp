@@ -9,11 +9,11 @@
 #include <iostream>
 #include <stdexcept>
 
-#include "support.hpp"
+#include "client_test.hpp"
 
 namespace {
 
-using support::Sql;
+using insula_test::Sql;
 using namespace std::chrono_literals;
 
 // The names that the examples take for granted.
@@ -44,7 +44,7 @@ class Examples : public ::testing::Test {
 };
 
 insula::Workflow named(const char* name) {
-  return support::one_task(name, [](insula::TaskContext&) {});
+  return insula_test::one_task(name, [](insula::TaskContext&) {});
 }
 
 TEST_F(Examples, Admin) {
@@ -130,7 +130,8 @@ TEST_F(Examples, Fleet) {
   Sql sql{"dbname=mydb"};
   sql.rows("SELECT insula.register_workflow($1::jsonb, tenant => 'fleet_one')", {workflow.definition_json()});
   const std::string id = sql.value("SELECT insula.submit('w', tenant => 'fleet_one')");
-  EXPECT_TRUE(support::eventually([&] { return sql.value("SELECT (insula.result($1)).status", {id}) == "completed"; }));
+  EXPECT_TRUE(insula_test::eventually(
+      [&] { return sql.value("SELECT (insula.result($1)).status", {id}) == "completed"; }, 30s));
   fleet.shutdown();
 }
 
@@ -176,7 +177,7 @@ TEST_F(Examples, Schedule) {
 namespace event {
 void charge(insula::TaskContext& ctx) {
   if (!ctx.event()) return ctx.wait_event("approved", std::chrono::hours{24});
-  if (ctx.event()->timed_out) throw insula::permanent_error{"nobody approved it"};
+  if (ctx.event()->timed_out) throw insula::permanent_error{"no approval in time"};
   ctx.set("charged", ctx.at<int>("amount"));
 }
 }  // namespace event
@@ -193,11 +194,11 @@ void charge(insula::TaskContext& ctx) {
 
 TEST_F(Examples, TaskContext) {
   auto runner = insula::Runner::with_schema(url, "charging");
-  runner.add(support::one_task("by_event", event::charge));
+  runner.add(insula_test::one_task("by_event", event::charge));
   const auto execution = runner.execute_async("by_event", {{"amount", 7}});
   execution.send_event("approved");
   EXPECT_EQ(execution.wait().final_context.at<int>("charged"), 7);
-  runner.add(support::one_task("booked", transaction::charge));
+  runner.add(insula_test::one_task("booked", transaction::charge));
   EXPECT_TRUE(runner.execute("booked").status.is_success());
   EXPECT_EQ(Sql{"dbname=mydb"}.value("SELECT balance FROM account"), "90");
 }

@@ -1,5 +1,5 @@
 // Executions on an undisturbed server: round trips, graphs, contexts, failures, handles.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <atomic>
 #include <mutex>
@@ -10,7 +10,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Execute : public ClientTest {};
@@ -222,7 +222,7 @@ TEST_F(Execute, ARunnerMayHaveManyWorkflowsAndChangeThem) {
   EXPECT_EQ(runner.execute("one").final_context.at<int>("by"), 4);
 }
 
-TEST_F(Execute, AKeyStartsOnce) {
+TEST_F(Execute, AnIdempotencyKeyStartsOnce) {
   auto runner = make_runner();
   runner.add(one_task("once", [](TaskContext&) {}));
   const auto first = runner.execute_async("once", {{"n", 1}}, {.idempotency_key = "order-42"});
@@ -233,7 +233,7 @@ TEST_F(Execute, AKeyStartsOnce) {
 
 TEST_F(Execute, BadInputIsATypedError) {
   auto runner = make_runner();
-  const error unknown = error_of([&] { runner.execute("nobody_registered_this"); });
+  const error unknown = error_of([&] { runner.execute("unregistered"); });
   EXPECT_EQ(unknown.code(), errc::not_found);
   EXPECT_EQ(unknown.sqlstate(), "IS002");
   EXPECT_FALSE(unknown.retryable());
@@ -311,7 +311,7 @@ TEST_F(Execute, OfManyNoneIsStartedIfOneCannotBe) {
   auto runner = make_runner();
   runner.add(one_task("many", [](TaskContext&) {}));
   const std::vector<Context> contexts(2);
-  EXPECT_EQ(error_of([&] { runner.submit_many("nobody_registered_this", contexts); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([&] { runner.submit_many("unregistered", contexts); }).code(), errc::not_found);
   EXPECT_EQ(error_of([&] { runner.submit_many("many", contexts, {.idempotency_keys = {"one"}}); }).code(),
             errc::invalid);
   EXPECT_EQ(error_of([&] { runner.submit_many("many", contexts, {.traceparent = "none"}); }).code(), errc::invalid);

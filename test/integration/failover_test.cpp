@@ -1,6 +1,6 @@
 // The primary dies under load and its synchronous standby takes over: nothing that was committed
 // is lost, nothing happens twice, and everything goes on by itself.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <atomic>
 #include <cstdio>
@@ -14,32 +14,26 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
-// What the standby's control script says.
-std::string standby(const std::string& what) {
-  const std::string command = "\"" + env("INSULA_STANDBY_CTL") + "\" " + what;
-  const std::unique_ptr<FILE, int (*)(FILE*)> pipe{popen(command.c_str(), "r"), pclose};
-  std::string said;
-  for (int c; (c = std::fgetc(pipe.get())) != EOF;)
-    if (c != '\n') said += static_cast<char>(c);
-  return said;
-}
+// The answer of the standby's control script.
+std::string standby(const std::string& what) { return output_of("\"$INSULA_STANDBY_CTL\" " + what); }
 
 class PreloadedFailover : public ClientTest {
  protected:
   void SetUp() override {
     ClientTest::SetUp();
     const std::string host = standby("start");
-    const std::string port = env("PGPORT");
+    const std::string port = environment("PGPORT");
     ASSERT_FALSE(host.empty()) << "there is no standby";
-    hosts_ = "host=" + env("PGHOST") + "," + host + " port=" + port + "," + port + " target_session_attrs=read-write";
+    hosts_ = "host=" + environment("PGHOST") + "," + host + " port=" + port + "," + port +
+             " target_session_attrs=read-write";
     sql_.rows("CREATE TABLE " + effects() + " (execution bigint)");
   }
   // The cluster is as it was, for the tests that follow.
   void TearDown() override {
-    pg_ctl("crash");
+    EXPECT_TRUE(pg_ctl("crash"));
     standby("stop");
     sql_.rows("SELECT insula.drop_tenant($1, '0 s')", {tenant_});
     sql_.rows("DROP TABLE " + effects());
@@ -107,7 +101,7 @@ TEST_F(PreloadedFailover, LosesNothingAndDoesNothingTwice) {
   Submitter with_keys{runner, "k"};
   Submitter without{runner, ""};
   EXPECT_TRUE(eventually([&] { return std::stoi(sql_.value(done)) > 100 && sql_.value(ticks) != "0"; }));
-  pg_ctl("kill9");
+  EXPECT_TRUE(pg_ctl("kill9"));
   standby("promote");
   Sql promoted{hosts_};
   const int ticks_before = std::stoi(promoted.value(ticks));

@@ -1,6 +1,6 @@
 // Bad days: no server, the wrong password, no extension, lost leases, killed workers,
 // broken connections, restarts and crashes.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -15,7 +15,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Faults : public ClientTest {
@@ -35,7 +35,7 @@ TEST_F(Faults, AServerThatIsNotThere) {
 }
 
 TEST_F(Faults, TheHostThatIsThere) {
-  const std::string hosts = "host=/nonexistent," + env("PGHOST") + " port=1," + env("PGPORT");
+  const std::string hosts = "host=/nonexistent," + environment("PGHOST") + " port=1," + environment("PGPORT");
   auto runner = Runner::with_schema(hosts, tenant_, {.log = log_.hook()});
   runner.add(one_task("w", [](TaskContext&) {}));
   EXPECT_TRUE(runner.execute("w").status.is_success());
@@ -45,7 +45,7 @@ TEST_F(Faults, TheHostThatIsThere) {
 TEST_F(Faults, AWrongPassword) {
   DatabaseAdmin admin{""};
   const auto credentials = admin.create_tenant({.tenant = tenant_, .password = "the right one"});
-  const std::string server = "host=127.0.0.1 port=" + env("INSULA_TCP_PORT") + " user=" + credentials.username;
+  const std::string server = "host=127.0.0.1 port=" + environment("INSULA_TCP_PORT") + " user=" + credentials.username;
   EXPECT_TRUE((Runner{server + " password='the right one'"}.shutdown().clean()));
   for (const char* password : {" password='the wrong one'", ""}) {
     Runner runner{server + password, {.log = log_.hook()}};
@@ -94,7 +94,7 @@ TEST_F(Faults, ALateHandlerChangesNothing) {
   }));
   const Execution execution = runner.execute_async("contested");
   gate.wait_for_arrivals(1);
-  // Somebody says good-bye in its name, and another worker takes the task over.
+  // Another session takes leave in its name, and another worker takes the task over.
   sql_.rows("SELECT insula.leave($1)", {runner.worker()});
   const auto claimed =
       sql_.rows("SELECT task_id, lease FROM insula.claim('thief', ARRAY['contested.only'], tenant => $1)", {tenant_});
@@ -161,7 +161,7 @@ TEST_F(Faults, ARestartLosesNothing) {
     gate.wait_for_arrivals(4);
     std::vector<Result> results;
     std::thread waiter{[&] { results = wait_all(executions); }};
-    pg_ctl(how);
+    EXPECT_TRUE(pg_ctl(how));
     gate.open();
     waiter.join();
     ASSERT_EQ(results.size(), executions.size());
@@ -173,8 +173,8 @@ TEST_F(Faults, ARestartLosesNothing) {
   }
 }
 
-// Submissions, outcomes and questions are under way together when the server goes.  Of what
-// was promised all is there and has ended once; of what nobody knows some may be.
+// Submissions, outcomes and questions are under way together when the server goes.  All
+// acknowledged executions are there and have ended once; of the others some may be there.
 TEST_F(Faults, ACutPipelineLosesAndDoublesNothing) {
   auto runner = make_runner({.max_concurrent_tasks = 8, .lease = 5s});
   std::atomic<int> tries{0};
@@ -203,7 +203,7 @@ TEST_F(Faults, ACutPipelineLosesAndDoublesNothing) {
   for (const char* how : {"restart immediate", "crash", "restart fast"}) {
     const int before = promised;
     EXPECT_TRUE(eventually([&] { return promised > before + 50; }));
-    pg_ctl(how);
+    EXPECT_TRUE(pg_ctl(how));
   }
   const int before = promised;
   EXPECT_TRUE(eventually([&] { return promised > before + 50; }));
@@ -292,7 +292,7 @@ TEST_F(Frozen, HandlersStopBeforeTheirLeaseEnds) {
   freeze("insula control");
   const pid_t postmaster = std::stoi(sql_.value("SELECT pg_read_file('postmaster.pid')"));
   pids_.push_back(postmaster);
-  kill(postmaster, SIGSTOP);  // nobody new is let in
+  kill(postmaster, SIGSTOP);  // no new connection is accepted
   EXPECT_TRUE(eventually([&] { return reason == StopReason::lease_lost; }));
   thaw();
   EXPECT_TRUE(execution.wait().status.is_success());
@@ -300,9 +300,9 @@ TEST_F(Frozen, HandlersStopBeforeTheirLeaseEnds) {
 }
 
 // The process that is killed: this program again, with only this in it.  It has a task that
-// never ends, and may be told to shut down meanwhile, which waits for it.
+// never ends, and may be told to shut down, which waits for the task.
 TEST_F(Faults, DISABLED_WorkerProcess) {
-  tenant_ = env("INSULA_TEST_TENANT");
+  tenant_ = environment("INSULA_TEST_TENANT");
   auto runner = make_runner({.lease = 60s});
   std::atomic<bool> running = false;
   runner.add(one_task("deadly", [&](TaskContext&) {
@@ -310,7 +310,7 @@ TEST_F(Faults, DISABLED_WorkerProcess) {
     for (;;) pause();
   }));
   while (!running) std::this_thread::sleep_for(1ms);
-  if (env("INSULA_TEST_SHUTDOWN") == "1") runner.shutdown({.drain = 1h});
+  if (environment("INSULA_TEST_SHUTDOWN") == "1") runner.shutdown({.drain = 1h});
   for (;;) pause();
 }
 

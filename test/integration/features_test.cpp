@@ -1,7 +1,7 @@
 // The engine's promises, one test each and named after it, through SQL alone: what users of
 // workflow engines and job queues look for first.  The regression tests go into the depth
 // of each; this is the list.
-#include "session.hpp"
+#include "support/session.hpp"
 
 #include <string>
 
@@ -10,7 +10,7 @@ namespace {
 
 class Features : public ::testing::Test {
  protected:
-  // What time causes is done by the tests' own claims: a scheduler could hold the very row.
+  // The tests' own claims do what has become due: a scheduler could hold the very row.
   static void SetUpTestSuite() {
     Session admin;
     admin.query("SET client_min_messages = error");
@@ -69,7 +69,7 @@ class Features : public ::testing::Test {
         "WHERE lane = " +
         std::to_string(lane));
     if (!insula_test::preloaded()) return;
-    // No call has told of it, and the scheduler is to be done with it before anybody looks.
+    // No call has told of it, so the test waits until the scheduler is done with it.
     sql.query("SELECT insula.start_scheduler()");
     EXPECT_TRUE(insula_test::eventually([&] {
       return sql.query("SELECT count(*) FROM tenant_featured.work WHERE due = 0 AND lane = " + std::to_string(lane)) ==
@@ -174,7 +174,7 @@ TEST_F(Features, FanInOfTenThousand) {
               std::to_string(wide) + ") n)))))");
     const std::string id = sql.query("SELECT insula.submit('" + name + "')");
     claim(10000);
-    // What comes first has the plans made and the definition read.
+    // The first calls make the plans and read the definition.
     for (int i = 0; i < 2; ++i)
       sql.query("WITH one AS (DELETE FROM mine WHERE task = 't" + std::to_string(i + 1) +
                 "' RETURNING *) SELECT insula.complete(task_id, lease) FROM one");

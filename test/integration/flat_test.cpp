@@ -1,6 +1,6 @@
-// What a claim costs does not grow with what has been finished, although nothing of that can
-// be vacuumed while somebody's snapshot sees it.  Counted in buffers, not in time.
-#include "session.hpp"
+// The cost of a claim does not grow with the number of finished tasks, although vacuum cannot
+// remove them while another session's snapshot sees them.  Counted in buffers, not in time.
+#include "support/session.hpp"
 
 #include <unistd.h>
 
@@ -12,7 +12,7 @@ namespace {
 using insula_test::Session;
 
 // Only shared memory knows where to start.
-class FlatPreloaded : public ::testing::Test {
+class PreloadedFlat : public ::testing::Test {
  protected:
   void SetUp() override {
     sql_.query("SET client_min_messages = warning");
@@ -38,7 +38,7 @@ class FlatPreloaded : public ::testing::Test {
 
   void expect_flat(int thousands);
 
-  // Claims so many and completes them.
+  // Claims and completes these many jobs.
   void work_off(int jobs) {
     EXPECT_EQ(sql_.query("SELECT count(*) FROM (SELECT array_agg(task_id) ids, array_agg(lease) leases FROM "
                          "insula.claim('w', " +
@@ -65,7 +65,7 @@ class FlatPreloaded : public ::testing::Test {
   std::string any_ = "ARRAY['w.a']";  // the tasks that are claimed
 };
 
-void FlatPreloaded::expect_flat(int thousands) {
+void PreloadedFlat::expect_flat(int thousands) {
   for (int i = 0; i < 3; ++i) {
     submit(1000);
     work_off(1000);
@@ -84,20 +84,20 @@ void FlatPreloaded::expect_flat(int thousands) {
   EXPECT_LE(last, first * 3 / 2) << "first " << first;
 }
 
-TEST_F(FlatPreloaded, AfterAHundredThousandJobs) { expect_flat(100); }
+TEST_F(PreloadedFlat, AfterAHundredThousandJobs) { expect_flat(100); }
 
-TEST_F(FlatPreloaded, UnderALimit) {
+TEST_F(PreloadedFlat, UnderALimit) {
   register_workflow(R"("limit": {"max": 1000}, )");
   expect_flat(20);
 }
 
-TEST_F(FlatPreloaded, UnderALimitForEachKey) {
+TEST_F(PreloadedFlat, UnderALimitForEachKey) {
   register_workflow(R"("limit": {"max": 1, "key": "n"}, )");
   expect_flat(20);
 }
 
-// A limit that is used up stands at the head of the queue, with more than anybody looks at.
-TEST_F(FlatPreloaded, BehindALimitThatIsUsedUp) {
+// The tasks of a limit that is used up stand at the head of the queue, more than a claim looks at.
+TEST_F(PreloadedFlat, BehindALimitThatIsUsedUp) {
   register_workflow(R"("limit": {"max": 1000}, )");
   sql_.query(R"(SELECT insula.register_workflow('{"name": "stuck", "limit": {"max": 1}, "tasks": [{"id": "a"}]}'))");
   sql_.query("SELECT cardinality(insula.submit_many('stuck', array_fill('{}'::jsonb, ARRAY[1000])))");
@@ -106,8 +106,8 @@ TEST_F(FlatPreloaded, BehindALimitThatIsUsedUp) {
   expect_flat(20);
 }
 
-// Whoever wants nothing but what may not run does not walk through all that others want.
-TEST_F(FlatPreloaded, ForWhoWantsOnlyWhatIsUsedUp) {
+// A claim of nothing but tasks that may not run does not walk through all other tasks.
+TEST_F(PreloadedFlat, ForAClaimOfAUsedUpLimitAlone) {
   register_workflow(R"("limit": {"max": 1000}, )");
   sql_.query(R"(SELECT insula.register_workflow('{"name": "stuck", "limit": {"max": 1}, "tasks": [{"id": "a"}]}'))");
   sql_.query("SELECT cardinality(insula.submit_many('stuck', array_fill('{}'::jsonb, ARRAY[2])))");
@@ -120,7 +120,7 @@ TEST_F(FlatPreloaded, ForWhoWantsOnlyWhatIsUsedUp) {
   EXPECT_LE(last, first * 3 / 2) << "first " << first;
 }
 
-TEST_F(FlatPreloaded, WithPrioritiesRetriesAndDelays) {
+TEST_F(PreloadedFlat, WithPrioritiesRetriesAndDelays) {
   const auto mixed = [&] {
     submit(300);
     submit(300, ", priority => 5");

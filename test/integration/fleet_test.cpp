@@ -1,5 +1,5 @@
-// One process for all tenants: over two connections, with nobody's lock in another's way.
-#include "support.hpp"
+// One process for all tenants: over two connections, and no tenant's lock blocks another tenant.
+#include "client_test.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -9,7 +9,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Fleets : public ClientTest {
@@ -97,7 +97,7 @@ TEST_F(Fleets, ATenantsHandlersAreCapped) {
   EXPECT_TRUE(fleet.shutdown().clean());
 }
 
-TEST_F(Fleets, ALockOfOneHoldsUpNobodyElse) {
+TEST_F(Fleets, ALockOfOneBlocksNoOther) {
   const std::string first = add_tenant();
   const std::string second = add_tenant();
   const Gate gate;

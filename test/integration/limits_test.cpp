@@ -1,8 +1,8 @@
-// Limits under concurrency: never one task too many, and nobody sleeps over a free permit.
+// Limits under concurrency: never one task too many, and no waiter sleeps over a free permit.
 #include <atomic>
 #include <thread>
 
-#include "session.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 namespace {
@@ -135,7 +135,7 @@ TEST_F(Limits, NeverOneTooManyOfAWorkflow) {
   expect_never_more_than(3, 300);
 }
 
-TEST_F(Limits, WeightDecidesWhoComesFirst) {
+TEST_F(Limits, WeightDecidesTheOrder) {
   create("light", "weight => 1");
   create("middle", "weight => 2");
   create("heavy", "weight => 4");

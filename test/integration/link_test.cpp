@@ -2,7 +2,7 @@
 // each other, which is nothing, and what becomes of them when the connection breaks.
 #include "wire/link.hpp"
 
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -13,7 +13,7 @@ namespace {
 
 using namespace insula::wire;
 using namespace std::chrono_literals;
-using support::Sql;
+using insula_test::Sql;
 
 // A link with a loop of its own, and what it was told.
 class Pipeline : public ::testing::Test {
@@ -83,7 +83,7 @@ TEST_F(Pipeline, AnswersComeInTheOrderOfSending) {
   EXPECT_TRUE(link_.idle());
 }
 
-TEST_F(Pipeline, WhatFailsTakesNothingAlong) {
+TEST_F(Pipeline, AFailedStatementHarmsNoOther) {
   sql_.rows("CREATE TABLE pipelined (i int)");
   send("INSERT INTO pipelined VALUES (1)");
   send("SELECT 1 / 0");
@@ -97,14 +97,14 @@ TEST_F(Pipeline, WhatFailsTakesNothingAlong) {
 }
 
 // Both sides have more to send than the sockets hold, and neither waits for the other to read.
-TEST_F(Pipeline, MuchMayBeUnderWayBothWays) {
+TEST_F(Pipeline, LargeStatementsAndAnswersDoNotBlockEachOther) {
   const std::string large(1'000'000, 'x');
   for (int i = 0; i < 20; ++i) send("SELECT $1::text", 60s, {large});
   ASSERT_TRUE(all_answered());
   EXPECT_EQ(std::count(answers_.begin(), answers_.end(), large), 20);
 }
 
-TEST_F(Pipeline, AnAnswerMayBeTheCauseOfTheNextStatement) {
+TEST_F(Pipeline, AnAnswerMaySendTheNextStatement) {
   link_.send(
       {"SELECT 1"}, [this](const Reply&) { send("SELECT 2"); }, 60s);
   send("SELECT 3");
@@ -112,7 +112,7 @@ TEST_F(Pipeline, AnAnswerMayBeTheCauseOfTheNextStatement) {
   EXPECT_EQ(answers_, (Answers{"3", "2"}));
 }
 
-TEST_F(Pipeline, ItMayBeClosedByAnAnswer) {
+TEST_F(Pipeline, AnAnswerMayCloseTheLink) {
   link_.send(
       {"SELECT 1"}, [this](const Reply&) { link_.close(); }, 60s);
   send("SELECT 2");
@@ -148,7 +148,7 @@ TEST_F(Pipeline, AServerThatStopsAnsweringIsLeft) {
 }
 
 // Time runs from when the server gets round to a statement: those ahead cost it nothing.
-TEST_F(Pipeline, PatienceBeginsWithTheTurn) {
+TEST_F(Pipeline, TheTimeoutBeginsWithTheTurn) {
   for (int i = 0; i < 4; ++i) send("SELECT pg_sleep(1), 1", 3s);
   ASSERT_TRUE(all_answered());
   EXPECT_EQ(std::count(answers_.begin(), answers_.end(), "lost"), 0);
@@ -157,7 +157,7 @@ TEST_F(Pipeline, PatienceBeginsWithTheTurn) {
 
 TEST_F(Pipeline, ARestartOfTheServerIsSurvived) {
   for (int i = 0; i < 3; ++i) send("SELECT pg_sleep(600)");
-  support::pg_ctl("restart fast");
+  EXPECT_TRUE(insula_test::pg_ctl("restart fast"));
   ASSERT_TRUE(all_answered());
   EXPECT_EQ(answers_, Answers(3, "lost"));
   ASSERT_TRUE(run_until([&] { return link_.is_up(); }));

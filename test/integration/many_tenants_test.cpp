@@ -1,6 +1,6 @@
-// A worker of all tenants, as a member of insula_runner: one tenant who sits on his rows, or
+// A worker of all tenants, as a member of insula_runner: one tenant that locks its rows, or
 // whose tables have been tampered with, does not hold up the others.
-#include "session.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 namespace {
@@ -21,7 +21,7 @@ class ManyTenants : public ::testing::Test {
   }
   void TearDown() override {
     admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
-    // His temporary tables go with his sessions.
+    // A worker's temporary tables go with its sessions.
     EXPECT_TRUE(eventually(
         [&] { return admin.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'test_runner'") == "0"; }));
     admin.query("DROP ROLE test_runner");
@@ -33,7 +33,7 @@ class ManyTenants : public ::testing::Test {
   Session admin;
 };
 
-TEST_F(ManyTenants, OneWhoHoldsHisRowsHoldsUpNobody) {
+TEST_F(ManyTenants, ATenantThatLocksItsRowsBlocksNoOther) {
   Session runner("user=test_runner"), tenant("user=first_user");
   const std::string held = submit("first");
   submit("second");
@@ -91,7 +91,7 @@ TEST_F(ManyTenants, OneDeadWorkerOfAllGivesEverythingBack) {
   })) << attempts;
   EXPECT_TRUE(
       eventually([&] { return admin.query("SELECT value FROM insula.status() WHERE item = 'workers'") == "1"; }));
-  // And nobody goes on looking.
+  // And no worker goes on looking.
   EXPECT_TRUE(eventually([&] {
     return admin.query(
                "SELECT bool_and(state = 'idle') IS NOT FALSE FROM pg_stat_activity "

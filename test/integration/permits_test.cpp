@@ -5,15 +5,15 @@
 #include <random>
 #include <thread>
 
-#include "session.hpp"
-#include "support.hpp"
+#include "client_test.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 namespace {
 
 constexpr int limit = 25;
 
-// Of the tenant, with a place of its own for what it holds.
+// A session for the tenant, with a place of its own for what it holds.
 std::unique_ptr<Session> new_worker() {
   auto session = std::make_unique<Session>();
   session->query("SET client_min_messages = error");
@@ -34,7 +34,7 @@ void complete(Session& session) {
   session.query("DELETE FROM mine");
 }
 
-// What the limit is of.
+// The kind of the limit.
 enum class Of { tenant, workflow, key };
 
 class Permits : public ::testing::Test {
@@ -70,7 +70,7 @@ class Permits : public ::testing::Test {
                  "]), tenant => 'narrow')");
   }
 
-  // Of those under one limit.
+  // The running tasks under one limit.
   static int running(Session& session) {
     return std::stoi(
         session.query("SELECT coalesce(max(n), 0) FROM (SELECT count(*) n FROM tenant_narrow.work "
@@ -93,14 +93,17 @@ class EachPermits : public Permits, public ::testing::WithParamInterface<Of> {
  protected:
   Of of() const override { return GetParam(); }
 
-  // So many tasks, by so many workers at once, in all ways that there are.
+  // `workers` sessions at once work off `tasks` in all ways that there are.
   void work_off(int tasks, unsigned workers, bool forget);
 };
+class PreloadedEachPermits : public EachPermits {};
+class PreloadedPermits : public Permits {};
 
-INSTANTIATE_TEST_SUITE_P(Of, EachPermits, ::testing::Values(Of::tenant, Of::workflow, Of::key),
-                         [](const ::testing::TestParamInfo<Of>& info) {
-                           return info.param == Of::tenant ? "Tenant" : info.param == Of::key ? "Key" : "Workflow";
-                         });
+std::string name_of(const ::testing::TestParamInfo<Of>& info) {
+  return info.param == Of::tenant ? "Tenant" : info.param == Of::key ? "Key" : "Workflow";
+}
+INSTANTIATE_TEST_SUITE_P(Of, EachPermits, ::testing::Values(Of::tenant, Of::workflow, Of::key), name_of);
+INSTANTIATE_TEST_SUITE_P(Of, PreloadedEachPermits, ::testing::Values(Of::tenant, Of::workflow, Of::key), name_of);
 
 // One way for a worker to do some of the work.
 void take_and_complete(Session& session, int most) {
@@ -185,8 +188,8 @@ TEST_P(EachPermits, NeverOneTooManyHoweverItIsClaimed) { work_off(6000, 6, true)
 
 TEST_P(EachPermits, NeverOneTooManyByTheNumbers) { work_off(3000, 6, false); }
 
-// Where more transactions write than a count can remember each claim counts for itself.
-TEST_P(EachPermits, NeverOneTooManyWhereNobodyCanKnow) {
+// When more transactions write than a count can remember, each claim counts for itself.
+TEST_P(EachPermits, NeverOneTooManyWithoutNumbers) {
   std::vector<std::unique_ptr<Session>> writers;
   for (int i = 0; i < 66; ++i) {
     writers.push_back(std::make_unique<Session>());
@@ -209,7 +212,7 @@ TEST_P(EachPermits, ASessionThatEndsGivesThemBack) {
   EXPECT_EQ(claim(*other, 2 * limit), limit);
 }
 
-TEST_P(EachPermits, ACrashForgetsWhatWasReservedAndNotWhatRuns) {
+TEST_P(EachPermits, ACrashForgetsReservedPermitsAndKeepsUsedOnes) {
   submit(2 * limit);
   auto worker = new_worker();
   EXPECT_EQ(claim(*worker, 10), 10);
@@ -220,16 +223,16 @@ TEST_P(EachPermits, ACrashForgetsWhatWasReservedAndNotWhatRuns) {
   admin->query("SET synchronous_commit = on");
   admin->query("CREATE TABLE flushed ()");
   admin->query("DROP TABLE flushed");
-  support::pg_ctl("crash");
+  EXPECT_TRUE(insula_test::pg_ctl("crash"));
   admin = new_admin();
   EXPECT_EQ(running(*admin), 10);
   worker = new_worker();
   EXPECT_EQ(claim(*worker, 2 * limit), limit - 10);
 }
 
-// Who waits since a claim that is open holds the permits hears of its end, and nobody waits for
-// who holds but some of them.
-TEST_P(EachPermits, PreloadedAReservationThatComesBackWakesAWaiter) {
+// A waiter hears of the end of the open claim that holds the permits, and no session waits for a
+// claim that holds but some of them.
+TEST_P(PreloadedEachPermits, AReservationThatComesBackWakesAWaiter) {
   expect_all_free();
   submit(2 * limit);
   const auto holder = new_worker(), waiter = new_worker();
@@ -257,8 +260,8 @@ TEST_P(EachPermits, PreloadedAReservationThatComesBackWakesAWaiter) {
   holder->query("COMMIT");
 }
 
-// Who claims waits, and another completes: each permit that comes back must wake somebody.
-TEST_P(EachPermits, PreloadedNobodySleepsOverAFreePermit) {
+// One session waits in its claim while another completes: each permit that comes back wakes a waiter.
+TEST_P(PreloadedEachPermits, NoWaiterSleepsOverAFreePermit) {
   constexpr int tasks = 1000;
   set_limit(3);
   admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
@@ -293,7 +296,7 @@ TEST_P(EachPermits, PreloadedNobodySleepsOverAFreePermit) {
 }
 
 // In hundreds, some claim while others complete, as a client's two connections do.
-TEST_P(EachPermits, PreloadedADrainNeverStandsStill) {
+TEST_P(PreloadedEachPermits, ADrainNeverStandsStill) {
   constexpr int tasks = 20000, batch = 100;
   set_limit(3 * batch + 50);
   admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
@@ -331,7 +334,7 @@ TEST_P(EachPermits, PreloadedADrainNeverStandsStill) {
   admin->query("DROP TABLE claimed");
 }
 
-// Long for a wake-up; whoever misses one looks by itself only later.
+// Long for a wake-up; a waiter that misses one looks by itself only later.
 constexpr auto soon = 5s;
 
 bool waits(Session& watcher, const Session& waiter) {
@@ -339,9 +342,9 @@ bool waits(Session& watcher, const Session& waiter) {
          "Extension";
 }
 
-// Many look while one commits: as it does, nobody may see its permit both taken and reserved.  One
-// task runs all the time, and its lease ends first, so that no other end of a lease wakes anybody.
-TEST_P(EachPermits, PreloadedACommitNeverHidesAPermit) {
+// Many look while one commits: no session may then see its permit both taken and reserved.  One
+// task runs all the time, and its lease ends first, so that no other end of a lease wakes a waiter.
+TEST_P(PreloadedEachPermits, ACommitNeverHidesAFreePermit) {
   constexpr int two = 2, rounds = 150;
   set_limit(3);
   admin->query("CREATE TABLE claimed (task_id bigint, lease bigint)");
@@ -373,8 +376,8 @@ TEST_P(EachPermits, PreloadedACommitNeverHidesAPermit) {
   admin->query("DROP TABLE claimed");
 }
 
-// Work of two kinds, and who takes the one cannot take the other.
-class PermitsOfTwoKinds : public Permits {
+// Work of two kinds; a session that takes the one kind cannot take the other.
+class PreloadedPermitsOfTwoKinds : public Permits {
  protected:
   void SetUp() override {
     Permits::SetUp();
@@ -393,8 +396,8 @@ class PermitsOfTwoKinds : public Permits {
   }
 };
 
-// Two permits come back at once and wake one, who may be the one that needs but one of them.
-TEST_F(PermitsOfTwoKinds, PreloadedWhoIsWokenPassesOnWhatItDoesNotUse) {
+// Two permits come back at once and wake one waiter, which may need but one of them.
+TEST_F(PreloadedPermitsOfTwoKinds, AWokenWaiterPassesUnusedPermitsOn) {
   admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 2)");
   const auto holder = new_worker(), first = new_worker(), second = new_worker();
   for (int round = 0; round < 4; ++round) {
@@ -421,8 +424,8 @@ TEST_F(PermitsOfTwoKinds, PreloadedWhoIsWokenPassesOnWhatItDoesNotUse) {
   }
 }
 
-// A task that goes back to the queue frees a permit for those too who cannot take that task.
-TEST_F(PermitsOfTwoKinds, PreloadedATaskGivenBackWakesWhoWaitsForAnother) {
+// A task that goes back to the queue frees a permit also for waiters that cannot take that task.
+TEST_F(PreloadedPermitsOfTwoKinds, ATaskGivenBackWakesAWaiterForAnother) {
   admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 1)");
   const auto holder = new_worker(), waiter = new_worker();
   submit_one("k");
@@ -434,8 +437,8 @@ TEST_F(PermitsOfTwoKinds, PreloadedATaskGivenBackWakesWhoWaitsForAnother) {
   EXPECT_EQ(waiter->answer(), "t");
 }
 
-// Two limits, and who takes from the one cannot take from the other: it passes a wake-up on.
-TEST_F(Permits, PreloadedWhoIsWokenForAnotherLimitPassesItOn) {
+// Two limits; a waiter that cannot take from the limit it was woken for passes the wake-up on.
+TEST_F(PreloadedPermits, AWakeUpForAnotherLimitIsPassedOn) {
   admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
   for (const std::string kind : {"j", "k"}) {
     admin->query(R"(SELECT insula.register_workflow('{"name": ")" + kind +
@@ -464,9 +467,9 @@ TEST_F(Permits, PreloadedWhoIsWokenForAnotherLimitPassesItOn) {
   }
 }
 
-// One commit brings two permits back and wakes one, who has use for one of them; or who is woken for
-// a permit finds other work first.
-TEST_F(Permits, PreloadedWhoIsWokenForALimitPassesOnWhatItLeaves) {
+// One commit brings two permits back and wakes one waiter, which has use for one of them; or a
+// waiter that is woken for a permit finds other work first.
+TEST_F(PreloadedPermits, AWokenWaiterPassesOnTheLimitsOtherPermit) {
   admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
   admin->query(
       R"(SELECT insula.register_workflow('{"name": "p", "limit": {"max": 2}, "tasks": [{"id": "j"}, {"id": "k"}]}', tenant => 'narrow'))");
@@ -488,7 +491,7 @@ TEST_F(Permits, PreloadedWhoIsWokenForALimitPassesOnWhatItLeaves) {
     }
     complete(*holder);
     ASSERT_TRUE(eventually([&] { return of_j.finished(0ms) || of_k.finished(0ms); }, soon));
-    // Whoever is woken first takes what it can have, and leaves the other one something.
+    // The waiter that is woken first takes what it can have, and leaves the other one something.
     if (of_j.finished(0ms)) {
       EXPECT_EQ(of_j.answer(), "t");
       of_j.query(claim_of("j", 5));
@@ -508,7 +511,7 @@ TEST_F(Permits, PreloadedWhoIsWokenForALimitPassesOnWhatItLeaves) {
   }
 }
 
-// Of more limits than shared memory has room for what runs is counted in the queue.
+// The running tasks of limits that do not fit into shared memory are counted in the queue.
 TEST_F(Permits, WithoutRoomForAllLimitsTheyHold) {
   admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
   admin->query(
@@ -534,7 +537,7 @@ TEST_F(Permits, WithoutRoomForAllLimitsTheyHold) {
 }
 
 // Rows that were written behind Insula's back.
-TEST_F(Permits, WhatWasWrittenByHandIsFound) {
+TEST_F(Permits, RowsWrittenByHandAreFound) {
   submit(2 * limit);
   const auto worker = new_worker();
   EXPECT_EQ(claim(*worker, limit), limit);

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-#include "session.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 namespace {
@@ -26,20 +26,14 @@ class Pooler : public ::testing::Test {
     passwords["application"] = "secret";
     admin.query("CREATE ROLE application LOGIN PASSWORD 'secret'");
     admin.query("GRANT first_user, second_user TO application");
-    control("start");
+    port = output_of("\"$INSULA_POOLER_CTL\" start");
   }
   void TearDown() override {
-    control("stop");
+    (void)output_of("\"$INSULA_POOLER_CTL\" stop");
     admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
     admin.query("DROP ROLE application");
   }
 
-  void control(const std::string& verb) {
-    FILE* pipe = popen(("\"$INSULA_POOLER_CTL\" " + verb).c_str(), "r");
-    char text[64] = "";
-    if (fgets(text, sizeof text, pipe)) port = std::to_string(atoi(text));
-    EXPECT_EQ(pclose(pipe), 0) << verb;
-  }
   std::string conninfo(const std::string& user) {
     return "host=127.0.0.1 port=" + port + " dbname=postgres user=" + user + " password=" + passwords[user];
   }
@@ -64,7 +58,7 @@ TEST_F(Pooler, AnApplicationActsForManyTenants) {
     EXPECT_EQ(client.query("SELECT insula.current_tenant()"), tenant);
     EXPECT_NE(client.query("SELECT insula.submit('w')"), "");
     client.query("COMMIT");
-    // The next one on this server connection acts for nobody, and a third tenant is not his to act for.
+    // The next client of this server connection acts for no tenant, and may not act for a third tenant.
     Session& next = *clients[static_cast<std::size_t>((i + 1) % 20)];
     EXPECT_EQ(next.query("SELECT insula.current_tenant()"), "");
     EXPECT_EQ(next.error("SELECT insula.submit('w', tenant => 'third')"), "42501");
@@ -112,7 +106,7 @@ TEST_F(Pooler, TheClientNeedsNoSession) {
   EXPECT_TRUE(runner.execute("greet").status.is_success());
   std::vector<insula::Execution> handles;
   for (int i = 0; i < 100; ++i) handles.push_back(runner.execute_async("greet"));
-  control("restart");
+  (void)output_of("\"$INSULA_POOLER_CTL\" restart");
   for (insula::Execution& handle : handles) EXPECT_TRUE(handle.wait().status.is_success());
   EXPECT_LE(std::stoi(admin.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'first_user'")), 2);
   EXPECT_TRUE(runner.shutdown().clean());

@@ -1,12 +1,12 @@
-// What a handler has left and the server does not take: its task fails for the reason that the
-// server gives, and nothing else waits for that.
-#include "support.hpp"
+// Outcomes of handlers that the server refuses: the task fails for the reason that the server
+// gives, and no other task waits for that.
+#include "client_test.hpp"
 
 #include <atomic>
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Refusals : public ClientTest {
@@ -49,7 +49,7 @@ TEST_F(Refusals, APatchThatIsTooLargeFailsItsTaskAlone) {
   EXPECT_FALSE(log_.holds("the lease was lost")) << log_.text();
 }
 
-TEST_F(Refusals, WhateverTheTaskAskedFor) {
+TEST_F(Refusals, ALargePatchFailsAnyOtherRequestToo) {
   Runner runner = make_runner();
   expect_refused(
       runner, "commits",

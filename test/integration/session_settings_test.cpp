@@ -1,6 +1,6 @@
-// What a role or a database may set for its sessions, and how the client works under it all the
-// same.  A database of its own carries the settings, for the tenant and for the scheduler alike.
-#include "support.hpp"
+// The client and the scheduler work under whatever a role or a database sets for its sessions.  A database of its own
+// carries the settings, for the tenant and for the scheduler alike.
+#include "client_test.hpp"
 
 #include <postgresql/libpq-fe.h>
 
@@ -11,7 +11,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class SessionSettings : public ::testing::Test {
@@ -31,7 +31,7 @@ class SessionSettings : public ::testing::Test {
     config.log = log_.hook();
     return Runner::with_schema(conninfo_, "somewhere", std::move(config));
   }
-  // Of the session of that name: the process, and when its present statement began.
+  // A column of pg_stat_activity for the session of that name.
   std::string session(const std::string& name, const std::string& column) {
     return sql_.value("SELECT " + column +
                           " FROM pg_catalog.pg_stat_activity WHERE application_name = $1 AND "
@@ -39,9 +39,9 @@ class SessionSettings : public ::testing::Test {
                       {name});
   }
   bool parked() {
-    return eventually([&] { return session("insula dispatch", "state || wait_event_type") == "activeExtension"; });
+    return eventually([&] { return session("insula dispatch", "state || wait_event_type") == "activeExtension"; }, 30s);
   }
-  // What was logged, but for what each session says where there is no shared memory.
+  // The log, without the lines that each session writes if there is no shared memory.
   std::string complaints() {
     std::string log = log_.text();
     const std::string usual = "without shared memory, waiting calls look for work once a second\n";
@@ -122,7 +122,7 @@ TEST_F(SessionSettings, ThatChangeFormsChangeNothing) {
                                                         {"xmloption", "'document'"},
                                                         {"client_min_messages", "'debug1'"},
                                                         {"lock_timeout", "'5 s'"},
-                                                        {"insula.tenant", "'nobody'"}})
+                                                        {"insula.tenant", "'no_such_tenant'"}})
     set(setting, value);
   Runner runner = make_runner();
   use_everything(runner);
@@ -237,10 +237,10 @@ TEST_F(SessionSettings, AReadOnlyDefaultIsToldOnce) {
   sql_.rows(
       "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
       "WHERE application_name LIKE 'insula %' AND usename = current_user AND datname = 'with_settings'");
-  EXPECT_TRUE(eventually([&] { return log_.holds("dispatch connection is back"); }));
+  EXPECT_TRUE(eventually([&] { return log_.holds("dispatch connection is back"); }, 30s));
   EXPECT_EQ(error_of([&] { runner.execute("w"); }).sqlstate(), "25006");
   sql_.rows("SELECT insula.submit('w', tenant => 'somewhere')");
-  EXPECT_TRUE(eventually([&] { return log_.holds("cannot claim"); })) << log_.text();
+  EXPECT_TRUE(eventually([&] { return log_.holds("cannot claim"); }, 30s)) << log_.text();
   std::this_thread::sleep_for(1s);
   const std::string log = log_.text();
   EXPECT_EQ(log.find("cannot claim"), log.rfind("cannot claim")) << log;

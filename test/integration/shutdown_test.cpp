@@ -1,5 +1,5 @@
 // The way down: bounded, and it says what it left.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <signal.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Shutdown : public ClientTest {
@@ -61,14 +61,14 @@ TEST_F(Shutdown, AsksThoseToStopThatTakeTooLong) {
   EXPECT_EQ(report.stopped, 1U);
   EXPECT_TRUE(report.clean());
   EXPECT_EQ(reason, StopReason::shutdown);
-  // The task is not failed: it is there for whoever comes next, with all its attempts.
+  // The task is not failed: it is there for the next worker, with all its attempts.
   EXPECT_EQ(execution_task(execution.id(), "status"), "ready");
   auto next = make_runner();
   next.add(one_task("endless", [](TaskContext& ctx) { ctx.set("attempt", ctx.attempt()); }));
   EXPECT_TRUE(eventually([&] { return status_of(execution.id()) == "completed"; }));
 }
 
-TEST_F(Shutdown, LeavesBehindWhatDoesNotStopAndGivesItsTaskBack) {
+TEST_F(Shutdown, LeavesAStuckHandlerBehindAndGivesItsTaskBack) {
   const Gate gate;
   auto runner = make_runner();
   runner.add(one_task("stuck", [gate](TaskContext& ctx) {
@@ -98,7 +98,7 @@ TEST_F(Shutdown, IsBoundedWithoutAServer) {
   }));
   const std::int64_t id = runner.execute_async("unlucky").id();
   gate.wait_for_arrivals(1);
-  pg_ctl("stop immediate");
+  EXPECT_TRUE(pg_ctl("stop immediate"));
   std::thread opener = open_once_shutdown_waits(gate);
   const auto before = std::chrono::steady_clock::now();
   const ShutdownReport report = runner.shutdown({.drain = 10s, .cancel = 1s});
@@ -106,14 +106,14 @@ TEST_F(Shutdown, IsBoundedWithoutAServer) {
   EXPECT_LT(std::chrono::steady_clock::now() - before, 20s);
   EXPECT_EQ(report.finished, 1U);
   EXPECT_EQ(report.unsent, 1U);
-  pg_ctl("start");
-  EXPECT_NE(status_of(id), "completed") << "nobody could tell the server";
+  EXPECT_TRUE(pg_ctl("start"));
+  EXPECT_NE(status_of(id), "completed") << "the server could not be told";
 }
 
 TEST_F(Shutdown, EndsWaitsWithAnError) {
   auto runner = make_runner();
   runner.add(one_task("never", [](TaskContext&) {}));
-  // Nobody runs it: a version whose task has no handler here.
+  // A version whose task has no handler here, so that no worker runs it.
   sql_.value("SELECT insula.register_workflow('{\"name\": \"orphan\", \"tasks\": [{\"id\": \"x\"}]}', tenant => $1)",
              {tenant_});
   const Execution execution = runner.execute_async("orphan");
@@ -172,7 +172,7 @@ TEST_F(Shutdown, TheLastHandleIsEnough) {
   EXPECT_TRUE(eventually([&] { return sql_.value(connections) == "0"; }));
 }
 
-TEST_F(Shutdown, EvenWhereItGoesInAHandler) {
+TEST_F(Shutdown, TheLastHandleMayEndInAHandler) {
   const Gate gate;
   auto held = std::make_shared<std::optional<Runner>>();
   {

@@ -1,8 +1,8 @@
-// The life of a tenant against one who does not want it to end, and what is left after it.
+// The drop of a tenant that resists, and the objects that are left after it.
 #include <atomic>
 #include <thread>
 
-#include "session.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 namespace {
@@ -107,7 +107,7 @@ TEST_F(Tenants, ADropThatIsRefusedEndsNoSession) {
   EXPECT_EQ(admin.error("SELECT insula.drop_tenant('wanted', '1 h')"), "2BP01");
   other.query("COMMIT");
   EXPECT_EQ(tenant.query("SELECT insula.submit('w') > 0"), "t");
-  // What comes while it waits is seen in the end, with the snapshot of before as well.
+  // Objects made while it waits are seen in the end, also with a snapshot of before.
   admin.query("DROP VIEW report");
   admin.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
   admin.query("SELECT 1");
@@ -123,7 +123,7 @@ TEST_F(Tenants, ADropThatIsRefusedEndsNoSession) {
   admin.query("ALTER ROLE wanted_user NOCREATEDB");
 }
 
-TEST_F(Tenants, TwoWhoMakeTheSameOne) {
+TEST_F(Tenants, TwoSessionsCreateTheSameTenant) {
   Session other;
   other.query("SET client_min_messages = error");
   admin.query("BEGIN");

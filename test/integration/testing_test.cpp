@@ -1,5 +1,5 @@
 // The testing kit, as its users have it; and observers, metrics, traces of a real runner.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <insula/testing.hpp>
 
@@ -7,7 +7,7 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class PreloadedCluster : public ::testing::Test {
@@ -43,7 +43,7 @@ TEST_F(PreloadedCluster, DrainsAndShowsWhatWasStarted) {
   const error e = error_of([] { cluster().require_enqueued("drained", "w", {{"n", 99}}); });
   EXPECT_EQ(e.code(), errc::not_found);
   EXPECT_NE(std::string{e.what()}.find("\"n\":3"), std::string::npos) << e.what();
-  EXPECT_EQ(error_of([] { cluster().require_enqueued("nobody_here", "w"); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([] { cluster().require_enqueued("no_such_tenant", "w"); }).code(), errc::not_found);
   runner.shutdown();
   auto submitter = Runner::with_schema(cluster().connection_string(), "drained");
   const Execution left = submitter.execute_async("w");

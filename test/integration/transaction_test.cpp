@@ -1,6 +1,6 @@
 // One commit for a caller's work and the execution it starts, and for a handler's work and
 // its task's outcome.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <atomic>
 #include <stdexcept>
@@ -8,14 +8,8 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
-
-void run(PGconn* conn, const std::string& sql) {
-  const std::unique_ptr<PGresult, void (*)(PGresult*)> result{PQexec(conn, sql.c_str()), PQclear};
-  const auto status = PQresultStatus(result.get());
-  if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) throw std::runtime_error{PQerrorMessage(conn)};
-}
 
 class Transactions : public ClientTest {
  protected:
@@ -31,17 +25,6 @@ class Transactions : public ClientTest {
   std::string executions() { return sql_.value("SELECT count(*) FROM " + tenant_ + ".workflow_executions"); }
 
   std::string table_;
-};
-
-class Connection {
- public:
-  explicit Connection(const std::string& conninfo = "") : conn_(PQconnectdb(conninfo.c_str()), PQfinish) {
-    EXPECT_EQ(PQstatus(conn_.get()), CONNECTION_OK) << PQerrorMessage(conn_.get());
-  }
-  operator PGconn*() const { return conn_.get(); }
-
- private:
-  std::unique_ptr<PGconn, void (*)(PGconn*)> conn_;
 };
 
 class Enqueue : public Transactions {
@@ -116,7 +99,7 @@ TEST_F(Enqueue, RefusesAConnectionThatCannotDoIt) {
   ASSERT_EQ(PQenterPipelineMode(conn), 1);
   EXPECT_EQ(error_of([&] { enqueue(conn, "w", {}, {}, tenant_); }).code(), errc::invalid);
   ASSERT_EQ(PQexitPipelineMode(conn), 1);
-  EXPECT_EQ(error_of([&] { enqueue(conn, "nobody_registered_this", {}, {}, tenant_); }).sqlstate(), "IS002");
+  EXPECT_EQ(error_of([&] { enqueue(conn, "unregistered", {}, {}, tenant_); }).sqlstate(), "IS002");
   ASSERT_EQ(PQsetnonblocking(conn, 1), 0);
   const Context large{{"text", std::string(4'000'000, 'x')}};
   EXPECT_GT(enqueue(conn, "w", large, {}, tenant_), 0) << "more than the socket takes at once";
@@ -140,7 +123,7 @@ TEST_F(Transactions, EffectAndCompletionAreOneCommit) {
   EXPECT_TRUE(runner.shutdown().clean());
 }
 
-TEST_F(Transactions, WithoutTheLeaseNothingStays) {
+TEST_F(Transactions, ALostLeaseRollsTheEffectBack) {
   const Gate gate;
   std::atomic<int> runs{0};
   auto runner = make_runner({.max_concurrent_tasks = 1});
@@ -220,7 +203,7 @@ TEST_F(Transactions, ATaskMayBePutOffInOne) {
   EXPECT_EQ(effects(), "11");
 }
 
-TEST_F(Transactions, WhatStartsInOneStartsWithIt) {
+TEST_F(Transactions, ExecutionsOfOneStartAtItsCommit) {
   auto runner = make_runner();
   std::atomic<int> runs{0};
   runner.add(one_task("next", [](TaskContext&) {}));
@@ -274,12 +257,11 @@ TEST_F(Transactions, AnErrorThatIsSwallowedIsNoSuccess) {
   EXPECT_EQ(effects(), "0");
 }
 
-TEST_F(Transactions, WhatIsSetInOneIsUndone) {
+TEST_F(Transactions, SettingsOfOneAreUndone) {
   auto runner = make_runner({.max_concurrent_tasks = 1, .max_connections = 3});
   std::string before;
   runner.add(one_task("w", [&](TaskContext& ctx) {
-    const std::unique_ptr<PGresult, void (*)(PGresult*)> result{PQexec(ctx.transaction(), "SHOW search_path"), PQclear};
-    before = PQgetvalue(result.get(), 0, 0);
+    before = first_value(run(ctx.transaction(), "SHOW search_path"));
     run(ctx.transaction(), "SET search_path = nowhere; CREATE TEMP TABLE mine ()");
   }));
   for (int i = 0; i < 3; ++i) {

@@ -1,10 +1,10 @@
-// What the tests of waiting and claiming share: a tenant with two workflows, and a look at who
-// sleeps.  Tests named Preloaded need shared memory; the others hold in both modes.
+// The parts that the tests of waiting and claiming share: a tenant with two workflows, and a look
+// at the sessions that sleep.  Suites named Preloaded need shared memory; the others hold in both modes.
 #pragma once
 
 #include <string>
 
-#include "session.hpp"
+#include "support/session.hpp"
 
 namespace insula_test {
 
@@ -41,7 +41,7 @@ class Waiting : public ::testing::Test {
     return admin.query("SELECT " + column + " FROM pg_stat_activity WHERE pid = " + std::to_string(session.pid()));
   }
 
-  // The statement wakes who waits, but not before its transaction commits.
+  // The statement wakes the waiter, but not before its transaction commits.
   void wakes_at_commit(const std::string& statement, Session& waiter) {
     ASSERT_TRUE(parked(waiter));
     admin.query("BEGIN");

@@ -1,19 +1,15 @@
 // Waiting and waking, seen from the server: wait_for_work and await hold no snapshot, a commit
-// wakes whom it should and nobody else, a worker whose session dies gives its tasks back.
+// wakes the right waiters and no others, and a worker's tasks are free when its session dies.
 #include "waiting.hpp"
-
-#include <sys/socket.h>
 
 #include <memory>
 #include <vector>
 
 namespace insula_test {
 
-void Session::shutdown_socket() { ::shutdown(PQsocket(conn_), SHUT_RDWR); }
-
 namespace {
 
-// A standby that never comes shows who waits for his WAL.
+// A standby that never comes shows which statements wait for their WAL.
 TEST_F(Waiting, ClaimsDoNotWaitForTheirWal) {
   Session worker;
   prepare(worker);
@@ -30,7 +26,7 @@ TEST_F(Waiting, ClaimsDoNotWaitForTheirWal) {
   };
   admin.query("CREATE TABLE mine (i int)");
   admin.query("SELECT count(insula.submit('one')) FROM generate_series(1, 7)");
-  admin.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+  admin.query("ALTER SYSTEM SET synchronous_standby_names = 'missing'");
   admin.query("SELECT pg_reload_conf()");
   EXPECT_TRUE(eventually([&] { return waits("INSERT INTO mine VALUES (1)"); }));
 
@@ -215,9 +211,9 @@ TEST_F(Waiting, NewWorkflowReachesAWaiterThatNamedIt) {
   EXPECT_EQ(worker.answer(), "t");
 }
 
-TEST_F(PreloadedWaiting, SignalGoesRoundToWhoCanUseIt) {
+TEST_F(PreloadedWaiting, ASignalIsPassedOnToAWaiterThatFits) {
   // A filter that is not kept in shared memory, or names what is not registered, looks like
-  // any; whoever is woken in vain passes the signal on, wherever he sits.
+  // any; a waiter that is woken in vain passes the signal on, whatever its slot.
   Session first, second, third;
   for (Session* session : {&first, &second, &third}) prepare(*session);
   for (int round = 0; round < 3; ++round) {
@@ -240,7 +236,7 @@ TEST_F(PreloadedWaiting, SignalGoesRoundToWhoCanUseIt) {
   }
 }
 
-TEST_F(PreloadedWaiting, ManyKindsOfWorkWakeAllWhoFit) {
+TEST_F(PreloadedWaiting, ManyKindsOfWorkWakeAllWaitersThatFit) {
   std::string tasks;
   for (int i = 0; i < 80; ++i) tasks += (i ? ", {\"id\": \"t" : "{\"id\": \"t") + std::to_string(i) + "\"}";
   admin.query("SELECT insula.register_workflow('{\"name\": \"wide\", \"tasks\": [" + tasks + "]}')");
@@ -274,7 +270,7 @@ TEST_F(PreloadedWaiting, PlannedLookIsHandedOver) {
   EXPECT_EQ(second.answer(), "t");
 }
 
-TEST_F(PreloadedWaiting, SessionsThatComeAndGoKeepNobodyAsleep) {
+TEST_F(PreloadedWaiting, SessionsThatComeAndGoKeepNoWaiterAsleep) {
   Session waiter;
   prepare(waiter);
   const auto end = std::chrono::steady_clock::now() + 3s;
@@ -289,14 +285,14 @@ TEST_F(PreloadedWaiting, SessionsThatComeAndGoKeepNobodyAsleep) {
   }
 }
 
-TEST_F(PreloadedWaiting, WatchingWhatHasEndedLeavesNothingBehind) {
+TEST_F(PreloadedWaiting, WatchingAnEndedExecutionLeavesNothingBehind) {
   const std::string ids = admin.query("SELECT insula.submit_many('one', array_fill('{}'::jsonb, ARRAY[50]))");
   admin.query("SELECT insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 50)");
   {
     Session worker;
     prepare(worker);
     EXPECT_EQ(worker.query("SELECT cardinality(insula.watch('brief', '" + ids + "'))"), "50");
-    worker.query("SELECT insula.nudge('nobody')");
+    worker.query("SELECT insula.nudge('unknown')");
     EXPECT_EQ(admin.query("SELECT value FROM insula.status() WHERE item = 'watched executions'"), "0");
   }
   // Neither does a worker that never waited, once the session is gone that named it.

@@ -1,6 +1,6 @@
-// What a definition can say and a handler can ask for, through the client: rules, retries,
+// The features of definitions and handlers, through the client: rules, retries,
 // timeouts, limits, parameters, fan-outs, events, children.
-#include "support.hpp"
+#include "client_test.hpp"
 
 #include <atomic>
 #include <mutex>
@@ -8,14 +8,14 @@
 
 namespace {
 
-using namespace support;
+using namespace insula_test;
 using namespace insula;
 
 class Workflows : public ClientTest {};
 
 void nothing(TaskContext&) {}
 
-TEST_F(Workflows, ARuleDecidesWhoRuns) {
+TEST_F(Workflows, ARuleDecidesWhichTasksRun) {
   auto runner = make_runner();
   runner.add(Workflow::builder("order")
                  .task("charge",
@@ -210,10 +210,10 @@ TEST_F(Workflows, ATaskGoesOnAsAChild) {
                        {.depends_on = {"ask"}})
                  .build());
   EXPECT_EQ(runner.execute("parent", {{"n", 4}}).final_context.at<int>("use"), 9);
-  runner.add(one_task("orphan", [](TaskContext& ctx) { ctx.submit_child("nobody_registered_this"); }));
+  runner.add(one_task("orphan", [](TaskContext& ctx) { ctx.submit_child("unregistered"); }));
   const Result orphan = runner.execute("orphan");
   EXPECT_EQ(orphan.status, Status::failed);
-  EXPECT_NE(orphan.error.find("nobody_registered_this"), std::string::npos) << orphan.error;
+  EXPECT_NE(orphan.error.find("unregistered"), std::string::npos) << orphan.error;
 }
 
 TEST_F(Workflows, AHandleControlsItsExecution) {
@@ -256,7 +256,7 @@ TEST_F(Workflows, AScheduleIsWhatItWasToldToBe) {
                    .jitter = 90s});
   EXPECT_EQ(sql_.value("SELECT cron || ' ' || workflow || ' ' || next_fire_at FROM " + tenant_ + ".schedules"),
             "@hourly w 2031-01-01 00:00:00+00");
-  EXPECT_EQ(error_of([&] { runner.schedule("s", "nobody_registered_this", "@hourly"); }).code(), errc::not_found);
+  EXPECT_EQ(error_of([&] { runner.schedule("s", "unregistered", "@hourly"); }).code(), errc::not_found);
   EXPECT_EQ(error_of([&] { runner.schedule("s", "w", "61 * * * *"); }).code(), errc::invalid);
   const auto fires = runner.next_fires("0 0 1 1 *", "Asia/Tokyo", 2);
   ASSERT_EQ(fires.size(), 2U);

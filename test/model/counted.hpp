@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "../integration/session.hpp"
+#include "support/session.hpp"
 
 namespace model {
 

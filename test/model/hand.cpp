@@ -6,42 +6,21 @@
 
 namespace model {
 
-RoughSession::RoughSession() : conn_(PQconnectdb("application_name=rough")) {
-  PQsetNoticeProcessor(
-      conn_, [](void*, const char*) {}, nullptr);
-  run("SET synchronous_commit = off; SET lock_timeout = '20 ms'; SET deadlock_timeout = '5 ms'");
-}
-
-Rows RoughSession::run(const std::string& sql) {
-  Rows rows;
-  PGresult* result = PQexec(conn_, sql.c_str());
-  if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-    for (int row = 0; row < PQntuples(result); ++row) {
-      rows.emplace_back();
-      for (int i = 0; i < PQnfields(result); ++i) rows.back().emplace_back(PQgetvalue(result, row, i));
-    }
-  }
-  PQclear(result);
-  return rows;
-}
-
-void RoughSession::insist(const std::string& sql) {
-  for (;;) {
-    PGresult* result = PQexec(conn_, sql.c_str());
-    const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const bool cancelled = state && std::string(state) == "57014";
-    PQclear(result);
-    if (!cancelled) return;
-  }
-}
-
 Hand::Hand(Game& game, unsigned seed, int number) : game_(game), random_(seed), worker_("w" + std::to_string(number)) {
   connect();
 }
 
 void Hand::connect() {
-  session_ = std::make_unique<RoughSession>();
-  if (game_.tenants.size() == 1) session_->run("SET insula.tenant = '" + game_.tenants[0] + "'");
+  session_ = std::make_unique<Connection>("application_name=rough");
+  session_->on_notice([](const std::string&) {});
+  run("SET synchronous_commit = off; SET lock_timeout = '20 ms'; SET deadlock_timeout = '5 ms'");
+  if (game_.tenants.size() == 1) run("SET insula.tenant = '" + game_.tenants[0] + "'");
+}
+
+Rows Hand::run(const std::string& sql) { return rows_of(session_->ask(sql)); }
+
+void Hand::insist(const std::string& sql) {
+  while (insula_test::sqlstate(session_->ask(sql)) == "57014") continue;
 }
 
 void Hand::play(std::chrono::milliseconds how_long) {
@@ -52,10 +31,9 @@ void Hand::play(std::chrono::milliseconds how_long) {
 
 void Hand::play_calmly() {
   submit();
-  // What a claim loses is lost in an instant, so most rounds are short.
+  // A claim loses a row in an instant, so most rounds are short.
   if (below(16) > 0) {
-    session_->run(
-        "SELECT insula.complete_many(array_agg(task_id ORDER BY task_id), array_agg(lease ORDER BY task_id), NULL) "
+    run("SELECT insula.complete_many(array_agg(task_id ORDER BY task_id), array_agg(lease ORDER BY task_id), NULL) "
         "FROM insula.claim('" +
         worker_ + "', " + any_of(game_.filters) + ", " + std::to_string(1 + below(8)) + ") HAVING count(*) > 0");
     return;
@@ -65,7 +43,7 @@ void Hand::play_calmly() {
 }
 
 void Hand::play_roughly() {
-  // What steers makes claims forget what they know, so it must not be there always.
+  // Steering makes claims forget what they know, so only some rounds have it.
   steers_ = below(12) == 0;
   for (int i = 2 + below(5); i > 0; --i) {
     if (session_->lost()) connect();
@@ -77,15 +55,15 @@ void Hand::play_roughly() {
 }
 
 void Hand::transaction() {
-  session_->run(below(8) == 0 ? "BEGIN ISOLATION LEVEL REPEATABLE READ" : "BEGIN");
+  run(below(8) == 0 ? "BEGIN ISOLATION LEVEL REPEATABLE READ" : "BEGIN");
   for (int i = 1 + below(4); i > 0; --i) {
     const bool saved = below(2) == 0;
-    if (saved) session_->run("SAVEPOINT a");
+    if (saved) run("SAVEPOINT a");
     act();
-    if (saved) session_->run(below(2) == 0 ? "ROLLBACK TO a" : "RELEASE a");
+    if (saved) run(below(2) == 0 ? "ROLLBACK TO a" : "RELEASE a");
     if (below(4) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(below(4)));
   }
-  session_->insist(below(3) == 0 ? "ROLLBACK" : "COMMIT");
+  insist(below(3) == 0 ? "ROLLBACK" : "COMMIT");
 }
 
 void Hand::act() {
@@ -99,7 +77,7 @@ void Hand::act() {
   else if (what < 90)
     steers_ ? steer() : claim(1 + below(3));
   else if (what < 98)
-    session_->run("SELECT insula.leave('w" + std::to_string(below(game_.hands)) + "')");
+    run("SELECT insula.leave('w" + std::to_string(below(game_.hands)) + "')");
   else if (steers_)
     disturb();
 }
@@ -110,9 +88,8 @@ void Hand::submit() {
                               (below(game_.calm ? 16 : 4) == 0 ? ", run_at => now() + '5 ms'" : "") + ", tenant => '" +
                               any_of(game_.tenants) + "')";
   const std::string context = "'{\"n\": " + std::to_string(below(3)) + "}'::jsonb";
-  const Rows rows = below(3) == 0
-                        ? session_->run("SELECT insula.submit('" + workflow + "', " + context + options)
-                        : session_->run("SELECT unnest(insula.submit_many('" + workflow + "', array_fill(" + context +
+  const Rows rows = below(3) == 0 ? run("SELECT insula.submit('" + workflow + "', " + context + options)
+                                  : run("SELECT unnest(insula.submit_many('" + workflow + "', array_fill(" + context +
                                         ", ARRAY[" + std::to_string(1 + below(5)) + "])" + options + ")");
   const std::lock_guard lock(game_.mutex);
   for (const auto& row : rows) game_.executions.push_back(row[0]);
@@ -120,11 +97,11 @@ void Hand::submit() {
 
 void Hand::claim(int most) {
   const bool cancelled = !game_.calm && below(4) == 0;
-  if (cancelled) session_->run("SET statement_timeout = '1 ms'");
+  if (cancelled) run("SET statement_timeout = '1 ms'");
   const std::string lease = !game_.calm && below(2) ? "1 s" : "1 h";
-  const Rows rows = session_->run("SELECT task_id, lease FROM insula.claim('" + worker_ + "', " +
-                                  any_of(game_.filters) + ", " + std::to_string(most) + ", '" + lease + "')");
-  if (cancelled) session_->insist("SET statement_timeout = 0");
+  const Rows rows = run("SELECT task_id, lease FROM insula.claim('" + worker_ + "', " + any_of(game_.filters) + ", " +
+                        std::to_string(most) + ", '" + lease + "')");
+  if (cancelled) insist("SET statement_timeout = 0");
   held_.insert(held_.end(), rows.begin(), rows.end());
 }
 
@@ -135,16 +112,16 @@ void Hand::report() {
   held_.pop_back();
   switch (below(game_.calm ? 40 : 5)) {
     case 0:
-      session_->run("SELECT insula.fail(" + lease + ", 'by chance')");
+      run("SELECT insula.fail(" + lease + ", 'by chance')");
       break;
     case 1:
-      session_->run("SELECT insula.defer(" + lease + ", clock_timestamp() + '3 ms')");
+      run("SELECT insula.defer(" + lease + ", clock_timestamp() + '3 ms')");
       break;
     case 2:
-      session_->run("SELECT insula.wait_event(" + lease + ", 'go', '5 ms')");
+      run("SELECT insula.wait_event(" + lease + ", 'go', '5 ms')");
       break;
     default:
-      session_->run("SELECT insula.complete(" + lease + ")");
+      run("SELECT insula.complete(" + lease + ")");
   }
 }
 
@@ -159,20 +136,19 @@ void Hand::steer() {
     // Mostly the latest, which are still in the queue.
     execution = game_.executions[count - 1 - random_() % std::min<std::size_t>(count, below(2) ? 20 : 1000)];
   }
-  session_->run(std::string("SELECT insula.") + verbs[verb] + execution + (verb == 5 ? ", 'go')" : ")"));
+  run(std::string("SELECT insula.") + verbs[verb] + execution + (verb == 5 ? ", 'go')" : ")"));
 }
 
 void Hand::disturb() {
   if (below(3) == 0) {
-    // What is counted from the beginning while others go on must still come out right.
-    session_->run("SELECT insula.stat_reset()");
-    session_->run("SELECT sum(ready) FROM insula.tenant_activity");
+    // A count from the beginning while others go on must still come out right.
+    run("SELECT insula.stat_reset()");
+    run("SELECT sum(ready) FROM insula.tenant_activity");
   } else if (below(2) == 0) {
-    session_->run("SELECT count(*) FROM insula.cancel_executions('" + game_.workflows[0] +
-                  "', dry_run => false, max_executions => 20, tenant => '" + any_of(game_.tenants) + "')");
+    run("SELECT count(*) FROM insula.cancel_executions('" + game_.workflows[0] +
+        "', dry_run => false, max_executions => 20, tenant => '" + any_of(game_.tenants) + "')");
   } else {
-    session_->run(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rough' "
+    run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'rough' "
         "AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1");
   }
 }

@@ -1,9 +1,7 @@
-// Sessions that do at random what moves tasks, for tests that look at what is left of it.  A calm hand
+// Sessions that move tasks at random, for tests that look at the outcome.  A calm hand
 // submits, claims and reports, and nothing that makes claims forget from where on to search; a rough one
 // also does so in transactions and savepoints that it rolls back, cancels, kills and is killed.
 #pragma once
-
-#include <libpq-fe.h>
 
 #include <chrono>
 #include <memory>
@@ -12,29 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "support/connection.hpp"
+
 namespace model {
 
-using Rows = std::vector<std::vector<std::string>>;
+using insula_test::Connection;
+using insula_test::Rows;
 
-// A session whose errors are part of the game.
-class RoughSession {
- public:
-  RoughSession();
-  ~RoughSession() { PQfinish(conn_); }
-  RoughSession(const RoughSession&) = delete;
-  RoughSession& operator=(const RoughSession&) = delete;
-
-  // The rows, as text; none where it fails.
-  Rows run(const std::string& sql);
-  // Again and again while a statement timeout, which the hand has set, cancels it.
-  void insist(const std::string& sql);
-  bool lost() const { return PQstatus(conn_) != CONNECTION_OK; }
-
- private:
-  PGconn* conn_;
-};
-
-// What the hands of one test play with, and know of each other.
+// The things that the hands of one test play with, and their knowledge of each other.
 struct Game {
   std::vector<std::string> tenants;    // more than one: claims are of all tenants
   std::vector<std::string> workflows;  // of each tenant
@@ -55,6 +38,10 @@ class Hand {
 
  private:
   void connect();
+  // The rows of a statement whose errors are part of the game; none where it fails.
+  Rows run(const std::string& sql);
+  // Again and again while a statement timeout, which the hand has set for a claim, cancels it.
+  void insist(const std::string& sql);
   int below(int n) { return static_cast<int>(random_() % static_cast<unsigned>(n)); }
   template <typename T>
   const T& any_of(const std::vector<T>& items) {
@@ -74,7 +61,7 @@ class Hand {
   std::mt19937 random_;
   std::string worker_;
   bool steers_ = false;
-  std::unique_ptr<RoughSession> session_;
+  std::unique_ptr<Connection> session_;
   Rows held_;
 };
 

@@ -5,17 +5,17 @@
 // A claim that finds nothing doubts once a minute what it knows of the queue, which would hide what was
 // lost.  So that doubt is spent before the game begins, and a game is shorter than a minute; a longer
 // test plays more of them.  INSULA_SOAK=1 plays for ten minutes, INSULA_MODEL_SEED seeds another game.
+#include <memory>
 #include <thread>
 
 #include "counted.hpp"
 #include "hand.hpp"
+#include "support/session.hpp"
 
 namespace model {
 namespace {
 
-using insula_test::eventually;
-using insula_test::Session;
-using namespace std::chrono_literals;
+using namespace insula_test;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto limit_of_each = 2;
@@ -30,13 +30,11 @@ class HiddenWork : public ::testing::Test {
 
   // Games of this kind, one after another, for a sixth of the time that the whole suite takes.
   void play(Game& game, bool tenant_is_limited = false) {
-    const char* chosen = getenv("INSULA_MODEL_SEED");
-    unsigned seed = chosen ? static_cast<unsigned>(atoi(chosen)) : static_cast<unsigned>(time(nullptr));
-    const bool soak = getenv("INSULA_SOAK");
+    auto seed = static_cast<unsigned>(std::stol(environment("INSULA_MODEL_SEED", std::to_string(time(nullptr)))));
     tenant_is_limited_ = tenant_is_limited;
-    for (int games = soak ? 2 : 1; games > 0 && !HasFatalFailure(); --games, ++seed) {
+    for (int games = soak() ? 2 : 1; games > 0 && !HasFatalFailure(); --games, ++seed) {
       SCOPED_TRACE("INSULA_MODEL_SEED=" + std::to_string(seed));
-      play_one(game, seed, Clock::now() + (soak ? 50s : 5s));
+      play_one(game, seed, Clock::now() + (soak() ? 50s : 5s));
     }
   }
 
@@ -106,11 +104,11 @@ class HiddenWork : public ::testing::Test {
   }
 
   void expect_nothing_hidden(const Game& game, int burst) {
-    // What time has made ready is ready now; there is no such task to claim.
+    // Makes the tasks ready that are due by now; the filter names no task.
     claim_all("'{a.nothing}'");
     if (game.tenants.size() == 1) expect_counted(sql_, game.tenants[0], "tenant_" + game.tenants[0]);
     for (const std::string& filter : game.filters) expect_all_claimed(game, filter);
-    // What is held goes back to the queue, or is finished, so that it does not grow without end.
+    // Tasks that are held go back to the queue, or are finished, so that it does not grow without end.
     if (burst % 3 == 1)
       sql_.query("SELECT insula.leave('last')");
     else

@@ -115,7 +115,7 @@ Json Execution::final_context() const { return merged(std::vector<bool>(tasks.si
 
 namespace {
 
-// What a task says of one place of the context, patch after patch.
+// A task's changes to one place of the context, patch after patch.
 struct Said {
   int task;
   std::vector<Json> values;
@@ -123,7 +123,7 @@ struct Said {
   bool is_object() const { return values.back().is_object(); }
 };
 
-// Of several values the last counts, or the objects at the end.
+// The last of several values counts, or the objects at the end.
 Said in_the_end(int task, const std::vector<Json>& values) {
   auto first = values.end() - 1;
   while (first->is_object() && first != values.begin() && std::prev(first)->is_object()) --first;

@@ -73,10 +73,10 @@ class Execution {
   const TaskRun& at(Place place) const;
   std::vector<std::int64_t> children() const;  // that it waits for
   Json final_context() const;
-  // Where the tasks' order alone has decided on a value of it: [path, kept, replaced], sorted.
+  // The places at which the tasks' order alone has decided on the value: [path, kept, replaced], sorted.
   std::vector<Json> conflicts() const;
 
-  // What happens to a task that runs.
+  // Events of a task.
   void claim(Place place);
   void complete(Place place, const Json& patch);
   void fail(Place place, bool retryable);  // true: it will run again
@@ -85,7 +85,7 @@ class Execution {
   void wait_child(Place place, std::int64_t child);
   void give_back(Place place);
   void lapse(Place place);
-  // What happens to the execution; false: nothing.
+  // Events of the execution; false: nothing happens.
   bool send_event(const std::string& event, int payload);
   bool cancel();
   bool pause();
@@ -112,7 +112,7 @@ class Execution {
   const Definition* definition_;
   Json input_;
   int opened_ = 0;
-  std::vector<std::pair<std::string, int>> kept_;  // events that nobody has waited for
+  std::vector<std::pair<std::string, int>> kept_;  // events that no task has waited for
 };
 
 }  // namespace model

@@ -1,27 +1,21 @@
 // Random workflows, and random things that happen to them, on the real extension and on
 // the model: after each step every status, attempt and context agrees.  The seed of a run
 // that fails is in the message; INSULA_MODEL_SEED and INSULA_MODEL_EXECUTIONS choose others.
-#include <libpq-fe.h>
-
 #include <algorithm>
 #include <map>
 #include <random>
 #include <set>
 
-#include "../integration/session.hpp"
 #include "counted.hpp"
 #include "model.hpp"
+#include "support/session.hpp"
 
 namespace {
 
+using insula_test::environment;
 using insula_test::Session;
 using model::Json;
 using model::State;
-
-int environment(const char* name, int otherwise) {
-  const char* value = getenv(name);
-  return value ? atoi(value) : otherwise;
-}
 
 struct Running {
   std::int64_t execution;
@@ -140,7 +134,7 @@ class Model : public ::testing::Test {
       running.push_back({id, place, task["task_id"], task["lease"], worker});
     }
   }
-  // What was deferred to the present may run, as does what is ready.
+  // A task that was deferred to the present may run, as a ready one.
   static bool can_run(const model::TaskRun& task) { return task.state == State::ready || is_deferred(task); }
   static bool is_deferred(const model::TaskRun& task) {
     return task.state == State::waiting && task.awaited.empty() && task.child == 0;
@@ -194,7 +188,7 @@ class Model : public ::testing::Test {
       // Time passes for this lease alone; the next claim finds it.
       sql.query("UPDATE tenant_modelled.work SET due = 0 WHERE lane = 100001 AND lease = " +
                 std::to_string(task.lease));
-      sql.query("SELECT insula.claim('nobody', ARRAY['no.such_task'])");
+      sql.query("SELECT insula.claim('idle', ARRAY['no.such_task'])");
       execution.lapse(task.place);
     }
     compare(task.execution);
@@ -225,7 +219,7 @@ class Model : public ::testing::Test {
     tell_parent(id);
   }
 
-  // What the end of an execution means for a task that waits for it.
+  // Tells the task that waits for the execution that it has ended.
   void tell_parent(std::int64_t id) {
     const model::Execution& execution = live.at(id);
     const auto link = parents.find(id);
@@ -311,7 +305,7 @@ class Model : public ::testing::Test {
                                   bracket == std::string::npos ? -1 : std::stoi(name.substr(bracket + 1))};
       ASSERT_LT(place.element, static_cast<int>(execution.at({place.task}).elements.size())) << result;
       const model::TaskRun& run = execution.at(place);
-      // What was deferred to the present is ready as soon as anybody looks.
+      // A task that was deferred to the present is ready at the next look.
       const bool released = is_deferred(run) && task["status"] == "ready";
       ASSERT_EQ(task["status"], released ? "ready" : model::name(run.state)) << name << " of " << result;
       ASSERT_EQ(task["attempt"], run.attempt) << name << " of " << result;
@@ -354,7 +348,7 @@ class Model : public ::testing::Test {
     }
   }
 
-  const int seed = environment("INSULA_MODEL_SEED", 20261124);
+  const int seed = std::stoi(environment("INSULA_MODEL_SEED", "20261124"));
   std::mt19937 random;
   Session sql;
   std::vector<model::Definition> definitions;
@@ -366,7 +360,7 @@ class Model : public ::testing::Test {
 };
 
 TEST_F(Model, AgreesWithTheExtension) {
-  const int wanted = environment("INSULA_MODEL_EXECUTIONS", 10000);
+  const int wanted = std::stoi(environment("INSULA_MODEL_EXECUTIONS", "10000"));
   for (int i = 0; i < 300; ++i) {
     definitions.push_back(definition());
     sql.query("SELECT insula.register_workflow(" + quoted(definitions.back().json("w" + std::to_string(i))) + ")");

@@ -37,7 +37,7 @@ std::string fires(const TestZone &zone, const std::string &expression, const std
 std::string next(const std::string &expression, const std::string &after) { return fires(utc, expression, after, 1); }
 
 // ---------------------------------------------------------------------------
-// What an expression is
+// The grammar of expressions
 // ---------------------------------------------------------------------------
 
 TEST(CronSyntax, ReadsEachKindOfItem) {
@@ -272,7 +272,7 @@ TEST(CronLast, LooksBack) {
 }
 
 // ---------------------------------------------------------------------------
-// Where clocks are set
+// Zones whose clocks are set
 // ---------------------------------------------------------------------------
 
 TEST(CronZone, FollowsLocalTime) {

@@ -136,8 +136,8 @@ TEST(Fires, JitterIsTheFiresOwnAndWithinItsBound) {
   EXPECT_NE(due_of_fire(rules, 0), due_of_fire(other, 0));
 }
 
-// Whoever wakes whenever the next fire is due makes each, none later than its jitter, also
-// where the jitter is longer than grace and period: nothing of that was missed.
+// A scheduler that wakes whenever the next fire is due makes each, none later than its jitter,
+// also where the jitter is longer than grace and period: none counts as missed.
 TEST(Fires, JitterLongerThanTheGraceLosesNone) {
   FireRules rules = rules_of("0 * * * * *");
   rules.jitter = 3600 * second;
@@ -159,7 +159,7 @@ TEST(Fires, JitterLongerThanTheGraceLosesNone) {
 
 // ---- the oracle ----
 
-// What one look at `now` must make, by walking through every second.
+// The fires that one look at `now` must make, found by walking through every second.
 Fires oracle(const FireRules &rules, int period, std::int64_t after, std::int64_t now, std::int64_t held,
              std::size_t room) {
   const bool held_back = held >= now - grace;

@@ -46,7 +46,7 @@ class Dag {
   Nodes targets_;
 };
 
-// Memory that is not zero shows who relies on it.
+// Memory that is not zero shows code that relies on zeros.
 constexpr std::int32_t garbage = 0x5a5a5a5a;
 
 Dag reversed(const Dag &dag) {
@@ -352,7 +352,7 @@ TEST(Graph, WalksAWideFan) {
   EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), many - 1);
 }
 
-// Many ways to the same node: whoever walked each of them would never end.
+// Many ways to the same node: a walk along each of them would never end.
 TEST(Graph, WalksALadderOfDiamonds) {
   constexpr std::int32_t rungs = 100;
   std::vector<Nodes> rows(at(2 * rungs));

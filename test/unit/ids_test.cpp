@@ -1,5 +1,5 @@
 // Ids: 17 bits of tenant number above 36 bits of local number.  Both must come back
-// exactly, and what nobody can have been given must be known as such without a look.
+// exactly, and an id that was never given out must be known as such without a look.
 #include "core/ids.hpp"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ TEST(Ids, HaveTheTenantAboveTheLocalNumber) {
   EXPECT_EQ(make_id(1, max_local_number), (one << 37) - 1);
   EXPECT_EQ(make_id(2, 1), (one << 37) + 1);
   EXPECT_EQ(make_id(131'071, 1), 131'071 * (one << 36) + 1);
-  // What the views of a tenant add to local numbers.
+  // The offset that a tenant's views add to local numbers.
   EXPECT_EQ(make_id(7, 0) + 5, make_id(7, 5));
 }
 
@@ -80,7 +80,7 @@ TEST(Ids, TellWhichLocalNumberCameFirst) {
   EXPECT_TRUE(came_by(9, 10, 10));
 }
 
-TEST(Ids, OfNobodyAreNotPlausible) {
+TEST(Ids, ThatWereNeverGivenAreNotPlausible) {
   using limits = std::numeric_limits<std::int64_t>;
   EXPECT_FALSE(is_plausible_id(0));
   EXPECT_FALSE(is_plausible_id(-1));

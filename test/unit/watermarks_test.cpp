@@ -19,7 +19,7 @@ constexpr int max_rows = 4;
 constexpr int max_submitters = 3;
 constexpr int max_claimers = 3;
 
-// What a transaction gets wrong, to see that the exploration would tell.
+// Mistakes of a transaction, to see that the exploration would find them.
 enum class Fault {
   none,
   reads_after_snapshot,    // a search reads the watermarks after it has taken its snapshot
@@ -216,7 +216,7 @@ class Exploration {
       if (state.claimers[i].end == End::committed) self.seen_claimers |= static_cast<std::uint8_t>(1 << i);
   }
 
-  // Where the walk begins: at the watermark, or behind the claims that are under way.
+  // Chooses the start of the walk: the watermark, or behind the claims that are under way.
   void plan(State &state, int number) const {
     Claimer &self = state.claimers[number];
     if (self.step == Claiming::plans) {

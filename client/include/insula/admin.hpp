@@ -43,8 +43,8 @@ struct TenantCredentials {
   std::string connection_string;  // the admin's server and database, this user and password
 };
 
-// What a tenant may take; enforced by the server, however many workers there are.  As what
-// to set: nullopt keeps what is there, no_limit lifts it.  As what is there: nullopt is none.
+// The limits of a tenant; enforced by the server, however many workers there are.  In a call
+// that sets them, nullopt keeps a limit and no_limit lifts it; in an answer, nullopt is no limit.
 inline constexpr int no_limit = -1;
 
 struct TenantLimits {
@@ -66,7 +66,7 @@ struct TenantInfo {
   TenantLimits limits = {};
 };
 
-// What a tenant's queue holds now.
+// The numbers of tasks in a tenant's queue now.
 struct TenantActivity {
   std::string tenant;
   std::int64_t ready = 0;
@@ -137,7 +137,7 @@ class INSULA_EXPORT DatabaseAdmin {
 
   // --- looking after the whole
   std::vector<StatusItem> status();  // version, shared memory, numbers of things
-  std::vector<Finding> health();     // who holds what back; none is good
+  std::vector<Finding> health();     // processes that hold others back; none is good
   std::vector<Capacity> capacity();  // sizes against settings
   std::vector<Finding> audit();      // owners, grants, triggers that are not as Insula made them
   // Mends what a restore leaves undone: roles, grants, owners.

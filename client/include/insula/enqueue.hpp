@@ -40,7 +40,7 @@ struct SubmitOptions {
   // Starts at most one execution per key and workflow: later ones get the first one's id.
   // With a key a submit is safe to repeat.  Up to 255 bytes.
   std::string idempotency_key = {};
-  // A W3C trace context, "00-<trace id>-<span id>-<flags>", for whoever runs the tasks: it is
+  // A W3C trace context, "00-<trace id>-<span id>-<flags>", for the handlers of the tasks: it is
   // put into the context, under traceparent_key, where every task finds it, and handed on to
   // child executions.  What is not of that form is refused: error{invalid}.
   std::string traceparent = {};
@@ -64,7 +64,7 @@ inline constexpr std::string_view traceparent_key = "traceparent";
 // or `tenant`, which takes rights on it.  Outside of a transaction block it commits by itself.
 //
 // Blocks until the server has answered; the connection must not be used by another thread
-// meanwhile.  Throws insula::error, and as after any failed statement, a transaction block
+// during the call.  Throws insula::error, and as after any failed statement, a transaction block
 // can then only be rolled back; error{invalid}, with nothing sent, for a transaction that
 // has failed already, for a connection that is busy or in pipeline mode, and for a text that is
 // not ASCII where the connection's client_encoding is not UTF8 (see PQsetClientEncoding).

@@ -1,5 +1,5 @@
-// What the library throws.  There is one class, insula::error, that says what to do
-// about it: code() is for a switch, retryable() and outcome_unknown() for a retry loop,
+// The errors that the library throws.  There is one class, insula::error, that says what to
+// do: code() is for a switch, retryable() and outcome_unknown() for a retry loop,
 // what() for people.  No message ever holds a password.
 //
 // A handler speaks by exceptions too: permanent_error ends its task without another
@@ -19,7 +19,7 @@
 
 namespace insula {
 
-// What happened, in the terms of what a caller can do about it.
+// The kinds of errors, by what a caller can do about them.
 enum class errc {
   unreachable,        // no connection, or it broke: later, or elsewhere
   authentication,     // the server refuses this user or password

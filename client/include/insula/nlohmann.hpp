@@ -10,7 +10,7 @@
 //   auto trips = ctx.get<std::vector<Address>>("trips");    // nullopt: absent, or not of that form
 //   auto any = ctx.at<nlohmann::json>("home");              // whatever it is
 //
-// What a Context can hold by itself is not affected.  Inside a converted type nlohmann's own
+// Types that a Context can hold by itself are not affected.  Inside a converted type nlohmann's own
 // rules hold: a number is cut to fit, a bool becomes an int.  What its to_json throws is
 // passed on.  A binary value throws error{invalid}.
 //
@@ -88,7 +88,7 @@ inline nlohmann::json json_of(const Value& value) {
       value.storage());
 }
 
-// What needs no codec; asking nlohmann::json about these would lead in a circle.
+// Types that need no codec; asking nlohmann::json about them would lead in a circle.
 template <class T>
 concept native = std::is_arithmetic_v<T> || std::is_pointer_v<T> || std::is_null_pointer_v<T> || is_vector<T>::value ||
     std::same_as<T, Value> || std::same_as<T, Context> || std::same_as<T, Value::Object> ||

@@ -25,7 +25,7 @@
 
 namespace insula {
 
-// What became of a handler's run.
+// The outcome of a handler's run.
 enum class TaskOutcome {
   completed,
   put_off,     // until a time, an event, a child's end

@@ -49,7 +49,7 @@ struct TaskResult {
 struct TaskExplanation {
   std::string task;
   Status status;
-  std::string why;  // which dependency, limit or pause holds it up, who runs it, why it failed ...
+  std::string why;  // which dependency, limit or pause holds it up, which worker runs it, why it failed ...
 };
 
 struct Result {

@@ -14,7 +14,7 @@
 // shutdown().  (A handler that captures a Runner keeps it alive: call shutdown().)
 //
 // It outlives its connections: they are made anew, with growing and jittered pauses, for
-// as long as it takes; what handlers have finished meanwhile is kept and sent then.
+// as long as it takes; outcomes of handlers are kept and sent then.
 //
 // fork(): make runners after it, never before.
 #pragma once
@@ -50,7 +50,7 @@ enum class LogLevel { debug, info, warning, error };
 
 // Every field has a default; give those you want by name, or use builder().
 struct INSULA_EXPORT RunnerConfig {
-  // Handlers that run at the same time: so many threads.
+  // Handlers that run at the same time, each on a thread of its own.
   int max_concurrent_tasks = 8;
   // The most connections this runner may open: at least 2.  More are only made for handlers
   // that use TaskContext::transaction, one for each of them at a time.
@@ -63,7 +63,7 @@ struct INSULA_EXPORT RunnerConfig {
   std::chrono::milliseconds connect_timeout{10'000};
   // How long a call waits for a connection that broke to come back.
   std::chrono::milliseconds call_timeout{30'000};
-  // Told what nobody is there to be thrown at: lost connections, late handlers, refused
+  // Receives messages about events outside of any call: lost connections, late handlers, refused
   // completions.  Called on the runtime's threads, must be quick, must not call the
   // runner.  Default: warnings and errors go to stderr.
   std::function<void(LogLevel, std::string_view)> log = {};
@@ -96,7 +96,7 @@ struct ShutdownOptions {
   std::chrono::milliseconds cancel{10'000};  // and how long once they are asked to stop
 };
 
-// What a shutdown found and left.
+// The result of a shutdown.
 struct ShutdownReport {
   std::size_t finished = 0;   // handlers that were running and returned by themselves
   std::size_t stopped = 0;    // that returned after they were asked to stop
@@ -123,7 +123,7 @@ class INSULA_EXPORT Runner {
   int add(const Workflow& workflow);
 
   // Start, and wait for the end.  Any runner of the tenant may run the tasks.
-  // Throws error{not_found} for a workflow nobody registered, error{would_deadlock} in a
+  // Throws error{not_found} for a workflow that is not registered, error{would_deadlock} in a
   // handler of this runner, and as Execution::wait does.
   Result execute(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
   // Start; returns when the server has it for good.
@@ -135,24 +135,24 @@ class INSULA_EXPORT Runner {
   std::vector<Execution> submit_many(std::string_view workflow, std::span<const Context> contexts,
                                      const SubmitManyOptions& options = {}) const;
 
-  // A handle of an execution that was started before, or by somebody else.
+  // A handle of an execution that was started before, or by another process.
   Execution execution(std::int64_t id) const;
 
-  // No task of the workflow is claimed any more, by anybody; what runs may end, and
-  // submissions wait.  false: it was so already.  Throws error{not_found} for a workflow nobody
+  // No worker claims tasks of the workflow any more; running tasks may end, and submissions
+  // wait.  false: it was so already.  Throws error{not_found} for a workflow that is not
   // registered.
   bool pause_workflow(std::string_view workflow) const;
   bool resume_workflow(std::string_view workflow) const;
 
   // --- schedules; see schedule.hpp
   // Makes one, or gives that of this name a new meaning; returns its id.
-  // Throws error{not_found} for a workflow nobody registered, error{invalid} for the rest.
+  // Throws error{not_found} for a workflow that is not registered, error{invalid} for the rest.
   std::int64_t schedule(std::string_view name, std::string_view workflow, std::string_view cron,
                         const ScheduleOptions& options = {}) const;
   bool unschedule(std::string_view name) const;  // its executions stay; false: there is none
   // error{not_found}: there is none; false: it was so already.
   bool pause_schedule(std::string_view name) const;
-  bool resume_schedule(std::string_view name) const;  // what would have fired meanwhile was not missed
+  bool resume_schedule(std::string_view name) const;  // fires during the pause do not count as missed
   std::vector<ScheduleInfo> schedules() const;        // by name
   // When an expression fires next.  Up to a thousand times.
   std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
@@ -166,11 +166,11 @@ class INSULA_EXPORT Runner {
 
   // Waits for SIGINT or SIGTERM, then shuts down; another signal cuts the wait for handlers
   // short.  For a worker's main():  return runner.run_until_signal().clean() ? 0 : 1;
-  // The handlers of both signals are its own meanwhile, so one call at a time in a process:
+  // The handlers of both signals are its own until it returns, so one call at a time in a process:
   // another throws error{invalid}.
   ShutdownReport run_until_signal(ShutdownOptions options = {});
 
-  // What this process has done and how it stands, as text for Prometheus (format 0.0.4): serve
+  // The counters and gauges of this process, as text for Prometheus (format 0.0.4): serve
   // it as `Content-Type: text/plain; version=0.0.4`.  Asks no server.
   std::string metrics() const;
 

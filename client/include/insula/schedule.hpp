@@ -25,14 +25,14 @@
 
 namespace insula {
 
-// What becomes of fires that were missed, as in a standstill.
+// The policy for fires that were missed, as in a standstill.
 enum class CatchUp {
   skip,      // they are dropped
   run_once,  // the newest stands for all
   run_all,   // each is made, the oldest first, up to max_catch_up
 };
 
-// What a fire does while an execution of an earlier one still runs.
+// The policy for a fire while an execution of an earlier one still runs.
 enum class Overlap {
   allow,   // it runs beside it
   skip,    // the fire is dropped

@@ -2,14 +2,14 @@
 //
 //   void charge(insula::TaskContext& ctx) {
 //     if (!ctx.event()) return ctx.wait_event("approved", std::chrono::hours{24});
-//     if (ctx.event()->timed_out) throw insula::permanent_error{"nobody approved it"};
+//     if (ctx.event()->timed_out) throw insula::permanent_error{"no approval in time"};
 //     ctx.set("charged", ctx.at<int>("amount"));
 //   }
 //
 // A handler ends in one of these ways:
 //   it returns                      the task is completed, with what was set
 //   it returns, having called       the task is put off, and holds no thread, no connection
-//     defer_until, wait_event,      and no attempt meanwhile, through restarts of anything.
+//     defer_until, wait_event,      and no attempt, through restarts of anything.
 //     submit_child                  Of several calls the last counts
 //   it throws permanent_error       the task has failed, whatever attempts are left
 //   it throws retry_after           the task runs again after that time, no attempt used
@@ -17,7 +17,7 @@
 //     else                          runs again unless its execution has ended
 //   it throws anything else         this attempt failed: the task's retry policy decides.
 //                                   what() is kept as the task's error
-// Whoever throws hands nothing over: what was set is dropped.
+// A handler that throws hands nothing over: all that was set is dropped.
 #pragma once
 
 #include <insula/context.hpp>
@@ -103,7 +103,7 @@ class INSULA_EXPORT TaskContext {
 
   // The element that this run of a for_each task is about; null in other tasks.
   const Value& item() const noexcept;
-  // What ended the wait_event of an earlier run, if one did.
+  // The event or timeout that ended the wait_event of an earlier run, if one did.
   const std::optional<Event>& event() const noexcept;
   // When the task's time is up, by its timeout; nullopt: it has none.
   std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
@@ -127,7 +127,7 @@ class INSULA_EXPORT TaskContext {
   //     if (!done) throw std::runtime_error{PQerrorMessage(conn)};
   //   }
   //
-  // To return commits it; to throw, or to have lost the lease meanwhile, rolls it back.
+  // To return commits it; to throw, or to have lost the lease by then, rolls it back.
   // BEGIN was sent, COMMIT and ROLLBACK are not yours to send.  The connection is lent, one
   // for each handler at a time: as the runner's own user, for its tenant (insula::enqueue
   // over it starts executions of the same tenant, in the same commit).  What is SET in it is
@@ -162,8 +162,8 @@ class INSULA_EXPORT TaskContext {
 
 namespace detail {
 
-// What a handler returns: a Context is as if each of its keys were set, anything else is
-// set under the task's own id.
+// Stores the return value of a handler: each key of a Context is set, any other value is set
+// under the task's own id.
 INSULA_EXPORT void hand_over(TaskContext& task, const Context& changes);
 INSULA_EXPORT void hand_over(TaskContext& task, Value value);
 

@@ -35,7 +35,7 @@
 
 namespace insula::testing {
 
-// What a handler finds.
+// The input of a handler.
 struct TaskInput {
   Context context = {};
   int attempt = 1;
@@ -46,14 +46,14 @@ struct TaskInput {
   StopReason stop_requested = StopReason::none;  // else it is asked to stop from the start
 };
 
-// What came of it.
+// The outcome of the run.
 struct TaskRun {
   TaskOutcome outcome = TaskOutcome::completed;
   Context changes = {};  // what it hands over; of one that is put off, what it keeps
   std::string error = {};
   bool permanent = false;  // failed for good
 
-  // What one that is put off asked for.
+  // The delay that a deferred run asked for.
   std::optional<std::chrono::milliseconds> delay = {};
   std::optional<std::chrono::system_clock::time_point> until = {};
   std::string event = {};  // waits for
@@ -67,14 +67,14 @@ struct TaskRun {
 INSULA_EXPORT TaskRun run_task(const Workflow& workflow, std::string_view task, TaskInput input = {});
 
 struct ClusterOptions {
-  // Where initdb and postgres are, with the extension installed; empty: what the environment
-  // variable INSULA_PGBIN says, else pg_config --bindir (of the one that PG_CONFIG names).
+  // The directory of initdb and postgres, with the extension installed; empty: the environment
+  // variable INSULA_PGBIN, else pg_config --bindir (of the one that PG_CONFIG names).
   std::filesystem::path bindir = {};
   bool preload = true;                     // shared_preload_libraries = 'insula'
   std::vector<std::string> settings = {};  // further lines of postgresql.conf
 };
 
-// An execution that somebody has started.
+// An execution that was started.
 struct Enqueued {
   std::int64_t execution_id = 0;
   std::string status;

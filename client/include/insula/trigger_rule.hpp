@@ -48,7 +48,7 @@ class INSULA_EXPORT TriggerRule {
   static TriggerRule task_failed(std::string task);
   static TriggerRule task_skipped(std::string task);
 
-  // Of what the task would see: `key` is a key of the context, or a path like $.a.b[0].
+  // Tests a value that the task would see: `key` is a key of the context, or a path like $.a.b[0].
   // A value that is absent, or of a type that does not compare, makes it false.
   static TriggerRule context_value(std::string key, Comparison comparison, Value value);
   static TriggerRule context_exists(std::string key);

@@ -76,7 +76,7 @@ class INSULA_EXPORT RetryCondition {
   std::vector<std::string> texts_;
 };
 
-// What happens when an attempt fails.  The wait before the next is initial_delay, times the
+// The retries after a failed attempt.  The wait before the next is initial_delay, times the
 // attempt's number (linear) or doubled with each (exponential), up to max_delay; jitter
 // takes up to a quarter off, so that a crowd of failures spreads.
 struct RetryPolicy {
@@ -146,8 +146,8 @@ class INSULA_EXPORT Workflow::Builder {
   Builder& description(std::string text);
   // Bounds an execution, from its planned start to its end; one that takes longer fails.
   Builder& timeout(std::chrono::milliseconds most);
-  // So many tasks of the workflow, in all its versions, run at once; with `key` (a key of
-  // the input, or a path like $.customer.id), so many for each value of it.
+  // At most `max` tasks of the workflow, in all its versions, run at once; with `key` (a key of
+  // the input, or a path like $.customer.id), at most `max` for each value of it.
   Builder& limit(int max, std::string key = {});
   // Declares what the input must hold; other keys are free.
   Builder& param(std::string name, ParamType type, ParamOptions options = {});

@@ -40,7 +40,7 @@ struct Digits {
   friend bool operator==(const Digits&, const Digits&) = default;
 };
 
-// Of a number as JSON has it.
+// Reads the digits of a number of JSON.
 Digits digits_of(std::string_view text) {
   Digits number;
   number.negative = text.starts_with('-');
@@ -67,7 +67,7 @@ Digits digits_of(std::string_view text) {
   return number;
 }
 
-// What holds it exactly.  nlohmann's reader puts the locale's decimal point into the text.
+// Returns the type that holds the number exactly.  nlohmann's reader puts the locale's decimal point into the text.
 Value number_of(std::string text) {
   const auto is_point = [](char c) { return (c < '0' || c > '9') && c != '-' && c != '+' && c != 'e' && c != 'E'; };
   std::replace_if(text.begin(), text.end(), is_point, '.');
@@ -138,7 +138,7 @@ std::string take_numbers(std::string_view text, std::vector<std::string>* number
 class Builder : public nlohmann::json_sax<Json> {
  public:
   Builder() = default;
-  // Of a text whose numbers have been taken out: they come from here.
+  // Takes the numbers that were taken out of the text.
   explicit Builder(std::vector<std::string> numbers) : numbers_(std::move(numbers)) {}
 
   bool null() override { return add(nullptr); }
@@ -170,7 +170,7 @@ class Builder : public nlohmann::json_sax<Json> {
     return false;
   }
 
-  // Of a text that was read to its end; each once.
+  // Call once, when the text has been read to its end.
   std::optional<Context> take_object() { return std::move(outermost_); }
   Value take_value() { return outermost_ ? Value{*std::move(outermost_)} : std::move(value_); }
   const std::string& problem() const noexcept { return problem_; }

@@ -1,4 +1,4 @@
-// Fleet: an Engine whose tenant is nobody in particular.
+// Fleet: an Engine without a tenant of its own.
 #include "face/handle.hpp"
 
 #include <insula/fleet.hpp>

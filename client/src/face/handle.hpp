@@ -1,4 +1,4 @@
-// What the handles of one runtime share: copies of a Runner or Fleet, and Executions.  The
+// The state that the handles of one runtime share: copies of a Runner or Fleet, and Executions.  The
 // runtime's threads never hold one, so the last handle's end is the runtime's.
 #pragma once
 
@@ -37,7 +37,7 @@ struct RunnerHandle {
   bool ask(wire::Statement statement) const;
   std::int64_t ask_number(wire::Statement statement) const;
 
-  // Whom a Runner works for; empty: for the one whose login it uses.
+  // The tenant that a Runner works for; empty: the one whose login it uses.
   const std::string& tenant() const noexcept { return engine->settings().tenant; }
 
   ShutdownReport shutdown(const ShutdownOptions& options) const;

@@ -107,7 +107,7 @@ void observe(const Attempt& attempt, Tell tell) {
   try {
     tell(*attempt.workplace->observer);
   } catch (...) {
-    // What an observer throws is nobody's to deal with: the task goes on.
+    // An observer's exception changes nothing: the task goes on.
   }
 }
 
@@ -132,7 +132,7 @@ Outcome run_observed(const std::shared_ptr<Attempt>& attempt) {
   TaskContext context{*attempt};
   observe(*attempt, [&](Observer& observer) { observer.task_started(context); });
   Outcome outcome = run(attempt, context);
-  // What the handler did in a transaction that is not committed is over before it is said.
+  // Roll the handler's transaction back before its outcome is reported.
   attempt->transaction.reset();
   const TaskEnd end{word_for(*attempt, outcome.kind), outcome.error, Clock::now() - started};
   observe(*attempt, [&](Observer& observer) { observer.task_ended(context, end); });

@@ -34,7 +34,7 @@ struct Child {
 using Request =
     std::variant<std::monostate, std::chrono::system_clock::time_point, std::chrono::milliseconds, EventWait, Child>;
 
-// What the handlers of one runtime share.
+// The objects that the handlers of one runtime share.
 struct Workplace {
   std::shared_ptr<Lender> lender;
   std::string acts_for;  // Settings::tenant
@@ -82,14 +82,14 @@ struct Attempt {
   bool finished = false;  // the handler has returned
 };
 
-// What came of an attempt.
+// The outcome of an attempt.
 struct Outcome {
   enum class Kind {
     completed,
     failed,
     put_off,     // by the attempt's request
     settled,     // the server has it: it was told in the handler's own transaction
-    given_back,  // nothing to tell: the server gives the task to whom it likes
+    given_back,  // nothing to report: the server gives the task to any worker
   };
 
   std::shared_ptr<Attempt> attempt;

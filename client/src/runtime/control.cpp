@@ -35,8 +35,8 @@ void Control::on_up() {
   settings_.tell([](Observer& observer) { observer.connection_up("control"); });
   ever_up_ = true;
   outage_told_ = false;
-  // Leases ran on while nobody could renew them; and the server may have forgotten who
-  // watches what.
+  // Leases ran on while the connection was down; and the server may have forgotten what this
+  // session watches.
   leases_.hurry_heartbeat();
   waits_.suspect_all();
 }
@@ -46,8 +46,8 @@ void Control::on_down(const error& why, bool was_up) {
     ++metrics_.connections_lost;
     settings_.tell([&](Observer& observer) { observer.connection_lost("control", why); });
   }
-  // The first connection's trouble is for whoever asked for it; nor is it any use to let
-  // callers wait for a password to become right by itself.
+  // The callers learn why the first connection failed; nor do they wait for a password to
+  // become right by itself.
   if (!ever_up_ || !why.retryable()) fail_requests(why);
   if (!outage_told_ && ever_up_)
     settings_.log(LogLevel::warning, fmt::format("lost the control connection, connecting again: {}", why.what()));

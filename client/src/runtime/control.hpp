@@ -21,7 +21,7 @@ namespace insula::detail {
 
 class Control {
  public:
-  // A call somebody waits for.
+  // A call whose caller waits.
   struct Request {
     wire::Statement statement;
     std::function<void(wire::Reply)> done;

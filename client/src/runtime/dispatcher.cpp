@@ -34,7 +34,7 @@ Dispatcher::Dispatcher(const Settings& settings, Peers peers)
                if (outage_told_) settings_.log(LogLevel::info, "the dispatch connection is back");
                outage_told_ = false;
                settings_.tell([](Observer& observer) { observer.connection_up("dispatch"); });
-               peers_.waits.suspect_all();  // ends that nobody was parked for
+               peers_.waits.suspect_all();  // no session watched for these ends
              },
              [this](const error& why, bool was_up) { on_down(why, was_up); },
              [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}) {}

@@ -20,7 +20,7 @@ using std::chrono::milliseconds;
 // While more outcomes are to come soon, how long the first may wait for them.
 constexpr milliseconds gather_time{1};
 
-// Claims stop while so many outcomes wait to be sent.
+// Claims stop while this number of outcomes waits to be sent.
 constexpr std::size_t backlog_limit = 10'000;
 
 // The last phases of a shutdown, each bounded.
@@ -187,7 +187,7 @@ void Engine::begin_shutdown(const ShutdownOptions& options) {
   collect(Clock::now());  // what was left before the shutdown is none of its
   cancel_ = options.cancel;
   dispatcher_.stop();
-  // What no handler has begun is given back with the good-bye.
+  // Tasks that no handler has begun are given back with the good-bye.
   for (const auto& attempt : pool_.take_unstarted()) {
     leases_.finish(*attempt);
     leases_.remove(*attempt);
@@ -236,7 +236,7 @@ void Engine::drive_shutdown(Clock::time_point now) {
 }
 
 void Engine::end() {
-  // What slipped in is not dropped: whoever posted it waits for an answer.
+  // Run the jobs that were posted last: their callers wait for an answer.
   for (const Inbox::Job& job : inbox_->close()) job();
   control_.link().close();
   dispatcher_.link().close();

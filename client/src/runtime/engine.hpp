@@ -86,7 +86,7 @@ class Engine {
   Dispatcher dispatcher_;
   Phase phase_ = Phase::running;
   Clock::time_point phase_ends_ = Clock::time_point::max();
-  Clock::time_point look_at_ = Clock::time_point::max();  // for what nobody tells of
+  Clock::time_point look_at_ = Clock::time_point::max();  // for changes that no call announces
   std::chrono::milliseconds cancel_{0};
   bool stop_requested_ = false;  // handlers were asked to stop by the shutdown
   bool left_ = false;

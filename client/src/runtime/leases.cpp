@@ -26,7 +26,7 @@ Clock::time_point Leases::fence_after(Clock::time_point start) const noexcept {
 }
 
 void Leases::add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at) {
-  // The server gave this task out anew: whoever still works on it here lost it.
+  // The server gave this task out anew: the earlier attempt in this process has lost it.
   const auto [latest, first] = lease_of_task_.try_emplace(attempt->info.task_id, attempt->info.lease);
   if (!first) {
     const auto before = attempts_.find(latest->second);

@@ -29,7 +29,7 @@ class Leases {
   void remove(const Attempt& attempt);  // nothing more is to be told about it
 
   std::size_t running() const noexcept { return running_; }  // handlers that have not returned
-  // The same by tenant; who has none is not in it.
+  // The same by tenant; a tenant without any is not in it.
   const std::map<std::string, int>& running_by_tenant() const noexcept { return running_by_tenant_; }
   void stop_running(StopReason why);
 
@@ -40,8 +40,8 @@ class Leases {
   void hurry_heartbeat() noexcept { heartbeat_at_ = {}; }
   // The statement, and whose leases are in it: nothing to send if there are none.
   wire::Statement heartbeat(Clock::time_point now, std::vector<std::int64_t>& leases);
-  // The answer to a heartbeat sent at `sent_at`: who is asked to stop, all others have
-  // their leases extended.
+  // The answer to a heartbeat sent at `sent_at`: some handlers are asked to stop, all others
+  // have their leases extended.
   void on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_point sent_at,
                     const std::vector<std::pair<std::int64_t, std::string>>& stops);
   // Stops those whose time is up, or whose lease may end before we hear of the server again.

@@ -19,7 +19,7 @@ class Lender {
   explicit Lender(const Settings& settings);
 
   // Waits for one that is free, no longer than a call may wait.  Throws insula::error, and
-  // stopped when the handler is asked to stop meanwhile.
+  // stopped when the handler is asked to stop during the wait.
   std::unique_ptr<wire::Session> borrow(std::stop_token stop);
   void give_back(std::unique_ptr<wire::Session> session) noexcept;
   void close() noexcept;  // lends no more

@@ -1,4 +1,4 @@
-// What a runtime counts, and its Prometheus text (format 0.0.4).  Thread-safe.
+// The counters of a runtime, and their Prometheus text (format 0.0.4).  Thread-safe.
 //
 // Nothing is labelled by tenant: there may be thousands.
 #pragma once

@@ -23,7 +23,7 @@ std::string label(const Outcome& outcome) {
 
 bool in_batch(const Outcome& outcome) { return outcome.kind == Outcome::Kind::completed && outcome.together > 1; }
 
-// What a handler asked for, as a call.
+// The request of a handler, as a call.
 struct RequestCall {
   const Outcome& outcome;
   const wire::Claimed& info = outcome.attempt->info;

@@ -1,4 +1,4 @@
-// What handlers have left for the server: a queue that becomes one array call for all
+// The outcomes of handlers on their way to the server: a queue that becomes one array call for all
 // completions that are there, and single calls for the rest.
 //
 // A batch goes out when none is under way, so it is as small as the load is light and grows
@@ -69,8 +69,8 @@ class Outcomes {
   const On on_told_;
   const On on_settled_;
   std::deque<Outcome> queue_;
-  // What the server could not take just now, because somebody holds a lock: it must not
-  // keep the others waiting, who may be of another tenant.
+  // Outcomes that the server could not take just now, because another session holds a lock: they
+  // must not hold up the others, which may be of another tenant.
   std::deque<Outcome> later_;
   Clock::time_point later_at_{};  // when it is tried again
   std::size_t in_flight_ = 0;

@@ -1,7 +1,7 @@
 // The handler threads.
 //
 // To wake a thread costs more than to run a short handler, so one is woken at a time: it
-// wakes the next when it has begun and there is still something to run.  Meanwhile those
+// wakes the next when it has begun and there is still something to run.  Those
 // that are awake go on; handlers that take their time get all threads all the same.  The I/O
 // thread is spared in the same way: it is woken for an outcome only where no other attempt
 // waits to be begun, whose outcome may follow at once.

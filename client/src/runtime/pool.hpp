@@ -17,10 +17,10 @@ namespace insula::detail {
 
 class Pool {
  public:
-  // What handlers have left since it was last asked for.
+  // The outcomes since the last call.
   struct Finished {
     std::vector<Outcome> outcomes;
-    bool more_soon;  // some have not begun: nobody will tell of the next, so look again soon
+    bool more_soon;  // some have not begun: no wake-up comes for the next outcome, so look again soon
   };
 
   // The inbox is woken for what is finished, once for all that comes together.

@@ -1,4 +1,4 @@
-// What a runtime is told once and never changes, and its way to speak to the log hook.
+// The settings of a runtime, which never change, and its way to speak to the log hook.
 #pragma once
 
 #include "wire/conninfo.hpp"
@@ -21,7 +21,7 @@ struct Settings {
   RunnerConfig config;
   std::string tenant;  // empty: the connection's own login
   std::string worker;
-  // Of a worker of all tenants; 0: any number.
+  // For a worker of all tenants; 0: any number.
   int max_concurrent_per_tenant = 0;
   int max_tenants = 0;
 

@@ -1,4 +1,4 @@
-// What the next claim may ask for: how many tasks, and whose.  Pure.
+// The size and the tenants of the next claim.  Pure.
 #pragma once
 
 #include "wire/calls.hpp"
@@ -14,7 +14,7 @@ struct Share {
   wire::TenantChoice choice = {};
 };
 
-// `running` by tenant.  Neither does anybody get more than `max_per_tenant` handlers at a time,
+// `running` by tenant.  Neither does a tenant get more than `max_per_tenant` handlers at a time,
 // nor do those of more than `max_tenants` run; 0: any number.  A claim knows but one number for
 // all tenants, so it asks for what the tenant with the least room has; the next asks again.
 Share share_of(const std::map<std::string, int>& running, std::size_t slots, int max_per_tenant, int max_tenants);

@@ -19,7 +19,7 @@ class Transaction {
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
 
-  // false: the lease is lost.  `tenant`: whom calls in it act for; empty: the login's own.
+  // false: the lease is lost.  Calls in it act for `tenant`; empty: the login's own.
   bool join(const wire::Claimed& task, const std::string& tenant);
   PGconn* connection() const noexcept { return conn_; }
 

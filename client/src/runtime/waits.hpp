@@ -1,8 +1,8 @@
-// Who waits for which execution to end.
+// The handles that wait for executions to end.
 //
 // WaitState is shared between an Execution's copies and the I/O thread; Waits is the I/O
 // thread's register of them.  An execution that may have ended is asked about in batches;
-// when nobody holds its WaitState any more it is forgotten.
+// when no handle holds its WaitState any more it is forgotten.
 #pragma once
 
 #include "wire/calls.hpp"

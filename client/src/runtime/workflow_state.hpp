@@ -1,4 +1,4 @@
-// What a Workflow holds: shared by its copies and, task by task, by the runners that have
+// The state of a Workflow: shared by its copies and, task by task, by the runners that have
 // it.  Written by the builder only.
 #pragma once
 

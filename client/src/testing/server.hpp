@@ -32,7 +32,7 @@ class Server {
   pid_t pid_ = -1;
 };
 
-// Where the server's programs are; see ClusterOptions::bindir.
+// The directory of the server's programs; see ClusterOptions::bindir.
 std::filesystem::path find_bindir(const std::filesystem::path& given);
 
 }  // namespace insula::testing

@@ -24,7 +24,7 @@ class BinaryReader {
   bool ok_ = true;
 };
 
-// Of int2, int4, int8, boolean and timestamptz (microseconds).
+// Reads int2, int4, int8, boolean and timestamptz (microseconds).
 std::int64_t binary_integer(std::string_view value);
 
 // A field of a record; nullopt: NULL.

@@ -54,7 +54,7 @@ std::string input_of(const Context& context, const std::string& traceparent) {
   return context.with(traceparent_key, traceparent).to_json();
 }
 
-// What result and watch select; read_results knows the order.  `tasks` is wrapped, so
+// The columns of result and watch; read_results knows the order.  `tasks` is wrapped, so
 // that it is an object.
 #define INSULA_RESULT_COLUMNS                                                   \
   "r.execution_id, r.workflow, r.version, r.status, r.final_context, r.error, " \
@@ -282,8 +282,8 @@ std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows) 
 }
 
 Statement watch(const std::string& worker, const Ids& executions) {
-  // What ends between this statement's snapshot and the look of watch itself comes back
-  // as not ended yet: the caller asks again.
+  // An execution that ends between this statement's snapshot and the look of watch itself comes
+  // back as not ended yet: the caller asks again.
   return {"SELECT " INSULA_RESULT_COLUMNS
           " FROM pg_catalog.unnest(insula.watch($1, $2::bigint[])) AS id, insula.result(id) AS r",
           {worker, array_of(executions)}};
@@ -305,7 +305,7 @@ Claims read_claims(const Rows& rows) {
   Claims claims;
   claims.news = binary_integer(rows.text(0, 1)) != 0;
   const std::int64_t claimed_at = binary_integer(rows.text(0, 2));
-  // Of an interval the microseconds come first, and are all of this one.
+  // The microseconds of an interval come first, and are all of this one.
   claims.waited = between(0, binary_integer(rows.text(0, 3).substr(0, 8)));
   for (const BinaryRecord& record : *records) claims.tasks.push_back(read_claimed(record, claimed_at));
   return claims;

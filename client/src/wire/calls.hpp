@@ -84,7 +84,7 @@ std::vector<std::chrono::system_clock::time_point> read_times(const Rows& rows);
 Statement watch(const std::string& worker, const Ids& executions);
 
 // --- working
-// Whom a worker of all tenants wants to be served now; all empty: everybody.
+// The tenants that a worker of all tenants serves now; all empty: every tenant.
 struct TenantChoice {
   int max_per_tenant = 0;  // of one claim; 0: any number
   std::vector<std::string> only = {};
@@ -103,7 +103,7 @@ struct Claims {
 Claims read_claims(const Rows& rows);  // throws insula::error
 Statement complete(const Completion& completion);
 Statement complete_batch(const std::vector<Completion>& completions);
-// Of a batch, what was not completed.
+// The tasks of a batch that were not completed.
 struct NotCompleted {
   std::size_t place;  // in the batch
   enum Reason {
@@ -116,7 +116,7 @@ struct NotCompleted {
 };
 std::vector<NotCompleted> read_not_completed(const Rows& rows, std::size_t completions);  // throws insula::error
 Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable);
-// Of all that tell of one task: false means that the lease was lost.
+// Reads the answer to any report of one task: false means that the lease was lost.
 bool read_accepted(const Rows& rows);
 Statement defer_to(std::int64_t task_id, std::int64_t lease, std::chrono::system_clock::time_point when,
                    const std::string& patch);
@@ -131,7 +131,7 @@ std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows); 
 Statement nudge(const std::string& worker);
 Statement leave(const std::string& worker);
 
-// --- whom a runner works for
+// --- the tenants of a runner
 Statement serves_all();  // whether the user may work for all tenants
 Statement ensure_tenant(std::string_view schema);
 

@@ -16,8 +16,8 @@ struct OptionsDeleter {
 };
 using Options = std::unique_ptr<PQconninfoOption, OptionsDeleter>;
 
-// What the tenant's connection takes over from the admin's: where the server is and how
-// to talk to it.
+// The options that the tenant's connection takes over from the admin's: the server's address
+// and how to talk to it.
 constexpr std::array<std::string_view, 22> shared_options{"host",
                                                           "hostaddr",
                                                           "port",
@@ -117,7 +117,7 @@ std::vector<std::pair<std::string, std::string>> ConnInfo::options(const std::st
   add("keepalives_interval", "10");
   add("keepalives_count", "3");
   add("tcp_user_timeout", "60000");
-  // Of a primary and its standbys, the one that can be written to.
+  // Among a primary and its standbys, choose the one that can be written to.
   if (count > 1 && !std::getenv("PGTARGETSESSIONATTRS")) add("target_session_attrs", "read-write");
   return options;
 }

@@ -36,7 +36,7 @@ class ConnInfo {
 
 // The string for another user of the server and database that `conn`, made from `admin`,
 // is connected to.  Complete: nothing of this process's environment is needed to use it.
-// What belongs to the admin himself (password, client certificate ...) is left out.
+// The admin's own options (password, client certificate ...) are left out.
 std::string connection_string_for(PGconn* conn, const std::string& user, const std::string& password);
 
 // "key='value' ..." with what needs it escaped; for tests.

@@ -161,7 +161,7 @@ void Link::pump_answers() {
 void Link::take(Rows next) {
   const ExecStatusType status = PQresultStatus(next.get());
   if (status == PGRES_PIPELINE_SYNC) return finish_statement();
-  // Of an error and what follows it only the error counts.
+  // After an error only the error counts.
   if (result_.get() && PQresultStatus(result_.get()) == PGRES_FATAL_ERROR) return;
   result_ = std::move(next);
   if (status != PGRES_FATAL_ERROR) return;

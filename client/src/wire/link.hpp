@@ -3,7 +3,7 @@
 // A Link carries statements asynchronously, in libpq's pipeline mode: each may be sent before
 // those ahead of it are answered, and is a transaction of its own, so that what fails takes
 // nothing else along.  Answers come in the order of sending.  When its connection breaks or
-// cannot be made, whoever waits for a reply is told, and a new PGconn is made after a
+// cannot be made, the callers that wait for a reply are told, and a new PGconn is made after a
 // pause, for as long as the Link is wanted.  Before it counts as up, the server must show
 // an extension of our version.  Where the server ends idle sessions (idle_session_timeout), a
 // word now and then keeps ours: with it would go the leases of the worker that it stands for.
@@ -31,7 +31,7 @@ namespace insula::wire {
 
 using Clock = std::chrono::steady_clock;
 
-// What became of a statement.
+// The outcome of a statement.
 struct Reply {
   Rows rows;
   std::optional<error> failure;  // set: it was refused, or the connection broke

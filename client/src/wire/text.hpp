@@ -10,7 +10,7 @@ namespace insula::wire {
 // a mangled message is better than none.
 std::string storable(std::string text);
 
-// Of such a text each character that is not ASCII as \u20ac, or \U0001f600: every database can
+// Writes each character that is not ASCII as \u20ac, or \U0001f600: every database can
 // store that, whatever its encoding.
 std::string escaped(std::string_view text);
 

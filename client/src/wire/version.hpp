@@ -1,4 +1,4 @@
-// What is asked of a server first: whether its extension goes with this library, which takes the
+// The first question to a server: whether its extension goes with this library, which takes the
 // same major and minor number.
 #pragma once
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "errors.hpp"
 #include "storage/record.hpp"
 #include "tenant/lock.hpp"
 
@@ -263,6 +264,12 @@ const Definition &definition_of(const Tenant &tenant, std::int32_t number) {
   CacheEntry *entry = enter(key, generation, memory);
   entry->definition = definition;
   return entry->definition;
+}
+
+std::int32_t require_workflow(const Tenant &tenant, const char *workflow) {
+  const std::int32_t number = current_definition(tenant, workflow);
+  if (number == 0) ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", workflow)));
+  return number;
 }
 
 std::int32_t *resolve_task_keys(const Tenant &tenant, const char *const *names, int count, int *resolved) {

@@ -109,6 +109,9 @@ Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo probl
 
 const Definition &definition_of(const Tenant &tenant, std::int32_t number);
 
+// The number of the workflow's current definition, or IS002.
+std::int32_t require_workflow(const Tenant &tenant, const char *workflow);
+
 // The numbers of the task keys in `names` (workflow.task), sorted, in the current memory context.
 // Unregistered names are left out.
 std::int32_t *resolve_task_keys(const Tenant &tenant, const char *const *names, int count, int *resolved);

@@ -1,8 +1,9 @@
-// SQL entry points for what goes on: the tenants' queues at a glance, the counters of
-// workflows, and their reset.
+// SQL entry points of the statistics: the tenants' queues at a glance, the counters of workflows,
+// and their reset.
 #include <algorithm>
 
-#include "entry/arguments.hpp"
+#include "entry/answer.hpp"
+#include "entry/prologue.hpp"
 #include "shared/activity.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
@@ -17,13 +18,13 @@ INSULA_FUNCTION(insula_stat_reset);
 
 namespace {
 
-// The counters of one tenant, a part of what has been read.
-struct OfTenant {
+// The counters of one tenant, a slice of the whole report.
+struct TenantCounters {
   const Activity *items;
   int count;
 };
 
-OfTenant of_tenant(const ActivityReport &report, std::int32_t tenant) {
+TenantCounters counters_of_tenant(const ActivityReport &report, std::int32_t tenant) {
   const auto before = [](const Activity &activity, std::int32_t number) { return activity.what.tenant < number; };
   const Activity *end = report.items + report.count;
   const Activity *first = std::lower_bound(report.items, end, tenant, before);
@@ -31,17 +32,17 @@ OfTenant of_tenant(const ActivityReport &report, std::int32_t tenant) {
   return {first, static_cast<int>(last - first)};
 }
 
-// Counts the tenant's queue, once for all who read it after this.
-OfTenant counted_queue(const Tenant &tenant) {
+// Counts the tenant's queue, and keeps the count for the readers after this one.
+TenantCounters counted_queue(const Tenant &tenant) {
   std::uint64_t ticket;
   const Snapshot snapshot = begin_counting(tenant.number, &ticket);
-  OfTenant found;
+  TenantCounters found;
   found.items = count_queue(tenant, snapshot ? snapshot : GetLatestSnapshot(), &found.count);
   if (snapshot) end_counting(tenant.number, ticket, found.items, found.count);
   return found;
 }
 
-// Opens those tenants that the filter admits.
+// Does the work, in a session, for each tenant that the filter admits.
 template <typename Filter, typename Work>
 void each_tenant(Filter filter, Work work) {
   int count;
@@ -53,31 +54,27 @@ void each_tenant(Filter filter, Work work) {
     (void)in_subtransaction(number, [&] {
       const Tenant *tenant = open_untouched_tenant(number);
       if (!tenant) return;
-      const Session session = open_session();
-      work(*tenant);
-      close_session(session);
+      in_session([&] { work(*tenant); });
     });
   }
 }
 
-void put_activity(ReturnSetInfo *result, const Tenant &tenant, OfTenant activity) {
+void put_activity(ReturnSetInfo *result, const Tenant &tenant, TenantCounters activity) {
   std::int64_t tasks[places] = {};
   for (int i = 0; i < activity.count; ++i)
     for (int place = 0; place < places; ++place) tasks[place] += activity.items[i].tasks[place];
   const TimestampTz oldest = tasks[static_cast<int>(Place::ready)] > 0 ? oldest_ready(tenant) : DT_NOEND;
-  Datum values[2 + places] = {CStringGetTextDatum(tenant.name)};
-  bool nulls[2 + places] = {};
-  for (int place = 0; place < places; ++place) values[1 + place] = Int64GetDatum(tasks[place]);
-  values[1 + places] = TimestampTzGetDatum(oldest);
-  nulls[1 + places] = oldest == DT_NOEND;
-  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  Field fields[2 + places] = {text_field(tenant.name)};
+  for (int place = 0; place < places; ++place) fields[1 + place] = int64_field(tasks[place]);
+  fields[1 + places] = time_field(oldest, DT_NOEND);
+  put_row(result, fields, lengthof(fields));
 }
 
-// A percentile of the waits, as the least bound that is known for it; false: there are none.
-bool wait_percentile(const Activity &activity, double part, Datum *interval) {
+// A percentile of the waits, as the least bound that is known for it; NULL where there are no waits.
+Field wait_percentile(const Activity &activity, double part) {
   std::int64_t all = 0;
   for (std::int64_t waits : activity.waits) all += waits;
-  if (all == 0) return false;
+  if (all == 0) return null_field();
   std::int64_t below = 0;
   int place = 0;
   while (place < wait_classes - 1 &&
@@ -85,59 +82,49 @@ bool wait_percentile(const Activity &activity, double part, Datum *interval) {
     ++place;
   auto *bound = static_cast<Interval *>(palloc0(sizeof(Interval)));
   bound->time = std::int64_t{1000} << place;
-  *interval = IntervalPGetDatum(bound);
-  return true;
+  return datum_field(IntervalPGetDatum(bound));
 }
 
 void put_counters(ReturnSetInfo *result, const Tenant &tenant, const Activity &activity, bool known) {
   DefinitionRow row = {};
   const bool others = activity.what.definition == 0;
   if (!others && !read_definition(tenant, activity.what.definition, &row)) return;
-  Datum values[3 + places + happenings + 4] = {CStringGetTextDatum(tenant.name),
-                                               others ? Datum{0} : CStringGetTextDatum(row.workflow),
-                                               Int32GetDatum(row.version)};
-  bool nulls[lengthof(values)] = {false, others, others};
+  Field fields[3 + places + happenings + 4] = {text_field(tenant.name),
+                                               others ? null_field() : text_field(row.workflow),
+                                               others ? null_field() : int32_field(row.version)};
   int at = 3;
-  for (std::int64_t tasks : activity.tasks) {
-    nulls[at] = !known;
-    values[at++] = Int64GetDatum(tasks);
-  }
-  for (std::int64_t times : activity.happened) values[at++] = Int64GetDatum(times);
-  for (double part : {0.5, 0.99}) {
-    nulls[at] = !wait_percentile(activity, part, &values[at]);
-    ++at;
-  }
-  values[at++] = int64_array(activity.waits, wait_classes);
-  values[at] = TimestampTzGetDatum(activity.since);
-  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  for (std::int64_t tasks : activity.tasks) fields[at++] = known ? int64_field(tasks) : null_field();
+  for (std::int64_t times : activity.happened) fields[at++] = int64_field(times);
+  for (double part : {0.5, 0.99}) fields[at++] = wait_percentile(activity, part);
+  fields[at++] = datum_field(int64_array(activity.waits, wait_classes));
+  fields[at] = time_field(activity.since);
+  put_row(result, fields, lengthof(fields));
 }
 
 }  // namespace
 
 Datum insula_read_activity(PG_FUNCTION_ARGS) {
   require_admin();
-  InitMaterializedSRF(fcinfo, 0);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  ReturnSetInfo *result = begin_rows(fcinfo);
   const ActivityReport report = read_activity();
-  const auto everyone = [](std::int32_t) { return true; };
-  each_tenant(everyone, [&](const Tenant &tenant) {
+  const auto all = [](std::int32_t) { return true; };
+  each_tenant(all, [&](const Tenant &tenant) {
     const bool known = report.knows(tenant.number);
-    put_activity(result, tenant, known ? of_tenant(report, tenant.number) : counted_queue(tenant));
+    put_activity(result, tenant, known ? counters_of_tenant(report, tenant.number) : counted_queue(tenant));
   });
   return Datum{0};
 }
 
 Datum insula_read_counters(PG_FUNCTION_ARGS) {
   require_admin();
-  InitMaterializedSRF(fcinfo, 0);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  ReturnSetInfo *result = begin_rows(fcinfo);
   ActivityReport report = read_activity();
-  const auto counted = [&](std::int32_t tenant) { return of_tenant(report, tenant).count > 0; };
+  const auto counted = [&](std::int32_t tenant) { return counters_of_tenant(report, tenant).count > 0; };
   const auto unknown = [&](std::int32_t tenant) { return counted(tenant) && !report.knows(tenant); };
   each_tenant(unknown, [](const Tenant &tenant) { (void)counted_queue(tenant); });
   report = read_activity();
   each_tenant(counted, [&](const Tenant &tenant) {
-    const OfTenant activity = of_tenant(report, tenant.number);
+    const TenantCounters activity = counters_of_tenant(report, tenant.number);
     const bool known = report.knows(tenant.number);
     for (int i = 0; i < activity.count; ++i) put_counters(result, tenant, activity.items[i], known);
   });

@@ -1,7 +1,8 @@
-// Reading the arguments of SQL calls; see arguments.hpp.
+// Reads the arguments of SQL calls; see arguments.hpp.
 #include "entry/arguments.hpp"
 
 #include "context/text_size.hpp"
+#include "shared/shared.hpp"
 
 extern "C" {
 #include "mb/pg_wchar.h"
@@ -36,6 +37,19 @@ const char *message_argument(FunctionCallInfo fcinfo, int argument) {
   return pnstrdup(data, static_cast<Size>(pg_mbcliplen(data, length, max_message)));
 }
 
+const char *required_worker(FunctionCallInfo fcinfo, int argument) {
+  const char *worker = required_text(fcinfo, argument, "worker");
+  check_worker_name(worker);
+  return worker;
+}
+
+void refuse_name(const char *message) {
+  ereport(ERROR,
+          (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", message),
+           errdetail("A name has 1 to 63 characters of A-Z, a-z, 0-9, _ and -, and starts with a letter or _.")));
+  pg_unreachable();
+}
+
 std::int32_t required_int32(FunctionCallInfo fcinfo, int argument, const char *name) {
   require_not_null(fcinfo, argument, name);
   return PG_GETARG_INT32(argument);
@@ -68,7 +82,7 @@ void define_argument_settings() {
 
 static bool is_too_large(Jsonb *context) { return VARSIZE(context) > static_cast<std::size_t>(max_context) * 1024; }
 
-// What is stored must be merged later, level by level, on whatever stack there is then.
+// Contexts are merged level by level, in recursion, so their depth must fit any process's stack.
 constexpr int max_depth = 1000;
 
 static bool is_too_deep(Jsonb *context) {
@@ -176,6 +190,10 @@ Int64Array required_int64_array(FunctionCallInfo fcinfo, int argument, const cha
   if (array_contains_nulls(array)) refuse_null_element(name);
   return {reinterpret_cast<const std::int64_t *>(ARR_DATA_PTR(array)),
           ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array))};
+}
+
+void require_same_length(int a, int b, const char *names) {
+  if (a != b) ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must have the same length", names)));
 }
 
 static Datum *elements_of(ArrayType *array, Oid type, bool **nulls, int *count) {

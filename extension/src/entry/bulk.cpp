@@ -1,12 +1,10 @@
-// SQL entry points of the verbs on many executions.
+// SQL entry points that cancel, retry or delete many executions.
 #include "core/ids.hpp"
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
-#include "errors.hpp"
+#include "entry/prologue.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
-#include "tenant/caller.hpp"
-#include "tenant/home.hpp"
-#include "tenant/lock.hpp"
 
 using namespace insula;
 
@@ -18,7 +16,7 @@ namespace {
 
 constexpr int most_at_once = 100000;
 
-// Which statuses each verb can do something with.
+// A verb, and the statuses of the executions that it applies to.
 struct VerbFacts {
   Verb verb;
   const char *call;
@@ -52,22 +50,14 @@ Datum apply_verb(FunctionCallInfo fcinfo, const VerbFacts &facts, const char *re
   if (request.most < 1 || request.most > most_at_once)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                     errmsg("max_executions must be between 1 and %d", most_at_once)));
-  const Tenant *named = require_tenant(text_argument(fcinfo, next_argument + 2), Right::tenant);
-  require_home();
-  Tenant *tenant = open_tenant(named->number);
-  if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant has been dropped")));
+  const Tenant *tenant = open_named_tenant(fcinfo, next_argument + 2, Access::write);
 
-  InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-  const Session session = open_session();
-  int count;
-  const std::int64_t *ids = apply_to_all(*tenant, request, &count);
-  for (int i = 0; i < count; ++i) {
-    Datum value = Int64GetDatum(core::make_id(tenant->number, ids[i]));
-    bool null = false;
-    tuplestore_putvalues(result->setResult, result->setDesc, &value, &null);
-  }
-  close_session(session);
+  ReturnSetInfo *result = begin_values(fcinfo);
+  in_session([&] {
+    int count;
+    const std::int64_t *ids = apply_to_all(*tenant, request, &count);
+    for (int i = 0; i < count; ++i) put_row(result, {int64_field(core::make_id(tenant->number, ids[i]))});
+  });
   return Datum{0};
 }
 

@@ -1,5 +1,6 @@
-// SQL entry points for who looks after the database: hardening, and bringing the tenants'
-// schemas to the present layout.
+// SQL entry points for administrators of the database: hardening, the layout of the tenants'
+// schemas, mending after a restore, and the audit.
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
 #include "provision/inspect.hpp"
 #include "provision/provision.hpp"
@@ -20,22 +21,18 @@ INSULA_FUNCTION(insula_reconcile);
 INSULA_FUNCTION(insula_adopt);
 INSULA_FUNCTION(insula_read_faults);
 
-static ReturnSetInfo *start_rows(FunctionCallInfo fcinfo) {
-  InitMaterializedSRF(fcinfo, 0);
-  return reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-}
-
 // ---- harden ----
 
 namespace {
 
-struct OpenDoor {
+// A privilege that PUBLIC holds and that hardening revokes.
+struct PublicGrant {
   const char *kind;
   const char *object;
   const char *action;
 };
 
-const char *const door_kinds[] = {"temporary", "connect", "schema", "advisory_lock", "large_object"};
+const char *const grant_kinds[] = {"temporary", "connect", "schema", "advisory_lock", "large_object"};
 
 bool is_among(const char *text, const char *const *texts, int count) {
   for (int i = 0; i < count; ++i)
@@ -43,25 +40,25 @@ bool is_among(const char *text, const char *const *texts, int count) {
   return false;
 }
 
-OpenDoor *open_doors(const char *const *skip, int skip_count, int *count) {
+PublicGrant *public_grants(const char *const *skip, int skip_count, int *count) {
   if (SPI_execute("SELECT kind, object, action FROM insula.open_to_public ORDER BY 1, 2, 3", false, 0) != SPI_OK_SELECT)
     elog(ERROR, "insula: reading privileges failed");
-  auto *doors = palloc_array_of<OpenDoor>(SPI_processed);
+  auto *grants = palloc_array_of<PublicGrant>(SPI_processed);
   *count = 0;
   for (std::uint64_t i = 0; i < SPI_processed; ++i) {
     const char *kind = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
     if (is_among(kind, skip, skip_count)) continue;
-    doors[(*count)++] = {kind, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2),
-                         SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3)};
+    grants[(*count)++] = {kind, SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2),
+                          SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3)};
   }
-  return doors;
+  return grants;
 }
 
-void close_doors(const OpenDoor *doors, int count) {
-  // What cannot be revoked is told once, below.
+void revoke_all(const PublicGrant *grants, int count) {
+  // One warning below tells how many privileges could not be revoked.
   (void)set_config_option("client_min_messages", "error", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
   for (int i = 0; i < count; ++i)
-    if (SPI_execute(doors[i].action, false, 0) < 0) elog(ERROR, "insula: \"%s\" failed", doors[i].action);
+    if (SPI_execute(grants[i].action, false, 0) < 0) elog(ERROR, "insula: \"%s\" failed", grants[i].action);
 }
 
 }  // namespace
@@ -73,26 +70,22 @@ Datum insula_harden(PG_FUNCTION_ARGS) {
   int skip_count;
   const char **skip = text_array_argument(fcinfo, 1, "skip", false, &skip_count);
   for (int i = 0; i < skip_count; ++i)
-    if (!is_among(skip[i], door_kinds, lengthof(door_kinds)))
+    if (!is_among(skip[i], grant_kinds, lengthof(grant_kinds)))
       ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no kind \"%s\" to skip", skip[i]),
                       errdetail("Kinds are temporary, connect, schema, advisory_lock and large_object.")));
-  ReturnSetInfo *result = start_rows(fcinfo);
+  ReturnSetInfo *result = begin_rows(fcinfo);
   const int level = NewGUCNestLevel();
   (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
                           false);
   SPI_connect();
   int count;
-  const OpenDoor *doors = open_doors(skip, skip_count, &count);
-  for (int i = 0; i < count; ++i) {
-    Datum values[] = {CStringGetTextDatum(doors[i].kind), CStringGetTextDatum(doors[i].object),
-                      CStringGetTextDatum(doors[i].action)};
-    bool nulls[3] = {};
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-  }
+  const PublicGrant *grants = public_grants(skip, skip_count, &count);
+  for (int i = 0; i < count; ++i)
+    put_row(result, {text_field(grants[i].kind), text_field(grants[i].object), text_field(grants[i].action)});
   int left = 0;
   if (!dry_run) {
-    close_doors(doors, count);
-    (void)open_doors(skip, skip_count, &left);
+    revoke_all(grants, count);
+    (void)public_grants(skip, skip_count, &left);
   }
   SPI_finish();
   AtEOXact_GUC(false, level);
@@ -111,7 +104,7 @@ Datum insula_upgrade_tenants(PG_FUNCTION_ARGS) {
   const std::int32_t most = PG_ARGISNULL(0) ? PG_INT32_MAX : PG_GETARG_INT32(0);
   if (most < 1) ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_tenants must be positive")));
   const std::int64_t timeout = required_duration(fcinfo, 1, "lock_timeout") / 1000;
-  ReturnSetInfo *result = start_rows(fcinfo);
+  ReturnSetInfo *result = begin_rows(fcinfo);
   int count;
   const OldLayout *old = tenants_of_old_layout(most, &count);
   for (int i = 0; i < count; ++i) {
@@ -119,11 +112,8 @@ Datum insula_upgrade_tenants(PG_FUNCTION_ARGS) {
     const char *error = nullptr;
     const bool done = in_subtransaction(
         old[i].number, [&] { upgrade_layout(old[i], timeout); }, &error);
-    Datum values[] = {CStringGetTextDatum(old[i].tenant), Int32GetDatum(old[i].version),
-                      Int32GetDatum(done ? layout_version : old[i].version),
-                      done ? Datum{0} : CStringGetTextDatum(error)};
-    bool nulls[] = {false, false, false, done};
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    put_row(result, {text_field(old[i].tenant), int32_field(old[i].version),
+                     int32_field(done ? layout_version : old[i].version), done ? null_field() : text_field(error)});
   }
   return Datum{0};
 }
@@ -138,7 +128,7 @@ Datum insula_reconcile(PG_FUNCTION_ARGS) {
     if (shares_roles_with_home()) require_home();
     if (settle_after_upgrade()) ask_for_scheduler();
   }
-  reconcile({start_rows(fcinfo), dry_run});
+  reconcile({begin_rows(fcinfo), dry_run});
   return Datum{0};
 }
 
@@ -158,15 +148,12 @@ Datum insula_adopt(PG_FUNCTION_ARGS) {
 // ---- audit ----
 
 static void put_fault(void *argument, const char *tenant, const Fault &fault) {
-  auto *result = static_cast<ReturnSetInfo *>(argument);
-  Datum values[] = {CStringGetTextDatum(fault.level), tenant ? CStringGetTextDatum(tenant) : Datum{0},
-                    CStringGetTextDatum(fault.object), CStringGetTextDatum(fault.finding)};
-  bool nulls[] = {false, tenant == nullptr, false, false};
-  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  put_row(static_cast<ReturnSetInfo *>(argument),
+          {text_field(fault.level), text_field(tenant), text_field(fault.object), text_field(fault.finding)});
 }
 
 Datum insula_read_faults(PG_FUNCTION_ARGS) {
   require_admin();
-  read_faults(put_fault, start_rows(fcinfo));
+  read_faults(put_fault, begin_rows(fcinfo));
   return Datum{0};
 }

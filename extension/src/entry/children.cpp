@@ -1,9 +1,8 @@
 // The SQL entry point of child executions.
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
-#include "entry/tenant_groups.hpp"
+#include "entry/prologue.hpp"
 #include "operation/operations.hpp"
-#include "tenant/lock.hpp"
 
 using namespace insula;
 
@@ -16,12 +15,10 @@ Datum insula_submit_child(PG_FUNCTION_ARGS) {
   const char *workflow = required_text(fcinfo, 2, "workflow");
   require_not_null(fcinfo, 3, "context");
   Jsonb *context = context_argument(fcinfo, 3);
-  const Tenant *named = tenant_to_work_for(id);
-  if (!named) PG_RETURN_NULL();
-  const Tenant *tenant = enter_tenant(named->number);
-  const Session session = open_outcome_session(*tenant);
-  const std::int64_t child = submit_child(*tenant, core::local_of(id), lease, workflow, context);
-  close_session(session);
+  const Tenant *tenant = enter_tenant_of_task(id);
+  if (!tenant) PG_RETURN_NULL();
+  const std::int64_t child =
+      in_outcome_session(*tenant, [&] { return submit_child(*tenant, core::local_of(id), lease, workflow, context); });
   if (child == 0) PG_RETURN_NULL();
   PG_RETURN_INT64(child);
 }

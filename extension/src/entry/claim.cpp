@@ -1,134 +1,24 @@
-// The SQL entry point of claim: for one tenant, or for all of them.
-#include "entry/claim.hpp"
-
+// SQL entry points for workers that want tasks: claim, claim_when_ready and wait_for_work, each for
+// one tenant or for all.
 #include <algorithm>
-#include <cmath>
 
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
-#include "operation/operations.hpp"
+#include "entry/claimed.hpp"
+#include "entry/prologue.hpp"
+#include "operation/wait.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
-#include "storage/random.hpp"
-#include "tenant/caller.hpp"
 #include "tenant/home.hpp"
-#include "tenant/in_subtransaction.hpp"
 #include "tenant/lock.hpp"
 
 using namespace insula;
 
 INSULA_FUNCTION(insula_claim);
-
-namespace insula {
+INSULA_FUNCTION(insula_claim_when_ready);
+INSULA_FUNCTION(insula_wait_for_work);
 
 namespace {
-
-// A claim under way.
-struct Claiming {
-  const ClaimCall &call;
-  TimestampTz now;
-  TimestampTz lease_expires;
-  std::size_t room;  // of a ClaimSink
-  ClaimedRows *rows;
-};
-
-// What the tasks of one call may see together.  Ten thousand contexts, each as large as it may
-// be, would take more memory than there is, here and in the client.
-constexpr std::size_t max_claimed_bytes = std::size_t{64} << 20;
-
-bool put(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes) {
-  const auto *claiming = static_cast<Claiming *>(self);
-  return put_claimed(claiming->rows, tenant, task, claiming->lease_expires, bytes);
-}
-
-// Claims up to `wanted` tasks of one tenant; those of a tenant that is going or suspended
-// are nobody's.
-int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
-  const ClaimCall &call = claiming->call;
-  const Session session = open_session();
-  ClaimRequest request = {
-      call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, claiming->lease_expires - call.lease};
-  request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
-  const int count = claim(tenant, request, {claiming, put, &claiming->room});
-  close_session(session);
-  if (count == wanted) wake_another(tenant.number);
-  return count;
-}
-
-// Workers of all tenants that have died hold tasks anywhere: once, all are looked at.
-void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
-  int dead_count;
-  const DeadWorker *dead = dead_workers_of(0, &dead_count);
-  bool any = false;
-  for (int i = 0; i < dead_count; ++i) any = any || dead[i].tenant == 0;
-  if (!any) return;
-  bool all_dealt_with = true;
-  for (int i = 0; i < count; ++i) {
-    const bool done = in_subtransaction(tenants[i].number, [&] {
-      const Tenant *tenant = open_untouched_tenant(tenants[i].number);
-      if (!tenant) return;
-      const Session session = open_session();
-      if (!reap_dead_workers(*tenant, now)) all_dealt_with = false;
-      close_session(session);
-    });
-    all_dealt_with = all_dealt_with && done;
-  }
-  for (int i = 0; i < dead_count && all_dealt_with; ++i)
-    if (dead[i].tenant == 0) announce_dead_worker_reaped(dead[i].role, dead[i].name);
-}
-
-struct Turn {
-  TenantShare tenant;
-  double at;
-};
-
-// A lottery: whoever has twice the weight comes first twice as often, and nothing needs to
-// be remembered from one claim to the next.
-Turn *draw_turns(const TenantShare *tenants, int count) {
-  auto *turns = palloc_array_of<Turn>(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight};
-  std::sort(turns, turns + count, [](const Turn &a, const Turn &b) { return a.at < b.at; });
-  return turns;
-}
-
-// Serves all tenants: first a share by weight each, then what is left.
-int claim_of_all(Claiming *claiming) {
-  const ClaimCall &call = claiming->call;
-  const int wanted = call.max_tasks;
-  int tenant_count;
-  const TenantShare *tenants = active_tenants(&tenant_count);
-  reap_everywhere(tenants, tenant_count, claiming->now);
-  const Turn *turns = draw_turns(tenants, tenant_count);
-  auto *claimed = static_cast<int *>(palloc0(sizeof(int) * static_cast<std::size_t>(tenant_count)));
-  int left = wanted;
-  for (bool shares : {true, false}) {
-    for (int i = 0; i < tenant_count && left > 0 && claiming->room > 0; ++i) {
-      CHECK_FOR_INTERRUPTS();
-      const std::int32_t number = turns[i].tenant.number;
-      const int weighed = shares ? turns[i].tenant.weight * (1 + wanted / 16) : wanted;
-      const int share = std::min(weighed, call.max_per_tenant - claimed[i]);
-      if (share <= 0 || !call.choice.admits(number)) continue;
-      const ClaimedMark before = announce_claimed_rows(*claiming->rows);
-      const std::size_t room = claiming->room;
-      const bool done = in_subtransaction(number, [&] {
-        if (!try_share_life(number)) return;
-        const Tenant *tenant = open_untouched_tenant(number);
-        if (!tenant || tenant->suspended) return;
-        const int count = claim_of_tenant(claiming, *tenant, std::min(share, left));
-        claimed[i] += count;
-        left -= count;
-      });
-      if (done) {
-        keep_claimed(claiming->rows);
-        continue;
-      }
-      take_back(claiming->rows, before);
-      claiming->room = room;
-    }
-  }
-  return wanted - left;
-}
-
-}  // namespace
 
 int max_tasks_argument(FunctionCallInfo fcinfo, int argument) {
   const int max_tasks = required_int32(fcinfo, argument, "max_tasks");
@@ -144,37 +34,116 @@ int max_per_tenant_argument(FunctionCallInfo fcinfo, int argument, int max_tasks
   return max_per_tenant;
 }
 
-int claim_now(const ClaimCall &call, const Tenant *tenant, TimestampTz now, ClaimedRows *rows) {
-  Claiming claiming = {call, now, count_from(now) + call.lease, max_claimed_bytes, rows};
-  const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
-  keep_claimed(rows);
-  note_claim(count);
-  if (!tenant && count == call.max_tasks)
-    pass_owed_on();
-  else if (count > 0)
-    pass_permits_on();
-  return count;
+// The numbers of an array of tenant ids, sorted; 0 for an id of no tenant.
+const std::int32_t *tenants_argument(FunctionCallInfo fcinfo, int argument, const char *name, int *count) {
+  const char **ids = text_array_argument(fcinfo, argument, name, false, count);
+  if (!ids) {
+    *count = 0;
+    return nullptr;
+  }
+  auto *numbers = palloc_array_of<std::int32_t>(static_cast<std::size_t>(*count));
+  for (int i = 0; i < *count; ++i) {
+    const Tenant *tenant = find_tenant(ids[i]);
+    numbers[i] = tenant ? tenant->number : 0;
+  }
+  std::sort(numbers, numbers + *count);
+  return numbers;
 }
 
-}  // namespace insula
+TenantChoice choice_arguments(FunctionCallInfo fcinfo, int only, int except) {
+  TenantChoice choice = {};
+  choice.only = tenants_argument(fcinfo, only, "only_tenants", &choice.only_count);
+  choice.except = tenants_argument(fcinfo, except, "except_tenants", &choice.except_count);
+  return choice;
+}
+
+[[noreturn]] void refuse_choice_for_one() {
+  ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                  errmsg("a choice of tenants has no meaning in a call for one tenant"),
+                  errhint("It is for members of insula_runner, who name no tenant.")));
+  pg_unreachable();
+}
+
+// The arguments that both waiting calls have, in different places.
+WorkWait wait_arguments(FunctionCallInfo fcinfo, int tenant_argument, int choice_argument) {
+  WorkWait wait = {};
+  wait.role = GetUserId();
+  wait.end = passing_time() + required_duration(fcinfo, 0, "timeout");
+  const Tenant *tenant = find_tenant_of_worker(text_argument(fcinfo, tenant_argument));
+  wait.tenant = tenant ? tenant->number : 0;
+  wait.name = tenant ? pstrdup(tenant->name) : nullptr;
+  wait.choice = choice_arguments(fcinfo, choice_argument, choice_argument + 1);
+  if (tenant && !wait.choice.is_any()) refuse_choice_for_one();
+  require_home();
+  return wait;
+}
+
+// The tenant to claim from, entered; nullptr: all tenants.
+const Tenant *enter_tenant_to_claim(const Tenant *tenant) {
+  if (tenant) return enter_tenant(tenant->number);
+  require_home();
+  return nullptr;
+}
+
+}  // namespace
 
 Datum insula_claim(PG_FUNCTION_ARGS) {
   require_writable("insula.claim()");
   ClaimCall call = {};
-  call.worker = required_text(fcinfo, 0, "worker");
-  check_worker_name(call.worker);
+  call.worker = required_worker(fcinfo, 0);
   call.tasks = text_array_argument(fcinfo, 1, "tasks", false, &call.task_count);
   call.max_tasks = max_tasks_argument(fcinfo, 2);
   call.lease = required_lease(fcinfo, 3);
-  call.choice = tenant_choice_arguments(fcinfo, 6, 7);
-  const char *name = text_argument(fcinfo, 4);
-  Tenant *tenant = serves_all() ? resolve_tenant(name, Right::worker) : require_tenant(name, Right::worker);
+  call.choice = choice_arguments(fcinfo, 6, 7);
+  const Tenant *tenant = find_tenant_of_worker(text_argument(fcinfo, 4));
   call.max_per_tenant = max_per_tenant_argument(fcinfo, 5, call.max_tasks);
   if (tenant && (!PG_ARGISNULL(5) || !call.choice.is_any())) refuse_choice_for_one();
-  require_home();
-  InitMaterializedSRF(fcinfo, 0);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  tenant = enter_tenant_to_claim(tenant);
+  const ReturnSetInfo *result = begin_rows(fcinfo);
   ClaimedRows rows = claimed_set(result->setDesc, result->setResult);
-  (void)claim_now(call, tenant ? enter_tenant(tenant->number) : nullptr, clock_now(), &rows);
+  (void)claim_for(call, tenant, clock_now(), output_to(&rows));
   return Datum{0};
+}
+
+Datum insula_claim_when_ready(PG_FUNCTION_ARGS) {
+  require_top_level(fcinfo, "insula.claim_when_ready");
+  require_writable("insula.claim_when_ready()");
+  WaitingClaim claim = {};
+  claim.called_at = passing_time();
+  ClaimCall &call = claim.call;
+  call.worker = required_worker(fcinfo, 1);
+  call.tasks = text_array_argument(fcinfo, 2, "tasks", false, &call.task_count);
+  call.max_tasks = max_tasks_argument(fcinfo, 3);
+  call.lease = required_lease(fcinfo, 4);
+  call.max_per_tenant = max_per_tenant_argument(fcinfo, 6, call.max_tasks);
+  WorkWait wait = wait_arguments(fcinfo, 5, 7);
+  if (wait.tenant && !PG_ARGISNULL(6)) refuse_choice_for_one();
+  wait.worker = call.worker;
+  wait.tasks = call.tasks;
+  wait.task_count = call.task_count;
+  call.choice = wait.choice;
+  TupleDesc columns = answer_columns(fcinfo);
+  ClaimedRows rows = claimed_packed();
+  claim.output = output_to(&rows);
+
+  const bool claimed = wait_and_claim(wait, &claim);
+  Interval waited = {claim.waited, 0, 0};
+  PG_RETURN_DATUM(row_datum(columns, {datum_field(claimed_bytes(&rows)), bool_field(claim.news),
+                                      claimed ? time_field(claim.claimed_at) : null_field(),
+                                      claimed ? datum_field(IntervalPGetDatum(&waited)) : null_field()}));
+}
+
+Datum insula_wait_for_work(PG_FUNCTION_ARGS) {
+  require_top_level(fcinfo, "insula.wait_for_work");
+  require_writable("insula.wait_for_work()");
+  int task_count;
+  const char **tasks = text_array_argument(fcinfo, 2, "tasks", false, &task_count);
+  const char *worker = text_argument(fcinfo, 3);
+  if (worker) check_worker_name(worker);
+  TupleDesc columns = answer_columns(fcinfo);
+  WorkWait wait = wait_arguments(fcinfo, 4, 5);
+  wait.worker = worker;
+  wait.tasks = tasks;
+  wait.task_count = task_count;
+  PG_RETURN_DATUM(row_datum(columns, {bool_field(wait_for_work(wait))}));
 }

@@ -1,4 +1,4 @@
-// Claimed tasks as rows, and packed; see claimed.hpp.
+// Puts claimed tasks into an answer, as rows or packed; see claimed.hpp.
 #include "entry/claimed.hpp"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ namespace insula {
 
 namespace {
 
-// Of an array of one dimension, from array_send.
+// The header of an array of one dimension, as array_send writes it.
 struct PackedHeader {
   std::uint32_t dimensions;
   std::uint32_t has_nulls;
@@ -37,9 +37,10 @@ constexpr int header_end_of_none = VARHDRSZ + static_cast<int>(offsetof(PackedHe
 
 constexpr int fields = 14;
 
-constexpr int much_room = 1 << 20;
+// Memory above this is given back when tasks are taken back.
+constexpr int room_to_keep = 1 << 20;
 
-// The length of what comes, which is not known yet.
+// Leaves room for the length of the bytes that follow; end_bytes fills it in.
 int begin_bytes(StringInfo out) {
   pq_sendint32(out, 0);
   return out->len;
@@ -50,8 +51,8 @@ void end_bytes(StringInfo out, int begin) {
   memcpy(out->data + begin - sizeof(length), &length, sizeof(length));
 }
 
-// nullptr: the client's encoding lacks a character, or these bytes are no text.  What converts
-// holds nothing that would have to be given back after its error.
+// nullptr: the client's encoding lacks a character, or these bytes are no text.  The conversion holds
+// nothing that its error would leave behind.
 char *to_client(char *text, int length) {
   MemoryContext callers = CurrentMemoryContext;
   char *volatile sent = nullptr;
@@ -68,7 +69,7 @@ char *to_client(char *text, int length) {
   return sent;
 }
 
-// False: it cannot be sent.
+// False: the text cannot be sent.
 bool end_text(StringInfo out, int begin) {
   char *text = out->data + begin;
   char *sent = to_client(text, out->len - begin);
@@ -133,7 +134,7 @@ class PackedRow {
   bool can_be_sent_ = true;
 };
 
-// The same for a set.
+// The columns of insula.claimed_task, as a row of the set.
 class SetRow {
  public:
   explicit SetRow(ClaimedRows *rows) : rows_(rows) {}
@@ -188,23 +189,8 @@ bool fill(Row row, const Tenant &tenant, const ClaimedTask &task, TimestampTz le
   return row.end();
 }
 
-}  // namespace
-
-ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set) { return {desc, set, {}, 0, NIL, CurrentMemoryContext}; }
-
-ClaimedRows claimed_packed() {
-  const Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("claimed_task"),
-                                   ObjectIdGetDatum(get_namespace_oid("insula", false)));
-  ClaimedRows rows = {lookup_rowtype_tupdesc_copy(type, -1), nullptr, {}, 0, NIL, nullptr};
-  if (rows.desc->natts != fields)
-    ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("insula.claimed_task has been changed")));
-  initStringInfo(&rows.packed);
-  rows.packed.len = header_end;
-  return rows;
-}
-
-bool put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires,
-                 std::size_t *bytes) {
+bool put(void *self, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires, std::size_t *bytes) {
+  auto *rows = static_cast<ClaimedRows *>(self);
   if (rows->set) {
     ++rows->count;
     *bytes = size_of(task.context) + size_of(task.item) + size_of(task.event);
@@ -220,25 +206,46 @@ bool put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &tas
   return true;
 }
 
-ClaimedMark announce_claimed_rows(const ClaimedRows &rows) { return {rows.count, rows.packed.len}; }
-
-void take_back(ClaimedRows *rows, const ClaimedMark &mark) {
-  rows->count = mark.count;
-  rows->packed.len = mark.length;
+void take_back(void *self) {
+  auto *rows = static_cast<ClaimedRows *>(self);
+  rows->count = rows->kept_count;
+  rows->packed.len = rows->kept_length;
   list_free_deep(rows->waiting);
   rows->waiting = NIL;
-  // What was taken back must not be kept through a long wait.
-  if (rows->packed.maxlen <= much_room || rows->packed.len > rows->packed.maxlen / 2) return;
+  // A long wait must not hold the memory of tasks that were taken back.
+  if (rows->packed.maxlen <= room_to_keep || rows->packed.len > rows->packed.maxlen / 2) return;
   rows->packed.maxlen = rows->packed.len + 1;
   rows->packed.data = static_cast<char *>(repalloc(rows->packed.data, static_cast<Size>(rows->packed.maxlen)));
 }
 
-void keep_claimed(ClaimedRows *rows) {
+void keep(void *self) {
+  auto *rows = static_cast<ClaimedRows *>(self);
+  rows->kept_count = rows->count;
+  rows->kept_length = rows->packed.len;
   ListCell *cell;
   foreach (cell, rows->waiting) tuplestore_puttuple(rows->set, static_cast<HeapTuple>(lfirst(cell)));
   list_free_deep(rows->waiting);
   rows->waiting = NIL;
 }
+
+}  // namespace
+
+ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set) {
+  return {desc, set, {}, 0, 0, 0, NIL, CurrentMemoryContext};
+}
+
+ClaimedRows claimed_packed() {
+  const Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("claimed_task"),
+                                   ObjectIdGetDatum(get_namespace_oid("insula", false)));
+  ClaimedRows rows = {lookup_rowtype_tupdesc_copy(type, -1), nullptr, {}, 0, 0, 0, NIL, nullptr};
+  if (rows.desc->natts != fields)
+    ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("insula.claimed_task has been changed")));
+  initStringInfo(&rows.packed);
+  rows.packed.len = rows.kept_length = header_end;
+  return rows;
+}
+
+ClaimOutput output_to(ClaimedRows *rows) { return {rows, put, keep, take_back}; }
 
 Datum claimed_bytes(ClaimedRows *rows) {
   const auto count = static_cast<std::uint32_t>(rows->count);
@@ -250,8 +257,8 @@ Datum claimed_bytes(ClaimedRows *rows) {
   return PointerGetDatum(rows->packed.data);
 }
 
-// What is wrong with a jsonb's version is an internal error to PostgreSQL, which the bytes of some
-// caller are not.  Nothing has to be undone after it.
+// Reads an array.  PostgreSQL calls a wrong version of a jsonb an internal error; here it is a bad
+// value of the caller's.  The error leaves nothing behind.
 static Datum receive(StringInfo bytes, Oid type) {
   MemoryContext callers = CurrentMemoryContext;
   volatile Datum tasks = 0;

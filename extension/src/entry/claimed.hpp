@@ -1,11 +1,11 @@
-// Claimed tasks on their way to the caller: as rows of a set of insula.claimed_task, or packed.
+// The answer of a claim: claimed tasks as rows of a set of insula.claimed_task, or packed.
 //
-// Packed is what insula.claimed_task[] looks like in the binary format of the protocol
-// (array_send, record_send), as one bytea.  Written here it takes the memory that it fills,
-// where those functions take a kilobyte for each field, which is a tenth of what a drain costs.
+// A packed answer is one bytea, an insula.claimed_task[] in the binary format of the protocol
+// (array_send, record_send).  Those functions take a kilobyte of memory for each field, a tenth of the
+// cost of a drain; packing here takes only the memory that the answer fills.
 #pragma once
 
-#include "operation/operations.hpp"
+#include "operation/claim_call.hpp"
 
 extern "C" {
 #include "lib/stringinfo.h"
@@ -16,32 +16,22 @@ namespace insula {
 
 struct ClaimedRows {
   TupleDesc desc;        // of insula.claimed_task
-  Tuplestorestate *set;  // nullptr: they are packed
+  Tuplestorestate *set;  // nullptr: the tasks are packed
   StringInfoData packed;
   int count;
-  List *waiting;         // rows that are not in the set yet
-  MemoryContext memory;  // where these are
+  int kept_count;  // the count, and the length of `packed`, at the last keep
+  int kept_length;
+  List *waiting;         // rows that were put since the last keep
+  MemoryContext memory;  // holds those rows
 };
 
 ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set);
-// Packed in the current memory context, whichever they are put in.
+// Packs in the present memory context, whichever is current later.
 ClaimedRows claimed_packed();
 
-// What a task's lease and deadline come to is `lease_expires` at most.
-// *bytes: what it takes.  False: it is to be packed, and the client's encoding lacks some of its text.
-bool put_claimed(ClaimedRows *rows, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires,
-                 std::size_t *bytes);
+ClaimOutput output_to(ClaimedRows *rows);
 
-// To take back what was put since, or for a set since it was told to keep what it has been given.
-struct ClaimedMark {
-  int count;
-  int length;
-};
-ClaimedMark announce_claimed_rows(const ClaimedRows &rows);
-void take_back(ClaimedRows *rows, const ClaimedMark &mark);
-void keep_claimed(ClaimedRows *rows);
-
-// The packed tasks.
+// The bytea of packed tasks.
 Datum claimed_bytes(ClaimedRows *rows);
 
 }  // namespace insula

@@ -2,12 +2,9 @@
 #include "core/ids.hpp"
 #include "core/names.hpp"
 #include "entry/arguments.hpp"
-#include "entry/result.hpp"
-#include "entry/tenant_groups.hpp"
+#include "entry/prologue.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
-#include "tenant/caller.hpp"
-#include "tenant/home.hpp"
 
 using namespace insula;
 
@@ -16,10 +13,7 @@ INSULA_FUNCTION(insula_send_event);
 
 static const char *event_argument(FunctionCallInfo fcinfo, int argument) {
   const char *event = required_text(fcinfo, argument, "event");
-  if (!core::is_valid_name(event))
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid event name \"%s\"", event),
-             errdetail("A name has 1 to 63 characters of A-Z, a-z, 0-9, _ and -, and starts with a letter or _.")));
+  if (!core::is_valid_name(event)) refuse_name(psprintf("invalid event name \"%s\"", event));
   return event;
 }
 
@@ -30,12 +24,10 @@ Datum insula_wait_event(PG_FUNCTION_ARGS) {
   const char *event = event_argument(fcinfo, 2);
   const TimestampTz until = PG_ARGISNULL(3) ? DT_NOEND : clock_now() + required_duration(fcinfo, 3, "timeout");
   Jsonb *context = context_argument(fcinfo, 4);
-  Tenant *tenant = tenant_to_work_for(id);
+  const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_BOOL(false);
-  const Session session = open_outcome_session(*tenant);
-  const bool waits = wait_event(*tenant, core::local_of(id), lease, event, until, context);
-  close_session(session);
-  PG_RETURN_BOOL(waits);
+  PG_RETURN_BOOL(in_outcome_session(
+      *tenant, [&] { return wait_event(*tenant, core::local_of(id), lease, event, until, context); }));
 }
 
 Datum insula_send_event(PG_FUNCTION_ARGS) {
@@ -44,13 +36,9 @@ Datum insula_send_event(PG_FUNCTION_ARGS) {
   const char *event = event_argument(fcinfo, 1);
   Jsonb *payload = PG_ARGISNULL(2) ? nullptr : PG_GETARG_JSONB_P(2);
   if (payload) check_json(payload, "payload");
-  Tenant *tenant = tenant_of_id(id, Right::tenant);
-  if (tenant) require_home();
-  if (tenant) tenant = open_tenant(tenant->number);
-  if (!tenant) no_such_execution(id);
-  const Session session = open_session();
-  const Change outcome = send_event(*tenant, core::local_of(id), clock_now(), event, payload);
-  close_session(session);
+  const Tenant *tenant = open_tenant_of_execution(id, Access::write);
+  const Change outcome =
+      in_session([&] { return send_event(*tenant, core::local_of(id), clock_now(), event, payload); });
   if (outcome == Change::unknown) no_such_execution(id);
   PG_RETURN_BOOL(outcome == Change::done);
 }

@@ -1,12 +1,12 @@
-// insula.explain_execution: of each task, why it is where it is.
+// insula.explain_execution: tells of each task why it is in its state.
 #include <algorithm>
 
 #include "core/ids.hpp"
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
-#include "entry/result.hpp"
+#include "entry/prologue.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
-#include "tenant/caller.hpp"
 
 using namespace insula;
 
@@ -20,7 +20,7 @@ struct Explanation {
   const TaskDetail *tasks;  // by declared position
   const ElementDetail *elements;
   int element_count;
-  const LimitCount *limits;  // of those under which tasks run
+  const LimitCount *limits;  // those under which tasks run
   int limit_count;
   TimestampTz now;
 };
@@ -122,10 +122,7 @@ const char *why(const Explanation &of, std::int32_t task, const TaskDetail &deta
 }
 
 void put_line(ReturnSetInfo *result, const char *name, State state, const char *why) {
-  Datum values[] = {CStringGetTextDatum(name), CStringGetTextDatum(state_name(state)),
-                    why ? CStringGetTextDatum(why) : Datum{0}};
-  bool nulls[] = {false, false, why == nullptr};
-  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  put_row(result, {text_field(name), text_field(state_name(state)), text_field(why)});
 }
 
 void explain_task(ReturnSetInfo *result, const Explanation &of, std::int32_t task) {
@@ -137,26 +134,25 @@ void explain_task(ReturnSetInfo *result, const Explanation &of, std::int32_t tas
              why(of, task, element->detail, true));
 }
 
+void explain(ReturnSetInfo *result, const Tenant &tenant, std::int64_t id) {
+  const std::int64_t local = core::local_of(id);
+  ExecutionRow row;
+  if (!read_execution(tenant, local, &row)) no_such_execution(id);
+  const Definition &definition = definition_of(tenant, row.definition);
+  const TaskDetail *tasks = task_details(tenant, local, row.span, definition.tasks);
+  Explanation explanation = {tenant, definition, tasks, nullptr, 0, nullptr, 0, clock_now()};
+  if (definition.has_groups)
+    explanation.elements = element_details(tenant, local, row.span, &explanation.element_count);
+  if (definition.limit.max > 0) explanation.limits = running_by_limit(tenant, nullptr, &explanation.limit_count);
+  for (int i = 0; i < definition.tasks; ++i) explain_task(result, explanation, definition.order[i]);
+}
+
 }  // namespace
 
 Datum insula_explain_execution(PG_FUNCTION_ARGS) {
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
-  Tenant *tenant = tenant_of_id(id, Right::tenant);
-  if (tenant) tenant = open_tenant(tenant->number);
-  if (!tenant) no_such_execution(id);
-  InitMaterializedSRF(fcinfo, 0);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
-  const Session session = open_session();
-  ExecutionRow row;
-  if (!read_execution(*tenant, core::local_of(id), &row)) no_such_execution(id);
-  const Definition &definition = definition_of(*tenant, row.definition);
-  Explanation explanation = {*tenant, definition, task_details(*tenant, core::local_of(id), row.span, definition.tasks),
-                             nullptr, 0,          nullptr,
-                             0,       clock_now()};
-  if (definition.has_groups)
-    explanation.elements = element_details(*tenant, core::local_of(id), row.span, &explanation.element_count);
-  if (definition.limit.max > 0) explanation.limits = running_by_limit(*tenant, nullptr, &explanation.limit_count);
-  for (int i = 0; i < definition.tasks; ++i) explain_task(result, explanation, definition.order[i]);
-  close_session(session);
+  const Tenant *tenant = open_tenant_of_execution(id, Access::read);
+  ReturnSetInfo *result = begin_rows(fcinfo);
+  in_session([&] { explain(result, *tenant, id); });
   return Datum{0};
 }

@@ -1,4 +1,5 @@
-// insula.next_fires: when a cron expression fires.
+// insula.next_fires: the next times at which a cron expression fires.
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
 #include "schedule/cron.hpp"
 #include "schedule/zone.hpp"
@@ -16,15 +17,12 @@ Datum insula_next_fires(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("n must be between 1 and %d", most)));
   std::int64_t after = seconds_of(required_time(fcinfo, 3, "after"));
 
-  InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  ReturnSetInfo *result = begin_values(fcinfo);
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     const auto fire = core::next_fire(cron, zone, after);
     if (!fire) break;
-    Datum value = TimestampTzGetDatum(time_of(*fire));
-    bool null = false;
-    tuplestore_putvalues(result->setResult, result->setDesc, &value, &null);
+    put_row(result, {time_field(time_of(*fire))});
     after = *fire;
   }
   return Datum{0};

@@ -1,13 +1,14 @@
-// SQL entry points for what becomes of a claimed task: complete, fail, defer, heartbeat.
+// SQL entry points that report on claimed tasks: complete, fail, defer, join, heartbeat.
 #include <algorithm>
 
 #include "core/ids.hpp"
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
+#include "entry/prologue.hpp"
 #include "entry/tenant_groups.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
-#include "tenant/caller.hpp"
 #include "tenant/in_subtransaction.hpp"
 
 using namespace insula;
@@ -22,51 +23,82 @@ INSULA_FUNCTION(insula_heartbeat);
 
 namespace {
 
+// A batch of completions of any tenants' tasks, and what became of each.
 struct Completion {
   const std::int64_t *ids;
   const std::int64_t *leases;
-  Jsonb *const *contexts;  // checked by the caller or, in a batch, here
+  Jsonb *const *contexts;       // nullptr: none
+  const char *const *problems;  // why a context cannot be stored, nullptr where it can; or nullptr: all can
   int count;
   bool *completed;
-  bool *unknown;  // of several tenants' tasks those that could not be written now
-  bool *failed;   // those that failed, since their contexts cannot be stored
+  bool *unknown;  // an error or a lock kept the tenant's share from being written now
+  bool *failed;   // the context cannot be stored, so the task has failed instead
+  const char *problem(int i) const { return problems ? problems[i] : nullptr; }
 };
 
-// Completes one tenant's share of a batch.
-void complete_group(const Completion &batch, const int *order, int first, int last) {
-  Tenant *tenant = tenant_to_work_for(batch.ids[order[first]]);
-  if (!tenant) return;
-  const TimestampTz now = clock_now();
-  const auto room = static_cast<std::size_t>(last - first);
+// One tenant's share of a batch: positions in it, ascending by the tasks' ids.
+struct Share {
+  const Completion &batch;
+  const Tenant &tenant;
+  const int *positions;
+  int count;
+};
+
+// Locks all tasks of the share in one order, where some of them are to fail and others to complete.
+void lock_share(const Share &share) {
+  const Completion &batch = share.batch;
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(share.count));
+  bool any_problem = false;
+  for (int i = 0; i < share.count; ++i) {
+    ids[i] = core::local_of(batch.ids[share.positions[i]]);
+    any_problem = any_problem || batch.problem(share.positions[i]);
+  }
+  if (any_problem) lock_tasks(share.tenant, ids, share.count);
+}
+
+void complete_share(const Share &share) {
+  const Completion &batch = share.batch;
+  const auto room = static_cast<std::size_t>(share.count);
   auto *ids = palloc_array_of<std::int64_t>(room);
   auto *leases = palloc_array_of<std::int64_t>(room);
   auto **patches = palloc_array_of<Jsonb *>(room);
-  auto *places = palloc_array_of<int>(room);
+  auto *positions = palloc_array_of<int>(room);
   auto *completed = palloc_array_of<bool>(room);
-  auto *bad = palloc_array_of<int>(room);
   int count = 0;
-  int bad_count = 0;
-  const Session session = open_outcome_session(*tenant);
-  for (int i = first; i < last; ++i) {
-    const int at = order[i];
-    Jsonb *patch = batch.contexts ? batch.contexts[at] : nullptr;
-    if (patch && context_problem(patch)) {
-      bad[bad_count++] = at;
-      continue;
-    }
+  for (int i = 0; i < share.count; ++i) {
+    const int at = share.positions[i];
+    if (batch.problem(at)) continue;
     ids[count] = core::local_of(batch.ids[at]);
     leases[count] = batch.leases[at];
-    patches[count] = patch;
-    places[count++] = at;
+    patches[count] = batch.contexts ? batch.contexts[at] : nullptr;
+    positions[count++] = at;
   }
-  for (int i = 0; i < bad_count; ++i) ids[count + i] = core::local_of(batch.ids[bad[i]]);
-  if (bad_count) lock_tasks(*tenant, ids, count + bad_count);
-  if (count) complete(*tenant, ids, leases, patches, count, completed);
-  for (int i = 0; i < count; ++i) batch.completed[places[i]] = completed[i];
-  for (int i = 0; i < bad_count; ++i)
-    batch.failed[bad[i]] = fail(*tenant, now, core::local_of(batch.ids[bad[i]]), batch.leases[bad[i]],
-                                context_problem(batch.contexts[bad[i]]), true) != nullptr;
-  close_session(session);
+  if (count == 0) return;
+  complete(share.tenant, ids, leases, patches, count, completed);
+  for (int i = 0; i < count; ++i) batch.completed[positions[i]] = completed[i];
+}
+
+void fail_share(const Share &share, TimestampTz now) {
+  const Completion &batch = share.batch;
+  for (int i = 0; i < share.count; ++i) {
+    const int at = share.positions[i];
+    const char *problem = batch.problem(at);
+    if (!problem) continue;
+    batch.failed[at] =
+        fail(share.tenant, now, core::local_of(batch.ids[at]), batch.leases[at], problem, true) != nullptr;
+  }
+}
+
+void complete_group(const Completion &batch, const int *order, int first, int last) {
+  const Tenant *tenant = open_tenant_of_task(batch.ids[order[first]]);
+  if (!tenant) return;
+  const TimestampTz now = clock_now();
+  in_outcome_session(*tenant, [&] {
+    const Share share = {batch, *tenant, order + first, last - first};
+    lock_share(share);
+    complete_share(share);
+    fail_share(share, now);
+  });
 }
 
 void complete_batch(const Completion &batch) {
@@ -96,16 +128,20 @@ Datum insula_complete(PG_FUNCTION_ARGS) {
   bool completed = false;
   bool unknown = false;
   bool failed = false;
-  complete_batch({&id, &lease, &context, 1, &completed, &unknown, &failed});
+  complete_batch({&id, &lease, &context, nullptr, 1, &completed, &unknown, &failed});
   PG_RETURN_BOOL(completed);
 }
 
-static void require_same_length(int a, int b, const char *names) {
-  if (a != b) ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must have the same length", names)));
+// Why each context cannot be stored, nullptr where it can.
+static const char **problems_of(Jsonb *const *contexts, int count) {
+  if (!contexts) return nullptr;
+  auto **problems = palloc_array_of<const char *>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) problems[i] = contexts[i] ? context_problem(contexts[i]) : nullptr;
+  return problems;
 }
 
-// Does what both calls for many tasks are told.
-static Completion complete_argument(FunctionCallInfo fcinfo) {
+// Reads the arguments of a call for many tasks, and completes them.
+static Completion complete_arguments(FunctionCallInfo fcinfo) {
   const Int64Array ids = required_int64_array(fcinfo, 0, "task_ids");
   const Int64Array leases = required_int64_array(fcinfo, 1, "leases");
   int context_count;
@@ -114,14 +150,15 @@ static Completion complete_argument(FunctionCallInfo fcinfo) {
   if (contexts) require_same_length(ids.count, context_count, "task_ids and contexts");
   bool *results[3];
   for (bool *&result : results) result = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
-  const Completion batch = {ids.values, leases.values, contexts, ids.count, results[0], results[1], results[2]};
+  const Completion batch = {ids.values, leases.values, contexts,   problems_of(contexts, ids.count),
+                            ids.count,  results[0],    results[1], results[2]};
   complete_batch(batch);
   return batch;
 }
 
 Datum insula_complete_many(PG_FUNCTION_ARGS) {
   require_writable("insula.complete_many()");
-  const Completion batch = complete_argument(fcinfo);
+  const Completion batch = complete_arguments(fcinfo);
   auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(batch.count));
   for (int i = 0; i < batch.count; ++i) datums[i] = BoolGetDatum(batch.completed[i]);
   int dims[] = {batch.count};
@@ -132,22 +169,18 @@ Datum insula_complete_many(PG_FUNCTION_ARGS) {
 
 Datum insula_complete_batch(PG_FUNCTION_ARGS) {
   require_writable("insula.complete_batch()");
-  const Completion batch = complete_argument(fcinfo);
-  InitMaterializedSRF(fcinfo, 0);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  const Completion batch = complete_arguments(fcinfo);
+  ReturnSetInfo *result = begin_rows(fcinfo);
   for (int i = 0; i < batch.count; ++i) {
-    // What is unknown was rolled back with its tenant's part.
-    if (batch.completed[i] && !batch.unknown[i]) continue;
-    const bool failed = batch.failed[i] && !batch.unknown[i];
-    Datum values[4] = {Int32GetDatum(i + 1), CStringGetTextDatum(failed             ? "failed"
-                                                                 : batch.unknown[i] ? "later"
-                                                                                    : "lost")};
-    bool nulls[4] = {false, false, !failed, !failed};
-    if (failed) {
-      values[2] = CStringGetTextDatum(unpack_sql_state(context_problem_state(batch.contexts[i])));
-      values[3] = CStringGetTextDatum(context_problem(batch.contexts[i]));
-    }
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+    // An unknown outcome was rolled back with its tenant's share, whatever is noted beside it.
+    if (batch.unknown[i])
+      put_row(result, {int32_field(i + 1), text_field("later"), null_field(), null_field()});
+    else if (batch.failed[i])
+      put_row(result,
+              {int32_field(i + 1), text_field("failed"),
+               text_field(unpack_sql_state(context_problem_state(batch.contexts[i]))), text_field(batch.problem(i))});
+    else if (!batch.completed[i])
+      put_row(result, {int32_field(i + 1), text_field("lost"), null_field(), null_field()});
   }
   return Datum{0};
 }
@@ -159,11 +192,10 @@ Datum insula_fail(PG_FUNCTION_ARGS) {
   require_not_null(fcinfo, 2, "error");
   const char *error = message_argument(fcinfo, 2);
   const bool retryable = required_bool(fcinfo, 3, "retryable");
-  Tenant *tenant = tenant_to_work_for(id);
+  const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_NULL();
-  const Session session = open_outcome_session(*tenant);
-  const char *status = fail(*tenant, clock_now(), core::local_of(id), lease, error, retryable);
-  close_session(session);
+  const char *status = in_outcome_session(
+      *tenant, [&] { return fail(*tenant, clock_now(), core::local_of(id), lease, error, retryable); });
   if (!status) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text(status));
 }
@@ -174,24 +206,19 @@ Datum insula_defer(PG_FUNCTION_ARGS) {
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   const TimestampTz until = required_time(fcinfo, 2, "until");
   Jsonb *context = context_argument(fcinfo, 3);
-  Tenant *tenant = tenant_to_work_for(id);
+  const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_BOOL(false);
-  const Session session = open_outcome_session(*tenant);
-  const bool deferred = defer(*tenant, core::local_of(id), lease, until, context);
-  close_session(session);
-  PG_RETURN_BOOL(deferred);
+  PG_RETURN_BOOL(
+      in_outcome_session(*tenant, [&] { return defer(*tenant, core::local_of(id), lease, until, context); }));
 }
 
 Datum insula_join_task(PG_FUNCTION_ARGS) {
   require_writable("insula.join_task()");
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
-  Tenant *tenant = tenant_to_work_for(id);
+  const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_BOOL(false);
-  const Session session = open_outcome_session(*tenant);
-  const bool joined = join(*tenant, core::local_of(id), lease);
-  close_session(session);
-  PG_RETURN_BOOL(joined);
+  PG_RETURN_BOOL(in_outcome_session(*tenant, [&] { return join(*tenant, core::local_of(id), lease); }));
 }
 
 // ---- heartbeat ----
@@ -214,44 +241,42 @@ const Lease *find_lease(const Lease *leases, int count, std::int64_t id) {
   return at != leases + count && at->id == id ? at : nullptr;
 }
 
+// Tells the worker to stop the task, and why.
 void put_stop(const HeartbeatCall &call, std::int64_t id, const char *reason) {
-  Datum values[] = {Int64GetDatum(id), CStringGetTextDatum(reason)};
-  bool nulls[] = {false, false};
-  tuplestore_putvalues(call.result->setResult, call.result->setDesc, values, nulls);
+  put_row(call.result, {int64_field(id), text_field(reason)});
 }
 
-void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last) {
-  Tenant *tenant = tenant_to_work_for(call.ids[order[first]]);
+// Extends the leases of one tenant's tasks.
+void extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *order, int count) {
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  auto *leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    ids[i] = core::local_of(call.ids[order[i]]);
+    leases[i] = call.leases[order[i]];
+  }
   int extended_count = 0;
   int stopped_count = 0;
-  const ExtendedLease *extended = nullptr;
   const StoppedLease *stopped = nullptr;
-  Session session = {};
-  if (tenant) {
-    session = open_outcome_session(*tenant);
-    auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(last - first));
-    auto *leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(last - first));
-    for (int i = first; i < last; ++i) {
-      ids[i - first] = core::local_of(call.ids[order[i]]);
-      leases[i - first] = call.leases[order[i]];
-    }
-    extended = extend_leases(*tenant, call.now, call.expires, ids, leases, last - first, &extended_count);
-    if (extended_count > 0) announce_due(tenant->number, call.expires);
-    if (extended_count < last - first) {
-      stopped = stopped_leases(*tenant, call.now, ids, leases, last - first, &stopped_count);
-    }
-  }
-  for (int i = first; i < last; ++i) {
+  const ExtendedLease *extended = extend_leases(tenant, call.now, call.expires, ids, leases, count, &extended_count);
+  if (extended_count > 0) announce_due(tenant.number, call.expires);
+  if (extended_count < count) stopped = stopped_leases(tenant, call.now, ids, leases, count, &stopped_count);
+  for (int i = 0; i < count; ++i) {
     const std::int64_t id = call.ids[order[i]];
-    const std::int64_t local = core::local_of(id);
-    const ExtendedLease *lease = find_lease(extended, extended_count, local);
-    const StoppedLease *stop = find_lease(stopped, stopped_count, local);
+    const ExtendedLease *lease = find_lease(extended, extended_count, ids[i]);
+    const StoppedLease *stop = find_lease(stopped, stopped_count, ids[i]);
     if (!lease)
       put_stop(call, id, !stop ? "lost" : stop->cancelled ? "cancelled" : "timeout");
     else if (lease->paused)
       put_stop(call, id, "paused");
   }
-  if (tenant) close_session(session);
+}
+
+void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last) {
+  const Tenant *tenant = open_tenant_of_task(call.ids[order[first]]);
+  if (tenant)
+    in_outcome_session(*tenant, [&] { extend_group(call, *tenant, order + first, last - first); });
+  else
+    for (int i = first; i < last; ++i) put_stop(call, call.ids[order[i]], "lost");
 }
 
 }  // namespace
@@ -262,14 +287,13 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
   const Int64Array leases = required_int64_array(fcinfo, 1, "leases");
   const std::int64_t lease = required_lease(fcinfo, 2);
   require_same_length(ids.count, leases.count, "task_ids and leases");
-  InitMaterializedSRF(fcinfo, 0);
+  ReturnSetInfo *result = begin_rows(fcinfo);
   const TimestampTz now = clock_now();
-  const HeartbeatCall call = {reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), ids.values, leases.values, now,
-                              count_from(now) + lease};
+  const HeartbeatCall call = {result, ids.values, leases.values, now, count_from(now) + lease};
   const int *order = by_tenant(ids.values, ids.count);
   for (int first = 0; first < ids.count;) {
     const int last = end_of_group(ids.values, order, first, ids.count);
-    // A tenant whose rows are locked gets no news now; his tasks' leases go on as they are.
+    // One tenant's error or lock stops no other tenant's heartbeat; its own tasks keep their leases.
     if (last - first == ids.count || !core::is_plausible_id(ids.values[order[first]]))
       heartbeat_group(call, order, first, last);
     else

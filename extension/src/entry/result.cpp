@@ -1,14 +1,14 @@
-// Reports on executions, and the entry points that only read them.
+// Reports on executions, and insula.result; see result.hpp.
 #include "entry/result.hpp"
 
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
-#include "errors.hpp"
+#include "entry/prologue.hpp"
 #include "operation/operations.hpp"
-#include "tenant/caller.hpp"
 
 namespace insula {
 
@@ -26,7 +26,7 @@ Jsonb *task_as_json(const char *id, const TaskResult &result) {
 }
 
 struct Elements {
-  const ElementResult *items;  // by task and place
+  const ElementResult *items;  // sorted by task and element
   int count;
 };
 
@@ -65,10 +65,6 @@ const char *execution_status(const ExecutionRow &row, TimestampTz started_at) {
 }
 
 }  // namespace
-
-void no_such_execution(std::int64_t id) {
-  ereport(ERROR, (errcode(INSULA_NO_EXECUTION), errmsg("execution %lld does not exist", static_cast<long long>(id))));
-}
 
 bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport *report) {
   ExecutionRow row;
@@ -123,38 +119,21 @@ using namespace insula;
 INSULA_FUNCTION(insula_result);
 
 static Datum report_as_row(FunctionCallInfo fcinfo, const ExecutionReport &report) {
-  TupleDesc desc;
-  if (get_call_result_type(fcinfo, nullptr, &desc) != TYPEFUNC_COMPOSITE) elog(ERROR, "insula: unexpected result type");
-  Datum values[10];
-  bool nulls[10] = {};
-  values[0] = Int64GetDatum(report.execution_id);
-  values[1] = CStringGetTextDatum(report.workflow);
-  values[2] = Int32GetDatum(report.version);
-  values[3] = CStringGetTextDatum(report.status);
-  values[4] = PointerGetDatum(report.final_context);
-  nulls[4] = report.final_context == nullptr;
-  nulls[5] = report.error == nullptr;
-  values[5] = nulls[5] ? Datum{0} : CStringGetTextDatum(report.error);
-  values[6] = TimestampTzGetDatum(report.created_at);
-  values[7] = TimestampTzGetDatum(report.started_at);
-  nulls[7] = report.started_at == 0;
-  values[8] = TimestampTzGetDatum(report.finished_at);
-  nulls[8] = report.finished_at == 0;
-  values[9] = PointerGetDatum(report.tasks);
-  return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+  return row_datum(answer_columns(fcinfo),
+                   {int64_field(report.execution_id), text_field(report.workflow), int32_field(report.version),
+                    text_field(report.status), json_field(report.final_context), text_field(report.error),
+                    time_field(report.created_at), time_field(report.started_at, 0), time_field(report.finished_at, 0),
+                    json_field(report.tasks)});
 }
 
 Datum insula_result(PG_FUNCTION_ARGS) {
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
-  Tenant *tenant = tenant_of_id(id, Right::tenant);
-  if (tenant) tenant = open_tenant(tenant->number);
-  if (!tenant) no_such_execution(id);
-  const Session session = open_session();
-  ExecutionReport report;
-  if (!report_execution(*tenant, core::local_of(id), &report)) no_such_execution(id);
-  MemoryContext inner = MemoryContextSwitchTo(session.caller);
-  const Datum row = report_as_row(fcinfo, report);
-  MemoryContextSwitchTo(inner);
-  close_session(session);
-  return row;
+  const Tenant *tenant = open_tenant_of_execution(id, Access::read);
+  MemoryContext callers = CurrentMemoryContext;
+  PG_RETURN_DATUM(in_session([&] {
+    ExecutionReport report;
+    if (!report_execution(*tenant, core::local_of(id), &report)) no_such_execution(id);
+    MemoryContextSwitchTo(callers);
+    return report_as_row(fcinfo, report);
+  }));
 }

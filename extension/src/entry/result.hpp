@@ -1,4 +1,4 @@
-// An execution as insula.result and insula.await give it out.
+// The report on an execution that insula.result and insula.await answer with.
 #pragma once
 
 #include "storage/work.hpp"
@@ -20,12 +20,9 @@ struct ExecutionReport {
   Jsonb *tasks;
 };
 
-// False where there is no such execution.  Inside a storage session; the report is in the
-// current memory context.
+// False where there is no such execution.  Needs a session; the report is in the current memory
+// context.
 bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport *report);
 Jsonb *report_as_json(const ExecutionReport &report);
-
-// IS003, the same for an id of another tenant as for one that nobody has.
-[[noreturn]] void no_such_execution(std::int64_t id);
 
 }  // namespace insula

@@ -1,8 +1,8 @@
-// SQL entry points for the scheduler: whether this database has one, and the clock of tests.
+// SQL entry points that start and stop this database's scheduler, and that move the clock of tests.
 #include "scheduler/scheduler.hpp"
 
 #include "entry/arguments.hpp"
-#include "errors.hpp"
+#include "entry/prologue.hpp"
 #include "provision/tenants.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
@@ -12,10 +12,6 @@
 #include "spi/session.hpp"
 #include "tenant/caller.hpp"
 
-extern "C" {
-#include "nodes/parsenodes.h"
-}
-
 using namespace insula;
 
 INSULA_FUNCTION(insula_start_scheduler);
@@ -24,16 +20,25 @@ INSULA_FUNCTION(insula_advance_clock);
 
 namespace {
 
-// True if that is news.
-bool want(bool wanted) {
-  const Session session = open_session();
-  Datum value = BoolGetDatum(wanted);
-  if (SPI_execute_plan(shared_plan(SharedStatement::want_scheduler), &value, nullptr, false, 0) < 0)
-    elog(ERROR, "insula: writing the scheduler's settings failed");
-  const bool news = SPI_processed > 0;
-  if (news) log_act(wanted ? "start_scheduler" : "stop_scheduler", nullptr, nullptr);
-  close_session(session);
-  return news;
+// Records whether the database is to have a scheduler; false: that was recorded already.
+bool set_scheduler_wanted(bool wanted) {
+  static constexpr Statement want_scheduler = {
+      "want_scheduler",
+      R"(
+        INSERT INTO insula.scheduler_wanted
+        SELECT true, $1
+        WHERE NOT $1 OR EXISTS (SELECT FROM insula.scheduler_wanted)
+        ON CONFLICT (the_only) DO UPDATE SET wanted = EXCLUDED.wanted
+        WHERE scheduler_wanted.wanted <> EXCLUDED.wanted)",
+      {BOOLOID},
+  };
+  return in_session([wanted] {
+    Arguments arguments;
+    arguments.add(BoolGetDatum(wanted));
+    const bool changed = run(want_scheduler, arguments) > 0;
+    if (changed) log_act(wanted ? "start_scheduler" : "stop_scheduler", nullptr, nullptr);
+    return changed;
+  });
 }
 
 void warn_without_slot() {
@@ -53,8 +58,9 @@ void warn_without_launcher() {
                     errhint("Raise max_worker_processes and restart the server.")));
 }
 
-// One that has just been ended, or that the server has yet to start, comes within a second.
-bool launcher_comes() {
+// True once the launcher runs.  A launcher that has just ended, or that the server has yet to start,
+// runs within a second.
+bool await_launcher() {
   constexpr std::int64_t look_again = 10000;
   const std::int64_t deadline = passing_time() + (max_worker_processes == 0 ? 0 : 2 * USECS_PER_SEC);
   for (;;) {
@@ -64,8 +70,8 @@ bool launcher_comes() {
   }
 }
 
-// A scheduler moves it; where none is to serve, nobody would.
-void wait_for_clock() {
+// Sleeps until a scheduler has moved the clock; raises where no scheduler is going to.
+void await_clock() {
   constexpr std::int64_t look_again = 5000;
   while (clock_target() != DT_NOBEGIN) {
     if (!schedulers_are_on() || waits_until_told())
@@ -82,17 +88,17 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
   require_writable("insula.start_scheduler()");
-  const bool news = want(true);
+  const bool changed = set_scheduler_wanted(true);
   if (shared_memory_available()) {
     announce_scheduler_asked();
     const SchedulerReport report = report_scheduler();
     if (report.without_place) warn_without_place();
-    const bool comes = report.without_place || launcher_comes();
-    if (!comes) warn_without_launcher();
-    PG_RETURN_BOOL(report.pid == 0 && !report.without_place && comes && schedulers_are_on());
+    const bool launcher = report.without_place || await_launcher();
+    if (!launcher) warn_without_launcher();
+    PG_RETURN_BOOL(report.pid == 0 && !report.without_place && launcher && schedulers_are_on());
   }
-  // One that was stopped may still be there, but on its way out.
-  if (!schedulers_are_on() || (find_scheduler() != 0 && !news)) PG_RETURN_BOOL(false);
+  // A scheduler that was stopped may still run, but it is about to end.
+  if (!schedulers_are_on() || (find_scheduler() != 0 && !changed)) PG_RETURN_BOOL(false);
   const bool launched = launch_scheduler(MyDatabaseId, GetTopTransactionId(), nullptr);
   if (!launched) warn_without_slot();
   PG_RETURN_BOOL(launched);
@@ -102,7 +108,7 @@ Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
   require_writable("insula.stop_scheduler()");
-  (void)want(false);
+  (void)set_scheduler_wanted(false);
   const int pid = find_scheduler();
   if (shared_memory_available())
     announce_scheduler_stopped();
@@ -112,10 +118,7 @@ Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_advance_clock(PG_FUNCTION_ARGS) {
-  if (!fcinfo->context || !IsA(fcinfo->context, CallContext) || castNode(CallContext, fcinfo->context)->atomic)
-    ereport(ERROR,
-            (errcode(INSULA_ATOMIC_CONTEXT), errmsg("insula.advance_clock cannot wait inside a transaction block"),
-             errhint("CALL it by itself, outside of BEGIN and of functions.")));
+  require_top_level(fcinfo, "insula.advance_clock");
   if (!superuser())
     ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to move the clock"),
                     errhint("This needs a superuser.")));
@@ -133,7 +136,7 @@ Datum insula_advance_clock(PG_FUNCTION_ARGS) {
   SPI_commit();
   InvalidateCatalogSnapshot();
   PG_TRY();
-  { wait_for_clock(); }
+  { await_clock(); }
   PG_CATCH();
   {
     set_clock_target(DT_NOBEGIN);

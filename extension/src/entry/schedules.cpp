@@ -5,12 +5,12 @@
 
 #include "core/ids.hpp"
 #include "core/names.hpp"
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
+#include "entry/prologue.hpp"
 #include "errors.hpp"
 #include "schedule/zone.hpp"
 #include "shared/clock.hpp"
-#include "tenant/caller.hpp"
-#include "tenant/lock.hpp"
 
 using namespace insula;
 
@@ -25,16 +25,13 @@ namespace {
 constexpr std::int32_t most_catch_up = 1000;
 constexpr std::int64_t longest_jitter = USECS_PER_DAY;
 
-const char *required_name(FunctionCallInfo fcinfo, int argument, const char *what) {
-  const char *name = required_text(fcinfo, argument, what);
-  if (!core::is_valid_name(name))
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid schedule name"),
-             errdetail("A name has 1 to 63 characters of A-Z, a-z, 0-9, _ and -, and starts with a letter or _.")));
+const char *required_schedule(FunctionCallInfo fcinfo) {
+  const char *name = required_text(fcinfo, 0, "name");
+  if (!core::is_valid_name(name)) refuse_name("invalid schedule name");
   return name;
 }
 
-[[noreturn]] void refuse_word(const char *parameter, const char *words) {
+[[noreturn]] void require_one_of(const char *parameter, const char *words) {
   ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be %s", parameter, words)));
   pg_unreachable();
 }
@@ -56,7 +53,7 @@ ScheduleSpec spec_of(FunctionCallInfo fcinfo) {
   require_not_null(fcinfo, 4, "context");
   spec.context = context_argument(fcinfo, 4);
   if (!read_catch_up(required_text(fcinfo, 5, "catch_up"), &spec.catch_up))
-    refuse_word("catch_up", "skip, run_once or run_all");
+    require_one_of("catch_up", "skip, run_once or run_all");
   spec.max_catch_up = required_int32(fcinfo, 6, "max_catch_up");
   if (spec.max_catch_up < 1 || spec.max_catch_up > most_catch_up)
     ereport(ERROR,
@@ -66,7 +63,7 @@ ScheduleSpec spec_of(FunctionCallInfo fcinfo) {
   if (spec.ends_at < spec.starts_at)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ends_at must not be before starts_at")));
   if (!read_overlap(required_text(fcinfo, 9, "overlap"), &spec.overlap))
-    refuse_word("overlap", "allow, skip, queue or cancel");
+    require_one_of("overlap", "allow, skip, queue or cancel");
   spec.jitter = PG_ARGISNULL(10) ? 0 : required_duration(fcinfo, 10, "jitter");
   if (spec.jitter > longest_jitter)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("jitter must be at most one day")));
@@ -79,62 +76,46 @@ ScheduleSpec spec_of(FunctionCallInfo fcinfo) {
   pg_unreachable();
 }
 
-const Tenant *entered(FunctionCallInfo fcinfo, int argument) {
-  return enter_tenant(require_tenant(text_argument(fcinfo, argument), Right::tenant)->number);
-}
-
 bool change_pause(FunctionCallInfo fcinfo, bool paused) {
   const char *name = required_text(fcinfo, 0, "name");
-  const Tenant *tenant = entered(fcinfo, 1);
-  const Session session = open_session();
-  const PauseChange change = set_schedule_paused(*tenant, name, paused, clock_now());
-  close_session(session);
+  const Tenant *tenant = enter_named_tenant(fcinfo, 1);
+  const PauseChange change = in_session([&] { return set_schedule_paused(*tenant, name, paused, clock_now()); });
   if (change == PauseChange::unknown) no_such_schedule(name);
   return change == PauseChange::done;
 }
 
-// Its next fire's own time, whatever its jitter; DT_NOEND: none.
+// The schedule's next fire by its cron expression, before jitter; DT_NOEND: none.
 TimestampTz next_fire_of(const ScheduleRow &row, const ScheduleSpec &spec) {
   const std::int64_t next =
       core::next_allowed_fire(fire_rules(spec, row.number), seconds_of(std::max(row.since, row.last_fire)));
   return next > core::last_instant ? DT_NOEND : time_of(next);
 }
 
-void put_line(ReturnSetInfo *result, const ListedSchedule &schedule) {
+void put_schedule_row(ReturnSetInfo *result, const ListedSchedule &schedule) {
   const ScheduleSpec spec = spec_from_json(schedule.row.body);
   const TimestampTz next = spec.paused ? DT_NOEND : next_fire_of(schedule.row, spec);
   const char *status = spec.paused ? "paused" : next == DT_NOEND ? "ended" : "active";
-  Datum values[] = {
-      CStringGetTextDatum(schedule.row.name), CStringGetTextDatum(spec.workflow), CStringGetTextDatum(spec.cron),
-      CStringGetTextDatum(spec.timezone),     CStringGetTextDatum(status),        TimestampTzGetDatum(next),
-      TimestampTzGetDatum(schedule.last_made)};
-  bool nulls[7] = {};
-  nulls[5] = next == DT_NOEND;
-  nulls[6] = schedule.last_made == DT_NOBEGIN;
-  tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+  put_row(result,
+          {text_field(schedule.row.name), text_field(spec.workflow), text_field(spec.cron), text_field(spec.timezone),
+           text_field(status), time_field(next, DT_NOEND), time_field(schedule.last_made, DT_NOBEGIN)});
 }
 
 }  // namespace
 
 Datum insula_schedule(PG_FUNCTION_ARGS) {
   require_writable("insula.schedule()");
-  const char *name = required_name(fcinfo, 0, "name");
+  const char *name = required_schedule(fcinfo);
   const ScheduleSpec spec = spec_of(fcinfo);
-  const Tenant *tenant = entered(fcinfo, 11);
-  const Session session = open_session();
-  const std::int64_t number = put_schedule(*tenant, name, spec, clock_now());
-  close_session(session);
+  const Tenant *tenant = enter_named_tenant(fcinfo, 11);
+  const std::int64_t number = in_session([&] { return put_schedule(*tenant, name, spec, clock_now()); });
   PG_RETURN_INT64(core::make_id(tenant->number, number));
 }
 
 Datum insula_unschedule(PG_FUNCTION_ARGS) {
   require_writable("insula.unschedule()");
   const char *name = required_text(fcinfo, 0, "name");
-  const Tenant *tenant = entered(fcinfo, 1);
-  const Session session = open_session();
-  const bool removed = remove_schedule(*tenant, name);
-  close_session(session);
-  PG_RETURN_BOOL(removed);
+  const Tenant *tenant = enter_named_tenant(fcinfo, 1);
+  PG_RETURN_BOOL(in_session([&] { return remove_schedule(*tenant, name); }));
 }
 
 Datum insula_pause_schedule(PG_FUNCTION_ARGS) {
@@ -148,16 +129,15 @@ Datum insula_resume_schedule(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_schedules(PG_FUNCTION_ARGS) {
-  const Tenant *tenant = open_tenant(require_tenant(text_argument(fcinfo, 0), Right::tenant)->number);
-  if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant has been dropped")));
-  InitMaterializedSRF(fcinfo, 0);
-  const Session session = open_session();
-  int count;
-  const ListedSchedule *schedules = list_schedules(*tenant, &count);
-  for (int i = 0; i < count; ++i) {
-    CHECK_FOR_INTERRUPTS();
-    put_line(reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo), schedules[i]);
-  }
-  close_session(session);
+  const Tenant *tenant = open_named_tenant(fcinfo, 0, Access::read);
+  ReturnSetInfo *result = begin_rows(fcinfo);
+  in_session([&] {
+    int count;
+    const ListedSchedule *schedules = list_schedules(*tenant, &count);
+    for (int i = 0; i < count; ++i) {
+      CHECK_FOR_INTERRUPTS();
+      put_schedule_row(result, schedules[i]);
+    }
+  });
   return Datum{0};
 }

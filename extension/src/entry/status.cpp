@@ -1,5 +1,5 @@
-// The SQL entry point of status(): what runs, and what falls back.
-#include "postgres.hpp"
+// insula.status: the state of the extension in this database, and of the shared memory.
+#include "entry/answer.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
@@ -50,8 +50,7 @@ const char *state_of_scheduler() {
 
 Datum insula_status(PG_FUNCTION_ARGS) {
   require_admin();
-  InitMaterializedSRF(fcinfo, 0);
-  auto *result = reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
+  ReturnSetInfo *result = begin_rows(fcinfo);
   int tenants;
   (void)all_tenants(&tenants);
   const struct {
@@ -70,10 +69,6 @@ Datum insula_status(PG_FUNCTION_ARGS) {
        shared_memory_available() ? psprintf("%ld", tenants_with_watermarks()) : nullptr},
       {"due tenants", shared_memory_available() ? psprintf("%ld", due_tenants()) : nullptr},
   };
-  for (const auto &row : rows) {
-    Datum values[] = {CStringGetTextDatum(row.item), row.value ? CStringGetTextDatum(row.value) : Datum{0}};
-    bool nulls[] = {false, row.value == nullptr};
-    tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-  }
+  for (const auto &row : rows) put_row(result, {text_field(row.item), text_field(row.value)});
   return Datum{0};
 }

@@ -4,8 +4,7 @@
 #include <algorithm>
 
 #include "core/ids.hpp"
-#include "tenant/caller.hpp"
-#include "tenant/home.hpp"
+#include "postgres.hpp"
 
 namespace insula {
 
@@ -21,20 +20,6 @@ int end_of_group(const std::int64_t *ids, const int *order, int first, int count
   if (!core::is_plausible_id(ids[order[first]])) return last;
   while (last < count && core::tenant_of(ids[order[last]]) == core::tenant_of(ids[order[first]])) ++last;
   return last;
-}
-
-Tenant *tenant_to_work_for(std::int64_t id) {
-  Tenant *tenant = tenant_of_id(id, Right::worker);
-  if (!tenant) return nullptr;
-  require_home();
-  return open_tenant(tenant->number);
-}
-
-Session open_outcome_session(const Tenant &tenant) {
-  const bool for_others = works_for_others(tenant);
-  const Session session = open_session();
-  if (for_others) limit_lock_waits();
-  return session;
 }
 
 }  // namespace insula

@@ -1,13 +1,11 @@
-// SQL entry points for tenants and for the state of the whole.
+// SQL entry points that make, change and drop tenants.
 #include "provision/tenants.hpp"
+
 #include "core/names.hpp"
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
-#include "errors.hpp"
-#include "shared/shared.hpp"
-#include "spi/owner.hpp"
+#include "entry/prologue.hpp"
 #include "tenant/caller.hpp"
-#include "tenant/home.hpp"
-#include "version.hpp"
 
 using namespace insula;
 
@@ -21,17 +19,9 @@ INSULA_FUNCTION(insula_current_tenant);
 INSULA_FUNCTION(insula_is_valid_tenant_id);
 
 static Datum credentials_as_row(FunctionCallInfo fcinfo, const Credentials &credentials) {
-  TupleDesc desc;
-  if (get_call_result_type(fcinfo, nullptr, &desc) != TYPEFUNC_COMPOSITE) elog(ERROR, "insula: unexpected result type");
-  const char *texts[] = {credentials.tenant, credentials.schema, credentials.username, credentials.password,
-                         credentials.connection_string};
-  Datum values[5];
-  bool nulls[5];
-  for (int i = 0; i < 5; ++i) {
-    nulls[i] = texts[i] == nullptr;
-    values[i] = nulls[i] ? Datum{0} : CStringGetTextDatum(texts[i]);
-  }
-  return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+  return row_datum(answer_columns(fcinfo),
+                   {text_field(credentials.tenant), text_field(credentials.schema), text_field(credentials.username),
+                    text_field(credentials.password), text_field(credentials.connection_string)});
 }
 
 Datum insula_create_tenant(PG_FUNCTION_ARGS) {
@@ -61,34 +51,24 @@ Datum insula_create_tenant(PG_FUNCTION_ARGS) {
   PG_RETURN_DATUM(credentials_as_row(fcinfo, create_tenant(request)));
 }
 
-static Tenant *tenant_to_administer(const char *name, const char *call) {
-  require_admin();
-  require_writable(call);
-  Tenant *tenant = find_tenant(name);
-  if (!tenant) ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("tenant \"%s\" does not exist", name)));
-  // Its role may be the original's.
-  require_home();
-  return tenant;
-}
-
 Datum insula_drop_tenant(PG_FUNCTION_ARGS) {
   require_admin();
   const char *name = required_text(fcinfo, 0, "tenant");
   const std::int64_t drain = required_duration(fcinfo, 1, "drain");
   const bool force = required_bool(fcinfo, 2, "force");
-  drop_tenant(tenant_to_administer(name, "insula.drop_tenant()")->number, drain, force);
+  drop_tenant(find_tenant_to_administer(name, "insula.drop_tenant()")->number, drain, force);
   PG_RETURN_VOID();
 }
 
 Datum insula_suspend_tenant(PG_FUNCTION_ARGS) {
   require_admin();
-  set_suspended(*tenant_to_administer(required_text(fcinfo, 0, "tenant"), "insula.suspend_tenant()"), true);
+  set_suspended(*find_tenant_to_administer(required_text(fcinfo, 0, "tenant"), "insula.suspend_tenant()"), true);
   PG_RETURN_VOID();
 }
 
 Datum insula_resume_tenant(PG_FUNCTION_ARGS) {
   require_admin();
-  set_suspended(*tenant_to_administer(required_text(fcinfo, 0, "tenant"), "insula.resume_tenant()"), false);
+  set_suspended(*find_tenant_to_administer(required_text(fcinfo, 0, "tenant"), "insula.resume_tenant()"), false);
   PG_RETURN_VOID();
 }
 
@@ -96,8 +76,8 @@ Datum insula_rotate_password(PG_FUNCTION_ARGS) {
   require_admin();
   const char *name = required_text(fcinfo, 0, "tenant");
   const char *password = text_argument(fcinfo, 1);
-  PG_RETURN_DATUM(
-      credentials_as_row(fcinfo, rotate_password(*tenant_to_administer(name, "insula.rotate_password()"), password)));
+  PG_RETURN_DATUM(credentials_as_row(
+      fcinfo, rotate_password(*find_tenant_to_administer(name, "insula.rotate_password()"), password)));
 }
 
 static void refuse_limit(const char *name, const char *range) {
@@ -122,7 +102,7 @@ Datum insula_set_tenant_limits(PG_FUNCTION_ARGS) {
   if (!PG_ARGISNULL(6) &&
       !DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(6), IntervalPGetDatum(&nothing))))
     (void)required_duration(fcinfo, 6, "retain");
-  set_tenant_limits(*tenant_to_administer(name, "insula.set_tenant_limits()"), limits);
+  set_tenant_limits(*find_tenant_to_administer(name, "insula.set_tenant_limits()"), limits);
   PG_RETURN_VOID();
 }
 

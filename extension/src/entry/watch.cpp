@@ -1,8 +1,9 @@
-// SQL entry points for a worker and the server: watch, nudge, leave.
+// SQL entry points for workers themselves: watch, nudge, leave.
 #include <algorithm>
 
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
+#include "entry/prologue.hpp"
 #include "entry/tenant_groups.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
@@ -17,19 +18,19 @@ INSULA_FUNCTION(insula_leave);
 
 namespace {
 
-// Puts those of one tenant's executions that still run aside, at `order[first..]`; the
-// rest have ended, or are not the caller's.
+// Marks in `live` the executions of one tenant, those at order[first..last), that still run; the rest
+// have ended, or belong to a tenant that the caller may not work for.
 void find_live(const std::int64_t *ids, const int *order, int first, int last, bool *live) {
-  Tenant *tenant = tenant_to_work_for(ids[order[first]]);
+  const Tenant *tenant = open_tenant_of_task(ids[order[first]]);
   if (!tenant) return;
-  const Session session = open_session();
-  auto *locals = palloc_array_of<std::int64_t>(static_cast<std::size_t>(last - first));
-  for (int i = first; i < last; ++i) locals[i - first] = core::local_of(ids[order[i]]);
-  int found;
-  std::int64_t *running = live_executions(*tenant, locals, last - first, &found);
-  std::sort(running, running + found);
-  for (int i = first; i < last; ++i) live[order[i]] = std::binary_search(running, running + found, locals[i - first]);
-  close_session(session);
+  in_session([&] {
+    auto *locals = palloc_array_of<std::int64_t>(static_cast<std::size_t>(last - first));
+    for (int i = first; i < last; ++i) locals[i - first] = core::local_of(ids[order[i]]);
+    int found;
+    std::int64_t *running = live_executions(*tenant, locals, last - first, &found);
+    std::sort(running, running + found);
+    for (int i = first; i < last; ++i) live[order[i]] = std::binary_search(running, running + found, locals[i - first]);
+  });
 }
 
 void find_all_live(const Int64Array &ids, const int *order, bool *live) {
@@ -43,12 +44,11 @@ void find_all_live(const Int64Array &ids, const int *order, bool *live) {
 }  // namespace
 
 Datum insula_watch(PG_FUNCTION_ARGS) {
-  const char *worker = required_text(fcinfo, 0, "worker");
-  check_worker_name(worker);
+  const char *worker = required_worker(fcinfo, 0);
   const Int64Array ids = required_int64_array(fcinfo, 1, "execution_ids");
   const int *order = by_tenant(ids.values, ids.count);
-  // What runs is watched and then looked at again: an end in between is seen by one of
-  // the two.
+  // Executions that run are watched and then read again, so an end in between is noticed by the
+  // watch or by the second read.
   auto *live = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
   auto *still_live = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
   find_all_live(ids, order, live);
@@ -65,24 +65,20 @@ Datum insula_watch(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_nudge(PG_FUNCTION_ARGS) {
-  const char *worker = required_text(fcinfo, 0, "worker");
-  check_worker_name(worker);
+  const char *worker = required_worker(fcinfo, 0);
   nudge_worker(worker);
   PG_RETURN_VOID();
 }
 
 static void leave_tenant(std::int32_t number, const char *worker) {
-  Tenant *tenant = open_untouched_tenant(number);
+  const Tenant *tenant = open_untouched_tenant(number);
   if (!tenant) return;
-  const Session session = open_session();
-  give_back(*tenant, worker, clock_now());
-  close_session(session);
+  in_session([&] { give_back(*tenant, worker, clock_now()); });
 }
 
 Datum insula_leave(PG_FUNCTION_ARGS) {
   require_writable("insula.leave()");
-  const char *worker = required_text(fcinfo, 0, "worker");
-  check_worker_name(worker);
+  const char *worker = required_worker(fcinfo, 0);
   const std::int32_t known = leave_worker(worker);
   Tenant *own = resolve_tenant(nullptr, Right::worker);
   if (known > 0) {

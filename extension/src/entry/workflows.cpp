@@ -1,17 +1,12 @@
-// SQL entry points for workflows and executions: read the arguments, find the tenant,
-// and hand over to the operation.
+// SQL entry points for workflows and executions.
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
-#include "entry/result.hpp"
-#include "errors.hpp"
+#include "entry/prologue.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
-#include "tenant/caller.hpp"
-#include "tenant/home.hpp"
-#include "tenant/lock.hpp"
 
 using namespace insula;
 
@@ -32,12 +27,8 @@ Datum insula_register_workflow(PG_FUNCTION_ARGS) {
   require_not_null(fcinfo, 0, "definition");
   Jsonb *definition = PG_GETARG_JSONB_P(0);
   const bool activate = required_bool(fcinfo, 1, "activate");
-  const Tenant *named = require_tenant(text_argument(fcinfo, 2), Right::tenant);
-  const Tenant *tenant = enter_tenant(named->number);
-  const Session session = open_session();
-  const std::int32_t version = register_definition(*tenant, definition, activate);
-  close_session(session);
-  PG_RETURN_INT32(version);
+  const Tenant *tenant = enter_named_tenant(fcinfo, 2);
+  PG_RETURN_INT32(in_session([&] { return register_definition(*tenant, definition, activate); }));
 }
 
 static void check_priority(std::int32_t priority) {
@@ -54,12 +45,9 @@ static void check_idempotency_key(const char *key) {
 static std::int64_t *submit_for(const char *tenant_name, const SubmitRequest &request) {
   check_priority(request.priority);
   for (int i = 0; request.keys && i < request.count; ++i) check_idempotency_key(request.keys[i]);
-  const Tenant *named = require_tenant(tenant_name, Right::tenant);
-  const Tenant *tenant = enter_tenant(named->number);
-  const Session session = open_session();
-  std::int64_t *ids = submit(*tenant, request, session.caller);
-  close_session(session);
-  return ids;
+  const Tenant *tenant = enter_named_tenant(tenant_name);
+  MemoryContext callers = CurrentMemoryContext;
+  return in_session([&] { return submit(*tenant, request, callers); });
 }
 
 Datum insula_submit(PG_FUNCTION_ARGS) {
@@ -85,9 +73,7 @@ Datum insula_submit_many(PG_FUNCTION_ARGS) {
   }
   int keys_count;
   const char **keys = text_array_argument(fcinfo, 4, "idempotency_keys", true, &keys_count);
-  if (keys && keys_count != count)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("contexts and idempotency_keys must have the same length")));
+  if (keys) require_same_length(keys_count, count, "contexts and idempotency_keys");
   const SubmitRequest request = {
       required_text(fcinfo, 0, "workflow"), contexts, keys, count, required_int32(fcinfo, 2, "priority"),
       required_time(fcinfo, 3, "run_at")};
@@ -101,13 +87,8 @@ static Datum change_execution(FunctionCallInfo fcinfo, const char *call, ChangeE
   require_writable(call);
   const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
   const char *reason = message_argument(fcinfo, 1);
-  Tenant *tenant = tenant_of_id(id, Right::tenant);
-  if (tenant) require_home();
-  if (tenant) tenant = open_tenant(tenant->number);
-  if (!tenant) no_such_execution(id);
-  const Session session = open_session();
-  const Change outcome = change(*tenant, core::local_of(id), clock_now(), reason);
-  close_session(session);
+  const Tenant *tenant = open_tenant_of_execution(id, Access::write);
+  const Change outcome = in_session([&] { return change(*tenant, core::local_of(id), clock_now(), reason); });
   if (outcome == Change::unknown) no_such_execution(id);
   PG_RETURN_BOOL(outcome == Change::done);
 }
@@ -119,18 +100,16 @@ Datum insula_retry(PG_FUNCTION_ARGS) { return change_execution(fcinfo, "insula.r
 
 static bool change_workflow(FunctionCallInfo fcinfo, bool paused) {
   const char *workflow = required_text(fcinfo, 0, "workflow");
-  const Tenant *named = require_tenant(text_argument(fcinfo, 1), Right::tenant);
-  const Tenant *tenant = enter_tenant(named->number);
-  const Session session = open_session();
-  if (current_definition(*tenant, workflow) == 0)
-    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", workflow)));
-  const bool changed = set_workflow_paused(*tenant, workflow, paused);
-  if (changed) {
-    invalidate_definitions(*tenant);
-    if (!paused) announce_ready(tenant->number, 0);
-  }
-  close_session(session);
-  return changed;
+  const Tenant *tenant = enter_named_tenant(fcinfo, 1);
+  return in_session([&] {
+    (void)require_workflow(*tenant, workflow);
+    const bool changed = set_workflow_paused(*tenant, workflow, paused);
+    if (changed) {
+      invalidate_definitions(*tenant);
+      if (!paused) announce_ready(tenant->number, 0);
+    }
+    return changed;
+  });
 }
 
 Datum insula_pause_workflow(PG_FUNCTION_ARGS) {
@@ -142,7 +121,7 @@ Datum insula_resume_workflow(PG_FUNCTION_ARGS) {
   PG_RETURN_BOOL(change_workflow(fcinfo, false));
 }
 
-// A patch, or an array of patches, as rows of `work` keep them.
+// A patch, or an array of patches, in the form that rows of `work` keep.
 static Jsonb *patches_argument(FunctionCallInfo fcinfo, int argument, const char *name) {
   if (PG_ARGISNULL(argument)) return nullptr;
   Jsonb *patches = PG_GETARG_JSONB_P(argument);

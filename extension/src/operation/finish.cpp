@@ -2,8 +2,6 @@
 // executions' rows ascending, then tasks' rows ascending.  A transaction that ends a task of a
 // larger execution holds the execution's row, so that one transaction at a time counts down its
 // dependants.
-#include <algorithm>
-
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
@@ -42,34 +40,22 @@ bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error) {
 
 void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
               int count, bool *completed) {
-  const auto room = static_cast<std::size_t>(count);
-  auto *order = palloc_array_of<int>(room);
-  auto *sorted_ids = palloc_array_of<std::int64_t>(room);
-  auto *sorted_leases = palloc_array_of<std::int64_t>(room);
-  auto **sorted_patches = palloc_array_of<Jsonb *>(room);
-  for (int i = 0; i < count; ++i) order[i] = i;
-  std::sort(order, order + count, [ids](int a, int b) { return ids[a] < ids[b] || (ids[a] == ids[b] && a < b); });
-  for (int i = 0; i < count; ++i) {
-    sorted_ids[i] = ids[order[i]];
-    sorted_leases[i] = leases[order[i]];
-    sorted_patches[i] = patches[order[i]];
-    completed[i] = false;
-  }
-  FoundTasks found = find_tasks(tenant, sorted_ids, count);
+  for (int i = 0; i < count; ++i) completed[i] = false;
+  FoundTasks found = find_tasks(tenant, ids, count);
   if (lock_executions_of(tenant, found.tasks, found.task_count)) {
     end_tasks(found);
-    found = find_tasks(tenant, sorted_ids, count);
+    found = find_tasks(tenant, ids, count);
   }
   // The locks may have taken a while, and a task must not end before its start or its dependencies'
   // ends.
   const TimestampTz now = clock_now();
 
   int written;
-  auto *entries = palloc_array_of<int>(room);
-  TaskRow *ended = complete_rows(tenant, found, now, sorted_leases, sorted_patches, entries, &written);
+  auto *entries = palloc_array_of<int>(static_cast<std::size_t>(count));
+  TaskRow *ended = complete_rows(tenant, found, now, leases, patches, entries, &written);
   end_tasks(found);
-  for (int i = 0; i < written; ++i) completed[order[entries[i]]] = true;
   for (int i = 0; i < written; ++i) {
+    completed[entries[i]] = true;
     note_settled(tenant, ended[i].id);
     count_run_ended(tenant, ended[i]);
   }
@@ -77,13 +63,10 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
 }
 
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
-  auto *sorted = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  std::copy(ids, ids + count, sorted);
-  std::sort(sorted, sorted + count);
   int found;
-  const TaskRow *tasks = peek_tasks(tenant, sorted, count, &found);
+  const TaskRow *tasks = peek_tasks(tenant, ids, count, &found);
   (void)lock_executions_of(tenant, tasks, found);
-  lock_rows(tenant, sorted, count);
+  lock_rows(tenant, ids, count);
 }
 
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {

@@ -26,7 +26,7 @@ void require_settled() {
     if (joined[i].settled_in == InvalidSubTransactionId)
       ereport(ERROR, (errcode(INSULA_LEASE_LOST), errmsg("the transaction is tied to a task that it has not settled"),
                       errdetail("Since insula.join_task() the task was not completed, failed or deferred in it, or its "
-                                "lease was lost meanwhile.")));
+                                "lease was lost.")));
 }
 
 const char *pending_task() { return joined_count > 0 ? "is tied to a task" : nullptr; }

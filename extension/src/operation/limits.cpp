@@ -37,41 +37,37 @@ Bucket bucket_of(const Tenant &tenant, TimestampTz now) {
   return {interval, spent > now + depth ? now : std::max(spent, now - depth)};
 }
 
-LimitedWork limited_work_of(const Tenant &tenant) { return {tenant.number, tenant.work}; }
+Permits permits_of(const Tenant &tenant) { return {tenant.number, tenant.work, tenant.limits.max_running}; }
 
-std::int64_t reserved_by_others(const Tenant &tenant) {
-  LimitCount *reserved;
-  int count;
-  (void)read_reserved(limited_work_of(tenant), &reserved, &count);
-  return count > 0 && reserved[0].limit == limit_of_tenant ? reserved[0].running : 0;
+std::int64_t count_running(const Tenant &tenant, const Permits &permits) {
+  const Snapshot snapshot = begin_counting_running(permits);
+  if (!snapshot) return running_at_most(tenant, permits.most);
+  const std::int64_t running = running_tasks(tenant, snapshot);
+  end_counting_running(permits, running);
+  return running;
 }
 
-// Called under the permits lock if the numbers are unknown.  Reads the reservations first: when one is
-// dropped, the count already shows the task that it became.
+// Whether the numbers leave no permit.  They still count tasks that this transaction has ended, so
+// then only a count can tell.
+bool is_none(const Tenant &tenant, std::int64_t free) { return free == 0 && !ends_tasks_here(tenant.number); }
+
+// The caller holds the permits lock.
 int count_permits(const Tenant &tenant, int wanted) {
-  const LimitedWork work = limited_work_of(tenant);
-  reserve_permits_ahead(work, limit_of_tenant, wanted);
-  const std::int64_t most = tenant.limits.max_running - reserved_by_others(tenant);
-  const std::int64_t left = most > 0 ? most - running_at_most(tenant, most) : 0;
+  if (tenant.limits.max_running < 0) return wanted;
+  const Permits permits = permits_of(tenant);
+  const std::int64_t others = reserve_permits_ahead(permits, wanted);
+  const std::int64_t left = permits.most - others - count_running(tenant, permits);
   const auto free = static_cast<int>(std::clamp<std::int64_t>(left, 0, wanted));
-  return_permits(tenant.number, limit_of_tenant, {wanted - free, 0});
+  return_permits(tenant.number, wanted - free);
   return free;
 }
 
-bool is_tenants_permit_free(const Tenant &tenant) {
-  const LimitedWork work = limited_work_of(tenant);
-  if (permits_are_known(work)) return is_permit_free(work, limit_of_tenant, tenant.limits.max_running);
-  if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
-  const std::int64_t left = tenant.limits.max_running - reserved_by_others(tenant);
+// Reads the reservations first: when one is dropped, the count already shows the task that it
+// became.
+bool counts_a_permit(const Tenant &tenant) {
+  if (tenant.limits.max_running < 0) return true;
+  const std::int64_t left = tenant.limits.max_running - permits_reserved_by_others(tenant.number);
   return left > 0 && running_at_most(tenant, left) < left;
-}
-
-// A session that finds none is woken when one comes back.
-bool find_or_await_permit(const Tenant &tenant) {
-  count_permits_if_wanted(tenant);
-  const std::uint64_t version = permits_version(limited_work_of(tenant), limit_of_tenant);
-  if (is_tenants_permit_free(tenant)) return true;
-  return !await_permit(limited_work_of(tenant), limit_of_tenant, version) && is_tenants_permit_free(tenant);
 }
 
 std::int64_t free_starts(const Tenant &tenant, TimestampTz now, std::int64_t wanted) {
@@ -83,59 +79,37 @@ std::int64_t free_starts(const Tenant &tenant, TimestampTz now, std::int64_t wan
 
 }  // namespace
 
-void count_permits_if_wanted(const Tenant &tenant) {
-  const LimitedWork work = limited_work_of(tenant);
-  if (!permits_want_count(work) || !try_lock_tenant(tenant.number, TenantLock::permits)) return;
-  announce_permits_lock(tenant.number);
-  // nullptr also where another session has counted since.
-  if (const Snapshot snapshot = begin_counting_permits(work)) {
-    int count;
-    const LimitCount *counts = running_by_limit(tenant, snapshot, &count);
-    end_counting_permits(work, counts, count);
-  }
-  unlock_tenant(tenant.number, TenantLock::permits);
-  wake_for_permit(tenant.number);
-}
-
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
   if (!tenant.limits.bound_claims()) return wanted;
-  const LimitedWork work = limited_work_of(tenant);
-  const bool limited = tenant.limits.max_running >= 0;
-  if (limited) count_permits_if_wanted(tenant);
-  const bool known = limited && permits_are_known(work);
-  if (known && tenant.limits.rate <= 0)
-    return reserve_permits(work, limit_of_tenant, tenant.limits.max_running, wanted).count;
+  if (tenant.limits.rate <= 0) {
+    const std::int64_t reserved = reserve_permits(permits_of(tenant), wanted);
+    if (reserved > 0 || is_none(tenant, reserved)) return static_cast<int>(reserved);
+  }
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
   announce_permits_lock(tenant.number);
-  wanted = static_cast<int>(free_starts(tenant, now, wanted));
-  if (!limited) return wanted;
-  return known ? reserve_permits(work, limit_of_tenant, tenant.limits.max_running, wanted).count
-               : count_permits(tenant, wanted);
+  return count_permits(tenant, static_cast<int>(free_starts(tenant, now, wanted)));
 }
 
 void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used) {
   if (tenant.limits.max_running >= 0) {
-    const LimitedWork work = limited_work_of(tenant);
-    return_permits(tenant.number, limit_of_tenant, {used.given - used.used, 0});
-    // It leaves work: permits that come back shall wake a session.
-    if (used.used == used.given && used.given < used.wanted) {
-      (void)await_permit(work, limit_of_tenant, 0);
-      if (is_permit_free(work, limit_of_tenant, tenant.limits.max_running)) wake_for_permit(tenant.number);
-    }
+    return_permits(tenant.number, used.given - used.used);
+    if (used.used == used.given && used.given < used.wanted) leave_work_for_permits(permits_of(tenant));
   }
   if (tenant.limits.rate > 0 && used.used > 0) spend_rate(tenant, bucket_of(tenant, now).at(used.used));
 }
 
 bool has_permit_at_hand(const Tenant &tenant) {
   if (!tenant.limits.bound_claims()) return true;
-  return tenant.limits.rate <= 0 && is_permit_free(limited_work_of(tenant), limit_of_tenant, tenant.limits.max_running);
+  return tenant.limits.rate <= 0 && free_permits(permits_of(tenant)) > 0;
 }
 
 bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   if (!tenant.limits.bound_claims()) return true;
-  if (tenant.limits.max_running >= 0 && !find_or_await_permit(tenant)) return false;
-  if (tenant.limits.rate <= 0) return true;
+  const std::int64_t free = tenant.limits.max_running < 0 ? permits_unknown : await_permit(permits_of(tenant));
+  if (is_none(tenant, free)) return false;
+  if (free > 0 && tenant.limits.rate <= 0) return true;
   if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
+  if (free <= 0 && !counts_a_permit(tenant)) return false;
   if (free_starts(tenant, now, 1) >= 1) return true;
   *next = std::min(*next, bucket_of(tenant, now).at(1));
   return false;

@@ -56,8 +56,6 @@ struct ClaimSink {
 // Returns how many tasks it claimed.  Tasks for which there is no room stay ready.
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink);
 
-// Publishes the numbers of permits if they are unknown and can be published, or counts anew once a minute.
-void count_permits_if_wanted(const Tenant &tenant);
 // How many of the wanted tasks the tenant's limits let this transaction claim.
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted);
 struct UsedPermits {
@@ -85,11 +83,10 @@ void expect_claim();
 void note_claim(int count);
 bool claims_come_back_empty();
 
-// completed[i]: whether the task ids[i] was completed.  Ids may be unsorted.
+// completed[i]: whether the task ids[i] was completed.  Ids ascend.
 void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
               int count, bool *completed);
-// Locks tasks, and the rows that their end may change, for several calls that settle them.  Ids may
-// be unsorted.
+// Locks tasks, and the rows that their end may change, for several calls that settle them.  Ids ascend.
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
 // Returns the task's next state; nullptr: the lease is lost.
 const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/ids.hpp"
-#include "errors.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
@@ -135,9 +134,7 @@ void insert(const Tenant &tenant, const Definition &definition, const Submission
 }  // namespace
 
 std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryContext result_memory) {
-  const std::int32_t number = current_definition(tenant, request.workflow);
-  if (number == 0)
-    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", request.workflow)));
+  const std::int32_t number = require_workflow(tenant, request.workflow);
   const Definition &definition = definition_of(tenant, number);
 
   const auto count = static_cast<std::size_t>(request.count);

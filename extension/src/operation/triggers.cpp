@@ -5,7 +5,6 @@
 
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
-#include "errors.hpp"
 #include "operation/operations.hpp"
 
 extern "C" {
@@ -130,8 +129,7 @@ TriggerTerms terms_of(const Subscription &subscription) {
 
 bool subscribe(const Tenant &tenant, const char *trigger, const char *workflow, Jsonb *context, bool allow_concurrent,
                TimestampTz now) {
-  if (current_definition(tenant, workflow) == 0)
-    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", workflow)));
+  (void)require_workflow(tenant, workflow);
   int count;
   (void)subscriptions_of(tenant, trigger, &count);
   if (count >= most_workflows)

@@ -30,27 +30,67 @@ struct Dependents {
   const char *more;  // the rest of a long list, for the log alone
 };
 
-// Uses a new snapshot: one from before the locks would miss objects that were made since.
-void run_on_latest(SharedStatement statement, Datum *values) {
-  const Snapshot latest = RegisterSnapshot(GetLatestSnapshot());
-  if (SPI_execute_snapshot(shared_plan(statement), values, nullptr, latest, InvalidSnapshot, false, false, 0) !=
-      SPI_OK_SELECT)
-    elog(ERROR, "insula: reading dependencies failed");
-  UnregisterSnapshot(latest);
-}
+// The schema $1, and all that DROP ... CASCADE would drop with it.
+#define WITH_WHAT_GOES                                                                 \
+  "WITH RECURSIVE gone(classid, objid, objsubid) AS ("                                 \
+  "  SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, $1, 0 "               \
+  "  UNION "                                                                           \
+  "  SELECT n.* "                                                                      \
+  "  FROM gone g CROSS JOIN LATERAL ("                                                 \
+  "    SELECT d.classid, d.objid, d.objsubid "                                         \
+  "    FROM pg_catalog.pg_depend d "                                                   \
+  "    WHERE d.refclassid = g.classid AND d.refobjid = g.objid "                       \
+  "      AND (g.objsubid = 0 OR d.refobjsubid = g.objsubid) "                          \
+  "    UNION ALL "                                                                     \
+  "    SELECT d.refclassid, d.refobjid, d.refobjsubid "                                \
+  "    FROM pg_catalog.pg_depend d "                                                   \
+  "    WHERE d.classid = g.classid AND d.objid = g.objid AND d.objsubid = g.objsubid " \
+  "      AND d.deptype IN ('i', 'e')) n) "
+
+// The same without parts of other such objects, and without objects of the roles $2 and $3.
+constexpr Statement dependents = {
+    "dependents",
+    WITH_WHAT_GOES R"(
+      SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) COLLATE "C" AS object, pg_catalog.count(*) OVER ()
+      FROM gone g
+      WHERE (classid, objid) <> ('pg_catalog.pg_namespace'::pg_catalog.regclass, $1)
+        AND NOT (objsubid <> 0 AND EXISTS (
+          SELECT
+          FROM gone w
+          WHERE w.classid = g.classid AND w.objid = g.objid AND w.objsubid = 0))
+        AND NOT EXISTS (
+          SELECT
+          FROM pg_catalog.pg_depend d
+          JOIN gone w ON w.classid = d.refclassid AND w.objid = d.refobjid
+            AND (w.objsubid = 0 OR w.objsubid = d.refobjsubid)
+          WHERE d.classid = g.classid AND d.objid = g.objid AND d.objsubid = g.objsubid
+            AND d.deptype IN ('a', 'i', 'P', 'S', 'e', 'x'))
+        AND NOT EXISTS (
+          SELECT
+          FROM pg_catalog.pg_shdepend s
+          WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+            AND s.classid = g.classid AND s.objid = g.objid
+            AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid IN ($2, $3)
+            AND s.deptype = 'o')
+      ORDER BY 1
+      LIMIT $4)",
+    {OIDOID, OIDOID, OIDOID, INT4OID},
+};
 
 Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
   const Session session = open_callers_session();
-  Datum values[] = {ObjectIdGetDatum(schema), ObjectIdGetDatum(owner_role()), ObjectIdGetDatum(tenant.role),
-                    Int32GetDatum(most)};
-  run_on_latest(SharedStatement::dependents, values);
+  Arguments arguments;
+  arguments.add(ObjectIdGetDatum(schema)).add(ObjectIdGetDatum(owner_role())).add(ObjectIdGetDatum(tenant.role));
+  arguments.add(Int32GetDatum(most));
+  // A snapshot of before the locks would miss what has been made since.
+  const auto rows = run_on_latest(dependents, arguments);
   StringInfoData lines;
   StringInfoData all;
   MemoryContext inner = MemoryContextSwitchTo(session.caller);
   initStringInfo(&lines);
   initStringInfo(&all);
   std::int64_t count = 0;
-  for (std::uint64_t i = 0; i < SPI_processed; ++i) {
+  for (std::uint64_t i = 0; i < rows; ++i) {
     count = get_int64(i, 2);
     const char *line = psprintf("%s%s depends on it", i ? "\n" : "", get_text(i, 1));
     if (i < most_told) appendStringInfoString(&lines, line);
@@ -77,10 +117,15 @@ bool contains(const Objects &set, const ObjectAddress &object) {
 }
 
 Objects read_what_goes(Oid schema) {
+  static constexpr Statement what_goes = {
+      "what_goes",
+      WITH_WHAT_GOES "SELECT DISTINCT classid, objid FROM gone ORDER BY 1, 2",
+      {OIDOID},
+  };
   const Session session = open_callers_session();
-  Datum value = ObjectIdGetDatum(schema);
-  run_on_latest(SharedStatement::what_goes, &value);
-  const int count = static_cast<int>(SPI_processed);
+  Arguments arguments;
+  arguments.add(ObjectIdGetDatum(schema));
+  const int count = static_cast<int>(run_on_latest(what_goes, arguments));
   auto *objects = static_cast<ObjectAddress *>(MemoryContextAllocHuge(session.caller, sizeof(ObjectAddress) * count));
   for (int i = 0; i < count; ++i)
     objects[i] = {DatumGetObjectId(get_datum(i, 1)), DatumGetObjectId(get_datum(i, 2)), 0};

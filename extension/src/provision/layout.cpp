@@ -8,14 +8,24 @@
 namespace insula {
 
 OldLayout *tenants_of_old_layout(std::int32_t most, int *count) {
+  static constexpr Statement old_layouts = {
+      "old_layouts",
+      R"(
+        SELECT tenant_no, tenant, layout_version
+        FROM insula.tenant
+        WHERE layout_version < $1
+        ORDER BY tenant
+        LIMIT $2)",
+      {INT4OID, INT8OID},
+  };
   MemoryContext caller = CurrentMemoryContext;
   const Session session = open_session();
-  Datum values[] = {Int32GetDatum(layout_version), Int64GetDatum(most)};
-  if (SPI_execute_plan(shared_plan(SharedStatement::old_layouts), values, nullptr, false, 0) != SPI_OK_SELECT)
-    elog(ERROR, "insula: reading layouts failed");
-  *count = static_cast<int>(SPI_processed);
-  auto *old = static_cast<OldLayout *>(MemoryContextAlloc(caller, sizeof(OldLayout) * (SPI_processed + 1)));
-  for (std::uint64_t i = 0; i < SPI_processed; ++i)
+  Arguments arguments;
+  arguments.add(Int32GetDatum(layout_version)).add(Int64GetDatum(most));
+  const auto rows = run(old_layouts, arguments);
+  *count = static_cast<int>(rows);
+  auto *old = static_cast<OldLayout *>(MemoryContextAlloc(caller, sizeof(OldLayout) * (rows + 1)));
+  for (std::uint64_t i = 0; i < rows; ++i)
     old[i] = {get_int32(i, 1), MemoryContextStrdup(caller, get_text(i, 2)), get_int32(i, 3)};
   close_session(session);
   return old;

@@ -9,6 +9,7 @@
 #include "provision/tenants.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
+#include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
@@ -77,11 +78,9 @@ void execute(const char *sql, bool as_owner) {
   if (as_owner) leave_owner(owner);
 }
 
-void run_shared_on(SharedStatement statement, Datum first, Datum second) {
-  Datum values[] = {first, second};
+void run_alone(const Statement &statement, Arguments &arguments) {
   const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
-    elog(ERROR, "insula: statement on tenants failed");
+  (void)run(statement, arguments);
   close_session(session);
 }
 
@@ -115,7 +114,14 @@ const char tenant_roles[] =
     "t.max_connections FROM insula.tenant t ORDER BY t.tenant COLLATE pg_catalog.\"C\"";
 
 void take_role(const TenantRole &tenant, Oid role) {
-  run_shared_on(SharedStatement::set_tenant_role, Int32GetDatum(tenant.number), ObjectIdGetDatum(role));
+  static constexpr Statement set_tenant_role = {
+      "set_tenant_role",
+      "UPDATE insula.tenant SET role_oid = $2 WHERE tenant_no = $1",
+      {INT4OID, OIDOID},
+  };
+  Arguments arguments;
+  arguments.add(Int32GetDatum(tenant.number)).add(ObjectIdGetDatum(role));
+  run_alone(set_tenant_role, arguments);
   invalidate_tenants();
   CommandCounterIncrement();
 }
@@ -333,6 +339,17 @@ void mend_objects_of_group(const Mending &mending, const Tenants &tenants) {
 
 // ---- leftover roles ----
 
+void forget_leftover(Oid role) {
+  static constexpr Statement delete_leftover = {
+      "delete_leftover",
+      "DELETE FROM insula.leftover_role WHERE role_oid = $1",
+      {OIDOID},
+  };
+  Arguments arguments;
+  arguments.add(ObjectIdGetDatum(role));
+  run_alone(delete_leftover, arguments);
+}
+
 void drop_leftovers(const Mending &mending) {
   struct Leftover {
     Oid role;
@@ -350,7 +367,7 @@ void drop_leftovers(const Mending &mending) {
            if (OidIsValid(get_role_oid(left.name, true)) && !drop_disarmed_role(left.name, left.role))
              ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
                              errmsg("it still owns or has been granted something, or is not what was left")));
-           run_shared_on(SharedStatement::delete_leftover, ObjectIdGetDatum(left.role), Datum{0});
+           forget_leftover(left.role);
          });
   }
 }
@@ -358,6 +375,11 @@ void drop_leftovers(const Mending &mending) {
 // In the original's own cluster the roles belong to the original's tenants: the copy gets new roles
 // with new names.
 void part_with_roles() {
+  static constexpr Statement rename_tenant_role = {
+      "rename_tenant_role",
+      "UPDATE insula.tenant SET role_oid = NULL, username = $2 WHERE tenant_no = $1",
+      {INT4OID, TEXTOID},
+  };
   int count;
   const TenantRole *tenants = read_rows<TenantRole>(tenant_roles, &count, read_tenant_role);
   for (int i = 0; i < count; ++i) {
@@ -365,8 +387,10 @@ void part_with_roles() {
     const char *suffix = psprintf("_%u", MyDatabaseId);
     const int room = NAMEDATALEN - 1 - static_cast<int>(strlen(suffix));
     const int length = pg_mbcliplen(tenants[i].username, static_cast<int>(strlen(tenants[i].username)), room);
-    run_shared_on(SharedStatement::rename_tenant_role, Int32GetDatum(tenants[i].number),
-                  CStringGetTextDatum(psprintf("%.*s%s", length, tenants[i].username, suffix)));
+    Arguments arguments;
+    arguments.add(Int32GetDatum(tenants[i].number));
+    arguments.add_text(psprintf("%.*s%s", length, tenants[i].username, suffix));
+    run_alone(rename_tenant_role, arguments);
   }
   invalidate_tenants();
   CommandCounterIncrement();
@@ -415,7 +439,8 @@ void reconcile(const Mending &mending) {
   drop_leftovers(mending);
   if (mending.dry_run) return;
   log("reconcile");
-  forget_permits();
+  forget_running();
+  forget_limits();
   wake_everybody();
 }
 

@@ -1,10 +1,13 @@
 // A tenant's schema.  All its relations are made here, by insula_owner.  There are only two tables,
 // so that ten thousand tenants stay cheap: `work` for executions and tasks, `record` for all else
-// (storage/work.hpp and storage/record.hpp describe them).  The tenant reads through views, which
+// (tenant/columns.hpp lists their columns).  The tenant reads through views, which
 // hold the tenant's number and so turn local numbers into ids.
 #include "core/ids.hpp"
 #include "provision/provision.hpp"
 #include "spi/owner.hpp"
+#include "spi/words.hpp"
+#include "storage/codes.hpp"
+#include "tenant/columns.hpp"
 
 namespace insula {
 
@@ -16,60 +19,16 @@ namespace {
 // price is that pages of history stay as empty; with less room, a backlog that is worked off would
 // take as many pages in the end.  Each version has its own entry in the primary key, so its pages
 // are left as empty.
-//
-// WAL of a row that is rewritten in its page omits the bytes that the new version shares with the
-// old at its beginning and at its end.  So first come the columns that stay, then those that
-// change, then those that the claim sets for good, and the input last. tenant/columns.hpp repeats
-// this order.
 const char tables[] = R"(
 CREATE SEQUENCE {schema}.id START {start};
 CREATE TABLE {schema}.work (
-  id bigint NOT NULL,
-  head bigint,
-  parent bigint,
-  parent_head bigint,
-  time_limit bigint,
-  limit_key bigint,
-  created_at timestamptz,
-  def integer NOT NULL,
-  task integer NOT NULL,
-  key integer NOT NULL,
-  priority integer NOT NULL,
-  span integer NOT NULL,
-  remaining integer NOT NULL,
-  element integer,
-  first_element bigint,
-  child bigint,
-  run_at timestamptz,
-  started_at timestamptz,
-  deadline bigint,
-  due bigint,
-  lease bigint,
-  finished_at timestamptz,
-  paused_at timestamptz,
-  attempt integer NOT NULL,
-  lane integer,
-  state smallint NOT NULL,
-  error text,
-  output jsonb,
-  event jsonb,
-  waits_for text COLLATE "C",
-  worker text,
-  idempotency_key text COLLATE "C",
-  input jsonb,
+  {work_columns},
   CONSTRAINT work_pkey PRIMARY KEY (id) WITH (fillfactor = 30)
 ) USING heap WITH (fillfactor = 33);
 CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
-CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane < -100000;
+CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane < {lane.free};
 CREATE TABLE {schema}.record (
-  kind "char" NOT NULL,
-  owner bigint NOT NULL,
-  name text COLLATE "C" NOT NULL,
-  seq bigint NOT NULL,
-  at timestamptz NOT NULL,
-  ref bigint,
-  hash bytea,
-  body jsonb,
+  {record_columns},
   CONSTRAINT record_pkey PRIMARY KEY (kind, owner, name, seq)
 );
 )";
@@ -82,18 +41,19 @@ struct View {
 const View views[] = {{"workflow_executions", R"(
 CREATE OR REPLACE VIEW {schema}.workflow_executions AS
 SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.seq::integer AS version,
-  CASE w.state WHEN 4 THEN 'completed' WHEN 5 THEN 'failed' WHEN 7 THEN 'cancelled'
+  CASE w.state WHEN {state.completed} THEN 'completed' WHEN {state.failed} THEN 'failed'
+    WHEN {state.cancelled} THEN 'cancelled'
     ELSE CASE WHEN w.paused_at IS NOT NULL THEN 'paused' WHEN t.started_at IS NULL THEN 'pending' ELSE 'running' END
     END AS status,
   w.input AS context,
-  CASE WHEN w.state < 4 THEN NULL WHEN w.span > 0 THEN w.output
-    WHEN w.state = 4 THEN insula.merge_patch(w.input, w.output) ELSE w.input END AS final_context,
-  CASE WHEN w.state IN (5, 7) THEN CASE WHEN w.state = 5 AND w.span = 0
+  CASE WHEN w.state < {state.completed} THEN NULL WHEN w.span > 0 THEN w.output
+    WHEN w.state = {state.completed} THEN insula.merge_patch(w.input, w.output) ELSE w.input END AS final_context,
+  CASE WHEN w.state IN ({state.failed}, {state.cancelled}) THEN CASE WHEN w.state = {state.failed} AND w.span = 0
     THEN 'task "' || split_part(k.name, '.', 2) || '" failed: ' || w.error ELSE w.error END END AS error,
   w.priority, w.created_at, t.started_at, w.finished_at, {base} + w.parent AS parent_task_id
 FROM {schema}.work w
-JOIN {schema}.record d ON d.kind = 'w' AND d.owner = w.def
-LEFT JOIN {schema}.record k ON k.kind = 't' AND k.owner = w.key
+JOIN {schema}.record d ON d.kind = {kind.version} AND d.owner = w.def
+LEFT JOIN {schema}.record k ON k.kind = {kind.task_key} AND k.owner = w.key
 CROSS JOIN LATERAL (SELECT CASE WHEN w.span = 0 THEN w.started_at
   ELSE (SELECT min(r.started_at) FROM {schema}.work r WHERE r.id > w.id AND r.id <= w.id + w.span) END) t(started_at)
 WHERE w.head IS NULL;
@@ -101,13 +61,13 @@ WHERE w.head IS NULL;
                       {"task_executions", R"(
 CREATE OR REPLACE VIEW {schema}.task_executions AS
 SELECT {base} + w.id AS task_id, {base} + coalesce(w.head, w.id) AS execution_id,
-  d.name COLLATE "default" AS workflow, split_part(k.name, '.', 2) COLLATE "default" || coalesce('[' || w.element || ']', '') AS task,
-  (ARRAY['pending', 'ready', 'running', 'waiting', 'completed', 'failed', 'skipped', 'cancelled'])[w.state + 1]
-    AS status,
+  d.name COLLATE "default" AS workflow,
+  split_part(k.name, '.', 2) COLLATE "default" || coalesce('[' || w.element || ']', '') AS task,
+  ({task_states})[w.state + 1] AS status,
   w.attempt, w.worker, w.error, coalesce(w.run_at, w.created_at, h.created_at) AS run_at, w.started_at, w.finished_at
 FROM {schema}.work w
-JOIN {schema}.record d ON d.kind = 'w' AND d.owner = w.def
-JOIN {schema}.record k ON k.kind = 't' AND k.owner = w.key
+JOIN {schema}.record d ON d.kind = {kind.version} AND d.owner = w.def
+JOIN {schema}.record k ON k.kind = {kind.task_key} AND k.owner = w.key
 LEFT JOIN {schema}.work h ON h.id = w.head
 WHERE w.task >= 0;
 )"},
@@ -123,17 +83,17 @@ SELECT e.event_id, e.execution_id, e.task_id, e.event, e.at, e.detail FROM (
   FROM {schema}.work w WHERE w.task >= 0 AND w.started_at IS NOT NULL
   UNION ALL
   SELECT w.id * 8 + 2, {base} + coalesce(w.head, w.id), {base} + w.id,
-    (ARRAY['task_completed', 'task_failed', 'task_skipped', 'task_cancelled'])[w.state - 3], w.finished_at,
+    ({task_ends})[w.state - {last_open_state}], w.finished_at,
     CASE WHEN w.error IS NOT NULL THEN jsonb_build_object('error', w.error) END
-  FROM {schema}.work w WHERE w.task >= 0 AND w.state >= 4
+  FROM {schema}.work w WHERE w.task >= 0 AND w.state >= {state.completed}
   UNION ALL
   SELECT (w.id + 562949953421312) * 8 + 3, {base} + w.id, NULL,
-    (ARRAY['execution_completed', 'execution_failed', NULL, 'execution_cancelled'])[w.state - 3], w.finished_at,
+    ({execution_ends})[w.state - {last_open_state}], w.finished_at,
     CASE WHEN w.error IS NOT NULL THEN jsonb_build_object('error', w.error) END
-  FROM {schema}.work w WHERE w.head IS NULL AND w.state >= 4
+  FROM {schema}.work w WHERE w.head IS NULL AND w.state >= {state.completed}
   UNION ALL
   SELECT r.seq * 8 + 7, {base} + r.owner, {base} + r.ref, r.name COLLATE "default", r.at, r.body
-  FROM {schema}.record r WHERE r.kind = 'h'
+  FROM {schema}.record r WHERE r.kind = {kind.history}
 ) e;
 )"},
                       {"schedules", R"(
@@ -146,47 +106,75 @@ SELECT d.name COLLATE "default" AS name, d.body ->> 'workflow' AS workflow, d.bo
   (d.body ->> 'max_catch_up')::integer AS max_catch_up, b.starts_at, b.ends_at, d.body ->> 'overlap' AS overlap,
   (d.body ->> 'jitter')::bigint * interval '1 microsecond' AS jitter
 FROM {schema}.record d
-CROSS JOIN LATERAL (SELECT timestamptz '2000-01-01 00:00:00+00' + (d.body ->> 'starts_at')::bigint * interval '1 microsecond' AS starts_at, timestamptz '2000-01-01 00:00:00+00' + (d.body ->> 'ends_at')::bigint * interval '1 microsecond' AS ends_at) b
 CROSS JOIN LATERAL (SELECT
-  timestamptz '2000-01-01 00:00:00+00' + ((SELECT f.seq FROM {schema}.record f WHERE f.kind = 'f' AND f.owner = d.ref AND f.name = ''
+  timestamptz '2000-01-01 00:00:00+00' + (d.body ->> 'starts_at')::bigint * interval '1 microsecond' AS starts_at,
+  timestamptz '2000-01-01 00:00:00+00' + (d.body ->> 'ends_at')::bigint * interval '1 microsecond' AS ends_at) b
+CROSS JOIN LATERAL (SELECT
+  timestamptz '2000-01-01 00:00:00+00' + ((
+    SELECT f.seq FROM {schema}.record f WHERE f.kind = {kind.fire} AND f.owner = d.ref AND f.name = ''
     ORDER BY f.seq DESC LIMIT 1))::bigint * interval '1 microsecond' AS dealt_with,
-  timestamptz '2000-01-01 00:00:00+00' + ((SELECT f.seq FROM {schema}.record f WHERE f.kind = 'f' AND f.owner = d.ref AND f.name = ''
-    AND f.ref IS NOT NULL ORDER BY f.seq DESC LIMIT 1))::bigint * interval '1 microsecond' AS fired) l
+  timestamptz '2000-01-01 00:00:00+00' + ((
+    SELECT f.seq FROM {schema}.record f WHERE f.kind = {kind.fire} AND f.owner = d.ref AND f.name = ''
+      AND f.ref IS NOT NULL ORDER BY f.seq DESC LIMIT 1))::bigint * interval '1 microsecond' AS fired) l
 LEFT JOIN LATERAL insula.next_fires(d.body ->> 'cron', d.body ->> 'timezone', 1,
   greatest(d.at, l.dealt_with, b.starts_at - interval '1 microsecond')) n(at) ON b.ends_at IS NULL OR n.at <= b.ends_at
-WHERE d.kind = 'd' AND d.owner = 0;
+WHERE d.kind = {kind.schedule} AND d.owner = 0;
 )"}};
 
 const char grants[] = R"(
 GRANT USAGE ON SCHEMA {schema} TO {user};
-GRANT SELECT ON {schema}.workflow_executions, {schema}.task_executions, {schema}.execution_events, {schema}.schedules TO {user};
+GRANT SELECT ON {schema}.workflow_executions, {schema}.task_executions, {schema}.execution_events,
+  {schema}.schedules TO {user};
 )";
 
-struct Words {
-  const char *schema;  // quoted
-  const char *user;    // quoted; nullptr: none
-  std::int64_t base;   // a local number plus this is an id
-  std::int64_t start;  // the first value of the sequence
+// The columns as CREATE TABLE has them.
+template <std::size_t count>
+char *list_columns(const ColumnType (&columns)[count]) {
+  StringInfoData list;
+  initStringInfo(&list);
+  for (const ColumnType &column : columns)
+    appendStringInfo(&list, "%s%s %s%s", &column == columns ? "" : ",\n  ", column.name, column.type.name,
+                     column.nullable == Nullable::no ? " NOT NULL" : "");
+  return list.data;
+}
+
+// An array of the names of the states from `first` on, in the order of their numbers; NULL in the place of `never`.
+char *array_of_states(State first, const char *prefix, State never) {
+  StringInfoData array;
+  initStringInfo(&array);
+  for (int number = static_cast<int>(first); state_name(static_cast<State>(number)); ++number) {
+    const auto state = static_cast<State>(number);
+    appendStringInfoString(&array, state == first ? "ARRAY[" : ", ");
+    if (state == never)
+      appendStringInfoString(&array, "NULL");
+    else
+      appendStringInfo(&array, "'%s%s'", prefix, state_name(state));
+  }
+  appendStringInfoChar(&array, ']');
+  return array.data;
+}
+
+struct Schema {
+  const char *name;
+  const char *user;       // nullptr: none
+  std::int32_t tenant;    // its number
+  std::int64_t first_id;  // that its sequence gives
 };
 
-void append_filled(StringInfo text, const char *sql, const Words &words) {
-  for (const char *at = sql; *at;) {
-    if (strncmp(at, "{schema}", 8) == 0) {
-      appendStringInfoString(text, words.schema);
-      at += 8;
-    } else if (strncmp(at, "{user}", 6) == 0) {
-      appendStringInfoString(text, words.user);
-      at += 6;
-    } else if (strncmp(at, "{base}", 6) == 0) {
-      appendStringInfo(text, "%lld::bigint", static_cast<long long>(words.base));
-      at += 6;
-    } else if (strncmp(at, "{start}", 7) == 0) {
-      appendStringInfo(text, "%lld", static_cast<long long>(words.start));
-      at += 7;
-    } else {
-      appendStringInfoChar(text, *at++);
-    }
-  }
+void append_filled(StringInfo sql, const char *text, const Schema &schema) {
+  constexpr auto no_state = static_cast<State>(-1);
+  const auto base = static_cast<long long>(core::make_id(schema.tenant, 0));
+  const Word words[] = {{"schema", quote_identifier(schema.name)},
+                        {"user", schema.user ? quote_identifier(schema.user) : ""},
+                        {"base", psprintf("%lld::bigint", base)},
+                        {"start", nullptr, schema.first_id},
+                        {"work_columns", list_columns(work_columns)},
+                        {"record_columns", list_columns(record_columns)},
+                        {"task_states", array_of_states(State::pending, "", no_state)},
+                        {"task_ends", array_of_states(State::completed, "task_", no_state)},
+                        {"execution_ends", array_of_states(State::completed, "execution_", State::skipped)},
+                        {"last_open_state", nullptr, static_cast<int>(State::completed) - 1}};
+  appendStringInfoString(sql, fill_in(text, {words, lengthof(words)}, storage_words()));
 }
 
 void set_local(const char *name, const char *value) {
@@ -253,21 +241,20 @@ void undo_default_privileges(const char *schema) {
 }  // namespace
 
 void create_tenant_schema(const TenantNumber &number, const char *schema, const char *username) {
-  const Words words = {quote_identifier(schema), username ? quote_identifier(username) : nullptr,
-                       core::make_id(number.number, 0), number.last_value + 1};
+  const Schema made = {schema, username, number.number, number.last_value + 1};
   StringInfoData sql;
   initStringInfo(&sql);
   // CREATE SCHEMA with elements would run them under other rules.
-  appendStringInfo(&sql, "CREATE SCHEMA %s;", words.schema);
-  append_filled(&sql, tables, words);
-  for (const View &view : views) append_filled(&sql, view.sql, words);
+  appendStringInfo(&sql, "CREATE SCHEMA %s;", quote_identifier(schema));
+  append_filled(&sql, tables, made);
+  for (const View &view : views) append_filled(&sql, view.sql, made);
   execute_as_owner(sql.data);
   CommandCounterIncrement();
   for (const char *name : tenant_relations) comment_on(schema, name);
   undo_default_privileges(schema);
-  if (!words.user) return;
+  if (!username) return;
   resetStringInfo(&sql);
-  append_filled(&sql, grants, words);
+  append_filled(&sql, grants, made);
   execute_as_owner(sql.data);
 }
 
@@ -275,8 +262,7 @@ void create_tenant_view(std::int32_t number, const char *schema, const char *nam
   StringInfoData sql;
   initStringInfo(&sql);
   for (const View &view : views)
-    if (strcmp(view.name, name) == 0)
-      append_filled(&sql, view.sql, {quote_identifier(schema), nullptr, core::make_id(number, 0), 1});
+    if (strcmp(view.name, name) == 0) append_filled(&sql, view.sql, {schema, nullptr, number, 1});
   execute_as_owner(sql.data);
   CommandCounterIncrement();
   comment_on(schema, name);

@@ -26,25 +26,34 @@ namespace {
 constexpr std::int64_t drain_look = 50000;                // between two looks while draining
 constexpr std::int64_t sessions_end = 5 * USECS_PER_SEC;  // the time for ended sessions to go
 
-std::uint64_t run_shared(SharedStatement statement, Datum *values, const char *nulls) {
-  if (SPI_execute_plan(shared_plan(statement), values, nulls, false, 0) < 0)
-    elog(ERROR, "insula: statement on tenants failed");
-  return SPI_processed;
-}
-
 void insert_row(std::int32_t number, const NewTenant &request, Oid role) {
-  Datum values[] = {Int32GetDatum(number),
-                    CStringGetTextDatum(request.tenant),
-                    CStringGetTextDatum(request.schema),
-                    request.username ? CStringGetTextDatum(request.username) : Datum{0},
-                    ObjectIdGetDatum(role),
-                    BoolGetDatum(request.username && request.login)};
-  (void)run_shared(SharedStatement::insert_tenant, values, request.username ? "      " : "   nn ");
+  static constexpr Statement insert_tenant = {
+      "insert_tenant",
+      R"(
+        INSERT INTO insula.tenant
+          (tenant_no, tenant, schema_name, username, role_oid, login, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.now()))",
+      {INT4OID, TEXTOID, TEXTOID, TEXTOID, OIDOID, BOOLOID},
+  };
+  Arguments arguments;
+  arguments.add(Int32GetDatum(number)).add_text(request.tenant).add_text(request.schema).add_text(request.username);
+  arguments.add_nullable(ObjectIdGetDatum(role), !request.username);
+  arguments.add(BoolGetDatum(request.username && request.login));
+  (void)run(insert_tenant, arguments);
 }
 
 void delete_row(std::int32_t number) {
-  Datum value = Int32GetDatum(number);
-  (void)run_shared(SharedStatement::delete_tenant, &value, " ");
+  // Its error goes here, too, since session_replication_role may let no foreign key act.
+  static constexpr Statement delete_tenant = {
+      "delete_tenant",
+      R"(
+        WITH error AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1)
+        DELETE FROM insula.tenant WHERE tenant_no = $1)",
+      {INT4OID},
+  };
+  Arguments arguments;
+  arguments.add(Int32GetDatum(number));
+  (void)run(delete_tenant, arguments);
 }
 
 void check_identifier(const char *name, const char *what) {
@@ -107,10 +116,16 @@ bool try_lock_relations(const Tenant &tenant) {
 }
 
 bool has_prepared_transaction(const Tenant &tenant) {
+  static constexpr Statement prepared_by_role = {
+      "prepared_by_role",
+      "SELECT 1 FROM pg_catalog.pg_prepared_xact() p WHERE p.ownerid = $1 LIMIT 1",
+      {OIDOID},
+  };
   if (max_prepared_xacts == 0 || !OidIsValid(tenant.role)) return false;
   const Session session = open_session();
-  Datum value = ObjectIdGetDatum(tenant.role);
-  const bool has = run_shared(SharedStatement::prepared_by_role, &value, " ") > 0;
+  Arguments arguments;
+  arguments.add(ObjectIdGetDatum(tenant.role));
+  const bool has = run(prepared_by_role, arguments) > 0;
   close_session(session);
   return has;
 }
@@ -182,11 +197,16 @@ void drain_tenant(const Tenant &tenant, std::int64_t drain) {
 
 // The role's objects and rights in other databases cannot be dropped from here.
 void leave_role_behind(const Tenant &tenant) {
+  static constexpr Statement insert_leftover = {
+      "insert_leftover",
+      "INSERT INTO insula.leftover_role VALUES ($1, $2, $3, $4, pg_catalog.now())",
+      {OIDOID, TEXTOID, TEXTOID, TEXTOID},
+  };
   const char *left = disarm_tenant_role(tenant.username, tenant.role);
   const Session session = open_session();
-  Datum values[] = {ObjectIdGetDatum(tenant.role), CStringGetTextDatum(left), CStringGetTextDatum(tenant.name),
-                    CStringGetTextDatum(tenant.username)};
-  (void)run_shared(SharedStatement::insert_leftover, values, "    ");
+  Arguments arguments;
+  arguments.add(ObjectIdGetDatum(tenant.role)).add_text(left).add_text(tenant.name).add_text(tenant.username);
+  (void)run(insert_leftover, arguments);
   close_session(session);
   ereport(WARNING,
           (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
@@ -227,10 +247,16 @@ void remove_tenant(const Tenant &tenant, bool force) {
 }  // namespace
 
 void log_act(const char *act, const char *tenant, const char *detail) {
-  Datum values[] = {CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false)), CStringGetTextDatum(act),
-                    tenant ? CStringGetTextDatum(tenant) : Datum{0}, detail ? CStringGetTextDatum(detail) : Datum{0}};
-  const char nulls[] = {' ', ' ', tenant ? ' ' : 'n', detail ? ' ' : 'n', '\0'};
-  (void)run_shared(SharedStatement::log_act, values, nulls);
+  static constexpr Statement log_act = {
+      "log_act",
+      R"(
+        INSERT INTO insula.admin_log (at, username, act, tenant, detail)
+        VALUES (pg_catalog.now(), $1, $2, $3, $4))",
+      {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
+  };
+  Arguments arguments;
+  arguments.add_text(GetUserNameFromId(GetOuterUserId(), false)).add_text(act).add_text(tenant).add_text(detail);
+  (void)run(log_act, arguments);
 }
 
 Credentials create_tenant(const NewTenant &request) {
@@ -281,11 +307,17 @@ void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
 }
 
 void set_suspended(const Tenant &cached, bool suspended) {
+  static constexpr Statement set_tenant_status = {
+      "set_tenant_status",
+      "UPDATE insula.tenant SET status = $2 WHERE tenant_no = $1",
+      {INT4OID, TEXTOID},
+  };
   const Tenant tenant = cached;
   if (tenant.suspended == suspended) return;
   const Session session = open_session();
-  Datum values[] = {Int32GetDatum(tenant.number), CStringGetTextDatum(suspended ? "suspended" : "active")};
-  (void)run_shared(SharedStatement::set_tenant_status, values, "  ");
+  Arguments arguments;
+  arguments.add(Int32GetDatum(tenant.number)).add_text(suspended ? "suspended" : "active");
+  (void)run(set_tenant_status, arguments);
   log_act(suspended ? "suspend_tenant" : "resume_tenant", tenant.name, nullptr);
   close_session(session);
   if (tenant.login) alter_tenant_role(tenant.username, tenant.role, nullptr, !suspended);
@@ -314,15 +346,26 @@ Credentials rotate_password(const Tenant &cached, const char *password) {
 }
 
 void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
+  static constexpr Statement set_tenant_limits = {
+      "set_tenant_limits",
+      R"(
+        UPDATE insula.tenant
+        SET max_running = CASE WHEN $2 < 0 THEN NULL ELSE coalesce($2, max_running) END,
+          max_queued = CASE WHEN $3 < 0 THEN NULL ELSE coalesce($3, max_queued) END,
+          max_connections = CASE WHEN $4 < 0 THEN NULL ELSE coalesce($4, max_connections) END,
+          weight = CASE WHEN $5 < 0 THEN 1 ELSE coalesce($5, weight) END,
+          rate_per_second = CASE WHEN $6 < 0 THEN NULL ELSE coalesce($6, rate_per_second) END,
+          retain = CASE WHEN $7 < '0 s' THEN NULL ELSE coalesce($7, retain) END,
+          retain_count = CASE WHEN $8 < 0 THEN NULL ELSE coalesce($8, retain_count) END
+        WHERE tenant_no = $1)",
+      {INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, FLOAT8OID, INTERVALOID, INT8OID},
+  };
   const Tenant tenant = cached;
-  Datum values[8] = {Int32GetDatum(tenant.number)};
-  char nulls[] = "        ";
-  for (int i = 0; i < 7; ++i) {
-    values[i + 1] = limits.values[i];
-    if (limits.nulls[i]) nulls[i + 1] = 'n';
-  }
+  Arguments arguments;
+  arguments.add(Int32GetDatum(tenant.number));
+  for (int i = 0; i < 7; ++i) arguments.add_nullable(limits.values[i], limits.nulls[i]);
   const Session session = open_session();
-  (void)run_shared(SharedStatement::set_tenant_limits, values, nulls);
+  (void)run(set_tenant_limits, arguments);
   log_act("set_tenant_limits", tenant.name, nullptr);
   close_session(session);
   constexpr int connections = 2;

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "errors.hpp"
+#include "definition/definition.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
@@ -18,9 +18,7 @@ namespace {
 constexpr int max_schedules = 10000;
 
 void check_room(const Tenant &tenant) {
-  Arguments none;
-  (void)run(tenant, Statement::count_schedules, none);
-  if (get_int64(0, 1) < max_schedules) return;
+  if (count_schedules(tenant) < max_schedules) return;
   ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("tenant \"%s\" has too many schedules", tenant.name),
                   errdetail("A tenant can have %d.", max_schedules)));
 }
@@ -41,8 +39,7 @@ bool same_times(const ScheduleSpec &a, const ScheduleSpec &b) {
 }  // namespace
 
 std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, TimestampTz now) {
-  if (current_definition(tenant, spec.workflow) == 0)
-    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", spec.workflow)));
+  (void)require_workflow(tenant, spec.workflow);
   ScheduleRow row;
   const bool known = find_schedule(tenant, name, &row);
   if (known) {

@@ -138,11 +138,15 @@ void run_utility(PlannedStmt *planned, const char *query, bool read_only_tree, P
   if (is_ddl && any_set_aside() && IsTransactionState() && superuser()) announce_mended();
 }
 
+void release() {
+  if (holding) let_schedulers_back();
+  holding = false;
+}
+
 void aborted() {
   dropped = InvalidOid;
   doors_changed = false;
-  if (holding) let_schedulers_back();
-  holding = false;
+  release();
 }
 
 void committed() {
@@ -153,7 +157,8 @@ void committed() {
 
 }  // namespace
 
-const TransactionStep database_guard_step = {.committed = committed, .aborted = aborted};
+// COMMIT PREPARED tells of the opened database, mostly in this session.
+const TransactionStep database_guard_step = {.committed = committed, .aborted = aborted, .prepared = release};
 
 void guard_databases() {
   previous_hook = ProcessUtility_hook;

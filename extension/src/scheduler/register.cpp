@@ -64,10 +64,13 @@ bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle 
 }
 
 bool scheduler_is_wanted() {
+  static constexpr Statement read_wanted = {
+      "read_wanted",
+      "SELECT wanted FROM insula.scheduler_wanted",
+      {},
+  };
   const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(SharedStatement::scheduler_wanted), nullptr, nullptr, true, 1) != SPI_OK_SELECT)
-    elog(ERROR, "insula: reading the scheduler's settings failed");
-  const bool wanted = SPI_processed == 0 || DatumGetBool(get_datum(0, 1));
+  const bool wanted = run(read_wanted) == 0 || DatumGetBool(get_datum(0, 1));
   close_session(session);
   return wanted;
 }
@@ -93,12 +96,14 @@ static int to_be_nudged = 0;
 
 void nudge_scheduler_at_commit(int pid) { to_be_nudged = pid; }
 
-const TransactionStep scheduler_nudge_step = {.committed =
-                                                  [] {
-                                                    if (to_be_nudged) nudge_scheduler(to_be_nudged);
-                                                    to_be_nudged = 0;
-                                                  },
-                                              .aborted = [] { to_be_nudged = 0; }};
+static void nudge_if_wanted() {
+  if (to_be_nudged) nudge_scheduler(to_be_nudged);
+  to_be_nudged = 0;
+}
+
+// After PREPARE the session's next commit nudges, which mostly is COMMIT PREPARED.
+const TransactionStep scheduler_nudge_step = {
+    .committed = nudge_if_wanted, .aborted = [] { to_be_nudged = 0; }, .prepared = [] {}};
 
 void nudge_scheduler(int pid) {
   if (is_scheduler(pid)) (void)kill(pid, SIGHUP);

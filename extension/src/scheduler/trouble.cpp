@@ -51,20 +51,49 @@ Trouble *make_trouble(std::int32_t tenant) {
   return trouble;
 }
 
-void run_on_errors(SharedStatement statement, Datum *values) {
+void put_error(std::int32_t tenant, TimestampTz now, const char *message, int failures) {
+  static constexpr Statement put_error = {
+      "put_error",
+      R"(
+        INSERT INTO insula.tenant_error
+        SELECT tenant_no, $2, $3, $4
+        FROM insula.tenant
+        WHERE tenant_no = $1
+        ON CONFLICT (tenant_no) DO UPDATE SET
+          at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures)",
+      {INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID},
+  };
   const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
-    elog(ERROR, "insula: statement on tenants' errors failed");
+  Arguments arguments;
+  arguments.add(Int32GetDatum(tenant)).add(TimestampTzGetDatum(now)).add_text(message).add(Int32GetDatum(failures));
+  (void)run(put_error, arguments);
+  close_session(session);
+}
+
+void delete_error(std::int32_t tenant) {
+  static constexpr Statement delete_error = {
+      "delete_error",
+      "DELETE FROM insula.tenant_error WHERE tenant_no = $1",
+      {INT4OID},
+  };
+  const Session session = open_session();
+  Arguments arguments;
+  arguments.add(Int32GetDatum(tenant));
+  (void)run(delete_error, arguments);
   close_session(session);
 }
 
 }  // namespace
 
 void read_troubled_tenants() {
+  static constexpr Statement read_errors = {
+      "read_errors",
+      "SELECT tenant_no, at, failures FROM insula.tenant_error",
+      {},
+  };
   const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(SharedStatement::all_errors), nullptr, nullptr, true, 0) != SPI_OK_SELECT)
-    elog(ERROR, "insula: reading tenants' errors failed");
-  for (std::uint64_t i = 0; i < SPI_processed; ++i) {
+  const auto rows = run(read_errors);
+  for (std::uint64_t i = 0; i < rows; ++i) {
     Trouble *trouble = make_trouble(get_int32(i, 1));
     trouble->failures = get_int32(i, 3);
     trouble->logged = true;
@@ -86,9 +115,7 @@ void note_trouble(std::int32_t tenant, const char *message) {
   if (!trouble->logged) ereport(LOG, (errmsg("a schedule of tenant %s fails: %s", tenant_in_log(tenant), message)));
   trouble->logged = true;
   trouble->failures = 1;
-  Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(clock_now()), CStringGetTextDatum(message),
-                    Int32GetDatum(trouble->failures)};
-  run_on_errors(SharedStatement::put_error, values);
+  put_error(tenant, clock_now(), message, trouble->failures);
 }
 
 TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
@@ -104,13 +131,7 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
   const int failures = trouble->failures;
   const char *message = error->message;
   ErrorData *another;
-  (void)in_transaction(
-      [&] {
-        Datum values[] = {Int32GetDatum(tenant), TimestampTzGetDatum(now), CStringGetTextDatum(message),
-                          Int32GetDatum(failures)};
-        run_on_errors(SharedStatement::put_error, values);
-      },
-      &another);
+  (void)in_transaction([&] { put_error(tenant, now, message, failures); }, &another);
   return trouble->until;
 }
 
@@ -118,12 +139,7 @@ void no_longer_aside(std::int32_t tenant) {
   if (!find_trouble(tenant)) return;
   hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
   ErrorData *error;
-  (void)in_transaction(
-      [&] {
-        Datum value = Int32GetDatum(tenant);
-        run_on_errors(SharedStatement::delete_error, &value);
-      },
-      &error);
+  (void)in_transaction([&] { delete_error(tenant); }, &error);
   ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
 }
 

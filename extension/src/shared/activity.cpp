@@ -8,6 +8,7 @@
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
 #include "shared/counters.hpp"
+#include "shared/limit_permits.hpp"
 #include "shared/pending.hpp"
 #include "shared/permits.hpp"
 #include "shared/transaction_end.hpp"
@@ -167,7 +168,7 @@ void count_no_more(std::int32_t tenant) {
 void count_arrived(const Counted &what, Place place, std::int64_t tasks) {
   if (!shared_activity || !tasks) return;
   change_of(what).tasks[static_cast<int>(place)] += tasks;
-  if (place == Place::running) note_started(what.tenant, limit_of_tenant, tasks);
+  if (place == Place::running) note_started(what.tenant, tasks);
 }
 
 void count_left(const Counted &what, Place place, std::int64_t tasks) { count_arrived(what, place, -tasks); }
@@ -251,7 +252,8 @@ void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *fou
 }
 
 void forget_activity() {
-  forget_permits();
+  forget_running();
+  forget_limits();
   if (!shared_activity) return;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   drop_entries_of<ActivityEntry>(shared_activity, MyDatabaseId, 0);
@@ -265,6 +267,7 @@ void drop_counters_of(Oid database, std::int32_t tenant) {
   drop_entries_of<ActivityEntry>(shared_activity, database, tenant);
   drop_entries_of<TallyEntry>(shared_tallies, database, tenant);
   drop_permits_of(database, tenant);
+  drop_limit_permits_of(database, tenant);
   LWLockRelease(counters_lock);
 }
 

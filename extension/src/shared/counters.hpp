@@ -10,6 +10,7 @@ void drop_counters_of(Oid database, std::int32_t tenant = 0);
 
 // Under that lock:
 void drop_permits_of(Oid database, std::int32_t tenant);
+void drop_limit_permits_of(Oid database, std::int32_t tenant);
 
 template <typename Entry>
 void drop_entries_of(HTAB *table, Oid database, std::int32_t tenant) {

@@ -23,6 +23,7 @@ extern const SharedPart watermarks_part;
 extern const SharedPart changes_part;
 extern const SharedPart counters_part;
 extern const SharedPart permits_part;
+extern const SharedPart limit_permits_part;
 
 // The settings that say for how much there is room.
 struct SharedRoom {

@@ -18,12 +18,17 @@ class Pending {
   bool empty() const { return count_ == 0; }
   int count() const { return count_; }
 
-  // The entry of the current subtransaction that the predicate picks, among its last ones; nullptr: there is none.
+  // The newest entry, if it is of the current subtransaction.
+  Entry *last_here() const {
+    return count_ > 0 && entries_[count_ - 1].level == GetCurrentTransactionNestLevel() ? &entries_[count_ - 1]
+                                                                                        : nullptr;
+  }
+
+  // The entry of the current subtransaction that the predicate picks; nullptr: there is none.
   template <typename Is>
-  Entry *find_here(Is is, int among_last = PG_INT32_MAX) const {
+  Entry *find_here(Is is) const {
     const int level = GetCurrentTransactionNestLevel();
-    const int first = among_last < count_ ? count_ - among_last : 0;
-    for (int i = count_ - 1; i >= first && entries_[i].level == level; --i)
+    for (int i = count_ - 1; i >= 0 && entries_[i].level == level; --i)
       if (is(entries_[i])) return &entries_[i];
     return nullptr;
   }

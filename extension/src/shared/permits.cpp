@@ -1,4 +1,5 @@
-// Permits in shared memory; see permits.hpp.  They are guarded by the lock of the counters.
+// Permits in shared memory; see permits.hpp.  They are guarded by the lock of the counters, whose
+// callbacks settle them.
 #include "shared/permits.hpp"
 
 #include <algorithm>
@@ -12,51 +13,23 @@ namespace insula {
 
 namespace {
 
-struct Numbers {
-  std::int64_t running;
-  std::int64_t reserved;
-};
-
-// Sessions that were refused a permit, of the tenant's own limit or of any other.
-struct Refused {
-  std::uint64_t version;     // counts permits that have come back
-  std::int64_t turned_away;  // sessions that have not been woken since
-  std::uint64_t turned_away_ever;
-};
-
-struct TenantPermits {
+struct PermitEntry {
   TenantKey key;
   TallyState state;
   Oid work;  // the table that was counted
   CountBasis basis;
-  std::int64_t count_from;  // in passing time: not before
-  bool refused;             // a claim was, since the last count
-  Numbers numbers;          // under limit_of_tenant
-  Refused by_tenant;
-  Refused by_others;
-
-  Refused &refused_by(std::int64_t limit) { return limit == limit_of_tenant ? by_tenant : by_others; }
+  std::int64_t counted_at;  // in passing time
+  std::int64_t asked_at;    // by a session that was to count
+  std::int64_t running;     // as far as transactions have ended
+  std::int64_t reserved;    // by claims under way
+  std::int64_t turned_away;
 };
 
-struct LimitKey {
-  Oid database;
-  std::int32_t tenant;
-  std::int64_t limit;
-};
-
-// Any other limit under which a task runs or a permit is reserved.
-struct LimitPermits {
-  LimitKey key;
-  Numbers numbers;
-};
-
-HTAB *tenants = nullptr;
-HTAB *limits = nullptr;
+HTAB *shared_permits = nullptr;
 
 // ---- what the current transaction holds ----
 
 struct Held {
-  std::int64_t limit;
   std::int32_t tenant;
   int level;
   std::int64_t reserved;
@@ -65,479 +38,279 @@ struct Held {
 };
 
 Pending<Held> held;
-bool forgets = false;     // its commit does
-bool ends_some = false;   // tasks that ran
-bool unreserved = false;  // it has taken a permit for which there was no room
+bool forgets = false;  // its commit does
 
-// Each task is told of for its tenant and for its limit: the last two entries are looked at.
-Held &held_of(std::int32_t tenant, std::int64_t limit) {
-  Held *known = held.find_here([&](const Held &one) { return one.tenant == tenant && one.limit == limit; }, 2);
-  return known ? *known : held.add({limit, tenant, 0, 0, 0, false});
+Held &held_of(std::int32_t tenant) {
+  Held *known = held.find_here([tenant](const Held &other) { return other.tenant == tenant; });
+  return known ? *known : held.add({tenant, 0, 0, 0, false});
 }
 
-void drop_if_nothing(const Held &one) {
-  if (one.reserved == 0 && one.started == 0 && &one == held.end() - 1) held.drop_last();
-}
-
-// Under each limit what is reserved, less what is started: made where it is asked for.
-struct OfLimit {
-  std::int32_t tenant;
-  std::int32_t unused;
-  std::int64_t limit;
-};
-struct Sums {
-  OfLimit of;
-  std::int64_t reserved;
-  std::int64_t started;
-};
-HTAB *sums = nullptr;  // in TopTransactionContext
-
-void add_to_sums(std::int32_t tenant, std::int64_t limit, std::int64_t reserved, std::int64_t started) {
-  const OfLimit of = {tenant, 0, limit};
-  bool found;
-  auto *sum = static_cast<Sums *>(hash_search(sums, &of, HASH_ENTER, &found));
-  if (!found) sum->reserved = sum->started = 0;
-  sum->reserved += reserved;
-  sum->started += started;
-}
-
-void make_sums() {
-  if (sums) return;
-  HASHCTL control = {};
-  control.keysize = sizeof(OfLimit);
-  control.entrysize = sizeof(Sums);
-  control.hcxt = TopTransactionContext;
-  sums = hash_create("insula limits of a transaction", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-  for (const Held &one : held) add_to_sums(one.tenant, one.limit, one.reserved, one.started);
-}
-
-Sums sums_of(std::int32_t tenant, std::int64_t limit) {
-  make_sums();
-  const OfLimit of = {tenant, 0, limit};
-  const auto *sum = static_cast<Sums *>(hash_search(sums, &of, HASH_FIND, nullptr));
-  return sum ? *sum : Sums{of, 0, 0};
-}
-
-void change_held(Held &one, std::int64_t reserved, std::int64_t started) {
-  one.reserved += reserved;
-  one.started += started;
-  if (sums) add_to_sums(one.tenant, one.limit, reserved, started);
-}
-
-// A task that this transaction has ended does not run any more for its own claims, though the numbers
-// still count it: if its end is rolled back, the claims since then are as well.  Tasks that it has started
-// while the tenant had no limit the numbers do not have yet.
-std::int64_t freed_here(std::int32_t tenant, std::int64_t limit) {
-  std::int64_t freed = 0;
-  if (limit == limit_of_tenant) {
-    for (const Held &one : held)
-      if (one.tenant == tenant && one.limit == limit) freed += one.reserved - one.started;
-  } else if (ends_some) {
-    const Sums sum = sums_of(tenant, limit);
-    freed = sum.reserved - sum.started;
+// In all its subtransactions.
+Held held_here(std::int32_t tenant) {
+  Held all = {tenant, 0, 0, 0, false};
+  for (const Held &one : held) {
+    if (one.tenant != tenant) continue;
+    all.reserved += one.reserved;
+    all.started += one.started;
   }
-  return freed;
+  return all;
 }
 
 // ---- under the lock ----
 
-TenantPermits *find_permits_of(std::int32_t tenant) {
+PermitEntry *find_permits(std::int32_t tenant) {
   TenantKey key = {MyDatabaseId, tenant};
-  return static_cast<TenantPermits *>(hash_search(tenants, &key, HASH_FIND, nullptr));
+  return static_cast<PermitEntry *>(hash_search(shared_permits, &key, HASH_FIND, nullptr));
 }
 
-bool no_room_for_tenants() { return hash_get_num_entries(tenants) >= shared_room.due_tenants; }
-
-// nullptr: there is no room.
-TenantPermits *make_permits_of(std::int32_t tenant) {
+PermitEntry *make_permits(std::int32_t tenant) {
   TenantKey key = {MyDatabaseId, tenant};
   bool found;
-  auto *entry = static_cast<TenantPermits *>(hash_search(tenants, &key, HASH_ENTER_NULL, &found));
+  auto *entry = static_cast<PermitEntry *>(hash_search(shared_permits, &key, HASH_ENTER_NULL, &found));
   if (!entry || found) return entry;
   entry->state = TallyState::unknown;
   entry->work = InvalidOid;
-  entry->count_from = 0;
-  entry->refused = false;
-  entry->numbers = {0, 0};
+  entry->running = entry->reserved = 0;
+  entry->asked_at = 0;
   // Sessions that were turned away before were not counted.
-  entry->by_tenant = entry->by_others = {0, waiting_sessions(), 0};
+  entry->turned_away = waiting_sessions();
   return entry;
 }
 
-Numbers *find_numbers(TenantPermits *all, std::int32_t tenant, std::int64_t limit) {
-  if (limit == limit_of_tenant) return all ? &all->numbers : nullptr;
-  LimitKey key = {MyDatabaseId, tenant, limit};
-  auto *entry = static_cast<LimitPermits *>(hash_search(limits, &key, HASH_FIND, nullptr));
-  return entry ? &entry->numbers : nullptr;
+bool is_known(const PermitEntry &entry, const Permits &of) {
+  return entry.state == TallyState::known && entry.work == of.work;
 }
 
-// nullptr: there is no room.
-Numbers *make_numbers(TenantPermits *all, std::int32_t tenant, std::int64_t limit) {
-  if (limit == limit_of_tenant) return all ? &all->numbers : nullptr;
-  LimitKey key = {MyDatabaseId, tenant, limit};
-  bool found;
-  auto *entry = static_cast<LimitPermits *>(hash_search(limits, &key, HASH_ENTER_NULL, &found));
-  if (entry && !found) entry->numbers = {0, 0};
-  return entry ? &entry->numbers : nullptr;
+bool is_old(std::int64_t time) { return passing_time() - time >= USECS_PER_SEC; }
+
+std::int64_t free_by(const PermitEntry *entry, const Permits &of) {
+  if (!entry || !is_known(*entry, of)) return permits_unknown;
+  const std::int64_t free = of.most - entry->running - entry->reserved;
+  if (free > 0) return free;
+  return is_old(entry->counted_at) ? permits_unknown : 0;
 }
 
-void remove_if_idle(std::int32_t tenant, std::int64_t limit, const Numbers &numbers) {
-  if (limit == limit_of_tenant || numbers.running != 0 || numbers.reserved != 0) return;
-  LimitKey key = {MyDatabaseId, tenant, limit};
-  hash_search(limits, &key, HASH_REMOVE, nullptr);
-}
-
-template <typename Visit>
-void for_each_limit_of(std::int32_t tenant, Visit visit) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, limits);
-  while (auto *entry = static_cast<LimitPermits *>(hash_seq_search(&scan)))
-    if (entry->key.database == MyDatabaseId && entry->key.tenant == tenant) visit(*entry);
-}
-
-void remove_idle_limits(std::int32_t tenant) {
-  for_each_limit_of(tenant, [&](const LimitPermits &entry) { remove_if_idle(tenant, entry.key.limit, entry.numbers); });
-}
-
-void forget_running(TenantPermits &all) {
-  all.numbers.running = 0;
-  for_each_limit_of(all.key.tenant, [](LimitPermits &entry) { entry.numbers.running = 0; });
-  remove_idle_limits(all.key.tenant);
-}
-
-constexpr std::int64_t between_counts = USECS_PER_SEC;
-constexpr std::int64_t counts_share = 100;
-
-// The numbers are unknown until a claim counts.
-void lose_count(TenantPermits &all) {
-  all.count_from = 0;
-  // A session that has just looked shall look again.
-  ++all.by_tenant.version;
-  ++all.by_others.version;
-  if (all.state == TallyState::unknown) return;
-  all.state = TallyState::unknown;
-  forget_running(all);
-}
-
-// To count again at once would end the same way.
-void put_count_off(TenantPermits &all) { all.count_from = passing_time() + USECS_PER_SEC; }
-
-void lose_count_for_room(TenantPermits &all) {
-  lose_count(all);
-  put_count_off(all);
-}
-
-bool is_known(const TenantPermits *all, const LimitedWork &of) {
-  return all && all->state == TallyState::known && all->work == of.work;
-}
-
-// The numbers must be known.
-std::int64_t free_of(const Numbers *numbers, std::int64_t most) {
-  return std::max<std::int64_t>(most - (numbers ? numbers->running + numbers->reserved : 0), 0);
-}
-
-bool wants_count(const TenantPermits *all, const LimitedWork &of) {
-  if (!all) return !no_room_for_tenants();
-  return (!is_known(all, of) || all->refused) && passing_time() >= all->count_from;
-}
-
-// A permit has come back.  Returns whether a waiter is to be woken.
-bool note_free(TenantPermits *all, std::int64_t limit) {
-  if (!all) return no_room_for_tenants();  // the sessions that wait are not known
-  Refused &refused = all->refused_by(limit);
-  ++refused.version;
-  if (refused.turned_away == 0) return false;
-  --refused.turned_away;
+bool owes_wake_up(PermitEntry &entry) {
+  if (entry.turned_away == 0) return false;
+  --entry.turned_away;
   return true;
+}
+
+// The transaction has committed.
+void add_started(PermitEntry &entry, std::int64_t started, std::uint64_t transaction) {
+  if (entry.state == TallyState::unknown || entry.basis.shows(transaction)) return;
+  entry.running += started;
+  // A task can be cancelled before the claim's own callback has told of it, but mostly rows were written
+  // by hand: to count again is right in both cases.
+  if (entry.state == TallyState::known && entry.running < 0) entry.state = TallyState::unknown;
 }
 
 // Drops the reservation and adds the started tasks under one lock, so that no reader counts a permit
 // twice.  Returns whether a waiter is to be woken.
-bool settle(const Held &of, TenantPermits *all, std::uint64_t transaction) {
-  const bool seen = all && (all->state == TallyState::unknown || all->basis.shows(transaction));
-  const bool counts = all && !seen && of.started != 0;
-  Numbers *numbers = counts ? make_numbers(all, of.tenant, of.limit) : find_numbers(all, of.tenant, of.limit);
-  if (numbers) {
-    numbers->reserved -= of.reserved;
-    if (counts) numbers->running += of.started;
-    // A task can be cancelled before the claim's own step has told of it, but mostly rows were written by
-    // hand: to count again is right in both cases.
-    if (all && all->state == TallyState::known && numbers->running < 0)
-      lose_count(*all);
-    else
-      remove_if_idle(of.tenant, of.limit, *numbers);
-  } else if (counts) {
-    lose_count_for_room(*all);
-  }
+bool settle(const Held &of, std::uint64_t transaction) {
+  PermitEntry *entry = find_permits(of.tenant);
+  if (!entry)
+    return of.started < 0 &&
+           hash_get_num_entries(shared_permits) >= shared_room.due_tenants;  // the sessions that wait are not known
+  entry->reserved -= of.reserved;
+  if (of.started != 0) add_started(*entry, of.started, transaction);
   // A claim that counts in the queue sees started tasks whose reservation has not been dropped yet.
-  const bool seen_twice = of.reserved > 0 && all && (seen || all->state != TallyState::known);
-  return (of.started < of.reserved || seen_twice) && note_free(all, of.limit);
+  const bool seen_twice = of.reserved > 0 && (entry->state != TallyState::known || entry->basis.shows(transaction));
+  return (of.started < of.reserved || seen_twice) && owes_wake_up(*entry);
 }
-
-// Entries that are settled before other processes get the lock.
-constexpr int settled_at_once = 1000;
 
 // Nothing here may fail.
 void settle_from(int first, bool committed) {
+  bool any = false;
+  Held *const begin = held.begin() + first;
   Held *const end = held.end();
-  Held *at = held.begin() + first;
-  held.drop_from(first);
-  if (at == end) return;
-  const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
-  while (at != end) {
-    Held *const begin = at;
-    TenantPermits *all = nullptr;
-    LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-    for (; at != end && at - begin < settled_at_once; ++at) {
-      if (at == begin || at->tenant != at[-1].tenant) all = find_permits_of(at->tenant);
-      if (!committed) at->started = 0;
-      at->wakes = (at->started != 0 || at->reserved != 0) && settle(*at, all, transaction);
-    }
-    LWLockRelease(counters_lock);
-    for (const Held *one = begin; one != at; ++one)
-      if (one->wakes) wake_for_permit(one->tenant);
+  for (Held *one = begin; one != end; ++one) {
+    if (!committed) one->started = 0;
+    any = any || one->started != 0 || one->reserved != 0;
   }
+  held.drop_from(first);
+  if (!any) return;
+  const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  for (Held *one = begin; one != end; ++one) one->wakes = settle(*one, transaction);
+  LWLockRelease(counters_lock);
+  for (const Held *one = begin; one != end; ++one)
+    if (one->wakes) wake_for_permit(one->tenant);
 }
 
 void forget_now() {
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, tenants);
-  while (auto *all = static_cast<TenantPermits *>(hash_seq_search(&scan)))
-    if (all->key.database == MyDatabaseId) lose_count(*all);
+  hash_seq_init(&scan, shared_permits);
+  while (auto *entry = static_cast<PermitEntry *>(hash_seq_search(&scan)))
+    if (entry->key.database == MyDatabaseId) entry->state = TallyState::unknown;
   LWLockRelease(counters_lock);
 }
 
-void end_transaction(bool committed) {
-  settle_from(0, committed);
+void committed() {
+  settle_from(0, true);
   held.forget();
-  sums = nullptr;
-  ends_some = unreserved = false;
-  if (forgets && committed) forget_now();
+  if (forgets) forget_now();
   forgets = false;
 }
 
-void subtransaction_aborted() {
-  settle_from(held.first_here(), false);
-  if (sums) hash_destroy(sums);
-  sums = nullptr;  // to be made anew
+void aborted() {
+  settle_from(0, false);
+  held.forget();
+  forgets = false;
 }
+
+void subtransaction_committed(SubTransactionId) {
+  held.hand_over([](const Held &a, const Held &b) { return a.tenant == b.tenant; },
+                 [](Held &to, const Held &from) {
+                   to.reserved += from.reserved;
+                   to.started += from.started;
+                 });
+}
+
+void subtransaction_aborted() { settle_from(held.first_here(), false); }
 
 }  // namespace
 
-const SharedPart permits_part = {
-    [] {
-      return add_size(hash_estimate_size(shared_room.due_tenants, sizeof(TenantPermits)),
-                      hash_estimate_size(shared_room.counted_limits, sizeof(LimitPermits)));
-    },
-    [](bool) {
-      tenants = make_shared_table("insula permits", shared_room.due_tenants, sizeof(TenantKey), sizeof(TenantPermits));
-      limits = make_shared_table("insula limits", shared_room.counted_limits, sizeof(LimitKey), sizeof(LimitPermits));
-    }};
+const SharedPart permits_part = {[] { return hash_estimate_size(shared_room.due_tenants, sizeof(PermitEntry)); },
+                                 [](bool) {
+                                   shared_permits = make_shared_table("insula permits", shared_room.due_tenants,
+                                                                      sizeof(TenantKey), sizeof(PermitEntry));
+                                 }};
 
 void drop_permits_of(Oid database, std::int32_t tenant) {
-  drop_entries_of<TenantPermits>(tenants, database, tenant);
-  drop_entries_of<LimitPermits>(limits, database, tenant);
+  drop_entries_of<PermitEntry>(shared_permits, database, tenant);
 }
 
-const TransactionStep permits_step = {.committed = [] { end_transaction(true); },
-                                      .aborted = [] { end_transaction(false); },
-                                      .subtransaction_committed = [](SubTransactionId) { held.hand_over(); },
+const TransactionStep permits_step = {.committed = committed,
+                                      .aborted = aborted,
+                                      .subtransaction_committed = subtransaction_committed,
                                       .subtransaction_aborted = subtransaction_aborted};
 
-bool permits_are_known(const LimitedWork &of) {
-  if (!tenants) return false;
-  LWLockAcquire(counters_lock, LW_SHARED);
-  const bool known = is_known(find_permits_of(of.tenant), of);
-  LWLockRelease(counters_lock);
-  return known;
+void note_started(std::int32_t tenant, std::int64_t tasks) { held_of(tenant).started += tasks; }
+
+bool ends_tasks_here(std::int32_t tenant) {
+  const Held here = held_here(tenant);
+  return here.started < here.reserved;
 }
 
-bool permits_want_count(const LimitedWork &of) {
-  if (!tenants) return false;
+std::int64_t free_permits(const Permits &of) {
+  if (!shared_permits) return permits_unknown;
   LWLockAcquire(counters_lock, LW_SHARED);
-  const bool wanted = wants_count(find_permits_of(of.tenant), of);
+  const std::int64_t free = free_by(find_permits(of.tenant), of);
   LWLockRelease(counters_lock);
-  return wanted;
+  return free;
 }
 
-Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t most, int wanted) {
-  if (!tenants) return {};
-  most += freed_here(of.tenant, limit);
-  Held &mine = held_of(of.tenant, limit);
-  Reserved reserved;
+std::int64_t await_permit(const Permits &of) {
+  if (!shared_permits) return permits_unknown;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  TenantPermits *all = find_permits_of(of.tenant);
-  if (is_known(all, of)) {
-    Numbers *numbers = make_numbers(all, of.tenant, limit);
-    if (!numbers) lose_count_for_room(*all);
-    if (numbers) {
-      reserved.count = static_cast<int>(std::min<std::int64_t>(wanted, free_of(numbers, most)));
-      numbers->reserved += reserved.count;
-      all->refused = all->refused || reserved.count == 0;
-      reserved.turned_away = all->refused_by(limit).turned_away_ever;
-      remove_if_idle(of.tenant, limit, *numbers);
-    }
+  PermitEntry *entry = make_permits(of.tenant);
+  std::int64_t free = free_by(entry, of);
+  // To find what was written by hand it is enough that one counts.
+  if (free == permits_unknown && entry && is_known(*entry, of)) {
+    if (is_old(entry->asked_at))
+      entry->asked_at = passing_time();
+    else
+      free = 0;
+  }
+  if (entry && free <= 0) entry->turned_away = std::min<std::int64_t>(entry->turned_away + 1, MaxBackends);
+  LWLockRelease(counters_lock);
+  return free;
+}
+
+std::int64_t reserve_permits(const Permits &of, int wanted) {
+  if (!shared_permits) return permits_unknown;
+  // The numbers do not have the tasks yet that it started while there was no limit.
+  const Held here = held_here(of.tenant);
+  if (here.started > here.reserved) return permits_unknown;
+  Held &mine = held_of(of.tenant);
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  PermitEntry *entry = find_permits(of.tenant);
+  const std::int64_t reserved = std::min<std::int64_t>(wanted, free_by(entry, of));
+  if (reserved > 0) {
+    entry->reserved += reserved;
+    mine.reserved += reserved;
   }
   LWLockRelease(counters_lock);
-  change_held(mine, reserved.count, 0);
-  drop_if_nothing(mine);
   return reserved;
 }
 
-bool is_permit_free(const LimitedWork &of, std::int64_t limit, std::int64_t most) {
-  if (!tenants) return false;
-  most += freed_here(of.tenant, limit);
-  LWLockAcquire(counters_lock, LW_SHARED);
-  TenantPermits *all = find_permits_of(of.tenant);
-  const bool known = is_known(all, of);
-  const bool free = known && free_of(find_numbers(all, of.tenant, limit), most) > 0;
-  const bool tell = known && !free && !all->refused;
-  LWLockRelease(counters_lock);
-  if (!tell) return free;
+std::int64_t reserve_permits_ahead(const Permits &of, int wanted) {
+  if (!shared_permits) return 0;
+  Held &mine = held_of(of.tenant);
+  const std::int64_t here = held_here(of.tenant).reserved;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  if ((all = find_permits_of(of.tenant))) all->refused = true;
-  LWLockRelease(counters_lock);
-  return false;
-}
-
-void return_permits(std::int32_t tenant, std::int64_t limit, const Reserved &reserved) {
-  const int count = reserved.count;
-  if (!tenants || count == 0) return;
-  Held &mine = held_of(tenant, limit);
-  // Else there was no room to reserve.
-  if (mine.reserved >= count) {
-    change_held(mine, -count, 0);
-    LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-    TenantPermits *all = find_permits_of(tenant);
-    if (Numbers *numbers = find_numbers(all, tenant, limit)) {
-      numbers->reserved -= count;
-      remove_if_idle(tenant, limit, *numbers);
-    }
-    // A permit that came back before any session asked was not missed.
-    const bool missed = !all || all->refused_by(limit).turned_away_ever != reserved.turned_away;
-    if (!missed) ++all->refused_by(limit).version;
-    const bool wake = missed && note_free(all, limit);
-    LWLockRelease(counters_lock);
-    if (wake) wake_for_permit(tenant);
-  }
-  drop_if_nothing(mine);
-}
-
-std::uint64_t permits_version(const LimitedWork &of, std::int64_t limit) {
-  if (!tenants) return 0;
-  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  TenantPermits *all = make_permits_of(of.tenant);
-  const std::uint64_t version = all ? all->refused_by(limit).version : 0;
-  LWLockRelease(counters_lock);
-  return version;
-}
-
-bool await_permit(const LimitedWork &of, std::int64_t limit, std::uint64_t version) {
-  if (!tenants) return true;
-  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  TenantPermits *all = find_permits_of(of.tenant);
-  const bool same = !all || all->refused_by(limit).version == version;
-  if (all) {
-    Refused &refused = all->refused_by(limit);
-    refused.turned_away = std::min<std::int64_t>(refused.turned_away + 1, MaxBackends);
-    ++refused.turned_away_ever;
+  PermitEntry *entry = make_permits(of.tenant);
+  const std::int64_t others = entry ? entry->reserved - here : 0;
+  if (entry) {
+    entry->reserved += wanted;
+    mine.reserved += wanted;
   }
   LWLockRelease(counters_lock);
-  return same;
+  return others;
 }
 
-bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count) {
-  *counts = nullptr;
-  *count = 0;
-  if (!tenants) return true;
-  make_sums();
-  const auto room = static_cast<Size>(most_entries(shared_room.counted_limits)) + 1;
-  *counts = static_cast<LimitCount *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(LimitCount) * room));
+std::int64_t permits_reserved_by_others(std::int32_t tenant) {
+  if (!shared_permits) return 0;
   LWLockAcquire(counters_lock, LW_SHARED);
-  const TenantPermits *all = find_permits_of(of.tenant);
-  const bool unknown = !is_known(all, of);
-  if (all && all->numbers.reserved > 0) (*counts)[(*count)++] = {limit_of_tenant, all->numbers.reserved};
-  for_each_limit_of(of.tenant, [&](const LimitPermits &entry) {
-    if (entry.numbers.reserved > 0) (*counts)[(*count)++] = {entry.key.limit, entry.numbers.reserved};
-  });
+  const PermitEntry *entry = find_permits(tenant);
+  const std::int64_t reserved = entry ? entry->reserved : 0;
   LWLockRelease(counters_lock);
-  for (int i = 0; i < *count; ++i) (*counts)[i].running -= sums_of(of.tenant, (*counts)[i].limit).reserved;
-  std::sort(*counts, *counts + *count, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
-  return unknown;
+  return reserved ? reserved - held_here(tenant).reserved : 0;
 }
 
-void reserve_permits_ahead(const LimitedWork &of, std::int64_t limit, int count) {
-  if (!tenants || count == 0) return;
-  Held &mine = held_of(of.tenant, limit);
+Snapshot begin_counting_running(const Permits &of) {
+  if (!shared_permits) return nullptr;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  TenantPermits *all = limit == limit_of_tenant ? make_permits_of(of.tenant) : nullptr;
-  Numbers *numbers = make_numbers(all, of.tenant, limit);
-  const bool reserved = numbers != nullptr;
-  if (reserved) numbers->reserved += count;
-  LWLockRelease(counters_lock);
-  if (reserved) change_held(mine, count, 0);
-  unreserved = unreserved || !reserved;
-  drop_if_nothing(mine);
-}
-
-Snapshot begin_counting_permits(const LimitedWork &of) {
-  // Others see what it has taken only when it commits.
-  if (!tenants || unreserved) return nullptr;
-  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  TenantPermits *all = make_permits_of(of.tenant);
+  PermitEntry *entry = find_permits(of.tenant);
   Snapshot snapshot = nullptr;
   // A transaction that has published had committed before, so that this snapshot shows it.
-  if (all && wants_count(all, of)) snapshot = GetLatestSnapshot();
-  if (snapshot && all->basis.take(*snapshot)) {
-    lose_count(*all);
-    all->state = TallyState::counting;
-    all->work = of.work;
-    all->count_from = passing_time();
-  } else if (snapshot) {
-    put_count_off(*all);
+  if (entry && (!is_known(*entry, of) || is_old(entry->counted_at))) snapshot = GetLatestSnapshot();
+  if (snapshot && entry->basis.take(*snapshot)) {
+    entry->state = TallyState::counting;
+    entry->work = of.work;
+    entry->running = 0;
+  } else {
     snapshot = nullptr;
   }
   LWLockRelease(counters_lock);
   return snapshot;
 }
 
-void end_counting_permits(const LimitedWork &of, const LimitCount *counts, int count) {
+void end_counting_running(const Permits &of, std::int64_t running) {
+  // The snapshot shows them, and they are added when they are committed.
+  running -= held_here(of.tenant).started;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  TenantPermits *all = find_permits_of(of.tenant);
-  if (all && all->state == TallyState::counting) {
-    bool fits = true;
-    const auto add = [&](std::int64_t limit, std::int64_t running) {
-      Numbers *numbers = fits && running != 0 ? make_numbers(all, of.tenant, limit) : nullptr;
-      if (numbers) numbers->running += running;
-      fits = fits && (numbers || running == 0);
-    };
-    for (int i = 0; i < count; ++i) add(counts[i].limit, counts[i].running);
-    // The snapshot shows them, and they are added when they are committed.
-    for (const Held &one : held)
-      if (one.tenant == of.tenant) add(one.limit, -one.started);
-    if (fits) {
-      all->state = TallyState::known;
-      all->refused = false;
-      const std::int64_t now = passing_time();
-      all->count_from = now + std::max(between_counts, counts_share * (now - all->count_from));
-      remove_idle_limits(of.tenant);
-    } else {
-      lose_count_for_room(*all);
-    }
+  PermitEntry *entry = find_permits(of.tenant);
+  if (entry && entry->state == TallyState::counting) {
+    entry->running += running;
+    entry->state = TallyState::known;
+    entry->counted_at = passing_time();
   }
   LWLockRelease(counters_lock);
 }
 
-void note_started(std::int32_t tenant, std::int64_t limit, std::int64_t tasks) {
-  if (!tenants) return;
-  Held &mine = held_of(tenant, limit);
-  change_held(mine, 0, tasks);
-  ends_some = ends_some || tasks < 0;
+void return_permits(std::int32_t tenant, int count) {
+  if (!shared_permits || count == 0) return;
+  Held &mine = held_of(tenant);
+  if (mine.reserved < count) return;  // there is no entry
+  mine.reserved -= count;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  PermitEntry *entry = find_permits(tenant);
+  if (entry) entry->reserved -= count;
+  const bool wake = entry && owes_wake_up(*entry);
+  LWLockRelease(counters_lock);
+  if (wake) wake_for_permit(tenant);
 }
 
-void forget_permits() {
-  if (!tenants) return;
+void leave_work_for_permits(const Permits &of) {
+  // Some may have come back since.
+  if (await_permit(of) > 0) wake_for_permit(of.tenant);
+}
+
+void forget_running() {
+  if (!shared_permits) return;
   forget_now();
   // Others see what this transaction has written itself only then.
   forgets = true;

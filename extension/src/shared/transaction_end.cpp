@@ -36,8 +36,10 @@ void transaction_ends(XactEvent event, void *) {
       case XACT_EVENT_COMMIT:
         if (step.committed) step.committed();
         break;
-      case XACT_EVENT_ABORT:
       case XACT_EVENT_PREPARE:
+        if (step.prepared || step.aborted) (step.prepared ? step.prepared : step.aborted)();
+        break;
+      case XACT_EVENT_ABORT:
         if (step.aborted) step.aborted();
         break;
       default:  // a parallel worker writes nothing

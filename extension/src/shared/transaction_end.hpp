@@ -1,8 +1,8 @@
 // The end of a transaction.  This room's .cpp is the only file that registers callbacks of transactions,
 // subtransactions and resource owners; module.cpp lists the steps in the order in which they run.  A
 // prepared transaction would commit in another backend, which knows nothing of what is pending here, so
-// PREPARE is refused while any step has something pending; after one that is not refused the steps end
-// as after an abort.
+// PREPARE is refused while any step has something pending; after one that is not refused a step ends as
+// after an abort, unless it has its own way.
 #pragma once
 
 #include "postgres.hpp"
@@ -17,6 +17,7 @@ struct TransactionStep {
   void (*before_commit)() = nullptr;
   void (*committed)() = nullptr;
   void (*aborted)() = nullptr;
+  void (*prepared)() = nullptr;
   // While the subtransaction is still the current one.
   void (*subtransaction_committed)(SubTransactionId parent) = nullptr;
   void (*subtransaction_aborted)() = nullptr;

@@ -1,5 +1,5 @@
 // Acting as insula_owner.  Whatever is done with a tenant's tables is done between enter_owner
-// and leave_owner: as the owner, security-restricted, and under a search_path that nobody can
+// and leave_owner: as the owner, security-restricted, and under a search_path that no other role can
 // plant anything in.  An error in between is undone by the transaction's abort.
 #pragma once
 

@@ -20,42 +20,54 @@ void close_session(const Session &session) {
   leave_owner(session.owner);
 }
 
-// SPI leaves a memory context of its own behind as the current one: the caller gets his back, or no
-// scratch context of his would hold anything, and what he caches would go with the session.
-static std::uint64_t run_plan(SPIPlanPtr plan, Statement statement, Arguments &arguments) {
+// SPI leaves a memory context of its own behind as the current one: the caller gets back the one that it had, or
+// what it allocates and caches would go with the session.
+static std::uint64_t run_plan(const TenantTables *tenant, const Statement &statement, Arguments &arguments,
+                              Snapshot snapshot) {
   arguments.nulls[arguments.count] = '\0';
   MemoryContext callers = CurrentMemoryContext;
-  const int status = SPI_execute_plan(plan, arguments.values, arguments.nulls, false, 0);
+  int status;
+  if (snapshot) {
+    const Snapshot registered = RegisterSnapshot(snapshot);
+    status = SPI_execute_snapshot(plan_of(tenant, statement), arguments.values, arguments.nulls, registered,
+                                  InvalidSnapshot, false, false, 0);
+    UnregisterSnapshot(registered);
+  } else {
+    status = SPI_execute_plan(plan_of(tenant, statement), arguments.values, arguments.nulls, false, 0);
+  }
   MemoryContextSwitchTo(callers);
-  if (status < 0)
-    elog(ERROR, "insula: statement %d failed: %s", static_cast<int>(statement), SPI_result_code_string(status));
+  if (status < 0) elog(ERROR, "insula: statement %s failed: %s", statement.name, SPI_result_code_string(status));
   return SPI_processed;
 }
 
-std::uint64_t run(const TenantTables &tenant, Statement statement, Arguments &arguments) {
-  return run_plan(tenant_plan(tenant, statement), statement, arguments);
+std::uint64_t run(const TenantTables &tenant, const Statement &statement, Arguments &arguments) {
+  return run_plan(&tenant, statement, arguments, nullptr);
 }
 
-std::uint64_t run(const TenantTables &tenant, Statement statement) {
+std::uint64_t run(const TenantTables &tenant, const Statement &statement) {
   Arguments none;
   return run(tenant, statement, none);
 }
 
-std::uint64_t run_on(const TenantTables &tenant, Statement statement, Arguments &arguments, Snapshot snapshot) {
-  arguments.nulls[arguments.count] = '\0';
-  MemoryContext callers = CurrentMemoryContext;
-  const Snapshot registered = RegisterSnapshot(snapshot);
-  const int status = SPI_execute_snapshot(tenant_plan(tenant, statement), arguments.values, arguments.nulls, registered,
-                                          InvalidSnapshot, false, false, 0);
-  UnregisterSnapshot(registered);
-  MemoryContextSwitchTo(callers);
-  if (status < 0)
-    elog(ERROR, "insula: statement %d failed: %s", static_cast<int>(statement), SPI_result_code_string(status));
-  return SPI_processed;
+std::uint64_t run_on(const TenantTables &tenant, const Statement &statement, Arguments &arguments, Snapshot snapshot) {
+  return run_plan(&tenant, statement, arguments, snapshot);
 }
 
-std::uint64_t run_on_latest(const TenantTables &tenant, Statement statement, Arguments &arguments) {
+std::uint64_t run_on_latest(const TenantTables &tenant, const Statement &statement, Arguments &arguments) {
   return run_on(tenant, statement, arguments, GetLatestSnapshot());
+}
+
+std::uint64_t run(const Statement &statement, Arguments &arguments) {
+  return run_plan(nullptr, statement, arguments, nullptr);
+}
+
+std::uint64_t run(const Statement &statement) {
+  Arguments none;
+  return run(statement, none);
+}
+
+std::uint64_t run_on_latest(const Statement &statement, Arguments &arguments) {
+  return run_plan(nullptr, statement, arguments, GetLatestSnapshot());
 }
 
 bool is_null(std::uint64_t row, int column) {

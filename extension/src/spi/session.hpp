@@ -1,6 +1,6 @@
 // A stretch of work on one tenant's tables: as the owner, connected to SPI.  Statements
 // run through `run`; its rows are read with the typed getters below, from SPI's result.
-// What must outlive the session is allocated in `session.caller`.
+// A result that must outlive the session is allocated in `session.caller`.
 #pragma once
 
 #include "spi/owner.hpp"
@@ -38,12 +38,16 @@ struct Arguments {
   Arguments &add_text(const char *text) { return text ? add(CStringGetTextDatum(text)) : add_null(); }
 };
 
-// Runs a statement and returns how many rows it returned or wrote.
-std::uint64_t run(const TenantTables &tenant, Statement statement, Arguments &arguments);
-std::uint64_t run(const TenantTables &tenant, Statement statement);
+// Runs a statement on a tenant's tables and returns how many rows it returned or wrote.
+std::uint64_t run(const TenantTables &tenant, const Statement &statement, Arguments &arguments);
+std::uint64_t run(const TenantTables &tenant, const Statement &statement);
 // The same on what has been committed by now, whatever snapshot the transaction has.
-std::uint64_t run_on_latest(const TenantTables &tenant, Statement statement, Arguments &arguments);
-std::uint64_t run_on(const TenantTables &tenant, Statement statement, Arguments &arguments, Snapshot snapshot);
+std::uint64_t run_on_latest(const TenantTables &tenant, const Statement &statement, Arguments &arguments);
+std::uint64_t run_on(const TenantTables &tenant, const Statement &statement, Arguments &arguments, Snapshot snapshot);
+// The same on tables of no tenant: the extension's own, and catalogs.
+std::uint64_t run(const Statement &statement, Arguments &arguments);
+std::uint64_t run(const Statement &statement);
+std::uint64_t run_on_latest(const Statement &statement, Arguments &arguments);
 
 // Columns, from 1, of row `row` of the last result.
 bool is_null(std::uint64_t row, int column);

@@ -66,7 +66,7 @@ Stretch take_stretch(const Tenant &tenant, std::int64_t *value, std::int64_t lea
     *value += local - core::local_of(*value);
     std::int64_t free = core::max_local_number - local + 1;
     std::int64_t used = 0;
-    // Where the numbers begin for the first time, no row has one that is yet to come.
+    // Until the numbers begin again, no row has one that is yet to come.
     if (*value > core::max_local_number) used = next_used(tenant, local);
     if (used) free = used - local;
     if (free >= least) {
@@ -83,7 +83,7 @@ Stretch take_stretch(const Tenant &tenant, std::int64_t *value, std::int64_t lea
 }  // namespace
 
 void take_execution_numbers(const Tenant &tenant, std::int64_t stride, int count, std::int64_t *ids) {
-  // What is taken between two values of the sequence has no gap: it is locked for that instant.
+  // The lock is held for that instant, so that numbers taken between two values of the sequence have no gap.
   lock_tenant(tenant.number, TenantLock::numbering);
   const std::int64_t first = nextval_internal(tenant.sequence, false);
   std::int64_t value = first;

@@ -1,19 +1,9 @@
 // The table `record` of a tenant: all that is the customer's and is no execution, under
-// one key (kind, owner, name, seq).  Kinds:
-//   w  a workflow's version: owner its definition number, seq its version, body, hash
-//   c  a workflow's current version: ref its definition number; body while it is paused
-//   t  a task's key, `workflow.task`: owner its number, which rows of `work` carry
-//   n  the last number given out: name what for, ref the number
-//   k  an idempotency key, `workflow:key`: ref the execution
-//   e  an event that nobody has waited for yet: owner the execution, body the payload
-//   d  a schedule, f  its fires: see storage/schedules.hpp
-//   g  a workflow that a trigger starts: name `trigger.workflow`, body how
-//   s  how far retention has come: at its next turn, ref where it is (see Sweep)
-//   r  the rate limit: at the moment up to which it is spent
-//   h  what departed from an undisturbed run: owner the execution, name the event
+// one key (kind, owner, name, seq); storage/codes.hpp lists the kinds.
 #pragma once
 
 #include "spi/session.hpp"
+#include "storage/codes.hpp"
 #include "tenant/tenant.hpp"
 
 namespace insula {
@@ -50,7 +40,7 @@ TaskKey *all_task_keys(const Tenant &tenant, int *count);
 std::int32_t last_task_key(const Tenant &tenant);
 void insert_task_key(const Tenant &tenant, const TaskKey &key);
 
-// Takes idempotency keys that nobody has: `taken[i]` says whether names[i] was free.
+// Takes idempotency keys that no execution has: `taken[i]` says whether names[i] was free.
 // Names come sorted and distinct.
 void take_idempotency_keys(const Tenant &tenant, const char *const *names, const std::int64_t *executions, int count,
                            bool *taken);

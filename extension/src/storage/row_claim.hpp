@@ -1,4 +1,4 @@
-// What claims of rows have in common, under limits or none; for the files of this folder alone.
+// Claims of rows under limits and of those under none share these; for the files of this folder alone.
 #pragma once
 
 #include "shared/watermarks.hpp"
@@ -20,7 +20,7 @@ struct RowClaim {
 };
 RowClaim begin_claim(const ClaimRequest &request);
 
-// The row found, unless somebody else has it.
+// Claims the row found, unless another transaction has it.
 bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed);
 
 // The next lane between the two that may hold something; false: there is none.

@@ -25,7 +25,7 @@ static void tell_what_changes(const ResultRelInfo *target) {
   }
 }
 
-// A row that is updated keeps its id, which nobody else can have: its new entry in the primary
+// A row that is updated keeps its id, which no other row can have: its new entry in the primary
 // key is made apart from the others, without a look for equal ones.
 static void take_key_apart(Rows *rows, Oid key) {
   ResultRelInfo *target = rows->target;
@@ -103,7 +103,7 @@ void end_row_scan(IndexScanDesc scan) {
   index_close(index, NoLock);
 }
 
-// Of the queue's index alone: the column of the entry that so many others lie before.
+// Reads the column of an entry of the queue's index, `others` entries behind the first, without the row.
 static bool read_entry(const Tenant &tenant, ScanKeyData (&keys)[2], int others, AttrNumber column, Datum *value) {
   Relation heap = table_open(tenant.work, NoLock);
   Relation index = index_open(tenant.work_queue, AccessShareLock);
@@ -249,7 +249,7 @@ Row next_new_row(const Rows &rows, NewRows &batch) {
   return row;
 }
 
-// What a batch copies of its rows stays small, however large they are.
+// A batch copies no more of its rows than this and one row.
 static constexpr std::size_t batch_bytes = 65536;
 
 void add_new_row(const Rows &rows, NewRows &batch, std::size_t bytes) {

@@ -52,8 +52,8 @@ inline bool next_row(const Rows &rows, IndexScanDesc scan) {
   return index_getnext_slot(scan, ForwardScanDirection, rows.found);
 }
 
-// The same, but past so many entries at most of rows that it does not show; fewer than none are left
-// where it has given up.
+// The same, but skips at most *entries entries of rows that the snapshot does not show; *entries < 0: it has
+// given up.
 inline bool next_row_within(const Rows &rows, IndexScanDesc scan, int *entries) {
   for (;;) {
     if (!scan->xs_heap_continue && !index_getnext_tid(scan, ForwardScanDirection)) return false;
@@ -77,17 +77,17 @@ inline HeapTuple found_tuple(const Rows &rows) { return ExecFetchSlotHeapTuple(r
 // costs one descent whatever lies in the lanes.
 bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane);
 
-// In the lane, the due of the entry, dead or alive, that so many others lie before, from that place on;
-// false: there are no more.
+// The due of the entry, dead or alive, `others` entries behind the first one of the lane from `from` on; false:
+// there is none.
 bool find_due(const Tenant &tenant, std::int32_t lane, std::int64_t from, int others, std::int64_t *due);
 
 // Fills rows.row; its values lie in the tuple.
 void read_row(const Rows &rows, HeapTuple tuple);
 
-// Puts rows.row in the place of the row found, unless somebody else holds or has changed that.
+// Puts rows.row in the place of the row found, unless another transaction holds or has changed that.
 enum class Hold {
-  none,    // somebody else has it
-  unsure,  // nobody had when it was looked at
+  none,    // another transaction has it
+  unsure,  // none had when it was looked at
   held     // this transaction
 };
 Hold hold_found(const Rows &rows);
@@ -95,7 +95,7 @@ Hold hold_found(const Rows &rows);
 bool is_taken(const Rows &rows);
 bool write_held(const Rows &rows, Hold hold);
 
-// Puts rows.row in the place of a row, whoever must be waited for.
+// Puts rows.row in the place of a row, and waits for the transaction that holds it.
 enum class Written {
   done,
   moved,  // another transaction has changed it: rows.found is the newest version, which is locked

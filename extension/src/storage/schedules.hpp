@@ -1,9 +1,5 @@
-// Schedules and their fires, as rows of `record`:
-//   d  a schedule: name its name, ref its number, at the moment after which it fires, body
-//      what it was made with
-//   f  a fire: owner the schedule's number, seq its time in microseconds, ref the execution
-//      that it made (none: it was passed over, and all before it)
-// A fire is inserted and nothing else is written, so that its key makes it the only one.
+// Schedules and their fires, as rows of `record` (storage/codes.hpp says what they hold).  A fire is inserted and
+// nothing else is written, so that its key makes it the only one.
 #pragma once
 
 #include "spi/session.hpp"
@@ -21,12 +17,13 @@ struct ScheduleRow {
 
 // Without their contexts.
 ScheduleRow *all_schedules(const Tenant &tenant, int *count);
-// The same by name, for who wants to look at them.
+// The same in the order of their names, to be shown.
 struct ListedSchedule {
   ScheduleRow row;
   TimestampTz last_made;  // the newest fire that has made an execution; DT_NOBEGIN: none yet
 };
 ListedSchedule *list_schedules(const Tenant &tenant, int *count);
+int count_schedules(const Tenant &tenant);
 // With its context; its last fire is not looked up.
 bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row);
 // Whether a schedule has the number, or a fire.
@@ -36,12 +33,12 @@ std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row);
 // With its fires.
 void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number);
 
-// `execution` 0: it and all before it are passed over.  False: somebody has made it already.
+// `execution` 0: it and all before it are passed over.  False: it has been made already.
 bool insert_fire(const Tenant &tenant, std::int64_t schedule, TimestampTz fire, TimestampTz now,
                  std::int64_t execution);
 // The executions of the newest fires, newest first.
 std::int64_t *newest_fired(const Tenant &tenant, std::int64_t schedule, int most, int *count);
-// Keeps so many of the newest.
+// Keeps the newest `kept`.
 void prune_fires(const Tenant &tenant, std::int64_t schedule, int kept);
 
 }  // namespace insula

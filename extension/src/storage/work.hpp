@@ -6,47 +6,21 @@
 // their own; functions on all tasks of an execution see to them too.
 //
 // This is the storage interface: operations call these functions and nothing below them.
+// work_queue.cpp submits and does what time causes, work_claim.cpp and work_limits.cpp claim, work_complete.cpp and
+// work_runs.cpp end runs, work_graph.cpp moves executions on, work_elements.cpp has groups, work_control.cpp locks,
+// cancels and pauses, retention.cpp removes, work_read.cpp reads, work_activity.cpp counts.
 // Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
 // row, then its tasks' rows, both ascending.
 #pragma once
 
 #include "shared/activity.hpp"
-#include "shared/permits.hpp"
+#include "shared/limit_permits.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/session.hpp"
+#include "storage/codes.hpp"
 #include "tenant/tenant.hpp"
 
 namespace insula {
-
-enum class State : std::int16_t {
-  pending = 0,  // dependencies open
-  ready = 1,    // claimable, now or later; of an execution: not ended
-  running = 2,
-  waiting = 3,  // deferred
-  completed = 4,
-  failed = 5,
-  skipped = 6,
-  cancelled = 7,
-};
-
-inline bool has_ended(State state) { return state >= State::completed; }
-const char *state_name(State state);
-
-// Lanes of the queue index: the low ones are claimable, and are the negated priority, of rows under a
-// concurrency limit with `lane_limited` added; in the others `due` is a moment, in microseconds as
-// timestamps count them.  What runs comes behind all that is ready: an index takes what is added at its end
-// more easily than in its middle.
-enum Lane : std::int32_t {
-  lane_limited = -200000,
-  lanes_free = first_free_lane,  // from here on ready rows are under no limit
-  lane_later = 100000,
-  lane_running = 100001,
-  lane_deferred = 100002,
-  lane_timeout = 100003,
-  lane_paused = 100004
-};
-
-inline constexpr std::int32_t max_priority = 32767;
 
 struct Submission {
   std::int32_t definition;
@@ -58,7 +32,7 @@ struct Submission {
   std::int64_t timeout_us;   // of the execution; 0: none
 };
 
-// Where a task stands, without its payload.
+// A task without its payload.
 struct TaskRow {
   std::int64_t id;
   std::int64_t head;  // its execution's row; 0: it is that row itself
@@ -151,6 +125,8 @@ struct ExecutionRow {
 TaskResult read_result(std::uint64_t row);
 struct TaskDetail;
 TaskDetail read_detail(std::uint64_t row);
+// The same, from definition, span, remaining, input, parent and parent_head on.
+HeadProgress read_head(std::uint64_t row, std::int64_t id, int first_column);
 
 // ---- numbers; numbers.cpp ----
 
@@ -197,13 +173,13 @@ TimestampTz next_due(const Tenant &tenant);  // DT_NOEND: nothing
 std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count);
 TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count);
 TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count);
-// Running tasks, sorted by id, become claimable again, where nobody holds their row and their lease
+// Running tasks, sorted by id, become claimable again, if no transaction holds their row and their lease
 // ends by `due_by`.  Moves those written to the front of `tasks` and returns how many.
 int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
             bool give_back_attempt);
 
 TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
-// Locks executions' rows; with `skip`, only those that nobody holds.  Returns the locked.
+// Locks executions' rows; with `skip`, only those that no other transaction holds.  Returns the locked.
 std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked);
 void lock_rows(const Tenant &tenant, const std::int64_t *ids, int count);
 
@@ -259,11 +235,11 @@ std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int6
                           int count, int *ready);
 // `due` is its new timeout; 0: none.
 void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining, TimestampTz due);
-// Executions whose time is up and whose rows nobody holds; locks these.
+// Executions whose time is up and whose rows no other transaction holds; locks these.
 HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count);
 
-// Locks the rows of tasks and elements that have not ended, where nobody holds them, and returns the executions that
-// they wait for; false: somebody holds one.  The execution's row is locked by the caller.
+// Locks the rows of tasks and elements that have not ended, without waiting, and returns the executions that
+// they wait for; false: another transaction holds one.  The execution's row is locked by the caller.
 bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
                     int *child_count);
 
@@ -278,7 +254,7 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
 bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease);
 // A running task, whose row is locked, waits for another execution to end.
 void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child);
-// What becomes of a task that waited for that execution; false: it does so no more.
+// End or retry a task that waited for that execution; false: it does so no more.
 bool complete_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, Jsonb *patch);
 bool fail_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, const char *error);
 bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t child, const char *error);
@@ -304,7 +280,7 @@ struct StoppedLease {
   std::int64_t id;
   bool cancelled;  // else its run or its execution has timed out
 };
-// Of the given leases those whose run is to stop, sorted by id.
+// Finds those of the leases whose run is to stop, sorted by id.
 StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int64_t *leases,
                              int count, int *stopped);
 std::int64_t *live_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *live);
@@ -330,7 +306,7 @@ std::int64_t finished_beyond(const Tenant &tenant, std::int64_t newest, std::int
 // Those of them that are still finished go, with tasks, history, events and keys; returns how many.
 int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count);
 
-// What explains a task's state.
+// Explains a task's state.
 struct TaskDetail {
   State state;
   std::int32_t lane;
@@ -387,10 +363,10 @@ int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const Limi
                    bool *whole);
 // Whether that would claim something.
 bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole);
-// The next so many tasks and limits behind the place that claimable rows may wait at, past so many entries
-// at most of dead rows: fewer than none are left where it has given up.  The place becomes where to go on.
+// The next `most` tasks and limits behind the place that claimable rows may wait at.  Skips at most *entries entries of
+// dead rows; *entries < 0: it has given up.  The place becomes the one to go on from.
 WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count);
-// Ascending, the tenant's own limit first; as the snapshot shows it, or nullptr: as of now.
+// Ascending by limit; as the snapshot shows it, or nullptr: as of now.
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
 // At one of them; what is walked over is taken from the entries.
 bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries);
@@ -409,7 +385,7 @@ struct NewElements {
 };
 // They are the group's, in the order of their numbers.
 void insert_elements(const Tenant &tenant, const NewElements &elements);
-// The group's elements run: so many of them have not ended.
+// The group's elements run; `elements` of them have not ended.
 void open_group_row(const Tenant &tenant, std::int64_t group, int elements, TimestampTz now);
 void end_group_row(const Tenant &tenant, std::int64_t group, State state, TimestampTz now, Jsonb *output,
                    const char *error);
@@ -446,6 +422,7 @@ int open_elements(const Tenant &tenant, std::int64_t group);
 void empty_group(const Tenant &tenant, std::int64_t group);
 
 std::int64_t running_tasks(const Tenant &tenant);
+std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot);
 // Counted up to `limit`: tasks that run; tasks that wait or run.
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit);

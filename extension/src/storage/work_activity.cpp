@@ -1,5 +1,5 @@
-// Where the tasks of a tenant stand in the queue: told to shared memory as rows are written,
-// or read from the queue; see shared/activity.hpp.
+// Counts the tasks of a tenant by their places in the queue: as rows are written, for shared memory
+// (shared/activity.hpp), or from the queue itself.
 #include <algorithm>
 
 #include "storage/work.hpp"
@@ -32,7 +32,7 @@ void count_moves(const Tenant &tenant, std::uint64_t rows, int column, Place fro
 }
 
 void note_limit_freed(const Tenant &tenant, const TaskRow &task) {
-  if (task.limited) note_started(tenant.number, task.limit, -1);
+  if (task.limited) note_under_limit(tenant.number, task.limit, -1);
 }
 
 void count_run_ended(const Tenant &tenant, const TaskRow &task) {
@@ -46,8 +46,22 @@ void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to) {
 }
 
 Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {
+  static constexpr Statement count_queue = {
+      "count_queue",
+      R"(
+        SELECT def,
+          count(*) FILTER (WHERE {is_ready}),
+          count(*) FILTER (WHERE lane = {lane.later}),
+          count(*) FILTER (WHERE lane = {lane.running}),
+          count(*) FILTER (WHERE lane = {lane.deferred}),
+          count(*) FILTER (WHERE lane = {lane.paused})
+        FROM {work} w
+        WHERE lane IS NOT NULL AND lane <> {lane.timeout}
+        GROUP BY def)",
+      {},
+  };
   Arguments none;
-  const auto rows = run_on(tenant, Statement::count_queue, none, snapshot);
+  const auto rows = run_on(tenant, count_queue, none, snapshot);
   auto *activities = static_cast<Activity *>(palloc0(sizeof(Activity) * (rows + 1)));
   for (std::uint64_t i = 0; i < rows; ++i) {
     activities[i].what = {tenant.number, get_int32(i, 1)};

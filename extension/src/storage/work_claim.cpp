@@ -14,7 +14,7 @@ extern "C" {
 
 namespace insula {
 
-// From so many on, hashing them costs less than comparing each row's key with them.
+// From this number of keys on, hashing them costs less than comparing each row's key with them.
 constexpr int many_keys = 32;
 
 // Up to a lane that is known there is mostly none, and to see that costs less than to read
@@ -111,7 +111,7 @@ int claim_stretch(const Tenant &tenant, const Rows &rows, const RowClaim &claim,
   return count;
 }
 
-// Where a claim begins, and where it ends unless it must walk over other rows than its own.
+// A claim begins here, and ends there unless it must walk over other rows than its own.
 struct Plan {
   std::int64_t from;
   std::int64_t to;  // `from`: it is not known
@@ -173,6 +173,18 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
 }
 
 void put_back(const Tenant &tenant, Claimed *rows, int count) {
+  static constexpr Statement put_back = {
+      "put_back",
+      R"(
+        UPDATE {work} w
+        SET state = {state.ready}, lane = {open_lane}, due = u.due, lease = NULL, deadline = NULL,
+          attempt = w.attempt - 1,
+          started_at = CASE WHEN w.attempt > 1 THEN w.started_at END,
+          worker = CASE WHEN w.attempt > 1 THEN w.worker END
+        FROM unnest($1, $2) u(id, due)
+        WHERE w.id = ANY (ARRAY[u.id]))",
+      {INT8ARRAYOID, INT8ARRAYOID},
+  };
   std::sort(rows, rows + count, [](const Claimed &a, const Claimed &b) { return a.id < b.id; });
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   auto *dues = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
@@ -180,14 +192,24 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
     ids[i] = rows[i].id;
     dues[i] = rows[i].due;
     announce_claimable(tenant.number, rows[i].due);
-    if (rows[i].limited) note_started(tenant.number, rows[i].limit, -1);
+    if (rows[i].limited) note_under_limit(tenant.number, rows[i].limit, -1);
   }
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(dues, count));
-  (void)run(tenant, Statement::put_back, arguments);
+  (void)run(tenant, put_back, arguments);
 }
 
 TimestampTz oldest_ready(const Tenant &tenant) {
+  static constexpr Statement first_in_lane = {
+      "first_in_lane",
+      R"(
+        SELECT due
+        FROM {work}
+        WHERE lane = $1 AND due >= $2
+        ORDER BY due
+        LIMIT 1)",
+      {INT4OID, INT8OID},
+  };
   const WatermarksView view = read_watermarks(tenant.number, nullptr, 0);
   TimestampTz oldest = DT_NOEND;
   for (std::int32_t lane = PG_INT32_MIN; find_lane(tenant, lane, PG_INT32_MAX, &lane);) {
@@ -196,18 +218,61 @@ TimestampTz oldest_ready(const Tenant &tenant) {
     if (watermark == watermark_end) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
-    if (run(tenant, Statement::oldest_ready, arguments) > 0) oldest = std::min(oldest, get_int64(0, 1));
+    if (run(tenant, first_in_lane, arguments) > 0) oldest = std::min(oldest, get_int64(0, 1));
   }
   return oldest;
 }
 
+// Whether a key is among many is written so that they are hashed once, and not searched for each row.
+#define HAS_KEY "key = ANY ($3)"
+#define HAS_ONE_OF_MANY_KEYS "(key IN (SELECT unnest($3))) IS TRUE"
+#define UNLOCKED "FOR NO KEY UPDATE SKIP LOCKED"
+
+constexpr Statement probe_any = {
+    "probe_any",
+    "{probe} ORDER BY due LIMIT 1",
+    {INT4OID, INT8OID},
+};
+
+constexpr Statement probe_any_unlocked = {
+    "probe_any_unlocked",
+    "{probe} ORDER BY due LIMIT 1 " UNLOCKED,
+    {INT4OID, INT8OID},
+};
+
+constexpr Statement probe_keys = {
+    "probe_keys",
+    "{probe} AND " HAS_KEY " ORDER BY due LIMIT 1",
+    {INT4OID, INT8OID, INT4ARRAYOID},
+};
+
+constexpr Statement probe_keys_unlocked = {
+    "probe_keys_unlocked",
+    "{probe} AND " HAS_KEY " ORDER BY due LIMIT 1 " UNLOCKED,
+    {INT4OID, INT8OID, INT4ARRAYOID},
+};
+
+constexpr Statement probe_many_keys = {
+    "probe_many_keys",
+    "{probe} AND " HAS_ONE_OF_MANY_KEYS " ORDER BY due LIMIT 1",
+    {INT4OID, INT8OID, INT4ARRAYOID},
+};
+
+constexpr Statement probe_many_keys_unlocked = {
+    "probe_many_keys_unlocked",
+    "{probe} AND " HAS_ONE_OF_MANY_KEYS " ORDER BY due LIMIT 1 " UNLOCKED,
+    {INT4OID, INT8OID, INT4ARRAYOID},
+};
+
+static const Statement &probe_for(bool any_key, int key_count, bool unlocked) {
+  if (any_key) return unlocked ? probe_any_unlocked : probe_any;
+  if (key_count < many_keys) return unlocked ? probe_keys_unlocked : probe_keys;
+  return unlocked ? probe_many_keys_unlocked : probe_many_keys;
+}
+
 static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_count, const WatermarksView &view,
                         bool unlocked) {
-  Statement statement = unlocked ? Statement::probe_any_unlocked : Statement::probe_any;
-  if (keys && key_count < many_keys)
-    statement = unlocked ? Statement::probe_keys_unlocked : Statement::probe_keys;
-  else if (keys)
-    statement = unlocked ? Statement::probe_many_keys_unlocked : Statement::probe_many_keys;
+  const Statement &statement = probe_for(keys == nullptr, key_count, unlocked);
   for (std::int32_t lane = lanes_free; next_lane(tenant, view, lane_later, &lane);) {
     const std::int64_t watermark = view.at(lane);
     if (watermark == watermark_end) continue;

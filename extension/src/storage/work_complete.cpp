@@ -20,7 +20,7 @@ static void take_found(FoundTasks *found, int i) {
 }
 
 // Looks for some of the ids, in ascending order, from the i-th on; returns where the next look begins.
-// What was claimed together lies together, mostly, and is found in one walk over the index.
+// Rows claimed together mostly lie together, and are found in one walk over the index.
 static int find_run(FoundTasks *found, IndexScanDesc scan, int i) {
   int end = i + 1;
   while (end < found->count && found->ids[end] - found->ids[end - 1] <= 1) ++end;
@@ -114,7 +114,7 @@ TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, TimestampT
       continue;
     entries[count++] = i;
   }
-  // Of a lease that is lost the row may be claimable again, and is locked all the same.
+  // A lost lease leaves a row locked that may be claimable again.
   if (count < found.count) announce_held(tenant.number);
   end_locking(before);
   *written = count;

@@ -7,24 +7,50 @@
 namespace insula {
 
 void open_group_row(const Tenant &tenant, std::int64_t group, int elements, TimestampTz now) {
+  static constexpr Statement open_group = {
+      "open_group",
+      R"(
+        UPDATE {work}
+        SET state = {state.running}, remaining = $2, started_at = $3
+        WHERE id = $1)",
+      {INT8OID, INT4OID, TIMESTAMPTZOID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(group)).add(Int32GetDatum(elements)).add(TimestampTzGetDatum(now));
-  (void)run(tenant, Statement::open_group, arguments);
+  (void)run(tenant, open_group, arguments);
 }
 
 void end_group_row(const Tenant &tenant, std::int64_t group, State state, TimestampTz now, Jsonb *output,
                    const char *error) {
+  static constexpr Statement end_group = {
+      "end_group",
+      R"(
+        UPDATE {work}
+        SET state = $2, finished_at = $3, output = $4, error = $5
+        WHERE id = $1)",
+      {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(group)).add(Int32GetDatum(static_cast<std::int32_t>(state)));
   arguments.add(TimestampTzGetDatum(now)).add_nullable(PointerGetDatum(output), output == nullptr).add_text(error);
-  (void)run(tenant, Statement::end_group, arguments);
+  (void)run(tenant, end_group, arguments);
 }
 
 std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups, const std::int32_t *counts, int count,
                                 int *closed) {
+  static constexpr Statement count_down_groups = {
+      "count_down_groups",
+      R"(
+        UPDATE {work} w
+        SET remaining = w.remaining - u.n
+        FROM unnest($1, $2) u(id, n)
+        WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.running}
+        RETURNING w.task, w.remaining)",
+      {INT8ARRAYOID, INT4ARRAYOID},
+  };
   Arguments arguments;
   arguments.add(int64_array(groups, count)).add(int32_array(counts, count));
-  const auto rows = run(tenant, Statement::count_down_groups, arguments);
+  const auto rows = run(tenant, count_down_groups, arguments);
   auto *tasks = palloc_array_of<std::int32_t>(rows);
   *closed = 0;
   for (std::uint64_t i = 0; i < rows; ++i)
@@ -33,20 +59,40 @@ std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups
 }
 
 GroupSummary summarize_group(const Tenant &tenant, std::int64_t group, const char *id) {
+  static constexpr Statement summarize_group = {
+      "summarize_group",
+      R"(
+        SELECT count(*) FILTER (WHERE x.state = {state.failed}),
+          coalesce(sum(octet_length(x.output::text)) FILTER (WHERE x.state = {state.completed}), 0)::bigint,
+          (array_agg(format('%s[%s]: %s', $2, x.element, x.error) ORDER BY x.element)
+            FILTER (WHERE x.state = {state.failed}))[1]
+        FROM (SELECT e.* FROM {elements} WHERE g.id = $1 AND g.first_element IS NOT NULL) x)",
+      {INT8OID, TEXTOID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(group)).add_text(id);
-  (void)run(tenant, Statement::group_summary, arguments);
+  (void)run(tenant, summarize_group, arguments);
   return {get_int64(0, 1), get_int64(0, 2), get_text(0, 3)};
 }
 
 Jsonb *group_outputs(const Tenant &tenant, std::int64_t group, const char *id) {
+  static constexpr Statement group_outputs = {
+      "group_outputs",
+      R"(
+        SELECT jsonb_build_object($2, coalesce(
+          jsonb_agg(CASE WHEN x.state = {state.completed} THEN insula.merge_patch('{}'::jsonb, x.output) END
+            ORDER BY x.element),
+          '[]'))
+        FROM (SELECT e.* FROM {elements} WHERE g.id = $1 AND g.first_element IS NOT NULL) x)",
+      {INT8OID, TEXTOID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(group)).add_text(id);
-  (void)run(tenant, Statement::group_outputs, arguments);
+  (void)run(tenant, group_outputs, arguments);
   return get_jsonb(0, 1);
 }
 
-static std::uint64_t run_on_execution(const Tenant &tenant, Statement statement, std::int64_t execution,
+static std::uint64_t run_on_execution(const Tenant &tenant, const Statement &statement, std::int64_t execution,
                                       std::int32_t span) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
@@ -54,7 +100,16 @@ static std::uint64_t run_on_execution(const Tenant &tenant, Statement statement,
 }
 
 ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
-  const auto rows = run_on_execution(tenant, Statement::element_rows, execution, span);
+  static constexpr Statement element_results = {
+      "element_results",
+      R"(
+        SELECT e.task, e.state, e.output, e.error, e.attempt, e.started_at, e.finished_at, e.worker, e.element, e.id
+        FROM {elements}
+        WHERE g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL
+        ORDER BY e.id)",
+      {INT8OID, INT8OID},
+  };
+  const auto rows = run_on_execution(tenant, element_results, execution, span);
   auto *results = palloc_array_of<ElementResult>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) results[i] = {read_result(i), get_int32(i, 9), get_int64(i, 10)};
   *count = static_cast<int>(rows);
@@ -65,7 +120,17 @@ ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std
 }
 
 ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
-  const auto rows = run_on_execution(tenant, Statement::element_details, execution, span);
+  static constexpr Statement element_details = {
+      "element_details",
+      R"(
+        SELECT e.task, e.state, e.lane, e.attempt, e.due, e.paused_at IS NOT NULL, e.worker, e.error, e.waits_for,
+          e.child, e.limit_key, e.element
+        FROM {elements}
+        WHERE g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL
+        ORDER BY e.task, e.element)",
+      {INT8OID, INT8OID},
+  };
+  const auto rows = run_on_execution(tenant, element_details, execution, span);
   auto *details = palloc_array_of<ElementDetail>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) details[i] = {read_detail(i), get_int32(i, 1), get_int32(i, 12)};
   *count = static_cast<int>(rows);
@@ -73,34 +138,88 @@ ElementDetail *element_details(const Tenant &tenant, std::int64_t execution, std
 }
 
 int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t group) {
+  static constexpr Statement reopen_elements = {
+      "reopen_elements",
+      R"(
+        UPDATE {work} w
+        SET state = {state.ready}, lane = {open_lane}, due = $1 + w.element, {as_never_run}
+        FROM (SELECT e.id FROM {elements} WHERE g.id = $2 AND g.first_element IS NOT NULL OFFSET 0) x
+        WHERE w.id = ANY (ARRAY[x.id]) AND w.state IN ({state.failed}, {state.cancelled})
+        RETURNING w.def, w.lane)",
+      {INT8OID, INT8OID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(Int64GetDatum(group));
-  const auto rows = run(tenant, Statement::reopen_elements, arguments);
+  const auto rows = run(tenant, reopen_elements, arguments);
   count_arrivals(tenant, rows, 1);
   return static_cast<int>(rows);
 }
 
 int open_elements(const Tenant &tenant, std::int64_t group) {
+  static constexpr Statement open_elements = {
+      "open_elements",
+      R"(
+        SELECT count(*)
+        FROM (SELECT e.state FROM {elements} WHERE g.id = $1 AND g.first_element IS NOT NULL) x
+        WHERE x.state < {state.completed})",
+      {INT8OID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(group));
-  (void)run(tenant, Statement::open_elements, arguments);
+  (void)run(tenant, open_elements, arguments);
   return static_cast<int>(get_int64(0, 1));
 }
 
 static void link_elements(const Tenant &tenant, std::int64_t group, std::int64_t first, int count) {
+  static constexpr Statement link_elements = {
+      "link_elements",
+      R"(
+        UPDATE {work}
+        SET first_element = $2, span = $3
+        WHERE id = $1)",
+      {INT8OID, INT8OID, INT4OID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(group)).add_nullable(Int64GetDatum(first), first == 0).add(Int32GetDatum(count));
-  (void)run(tenant, Statement::link_elements, arguments);
+  (void)run(tenant, link_elements, arguments);
 }
 
 void empty_group(const Tenant &tenant, std::int64_t group) {
+  static constexpr Statement remove_elements_of_group = {
+      "remove_elements_of_group",
+      R"(
+        DELETE FROM {work} w
+        USING (SELECT e.id FROM {elements} WHERE g.id = $1 AND g.first_element IS NOT NULL OFFSET 0) x
+        WHERE w.id = ANY (ARRAY[x.id]))",
+      {INT8OID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(group));
-  (void)run(tenant, Statement::remove_group, arguments);
+  (void)run(tenant, remove_elements_of_group, arguments);
   link_elements(tenant, group, 0, 0);
 }
 
 void insert_elements(const Tenant &tenant, const NewElements &elements) {
+  static constexpr Statement insert_elements = {
+      "insert_elements",
+      R"(
+        INSERT INTO {work} (
+          id, head, def, task, key, state,
+          lane,
+          due, priority, remaining, span, attempt, run_at, time_limit, paused_at, parent, parent_head, limit_key,
+          element, input)
+        SELECT $2 + u.ord - 1, g.head, g.def, g.task, g.key, {state.ready},
+          CASE WHEN $3 IS NOT NULL THEN $3
+            WHEN g.paused_at IS NULL
+              THEN CASE WHEN g.limit_key IS NULL THEN -g.priority ELSE {lane.limited} - g.priority END
+            ELSE {lane.paused} END,
+          $4 + u.ord, g.priority, 0, 0, 0, $5, g.time_limit, g.paused_at, g.parent, g.parent_head, g.limit_key,
+          u.ord - 1, u.item
+        FROM {work} g, unnest($6) WITH ORDINALITY u(item, ord)
+        WHERE g.id = ANY (ARRAY[$1])
+        RETURNING def, lane)",
+      {INT8OID, INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, JSONBARRAYOID},
+  };
   const bool later = elements.run_at > elements.now;
   Arguments arguments;
   arguments.add(Int64GetDatum(elements.group)).add(Int64GetDatum(elements.first));
@@ -108,7 +227,7 @@ void insert_elements(const Tenant &tenant, const NewElements &elements) {
   arguments.add(Int64GetDatum(std::max(elements.run_at, elements.now)));
   arguments.add_nullable(TimestampTzGetDatum(elements.run_at), !later);
   arguments.add(jsonb_array(elements.items, elements.count));
-  count_arrivals(tenant, run(tenant, Statement::insert_elements, arguments), 1);
+  count_arrivals(tenant, run(tenant, insert_elements, arguments), 1);
   link_elements(tenant, elements.group, elements.first, elements.count);
 }
 

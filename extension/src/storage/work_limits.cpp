@@ -1,7 +1,7 @@
 // Rows of `work` under a concurrency limit.  They have lanes of their own, so that no other claim
-// walks over them.  A claim takes them in the order of these lanes, as others do; where it meets
-// many that may not be claimed it gives up, and who wants more goes from limit to limit by an
-// index of these, and never through the backlog of one that is used up.
+// walks over them.  A claim takes them in the order of these lanes, as others do; after
+// many that may not be claimed it gives up, and its caller goes on from limit to limit by an index
+// of these, never through the backlog of one that is used up.
 #include <algorithm>
 
 #include "storage/row_claim.hpp"
@@ -14,14 +14,14 @@ namespace insula {
 
 namespace {
 
-// Where rows may not be claimed the search begins at the first of them the next time too, so what
-// lies behind it must not cost much.
+// The next search begins at the first row that may not be claimed, too, so the walk over rows behind it must not
+// cost much.
 struct Patience {
   int refused = 32;    // rows
   int entries = 1000;  // of dead rows, and others that are not claimed, once one was refused
 };
 
-// There is room to know of few places from where on to search: what is behind so many entries is worth it.
+// Shared memory has room for few places from where on to search; one behind this number of entries is worth it.
 constexpr int long_walk = 100;
 
 enum class Tried { claimed, taken, refused };
@@ -42,8 +42,8 @@ struct Walk {
 
   bool next_lane(std::int32_t *lane) const { return !gave_up() && insula::next_lane(tenant, view, lanes_free, lane); }
 
-  // `tries` the rows of a lane until so many are claimed; returns how many are, and notes from where on the lane
-  // is to be searched the next time.
+  // `tries` the rows of a lane until `most` are claimed; returns how many are, and notes from where on the next
+  // search of the lane is to begin.
   template <typename Try>
   int walk_lane(std::int32_t lane, Claimed *claimed, int most, Try tries) {
     const std::int64_t watermark = view.at(lane);
@@ -102,7 +102,7 @@ Tried try_to_claim(const Tenant &tenant, const Rows &rows, const RowClaim &claim
   if (!gate.admits(gate.self, found_int32(rows, Column::def), limit)) return Tried::refused;
   const bool claims = claim_found(rows, claim, claimed);
   if (claims)
-    note_started(tenant.number, limit, 1);
+    note_under_limit(tenant.number, limit, 1);
   else
     gate.takes_back(gate.self, limit);
   return claims ? Tried::claimed : Tried::taken;
@@ -120,13 +120,18 @@ bool may_have_limited(const Tenant &tenant) {
 }
 
 bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter) {
+  static constexpr Statement probe_limited = {
+      "probe_limited",
+      "{probe} ORDER BY due LIMIT 1",
+      {INT4OID, INT8OID},
+  };
   if (!may_have_limited(tenant)) return false;
   const WatermarksView view = read_watermarks(tenant.number, filter.keys, filter.count);
   for (std::int32_t lane = PG_INT32_MIN; next_lane(tenant, view, lanes_free, &lane);) {
     if (view.at(lane) == watermark_end) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(view.at(lane)));
-    if (run(tenant, Statement::probe_any, arguments) > 0) return true;
+    if (run(tenant, probe_limited, arguments) > 0) return true;
     announce_searched(view, lane, view.at(lane), watermark_end);
   }
   return may_recheck_watermarks(view, LaneKind::limited) && has_waiting_limits(tenant, filter);
@@ -217,7 +222,7 @@ struct Tour {
             DatumGetInt64(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &null))};
   }
 
-  // Where so many dead rows lie at one limit, whether others wait behind them is not looked at here.
+  // Behind this number of dead rows at one limit the tour does not look for others.
   static constexpr int most_dead_at_one = 8;
 
   // Goes on to the next entry that tells of a limit.
@@ -272,17 +277,22 @@ WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, 
 }
 
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count) {
+  static constexpr Statement running_by_limit = {
+      "running_by_limit",
+      R"(
+        SELECT limit_key, count(*)
+        FROM {work}
+        WHERE lane = {lane.running} AND limit_key IS NOT NULL
+        GROUP BY limit_key)",
+      {},
+  };
   Arguments none;
-  const auto rows = snapshot ? run_on(tenant, Statement::running_by_limit, none, snapshot)
-                             : run_on_latest(tenant, Statement::running_by_limit, none);
-  auto *counts = palloc_array_of<LimitCount>(rows + 1);
-  counts[0] = {limit_of_tenant, 0};
-  *count = 1;
-  for (std::uint64_t i = 0; i < rows; ++i) {
-    counts[0].running += get_int64(i, 2);
-    if (!is_null(i, 1)) counts[(*count)++] = {get_int64(i, 1), get_int64(i, 2)};
-  }
-  std::sort(counts, counts + *count, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
+  const auto rows =
+      snapshot ? run_on(tenant, running_by_limit, none, snapshot) : run_on_latest(tenant, running_by_limit, none);
+  auto *counts = palloc_array_of<LimitCount>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) counts[i] = {get_int64(i, 1), get_int64(i, 2)};
+  std::sort(counts, counts + rows, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
+  *count = static_cast<int>(rows);
   return counts;
 }
 

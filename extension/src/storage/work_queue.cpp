@@ -34,7 +34,7 @@ static void add_keys(Arguments &arguments, const NewExecutions &executions) {
     arguments.add_null();
 }
 
-// What the rows of one submission have in common.
+// Fills in the columns that all rows of a submission share.
 static void fill_single(const Row &row, const Submission &submission, const TaskPlan &plan, bool limited) {
   const std::int32_t priority = submission.priority + plan.priorities[0];
   const std::int32_t lane = (limited ? lane_limited : 0) - priority;
@@ -76,6 +76,39 @@ void insert_single(const Tenant &tenant, const Submission &submission, const Tas
   close_rows(rows);
 }
 
+constexpr Statement insert_heads = {
+    "insert_heads",
+    R"(
+      INSERT INTO {work} (
+        id, def, task, key, state, priority, remaining, span, attempt, created_at, run_at, input, lane, due,
+        idempotency_key, parent, parent_head)
+      SELECT u.id, $1, -1, 0, {state.ready}, $2, $3, $3, 0, $4, $5, u.input, $8, $9,
+        u.key, $11, $12
+      FROM unnest($6, $7, $10) u(id, input, key))",
+    {INT4OID, INT4OID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8ARRAYOID, JSONBARRAYOID, INT4OID, INT8OID,
+     TEXTARRAYOID, INT8OID, INT8OID},
+};
+
+constexpr Statement insert_tasks = {
+    "insert_tasks",
+    R"(
+      INSERT INTO {work} (
+        id, head, def, task, key,
+        state,
+        lane,
+        due,
+        priority, remaining, span, attempt, run_at, time_limit, parent, parent_head, limit_key)
+      SELECT h.id + t.pos, h.id, $1, t.pos - 1, t.key,
+        CASE WHEN t.deps = 0 THEN {state.ready} ELSE {state.pending} END,
+        CASE WHEN t.deps = 0 THEN coalesce($2, $13 - $4 - t.priority) END,
+        CASE WHEN t.deps = 0 THEN $3 + h.ord END,
+        $4 + t.priority, t.deps, 0, 0, $5, nullif(t.time_limit, 0), $11, $12, h.limit_key
+      FROM unnest($6, $14) WITH ORDINALITY h(id, limit_key, ord),
+        unnest($7, $8, $9, $10) WITH ORDINALITY t(key, deps, priority, time_limit, pos))",
+    {INT4OID, INT4OID, INT8OID, INT4OID, TIMESTAMPTZOID, INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
+     INT8ARRAYOID, INT8OID, INT8OID, INT4OID, INT8ARRAYOID},
+};
+
 void insert_graph(const Tenant &tenant, const Submission &submission, const TaskPlan &plan,
                   const NewExecutions &executions) {
   Arguments heads;
@@ -88,7 +121,7 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   heads.add_nullable(Int64GetDatum(queue_due(submission) + submission.timeout_us), !timed);
   add_keys(heads, executions);
   add_parent(heads, submission);
-  (void)run(tenant, Statement::insert_heads, heads);
+  (void)run(tenant, insert_heads, heads);
 
   Arguments rows;
   rows.add(Int32GetDatum(submission.definition));
@@ -101,11 +134,21 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   add_parent(rows, submission);
   rows.add(Int32GetDatum(executions.limit_keys ? lane_limited : 0));
   add_limit_keys(rows, executions);
-  (void)run(tenant, Statement::insert_tasks, rows);
+  (void)run(tenant, insert_tasks, rows);
 }
 
 TimestampTz next_due(const Tenant &tenant) {
-  (void)run(tenant, Statement::next_due);
+  static constexpr Statement next_due = {
+      "next_due",
+      R"(
+        SELECT least(
+          (SELECT due FROM {work} WHERE lane = {lane.later} ORDER BY due LIMIT 1),
+          (SELECT due FROM {work} WHERE lane = {lane.running} ORDER BY due LIMIT 1),
+          (SELECT due FROM {work} WHERE lane = {lane.deferred} ORDER BY due LIMIT 1),
+          (SELECT due FROM {work} WHERE lane = {lane.timeout} ORDER BY due LIMIT 1)))",
+      {},
+  };
+  (void)run(tenant, next_due);
   return is_null(0, 1) ? DT_NOEND : get_int64(0, 1);
 }
 
@@ -117,10 +160,29 @@ static std::int32_t *keys_of_rows(std::uint64_t rows, int column, int *count) {
 }
 
 std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count) {
+  static constexpr Statement release_due = {
+      "release_due",
+      R"(
+        WITH c AS (
+          SELECT id
+          FROM {work}
+          WHERE lane = $1 AND due <= $2
+          ORDER BY due
+          LIMIT 1000
+          FOR NO KEY UPDATE SKIP LOCKED)
+        UPDATE {work} w
+        SET state = {state.ready}, lane = {ready_lane}, waits_for = NULL,
+          event = CASE WHEN w.waits_for IS NULL THEN w.event
+            ELSE jsonb_build_object('name', w.waits_for, 'timed_out', true) END
+        FROM c
+        WHERE w.id = ANY (ARRAY[c.id])
+        RETURNING w.key, w.due, w.def, w.lane)",
+      {INT4OID, INT8OID},
+  };
   Arguments arguments;
   arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(now));
   announce_racing(tenant.number);
-  const auto rows = run(tenant, Statement::release_due, arguments);
+  const auto rows = run(tenant, release_due, arguments);
   for (std::uint64_t i = 0; i < rows; ++i) announce_claimable(tenant.number, get_int64(i, 2));
   count_moves(tenant, rows, 3, place_of(lane));
   return keys_of_rows(rows, 1, count);
@@ -140,25 +202,67 @@ static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
 }
 
 TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count) {
+  static constexpr Statement lapsed_tasks = {
+      "lapsed_tasks",
+      R"(
+        SELECT {task_header}
+        FROM {work} w
+        WHERE lane = {lane.running} AND due <= $1
+        ORDER BY due
+        LIMIT 1000)",
+      {INT8OID},
+  };
   Arguments arguments;
   arguments.add(Int64GetDatum(now));
-  return read_task_rows(run(tenant, Statement::lapsed, arguments), count);
+  return read_task_rows(run(tenant, lapsed_tasks, arguments), count);
 }
 
 TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count) {
+  static constexpr Statement tasks_held_by = {
+      "tasks_held_by",
+      R"(
+        SELECT {task_header}
+        FROM {work} w
+        WHERE lane = {lane.running} AND worker = ANY ($1))",
+      {TEXTARRAYOID},
+  };
   Arguments arguments;
   arguments.add(text_array(workers, worker_count));
-  return read_task_rows(run(tenant, Statement::held_by_workers, arguments), count);
+  return read_task_rows(run(tenant, tasks_held_by, arguments), count);
 }
 
 TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found) {
+  static constexpr Statement peek_tasks = {
+      "peek_tasks",
+      R"(
+        SELECT {task_header}
+        FROM {work} w
+        WHERE id = ANY ($1)
+        ORDER BY id)",
+      {INT8ARRAYOID},
+  };
   Arguments arguments;
   arguments.add(int64_array(ids, count));
-  return read_task_rows(run(tenant, Statement::peek, arguments), found);
+  return read_task_rows(run(tenant, peek_tasks, arguments), found);
 }
 
 int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
             bool give_back_attempt) {
+  static constexpr Statement requeue = {
+      "requeue",
+      R"(
+        WITH c AS (
+          SELECT w.id
+          FROM unnest($1, $2) u(id, lease), {work} w
+          WHERE w.id = ANY (ARRAY[u.id]) AND w.lease = u.lease AND w.state = {state.running} AND w.due <= $5
+          FOR NO KEY UPDATE OF w SKIP LOCKED)
+        UPDATE {work} w
+        SET state = {state.ready}, lane = {ready_lane}, due = $3, lease = NULL, attempt = w.attempt - $4
+        FROM c
+        WHERE w.id = ANY (ARRAY[c.id])
+        RETURNING w.id, w.def, w.lane)",
+      {INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT4OID, INT8OID},
+  };
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   auto *leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
@@ -169,7 +273,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
   arguments.add(Int32GetDatum(give_back_attempt ? 1 : 0)).add(Int64GetDatum(due_by));
   announce_racing(tenant.number);
-  const auto rows = run(tenant, Statement::requeue, arguments);
+  const auto rows = run(tenant, requeue, arguments);
   for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
   count_moves(tenant, rows, 2, Place::running);
   std::sort(ids, ids + rows);
@@ -179,12 +283,27 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   return static_cast<int>(end - tasks);
 }
 
+static constexpr Statement count_running = {
+    "count_running",
+    R"(
+      SELECT count(*)
+      FROM {work}
+      WHERE lane = {lane.running})",
+    {},
+};
+
 std::int64_t running_tasks(const Tenant &tenant) {
-  (void)run(tenant, Statement::running_count);
+  (void)run(tenant, count_running);
   return get_int64(0, 1);
 }
 
-static std::int64_t count_at_most(const Tenant &tenant, Statement statement, std::int64_t limit) {
+std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot) {
+  Arguments none;
+  (void)run_on(tenant, count_running, none, snapshot);
+  return get_int64(0, 1);
+}
+
+static std::int64_t count_at_most(const Tenant &tenant, const Statement &statement, std::int64_t limit) {
   Arguments arguments;
   arguments.add(Int64GetDatum(limit));
   (void)run_on_latest(tenant, statement, arguments);
@@ -192,11 +311,29 @@ static std::int64_t count_at_most(const Tenant &tenant, Statement statement, std
 }
 
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit) {
-  return count_at_most(tenant, Statement::running_at_most, limit);
+  static constexpr Statement running_at_most = {
+      "running_at_most",
+      R"(
+        SELECT count(*)
+        FROM (SELECT FROM {work} WHERE lane = {lane.running} LIMIT $1) q)",
+      {INT8OID},
+  };
+  return count_at_most(tenant, running_at_most, limit);
 }
 
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit) {
-  return count_at_most(tenant, Statement::queued_at_most, limit);
+  static constexpr Statement queued_at_most = {
+      "queued_at_most",
+      R"(
+        SELECT count(*)
+        FROM (
+          (SELECT FROM {work} WHERE lane < {lane.timeout} LIMIT $1)
+          UNION ALL
+          (SELECT FROM {work} WHERE lane > {lane.timeout} LIMIT $1)
+          LIMIT $1) q)",
+      {INT8OID},
+  };
+  return count_at_most(tenant, queued_at_most, limit);
 }
 
 }  // namespace insula

@@ -24,16 +24,37 @@ const char *present_system() { return psprintf("%llu", static_cast<unsigned long
 
 Oid table_named(const char *name) { return get_relname_relid(name, get_namespace_oid("insula", false)); }
 
+constexpr Statement home_mark = {
+    "home_mark",
+    R"(
+      SELECT
+      FROM insula.home h, insula.home_mark m
+      WHERE (m.system_identifier, m.database_oid) = (h.system_identifier, h.database_oid)
+        AND m.database_oid = $1 AND m.relation_oid = $2 AND m.other_oids <> $3)",
+    {OIDOID, OIDOID, TEXTOID},
+};
+
+constexpr Statement record_home_mark = {
+    "record_home_mark",
+    R"(
+      INSERT INTO insula.home_mark
+      SELECT true, h.system_identifier, $1, $2, $3
+      FROM insula.home h
+      ON CONFLICT (the_only) DO UPDATE SET
+        system_identifier = EXCLUDED.system_identifier, database_oid = EXCLUDED.database_oid,
+        relation_oid = EXCLUDED.relation_oid, other_oids = EXCLUDED.other_oids)",
+    {OIDOID, OIDOID, TEXTOID},
+};
+
 // Runs a statement with the mark's present values: the database, the mark's own relation, and Oids
 // that pg_upgrade assigns anew.
-std::uint64_t run_on_mark(SharedStatement statement) {
+std::uint64_t run_on_mark(const Statement &statement) {
   const Oid mark = table_named("home_mark");
   const char *others = psprintf("%u %u %u", get_namespace_oid("insula", false), get_extension_oid("insula", false),
                                 get_relation_constraint_oid(mark, "home_mark_pkey", false));
-  Datum values[] = {ObjectIdGetDatum(MyDatabaseId), ObjectIdGetDatum(mark), CStringGetTextDatum(others)};
-  if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
-    elog(ERROR, "insula: statement on the home's mark failed");
-  return SPI_processed;
+  Arguments arguments;
+  arguments.add(ObjectIdGetDatum(MyDatabaseId)).add(ObjectIdGetDatum(mark)).add_text(others);
+  return run(statement, arguments);
 }
 
 // The reason why this database is a copy of the recorded one; nullptr: it is the recorded one.
@@ -41,22 +62,26 @@ const char *why_copy(const char *system, Oid database, const char *recovery) {
   const bool same_system = strcmp(system, present_system()) == 0;
   if (database != MyDatabaseId)
     return same_system ? "it was made as another database" : "it was made in another cluster";
-  upgraded = !same_system && run_on_mark(SharedStatement::home_mark) > 0;
+  upgraded = !same_system && run_on_mark(home_mark) > 0;
   if (!same_system && !upgraded) return "it was made in another cluster";
   // A cluster made by pg_upgrade does not know of the old cluster's point-in-time recovery.
   if (strcmp(recovery, last_recovery()) == 0 || (upgraded && last_recovery()[0] == '\0')) return nullptr;
   return "the cluster was recovered to a point in time";
 }
 
+constexpr Statement read_home = {
+    "read_home",
+    "SELECT system_identifier, database_oid, recovery FROM insula.home",
+    {},
+};
+
 void look_up() {
   if (known) return;
   home_table = table_named("home");
   const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(SharedStatement::home), nullptr, nullptr, false, 1) != SPI_OK_SELECT)
-    elog(ERROR, "insula: reading the home failed");
   reason = nullptr;
   shares_roles = upgraded = false;
-  const bool recorded = SPI_processed == 1;
+  const bool recorded = run(read_home) == 1;
   if (recorded) {
     const char *system = get_text(0, 1);
     const Oid database = DatumGetObjectId(get_datum(0, 2));
@@ -68,16 +93,33 @@ void look_up() {
   close_session(session);
 }
 
-bool write(SharedStatement statement) {
-  Datum values[] = {CStringGetTextDatum(present_system()), ObjectIdGetDatum(MyDatabaseId),
-                    CStringGetTextDatum(last_recovery())};
+#define IN_PLACE_OF_THE_OLD                                                               \
+  "ON CONFLICT (the_only) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, " \
+  "database_oid = EXCLUDED.database_oid, recovery = EXCLUDED.recovery, recorded_at = EXCLUDED.recorded_at"
+
+constexpr Statement put_home = {
+    "put_home",
+    "INSERT INTO insula.home VALUES (true, $1, $2, $3, pg_catalog.now()) " IN_PLACE_OF_THE_OLD,
+    {TEXTOID, OIDOID, TEXTOID},
+};
+
+constexpr Statement put_home_of_none = {
+    "put_home_of_none",
+    R"(
+      INSERT INTO insula.home
+      SELECT true, $1, $2, $3, pg_catalog.now()
+      WHERE NOT EXISTS (SELECT FROM insula.tenant))" IN_PLACE_OF_THE_OLD,
+    {TEXTOID, OIDOID, TEXTOID},
+};
+
+bool write(const Statement &statement) {
   const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(statement), values, nullptr, false, 0) < 0)
-    elog(ERROR, "insula: recording the home failed");
-  const bool written = SPI_processed > 0;
+  Arguments arguments;
+  arguments.add_text(present_system()).add(ObjectIdGetDatum(MyDatabaseId)).add_text(last_recovery());
+  const bool written = run(statement, arguments) > 0;
   if (written) {
     CommandCounterIncrement();
-    (void)run_on_mark(SharedStatement::record_home_mark);
+    (void)run_on_mark(record_home_mark);
   }
   close_session(session);
   if (!written) return false;
@@ -102,10 +144,14 @@ bool shares_roles_with_home() {
 bool settle_after_upgrade() { return !why_not_home() && upgraded && record_home(); }
 
 void forget_mark_of_copy() {
+  static constexpr Statement forget_home_mark = {
+      "forget_home_mark",
+      "DELETE FROM insula.home_mark",
+      {},
+  };
   if (!why_not_home() || RecoveryInProgress()) return;
   const Session session = open_session();
-  if (SPI_execute_plan(shared_plan(SharedStatement::forget_home_mark), nullptr, nullptr, false, 0) < 0)
-    elog(ERROR, "insula: forgetting the home's mark failed");
+  (void)run(forget_home_mark);
   close_session(session);
 }
 
@@ -116,9 +162,9 @@ void require_home() {
                     errhint("If they shall work here from now on, run SELECT insula.adopt().")));
 }
 
-bool record_home() { return write(SharedStatement::record_home); }
+bool record_home() { return write(put_home); }
 
-bool record_home_of_none() { return write(SharedStatement::record_home_of_none); }
+bool record_home_of_none() { return write(put_home_of_none); }
 
 void home_changed(Oid relation) {
   if (relation == InvalidOid || relation == home_table) known = false;

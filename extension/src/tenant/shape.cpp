@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "shared/watermarks.hpp"
 #include "spi/owner.hpp"
 #include "tenant/columns.hpp"
 
@@ -38,9 +39,11 @@ const PartName &part_of(Part part) { return parts[static_cast<int>(part)]; }
 const char *fault_of_column(const FormData_pg_attribute *is, const ColumnType &made) {
   if (is->attisdropped || strcmp(NameStr(is->attname), made.name) != 0)
     return psprintf("lacks the column %s in its place", made.name);
-  if (is->atttypid != made.type || is->atttypmod != -1) return psprintf("has another type of the column %s", made.name);
-  if (is->attnotnull != made.not_null) return psprintf("has another NOT NULL of the column %s", made.name);
-  if (is->attcollation != made.collation) return psprintf("has another collation of the column %s", made.name);
+  if (is->atttypid != made.type.oid || is->atttypmod != -1)
+    return psprintf("has another type of the column %s", made.name);
+  if (is->attnotnull != (made.nullable == Nullable::no))
+    return psprintf("has another NOT NULL of the column %s", made.name);
+  if (is->attcollation != made.type.collation) return psprintf("has another collation of the column %s", made.name);
   if (is->attgenerated) return psprintf("generates the column %s", made.name);
   if (is->attidentity || is->atthasdef) return psprintf("has a default of the column %s", made.name);
   if (is->attinhcount > 0) return psprintf("inherits the column %s", made.name);
@@ -81,7 +84,7 @@ bool is_for_limited(Node *condition) {
   auto *bound = static_cast<Node *>(lsecond(comparison->args));
   return is_lane(static_cast<Node *>(linitial(comparison->args))) && IsA(bound, Const) &&
          !reinterpret_cast<Const *>(bound)->constisnull &&
-         DatumGetInt32(reinterpret_cast<Const *>(bound)->constvalue) == -100000;
+         DatumGetInt32(reinterpret_cast<Const *>(bound)->constvalue) == first_free_lane;
 }
 
 using Condition = bool (*)(Node *condition);
@@ -102,8 +105,8 @@ bool has_keys(Relation index, const ColumnType *columns, std::initializer_list<i
   for (int number : numbers) {
     const ColumnType &column = columns[number - 1];
     if (form->indkey.values[key] != number || index->rd_indoption[key] != 0 ||
-        index->rd_opcintype[key] != column.type || index->rd_indcollation[key] != column.collation ||
-        index->rd_opfamily[key] != lookup_type_cache(column.type, TYPECACHE_BTREE_OPFAMILY)->btree_opf)
+        index->rd_opcintype[key] != column.type.oid || index->rd_indcollation[key] != column.type.collation ||
+        index->rd_opfamily[key] != lookup_type_cache(column.type.oid, TYPECACHE_BTREE_OPFAMILY)->btree_opf)
       return false;
     ++key;
   }

@@ -5,8 +5,7 @@
 
 #include "errors.hpp"
 #include "shared/shared.hpp"
-#include "spi/owner.hpp"
-#include "spi/plans.hpp"
+#include "spi/session.hpp"
 #include "tenant/home.hpp"
 #include "tenant/shape.hpp"
 #include "version.hpp"
@@ -127,18 +126,37 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   return tenant;
 }
 
+#define TENANT_ROW                                                           \
+  "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login" \
+  ", max_running, max_queued, weight, rate_per_second"                       \
+  ", (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count "          \
+  "FROM insula.tenant "
+constexpr Statement tenant_by_number = {
+    "tenant_by_number",
+    TENANT_ROW "WHERE tenant_no = $1",
+    {INT4OID},
+};
+constexpr Statement tenant_by_name = {
+    "tenant_by_name",
+    TENANT_ROW "WHERE tenant = $1",
+    {TEXTOID},
+};
+constexpr Statement tenant_by_username = {
+    "tenant_by_username",
+    TENANT_ROW "WHERE username = $1",
+    {TEXTOID},
+};
+
 // Caches one row of insula.tenant.
-Tenant *load(SharedStatement statement, Datum key) {
+Tenant *load(const Statement &statement, Datum key) {
   tenant_table = get_relname_relid("tenant", get_namespace_oid("insula", false));
   require_version();
-  const Owner owner = enter_owner();
-  SPI_connect();
-  char nulls[] = " ";
-  const int status = SPI_execute_plan(shared_plan(statement), &key, nulls, false, 1);
-  if (status != SPI_OK_SELECT) elog(ERROR, "insula: reading tenants failed: %s", SPI_result_code_string(status));
-  Tenant *tenant = SPI_processed == 1 ? cache_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc) : nullptr;
-  SPI_finish();
-  leave_owner(owner);
+  const Session session = open_session();
+  Arguments arguments;
+  arguments.add(key);
+  const bool found = run(statement, arguments) == 1;
+  Tenant *tenant = found ? cache_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc) : nullptr;
+  close_session(session);
   return tenant;
 }
 
@@ -193,7 +211,7 @@ bool check_relations(Tenant *tenant, LOCKMODE lock, Tampered tampered) {
 Tenant *find_tenant(std::int32_t number) {
   refresh_cache();
   if (auto *hit = static_cast<Tenant *>(hash_search(by_number, &number, HASH_FIND, nullptr))) return hit;
-  return load(SharedStatement::tenant_by_number, Int32GetDatum(number));
+  return load(tenant_by_number, Int32GetDatum(number));
 }
 
 const char *tenant_in_log(std::int32_t number) {
@@ -209,7 +227,7 @@ Tenant *find_tenant(const char *name) {
   strlcpy(key, name, NAMEDATALEN);
   if (auto *hit = static_cast<NameEntry *>(hash_search(by_name, key, HASH_FIND, nullptr)))
     return find_tenant(hit->number);
-  return load(SharedStatement::tenant_by_name, CStringGetTextDatum(name));
+  return load(tenant_by_name, CStringGetTextDatum(name));
 }
 
 Tenant *find_tenant_of_role(Oid role) {
@@ -218,7 +236,7 @@ Tenant *find_tenant_of_role(Oid role) {
     return find_tenant(hit->number);
   const char *username = GetUserNameFromId(role, true);
   if (!username) return nullptr;
-  Tenant *tenant = load(SharedStatement::tenant_by_username, CStringGetTextDatum(username));
+  Tenant *tenant = load(tenant_by_username, CStringGetTextDatum(username));
   return tenant && tenant->role == role ? tenant : nullptr;
 }
 
@@ -252,22 +270,22 @@ Tenant *open_tenant(std::int32_t number) { return open_relations(number, Tampere
 Tenant *open_untouched_tenant(std::int32_t number) { return open_relations(number, Tampered::skip); }
 
 static TenantShare *read_tenants(bool active_only, int *count) {
-  const Owner owner = enter_owner();
-  MemoryContext caller = CurrentMemoryContext;
-  SPI_connect();
-  Datum value = BoolGetDatum(active_only);
-  if (SPI_execute_plan(shared_plan(SharedStatement::all_tenants), &value, nullptr, false, 0) != SPI_OK_SELECT)
-    elog(ERROR, "insula: reading tenants failed");
-  *count = static_cast<int>(SPI_processed);
-  auto *tenants = static_cast<TenantShare *>(MemoryContextAlloc(caller, sizeof(TenantShare) * (SPI_processed + 1)));
-  bool null;
-  for (int i = 0; i < *count; ++i) {
-    HeapTuple row = SPI_tuptable->vals[i];
-    tenants[i] = {DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &null)),
-                  DatumGetInt32(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &null))};
-  }
-  SPI_finish();
-  leave_owner(owner);
+  static constexpr Statement read_tenants = {
+      "read_tenants",
+      R"(
+        SELECT tenant_no, weight
+        FROM insula.tenant
+        WHERE status = 'active' OR NOT $1)",
+      {BOOLOID},
+  };
+  const Session session = open_session();
+  Arguments arguments;
+  arguments.add(BoolGetDatum(active_only));
+  const auto rows = run(read_tenants, arguments);
+  auto *tenants = static_cast<TenantShare *>(MemoryContextAlloc(session.caller, sizeof(TenantShare) * (rows + 1)));
+  for (std::uint64_t i = 0; i < rows; ++i) tenants[i] = {get_int32(i, 1), get_int32(i, 2)};
+  *count = static_cast<int>(rows);
+  close_session(session);
   return tenants;
 }
 

@@ -1,4 +1,4 @@
-// What a worker says to the bench, as bench_worker does (../worker/report.hpp): "ready",
+// A worker's report to the bench, as bench_worker writes it (../worker/report.hpp): "ready",
 // then after "go" how many jobs have been handled so far, and for each job whose start was
 // asked for, when that was.  The end of its input is the sign to stop.
 import process from "node:process";

@@ -1,4 +1,4 @@
-// What a worker says to the bench that started it (bench::Workers), line by line: "ready",
+// A worker's report to the bench that started it (bench::Workers), line by line: "ready",
 // then after "go" how many jobs have been handled so far ("done 1000"), and for each job
 // whose start was asked for, when that was ("at 17 <nanoseconds>").  The end of its input is
 // the sign to stop.

@@ -1,4 +1,4 @@
-// What tests of an application's workflows look like.
+// An example of tests of an application's workflows.
 #include <insula/insula.hpp>
 #include <insula/testing.hpp>
 

@@ -1,17 +1,14 @@
-// What the integration tests share: plain SQL on the throw-away cluster, its control
-// script, waiting for conditions, tenants of one's own, and a log that can be asked.
+// The parts that the tests of the C++ client share: a connection that survives restarts of the
+// server, tenants of their own, and a log that can be asked.
 //
-// The cluster comes from the environment (PGHOST, PGPORT, INSULA_PG_CTL ...).  Nothing is
-// timed: what must happen is waited for, with a limit that only a broken build reaches.
+// Nothing is timed: a test waits for what must happen, with a limit that only a broken build
+// reaches.
 #pragma once
 
 #include <insula/insula.hpp>
 
-#include <postgresql/libpq-fe.h>
-
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -21,36 +18,23 @@
 #include <string_view>
 #include <vector>
 
-namespace support {
+#include "support/cluster.hpp"
+#include "support/connection.hpp"
 
-using namespace std::chrono_literals;
+namespace insula_test {
 
-std::string env(const char* name);  // fails the test if it is not set
-bool preloaded();
-
-// One superuser connection; made again when the server was restarted.
+// A superuser's connection that is made again after a restart of the server.  Throws SqlError.
 class Sql {
  public:
-  explicit Sql(std::string conninfo = "application_name=test");
-  ~Sql();
-  Sql(const Sql&) = delete;
-  Sql& operator=(const Sql&) = delete;
+  explicit Sql(std::string conninfo = "application_name=test") : conninfo_(std::move(conninfo)) {}
 
-  using Row = std::vector<std::string>;  // NULL: empty
-  // Throws std::runtime_error with the SQLSTATE first.
-  std::vector<Row> rows(const std::string& sql, const std::vector<std::string>& params = {});
-  std::string value(const std::string& sql, const std::vector<std::string>& params = {});
+  Rows rows(const std::string& sql, const Parameters& parameters = {});
+  std::string value(const std::string& sql, const Parameters& parameters = {});
 
  private:
-  std::string conninfo_;
-  PGconn* conn_ = nullptr;
+  const std::string conninfo_;
+  std::optional<Connection> conn_;
 };
-
-// The cluster's control script: start, stop fast, restart, crash ...
-void pg_ctl(const std::string& what);
-
-// Looks every few milliseconds; false after half a minute.
-bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds limit = 30s);
 
 // The insula::error that `f` throws; fails the test if it throws none.
 insula::error error_of(const std::function<void()>& f);
@@ -94,6 +78,11 @@ class ClientTest : public ::testing::Test {
  protected:
   void SetUp() override;
 
+  // Clients reconnect after pauses that grow, so these tests wait longer than others.
+  static bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds within = 30s) {
+    return insula_test::eventually(condition, within);
+  }
+
   insula::Runner make_runner(insula::RunnerConfig config = {});
   std::string status_of(std::int64_t execution);
 
@@ -104,4 +93,4 @@ class ClientTest : public ::testing::Test {
 
 insula::Workflow one_task(std::string name, std::function<void(insula::TaskContext&)> handler);
 
-}  // namespace support
+}  // namespace insula_test

@@ -5,7 +5,7 @@
 
 namespace bench {
 
-std::vector<Figure> p5() {
+std::vector<Figure> execute_time() {
   const int times = quick() ? 200 : 500;
   constexpr double ms = 1000;
   std::vector<double> commits, rounds_of;

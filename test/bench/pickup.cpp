@@ -3,12 +3,11 @@
 // clock.  A handler that was quicker than the news of the commit counts as 0.
 #include "bench.hpp"
 #include "queue.hpp"
+#include "support/cluster.hpp"
 
 #include <fmt/format.h>
 
-#include <array>
-#include <cstdio>
-#include <cstdlib>
+#include <algorithm>
 #include <thread>
 
 namespace bench {
@@ -29,7 +28,7 @@ Pickup pick_up(Workers& workers, Sql& submitter) {
   std::this_thread::sleep_for(std::chrono::milliseconds{500});  // at rest before the first
   std::vector<Clock::time_point> committed;
   for (int n = 0; n < jobs(); ++n) {
-    submitter.execute({job(n)});
+    submitter.execute("submit", {job(n).c_str()});
     committed.push_back(Clock::now());
     std::this_thread::sleep_for(gap);
   }
@@ -44,22 +43,18 @@ Pickup pick_up(Workers& workers, Sql& submitter) {
 
 // The connection string of a tenant with a login, through PgBouncer.
 std::string pooled(const std::string& tenant) {
-  FILE* pipe = popen("\"$INSULA_POOLER_CTL\" start", "r");
-  std::array<char, 64> line{};
-  const bool told = pipe && std::fgets(line.data(), line.size(), pipe);
-  if (!pipe || pclose(pipe) != 0 || !told) give_up("PgBouncer does not start");
-  return fmt::format("host=127.0.0.1 port={} user={}_user password=bench dbname=postgres", std::atoi(line.data()),
-                     tenant);
+  const std::string port = insula_test::output_of("\"$INSULA_POOLER_CTL\" start");
+  return fmt::format("host=127.0.0.1 port={} user={}_user password=bench dbname=postgres", port, tenant);
 }
 
 Pickup of_insula(const std::string& tenant, bool through_pooler) {
   Sql sql;
   sql.value(fmt::format("SELECT insula.create_tenant('{0}', schema_name => '{0}', password => 'bench')", tenant));
   register_job(tenant);
-  sql.prepare(fmt::format("SELECT insula.submit('job', $1::jsonb, tenant => '{}')", tenant));
+  sql.prepare("submit", fmt::format("SELECT insula.submit('job', $1::jsonb, tenant => '{}')", tenant));
   Workers workers({worker_command({"pickup", tenant, through_pooler ? pooled(tenant) : ""})});
   const Pickup pickup = pick_up(workers, sql);
-  if (through_pooler) (void)std::system("\"$INSULA_POOLER_CTL\" stop");
+  if (through_pooler) (void)insula_test::output_of("\"$INSULA_POOLER_CTL\" stop");
   expect_completed(tenant, jobs(), jobs());
   return pickup;
 }
@@ -70,7 +65,7 @@ Pickup of_graphile() {
   Pickup pickup = {};
   {
     Sql sql{queue->database()};
-    sql.prepare("SELECT graphile_worker.add_job('job', $1::json)");
+    sql.prepare("submit", "SELECT graphile_worker.add_job('job', $1::json)");
     Workers workers({peer_command("graphile", {queue->database(), "pickup"})});
     pickup = pick_up(workers, sql);
   }
@@ -106,7 +101,7 @@ Figure figure(const std::string& id, const std::string& what, const std::vector<
 
 }  // namespace
 
-std::vector<Figure> p4() {
+std::vector<Figure> pick_up_time() {
   Rounds plain, through_pooler, graphile;
   std::vector<double> commits;
   for (int i = 0; i < rounds(); ++i) {

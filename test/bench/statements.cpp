@@ -1,12 +1,12 @@
 // P9: statements that the server sees for each task, while jobs come in by the hundred and a
 // worker runs a hundred at a time.  The server itself counts, by writing each statement that
-// it is sent to its log, whoever sends it: submissions, claims, completions, calls that wait.
+// it receives to its log: submissions, claims, completions, calls that wait.
 #include "bench.hpp"
 #include "queue.hpp"
+#include "support/cluster.hpp"
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <fstream>
 
 namespace bench {
@@ -24,7 +24,7 @@ void log_statements(bool all) {
 }
 
 long statements_logged(std::streamoff from) {
-  std::ifstream log(std::getenv("INSULA_SERVER_LOG"));
+  std::ifstream log(insula_test::environment("INSULA_SERVER_LOG"));
   log.seekg(from);
   long count = 0;
   for (std::string line; std::getline(log, line);)
@@ -34,7 +34,7 @@ long statements_logged(std::streamoff from) {
 }
 
 std::streamoff log_size() {
-  std::ifstream log(std::getenv("INSULA_SERVER_LOG"), std::ios::ate);
+  std::ifstream log(insula_test::environment("INSULA_SERVER_LOG"), std::ios::ate);
   return log.tellg();
 }
 
@@ -44,10 +44,10 @@ double statements_a_task(const std::string& tenant) {
   Sql sql;
   sql.value(fmt::format("SELECT insula.create_tenant('{0}', schema_name => '{0}', login => false)", tenant));
   register_job(tenant);
-  sql.prepare(submit_statement(tenant));
+  sql.prepare("submit", submit_statement(tenant));
   int submitted = 0;
   const auto submit = [&] {
-    sql.execute({jobs_array(submitted, batch)});
+    sql.execute("submit", {jobs_array(submitted, batch).c_str()});
     submitted += batch;
   };
   Workers workers({worker_command({"insula", tenant, std::to_string(batch)})});
@@ -73,7 +73,7 @@ double statements_a_task(const std::string& tenant) {
 
 }  // namespace
 
-std::vector<Figure> p9() {
+std::vector<Figure> statements_per_task() {
   std::vector<double> counts;
   for (int i = 0; i < rounds(); ++i) counts.push_back(statements_a_task(fmt::format("bench_p9_{}", i)));
   return {{"P9", "statements, batches of 100", median(counts), "a task", median(counts), 0.05, true,

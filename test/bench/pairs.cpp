@@ -37,7 +37,7 @@ double pairs_a_second(Queue& queue) {
 
 }  // namespace
 
-std::vector<Figure> p3() {
+std::vector<Figure> single_pairs() {
   std::vector<std::unique_ptr<Queue>> queues;
   queues.push_back(insula_calls_queue());
   queues.push_back(insula_queue());

@@ -39,7 +39,7 @@ void make_tenants(Sql& sql, int tenants, const std::string& starts_at) {
   }
 }
 
-// Of the tenants' executions: how many there are, and how late each was, in milliseconds.
+// How late each of the tenants' executions was, in milliseconds.
 std::vector<double> lateness(Sql& sql, int tenants) {
   std::vector<double> late;
   for (int i = 0; i < tenants; ++i) {
@@ -69,7 +69,7 @@ void set_autovacuum(Sql& sql, const char* state) {
   sql.value("SELECT pg_reload_conf()");
 }
 
-// Transactions of the database in so many seconds in which nothing is due.
+// The number of transactions in the database while nothing is due for `seconds`.
 double idle_transactions(Sql& watcher, int seconds) {
   const std::string count = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 't7'";
   const auto settled = [&] {
@@ -87,7 +87,7 @@ double idle_transactions(Sql& watcher, int seconds) {
 
 }  // namespace
 
-std::vector<Figure> t7() {
+std::vector<Figure> fire_lateness() {
   const int tenants = quick() ? 500 : 10000;
   const int seconds = quick() ? 20 : 60;
   Sql watcher;

@@ -18,7 +18,7 @@ insula::Workflow chain(int length) {
   return builder.build();
 }
 
-// One task, so many after it, and one after all of these.
+// One task, `width` tasks after it, and one after all of these.
 insula::Workflow fan(int width) {
   auto builder = insula::Workflow::builder(fmt::format("fan_{}", width));
   builder.task("first", nothing);
@@ -100,7 +100,7 @@ Round measure_round(int number) {
 
 }  // namespace
 
-std::vector<Figure> p6() {
+std::vector<Figure> workflow_rates() {
   std::vector<double> step, throughput, fan_in;
   std::vector<double> commit;
   for (int i = 0; i < rounds(); ++i) {

@@ -1,0 +1,205 @@
+// The looks of a wait for work; see look.hpp.
+#include "operation/look.hpp"
+
+#include <algorithm>
+
+#include "core/ids.hpp"
+#include "errors.hpp"
+#include "shared/clock.hpp"
+#include "shared/shared.hpp"
+#include "spi/session.hpp"
+#include "tenant/caller.hpp"
+#include "tenant/in_subtransaction.hpp"
+#include "tenant/lock.hpp"
+
+extern "C" {
+#include "tcop/pquery.h"
+}
+
+namespace insula {
+
+namespace {
+
+// Due rows that another transaction has locked are looked at again after this time.
+constexpr std::int64_t locked_recheck = USECS_PER_SEC;
+
+// Does for one tenant what time has made due.
+void advance_tenant(const Tenant &tenant, Look *look) {
+  const TimestampTz now = clock_now();
+  TimestampTz next;
+  if (may_need_advance(tenant, now, &next)) {
+    advance(tenant, now);
+    next = next_due(tenant);
+    if (next <= now) next = now + locked_recheck;
+  }
+  look->next = std::min(look->next, next);
+}
+
+enum class RowKind { unlimited, limited };
+
+void look_at_tenant(const WorkWait &wait, const Tenant &tenant, RowKind kind, Look *look) {
+  if (tenant.suspended) return;
+  int key_count = 0;
+  const std::int32_t *keys = claimable_task_keys(tenant, wait.tasks, wait.task_count, &key_count);
+  const bool work = kind == RowKind::limited ? has_claimable_limited(tenant, {keys, key_count})
+                                             : has_claimable(tenant, keys, key_count, claims_come_back_empty());
+  if (work && has_permit(tenant, clock_now(), &look->next)) look->ready = true;
+}
+
+// The commits that are to wake this session.
+WaitFilter filter_of(const WorkWait &wait, const Tenant *tenant) {
+  WaitFilter filter = {wait.tenant, nullptr, 0, wait.worker, wait.role, 0};
+  if (!wait.tasks || !tenant) return filter;
+  filter.keys = resolve_task_keys(*tenant, wait.tasks, wait.task_count, &filter.key_count);
+  // A task that is not registered yet has no key, and may be registered at any moment.
+  if (filter.key_count < wait.task_count) filter.keys = nullptr;
+  return filter;
+}
+
+[[noreturn]] void tenant_is_gone() {
+  ereport(ERROR, (errcode(INSULA_NO_TENANT), errmsg("the tenant has been dropped")));
+  pg_unreachable();
+}
+
+// The number of a dropped tenant may have gone to another one.
+void require_same_tenant(const WorkWait &wait) {
+  const Tenant *tenant = find_tenant(wait.tenant);
+  if (!tenant || strcmp(tenant->name, wait.name) != 0) tenant_is_gone();
+}
+
+void look_at_one(const WorkWait &wait, Look *look) {
+  require_same_tenant(wait);
+  const Tenant *tenant = open_tenant(wait.tenant);
+  if (!tenant) tenant_is_gone();
+  const Session session = open_session();
+  begin_wait(filter_of(wait, tenant));
+  if (try_share_life(wait.tenant)) {
+    advance_tenant(*tenant, look);
+    for (RowKind kind : {RowKind::unlimited, RowKind::limited})
+      if (!look->ready) look_at_tenant(wait, *tenant, kind, look);
+  } else {
+    // The tenant is being dropped: it gives out no work, but the drop may be rolled back.
+    look->next = clock_now() + locked_recheck;
+  }
+  close_session(session);
+}
+
+// Looks at one of all tenants; true: it may have rows under limits besides.
+bool look_at_one_of_all(const WorkWait &wait, const Tenant &tenant, RowKind kind, Look *look) {
+  // Time's work is done for every tenant, even for those that the caller does not want to serve.
+  if (kind == RowKind::unlimited) advance_tenant(tenant, look);
+  if (wait.choice.admits(tenant.number)) look_at_tenant(wait, tenant, kind, look);
+  return kind == RowKind::unlimited && may_have_limited(tenant);
+}
+
+// Looks under limits last: many limits that are used up take a while to look through.
+void look_at_all(const WorkWait &wait, Look *look) {
+  begin_wait(filter_of(wait, nullptr));
+  int count;
+  TenantShare *tenants = active_tenants(&count);
+  for (RowKind kind : {RowKind::unlimited, RowKind::limited}) {
+    int with_limits = 0;
+    for (int i = 0; i < count && !look->ready; ++i) {
+      CHECK_FOR_INTERRUPTS();
+      const std::int32_t number = tenants[i].number;
+      bool has_limits = false;
+      in_subtransaction(number, [&] {
+        if (!try_share_life(number)) return;
+        const Tenant *tenant = open_untouched_tenant(number);
+        if (!tenant) return;
+        const Session session = open_session();
+        has_limits = look_at_one_of_all(wait, *tenant, kind, look);
+        close_session(session);
+      });
+      if (has_limits) tenants[with_limits++] = tenants[i];
+    }
+    count = with_limits;
+  }
+  pfree(tenants);
+}
+
+// The caller's rights may have been revoked during the wait.
+void require_rights(const WorkWait &wait) {
+  if (wait.tenant ? tenant_of_id(core::make_id(wait.tenant, 1), Right::worker) != nullptr : serves_all()) return;
+  ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to claim")));
+}
+
+// A claim that must first count the tasks under limits tells other waiters to look even where it gets
+// nothing.  Without a look before, two waiters would keep each other awake.
+bool wakes_no_other(const Tenant &tenant) {
+  return has_permit_at_hand(tenant) && (limits_are_known({tenant.number, tenant.work}) || !may_have_limited(tenant));
+}
+
+int claim_in_scratch(const Tenant *tenant, WaitingClaim *claim) {
+  // A call may wait for years and claim often.
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula claim", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext callers = MemoryContextSwitchTo(scratch);
+  const int claimed = claim_for(claim->call, tenant, claim->claimed_at, claim->output);
+  MemoryContextSwitchTo(callers);
+  MemoryContextDelete(scratch);
+  return claimed;
+}
+
+bool claim_once(const WorkWait &wait, ClaimAfter after, WaitingClaim *claim) {
+  begin_look();
+  require_rights(wait);
+  const Tenant *tenant = nullptr;
+  if (wait.tenant) {
+    require_same_tenant(wait);
+    tenant = try_share_life(wait.tenant) ? open_tenant(wait.tenant) : nullptr;
+    if (!tenant || tenant->suspended || (after == ClaimAfter::wake_up && !wakes_no_other(*tenant))) return false;
+  }
+  claim->claimed_at = clock_now();
+  claim->waited = passing_time() - claim->called_at;
+  expect_claim();
+  if (claim_in_scratch(tenant, claim) == 0) return false;
+  // The claim has answered each signal that came before it began.  A later signal may be for work that it
+  // did not see, and the caller may have no room for more: the signal goes to another waiter.
+  settle_wake_up();
+  end_wait();
+  pass_signal_on();
+  return true;
+}
+
+}  // namespace
+
+// The call took a snapshot before it came here.  Where its transaction would keep that one, another
+// transaction begins.
+void begin_looks() {
+  SPI_connect_ext(SPI_OPT_NONATOMIC);
+  if (IsolationUsesXactSnapshot()) end_look();
+}
+
+// The transaction began before the sleep, but has no snapshot yet.  It needs a new one for each look,
+// whatever the session's default isolation.
+void begin_look() {
+  AcceptInvalidationMessages();
+  if (IsolationUsesXactSnapshot())
+    (void)set_config_option("transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+                            true, 0, false);
+  EnsurePortalSnapshotExists();
+}
+
+void end_look() {
+  SPI_commit();
+  InvalidateCatalogSnapshot();
+}
+
+Look look_for_work(const WorkWait &wait) {
+  begin_look();
+  Look look = {false, DT_NOEND};
+  if (wait.tenant)
+    look_at_one(wait, &look);
+  else
+    look_at_all(wait, &look);
+  end_look();
+  return look;
+}
+
+bool try_claim(const WorkWait &wait, ClaimAfter after, WaitingClaim *claim) {
+  if (claim_once(wait, after, claim)) return true;
+  end_look();
+  return false;
+}
+
+}  // namespace insula
