@@ -20,6 +20,7 @@ SELECT typname, typacl FROM pg_type WHERE typnamespace = 'tenant_exact'::regname
 DROP VIEW tenant_exact.schedules;
 SELECT object, action, error FROM insula.reconcile(false);
 SELECT relacl FROM pg_class WHERE oid = 'tenant_exact.schedules'::regclass;
+SELECT count(*) AS commented FROM pg_description WHERE objoid = 'tenant_exact.schedules'::regclass;
 SELECT * FROM insula.audit() WHERE level <> 'advice';
 ALTER DEFAULT PRIVILEGES FOR ROLE insula_owner REVOKE ALL ON SCHEMAS FROM regress_bob;
 ALTER DEFAULT PRIVILEGES FOR ROLE insula_owner REVOKE ALL ON TABLES FROM PUBLIC, regress_bob;
