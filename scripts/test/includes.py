@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds the order of the rooms: a file includes its own room's headers and those of rooms below it.
+"""Holds the order of the rooms: a file includes its own room's headers and those of rooms below it, and
+one file alone registers callbacks at the end of a transaction.
 
     includes.py [SOURCE_TREE]
 
@@ -28,6 +29,9 @@ EXTENSION = [
     "core",
 ]
 CLIENT = ["testing", "face", "runtime", "wire", "core"]
+
+CALLBACKS = re.compile(r"\bRegister(Xact|SubXact|ResourceRelease)Callback\b")
+OF_CALLBACKS = "extension/src/shared/transaction_end.cpp"
 
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+\.hpp)"')
 
@@ -74,10 +78,23 @@ def check(tree, top, rooms):
     return faults, looked_at
 
 
+def check_callbacks(tree):
+    """Prints each line outside of its file that registers a callback; returns how many there are."""
+    faults = 0
+    for path in sorted((tree / "extension/src").rglob("*.cpp")):
+        if str(path.relative_to(tree)) == OF_CALLBACKS:
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if CALLBACKS.search(line):
+                print(f"{path.relative_to(tree)}:{number}: only {OF_CALLBACKS} registers callbacks: add a step to its list")
+                faults += 1
+    return faults
+
+
 def main():
     tree = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2]).resolve()
     parts = [("extension/src", EXTENSION), ("client/src", CLIENT), ("core", EXTENSION)]
-    faults = 0
+    faults = check_callbacks(tree)
     for part, rooms in parts:
         of_part, looked_at = check(tree, tree / part, rooms)
         if looked_at == 0:
