@@ -6,7 +6,7 @@
 #include "provision/provision.hpp"
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
-#include "shared/activity.hpp"
+#include "shared/counters.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"

@@ -4,7 +4,7 @@
 
 #include "entry/answer.hpp"
 #include "entry/prologue.hpp"
-#include "shared/activity.hpp"
+#include "shared/counters.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 #include "tenant/caller.hpp"

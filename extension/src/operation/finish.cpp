@@ -43,7 +43,7 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   for (int i = 0; i < count; ++i) completed[i] = false;
   FoundTasks found = find_tasks(tenant, ids, count);
   if (lock_executions_of(tenant, found.tasks, found.task_count)) {
-    end_tasks(found);
+    close_found_tasks(found);
     found = find_tasks(tenant, ids, count);
   }
   // The locks may have taken a while, and a task must not end before its start or its dependencies'
@@ -53,7 +53,7 @@ void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t 
   int written;
   auto *entries = palloc_array_of<int>(static_cast<std::size_t>(count));
   TaskRow *ended = complete_rows(tenant, found, now, leases, patches, entries, &written);
-  end_tasks(found);
+  close_found_tasks(found);
   for (int i = 0; i < written; ++i) {
     completed[entries[i]] = true;
     note_settled(tenant, ended[i].id);

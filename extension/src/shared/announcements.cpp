@@ -10,10 +10,10 @@
 
 #include "core/ids.hpp"
 #include "errors.hpp"
-#include "shared/activity.hpp"
 #include "shared/changes.hpp"
 #include "shared/counters.hpp"
 #include "shared/databases.hpp"
+#include "shared/drop_counters.hpp"
 #include "shared/waiters.hpp"
 #include "shared/watermark_table.hpp"
 #include "shared/workers.hpp"

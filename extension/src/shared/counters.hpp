@@ -1,22 +1,78 @@
-// Counters and permits of tenants or databases that are gone, for the other files of this folder.
+// Counters in shared memory: for each version of a workflow how many of its
+// tasks stand where in the queue, and how often what has happened.  A transaction's counts are
+// published from its commit callback.  Numbers of tasks are exact once they are known: after
+// a start of the server they are unknown until a reader has counted a tenant's queue once
+// (see begin_counting).  Without shared memory nothing is counted here.
 #pragma once
 
-#include "shared/memory.hpp"
+#include "postgres.hpp"
+#include "shared/transaction_end.hpp"
 
 namespace insula {
 
-// Takes the lock of the counters.  Tenant 0: of all tenants.
-void drop_counters_of(Oid database, std::int32_t tenant = 0);
+// A task's place in the queue.
+enum class Place { ready, delayed, running, waiting, paused };
+inline constexpr int places = 5;
 
-// Under that lock:
-void drop_permits_of(Oid database, std::int32_t tenant);
-void drop_limit_permits_of(Oid database, std::int32_t tenant);
+enum class Happened {
+  submitted,  // executions
+  completed,
+  failed,
+  cancelled,
+  started,  // runs of tasks
+  retried,
+  lapsed,
+};
+inline constexpr int happenings = 7;
 
-template <typename Entry>
-void drop_entries_of(HTAB *table, Oid database, std::int32_t tenant) {
-  remove_entries<Entry>(table, [database, tenant](const Entry &entry) {
-    return entry.key.database == database && (tenant == 0 || entry.key.tenant == tenant);
-  });
-}
+// Claimed tasks by how long they had been ready.  The first class counts those below a
+// millisecond, each next one those below twice as much, the last all others.
+inline constexpr int wait_classes = 20;
+
+// ---- what the current transaction changes ----
+
+// A version of a workflow; definition 0: all those of the tenant that have no counters of their
+// own, since it has more than fit.
+struct Counted {
+  std::int32_t tenant;
+  std::int32_t definition;
+};
+
+void count_arrived(const Counted &what, Place place, std::int64_t tasks);
+void count_left(const Counted &what, Place place, std::int64_t tasks);
+void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks);
+void count_happened(const Counted &what, Happened what_happened, std::int64_t times);
+void count_wait(const Counted &what, std::int64_t microseconds);
+void count_no_more(std::int32_t tenant);  // it is dropped
+extern const TransactionStep counters_step;
+
+// ---- reading ----
+
+struct Activity {
+  Counted what;
+  std::int64_t tasks[places];
+  std::int64_t happened[happenings];
+  std::int64_t waits[wait_classes];
+  TimestampTz since;
+};
+
+// The counters of this database at one moment.
+struct ActivityReport {
+  const Activity *items;  // by tenant and definition
+  int count;
+  const std::int32_t *known;  // tenants whose numbers of tasks are known, ascending
+  int known_count;
+
+  bool knows(std::int32_t tenant) const;
+};
+ActivityReport read_activity();
+
+// A reader that counts a tenant's queue with the snapshot returned and tells what it found
+// makes the numbers known.  A transaction that commits later is added unless that snapshot
+// shows it.  nullptr: it cannot be done now, or on this server.
+Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket);
+void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count);
+
+void forget_activity();  // of this database
 
 }  // namespace insula

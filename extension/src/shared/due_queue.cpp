@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
-#include "shared/counters.hpp"
 #include "shared/databases.hpp"
+#include "shared/drop_counters.hpp"
 #include "shared/launch.hpp"
 
 namespace insula {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "shared/counters.hpp"
 #include "shared/databases.hpp"
+#include "shared/drop_counters.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/watermark_table.hpp"
 #include "shared/workers.hpp"

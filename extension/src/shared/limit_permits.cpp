@@ -1,12 +1,12 @@
 // Permits of limits in shared memory; see limit_permits.hpp.  They are guarded by the lock of the
-// counters, whose callbacks settle them.
+// counters.
 #include "shared/limit_permits.hpp"
 
 #include <algorithm>
 
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
-#include "shared/counters.hpp"
+#include "shared/drop_counters.hpp"
 #include "shared/pending.hpp"
 
 namespace insula {

@@ -1,12 +1,11 @@
-// Permits in shared memory; see permits.hpp.  They are guarded by the lock of the counters, whose
-// callbacks settle them.
+// Permits in shared memory; see permits.hpp.  They are guarded by the lock of the counters.
 #include "shared/permits.hpp"
 
 #include <algorithm>
 
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
-#include "shared/counters.hpp"
+#include "shared/drop_counters.hpp"
 #include "shared/pending.hpp"
 
 namespace insula {

@@ -1,6 +1,6 @@
 // Sessions that wait, and their wake-ups.  A waiter registers before it looks for work,
-// so a commit after the look finds it: no wake-up is lost.  One waiter is woken for one
-// commit; if it finds nothing (another session was faster, or its filter was too long
+// so a commit after the look finds it: no wake-up is lost.  One waiter is woken for one task key that
+// became ready; if it finds nothing (another session was faster, or its filter was too long
 // to keep here), it passes the signal on to the next that fits, once round all slots.
 // A session that is woken owes a claim: until its transaction has claimed and committed, its end
 // or its going away wakes another.

@@ -13,7 +13,7 @@
 // row, then its tasks' rows, both ascending.
 #pragma once
 
-#include "shared/activity.hpp"
+#include "shared/counters.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/session.hpp"
@@ -197,7 +197,7 @@ FoundTasks find_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
 // `entries` gets, for each row written, its place among the ids.
 TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, TimestampTz now, const std::int64_t *leases,
                        Jsonb *const *patches, int *entries, int *written);
-void end_tasks(const FoundTasks &found);
+void close_found_tasks(const FoundTasks &found);
 bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error);
 bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error);
 // DT_NOEND: for ever.

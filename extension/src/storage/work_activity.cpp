@@ -1,5 +1,5 @@
 // Counts the tasks of a tenant by their places in the queue: as rows are written, for shared memory
-// (shared/activity.hpp), or from the queue itself.
+// (shared/counters.hpp), or from the queue itself.
 #include <algorithm>
 
 #include "storage/work.hpp"

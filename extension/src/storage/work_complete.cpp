@@ -55,7 +55,7 @@ FoundTasks find_tasks(const Tenant &tenant, const std::int64_t *ids, int count) 
   return found;
 }
 
-void end_tasks(const FoundTasks &found) { close_rows(*found.rows); }
+void close_found_tasks(const FoundTasks &found) { close_rows(*found.rows); }
 
 static TaskRow complete_row(const Row &row, TimestampTz now, Jsonb *patch) {
   TaskRow task = {};

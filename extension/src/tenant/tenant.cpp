@@ -1,6 +1,6 @@
 // The per-backend cache of tenants; see tenant.hpp.  Invalidation callbacks only set flags, since
-// they may run in the middle of anything; the next lookup acts on them.  Lock order: a tenant's own
-// lock (tenant/lock.hpp) before its relations.
+// they may run in the middle of anything; the next lookup acts on them.  Lock order: a tenant's life
+// (tenant/lock.hpp) before its relations.
 #include "tenant/tenant.hpp"
 
 #include "errors.hpp"

@@ -1,13 +1,13 @@
-// Counters in shared memory; see activity.hpp.  They have a lock of their own, under which
+// Counters in shared memory; see counters.hpp.  They have a lock of their own, under which
 // nothing is done but to add.  It may be held while a snapshot is taken, and is taken by
 // commit callbacks, which hold no other.
-#include "shared/activity.hpp"
+#include "shared/counters.hpp"
 
 #include <algorithm>
 
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
-#include "shared/counters.hpp"
+#include "shared/drop_counters.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/pending.hpp"
 #include "shared/permits.hpp"
