@@ -10,7 +10,7 @@ extern "C" {
 
 namespace insula {
 
-// A scheduler is launched so much before something is due.
+// A scheduler is launched this long, in microseconds, before its database has something due.
 inline constexpr std::int64_t launch_lead = 200000;
 
 // A database, and the process that looks after what is due in it.

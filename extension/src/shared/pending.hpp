@@ -84,7 +84,7 @@ class Pending {
 
  private:
   void grow() {
-    const int room = room_ ? 2 * room_ : 16;
+    const int room = room_ ? 2 * room_ : 4;
     const Size size = sizeof(Entry) * static_cast<Size>(room);
     entries_ = static_cast<Entry *>(entries_ ? repalloc_huge(entries_, size)
                                              : MemoryContextAlloc(TopTransactionContext, size));
