@@ -82,24 +82,26 @@ TEST_F(PreloadedClosedCluster, ATemplateThatCanBeConnectedToIsServed) {
 TEST_F(PreloadedClosedCluster, ADatabaseThatIsDroppedLeavesNothingBehind) {
   server_->query("SET client_min_messages = error");
   server_->query("CREATE EXTENSION IF NOT EXISTS insula");
-  const char* const items[] = {"workers", "watched executions", "due tenants", "tenants with low-water marks"};
-  std::string before[4];
-  for (int i = 0; i < 4; ++i) before[i] = status(items[i]);
+  const char* const items[] = {"workers", "watched executions", "due tenants", "ready tenants",
+                               "tenants with low-water marks"};
+  std::string before[5];
+  for (int i = 0; i < 5; ++i) before[i] = status(items[i]);
   {
     Clock clock("leaving");
     Tenant tenant(clock);
     tenant.schedule("s", "0 0 1 1 *");
+    clock.query("SELECT count(*) FROM insula.claim('worker', '{w.nothing}')");
     const std::string execution = tenant.query("SELECT insula.submit('w', tenant => '{t}')");
     tenant.query("SELECT count(*) FROM insula.claim('worker', max_tasks => 10, tenant => '{t}')");
     EXPECT_EQ(clock.error("CALL insula.wait_for_work('10 ms', worker => 'worker', tenant => '" + tenant.name() + "')"),
               "none");
     tenant.query("SELECT insula.watch('worker', ARRAY[" + execution + "])");
-    EXPECT_NE(status("tenants with low-water marks"), before[3]);
+    EXPECT_NE(status("tenants with low-water marks"), before[4]);
     EXPECT_NE(status("watched executions"), before[1]);
     clock.disconnect();
   }
   EXPECT_EQ(server_->error("DROP DATABASE leaving"), "none");
-  for (int i = 0; i < 4; ++i) EXPECT_EQ(status(items[i]), before[i]) << items[i];
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(status(items[i]), before[i]) << items[i];
   server_->query("DROP EXTENSION insula");
 }
 

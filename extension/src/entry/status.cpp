@@ -3,6 +3,7 @@
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
+#include "shared/ready_tenants.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
@@ -67,6 +68,7 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"scheduler", state_of_scheduler()},
       {"tenants with low-water marks",
        shared_memory_available() ? psprintf("%ld", tenants_with_watermarks()) : nullptr},
+      {"ready tenants", shared_memory_available() ? psprintf("%ld", tenants_in_ready_sets()) : nullptr},
       {"due tenants", shared_memory_available() ? psprintf("%ld", due_tenants()) : nullptr},
   };
   for (const auto &row : rows) put_row(result, {text_field(row.item), text_field(row.value)});

@@ -6,6 +6,7 @@
 #include "context/merge_patch.hpp"
 #include "context/text_size.hpp"
 #include "operation/operations.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "shared/watermarks.hpp"
 #include "storage/random.hpp"
@@ -157,6 +158,21 @@ void note_claim(int count) {
 }
 
 bool claims_come_back_empty() { return came_back_empty; }
+
+bool would_claim(const Tenant &tenant, const char **tasks, int task_count, RowKind kind, bool unlocked,
+                 TimestampTz *next) {
+  if (tenant.suspended) return false;
+  int key_count = 0;
+  const std::int32_t *keys = claimable_task_keys(tenant, tasks, task_count, &key_count);
+  const bool work = kind == RowKind::limited ? has_claimable_limited(tenant, {keys, key_count})
+                                             : has_claimable(tenant, keys, key_count, unlocked);
+  return work && has_permit(tenant, clock_now(), next);
+}
+
+bool would_claim(const Tenant &tenant, const char **tasks, int task_count, TimestampTz *next) {
+  return would_claim(tenant, tasks, task_count, RowKind::unlimited, false, next) ||
+         (may_have_limited(tenant) && would_claim(tenant, tasks, task_count, RowKind::limited, false, next));
+}
 
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink) {
   if (may_need_advance(tenant, request.now, nullptr)) advance(tenant, request.now);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
@@ -48,7 +49,7 @@ int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
 }
 
 // A dead worker of all tenants may hold tasks of any: reaps it from all tenants, once.
-void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
+void reap_everywhere(const ServedTenant *tenants, int count, TimestampTz now) {
   int dead_count;
   const DeadWorker *dead = dead_workers_of(0, &dead_count);
   bool any = false;
@@ -56,8 +57,9 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
   if (!any) return;
   bool all_reaped = true;
   for (int i = 0; i < count; ++i) {
-    const bool done = in_subtransaction(tenants[i].number, [&] {
-      const Tenant *tenant = open_untouched_tenant(tenants[i].number);
+    const std::int32_t number = tenants[i].ready.tenant;
+    const bool done = in_subtransaction(number, [&] {
+      const Tenant *tenant = open_untouched_tenant(number);
       if (!tenant) return;
       const Session session = open_session();
       if (!reap_dead_workers(*tenant, now)) all_reaped = false;
@@ -70,27 +72,37 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
 }
 
 struct Turn {
-  TenantShare tenant;
+  ServedTenant tenant;
   double at;
+  int claimed;
+  bool done;  // it has given all that it has
 };
 
 // Draws the order of the tenants by lot: a tenant with twice the weight comes first twice as often, and
 // no claim has to remember the last one.
-Turn *draw_turns(const TenantShare *tenants, int count) {
-  auto *turns = palloc_array_of<Turn>(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight};
+Turn *draw_turns(const ServedTenant *tenants, int count) {
+  auto *turns = palloc_array_of<Turn>(static_cast<std::size_t>(count) + 1);
+  for (int i = 0; i < count; ++i)
+    turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight, 0, false};
   std::sort(turns, turns + count, [](const Turn &a, const Turn &b) { return a.at < b.at; });
   return turns;
 }
 
 // Claims up to `wanted` tasks of one of all tenants in a subtransaction; 0 where that fails.
-int claim_share(Claiming *claiming, std::int32_t number, int wanted) {
+int claim_share(Claiming *claiming, const ServedTenants &served, const ServedTenant &turn, int wanted) {
   int count = 0;
+  const std::int32_t number = turn.ready.tenant;
   const std::size_t room = claiming->room;
   const bool done = in_subtransaction(number, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
-    if (tenant && !tenant->suspended) count = claim_of_tenant(claiming, *tenant, wanted);
+    if (!tenant) return note_not_open(turn);
+    if (tenant->suspended) return;
+    count = claim_of_tenant(claiming, *tenant, wanted);
+    if (count > 0) return;
+    const Session session = open_session();
+    note_if_nothing_claimable(served, turn, *tenant);
+    close_session(session);
   });
   const ClaimOutput &output = claiming->output;
   (done ? output.keep : output.take_back)(output.self);
@@ -99,29 +111,41 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted) {
   return 0;
 }
 
-// Serves all tenants: first gives each a share by weight, then hands out the rest.
-int claim_of_all(Claiming *claiming) {
+// First gives each tenant a share by weight, then hands out the rest.
+int claim_of_batch(Claiming *claiming, const ServedTenants &served, const ServedTenant *batch, int count, int left) {
   const ClaimCall &call = claiming->call;
-  const int wanted = call.max_tasks;
-  int tenant_count;
-  const TenantShare *tenants = active_tenants(&tenant_count);
-  reap_everywhere(tenants, tenant_count, claiming->now);
-  const Turn *turns = draw_turns(tenants, tenant_count);
-  auto *claimed = static_cast<int *>(palloc0(sizeof(int) * static_cast<std::size_t>(tenant_count)));
-  int left = wanted;
+  const int wanted = left;
+  Turn *turns = draw_turns(batch, count);
   for (bool by_weight : {true, false}) {
-    for (int i = 0; i < tenant_count && left > 0 && claiming->room > 0; ++i) {
+    for (int i = 0; i < count && left > 0 && claiming->room > 0; ++i) {
       CHECK_FOR_INTERRUPTS();
-      const TenantShare &tenant = turns[i].tenant;
-      const int most = by_weight ? tenant.weight * (1 + wanted / 16) : wanted;
-      const int share = std::min(most, call.max_per_tenant - claimed[i]);
-      if (share <= 0 || !call.choice.admits(tenant.number)) continue;
-      const int count = claim_share(claiming, tenant.number, std::min(share, left));
-      claimed[i] += count;
-      left -= count;
+      Turn &turn = turns[i];
+      const int most = by_weight ? turn.tenant.weight * (1 + call.max_tasks / 16) : left;
+      const int share = std::min({most, call.max_per_tenant - turn.claimed, left});
+      if (turn.done || share <= 0 || !call.choice.admits(turn.tenant.ready.tenant)) continue;
+      const int claimed = claim_share(claiming, served, turn.tenant, share);
+      turn.claimed += claimed;
+      turn.done = claimed < share;
+      left -= claimed;
     }
   }
+  pfree(turns);
   return wanted - left;
+}
+
+int claim_of_all(Claiming *claiming) {
+  const ClaimCall &call = claiming->call;
+  ServedTenants served = begin_serving(call.tasks, call.task_count);
+  int left = call.max_tasks;
+  int count;
+  while (left > 0 && claiming->room > 0) {
+    ServedTenant *batch = next_batch(&served, &count);
+    if (!batch) break;
+    if (!served.are_known) reap_everywhere(batch, count, claiming->now);
+    left -= claim_of_batch(claiming, served, batch, count, left);
+    pfree(batch);
+  }
+  return call.max_tasks - left;
 }
 
 }  // namespace

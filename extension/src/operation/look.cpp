@@ -5,6 +5,7 @@
 
 #include "core/ids.hpp"
 #include "errors.hpp"
+#include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
@@ -35,15 +36,8 @@ void advance_tenant(const Tenant &tenant, Look *look) {
   look->next = std::min(look->next, next);
 }
 
-enum class RowKind { unlimited, limited };
-
 void look_at_tenant(const WorkWait &wait, const Tenant &tenant, RowKind kind, Look *look) {
-  if (tenant.suspended) return;
-  int key_count = 0;
-  const std::int32_t *keys = claimable_task_keys(tenant, wait.tasks, wait.task_count, &key_count);
-  const bool work = kind == RowKind::limited ? has_claimable_limited(tenant, {keys, key_count})
-                                             : has_claimable(tenant, keys, key_count, claims_come_back_empty());
-  if (work && has_permit(tenant, clock_now(), &look->next)) look->ready = true;
+  look->ready = would_claim(tenant, wait.tasks, wait.task_count, kind, claims_come_back_empty(), &look->next);
 }
 
 // The commits that are to wake this session.
@@ -85,37 +79,53 @@ void look_at_one(const WorkWait &wait, Look *look) {
 }
 
 // Looks at one of all tenants; true: it may have rows under limits besides.
-bool look_at_one_of_all(const WorkWait &wait, const Tenant &tenant, RowKind kind, Look *look) {
-  // Time's work is done for every tenant, even for those that the caller does not want to serve.
+bool look_at_one_of_all(const WorkWait &wait, const ServedTenants &served, const ServedTenant &visited,
+                        const Tenant &tenant, RowKind kind, Look *look) {
+  // Time's work is done for each tenant that is visited, even if the caller does not want to serve it.
   if (kind == RowKind::unlimited) advance_tenant(tenant, look);
-  if (wait.choice.admits(tenant.number)) look_at_tenant(wait, tenant, kind, look);
-  return kind == RowKind::unlimited && may_have_limited(tenant);
+  if (!wait.choice.admits(tenant.number)) return false;
+  Look here = {false, DT_NOEND};
+  look_at_tenant(wait, tenant, kind, &here);
+  const bool has_limits = !here.ready && kind == RowKind::unlimited && may_have_limited(tenant);
+  if (!here.ready && !has_limits) note_nothing_claimable(served, visited, tenant, here.next);
+  look->ready = here.ready;
+  look->next = std::min(look->next, here.next);
+  return has_limits;
 }
 
 // Looks under limits last: many limits that are used up take a while to look through.
-void look_at_all(const WorkWait &wait, Look *look) {
-  begin_wait(filter_of(wait, nullptr));
-  int count;
-  TenantShare *tenants = active_tenants(&count);
+void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTenant *batch, int count, Look *look) {
   for (RowKind kind : {RowKind::unlimited, RowKind::limited}) {
     int with_limits = 0;
     for (int i = 0; i < count && !look->ready; ++i) {
       CHECK_FOR_INTERRUPTS();
-      const std::int32_t number = tenants[i].number;
+      const std::int32_t number = batch[i].ready.tenant;
       bool has_limits = false;
       in_subtransaction(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
-        if (!tenant) return;
+        if (!tenant) return note_not_open(batch[i]);
         const Session session = open_session();
-        has_limits = look_at_one_of_all(wait, *tenant, kind, look);
+        has_limits = look_at_one_of_all(wait, served, batch[i], *tenant, kind, look);
         close_session(session);
       });
-      if (has_limits) tenants[with_limits++] = tenants[i];
+      if (has_limits) batch[with_limits++] = batch[i];
     }
     count = with_limits;
   }
-  pfree(tenants);
+}
+
+void look_at_all(const WorkWait &wait, Look *look) {
+  begin_wait(filter_of(wait, nullptr));
+  ServedTenants served = begin_serving(wait.tasks, wait.task_count);
+  int count;
+  while (!look->ready) {
+    ServedTenant *batch = next_batch(&served, &count);
+    if (!batch) break;
+    look_at_batch(wait, served, batch, count, look);
+    pfree(batch);
+  }
+  look->next = std::min(look->next, served.next);
 }
 
 // The caller's rights may have been revoked during the wait.

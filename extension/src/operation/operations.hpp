@@ -53,6 +53,13 @@ struct ClaimSink {
   bool (*put)(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes);
   std::size_t *room;  // bytes left; the last task may take more
 };
+// Rows under no limit of their workflow, or under one.
+enum class RowKind { unlimited, limited };
+// Whether a claim of these tasks, nullptr being any, would now return one.  *next is brought forward to the moment at
+// which time alone changes that.  `unlocked`: only rows count that no transaction holds.
+bool would_claim(const Tenant &tenant, const char **tasks, int task_count, RowKind kind, bool unlocked,
+                 TimestampTz *next);
+bool would_claim(const Tenant &tenant, const char **tasks, int task_count, TimestampTz *next);
 // Returns how many tasks it claimed.  Tasks for which there is no room stay ready.
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink);
 

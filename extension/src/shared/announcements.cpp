@@ -14,6 +14,7 @@
 #include "shared/counters.hpp"
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
+#include "shared/ready_tenants.hpp"
 #include "shared/waiters.hpp"
 #include "shared/watermark_table.hpp"
 #include "shared/workers.hpp"
@@ -123,14 +124,19 @@ void publish_watermarks() {
 void publish() {
   if (!shared_memory_available() || !anything_announced()) return;
   lock_shared_memory(LW_EXCLUSIVE);
-  for (int i = 0; i < changed.count; ++i) note_changed(MyDatabaseId, changed.items[i]);
+  for (int i = 0; i < changed.count; ++i) {
+    note_changed(MyDatabaseId, changed.items[i]);
+    enter_ready_tenant(changed.items[i]);
+  }
   // First, since another tenant may have been given the number of one that was dropped.
   for (int i = 0; i < dropped.count; ++i) {
     forget_workers_of_tenant(MyDatabaseId, dropped.items[i]);
     forget_due(MyDatabaseId, dropped.items[i]);
+    remove_ready_tenant(dropped.items[i]);
   }
   if (everyone) {
     note_all_changed();
+    doubt_all_ready_tenants();
     signal_everyone(MyDatabaseId);
     kick_all_workers(MyDatabaseId);
   }
@@ -142,7 +148,10 @@ void publish() {
     note_due(MyDatabaseId, due_announcements.items[i].tenant, due_announcements.items[i].due, false);
   }
   for (int i = 0; i < upkeep.count; ++i) note_due(MyDatabaseId, upkeep.items[i].tenant, upkeep.items[i].due, false);
-  if (asked) note_asked(MyDatabaseId);
+  if (asked) {
+    note_asked(MyDatabaseId);
+    doubt_all_ready_tenants();
+  }
   if (stopped) note_stopped(MyDatabaseId);
   for (int i = 0; i < rescheduled.count; ++i) note_due(MyDatabaseId, rescheduled.items[i], DT_NOBEGIN, true);
   for (int i = 0; i < changed.count; ++i) signal_all_of_tenant(MyDatabaseId, changed.items[i]);
@@ -328,6 +337,7 @@ void forget_tenant_number(std::int32_t tenant) {
     drop_watermarks_of(MyDatabaseId, tenant);
     forget_workers_of_tenant(MyDatabaseId, tenant);
     forget_due(MyDatabaseId, tenant);
+    remove_ready_tenant(tenant);
     unlock_shared_memory();
   }
   drop_counters_of(MyDatabaseId, tenant);

@@ -5,6 +5,7 @@
 #include "shared/memory.hpp"
 
 extern "C" {
+#include "lib/ilist.h"
 #include "lib/pairingheap.h"
 }
 
@@ -13,9 +14,20 @@ namespace insula {
 // A scheduler is launched this long, in microseconds, before its database has something due.
 inline constexpr std::int64_t launch_lead = 200000;
 
+// The tenants of a database that may have claimable tasks: ready_tenants.hpp.
+struct ReadySet {
+  dlist_head tenants;
+  int count;
+  std::uint64_t version;  // counts entries
+  std::uint64_t round;    // sweeps begun; 0: none
+  std::int32_t swept;     // tenants up to this number have been entered; PG_INT32_MAX: all
+  bool crowded;           // it has no room for all
+};
+
 // A database, and the process that looks after what is due in it.
 struct DatabaseSlot {
   Oid database;  // InvalidOid: a free place
+  ReadySet ready;
   pairingheap dues;
   bool filled;             // it knows all tenants
   bool crowded;            // it had no room for some
@@ -60,7 +72,7 @@ DatabaseSlot *my_database();
 TimestampTz first_due(DatabaseSlot &slot);
 void forget_dues(DatabaseSlot &slot);
 void wake_launcher();
-// Watermarks, workers and watches of a database that goes.
+// Watermarks, workers, watches and ready tenants of a database that goes.
 void forget_rest_of(Oid database);
 
 // ---- what commits tell ----

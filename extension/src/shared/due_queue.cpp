@@ -8,6 +8,7 @@
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
 #include "shared/launch.hpp"
+#include "shared/ready_tenants.hpp"
 
 namespace insula {
 
@@ -358,6 +359,8 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
     entry->awaits = awaits;
     entry->aside = aside;
     slot.troubled = slot.troubled || aside;
+    // Claims do what time causes for a tenant that the scheduler leaves for a while.
+    if (aside) enter_ready_tenant(due.tenant);
     entry->ended = entry->ended && awaits;
     next = entry->ended ? now : std::max(next, now);
     if (next < entry->due) set_due(slot, *entry, next);
@@ -435,6 +438,44 @@ bool left_to_scheduler() {
   if (!shared_memory_available() || databases->launcher.pid == 0 || !schedulers_are_on()) return false;
   const DatabaseSlot *slot = my_database();
   return slot && !slot->until_told && slot->pid != MyProcPid;
+}
+
+bool time_is_left_to_scheduler() {
+  if (!left_to_scheduler()) return false;
+  lock_shared_memory(LW_SHARED);
+  const DatabaseSlot *slot = my_database();
+  const bool known = slot && slot->filled && !slot->crowded;
+  unlock_shared_memory();
+  return known;
+}
+
+int overdue_tenants(TimestampTz since, std::int32_t *tenants, int room) {
+  int count = 0;
+  lock_shared_memory(LW_SHARED);
+  DatabaseSlot *slot = my_database();
+  if (slot && first_due(*slot) <= since)
+    for_each_due(MyDatabaseId, [&](const DueEntry &entry) {
+      if (entry.due <= since && count < room) tenants[count++] = entry.key.tenant;
+    });
+  unlock_shared_memory();
+  return count;
+}
+
+TimestampTz scheduler_late_at() {
+  lock_shared_memory(LW_SHARED);
+  DatabaseSlot *slot = my_database();
+  const TimestampTz due = slot ? first_due(*slot) : DT_NOEND;
+  unlock_shared_memory();
+  return due == DT_NOEND ? DT_NOEND : std::max(due, clock_now()) + scheduler_patience;
+}
+
+bool is_aside_in_queue(std::int32_t tenant) {
+  if (!any_set_aside()) return false;
+  lock_shared_memory(LW_SHARED);
+  const DueEntry *entry = find_due(MyDatabaseId, tenant);
+  const bool aside = entry && entry->aside;
+  unlock_shared_memory();
+  return aside;
 }
 
 bool any_set_aside() {

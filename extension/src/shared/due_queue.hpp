@@ -84,8 +84,18 @@ long due_tenants();
 // other sessions need not do what can wait for it.
 bool left_to_scheduler();
 
-// Whether a tenant of this database may be set aside.
+// The same of all that time causes: a scheduler has looked at all tenants, and the queue knows them.
+bool time_is_left_to_scheduler();
+// A scheduler is late with a tenant that has been due for this long: others do its work.
+inline constexpr std::int64_t scheduler_patience = 5 * USECS_PER_SEC;
+// Some of the tenants that have been due since then, at most `room`; returns how many.
+int overdue_tenants(TimestampTz since, std::int32_t *tenants, int room);
+// The moment at which a scheduler will be late; DT_NOEND: nothing is due.
+TimestampTz scheduler_late_at();
+
+// Whether a tenant of this database may be set aside; whether this one is.
 bool any_set_aside();
+bool is_aside_in_queue(std::int32_t tenant);
 
 // A scheduler has looked, and none is to start here until start_scheduler.
 bool waits_until_told();

@@ -7,6 +7,7 @@
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
 #include "shared/due_queue.hpp"
+#include "shared/ready_tenants.hpp"
 #include "shared/watermark_table.hpp"
 #include "shared/workers.hpp"
 
@@ -117,6 +118,7 @@ bool enter_database(Oid database) {
 void forget_rest_of(Oid database) {
   if (!shared_memory_available()) return;
   forget_watermarks_in(database);
+  forget_ready_tenants(database);
   forget_workers_of(database);
 }
 

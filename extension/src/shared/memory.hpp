@@ -20,6 +20,7 @@ extern const SharedPart waiters_part;
 extern const SharedPart workers_part;
 extern const SharedPart databases_part;
 extern const SharedPart watermarks_part;
+extern const SharedPart ready_tenants_part;
 extern const SharedPart changes_part;
 extern const SharedPart counters_part;
 extern const SharedPart permits_part;

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/ready_tenants.hpp"
 
 namespace insula {
 
@@ -105,7 +106,7 @@ void end_of_session(int, Datum) {
 }
 
 void wake_one(std::int32_t tenant, bool permit) {
-  if (!shared_memory_available() || waiters->waiting == 0) return;
+  if (!shared_memory_available()) return;
   lock_shared_memory(LW_EXCLUSIVE);
   signal_one_waiter(MyDatabaseId, {tenant, 0, 0, permit});
   unlock_shared_memory();
@@ -130,6 +131,7 @@ void register_end_of_session() {
 }
 
 void signal_one_waiter(Oid database, WakeUp wake_up) {
+  if (wake_up.tenant != 0) enter_ready_tenant(wake_up.tenant);
   if (waiters->waiting == 0) return;
   for (int i = 0; i < MaxBackends; ++i) {
     const int at = (waiters->next_slot + i) % MaxBackends;
@@ -281,7 +283,10 @@ void pass_signal_on() {
   unlock_shared_memory();
 }
 
-void wake_another(std::int32_t tenant) { wake_one(tenant, woken_for_permit()); }
+// The tenant is among the ready ones still.
+void wake_another(std::int32_t tenant) {
+  if (any_session_waits()) wake_one(tenant, woken_for_permit());
+}
 
 void wake_for_permit(std::int32_t tenant) { wake_one(tenant, true); }
 

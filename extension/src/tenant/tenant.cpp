@@ -289,6 +289,26 @@ static TenantShare *read_tenants(bool active_only, int *count) {
   return tenants;
 }
 
+int active_tenants_after(std::int32_t number, std::int32_t *tenants, int room) {
+  static constexpr Statement tenants_after = {
+      "tenants_after",
+      R"(
+        SELECT tenant_no
+        FROM insula.tenant
+        WHERE tenant_no > $1 AND status = 'active'
+        ORDER BY tenant_no
+        LIMIT $2)",
+      {INT4OID, INT4OID},
+  };
+  const Session session = open_session();
+  Arguments arguments;
+  arguments.add(Int32GetDatum(number)).add(Int32GetDatum(room));
+  const auto rows = run(tenants_after, arguments);
+  for (std::uint64_t i = 0; i < rows; ++i) tenants[i] = get_int32(i, 1);
+  close_session(session);
+  return static_cast<int>(rows);
+}
+
 TenantShare *active_tenants(int *count) { return read_tenants(true, count); }
 TenantShare *all_tenants(int *count) { return read_tenants(false, count); }
 

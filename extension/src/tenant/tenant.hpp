@@ -63,6 +63,8 @@ struct TenantShare {
 // Unordered.
 TenantShare *active_tenants(int *count);
 TenantShare *all_tenants(int *count);
+// The next active ones by number, at most `room`; returns how many.
+int active_tenants_after(std::int32_t number, std::int32_t *tenants, int room);
 
 // Tells every backend, at commit, that the list of tenants, or one tenant's workflows, changed.
 void invalidate_tenants();

@@ -1,0 +1,47 @@
+// The tenants of a database that may have claimable tasks, so that a claim or a look for all tenants
+// visits only these.  Whatever wakes a waiter for a tenant enters the tenant, at the same moment and under
+// the same lock.  A session that has visited a tenant and found nothing claimable takes it out, unless
+// something has entered it since the session read its version; the version is read before the snapshot.
+//
+// The set is a cache.  As long as it does not know all tenants it is swept: sessions read the list of
+// tenants, a stretch at a time, and enter each.  Where it has no room for a tenant, or there is no
+// shared memory, it is not used.
+#pragma once
+
+#include "postgres.hpp"
+
+namespace insula {
+
+struct ReadyTenant {
+  std::int32_t tenant;
+  std::uint64_t version;
+};
+
+// The state of the set before it is read.
+struct ReadySweep {
+  bool usable;          // else every tenant has to be visited
+  std::uint64_t round;  // sweeps begun
+  std::int32_t after;   // tenants up to this number have been entered; PG_INT32_MAX: all
+};
+ReadySweep read_ready_sweep();
+// Enters a stretch of the tenants behind `sweep.after`, in ascending order, and fills in their versions; `last`: there
+// are no more.  Where another session has swept them, or there is no room, their versions stay as they are.
+void enter_swept_tenants(const ReadySweep &sweep, ReadyTenant *tenants, int count, bool last);
+
+// The tenants that may have tasks for a filter, 0 being any task, at the time `now`.  *next: the moment at which time
+// alone adds another.
+ReadyTenant *ready_tenants(std::uint64_t filter, TimestampTz now, int *count, TimestampTz *next);
+// A visit has found nothing claimable for the filter; time alone may change that at `next`.
+void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter, TimestampTz next);
+
+// In the sets of all databases.
+long tenants_in_ready_sets();
+
+// ---- under the lock of shared memory ----
+
+void enter_ready_tenant(std::int32_t tenant);  // of this database
+void remove_ready_tenant(std::int32_t tenant);
+void doubt_all_ready_tenants();  // of this database
+void forget_ready_tenants(Oid database);
+
+}  // namespace insula

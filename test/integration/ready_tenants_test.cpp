@@ -1,0 +1,210 @@
+// Claims and waits for all tenants visit only tenants that may have claimable tasks (shared/ready_tenants.hpp).
+// They cost the same however many tenants are idle, and whatever makes a task claimable brings its tenant back.
+#include "support/session.hpp"
+
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace insula_test {
+namespace {
+
+class PreloadedReadyTenants : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    sql_.query("SET client_min_messages = warning");
+    sql_.query("CREATE EXTENSION IF NOT EXISTS insula");
+    sql_.query("SELECT insula.start_scheduler()");
+    // The set is used once a scheduler has looked at all tenants.
+    ASSERT_TRUE(eventually([this] { return nothing_to_claim() && ready_tenants() == "0"; }));
+  }
+  void TearDown() override {
+    other_.query("ROLLBACK");
+    sql_.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
+  }
+
+  void create(const std::string& tenant) {
+    sql_.query("SELECT tenant FROM insula.create_tenant('" + tenant + "', login => false)");
+    for (const char* workflow :
+         {R"({"name": "w", "tasks": [{"id": "a", "retry": {"backoff": "fixed", "initial_delay": "1 ms"}}]})",
+          R"({"name": "x", "tasks": [{"id": "a"}]})", R"({"name": "few", "limit": {"max": 1}, "tasks": [{"id": "a"}]})",
+          R"({"name": "keyed", "limit": {"max": 1, "key": "$.n"}, "tasks": [{"id": "a"}]})",
+          R"({"name": "pair", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}]})"})
+      sql_.query("SELECT insula.register_workflow('" + std::string(workflow) + "', tenant => '" + tenant + "')");
+  }
+
+  std::string ready_tenants() { return sql_.query("SELECT value FROM insula.status() WHERE item = 'ready tenants'"); }
+
+  std::string claim(const std::string& tasks = "NULL", int most = 100) {
+    return sql_.query("SELECT count(*) FROM insula.claim('r', " + tasks + ", " + std::to_string(most) + ", '1 h')");
+  }
+  std::string wait(const std::string& timeout, const std::string& tasks = "NULL") {
+    return sql_.query("CALL insula.wait_for_work('" + timeout + "', tasks => " + tasks + ")");
+  }
+  bool nothing_to_claim(const std::string& tasks = "NULL") {
+    return claim(tasks) == "0" && claim(tasks) == "0" && wait("0 s", tasks) == "f";
+  }
+
+  long buffers_of_claim() {
+    const std::string plan =
+        sql_.query("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM insula.claim('r', max_tasks => 5)");
+    long total = 0;
+    for (const char* name : {"\"Shared Hit Blocks\": ", "\"Shared Read Blocks\": "})
+      total += std::atol(plan.c_str() + plan.find(name) + std::string(name).size());
+    return total;
+  }
+
+  Session sql_;
+  Session other_;
+};
+
+TEST_F(PreloadedReadyTenants, IdleTenantsCostAClaimNothing) {
+  const auto buffers = [this] {
+    for (const char* tenant : {"one", "two"})
+      sql_.query("SELECT insula.submit('w', tenant => '" + std::string(tenant) + "')");
+    const long busy = buffers_of_claim();
+    EXPECT_TRUE(nothing_to_claim());
+    return std::make_pair(busy, buffers_of_claim());
+  };
+  create("one");
+  create("two");
+  // What a session reads once.
+  for (int i = 0; i < 2; ++i) buffers();
+  const auto few = buffers();
+  for (int i = 0; i < 100; ++i)
+    sql_.query("SELECT tenant FROM insula.create_tenant('idle_" + std::to_string(i) + "', login => false)");
+  buffers();
+  const auto many = buffers();
+  EXPECT_EQ(many.second, few.second);
+  EXPECT_LE(many.first, few.first + few.first / 10);
+}
+
+const std::string any = "NULL";
+
+// Each event but those of time (test/clock) makes one task of a tenant claimable of which claims and waits have found
+// nothing.
+struct Event {
+  const char* name;
+  std::vector<const char*> before;  // {id}: the last execution; {task}, {lease}: of the task claimed last
+  std::vector<const char*> event;
+  std::string tasks = "NULL";
+  bool keeps_tenant = false;  // among those that are visited
+};
+
+const Event events[] = {
+    {"submit", {}, {"SELECT insula.submit('w', tenant => 'one')"}},
+    {"submit many", {}, {"SELECT insula.submit_many('w', ARRAY['{}', '{}']::jsonb[], tenant => 'one')"}},
+    {"submit of another session",
+     {"other: BEGIN", "other: SELECT insula.submit('w', tenant => 'one')"},
+     {"other: COMMIT"}},
+    {"submit of what another filter has passed over",
+     {"SELECT insula.submit('w', tenant => 'one')"},
+     {"SELECT insula.submit('x', tenant => 'one')"},
+     "'{x.a}'"},
+    {"dependency ends",
+     {"SELECT insula.submit('pair', tenant => 'one')", "claim"},
+     {"SELECT insula.complete({task}, {lease})"}},
+    {"permit of the tenant returns",
+     {"SELECT insula.set_tenant_limits('one', max_running => 1)", "SELECT insula.submit('w', tenant => 'one')",
+      "SELECT insula.submit('w', tenant => 'one')", "claim"},
+     {"SELECT insula.complete({task}, {lease})"}},
+    {"limit of the tenant is raised",
+     {"SELECT insula.set_tenant_limits('one', max_running => 1)", "SELECT insula.submit('w', tenant => 'one')",
+      "SELECT insula.submit('w', tenant => 'one')", "claim"},
+     {"SELECT insula.set_tenant_limits('one', max_running => 2)"}},
+    {"permit of a workflow returns",
+     {"SELECT insula.submit('few', tenant => 'one')", "SELECT insula.submit('few', tenant => 'one')", "claim"},
+     {"SELECT insula.complete({task}, {lease})"}},
+    {"permit of a key returns",
+     {"SELECT insula.submit('keyed', '{\"n\": 1}', tenant => 'one')",
+      "SELECT insula.submit('keyed', '{\"n\": 1}', tenant => 'one')", "claim"},
+     {"SELECT insula.fail({task}, {lease}, 'no', false)"}},
+    {"retry after a failure",
+     {"SELECT insula.submit('w', tenant => 'one')", "claim"},
+     {"SELECT insula.fail({task}, {lease}, 'no')"}},
+    {"retry of an execution",
+     {"SELECT insula.submit('w', tenant => 'one')", "claim", "SELECT insula.fail({task}, {lease}, 'no', false)"},
+     {"SELECT insula.retry({id})"}},
+    {"defer ends",
+     {"SELECT insula.submit('w', tenant => 'one')", "claim"},
+     {"SELECT insula.defer({task}, {lease}, now() + '100 ms')"}},
+    {"event comes",
+     {"SELECT insula.submit('w', tenant => 'one')", "claim", "SELECT insula.wait_event({task}, {lease}, 'go')"},
+     {"SELECT insula.send_event({id}, 'go')"}},
+    {"worker leaves", {"SELECT insula.submit('w', tenant => 'one')", "claim"}, {"SELECT insula.leave('r')"}},
+    {"tenant is resumed",
+     {"SELECT insula.submit('w', tenant => 'one')", "SELECT insula.suspend_tenant('one')"},
+     {"SELECT insula.resume_tenant('one')"}},
+    {"workflow is resumed",
+     {"SELECT insula.submit('w', tenant => 'one')", "SELECT insula.pause_workflow('w', 'one')"},
+     {"SELECT insula.resume_workflow('w', 'one')"}},
+    {"execution is resumed",
+     {"SELECT insula.submit('w', tenant => 'one')", "SELECT insula.pause({id})"},
+     {"SELECT insula.resume({id})"}},
+    {"claim is rolled back",
+     {"SELECT insula.submit('w', tenant => 'one')", "other: BEGIN", "other: SELECT count(*) FROM insula.claim('o')"},
+     {"other: ROLLBACK"}},
+    {"claim is rolled back to a savepoint",
+     {"SELECT insula.submit('w', tenant => 'one')", "other: BEGIN", "other: SAVEPOINT s",
+      "other: SELECT count(*) FROM insula.claim('o')"},
+     {"other: ROLLBACK TO s"}},
+    {"cancel is rolled back",
+     {"SELECT insula.submit('w', tenant => 'one')", "other: BEGIN", "other: SELECT insula.cancel({id})"},
+     {"other: ROLLBACK"}},
+    {"pause is rolled back",
+     {"SELECT insula.submit('w', tenant => 'one')", "other: BEGIN", "other: SELECT insula.pause({id})"},
+     {"other: ROLLBACK"}},
+    {"drop is rolled back",
+     {"SELECT insula.submit('w', tenant => 'one')", "other: BEGIN", "other: SELECT insula.drop_tenant('one', '0 s')"},
+     {"other: ROLLBACK"},
+     "NULL",
+     true},
+};
+
+class PreloadedReadyTenantsEvent : public PreloadedReadyTenants, public ::testing::WithParamInterface<Event> {
+ protected:
+  void run(std::string command) {
+    if (command == "claim") {
+      const std::string task =
+          sql_.query("SELECT task_id || ',' || lease FROM insula.claim('r', max_tasks => 1, lease_for => '1 h')");
+      task_ = task.substr(0, task.find(','));
+      lease_ = task.substr(task.find(',') + 1);
+      return;
+    }
+    for (const auto& [word, value] : {std::pair{"{id}", id_}, {"{task}", task_}, {"{lease}", lease_}})
+      while (command.find(word) != std::string::npos)
+        command.replace(command.find(word), std::string(word).size(), value);
+    const bool of_other = command.rfind("other: ", 0) == 0;
+    const std::string answer = of_other ? other_.query(command.substr(7)) : sql_.query(command);
+    if (command.find("insula.submit(") != std::string::npos) id_ = answer;
+  }
+
+  std::string id_, task_, lease_;
+};
+
+TEST_P(PreloadedReadyTenantsEvent, BringsTheTenantBack) {
+  const Event& event = GetParam();
+  create("one");
+  for (const char* command : event.before) run(command);
+  const bool leaves = !event.keeps_tenant && event.tasks == any;
+  // The scheduler may bring it back at any moment.
+  EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(nothing_to_claim(event.tasks));
+    return !leaves || ready_tenants() == "0";
+  }));
+  for (const char* command : event.event) run(command);
+  EXPECT_EQ(wait("10 s", event.tasks), "t");
+  EXPECT_NE(claim(event.tasks), "0");
+}
+
+INSTANTIATE_TEST_SUITE_P(Events, PreloadedReadyTenantsEvent, ::testing::ValuesIn(events),
+                         [](const ::testing::TestParamInfo<Event>& info) {
+                           std::string name = info.param.name;
+                           for (char& c : name)
+                             if (c == ' ') c = '_';
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace insula_test
