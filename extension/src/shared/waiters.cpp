@@ -142,6 +142,16 @@ void signal_one_waiter(Oid database, WakeUp wake_up) {
   }
 }
 
+void signal_all_that_fit(Oid database, std::int32_t tenant) {
+  for (int at = 0; at < MaxBackends; ++at) {
+    WaiterSlot &slot = waiters->slots[at];
+    const WakeUp wake_up = {tenant, 0, at, false};
+    if (!fits(slot, database, wake_up)) continue;
+    slot.wake_up = wake_up;
+    signal_slot(slot);
+  }
+}
+
 void signal_everyone(Oid database) {
   for (int at = 0; at < MaxBackends; ++at) {
     WaiterSlot &slot = waiters->slots[at];

@@ -15,6 +15,8 @@ struct WakeUp {
 };
 
 void signal_one_waiter(Oid database, WakeUp wake_up);
+// For a tenant with ready tasks of more keys than were told.
+void signal_all_that_fit(Oid database, std::int32_t tenant);
 // Makes sure that a session which waits for the tenant looks by then.
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due);
 void signal_all_of_tenant(Oid database, std::int32_t tenant);
