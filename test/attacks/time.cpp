@@ -154,5 +154,73 @@ TEST_F(Time, ChangesOfOneTenantLeaveOthersWhatTheyKnow) {
   EXPECT_EQ(reads_of_tenants(), 0);
 }
 
+// A watched execution's end is the news of its watchers, whatever their number.
+TEST_F(Time, ManyWatchersOfOneExecutionEndNoWaitOfOthers) {
+  const Waiting watcher = waiting("bystander_user", "CALL insula.wait_for_work('1 min', worker => 'watcher')");
+  const std::string id = greedy->query("SELECT insula.submit('w', run_at => now() + '1 day')");
+  std::vector<Waiting> told;
+  for (int i = 0; i < 6; ++i) {
+    greedy->query("SELECT insula.watch('w" + to_string(i) + "', ARRAY[" + id + "])");
+    told.push_back(
+        waiting("greedy_user", "CALL insula.wait_for_work('1 min', tasks => '{}', worker => 'w" + to_string(i) + "')"));
+  }
+  greedy->query("SELECT insula.cancel(" + id + ")");
+  for (const Waiting& one : told) {
+    EXPECT_TRUE(one.session->finished(5s));
+    EXPECT_EQ(one.session->answer(), "f");
+  }
+  EXPECT_TRUE(undisturbed(watcher));
+}
+
+// Its half of the room is all that a tenant's role gets; the others' watches find room.
+TEST_F(Time, WatchesInGreatNumbersBlindNoOtherWorker) {
+  const std::string id = admin.query("SELECT insula.submit('w', run_at => now() + '1 day', tenant => 'bystander')");
+  const int room = std::stoi(admin.query("SHOW insula.max_watches"));
+  greedy->query("SELECT cardinality(insula.watch('w', insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" +
+                to_string(room + 100) + "]), run_at => now() + '1 day')))");
+  bystander->query("SELECT insula.watch('watcher', ARRAY[" + id + "])");
+  const Waiting watcher =
+      waiting("bystander_user", "CALL insula.wait_for_work('1 min', tasks => '{}', worker => 'watcher')");
+  // A worker without room returns after a second to look for its news itself.
+  EXPECT_FALSE(watcher.session->finished(2s));
+  admin.query("SELECT insula.cancel(" + id + ")");
+  EXPECT_TRUE(watcher.session->finished(5s));
+  EXPECT_EQ(watcher.session->answer(), "f");
+}
+
+TEST_F(Time, WorkersInGreatNumbersLeaveRoomForOthers) {
+  const int room = std::stoi(admin.query("SHOW insula.max_workers"));
+  std::vector<std::unique_ptr<Session>> roles;
+  for (int i = 0; i < 5; ++i) {
+    const std::string name = "crowd" + to_string(i);
+    admin.query("SELECT tenant FROM insula.create_tenant('" + name + "', password => 'x')");
+    roles.push_back(std::make_unique<Session>("user=" + name + "_user"));
+    roles.back()->query("DO $$ BEGIN FOR i IN 1.." + to_string(room) +
+                        " LOOP PERFORM insula.nudge('n' || i); END LOOP; END $$");
+  }
+  const Waiting worker = waiting("bystander_user", "CALL insula.wait_for_work('1 min', worker => 'worker')");
+  EXPECT_FALSE(worker.session->finished(2s));
+  bystander->query("SELECT insula.nudge('worker')");
+  EXPECT_TRUE(worker.session->finished(5s));
+  roles.clear();
+  for (int i = 0; i < 5; ++i) admin.query("SELECT insula.drop_tenant('crowd" + to_string(i) + "', '0 s')");
+  // The entries go with the sessions that made them.
+  EXPECT_TRUE(eventually(
+      [&] { return std::stoi(admin.query("SELECT value FROM insula.status() WHERE item = 'workers'")) < 10; }));
+}
+
+// Another tenant's watches and workers slow no call.
+TEST_F(Time, ManyEntriesMakeNoCallSlower) {
+  const std::string come_and_go =
+      "DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM insula.nudge('come'); PERFORM insula.leave('come'); END LOOP; END $$";
+  bystander->query(come_and_go);
+  const double alone = seconds(*bystander, come_and_go);
+  const std::string ids =
+      greedy->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[16000]), run_at => now() + '1 day')");
+  greedy->query("SELECT cardinality(insula.watch('w', '" + ids + "'))");
+  greedy->query("DO $$ BEGIN FOR i IN 1..2000 LOOP PERFORM insula.nudge('n' || i); END LOOP; END $$");
+  EXPECT_LT(seconds(*bystander, come_and_go), 4 * alone);
+}
+
 }  // namespace
 }  // namespace attacks

@@ -16,6 +16,7 @@
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
 #include "shared/waiters.hpp"
+#include "shared/watches.hpp"
 #include "shared/watermark_table.hpp"
 #include "shared/workers.hpp"
 

@@ -18,6 +18,7 @@ struct SharedPart {
 };
 extern const SharedPart waiters_part;
 extern const SharedPart workers_part;
+extern const SharedPart watches_part;
 extern const SharedPart databases_part;
 extern const SharedPart watermarks_part;
 extern const SharedPart changes_part;

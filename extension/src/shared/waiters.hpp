@@ -28,7 +28,6 @@ void signal_awaiting(const std::int64_t *executions, int count);
 int find_waiting_session(const WorkerKey &worker, int except);
 // Sets latches only: what ends the wait is elsewhere.
 void wake_session(int slot);
-void wake_sessions_of(Oid database);
 bool any_session_waits();
 
 void register_end_of_session();
