@@ -222,5 +222,37 @@ TEST_F(Time, ManyEntriesMakeNoCallSlower) {
   EXPECT_LT(seconds(*bystander, come_and_go), 4 * alone);
 }
 
+// A submission reads no more of a long queue than of a short one, whether there is room in it or not.
+TEST_F(Time, NoSubmissionCountsTheQueue) {
+  const auto entries_read = [&] {
+    return std::stoi(
+        greedy->query("SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = "
+                      "'tenant_greedy.work'::regclass"));
+  };
+  const auto submits = [&](const std::string& answer) {
+    greedy->query("BEGIN");
+    greedy->query("SAVEPOINT s");
+    const int before = entries_read();
+    EXPECT_EQ(greedy->error("SELECT insula.submit('w')"), answer);
+    greedy->query("ROLLBACK TO s");
+    const int read = entries_read() - before;
+    greedy->query("COMMIT");
+    return read;
+  };
+  admin.query("SELECT insula.set_tenant_limits('greedy', max_queued => 20001)");
+  greedy->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[20000]))");
+  int with_room = 0;
+  int without = 0;
+  for (int i = 0; i < 40; ++i) {
+    with_room += submits("none");
+    greedy->query("SELECT insula.submit('w')");
+    without += submits("IS006");
+    greedy->query("SELECT insula.complete(task_id, lease) FROM insula.claim('w')");
+  }
+  EXPECT_LT(with_room, 40 * 100);
+  // A full queue is counted anew now and then, for a hundredth of the time.
+  EXPECT_LT(without, 10 * 20000);
+}
+
 }  // namespace
 }  // namespace attacks

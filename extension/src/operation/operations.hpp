@@ -76,6 +76,8 @@ Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *c
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter);
 // Raises IS006 if `added` more tasks would exceed max_queued.
 void check_queue_room(const Tenant &tenant, std::int64_t added);
+// Takes the room, which the end of the transaction gives back or fills; false: there is none.
+bool find_queue_room(const Tenant &tenant, std::int64_t added);
 
 // A session that was woken for work and then claimed nothing is waiting for rows that another
 // transaction holds: until it claims a task, its looks skip locked rows.

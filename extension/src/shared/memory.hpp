@@ -25,6 +25,7 @@ extern const SharedPart changes_part;
 extern const SharedPart counters_part;
 extern const SharedPart permits_part;
 extern const SharedPart limit_permits_part;
+extern const SharedPart queue_room_part;
 
 // The settings that say for how much there is room.
 struct SharedRoom {
