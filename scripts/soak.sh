@@ -17,7 +17,7 @@ cluster=$root/scripts/with-cluster.sh
 for ((i = 0; i < ${SEEDS:-10}; ++i)); do
     export INSULA_MODEL_SEED=$((RANDOM * 32768 + RANDOM)) INSULA_MODEL_EXECUTIONS=50000
     say "model, seed $INSULA_MODEL_SEED"
-    GTEST_FILTER='-HiddenWork*' "$cluster" --preload --conf insula.scheduler=off -- "$bin/model_tests"
+    GTEST_FILTER='-Hidden*' "$cluster" --preload --conf insula.scheduler=off -- "$bin/model_tests"
 done
 
 say "hidden work, in every order"
@@ -26,6 +26,9 @@ INSULA_SOAK=1 GTEST_FILTER='Watermarks*' "$bin/unit_tests"
 say "hidden work, for ten minutes"
 env -u INSULA_MODEL_SEED INSULA_SOAK=1 GTEST_FILTER='HiddenWork*' \
     "$cluster" --preload --conf insula.scheduler=off -- "$bin/model_tests"
+
+say "hidden work of fleets, for seven minutes"
+env -u INSULA_MODEL_SEED INSULA_SOAK=1 GTEST_FILTER='HiddenFleet*' "$cluster" --preload -- "$bin/model_tests"
 
 for program in "$bin"/*_fuzz; do
     name=${program##*/}

@@ -52,7 +52,7 @@ AS 'MODULE_PATHNAME', 'insula_set_tenant_limits' LANGUAGE C VOLATILE PARALLEL UN
 COMMENT ON FUNCTION insula.set_tenant_limits IS
 'Sets a tenant''s limits.  NULL keeps what is there, -1 lifts the limit; a new tenant has none and weight 1.
 max_running: tasks that run at the same time, exact.
-max_queued: tasks that are ready, delayed, deferred or running; a submission whose tasks would go over it fails with IS006.  Transactions that submit at the same moment do not see each other''s tasks.
+max_queued: tasks that are ready, delayed, deferred or running; a submission whose tasks would go over it fails with IS006.  Exact with shared_preload_libraries; without, transactions that submit at the same moment do not see each other''s tasks.
 max_connections: sessions of the tenant''s role.
 weight: 1 to 1000, the tenant''s share of the workers that serve all tenants.
 rate_per_second: task starts a second; up to one second''s worth may start at once after a pause.

@@ -9,6 +9,7 @@
 #include "shared/counters.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
+#include "shared/queue_room.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
 #include "spi/plans.hpp"
@@ -25,11 +26,11 @@ PGDLLEXPORT void _PG_init(void);
 namespace {
 
 // Announcements wake other processes, which must find the numbers published: they come last.
-const insula::TransactionStep *const steps[] = {&insula::tenants_prepare_step, &insula::role_sessions_step,
-                                                &insula::database_guard_step,  &insula::scheduler_nudge_step,
-                                                &insula::async_commit_step,    &insula::joined_tasks_step,
-                                                &insula::counters_step,        &insula::permits_step,
-                                                &insula::limit_permits_step,   &insula::announcements_step};
+const insula::TransactionStep *const steps[] = {
+    &insula::tenants_prepare_step, &insula::role_sessions_step, &insula::database_guard_step,
+    &insula::scheduler_nudge_step, &insula::async_commit_step,  &insula::joined_tasks_step,
+    &insula::counters_step,        &insula::permits_step,       &insula::limit_permits_step,
+    &insula::queue_room_step,      &insula::announcements_step};
 
 }  // namespace
 

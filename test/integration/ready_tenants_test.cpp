@@ -80,6 +80,45 @@ TEST_F(PreloadedReadyTenants, IdleTenantsCostAClaimNothing) {
   EXPECT_LE(many.first, few.first + few.first / 10);
 }
 
+TEST_F(PreloadedReadyTenants, NothingIsLearntFromWhatIsRolledBack) {
+  create("one");
+  sql_.query("SELECT insula.submit('w', tenant => 'one')");
+  for (const char* change :
+       {"suspend_tenant('one')", "set_tenant_limits('one', max_running => 0)", "pause_workflow('w', 'one')"}) {
+    sql_.query("BEGIN");
+    sql_.query("SELECT insula." + std::string(change));
+    EXPECT_EQ(claim(), "0") << change;
+    EXPECT_EQ(claim(), "0") << change;
+    sql_.query("ROLLBACK");
+    EXPECT_EQ(wait("0 s"), "t") << change;
+  }
+  EXPECT_EQ(claim(), "1");
+}
+
+TEST_F(PreloadedReadyTenants, ATransactionFindsWhatItHasMadeClaimable) {
+  create("one");
+  EXPECT_TRUE(nothing_to_claim());
+  sql_.query("BEGIN");
+  sql_.query("SELECT insula.submit('pair', tenant => 'one')");
+  EXPECT_EQ(sql_.query("SELECT count(insula.complete(task_id, lease)) FROM insula.claim('r')"), "1");
+  EXPECT_EQ(claim(), "1");
+  sql_.query("ROLLBACK");
+  EXPECT_TRUE(nothing_to_claim());
+}
+
+// What a wait learns of a tenant's tasks under no limit of their workflow still holds when it has looked for others.
+TEST_F(PreloadedReadyTenants, AWaitRemembersARateBesideLimits) {
+  create("one");
+  sql_.query("SELECT insula.submit('few', tenant => 'one')");
+  EXPECT_EQ(sql_.query("SELECT count(insula.complete(task_id, lease)) FROM insula.claim('r')"), "1");
+  sql_.query("SELECT insula.set_tenant_limits('one', rate_per_second => 0.5)");
+  sql_.query("SELECT insula.submit_many('w', ARRAY['{}', '{}']::jsonb[], tenant => 'one')");
+  EXPECT_EQ(wait("10 s"), "t");
+  EXPECT_EQ(claim(), "1");
+  EXPECT_EQ(wait("20 s"), "t");
+  EXPECT_EQ(claim(), "1");
+}
+
 const std::string any = "NULL";
 
 // Each event but those of time (test/clock) makes one task of a tenant claimable of which claims and waits have found
@@ -108,18 +147,26 @@ const Event events[] = {
     {"permit of the tenant returns",
      {"SELECT insula.set_tenant_limits('one', max_running => 1)", "SELECT insula.submit('w', tenant => 'one')",
       "SELECT insula.submit('w', tenant => 'one')", "claim"},
-     {"SELECT insula.complete({task}, {lease})"}},
+     {"SELECT insula.complete({task}, {lease})"},
+     any,
+     true},
     {"limit of the tenant is raised",
      {"SELECT insula.set_tenant_limits('one', max_running => 1)", "SELECT insula.submit('w', tenant => 'one')",
       "SELECT insula.submit('w', tenant => 'one')", "claim"},
-     {"SELECT insula.set_tenant_limits('one', max_running => 2)"}},
+     {"SELECT insula.set_tenant_limits('one', max_running => 2)"},
+     any,
+     true},
     {"permit of a workflow returns",
      {"SELECT insula.submit('few', tenant => 'one')", "SELECT insula.submit('few', tenant => 'one')", "claim"},
-     {"SELECT insula.complete({task}, {lease})"}},
+     {"SELECT insula.complete({task}, {lease})"},
+     any,
+     true},
     {"permit of a key returns",
      {"SELECT insula.submit('keyed', '{\"n\": 1}', tenant => 'one')",
       "SELECT insula.submit('keyed', '{\"n\": 1}', tenant => 'one')", "claim"},
-     {"SELECT insula.fail({task}, {lease}, 'no', false)"}},
+     {"SELECT insula.fail({task}, {lease}, 'no', false)"},
+     any,
+     true},
     {"retry after a failure",
      {"SELECT insula.submit('w', tenant => 'one')", "claim"},
      {"SELECT insula.fail({task}, {lease}, 'no')"}},

@@ -58,9 +58,10 @@ const char *why_not_claimed(const Explanation &of, const TaskDetail &task) {
     return psprintf("%s at %s", task.attempt > 0 ? "runs again" : "may start", time_text(task.due));
   if (const std::int32_t most = of.definition.limit.max; most > 0 && running_under(of, task.limit) >= most)
     return psprintf("the workflow's limit of %d is reached", most);
-  TimestampTz next = DT_NOEND;
-  if (has_permit(of.tenant, of.now, &next)) return "waits for a worker";
-  if (next != DT_NOEND) return psprintf("the tenant's rate_per_second is used up until %s", time_text(next));
+  Prospect prospect;
+  if (has_permit(of.tenant, of.now, &prospect)) return "waits for a worker";
+  if (prospect.next != DT_NOEND)
+    return psprintf("the tenant's rate_per_second is used up until %s", time_text(prospect.next));
   return "the tenant's max_running is reached";
 }
 

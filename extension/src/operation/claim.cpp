@@ -160,18 +160,18 @@ void note_claim(int count) {
 bool claims_come_back_empty() { return came_back_empty; }
 
 bool would_claim(const Tenant &tenant, const char **tasks, int task_count, RowKind kind, bool unlocked,
-                 TimestampTz *next) {
+                 Prospect *prospect) {
   if (tenant.suspended) return false;
   int key_count = 0;
   const std::int32_t *keys = claimable_task_keys(tenant, tasks, task_count, &key_count);
-  const bool work = kind == RowKind::limited ? has_claimable_limited(tenant, {keys, key_count})
+  const bool work = kind == RowKind::limited ? has_claimable_limited(tenant, {keys, key_count}, prospect)
                                              : has_claimable(tenant, keys, key_count, unlocked);
-  return work && has_permit(tenant, clock_now(), next);
+  return work && has_permit(tenant, clock_now(), prospect);
 }
 
-bool would_claim(const Tenant &tenant, const char **tasks, int task_count, TimestampTz *next) {
-  return would_claim(tenant, tasks, task_count, RowKind::unlimited, false, next) ||
-         (may_have_limited(tenant) && would_claim(tenant, tasks, task_count, RowKind::limited, false, next));
+bool would_claim(const Tenant &tenant, const char **tasks, int task_count, Prospect *prospect) {
+  return would_claim(tenant, tasks, task_count, RowKind::unlimited, false, prospect) ||
+         (may_have_limited(tenant) && would_claim(tenant, tasks, task_count, RowKind::limited, false, prospect));
 }
 
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink) {

@@ -129,13 +129,12 @@ int claim_of_batch(Claiming *claiming, const ServedTenants &served, const Served
       left -= claimed;
     }
   }
-  pfree(turns);
   return wanted - left;
 }
 
 int claim_of_all(Claiming *claiming) {
   const ClaimCall &call = claiming->call;
-  ServedTenants served = begin_serving(call.tasks, call.task_count);
+  ServedTenants served = begin_serving(call.tasks, call.task_count, call.choice);
   int left = call.max_tasks;
   int count;
   while (left > 0 && claiming->room > 0) {
@@ -143,7 +142,6 @@ int claim_of_all(Claiming *claiming) {
     if (!batch) break;
     if (!served.are_known) reap_everywhere(batch, count, claiming->now);
     left -= claim_of_batch(claiming, served, batch, count, left);
-    pfree(batch);
   }
   return call.max_tasks - left;
 }

@@ -245,11 +245,12 @@ void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wan
   }
 }
 
-bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter) {
+bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {
   count_if_wanted(tenant);
   PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant))};
   if (!permits.known) {
-    if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
+    prospect->unsure = is_tenant_locked(tenant.number, TenantLock::permits);
+    if (prospect->unsure) return false;
     (void)read_reserved(permits.work(), &permits.reserved.items, &permits.reserved.count);
     permits.running = count_running(tenant, nullptr);
   }
@@ -304,16 +305,17 @@ Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *c
   return claimed;
 }
 
-bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter) {
+bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {
   if (filter.keys && filter.count == 0) return false;
   if (!has_waiting_limits(tenant, filter)) return false;
   const LimitedWork work = limited_work_of(tenant);
   const std::uint64_t version = limits_version(work);
-  if (would_claim_limited(tenant, filter)) return true;
+  if (would_claim_limited(tenant, filter, prospect)) return true;
+  prospect->refused = true;
   // From here on a returned permit wakes this session.  One that was returned before is seen by
   // this look alone, so the look is repeated.
   const bool came_back = !await_limit(work, version);
-  return (came_back || recheck_limited_lanes(tenant, filter)) && would_claim_limited(tenant, filter);
+  return (came_back || recheck_limited_lanes(tenant, filter)) && would_claim_limited(tenant, filter, prospect);
 }
 
 }  // namespace insula

@@ -34,8 +34,7 @@ const char *read_items(const ForEach &for_each, Jsonb *context, Items *items) {
 }
 
 const char *queue_problem(const Tenant &tenant, int count) {
-  const std::int64_t most = tenant.limits.max_queued;
-  if (most < 0 || queued_at_most(tenant, most) + count <= most) return nullptr;
+  if (find_queue_room(tenant, count)) return nullptr;
   return psprintf("for_each: its %d elements would be more than the tenant's max_queued allows", count);
 }
 

@@ -3,13 +3,14 @@
 // queue index, so that the count cannot be wrong.  A claim that counts, or that is under a rate,
 // holds the tenant's permits lock until it commits, so that no two claims count the same permit.
 // No claim waits for the lock: one that finds it held returns nothing, and the lock's release wakes
-// the next.
+// the next.  It knows as well how many more tasks may be queued (shared/queue_room.hpp).
 #include <algorithm>
 #include <cmath>
 
 #include "errors.hpp"
 #include "operation/operations.hpp"
 #include "shared/permits.hpp"
+#include "shared/queue_room.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 #include "tenant/lock.hpp"
@@ -77,6 +78,32 @@ std::int64_t free_starts(const Tenant &tenant, TimestampTz now, std::int64_t wan
   return static_cast<std::int64_t>(std::clamp(starts, 0.0, static_cast<double>(wanted)));
 }
 
+// Makes the numbers known, unless others are about to.
+void count_queue_anew(const Tenant &tenant, const QueueLimit &limit) {
+  std::int64_t most;
+  const Snapshot snapshot = begin_counting_queued(limit, &most);
+  if (!snapshot) return;
+  const std::int64_t queued = queued_at_most(tenant, most, snapshot);
+  end_counting_queued(limit, queued, queued < most);
+}
+
+bool take_room(const Tenant &tenant, std::int64_t added, std::int64_t *queued) {
+  const QueueLimit limit = {tenant.number, tenant.work, tenant.limits.max_queued};
+  if (limit.most < 0 || added == 0) return true;
+  QueueRoom room = take_queue_room(limit, added, queued);
+  if (room == QueueRoom::unknown) {
+    count_queue_anew(tenant, limit);
+    room = take_queue_room(limit, added, queued);
+  }
+  if (room != QueueRoom::unknown) return room == QueueRoom::taken;
+  // Of two at once the later sees the other's reservation.
+  const AheadOfCount ahead = take_queue_room_ahead(limit, added);
+  *queued = queued_at_most(tenant, limit.most) + ahead.others;
+  if (*queued + added <= limit.most) return true;
+  return_queue_room(tenant.number, ahead.taken);
+  return false;
+}
+
 }  // namespace
 
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
@@ -103,23 +130,37 @@ bool has_permit_at_hand(const Tenant &tenant) {
   return tenant.limits.rate <= 0 && free_permits(permits_of(tenant)) > 0;
 }
 
-bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
+bool has_permit(const Tenant &tenant, TimestampTz now, Prospect *prospect) {
   if (!tenant.limits.bound_claims()) return true;
   const std::int64_t free = tenant.limits.max_running < 0 ? permits_unknown : await_permit(permits_of(tenant));
-  if (is_none(tenant, free)) return false;
+  if (is_none(tenant, free)) {
+    prospect->refused = true;
+    return false;
+  }
   if (free > 0 && tenant.limits.rate <= 0) return true;
-  if (is_tenant_locked(tenant.number, TenantLock::permits)) return false;
-  if (free <= 0 && !counts_a_permit(tenant)) return false;
+  if (is_tenant_locked(tenant.number, TenantLock::permits)) {
+    prospect->unsure = true;
+    return false;
+  }
+  if (free <= 0 && !counts_a_permit(tenant)) {
+    prospect->refused = true;
+    return false;
+  }
   if (free_starts(tenant, now, 1) >= 1) return true;
-  *next = std::min(*next, bucket_of(tenant, now).at(1));
+  prospect->next = std::min(prospect->next, bucket_of(tenant, now).at(1));
   return false;
+}
+
+bool find_queue_room(const Tenant &tenant, std::int64_t added) {
+  std::int64_t queued;
+  return take_room(tenant, added, &queued);
 }
 
 void check_queue_room(const Tenant &tenant, std::int64_t added) {
   const std::int64_t most = tenant.limits.max_queued;
-  if (most < 0) return;
-  const std::int64_t queued = queued_at_most(tenant, most);
-  if (queued + added <= most) return;
+  std::int64_t queued;
+  if (take_room(tenant, added, &queued)) return;
+  queued = std::min(queued, most);
   ereport(ERROR,
           (errcode(INSULA_QUEUE_FULL), errmsg("the queue of tenant \"%s\" is full", tenant.name),
            errdetail("At most %lld tasks may wait or run; %lld do, and %lld were to be added.",

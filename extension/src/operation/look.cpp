@@ -36,8 +36,8 @@ void advance_tenant(const Tenant &tenant, Look *look) {
   look->next = std::min(look->next, next);
 }
 
-void look_at_tenant(const WorkWait &wait, const Tenant &tenant, RowKind kind, Look *look) {
-  look->ready = would_claim(tenant, wait.tasks, wait.task_count, kind, claims_come_back_empty(), &look->next);
+bool has_work(const WorkWait &wait, const Tenant &tenant, RowKind kind, Prospect *prospect) {
+  return would_claim(tenant, wait.tasks, wait.task_count, kind, claims_come_back_empty(), prospect);
 }
 
 // The commits that are to wake this session.
@@ -69,8 +69,10 @@ void look_at_one(const WorkWait &wait, Look *look) {
   begin_wait(filter_of(wait, tenant));
   if (try_share_life(wait.tenant)) {
     advance_tenant(*tenant, look);
+    Prospect prospect;
     for (RowKind kind : {RowKind::unlimited, RowKind::limited})
-      if (!look->ready) look_at_tenant(wait, *tenant, kind, look);
+      look->ready = look->ready || has_work(wait, *tenant, kind, &prospect);
+    look->next = std::min(look->next, prospect.next);
   } else {
     // The tenant is being dropped: it gives out no work, but the drop may be rolled back.
     look->next = clock_now() + locked_recheck;
@@ -79,18 +81,17 @@ void look_at_one(const WorkWait &wait, Look *look) {
 }
 
 // Looks at one of all tenants; true: it may have rows under limits besides.
-bool look_at_one_of_all(const WorkWait &wait, const ServedTenants &served, const ServedTenant &visited,
-                        const Tenant &tenant, RowKind kind, Look *look) {
+bool look_at_one_of_all(const WorkWait &wait, const ServedTenants &served, ServedTenant *visited, const Tenant &tenant,
+                        RowKind kind, Look *look) {
   // Time's work is done for each tenant that is visited, even if the caller does not want to serve it.
   if (kind == RowKind::unlimited) advance_tenant(tenant, look);
   if (!wait.choice.admits(tenant.number)) return false;
-  Look here = {false, DT_NOEND};
-  look_at_tenant(wait, tenant, kind, &here);
-  const bool has_limits = !here.ready && kind == RowKind::unlimited && may_have_limited(tenant);
-  if (!here.ready && !has_limits) note_nothing_claimable(served, visited, tenant, here.next);
-  look->ready = here.ready;
-  look->next = std::min(look->next, here.next);
-  return has_limits;
+  look->ready = has_work(wait, tenant, kind, &visited->prospect);
+  if (look->ready) return false;
+  look->next = std::min(look->next, visited->prospect.next);
+  if (kind == RowKind::unlimited && may_have_limited(tenant)) return true;
+  note_nothing_claimable(served, *visited, tenant);
+  return false;
 }
 
 // Looks under limits last: many limits that are used up take a while to look through.
@@ -106,7 +107,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant) return note_not_open(batch[i]);
         const Session session = open_session();
-        has_limits = look_at_one_of_all(wait, served, batch[i], *tenant, kind, look);
+        has_limits = look_at_one_of_all(wait, served, &batch[i], *tenant, kind, look);
         close_session(session);
       });
       if (has_limits) batch[with_limits++] = batch[i];
@@ -117,15 +118,19 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
 
 void look_at_all(const WorkWait &wait, Look *look) {
   begin_wait(filter_of(wait, nullptr));
-  ServedTenants served = begin_serving(wait.tasks, wait.task_count);
+  // A call may wait for years and look often.
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula look", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext callers = MemoryContextSwitchTo(scratch);
+  ServedTenants served = begin_serving(wait.tasks, wait.task_count, wait.choice);
   int count;
   while (!look->ready) {
     ServedTenant *batch = next_batch(&served, &count);
     if (!batch) break;
     look_at_batch(wait, served, batch, count, look);
-    pfree(batch);
   }
   look->next = std::min(look->next, served.next);
+  MemoryContextSwitchTo(callers);
+  MemoryContextDelete(scratch);
 }
 
 // The caller's rights may have been revoked during the wait.

@@ -55,11 +55,17 @@ struct ClaimSink {
 };
 // Rows under no limit of their workflow, or under one.
 enum class RowKind { unlimited, limited };
-// Whether a claim of these tasks, nullptr being any, would now return one.  *next is brought forward to the moment at
-// which time alone changes that.  `unlocked`: only rows count that no transaction holds.
+// What may change the answer of a look that has found nothing to claim, besides what wakes a waiter.
+struct Prospect {
+  TimestampTz next = DT_NOEND;  // time alone does, for all of the tenant's tasks
+  bool refused = false;         // tasks are ready, and have no permit
+  bool unsure = false;          // another transaction holds the tenant's permits lock
+};
+// Whether a claim of these tasks, nullptr being any, would now return one; if not, it adds to the prospect.
+// `unlocked`: only rows count that no transaction holds.
 bool would_claim(const Tenant &tenant, const char **tasks, int task_count, RowKind kind, bool unlocked,
-                 TimestampTz *next);
-bool would_claim(const Tenant &tenant, const char **tasks, int task_count, TimestampTz *next);
+                 Prospect *prospect);
+bool would_claim(const Tenant &tenant, const char **tasks, int task_count, Prospect *prospect);
 // Returns how many tasks it claimed.  Tasks for which there is no room stay ready.
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink);
 
@@ -73,16 +79,17 @@ struct UsedPermits {
 void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used);
 // Whether a claim would probably get a permit; does not read the queue.
 bool has_permit_at_hand(const Tenant &tenant);
-// Whether a claim would get a permit.  *next is brought forward to the moment at which time gives
-// one.
-bool has_permit(const Tenant &tenant, TimestampTz now, TimestampTz *next);
+// Whether a claim would get a permit; if not, it adds to the prospect.
+bool has_permit(const Tenant &tenant, TimestampTz now, Prospect *prospect);
 // The limit that an execution with this input is under.
 std::int64_t limit_key_of(const Definition &definition, Jsonb *input);
 // Claims tasks that are under their workflows' limits.
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count);
-bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter);
+bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect);
 // Raises IS006 if `added` more tasks would exceed max_queued.
 void check_queue_room(const Tenant &tenant, std::int64_t added);
+// Takes the room, which the end of the transaction gives back or fills; false: there is none.
+bool find_queue_room(const Tenant &tenant, std::int64_t added);
 
 // A session that was woken for work and then claimed nothing is waiting for rows that another
 // transaction holds: until it claims a task, its looks skip locked rows.

@@ -4,7 +4,9 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
+#include "shared/shared.hpp"
 
 extern "C" {
 #include "common/hashfn.h"
@@ -14,9 +16,12 @@ namespace insula {
 
 namespace {
 
-// Tenants that are swept, or helped because their scheduler is late, at a time.
 constexpr int swept_at_once = 256;
-constexpr int helped_at_once = 64;
+constexpr std::int64_t between_helps = USECS_PER_SEC;
+
+// Running rows that were changed by hand free permits without a word, so a tenant without a permit is visited again
+// after this time.
+constexpr std::int64_t between_refusals = 60 * USECS_PER_SEC;
 
 std::uint64_t filter_of(const char *const *tasks, int count) {
   if (!tasks) return 0;
@@ -28,49 +33,68 @@ std::uint64_t filter_of(const char *const *tasks, int count) {
   return hash | 1;
 }
 
+// What the transaction itself has made claimable is not in the set yet.  False: there is more than room for.
+bool add_touched(ServedTenants *served) {
+  if (announces_changes()) return false;
+  const int count = touched_tenants(served->others, lengthof(served->others));
+  served->other_count = std::min<int>(count, lengthof(served->others));
+  return count <= static_cast<int>(lengthof(served->others));
+}
+
+bool add_late(ServedTenants *served) {
+  static std::int64_t helped_at = PG_INT64_MIN / 2;
+  if (passing_time() - helped_at < between_helps) return true;
+  const int room = lengthof(served->others) - served->other_count;
+  const int count = late_tenants(clock_now(), served->others + served->other_count, room);
+  if (count > 0) helped_at = passing_time();
+  served->other_count += std::min(count, room);
+  return count <= room;
+}
+
 ServedTenant *all_active(int *count) {
   const TenantShare *tenants = active_tenants(count);
   auto *batch = palloc_array_of<ServedTenant>(static_cast<std::size_t>(*count) + 1);
-  for (int i = 0; i < *count; ++i) batch[i] = {{tenants[i].number, 0}, tenants[i].weight};
+  for (int i = 0; i < *count; ++i) batch[i] = {{tenants[i].number, 0}, tenants[i].weight, {}};
   return batch;
 }
 
-// Those of the tenants that exist and are active, with their weights.
-ServedTenant *weighed(const ReadyTenant *tenants, int count, int *kept) {
+// Those of the tenants that are active and wanted, with their weights.
+ServedTenant *weighed(const ServedTenants &served, const ReadyTenant *tenants, int count, int *kept) {
   auto *batch = palloc_array_of<ServedTenant>(static_cast<std::size_t>(count) + 1);
   *kept = 0;
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
+    if (tenants[i].version != 0 && !served.choice.admits(tenants[i].tenant)) continue;
     const Tenant *tenant = find_tenant(tenants[i].tenant);
     if (tenant && !tenant->suspended)
-      batch[(*kept)++] = {tenants[i], tenant->limits.weight};
+      batch[(*kept)++] = {tenants[i], tenant->limits.weight, {}};
     else if (tenants[i].version != 0)
-      note_nothing_ready(tenants[i], 0, DT_NOEND);
+      note_nothing_ready(tenants[i], 0);
   }
   return batch;
 }
 
-// The tenants of the set, and those that the scheduler is late with.
 ServedTenant *first_batch(ServedTenants *served, int *count) {
-  const TimestampTz now = clock_now();
   int ready_count;
-  const ReadyTenant *ready = ready_tenants(served->filter, now, &ready_count, &served->next);
+  const ReadyTenant *ready = ready_tenants(served->filter, clock_now(), &ready_count, &served->next);
   served->next = std::min(served->next, scheduler_late_at());
-  std::int32_t late[helped_at_once];
-  const int late_count = overdue_tenants(now - scheduler_patience, late, helped_at_once);
-  auto *tenants = palloc_array_of<ReadyTenant>(static_cast<std::size_t>(ready_count + late_count) + 1);
-  int all = static_cast<int>(std::copy(ready, ready + ready_count, tenants) - tenants);
-  for (int i = 0; i < late_count; ++i) {
-    const bool known =
-        std::any_of(ready, ready + ready_count, [&](const ReadyTenant &tenant) { return tenant.tenant == late[i]; });
-    if (!known && late[i] != 0) tenants[all++] = {late[i], 0};
-  }
-  auto *begun_with = palloc_array_of<std::int32_t>(static_cast<std::size_t>(all) + 1);
-  for (int i = 0; i < all; ++i) begun_with[i] = tenants[i].tenant;
-  std::sort(begun_with, begun_with + all);
-  served->begun_with = begun_with;
+  const auto most = static_cast<std::size_t>(ready_count + served->other_count);
+  auto *tenants = palloc_array_of<ReadyTenant>(most + 1);
+  auto *numbers = palloc_array_of<std::int32_t>(most + 1);
+  int all = 0;
+  const auto add = [&](const ReadyTenant &tenant) {
+    tenants[all] = tenant;
+    if (!served->may_note) tenants[all].version = 0;
+    numbers[all++] = tenant.tenant;
+  };
+  std::for_each(ready, ready + ready_count, add);
+  std::sort(numbers, numbers + all);
+  for (int i = 0; i < served->other_count; ++i)
+    if (!std::binary_search(numbers, numbers + ready_count, served->others[i])) add({served->others[i], 0});
+  std::sort(numbers, numbers + all);
+  served->begun_with = numbers;
   served->begun_count = all;
-  return weighed(tenants, all, count);
+  return weighed(*served, tenants, all, count);
 }
 
 ServedTenant *swept_batch(ServedTenants *served, int *count) {
@@ -79,20 +103,23 @@ ServedTenant *swept_batch(ServedTenants *served, int *count) {
   const bool last = found < swept_at_once;
   auto *tenants = palloc_array_of<ReadyTenant>(swept_at_once);
   for (int i = 0; i < found; ++i) tenants[i] = {numbers[i], 0};
-  enter_swept_tenants(served->sweep, tenants, found, last);
+  if (served->may_note) enter_swept_tenants(served->sweep, tenants, found, last);
   served->sweep.after = last ? PG_INT32_MAX : numbers[found - 1];
   const ReadyTenant *end = std::remove_if(tenants, tenants + found, [served](const ReadyTenant &tenant) {
     return std::binary_search(served->begun_with, served->begun_with + served->begun_count, tenant.tenant);
   });
-  return weighed(tenants, static_cast<int>(end - tenants), count);
+  return weighed(*served, tenants, static_cast<int>(end - tenants), count);
 }
 
 }  // namespace
 
-ServedTenants begin_serving(const char **tasks, int task_count) {
-  ServedTenants served = {tasks, task_count, filter_of(tasks, task_count), false, false, nullptr, 0, {}, DT_NOEND};
+ServedTenants begin_serving(const char **tasks, int task_count, const TenantChoice &choice) {
+  ServedTenants served = {tasks,   task_count, choice,  filter_of(tasks, task_count), false, false, false, {}, {}, 0,
+                          nullptr, 0,          DT_NOEND};
   // A snapshot that is older than what the set says may not see what has entered a tenant.
   if (IsolationUsesXactSnapshot() || !time_is_left_to_scheduler()) return served;
+  served.may_note = !TransactionIdIsValid(GetTopTransactionIdIfAny());
+  if ((!served.may_note && !add_touched(&served)) || !add_late(&served)) return served;
   served.sweep = read_ready_sweep();
   served.are_known = served.sweep.usable;
   return served;
@@ -109,25 +136,31 @@ ServedTenant *next_batch(ServedTenants *served, int *count) {
 
 void note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {
   if (visited.ready.version == 0) return;
-  TimestampTz next = DT_NOEND;
-  if (!would_claim(tenant, served.tasks, served.task_count, &next))
-    note_nothing_claimable(served, visited, tenant, next);
+  ServedTenant found = visited;
+  if (!would_claim(tenant, served.tasks, served.task_count, &found.prospect))
+    note_nothing_claimable(served, found, tenant);
 }
 
-void note_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant,
-                            TimestampTz next) {
+void note_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {
   // Visits do what time causes for a tenant that the scheduler has set aside.
-  if (visited.ready.version == 0 || is_aside_in_queue(tenant.number)) return;
-  std::uint64_t filter = served.filter;
-  TimestampTz next_of_any = DT_NOEND;
-  if (filter != 0 && next == DT_NOEND && !would_claim(tenant, nullptr, 0, &next_of_any) && next_of_any == DT_NOEND)
-    filter = 0;
-  note_nothing_ready(visited.ready, filter, next);
+  if (visited.ready.version == 0 || visited.prospect.unsure || is_aside_in_queue(tenant.number)) return;
+  const TimestampTz now = clock_now();
+  if (visited.prospect.next != DT_NOEND) return note_nothing_ready_before(visited.ready, now, visited.prospect.next);
+  Prospect of_any = visited.prospect;
+  if (served.filter != 0) {
+    of_any = {};
+    if (would_claim(tenant, nullptr, 0, &of_any) || of_any.unsure || of_any.next != DT_NOEND)
+      return note_nothing_ready(visited.ready, served.filter);
+  }
+  if (of_any.refused)
+    note_nothing_ready_before(visited.ready, now, now + between_refusals);
+  else
+    note_nothing_ready(visited.ready, 0);
 }
 
 void note_not_open(const ServedTenant &visited) {
   // Nothing tells when the relations of a tenant that exists are as they were made again.
-  if (visited.ready.version != 0 && !find_tenant(visited.ready.tenant)) note_nothing_ready(visited.ready, 0, DT_NOEND);
+  if (visited.ready.version != 0 && !find_tenant(visited.ready.tenant)) note_nothing_ready(visited.ready, 0);
 }
 
 }  // namespace insula

@@ -11,6 +11,7 @@
 #include "shared/clock.hpp"
 #include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
+#include "shared/queue_room.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
 #include "storage/random.hpp"
@@ -441,6 +442,7 @@ void reconcile(const Mending &mending) {
   log("reconcile");
   forget_running();
   forget_limits();
+  forget_queued();
   wake_everybody();
 }
 

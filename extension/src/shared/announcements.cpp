@@ -1,7 +1,8 @@
 // The news that a transaction tells others at its end: tasks that became ready, moments to look at,
 // tenants that changed, executions that ended, dead workers whose tasks were given back.
 // Noted in backend memory and published from the commit callback, where nothing may fail,
-// so room is made when something is announced; what does not fit wakes everyone.  An abort forgets
+// so room is made when something is announced.  Where a tenant announces more than fits, its own waiters
+// all look; only a transaction that serves more than a thousand tenants wakes every waiter.  An abort forgets
 // them, but frees what the transaction had claimed, so it wakes a waiter for that.  A
 // subtransaction's rollback leaves its announcements: a wake-up too many is harmless.  A prepared
 // transaction would commit in another backend, which does not know them: PREPARE is
@@ -16,6 +17,7 @@
 #include "shared/drop_counters.hpp"
 #include "shared/ready_tenants.hpp"
 #include "shared/waiters.hpp"
+#include "shared/watches.hpp"
 #include "shared/watermark_table.hpp"
 #include "shared/workers.hpp"
 
@@ -23,9 +25,12 @@ namespace insula {
 
 namespace {
 
-constexpr int max_announcements = 64;
-constexpr int max_due_announcements = 1024;  // a claim of all tenants may serve as many
-constexpr int max_ended = 100000;
+constexpr int most_tenants = 1024;  // a claim of all tenants may serve as many
+constexpr int most_keys = 64;       // of one tenant's tasks
+constexpr int most_searches = 64;
+constexpr int most_reaped = 64;
+constexpr int ended_at_once = 1024;     // told under the lock before others may have it
+constexpr std::int32_t every_key = -1;  // more than most_keys: each waiter that fits the tenant looks
 
 struct DueAnnouncement {
   std::int32_t tenant;
@@ -33,7 +38,7 @@ struct DueAnnouncement {
 };
 
 // Plain lists of bounded size; `add` is false where there is no room.
-template <typename T, int Most = max_announcements>
+template <typename T, int Most = most_tenants>
 struct Announced {
   T items[Most];
   int count;
@@ -43,16 +48,21 @@ struct Announced {
     items[count++] = item;
     return true;
   }
+
+  template <typename Doomed>
+  void remove(Doomed doomed) {
+    count = static_cast<int>(std::remove_if(items, items + count, doomed) - items);
+  }
 };
 
 Announced<WakeUp> ready;
-Announced<DueAnnouncement, max_due_announcements> due_announcements;
+Announced<DueAnnouncement> due_announcements;
 Announced<DueAnnouncement> upkeep;
 Announced<std::int32_t> rescheduled;
-Announced<RaisedWatermark> raised;
-Announced<DueAnnouncement, max_due_announcements> claimable;
-Announced<std::int32_t, max_due_announcements> held;
-Announced<RacedWatermarks, max_due_announcements> racing;
+Announced<RaisedWatermark, most_searches> raised;
+Announced<DueAnnouncement> claimable;
+Announced<std::int32_t> held;
+Announced<RacedWatermarks> racing;
 std::int32_t locking_in;
 int locking;  // how deep
 bool asked;
@@ -61,11 +71,12 @@ Announced<std::int32_t> changed;
 Announced<std::int32_t> dropped;
 Announced<std::int32_t> renumbered;  // tenants whose numbers others are given
 Announced<std::int32_t> claimed;
-Announced<WorkerKey> reaped;
+Announced<WorkerKey, most_reaped> reaped;
 Announced<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
 bool permits_locks_lost;
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // there is work for a session that is not known
+bool all_changed;
 bool dues_lost;
 bool watermarks_lost;
 
@@ -76,7 +87,7 @@ int ended_room;
 bool anything_announced() {
   return ready.count || due_announcements.count || changed.count || dropped.count || claimed.count || reaped.count ||
          upkeep.count || rescheduled.count || raised.count || claimable.count || held.count || racing.count || asked ||
-         stopped || everyone || dues_lost || watermarks_lost || ended_count;
+         stopped || everyone || all_changed || dues_lost || watermarks_lost || ended_count;
 }
 
 void forget_announcements() {
@@ -84,18 +95,33 @@ void forget_announcements() {
   renumbered.count = 0;
   upkeep.count = rescheduled.count = raised.count = claimable.count = held.count = racing.count = 0;
   locking = 0;
-  asked = stopped = everyone = dues_lost = watermarks_lost = false;
+  asked = stopped = everyone = all_changed = dues_lost = watermarks_lost = false;
   ended = nullptr;
   ended_count = ended_room = 0;
 }
 
+// A part at a time: a transaction may end a million executions.
 void publish_ended() {
   std::sort(ended, ended + ended_count);
-  for (int i = 0; i < ended_count; ++i)
-    if (i == 0 || core::tenant_of(ended[i]) != core::tenant_of(ended[i - 1]))
-      note_ended(MyDatabaseId, core::tenant_of(ended[i]));
-  signal_awaiting(ended, ended_count);
-  kick_watchers(ended, ended_count);
+  for (int first = 0; first < ended_count; first += ended_at_once) {
+    const int count = std::min(ended_at_once, ended_count - first);
+    lock_shared_memory(LW_EXCLUSIVE);
+    for (int i = first; i < first + count; ++i)
+      if (i == 0 || core::tenant_of(ended[i]) != core::tenant_of(ended[i - 1]))
+        note_ended(MyDatabaseId, core::tenant_of(ended[i]));
+    signal_awaiting(ended + first, count);
+    kick_watchers(ended + first, count);
+    unlock_shared_memory();
+  }
+}
+
+void publish_ready() {
+  for (int i = 0; i < ready.count; ++i) {
+    if (ready.items[i].key == every_key)
+      signal_all_that_fit(MyDatabaseId, ready.items[i].tenant);
+    else
+      signal_one_waiter(MyDatabaseId, ready.items[i]);
+  }
 }
 
 void publish_reaped() {
@@ -104,21 +130,34 @@ void publish_reaped() {
 
 // Others may have passed over what is free now.
 void publish_held() {
-  for (int i = 0; i < racing.count; ++i) forget_watermarks_since(MyDatabaseId, racing.items[i]);
+  for (int i = 0; i < racing.count; ++i)
+    if (forget_watermarks_since(MyDatabaseId, racing.items[i]))
+      signal_one_waiter(MyDatabaseId, {racing.items[i].tenant, 0, 0, false});
   for (int i = 0; i < held.count; ++i) {
     forget_watermarks_of(MyDatabaseId, held.items[i]);
     signal_one_waiter(MyDatabaseId, {held.items[i], 0, 0, false});
   }
 }
 
+// It is not known of which tenants tasks are claimable.
+void publish_lost() {
+  forget_all_watermarks(MyDatabaseId);
+  doubt_all_ready_tenants();
+}
+
 // Before any session is woken, which then must find the tasks that this transaction has made claimable.
 void publish_watermarks() {
   for (int i = 0; i < raised.count; ++i) raise_watermark(MyDatabaseId, raised.items[i]);
   publish_held();
-  for (int i = 0; i < claimable.count; ++i)
+  for (int i = 0; i < claimable.count; ++i) {
     lower_watermarks(MyDatabaseId, claimable.items[i].tenant, claimable.items[i].due);
-  for (int i = 0; i < dropped.count; ++i) drop_watermarks_of(MyDatabaseId, dropped.items[i]);
-  if (watermarks_lost) forget_all_watermarks(MyDatabaseId);
+    enter_ready_tenant(claimable.items[i].tenant);
+  }
+  for (int i = 0; i < dropped.count; ++i) {
+    drop_watermarks_of(MyDatabaseId, dropped.items[i]);
+    remove_ready_tenant(dropped.items[i]);
+  }
+  if (watermarks_lost) publish_lost();
 }
 
 void publish() {
@@ -132,17 +171,15 @@ void publish() {
   for (int i = 0; i < dropped.count; ++i) {
     forget_workers_of_tenant(MyDatabaseId, dropped.items[i]);
     forget_due(MyDatabaseId, dropped.items[i]);
-    remove_ready_tenant(dropped.items[i]);
   }
-  if (everyone) {
-    note_all_changed();
+  if (all_changed) note_all_changed();
+  if (everyone || all_changed) {
     doubt_all_ready_tenants();
     signal_everyone(MyDatabaseId);
-    kick_all_workers(MyDatabaseId);
   }
   if (dues_lost) note_all_due(MyDatabaseId);
   publish_watermarks();
-  for (int i = 0; i < ready.count; ++i) signal_one_waiter(MyDatabaseId, ready.items[i]);
+  publish_ready();
   for (int i = 0; i < due_announcements.count; ++i) {
     signal_for_due(MyDatabaseId, due_announcements.items[i].tenant, due_announcements.items[i].due);
     note_due(MyDatabaseId, due_announcements.items[i].tenant, due_announcements.items[i].due, false);
@@ -155,9 +192,9 @@ void publish() {
   if (stopped) note_stopped(MyDatabaseId);
   for (int i = 0; i < rescheduled.count; ++i) note_due(MyDatabaseId, rescheduled.items[i], DT_NOBEGIN, true);
   for (int i = 0; i < changed.count; ++i) signal_all_of_tenant(MyDatabaseId, changed.items[i]);
-  if (ended_count > 0) publish_ended();
   publish_reaped();
   unlock_shared_memory();
+  publish_ended();
 }
 
 // The rows that the transaction, or a subtransaction, had claimed or locked are free again.
@@ -171,13 +208,16 @@ void publish_free() {
   lock_shared_memory(LW_EXCLUSIVE);
   publish_held();
   for (int i = 0; i < raised.count; ++i) forget_beginnings_of(MyDatabaseId, raised.items[i].tenant);
-  for (int i = 0; i < renumbered.count; ++i) note_due(MyDatabaseId, renumbered.items[i], DT_NOBEGIN, true);
+  for (int i = 0; i < renumbered.count; ++i) {
+    note_due(MyDatabaseId, renumbered.items[i], DT_NOBEGIN, true);
+    enter_ready_tenant(renumbered.items[i]);
+  }
   for (int i = 0; i < claimed.count; ++i) {
     forget_watermarks_of(MyDatabaseId, claimed.items[i]);
     signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0, true});
   }
-  if (watermarks_lost) forget_all_watermarks(MyDatabaseId);
-  if (renumbered.count == max_announcements) note_all_due(MyDatabaseId);
+  if (watermarks_lost || renumbered.count == most_tenants) publish_lost();
+  if (renumbered.count == most_tenants) note_all_due(MyDatabaseId);
   unlock_shared_memory();
 }
 
@@ -206,7 +246,7 @@ void locks_released(bool committed, bool top_level) {
   if (!top_level && committed) return;
   if (shared_memory_available()) {
     lock_shared_memory(LW_EXCLUSIVE);
-    for (int i = 0; i < permits_locks.count; ++i) signal_one_waiter(MyDatabaseId, {permits_locks.items[i], 0, 0, true});
+    for (int i = 0; i < permits_locks.count; ++i) signal_for_permits_lock(MyDatabaseId, permits_locks.items[i]);
     if (permits_locks_lost) signal_everyone(MyDatabaseId);
     if (mended && committed && top_level) note_aside_due(MyDatabaseId);
     unlock_shared_memory();
@@ -231,7 +271,9 @@ const TransactionStep announcements_step = {.pending = pending_work,
                                             .subtransaction_aborted = subtransaction_aborted,
                                             .locks_released = locks_released};
 
-bool can_announce_searched() { return raised.count < max_announcements; }
+bool announces_changes() { return changed.count > 0 || all_changed; }
+
+bool can_announce_searched() { return raised.count < most_searches; }
 
 void announce_searched(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
   // One that is not told costs only the next search.
@@ -240,8 +282,7 @@ void announce_searched(const WatermarksView &view, std::int32_t lane, std::int64
 }
 
 void announce_searched_of_place(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
-  if (!view.may_raise || to == watermark_unknown || raised.count >= max_announcements - 2 * core::Watermarks::room)
-    return;
+  if (!view.may_raise || to == watermark_unknown || raised.count >= most_searches - 2 * core::Watermarks::room) return;
   (void)raised.add({view.tenant, view.version, {view.filter, lane, from, to}, true});
 }
 
@@ -250,6 +291,8 @@ void announce_held(std::int32_t tenant) {
     if (held.items[i] == tenant) return;
   if (!held.add(tenant)) watermarks_lost = true;
 }
+
+void announce_unknown() { watermarks_lost = true; }
 
 void announce_racing(std::int32_t tenant) {
   for (int i = 0; i < racing.count; ++i)
@@ -264,17 +307,39 @@ int begin_locking(std::int32_t tenant) {
 
 void end_locking(int before) { locking = before; }
 
+// Makes room: each tenant with several keys keeps one entry, for all of them.
+static void merge_keys() {
+  int kept = 0;
+  for (int i = 0; i < ready.count; ++i) {
+    const WakeUp next = ready.items[i];
+    WakeUp *known =
+        std::find_if(ready.items, ready.items + kept, [&](const WakeUp &one) { return one.tenant == next.tenant; });
+    if (known == ready.items + kept)
+      ready.items[kept++] = next;
+    else
+      known->key = every_key;
+  }
+  ready.count = kept;
+}
+
 void announce_ready(std::int32_t tenant, std::int32_t key) {
   // Rows that became ready in this transaction have a place after its start.
   announce_claimable(tenant, GetCurrentTransactionStartTimestamp());
-  for (int i = 0; i < ready.count; ++i)
-    if (ready.items[i].tenant == tenant && ready.items[i].key == key) return;
-  if (!ready.add({tenant, key, 0, false})) everyone = true;
+  int keys = 0;
+  for (int i = 0; i < ready.count; ++i) {
+    const WakeUp &other = ready.items[i];
+    if (other.tenant != tenant) continue;
+    if (other.key == key || other.key == every_key) return;
+    ++keys;
+  }
+  if (keys < most_keys && ready.add({tenant, key, 0, false})) return;
+  if (keys < most_keys) merge_keys();
+  ready.remove([tenant](const WakeUp &other) { return other.tenant == tenant; });
+  if (!ready.add({tenant, every_key, 0, false})) everyone = true;
 }
 
 // False where there is no room.
-template <int Most>
-static bool add_due(Announced<DueAnnouncement, Most> &list, std::int32_t tenant, TimestampTz due) {
+static bool add_due(Announced<DueAnnouncement> &list, std::int32_t tenant, TimestampTz due) {
   for (int i = 0; i < list.count; ++i) {
     if (list.items[i].tenant != tenant) continue;
     list.items[i].due = std::min(list.items[i].due, due);
@@ -320,7 +385,9 @@ void announce_rescheduled(std::int32_t tenant) {
 }
 
 void announce_changed(std::int32_t tenant) {
-  if (!changed.add(tenant)) everyone = true;
+  for (int i = 0; i < changed.count; ++i)
+    if (changed.items[i] == tenant) return;
+  if (!changed.add(tenant)) all_changed = true;
 }
 
 void announce_dropped(std::int32_t tenant) {
@@ -356,16 +423,11 @@ void announce_permits_lock(std::int32_t tenant) {
 }
 
 void announce_ended(std::int64_t execution) {
-  if (ended_count == max_ended) {
-    everyone = true;
-    return;
-  }
   if (ended_count == ended_room) {
     const int room = ended_room ? ended_room * 2 : 64;
-    auto *bigger = static_cast<std::int64_t *>(
-        MemoryContextAlloc(TopTransactionContext, sizeof(std::int64_t) * static_cast<Size>(room)));
-    if (ended_count) memcpy(bigger, ended, sizeof(std::int64_t) * static_cast<Size>(ended_count));
-    ended = bigger;
+    const Size size = sizeof(std::int64_t) * static_cast<Size>(room);
+    ended = static_cast<std::int64_t *>(ended ? repalloc_huge(ended, size)
+                                              : MemoryContextAlloc(TopTransactionContext, size));
     ended_room = room;
   }
   ended[ended_count++] = execution;

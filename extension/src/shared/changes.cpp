@@ -1,18 +1,33 @@
 // Tenants that have changed lately.  PostgreSQL sends its invalidations only after the commit
 // callbacks, so a session that one wakes may come before the news: the caches of tenants ask here
-// as well.
+// as well.  A tenant has one place, however often it changes: only many tenants together make others' changes
+// be forgotten.
 #include "shared/changes.hpp"
+
+#include <algorithm>
 
 namespace insula {
 
 namespace {
 
+struct ChangedTenant {
+  TenantKey key;
+  std::uint64_t at;  // counted; 0: a free place
+};
+
 struct TenantChanges {
-  pg_atomic_uint64 count;  // since the server's start
-  TenantKey items[changes_remembered];
+  pg_atomic_uint64 count;   // since the server's start
+  std::uint64_t forgotten;  // of changes up to this one it is not known whose they were
+  ChangedTenant items[changes_remembered];
 };
 
 TenantChanges *changes = nullptr;
+
+std::uint64_t count_one() {
+  const std::uint64_t count = pg_atomic_read_u64(&changes->count) + 1;
+  pg_atomic_write_u64(&changes->count, count);
+  return count;
+}
 
 }  // namespace
 
@@ -27,14 +42,19 @@ const SharedPart changes_part = {
     }};
 
 void note_changed(Oid database, std::int32_t tenant) {
-  const std::uint64_t count = pg_atomic_read_u64(&changes->count);
-  changes->items[count % changes_remembered] = {database, tenant};
-  pg_atomic_write_u64(&changes->count, count + 1);
+  ChangedTenant *const end = changes->items + changes_remembered;
+  ChangedTenant *place = std::find_if(changes->items, end, [&](const ChangedTenant &item) {
+    return item.key.database == database && item.key.tenant == tenant;
+  });
+  if (place == end) {
+    place = std::min_element(changes->items, end,
+                             [](const ChangedTenant &a, const ChangedTenant &b) { return a.at < b.at; });
+    changes->forgotten = std::max(changes->forgotten, place->at);
+  }
+  *place = {{database, tenant}, count_one()};
 }
 
-void note_all_changed() {
-  pg_atomic_write_u64(&changes->count, pg_atomic_read_u64(&changes->count) + changes_remembered + 1);
-}
+void note_all_changed() { changes->forgotten = count_one(); }
 
 int take_changed_tenants(std::int32_t (&tenants)[changes_remembered], bool *unknown) {
   static std::uint64_t seen = 0;
@@ -42,13 +62,10 @@ int take_changed_tenants(std::int32_t (&tenants)[changes_remembered], bool *unkn
   if (!shared_memory_available() || pg_atomic_read_u64(&changes->count) == seen) return 0;
   int count = 0;
   lock_shared_memory(LW_SHARED);
-  const std::uint64_t last = pg_atomic_read_u64(&changes->count);
-  *unknown = last - seen > changes_remembered;
-  if (*unknown) seen = last;
-  for (; seen < last; ++seen) {
-    const TenantKey &changed = changes->items[seen % changes_remembered];
-    if (changed.database == MyDatabaseId) tenants[count++] = changed.tenant;
-  }
+  *unknown = changes->forgotten > seen;
+  for (const ChangedTenant &changed : changes->items)
+    if (!*unknown && changed.at > seen && changed.key.database == MyDatabaseId) tenants[count++] = changed.key.tenant;
+  seen = pg_atomic_read_u64(&changes->count);
   unlock_shared_memory();
   return count;
 }

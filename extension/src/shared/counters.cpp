@@ -4,6 +4,7 @@
 #include "shared/counters.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
@@ -11,6 +12,8 @@
 #include "shared/limit_permits.hpp"
 #include "shared/pending.hpp"
 #include "shared/permits.hpp"
+#include "shared/queue_room.hpp"
+#include "shared/queue_table.hpp"
 #include "shared/transaction_end.hpp"
 
 extern "C" {
@@ -110,11 +113,19 @@ void publish_change(const Activity &change, std::uint64_t transaction) {
   if (tally->state != TallyState::unknown && !tally->basis.shows(transaction)) add(entry->counts.tasks, change.tasks);
 }
 
+std::int64_t lengthening(const Activity &change) { return std::accumulate(change.tasks, change.tasks + places, 0LL); }
+
+// Room that was reserved goes as the tasks are added, so that no reader counts a task twice.
 void publish() {
   if (pending.empty() || !shared_activity) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  for (const PendingCount &count : pending) publish_change(count.change, transaction);
+  const bool limited = any_queue_is_limited();
+  for (const PendingCount &count : pending) {
+    publish_change(count.change, transaction);
+    if (limited) add_queued(count.change.what.tenant, lengthening(count.change), transaction);
+  }
+  drop_queue_reservations();
   LWLockRelease(counters_lock);
   for (const PendingCount &count : pending)
     if (count.dropped) drop_counters_of(MyDatabaseId, count.change.what.tenant);
@@ -189,6 +200,13 @@ void count_wait(const Counted &what, std::int64_t microseconds) {
   ++change_of(what).waits[place];
 }
 
+std::int64_t queued_here(std::int32_t tenant) {
+  std::int64_t tasks = 0;
+  for (const PendingCount &count : pending)
+    if (count.change.what.tenant == tenant) tasks += lengthening(count.change);
+  return tasks;
+}
+
 bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_search(known, known + known_count, tenant); }
 
 ActivityReport read_activity() {
@@ -254,11 +272,24 @@ void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *fou
 void forget_activity() {
   forget_running();
   forget_limits();
+  announce_unknown();
+  forget_queued();
   if (!shared_activity) return;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   drop_entries_of<ActivityEntry>(shared_activity, MyDatabaseId, 0);
   drop_entries_of<TallyEntry>(shared_tallies, MyDatabaseId, 0);
   LWLockRelease(counters_lock);
+}
+
+int touched_tenants(std::int32_t *tenants, int room) {
+  int count = 0;
+  for (const PendingCount &moved : pending) {
+    const std::int32_t tenant = moved.change.what.tenant;
+    if (std::find(tenants, tenants + std::min(count, room), tenant) != tenants + std::min(count, room)) continue;
+    if (count < room) tenants[count] = tenant;
+    ++count;
+  }
+  return count;
 }
 
 void drop_counters_of(Oid database, std::int32_t tenant) {
@@ -268,6 +299,7 @@ void drop_counters_of(Oid database, std::int32_t tenant) {
   drop_entries_of<TallyEntry>(shared_tallies, database, tenant);
   drop_permits_of(database, tenant);
   drop_limit_permits_of(database, tenant);
+  drop_queue_room_of(database, tenant);
   LWLockRelease(counters_lock);
 }
 

@@ -44,6 +44,8 @@ void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks);
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times);
 void count_wait(const Counted &what, std::int64_t microseconds);
 void count_no_more(std::int32_t tenant);  // it is dropped
+// By how many tasks this transaction has made the tenant's queue longer.
+std::int64_t queued_here(std::int32_t tenant);
 extern const TransactionStep counters_step;
 
 // ---- reading ----
@@ -74,5 +76,8 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket);
 void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count);
 
 void forget_activity();  // of this database
+
+// Some of the tenants whose tasks the transaction has moved, each once; returns how many there are.
+int touched_tenants(std::int32_t *tenants, int room);
 
 }  // namespace insula

@@ -33,6 +33,7 @@ struct DatabaseSlot {
   bool crowded;            // it had no room for some
   bool troubled;           // some may be set aside
   bool asked;              // a scheduler is to start whatever is due
+  bool hand_full;          // its scheduler has taken a tenant and not put it back
   bool starting;           // one was launched and is not there yet
   bool failed;             // the last one did not say good-bye
   bool until_told;         // none is to start until start_scheduler

@@ -266,6 +266,7 @@ bool attach_scheduler() {
     slot->asked = slot->until_told = false;
     slot->look_again = DT_NOEND;
     slot->failed = true;
+    slot->hand_full = false;
     for_each_due(MyDatabaseId, [&](DueEntry &entry) {
       if (!entry.in_hand) return;
       entry.in_hand = false;
@@ -340,7 +341,7 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
   if (any) {
     DueEntry &entry = *entry_of(pairingheap_first(&slot.dues));
     set_due(slot, entry, DT_NOEND);
-    entry.in_hand = true;
+    entry.in_hand = slot.hand_full = true;
     *due = {entry.key.tenant, entry.reload, entry.ended, entry.afresh};
     entry.reload = entry.ended = entry.afresh = false;
   }
@@ -353,6 +354,7 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
   const TimestampTz now = clock_now();
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
+  slot.hand_full = false;
   if (DueEntry *entry = find_due(MyDatabaseId, due.tenant)) {
     entry->in_hand = false;
     entry->reload = entry->reload || due.reload;
@@ -444,19 +446,32 @@ bool time_is_left_to_scheduler() {
   if (!left_to_scheduler()) return false;
   lock_shared_memory(LW_SHARED);
   const DatabaseSlot *slot = my_database();
-  const bool known = slot && slot->filled && !slot->crowded;
+  // A scheduler that died with a tenant in hand leaves it to the next one.
+  const bool known = slot && slot->filled && !slot->crowded && !(slot->hand_full && slot->pid == 0);
   unlock_shared_memory();
   return known;
 }
 
-int overdue_tenants(TimestampTz since, std::int32_t *tenants, int room) {
+int late_tenants(TimestampTz now, std::int32_t *tenants, int room) {
+  const TimestampTz since = now - scheduler_patience;
   int count = 0;
   lock_shared_memory(LW_SHARED);
   DatabaseSlot *slot = my_database();
-  if (slot && first_due(*slot) <= since)
-    for_each_due(MyDatabaseId, [&](const DueEntry &entry) {
-      if (entry.due <= since && count < room) tenants[count++] = entry.key.tenant;
-    });
+  if (slot && first_due(*slot) <= since) {
+    HASH_SEQ_STATUS scan;
+    hash_seq_init(&scan, dues());
+    while (const auto *entry = static_cast<DueEntry *>(hash_seq_search(&scan))) {
+      if (entry->key.database != MyDatabaseId || entry->due > since) continue;
+      if (count < room && entry->key.tenant != 0) {
+        tenants[count++] = entry->key.tenant;
+        continue;
+      }
+      // A dead worker of all tenants may hold tasks of any.
+      count = room + 1;
+      hash_seq_term(&scan);
+      break;
+    }
+  }
   unlock_shared_memory();
   return count;
 }
@@ -464,7 +479,8 @@ int overdue_tenants(TimestampTz since, std::int32_t *tenants, int room) {
 TimestampTz scheduler_late_at() {
   lock_shared_memory(LW_SHARED);
   DatabaseSlot *slot = my_database();
-  const TimestampTz due = slot ? first_due(*slot) : DT_NOEND;
+  // When the tenant in hand is due next is not known.
+  const TimestampTz due = !slot ? DT_NOEND : slot->hand_full ? DT_NOBEGIN : first_due(*slot);
   unlock_shared_memory();
   return due == DT_NOEND ? DT_NOEND : std::max(due, clock_now()) + scheduler_patience;
 }

@@ -88,9 +88,9 @@ bool left_to_scheduler();
 bool time_is_left_to_scheduler();
 // A scheduler is late with a tenant that has been due for this long: others do its work.
 inline constexpr std::int64_t scheduler_patience = 5 * USECS_PER_SEC;
-// Some of the tenants that have been due since then, at most `room`; returns how many.
-int overdue_tenants(TimestampTz since, std::int32_t *tenants, int room);
-// The moment at which a scheduler will be late; DT_NOEND: nothing is due.
+// The tenants that it is late with; more than `room`: they are not known.
+int late_tenants(TimestampTz now, std::int32_t *tenants, int room);
+// The moment at which it will be late; DT_NOEND: nothing is due.
 TimestampTz scheduler_late_at();
 
 // Whether a tenant of this database may be set aside; whether this one is.

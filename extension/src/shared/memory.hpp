@@ -18,6 +18,7 @@ struct SharedPart {
 };
 extern const SharedPart waiters_part;
 extern const SharedPart workers_part;
+extern const SharedPart watches_part;
 extern const SharedPart databases_part;
 extern const SharedPart watermarks_part;
 extern const SharedPart ready_tenants_part;
@@ -25,6 +26,7 @@ extern const SharedPart changes_part;
 extern const SharedPart counters_part;
 extern const SharedPart permits_part;
 extern const SharedPart limit_permits_part;
+extern const SharedPart queue_room_part;
 
 // The settings that say for how much there is room.
 struct SharedRoom {

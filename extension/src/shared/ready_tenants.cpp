@@ -20,6 +20,7 @@ struct ReadyEntry {
   TenantKey key;
   dlist_node node;
   std::uint64_t version;
+  TimestampTz noted_at;    // from then
   TimestampTz not_before;  // until then nothing is claimable
   Nothing nothing[filters_kept];
   int next;  // to be replaced
@@ -34,6 +35,12 @@ ReadyEntry &entry_of(dlist_node *node) {
 ReadyEntry *find_ready(std::int32_t tenant) {
   TenantKey key = {MyDatabaseId, tenant};
   return static_cast<ReadyEntry *>(hash_search(shared_ready, &key, HASH_FIND, nullptr));
+}
+
+// nullptr: it has been entered again since, or has been taken out.
+ReadyEntry *find_unchanged(const ReadyTenant &visited) {
+  ReadyEntry *entry = my_database() ? find_ready(visited.tenant) : nullptr;
+  return entry && entry->version == visited.version ? entry : nullptr;
 }
 
 void remove(ReadySet &set, ReadyEntry *entry) {
@@ -55,7 +62,7 @@ bool enter(ReadySet &set, std::int32_t tenant) {
     ++set.count;
   }
   entry->version = ++set.version;
-  entry->not_before = DT_NOBEGIN;
+  entry->noted_at = entry->not_before = DT_NOBEGIN;
   return true;
 }
 
@@ -76,8 +83,12 @@ bool has_nothing_for(const ReadyEntry &entry, std::uint64_t filter) {
   });
 }
 
-// A sweep begins anew when half of the room is free again.
-bool has_room_again() { return hash_get_num_entries(shared_ready) < shared_room.due_tenants / 2; }
+// A set without room for all tenants is of no use.  Each call takes some tenants out, so that no other process waits
+// for long, and a sweep begins anew when half of the room is free.
+void make_room(ReadySet &set) {
+  for (int i = 0; i < 256 && set.count > 0; ++i) remove(set, &entry_of(set.tenants.head.next));
+  if (hash_get_num_entries(shared_ready) < shared_room.due_tenants / 2) begin_sweep(set);
+}
 
 // Copies the tenants for a filter; returns how many there are, of which only `room` were copied.
 int copy_ready(const ReadySet &set, std::uint64_t filter, TimestampTz now, ReadyTenant *tenants, int room,
@@ -88,7 +99,8 @@ int copy_ready(const ReadySet &set, std::uint64_t filter, TimestampTz now, Ready
   for (dlist_node *node = end->next; node && node != end; node = node->next) {
     const ReadyEntry &entry = entry_of(node);
     if (has_nothing_for(entry, filter)) continue;
-    if (entry.not_before > now) {
+    // The clock may have been set back since.
+    if (entry.noted_at <= now && now < entry.not_before) {
       *next = std::min(*next, entry.not_before);
       continue;
     }
@@ -113,7 +125,8 @@ ReadySweep read_ready_sweep() {
   lock_shared_memory(LW_EXCLUSIVE);
   if (DatabaseSlot *slot = make_database(MyDatabaseId)) {
     ReadySet &set = slot->ready;
-    if (set.round == 0 || (set.crowded && has_room_again())) begin_sweep(set);
+    if (set.round == 0) begin_sweep(set);
+    if (set.crowded) make_room(set);
     sweep = {!set.crowded, set.round, set.swept};
   }
   unlock_shared_memory();
@@ -150,19 +163,24 @@ ReadyTenant *ready_tenants(std::uint64_t filter, TimestampTz now, int *count, Ti
   }
 }
 
-void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter, TimestampTz next) {
+void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter) {
   lock_shared_memory(LW_EXCLUSIVE);
-  DatabaseSlot *slot = my_database();
-  ReadyEntry *entry = slot ? find_ready(visited.tenant) : nullptr;
-  if (entry && entry->version == visited.version) {
-    if (next != DT_NOEND) {
-      entry->not_before = next;
-    } else if (filter == 0) {
-      remove(slot->ready, entry);
+  if (ReadyEntry *entry = find_unchanged(visited)) {
+    if (filter == 0) {
+      remove(my_database()->ready, entry);
     } else {
       entry->nothing[entry->next] = {filter, visited.version};
       entry->next = (entry->next + 1) % filters_kept;
     }
+  }
+  unlock_shared_memory();
+}
+
+void note_nothing_ready_before(const ReadyTenant &visited, TimestampTz now, TimestampTz next) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (ReadyEntry *entry = find_unchanged(visited)) {
+    entry->noted_at = now;
+    entry->not_before = next;
   }
   unlock_shared_memory();
 }
@@ -190,7 +208,12 @@ void doubt_all_ready_tenants() {
 void forget_ready_tenants(Oid database) {
   remove_entries<ReadyEntry>(shared_ready,
                              [database](const ReadyEntry &entry) { return entry.key.database == database; });
-  if (DatabaseSlot *slot = find_database(database)) slot->ready = {};
+  DatabaseSlot *slot = find_database(database);
+  if (!slot) return;
+  // Visits that are under way keep an older version.
+  const std::uint64_t version = slot->ready.version;
+  slot->ready = {};
+  slot->ready.version = version;
 }
 
 }  // namespace insula

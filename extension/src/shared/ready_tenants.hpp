@@ -31,8 +31,10 @@ void enter_swept_tenants(const ReadySweep &sweep, ReadyTenant *tenants, int coun
 // The tenants that may have tasks for a filter, 0 being any task, at the time `now`.  *next: the moment at which time
 // alone adds another.
 ReadyTenant *ready_tenants(std::uint64_t filter, TimestampTz now, int *count, TimestampTz *next);
-// A visit has found nothing claimable for the filter; time alone may change that at `next`.
-void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter, TimestampTz next);
+// A visit has found nothing claimable for the filter.
+void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter);
+// A visit at `now` has found nothing claimable for any filter, and the next one is to be at `next`.
+void note_nothing_ready_before(const ReadyTenant &visited, TimestampTz now, TimestampTz next);
 
 // In the sets of all databases.
 long tenants_in_ready_sets();

@@ -29,6 +29,9 @@ void announce_mended();
 void announce_rescheduled(std::int32_t tenant);
 // The tenant changes or goes: sessions that wait for it must look.
 void announce_changed(std::int32_t tenant);
+// It is not known of which tenants tasks have become claimable.
+void announce_unknown();
+bool announces_changes();
 void announce_dropped(std::int32_t tenant);
 // At once: whatever is known of the tenant that had the number, which another one gets.
 void forget_tenant_number(std::int32_t tenant);

@@ -2,14 +2,21 @@
 // so a commit after the look finds it: no wake-up is lost.  One waiter is woken for one task key that
 // became ready; if it finds nothing (another session was faster, or its filter was too long
 // to keep here), it passes the signal on to the next that fits, once round all slots.
+// Waiters are found by their tenant or their worker, so that a commit does not look at those of other tenants.
 // A session that is woken owes a claim: until its transaction has claimed and committed, its end
 // or its going away wakes another.
 #include "shared/waiters.hpp"
 
 #include <algorithm>
 
+#include "core/ids.hpp"
 #include "shared/clock.hpp"
+#include "shared/list.hpp"
 #include "shared/ready_tenants.hpp"
+
+extern "C" {
+#include "common/hashfn.h"
+}
 
 namespace insula {
 
@@ -18,6 +25,8 @@ namespace {
 constexpr int max_filter_keys = 64;
 
 struct WaiterSlot {
+  Link<WaiterSlot> of_tenant;
+  Link<WaiterSlot> of_worker;
   Latch *latch;  // nullptr: the slot is free
   int pid;
   Oid database;
@@ -41,6 +50,9 @@ struct Waiters {
 };
 
 Waiters *waiters = nullptr;
+// Lists of waiters, by the hash of their tenant and of their worker: MaxBackends of each.
+List<WaiterSlot> *lists_of_tenants = nullptr;
+List<WaiterSlot> *lists_of_workers = nullptr;
 
 bool owes_claim = false;  // this session was woken and has not claimed since
 WakeUp owed = {0, 0, 0, false};
@@ -53,6 +65,57 @@ bool fits(const WaiterSlot &slot, Oid database, const WakeUp &wake_up) {
   for (int i = 0; i < slot.key_count; ++i)
     if (slot.keys[i] == wake_up.key) return true;
   return false;
+}
+
+Size waiters_size() { return offsetof(Waiters, slots) + sizeof(WaiterSlot) * static_cast<Size>(MaxBackends); }
+
+Size lists_size() { return sizeof(List<WaiterSlot>) * static_cast<Size>(MaxBackends); }
+
+List<WaiterSlot> *make_lists(const char *name, bool first) {
+  bool found;
+  auto *lists = static_cast<List<WaiterSlot> *>(ShmemInitStruct(name, lists_size(), &found));
+  for (int i = 0; i < MaxBackends && first; ++i) lists[i].clear();
+  return lists;
+}
+
+template <typename Key>
+List<WaiterSlot> &list_of(List<WaiterSlot> *lists, const Key &key) {
+  const std::uint32_t hash = hash_bytes(reinterpret_cast<const unsigned char *>(&key), sizeof key);
+  return lists[hash % static_cast<std::uint32_t>(MaxBackends)];
+}
+
+int place_of(const WaiterSlot &slot) { return static_cast<int>(&slot - waiters->slots); }
+
+// The waiters for one tenant; 0: for all tenants.
+template <typename Visit>
+void for_each_of(Oid database, std::int32_t tenant, Visit visit) {
+  (void)list_of(lists_of_tenants, TenantKey{database, tenant}).find([&](WaiterSlot &slot) {
+    if (slot.database == database && slot.tenant == tenant) visit(slot);
+    return false;
+  });
+}
+
+// The waiters that a wake-up may be for; tenant 0, after wake-ups for several: any.
+template <typename Visit>
+void for_each_candidate(Oid database, std::int32_t tenant, Visit visit) {
+  if (tenant != 0) {
+    for_each_of(database, tenant, visit);
+    for_each_of(database, 0, visit);
+    return;
+  }
+  for (int at = 0; at < MaxBackends; ++at) visit(waiters->slots[at]);
+}
+
+// The first that fits, from slot `from` on; `most` slots further at the most.
+WaiterSlot *next_that_fits(Oid database, const WakeUp &wake_up, int from, int most) {
+  WaiterSlot *next = nullptr;
+  for_each_candidate(database, wake_up.tenant, [&](WaiterSlot &slot) {
+    const int distance = (place_of(slot) - from + MaxBackends) % MaxBackends;
+    if (distance >= most || !fits(slot, database, wake_up)) return;
+    next = &slot;
+    most = distance;
+  });
+  return next;
 }
 
 WaiterSlot &my_waiter_slot() { return waiters->slots[backend_slot()]; }
@@ -83,9 +146,11 @@ void clear_slot(WaiterSlot &slot) {
   --waiters->waiting;
   if (slot.execution != 0) --waiters->awaiting;
   slot.latch = nullptr;
+  slot.of_tenant.remove();
+  if (slot.has_worker) slot.of_worker.remove();
 }
 
-// The session waits no more: what it would have looked at in time, another must.
+// The session waits no more: what it would have looked at in time, another that can must.
 void leave_slot(WaiterSlot &slot) {
   clear_slot(slot);
   if (slot.execution == 0) signal_for_due(slot.database, slot.tenant, std::min(slot.wakes_at, slot.told_due));
@@ -101,8 +166,8 @@ void end_of_session(int, Datum) {
     if (signalled) signal_one_waiter(MyDatabaseId, slot.wake_up);
   }
   if (owes_claim) signal_one_waiter(MyDatabaseId, owed);
-  forget_session(backend_slot());
   unlock_shared_memory();
+  forget_session(backend_slot());
 }
 
 void wake_one(std::int32_t tenant, bool permit) {
@@ -115,12 +180,13 @@ void wake_one(std::int32_t tenant, bool permit) {
 }  // namespace
 
 const SharedPart waiters_part = {
-    [] { return MAXALIGN(offsetof(Waiters, slots) + sizeof(WaiterSlot) * static_cast<Size>(MaxBackends)); },
+    [] { return MAXALIGN(waiters_size()) + 2 * MAXALIGN(lists_size()); },
     [](bool first) {
       bool found;
-      const Size size = waiters_part.size();
-      waiters = static_cast<Waiters *>(ShmemInitStruct("insula waiters", size, &found));
-      if (first) memset(waiters, 0, size);
+      waiters = static_cast<Waiters *>(ShmemInitStruct("insula waiters", waiters_size(), &found));
+      lists_of_tenants = make_lists("insula waiters' tenants", first);
+      lists_of_workers = make_lists("insula waiters' workers", first);
+      if (first) memset(waiters, 0, waiters_size());
     }};
 
 void register_end_of_session() {
@@ -130,18 +196,32 @@ void register_end_of_session() {
   before_shmem_exit(end_of_session, Datum{0});
 }
 
+static void signal_one(Oid database, WakeUp wake_up) {
+  if (waiters->waiting == 0) return;
+  WaiterSlot *slot = next_that_fits(database, wake_up, waiters->next_slot, MaxBackends);
+  if (!slot) return;
+  const int at = place_of(*slot);
+  slot->wake_up = {wake_up.tenant, wake_up.key, at, wake_up.permit};
+  signal_slot(*slot);
+  waiters->next_slot = (at + 1) % MaxBackends;
+}
+
 void signal_one_waiter(Oid database, WakeUp wake_up) {
   if (wake_up.tenant != 0) enter_ready_tenant(wake_up.tenant);
+  signal_one(database, wake_up);
+}
+
+void signal_for_permits_lock(Oid database, std::int32_t tenant) { signal_one(database, {tenant, 0, 0, true}); }
+
+void signal_all_that_fit(Oid database, std::int32_t tenant) {
+  enter_ready_tenant(tenant);
   if (waiters->waiting == 0) return;
-  for (int i = 0; i < MaxBackends; ++i) {
-    const int at = (waiters->next_slot + i) % MaxBackends;
-    WaiterSlot &slot = waiters->slots[at];
-    if (!fits(slot, database, wake_up)) continue;
-    slot.wake_up = {wake_up.tenant, wake_up.key, at, wake_up.permit};
+  for_each_candidate(database, tenant, [&](WaiterSlot &slot) {
+    const WakeUp wake_up = {tenant, 0, place_of(slot), false};
+    if (!fits(slot, database, wake_up)) return;
+    slot.wake_up = wake_up;
     signal_slot(slot);
-    waiters->next_slot = (at + 1) % MaxBackends;
-    return;
-  }
+  });
 }
 
 void signal_everyone(Oid database) {
@@ -151,58 +231,52 @@ void signal_everyone(Oid database) {
   }
 }
 
+// One of the waiters for the tenant, or else, only if it has none, one of those for all tenants: these
+// may leave without a word to each tenant's.
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
   if (waiters->waiting == 0) return;
   // What a session that ends in the middle of its look would have seen is not known.
   due = std::max(due, clock_now());
   WaiterSlot *candidate = nullptr;
-  for (int at = 0; at < MaxBackends; ++at) {
-    WaiterSlot &slot = waiters->slots[at];
-    if (!slot.latch || slot.execution != 0 || slot.database != database) continue;
-    if (slot.tenant != 0 && tenant != 0 && slot.tenant != tenant) continue;
-    if (slot.signalled) return;
-    if (slot.wakes_at <= due) {
-      // One that is looking may have looked already: it shall take this into its plan.
-      slot.told_due = std::min(slot.told_due, due);
-      return;
-    }
+  bool one_will_look = false;
+  const auto ask = [&](WaiterSlot &slot) {
+    if (one_will_look || slot.execution != 0) return;
+    one_will_look = slot.signalled || slot.wakes_at <= due;
+    // One that is looking may have looked already: it shall take this into its plan.
+    if (one_will_look && !slot.signalled) slot.told_due = std::min(slot.told_due, due);
     candidate = &slot;
-  }
-  if (!candidate) return;
-  candidate->wake_up = {tenant, 0, static_cast<std::int32_t>(candidate - waiters->slots), false};
+  };
+  for_each_of(database, tenant, ask);
+  if (!candidate && tenant != 0) for_each_of(database, 0, ask);
+  if (!candidate || one_will_look) return;
+  candidate->wake_up = {tenant, 0, place_of(*candidate), false};
   signal_slot(*candidate);
 }
 
 void signal_all_of_tenant(Oid database, std::int32_t tenant) {
-  for (int at = 0; at < MaxBackends; ++at) {
-    WaiterSlot &slot = waiters->slots[at];
-    if (slot.latch && slot.database == database && slot.tenant == tenant) signal_slot(slot);
-  }
+  for_each_of(database, tenant, [](WaiterSlot &slot) { signal_slot(slot); });
 }
 
 void signal_awaiting(const std::int64_t *executions, int count) {
   if (waiters->awaiting == 0) return;
-  for (int at = 0; at < MaxBackends; ++at) {
-    WaiterSlot &slot = waiters->slots[at];
-    if (!slot.latch || slot.execution == 0 || slot.database != MyDatabaseId) continue;
-    if (std::binary_search(executions, executions + count, slot.execution)) signal_slot(slot);
+  for (int first = 0, last = 0; first < count; first = last) {
+    const std::int32_t tenant = core::tenant_of(executions[first]);
+    while (last < count && core::tenant_of(executions[last]) == tenant) ++last;
+    for_each_of(MyDatabaseId, tenant, [&](WaiterSlot &slot) {
+      if (slot.execution != 0 && std::binary_search(executions + first, executions + last, slot.execution))
+        signal_slot(slot);
+    });
   }
 }
 
 int find_waiting_session(const WorkerKey &worker, int except) {
-  for (int at = 0; at < MaxBackends; ++at) {
-    const WaiterSlot &slot = waiters->slots[at];
-    if (at != except && slot.latch && slot.has_worker && slot.worker == worker) return at;
-  }
-  return -1;
+  const WaiterSlot *slot = list_of(lists_of_workers, worker).find([&](const WaiterSlot &other) {
+    return place_of(other) != except && other.worker == worker;
+  });
+  return slot ? place_of(*slot) : -1;
 }
 
 void wake_session(int slot) { SetLatch(waiters->slots[slot].latch); }
-
-void wake_sessions_of(Oid database) {
-  for (int at = 0; at < MaxBackends; ++at)
-    if (waiters->slots[at].latch && waiters->slots[at].database == database) SetLatch(waiters->slots[at].latch);
-}
 
 bool any_session_waits() { return waiters->waiting > 0; }
 
@@ -243,6 +317,8 @@ void begin_wait(const WaitFilter &filter) {
   if (filter.worker) slot.worker = worker_key(filter.role, filter.worker);
   ++waiters->waiting;
   if (slot.execution != 0) ++waiters->awaiting;
+  list_of(lists_of_tenants, TenantKey{slot.database, slot.tenant}).append(&slot, &slot.of_tenant);
+  if (slot.has_worker) list_of(lists_of_workers, slot.worker).append(&slot, &slot.of_worker);
   unlock_shared_memory();
 }
 
@@ -273,12 +349,11 @@ void pass_signal_on() {
   if (!shared_memory_available() || !owes_claim) return;
   owes_claim = false;
   lock_shared_memory(LW_EXCLUSIVE);
-  for (int at = (backend_slot() + 1) % MaxBackends; at != owed.origin; at = (at + 1) % MaxBackends) {
-    WaiterSlot &slot = waiters->slots[at];
-    if (!fits(slot, MyDatabaseId, owed)) continue;
-    slot.wake_up = owed;
-    signal_slot(slot);
-    break;
+  const int next = (backend_slot() + 1) % MaxBackends;
+  const int before_origin = (owed.origin - next + MaxBackends) % MaxBackends;
+  if (WaiterSlot *slot = next_that_fits(MyDatabaseId, owed, next, before_origin)) {
+    slot->wake_up = owed;
+    signal_slot(*slot);
   }
   unlock_shared_memory();
 }

@@ -14,7 +14,12 @@ struct WakeUp {
   bool permit;          // it is for permits that came back
 };
 
+// The tenant is among the ready ones from now on.
 void signal_one_waiter(Oid database, WakeUp wake_up);
+// The tenant's permits lock is free.  Visits that found it held have left the tenant among the ready ones.
+void signal_for_permits_lock(Oid database, std::int32_t tenant);
+// For a tenant with ready tasks of more keys than were told.
+void signal_all_that_fit(Oid database, std::int32_t tenant);
 // Makes sure that a session which waits for the tenant looks by then.
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due);
 void signal_all_of_tenant(Oid database, std::int32_t tenant);
@@ -26,7 +31,6 @@ void signal_awaiting(const std::int64_t *executions, int count);
 int find_waiting_session(const WorkerKey &worker, int except);
 // Sets latches only: what ends the wait is elsewhere.
 void wake_session(int slot);
-void wake_sessions_of(Oid database);
 bool any_session_waits();
 
 void register_end_of_session();

@@ -22,8 +22,8 @@ struct RacedWatermarks {
 void raise_watermark(Oid database, const RaisedWatermark &raised);
 void lower_watermarks(Oid database, std::int32_t tenant, std::int64_t due);
 void forget_watermarks_of(Oid database, std::int32_t tenant);
-// Where another transaction has lowered them.
-void forget_watermarks_since(Oid database, const RacedWatermarks &raced);
+// Where another transaction has lowered them; false: none has.
+bool forget_watermarks_since(Oid database, const RacedWatermarks &raced);
 void forget_beginnings_of(Oid database, std::int32_t tenant);
 void forget_all_watermarks(Oid database);
 // Their entries go, too.

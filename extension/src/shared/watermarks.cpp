@@ -153,9 +153,11 @@ void forget_watermarks_of(Oid database, std::int32_t tenant) {
   if (WatermarksEntry *entry = find_watermarks(database, tenant)) entry->watermarks.forget();
 }
 
-void forget_watermarks_since(Oid database, const RacedWatermarks &raced) {
+bool forget_watermarks_since(Oid database, const RacedWatermarks &raced) {
   WatermarksEntry *entry = find_watermarks(database, raced.tenant);
-  if (entry && entry->watermarks.version() != raced.version) entry->watermarks.forget();
+  const bool lowered = entry && entry->watermarks.version() != raced.version;
+  if (lowered) entry->watermarks.forget();
+  return lowered;
 }
 
 void forget_beginnings_of(Oid database, std::int32_t tenant) {

@@ -1,13 +1,15 @@
 // Workers as the server knows them: the session that is a worker's life line, its
-// kicks, and what it watches.  Entries are the caller's own: a worker is known by its
+// kicks, and what it watches (watches.cpp).  Entries are the caller's own: a worker is known by its
 // role and its name, so that no tenant reaches another's.  An entry lives until the worker
 // leaves, its tasks have been given back after its life line ended, or, if it never had
-// one, the session that made it ends.
+// one, the session that made it ends.  Lists by session and by tenant find the entries without a scan.
 #include "shared/workers.hpp"
 
 #include "shared/clock.hpp"
 #include "shared/databases.hpp"
 #include "shared/waiters.hpp"
+#include "shared/watches.hpp"
+#include "shared/worker_table.hpp"
 
 extern "C" {
 #include "common/hashfn.h"
@@ -17,122 +19,195 @@ namespace insula {
 
 namespace {
 
-constexpr int watchers_per_execution = 4;
-
-struct WorkerEntry {
-  WorkerKey key;
-  char name[worker_name_max + 1];
-  std::int32_t tenant;     // the tenant that it works for; 0: all
-  std::int32_t life_line;  // slot of the session that is its life line; -1: none
-  std::int32_t maker;      // slot of the session that made the entry
-  bool dead;               // its life line ended: its tasks are to be given back
-  TimestampTz died_at;
-  bool kicked;  // ends its wait, the present or the next
-  bool blind;   // a watch found no room: it must look by itself
+// The workers of a tenant; of tenant 0, those of all tenants and those whose tenant is not known.
+struct TenantWorkers {
+  TenantKey key;
+  List<WorkerEntry> live;
+  List<WorkerEntry> dead;
 };
 
-struct WatchKey {
-  Oid database;
-  std::int32_t unused;
-  std::int64_t execution;
+struct DeadWorkers {
+  int count;               // in all databases
+  List<WorkerEntry> list;  // by the time of their death
 };
 
-struct WatchEntry {
-  WatchKey key;
-  int count;
-  bool crowded;  // more watchers than fit: kick every worker of the database
-  WorkerKey watchers[watchers_per_execution];
-};
-
-int *dead_workers = nullptr;  // of all databases
+DeadWorkers *dead_workers = nullptr;
 HTAB *workers = nullptr;
-HTAB *watches = nullptr;
+HTAB *roles = nullptr;
+HTAB *tenants = nullptr;
+List<WorkerEntry> *sessions = nullptr;  // by slot: the workers alive whose life line, or else whose maker, it is
 
 // No lease lasts longer, so a dead worker of that age holds nothing any more.
 constexpr std::int64_t longest_lease = USECS_PER_DAY;
+constexpr int long_dead_at_once = 8;
+constexpr int watches_at_once = 256;  // dropped under the lock before others may have it
+constexpr int dead_at_once = 64;
+
+Size sessions_size() { return sizeof(List<WorkerEntry>) * static_cast<Size>(MaxBackends); }
 
 WorkerKey key_of(const char *worker) { return worker_key(GetUserId(), worker); }
 
-WorkerEntry *find_worker(const WorkerKey &key) {
-  return static_cast<WorkerEntry *>(hash_search(workers, &key, HASH_FIND, nullptr));
-}
+// ---- the lists; there are no more roles and tenants than workers, so that these find room ----
 
-// No role may fill the table for the others: once it is half full, a role that has a
-// quarter of it gets no more.
-bool role_has_room(Oid role) {
-  const long used = hash_get_num_entries(workers);
-  if (used < shared_room.workers / 2) return true;
-  if (used >= shared_room.workers) return false;
-  long of_role = 0;
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, workers);
-  while (auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan)))
-    if (entry->key.role == role) ++of_role;
-  return of_role < shared_room.workers / 4;
-}
-
-// nullptr where there is no room.
-WorkerEntry *enter_worker(const char *worker) {
-  const WorkerKey key = key_of(worker);
-  if (WorkerEntry *known = find_worker(key)) return known;
-  if (!role_has_room(key.role)) return nullptr;
-  auto *entry = static_cast<WorkerEntry *>(hash_search(workers, &key, HASH_ENTER_NULL, nullptr));
-  if (!entry) return nullptr;
-  memset(entry, 0, sizeof(WorkerEntry));
-  entry->key = key;
-  strlcpy(entry->name, worker, sizeof entry->name);
-  entry->life_line = -1;
-  entry->maker = backend_slot();
+RoleEntry *enter_role(Oid role) {
+  bool found;
+  auto *entry = static_cast<RoleEntry *>(hash_search(roles, &role, HASH_ENTER_NULL, &found));
+  if (entry && !found) entry->workers = entry->watches = 0;
   return entry;
 }
 
-void set_dead(WorkerEntry *entry, bool dead) {
-  if (entry->dead != dead) *dead_workers += dead ? 1 : -1;
-  entry->dead = dead;
-  entry->died_at = dead ? clock_now() : 0;
+void leave_role(Oid role) {
+  auto *entry = static_cast<RoleEntry *>(hash_search(roles, &role, HASH_FIND, nullptr));
+  if (--entry->workers == 0) hash_search(roles, &role, HASH_REMOVE, nullptr);
 }
 
-void drop_watcher(WatchEntry *watch, const WorkerKey &worker) {
-  for (int i = 0; i < watch->count; ++i)
-    if (watch->watchers[i] == worker) watch->watchers[i--] = watch->watchers[--watch->count];
-  if (watch->count > 0 || watch->crowded) return;
-  WatchKey key = watch->key;
-  hash_search(watches, &key, HASH_REMOVE, nullptr);
+TenantWorkers *find_tenant_workers(Oid database, std::int32_t tenant) {
+  TenantKey key = {database, tenant};
+  return static_cast<TenantWorkers *>(hash_search(tenants, &key, HASH_FIND, nullptr));
 }
 
-void drop_watches_of(const WorkerKey &worker) {
-  if (hash_get_num_entries(watches) == 0) return;
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, watches);
-  while (auto *watch = static_cast<WatchEntry *>(hash_seq_search(&scan))) drop_watcher(watch, worker);
+bool enter_tenant(WorkerEntry *worker, std::int32_t tenant) {
+  TenantKey key = {worker->key.database, tenant};
+  bool found;
+  auto *entry = static_cast<TenantWorkers *>(hash_search(tenants, &key, HASH_ENTER_NULL, &found));
+  if (!entry) return false;
+  if (!found) {
+    entry->live.clear();
+    entry->dead.clear();
+  }
+  worker->tenant = tenant;
+  (worker->dead ? entry->dead : entry->live).append(worker, &worker->of_tenant);
+  return true;
 }
 
-void remove_worker(WorkerEntry *entry) {
-  set_dead(entry, false);
-  drop_watches_of(entry->key);
-  WorkerKey key = entry->key;
+void leave_tenant(WorkerEntry *worker) {
+  worker->of_tenant.remove();
+  TenantWorkers *entry = find_tenant_workers(worker->key.database, worker->tenant);
+  if (!entry->live.empty() || !entry->dead.empty()) return;
+  TenantKey key = entry->key;
+  hash_search(tenants, &key, HASH_REMOVE, nullptr);
+}
+
+void enter_session(WorkerEntry *worker) {
+  sessions[worker->life_line >= 0 ? worker->life_line : worker->maker].append(worker, &worker->of_session);
+}
+
+void leave_session(WorkerEntry *worker) { worker->of_session.remove(); }
+
+// ---- entries ----
+
+void set_dead(WorkerEntry *worker, bool dead) {
+  if (worker->dead == dead) return;
+  dead_workers->count += dead ? 1 : -1;
+  worker->dead = dead;
+  worker->died_at = dead ? clock_now() : 0;
+  TenantWorkers *tenant = find_tenant_workers(worker->key.database, worker->tenant);
+  worker->of_tenant.remove();
+  (dead ? tenant->dead : tenant->live).append(worker, &worker->of_tenant);
+  if (dead) {
+    leave_session(worker);
+    dead_workers->list.append(worker, &worker->of_dead);
+  } else {
+    worker->of_dead.remove();
+    enter_session(worker);
+  }
+}
+
+void remove_worker(WorkerEntry *worker) {
+  (void)drop_watches_of(worker, PG_INT32_MAX);
+  set_dead(worker, false);
+  leave_session(worker);
+  leave_tenant(worker);
+  leave_role(worker->key.role);
+  WorkerKey key = worker->key;
   hash_search(workers, &key, HASH_REMOVE, nullptr);
 }
 
-bool may_hold_tasks_of(const WorkerEntry &entry, std::int32_t tenant) {
-  return entry.dead && entry.key.database == MyDatabaseId &&
-         (entry.tenant == 0 || tenant == 0 || entry.tenant == tenant);
+void forget_long_dead() {
+  const TimestampTz long_ago = clock_now() - longest_lease;
+  for (int i = 0; i < long_dead_at_once; ++i) {
+    WorkerEntry *oldest = dead_workers->list.first();
+    if (!oldest || oldest->died_at >= long_ago) return;
+    remove_worker(oldest);
+  }
+}
+
+// The session of this slot has ended, and with it the life line of the worker.
+void lose_life_line(WorkerEntry *worker, int slot) {
+  leave_session(worker);
+  worker->life_line = find_waiting_session(worker->key, slot);
+  enter_session(worker);
+  if (worker->life_line >= 0) return;
+  set_dead(worker, true);
+  signal_one_waiter(worker->key.database, {worker->tenant, 0, 0, false});
+  note_due(worker->key.database, worker->tenant, DT_NOBEGIN, false);
+}
+
+void list_dead(std::int32_t tenant, DeadWorker *dead, int *count) {
+  TenantWorkers *entry = find_tenant_workers(MyDatabaseId, tenant);
+  if (!entry) return;
+  (void)entry->dead.find([&](const WorkerEntry &worker) {
+    if (*count == dead_at_once) return true;
+    dead[*count] = {worker.key.role, worker.tenant, {}};
+    strlcpy(dead[(*count)++].name, worker.name, sizeof dead->name);
+    return false;
+  });
+}
+
+bool any_is_dead(std::int32_t tenant) {
+  TenantWorkers *entry = find_tenant_workers(MyDatabaseId, tenant);
+  return entry && !entry->dead.empty();
 }
 
 }  // namespace
 
 const SharedPart workers_part = {
     [] {
-      return add_size(sizeof(int), add_size(hash_estimate_size(shared_room.workers, sizeof(WorkerEntry)),
-                                            hash_estimate_size(shared_room.watches, sizeof(WatchEntry))));
+      Size size = add_size(MAXALIGN(sizeof(DeadWorkers)), MAXALIGN(sessions_size()));
+      size = add_size(size, hash_estimate_size(shared_room.workers, sizeof(WorkerEntry)));
+      size = add_size(size, hash_estimate_size(shared_room.workers, sizeof(RoleEntry)));
+      return add_size(size, hash_estimate_size(shared_room.workers, sizeof(TenantWorkers)));
     },
     [](bool first) {
       bool found;
-      dead_workers = static_cast<int *>(ShmemInitStruct("insula dead workers", sizeof(int), &found));
-      if (first) *dead_workers = 0;
+      dead_workers = static_cast<DeadWorkers *>(ShmemInitStruct("insula dead workers", sizeof(DeadWorkers), &found));
+      sessions = static_cast<List<WorkerEntry> *>(ShmemInitStruct("insula workers' sessions", sessions_size(), &found));
       workers = make_shared_table("insula workers", shared_room.workers, sizeof(WorkerKey), sizeof(WorkerEntry));
-      watches = make_shared_table("insula watches", shared_room.watches, sizeof(WatchKey), sizeof(WatchEntry));
+      roles = make_shared_table("insula workers' roles", shared_room.workers, sizeof(Oid), sizeof(RoleEntry));
+      tenants =
+          make_shared_table("insula workers' tenants", shared_room.workers, sizeof(TenantKey), sizeof(TenantWorkers));
+      if (!first) return;
+      dead_workers->count = 0;
+      dead_workers->list.clear();
+      for (int i = 0; i < MaxBackends; ++i) sessions[i].clear();
     }};
+
+WorkerEntry *find_worker(const WorkerKey &key) {
+  return static_cast<WorkerEntry *>(hash_search(workers, &key, HASH_FIND, nullptr));
+}
+
+WorkerEntry *enter_worker(const char *worker) {
+  const WorkerKey key = key_of(worker);
+  if (WorkerEntry *known = find_worker(key)) return known;
+  forget_long_dead();
+  RoleEntry *role = static_cast<RoleEntry *>(hash_search(roles, &key.role, HASH_FIND, nullptr));
+  const long free = shared_room.workers - hash_get_num_entries(workers);
+  if (!has_share(role ? role->workers : 0, free)) return nullptr;
+  role = enter_role(key.role);
+  auto *entry = role ? static_cast<WorkerEntry *>(hash_search(workers, &key, HASH_ENTER_NULL, nullptr)) : nullptr;
+  if (!entry) return nullptr;
+  memset(entry, 0, sizeof(WorkerEntry));
+  entry->key = key;
+  strlcpy(entry->name, worker, sizeof entry->name);
+  entry->life_line = -1;
+  entry->maker = backend_slot();
+  entry->of_role = role;
+  ++role->workers;
+  entry->watches.clear();
+  enter_session(entry);
+  (void)enter_tenant(entry, 0);
+  return entry;
+}
 
 WorkerKey worker_key(Oid role, const char *name) {
   WorkerKey key;
@@ -150,75 +225,50 @@ void check_worker_name(const char *name) {
             (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("worker name must have 1 to %d bytes", worker_name_max)));
 }
 
-static void kick_worker(const WorkerKey &key) {
-  WorkerEntry *entry = find_worker(key);
+void kick(WorkerEntry *worker) {
   // A kick that has not been taken yet ends the worker's next wait.
-  if (!entry || entry->kicked) return;
-  entry->kicked = true;
+  if (worker->kicked) return;
+  worker->kicked = true;
   if (!any_session_waits()) return;
-  const int at = find_waiting_session(key, -1);
+  const int at = find_waiting_session(worker->key, -1);
   if (at >= 0) wake_session(at);
-}
-
-void kick_all_workers(Oid database) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, workers);
-  while (auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan)))
-    if (entry->key.database == database) entry->kicked = true;
-  wake_sessions_of(database);
-}
-
-void kick_watchers(const std::int64_t *executions, int count) {
-  if (hash_get_num_entries(watches) == 0) return;
-  for (int i = 0; i < count; ++i) {
-    WatchKey key = {MyDatabaseId, 0, executions[i]};
-    auto *watch = static_cast<WatchEntry *>(hash_search(watches, &key, HASH_FIND, nullptr));
-    if (!watch) continue;
-    if (watch->crowded) kick_all_workers(MyDatabaseId);
-    for (int j = 0; j < watch->count; ++j) kick_worker(watch->watchers[j]);
-    hash_search(watches, &key, HASH_REMOVE, nullptr);
-  }
 }
 
 void forget_dead_worker(const WorkerKey &key) {
   WorkerEntry *entry = find_worker(key);
-  if (!entry || !entry->dead) return;
-  --*dead_workers;
-  hash_search(workers, &key, HASH_REMOVE, nullptr);
+  if (entry && entry->dead) remove_worker(entry);
 }
 
+// Others may take the lock between the steps.
 void forget_session(int slot) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, workers);
-  while (auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan))) {
-    if (entry->life_line < 0 && entry->maker == slot && !entry->dead) {
-      remove_worker(entry);
-      continue;
+  for (bool any = true; any;) {
+    lock_shared_memory(LW_EXCLUSIVE);
+    WorkerEntry *worker = sessions[slot].first();
+    any = worker != nullptr;
+    if (any) {
+      const bool has_another = worker->life_line >= 0 && find_waiting_session(worker->key, slot) >= 0;
+      const bool keeps_watches = !has_another && drop_watches_of(worker, watches_at_once);
+      if (worker->life_line >= 0 && !keeps_watches)
+        lose_life_line(worker, slot);
+      else if (!keeps_watches)
+        remove_worker(worker);
     }
-    if (entry->life_line != slot) continue;
-    entry->life_line = find_waiting_session(entry->key, slot);
-    if (entry->life_line >= 0) continue;
-    drop_watches_of(entry->key);
-    set_dead(entry, true);
-    signal_one_waiter(entry->key.database, {entry->tenant, 0, 0, false});
-    note_due(entry->key.database, entry->tenant, DT_NOBEGIN, false);
+    unlock_shared_memory();
   }
 }
 
 void forget_workers_of_tenant(Oid database, std::int32_t tenant) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, workers);
-  while (auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan)))
-    if (entry->key.database == database && entry->tenant == tenant) remove_worker(entry);
+  while (TenantWorkers *entry = find_tenant_workers(database, tenant)) {
+    const List<WorkerEntry> &list = entry->live.empty() ? entry->dead : entry->live;
+    remove_worker(list.first());
+  }
 }
 
 void forget_workers_of(Oid database) {
-  remove_entries<WatchEntry>(watches, [database](const WatchEntry &watch) { return watch.key.database == database; });
-  remove_entries<WorkerEntry>(workers, [database](const WorkerEntry &worker) {
-    if (worker.key.database != database) return false;
-    if (worker.dead) --*dead_workers;
-    return true;
-  });
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, workers);
+  while (auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan)))
+    if (entry->key.database == database) remove_worker(entry);
 }
 
 void take_life_line(const char *worker, std::int32_t tenant) {
@@ -227,8 +277,11 @@ void take_life_line(const char *worker, std::int32_t tenant) {
   lock_shared_memory(LW_EXCLUSIVE);
   if (WorkerEntry *entry = enter_worker(worker)) {
     set_dead(entry, false);
-    entry->tenant = tenant;
+    leave_session(entry);
     entry->life_line = backend_slot();
+    enter_session(entry);
+    leave_tenant(entry);
+    (void)enter_tenant(entry, tenant);
   }
   unlock_shared_memory();
 }
@@ -247,93 +300,47 @@ bool take_kick(const char *worker, bool *blind) {
 
 long known_workers() { return shared_memory_available() ? hash_get_num_entries(workers) : 0; }
 
-long watched_executions() { return shared_memory_available() ? hash_get_num_entries(watches) : 0; }
-
 void nudge_worker(const char *worker) {
   if (!shared_memory_available()) return;
   register_end_of_session();
   lock_shared_memory(LW_EXCLUSIVE);
-  if (enter_worker(worker)) kick_worker(key_of(worker));
+  if (WorkerEntry *entry = enter_worker(worker)) kick(entry);
   unlock_shared_memory();
 }
 
+// The watches go first, some at a time: others may take the lock between the steps.
 std::int32_t leave_worker(const char *worker) {
   if (!shared_memory_available()) return -1;
   std::int32_t tenant = -1;
-  lock_shared_memory(LW_EXCLUSIVE);
-  if (WorkerEntry *entry = find_worker(key_of(worker))) {
-    tenant = entry->life_line >= 0 || entry->tenant != 0 ? entry->tenant : -1;
-    remove_worker(entry);
+  for (bool keeps_watches = true; keeps_watches;) {
+    lock_shared_memory(LW_EXCLUSIVE);
+    WorkerEntry *entry = find_worker(key_of(worker));
+    keeps_watches = entry && drop_watches_of(entry, watches_at_once);
+    if (entry && !keeps_watches) {
+      tenant = entry->life_line >= 0 || entry->tenant != 0 ? entry->tenant : -1;
+      remove_worker(entry);
+    }
+    unlock_shared_memory();
   }
-  unlock_shared_memory();
   return tenant;
 }
 
-void watch_execution(const char *worker, std::int64_t execution) {
-  if (!shared_memory_available()) return;
-  register_end_of_session();
-  lock_shared_memory(LW_EXCLUSIVE);
-  WorkerEntry *entry = enter_worker(worker);
-  WatchKey key = {MyDatabaseId, 0, execution};
-  bool found = false;
-  WatchEntry *watch = nullptr;
-  if (entry && hash_get_num_entries(watches) < shared_room.watches)
-    watch = static_cast<WatchEntry *>(hash_search(watches, &key, HASH_ENTER_NULL, &found));
-  if (watch) {
-    if (!found) {
-      watch->count = 0;
-      watch->crowded = false;
-    }
-    bool known = false;
-    for (int i = 0; i < watch->count; ++i) known = known || watch->watchers[i] == entry->key;
-    if (!known && watch->count < watchers_per_execution)
-      watch->watchers[watch->count++] = entry->key;
-    else if (!known)
-      watch->crowded = true;
-  } else if (entry) {
-    entry->blind = true;
-  }
-  unlock_shared_memory();
-}
-
-void unwatch_execution(const char *worker, std::int64_t execution) {
-  if (!shared_memory_available()) return;
-  lock_shared_memory(LW_EXCLUSIVE);
-  WatchKey key = {MyDatabaseId, 0, execution};
-  auto *watch = static_cast<WatchEntry *>(hash_search(watches, &key, HASH_FIND, nullptr));
-  if (watch) drop_watcher(watch, key_of(worker));
-  unlock_shared_memory();
-}
-
 bool has_dead_worker(std::int32_t tenant) {
-  if (!shared_memory_available() || *dead_workers == 0) return false;
-  bool found = false;
+  if (!shared_memory_available() || dead_workers->count == 0) return false;
   lock_shared_memory(LW_SHARED);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, workers);
-  while (auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan)))
-    found = found || may_hold_tasks_of(*entry, tenant);
+  const bool found = any_is_dead(tenant) || any_is_dead(0);
   unlock_shared_memory();
   return found;
 }
 
 DeadWorker *dead_workers_of(std::int32_t tenant, int *count) {
   *count = 0;
-  if (!shared_memory_available() || *dead_workers == 0) return nullptr;
-  constexpr int at_once = 64;
-  auto *dead = palloc_array_of<DeadWorker>(at_once);
-  const TimestampTz long_ago = clock_now() - longest_lease;
+  if (!shared_memory_available() || dead_workers->count == 0) return nullptr;
+  auto *dead = palloc_array_of<DeadWorker>(dead_at_once);
   lock_shared_memory(LW_EXCLUSIVE);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, workers);
-  while (auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan))) {
-    if (entry->dead && entry->died_at < long_ago) {
-      remove_worker(entry);
-    } else if (*count < at_once && may_hold_tasks_of(*entry, tenant)) {
-      dead[*count] = {entry->key.role, entry->tenant, {}};
-      strlcpy(dead[(*count)++].name, entry->name, sizeof dead->name);
-    }
-  }
+  forget_long_dead();
+  list_dead(tenant, dead, count);
+  if (tenant != 0) list_dead(0, dead, count);
   unlock_shared_memory();
   return dead;
 }

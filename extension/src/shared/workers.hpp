@@ -19,12 +19,9 @@ inline bool operator==(const WorkerKey &a, const WorkerKey &b) {
 }
 
 WorkerKey worker_key(Oid role, const char *name);
-void kick_all_workers(Oid database);
-// The executions of this database have ended: their watchers are kicked.
-void kick_watchers(const std::int64_t *executions, int count);
 void forget_dead_worker(const WorkerKey &key);
 // The session of this slot has ended: workers whose life line it was are dead, and entries that it made
-// for workers that never had one go.
+// for workers that never had one go.  Takes the lock itself.
 void forget_session(int slot);
 void forget_workers_of_tenant(Oid database, std::int32_t tenant);
 void forget_workers_of(Oid database);

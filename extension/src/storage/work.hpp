@@ -426,6 +426,7 @@ std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot);
 // Counted up to `limit`: tasks that run; tasks that wait or run.
 std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit);
 std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit);
+std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit, Snapshot snapshot);
 
 // Reads the whole queue, as the snapshot shows it: the tasks of each version of a workflow.
 Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count);

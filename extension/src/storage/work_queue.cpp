@@ -303,10 +303,11 @@ std::int64_t running_tasks(const Tenant &tenant, Snapshot snapshot) {
   return get_int64(0, 1);
 }
 
-static std::int64_t count_at_most(const Tenant &tenant, const Statement &statement, std::int64_t limit) {
+static std::int64_t count_at_most(const Tenant &tenant, const Statement &statement, std::int64_t limit,
+                                  Snapshot snapshot) {
   Arguments arguments;
   arguments.add(Int64GetDatum(limit));
-  (void)run_on_latest(tenant, statement, arguments);
+  (void)run_on(tenant, statement, arguments, snapshot);
   return get_int64(0, 1);
 }
 
@@ -318,10 +319,10 @@ std::int64_t running_at_most(const Tenant &tenant, std::int64_t limit) {
         FROM (SELECT FROM {work} WHERE lane = {lane.running} LIMIT $1) q)",
       {INT8OID},
   };
-  return count_at_most(tenant, running_at_most, limit);
+  return count_at_most(tenant, running_at_most, limit, GetLatestSnapshot());
 }
 
-std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit) {
+std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit, Snapshot snapshot) {
   static constexpr Statement queued_at_most = {
       "queued_at_most",
       R"(
@@ -333,7 +334,11 @@ std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit) {
           LIMIT $1) q)",
       {INT8OID},
   };
-  return count_at_most(tenant, queued_at_most, limit);
+  return count_at_most(tenant, queued_at_most, limit, snapshot);
+}
+
+std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit) {
+  return queued_at_most(tenant, limit, GetLatestSnapshot());
 }
 
 }  // namespace insula

@@ -14,7 +14,7 @@ namespace insula {
 
 namespace {
 
-constexpr long cache_limit = 4096;
+constexpr long cache_limit = 16384;
 
 struct NameEntry {
   char name[NAMEDATALEN];
