@@ -3,6 +3,8 @@
 // that was recorded when it was made for a tenant, and no attribute and no membership since but in
 // plain roles of other tenants (which gives it no more than those have): a forged or restored
 // catalog row that names another role gains nothing.
+#include <algorithm>
+
 #include "errors.hpp"
 #include "provision/provision.hpp"
 #include "spi/owner.hpp"
@@ -324,7 +326,8 @@ bool drop_disarmed_role(const char *name, Oid recorded) {
 
 void end_sessions_of_role(Oid role) {
   terminate_sessions(role);
-  if (ending_count < max_ending) ending_roles[ending_count++] = role;
+  const bool known = std::find(ending_roles, ending_roles + ending_count, role) != ending_roles + ending_count;
+  if (!known && ending_count < max_ending) ending_roles[ending_count++] = role;
 }
 
 }  // namespace insula

@@ -13,6 +13,7 @@
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
 #include "tenant/home.hpp"
+#include "tenant/in_subtransaction.hpp"
 #include "tenant/lock.hpp"
 
 extern "C" {
@@ -143,7 +144,7 @@ void refuse_in_use(const Tenant &tenant, bool prepared) {
 
 // A step that has to lock objects must not wait for ever for another session's open transaction.
 template <typename Step>
-pg_noinline void refuse_long_waits(const Tenant &tenant, bool prepared, Step step) {
+pg_noinline void refuse_long_waits(const Tenant &tenant, Step step) {
   const int level = NewGUCNestLevel();
   (void)set_config_option("lock_timeout", "5s", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
   MemoryContext memory = CurrentMemoryContext;
@@ -154,23 +155,39 @@ pg_noinline void refuse_long_waits(const Tenant &tenant, bool prepared, Step ste
     MemoryContextSwitchTo(memory);
     if (geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE) PG_RE_THROW();
     FlushErrorState();
-    refuse_in_use(tenant, prepared);
+    refuse_in_use(tenant, false);
   }
   PG_END_TRY();
   AtEOXact_GUC(false, level);
 }
 
-// Queues for the relations' locks, so that sessions which reconnect get no lock first, and ends the
-// sessions that hold one now.
+bool lock_soon(const Tenant &tenant, Oid relation) {
+  const char *error;
+  return in_subtransaction(
+      tenant.number,
+      [relation] {
+        const int level = NewGUCNestLevel();
+        (void)set_config_option("lock_timeout", "200ms", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+        LockRelationOid(relation, AccessExclusiveLock);
+        AtEOXact_GUC(false, level);
+      },
+      &error);
+}
+
+// Ends the sessions that hold the relations' locks, and queues for these, so that sessions which reconnect get no lock
+// first.  One that gets it between the two is ended in the next round.
 void lock_relations_behind_holders(const Tenant &tenant, bool prepared) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
-  refuse_long_waits(tenant, prepared, [&] {
-    for (const char *name : tenant_relations) {
-      const Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+  const std::int64_t deadline = passing_time() + sessions_end;
+  for (const char *name : tenant_relations) {
+    const Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+    if (!OidIsValid(relation)) continue;
+    for (;;) {
       if (OidIsValid(tenant.role)) end_sessions_of_role(tenant.role);
-      if (OidIsValid(relation)) LockRelationOid(relation, AccessExclusiveLock);
+      if (lock_soon(tenant, relation)) break;
+      if (passing_time() >= deadline) refuse_in_use(tenant, prepared);
     }
-  });
+  }
 }
 
 // Waits until no transaction gives the tenant work and none of its tasks runs, up to the deadline.
@@ -300,7 +317,7 @@ void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
   check_schema_is_ours(tenant);
   if (!force) check_no_dependents(tenant);
   drain_tenant(tenant, drain);
-  refuse_long_waits(tenant, false, [&] { remove_tenant(tenant, force); });
+  refuse_long_waits(tenant, [&] { remove_tenant(tenant, force); });
   announce_dropped(number);
   invalidate_tenants();
   CommandCounterIncrement();
