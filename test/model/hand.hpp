@@ -24,6 +24,7 @@ struct Game {
   std::vector<std::string> filters;    // of claims, as SQL
   bool calm = false;
   int hands = 6;
+  std::chrono::milliseconds burst = std::chrono::milliseconds(300);  // between two quiet moments
 
   std::mutex mutex = {};
   std::vector<std::string> executions = {};

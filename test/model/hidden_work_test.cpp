@@ -52,7 +52,7 @@ class HiddenWork : public ::testing::Test {
     const auto until = Clock::now() + how_long;
     for (int burst = 0; Clock::now() < until && !HasFatalFailure(); ++burst) {
       SCOPED_TRACE("burst " + std::to_string(burst));
-      play_burst(hands);
+      play_burst(hands, game.burst);
       if (!HasFatalFailure()) expect_nothing_hidden(game, burst);
     }
     old.query("COMMIT");
@@ -94,9 +94,9 @@ class HiddenWork : public ::testing::Test {
       sql_.query("SELECT insula.register_workflow('{\"name\": " + workflow + "}', tenant => '" + tenant + "')");
   }
 
-  void play_burst(std::vector<std::unique_ptr<Hand>>& hands) {
+  void play_burst(std::vector<std::unique_ptr<Hand>>& hands, std::chrono::milliseconds how_long) {
     std::vector<std::thread> threads;
-    for (auto& hand : hands) threads.emplace_back([&hand] { hand->play(300ms); });
+    for (auto& hand : hands) threads.emplace_back([&hand, how_long] { hand->play(how_long); });
     for (std::thread& thread : threads) thread.join();
     ASSERT_TRUE(eventually([this] {
       return sql_.query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rough' AND state <> 'idle'") ==
@@ -211,8 +211,8 @@ class HiddenFleet : public HiddenWork {};
 
 // The last submission to each tenant may come while a claim visits it.
 TEST_F(HiddenFleet, OfManyTenants) {
-  Game game = {{}, {"a"}, {"NULL"}, true, 4};
-  for (int i = 0; i < 40; ++i) game.tenants.push_back("hide_" + std::to_string(i));
+  Game game = {{}, {"a"}, {"NULL"}, true, 4, 30ms};
+  for (int i = 0; i < 20; ++i) game.tenants.push_back("hide_" + std::to_string(i));
   play(game);
 }
 
