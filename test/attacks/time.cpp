@@ -254,5 +254,26 @@ TEST_F(Time, NoSubmissionCountsTheQueue) {
   EXPECT_LT(without, 10 * 20000);
 }
 
+// A tenant whose limits find no room has its claims go one at a time.
+TEST_F(Time, LimitsInGreatNumbersLeaveRoomForOthers) {
+  const int room = std::stoi(admin.query("SHOW insula.max_counted_limits"));
+  for (const char* tenant : {"greedy", "bystander"})
+    admin.query(std::string("SELECT insula.register_workflow('{\"name\": \"l\", \"limit\": {\"max\": 2, \"key\": "
+                            "\"k\"}, \"tasks\": [{\"id\": \"a\"}]}', tenant => '") +
+                tenant + "')");
+  greedy->query("SELECT insula.submit_many('l', array_agg(jsonb_build_object('k', g))) FROM generate_series(1, " +
+                to_string(room) + ") g");
+  int running = 0;
+  for (int claimed = 1; claimed > 0; running += claimed)
+    claimed = std::stoi(greedy->query("SELECT count(*) FROM insula.claim('w', max_tasks => 5000, lease_for => '1 h')"));
+  EXPECT_EQ(running, room);
+  admin.query("SELECT insula.submit_many('l', ARRAY['{\"k\": 1}', '{\"k\": 2}']::jsonb[], tenant => 'bystander')");
+  Session other("user=bystander_user");
+  bystander->query("BEGIN");
+  EXPECT_EQ(bystander->query("SELECT count(*) FROM insula.claim('one')"), "1");
+  EXPECT_EQ(other.query("SELECT count(*) FROM insula.claim('other')"), "1");
+  bystander->query("COMMIT");
+}
+
 }  // namespace
 }  // namespace attacks
