@@ -66,6 +66,13 @@ class Time : public ::testing::Test {
     return least;
   }
 
+  // Entries of the tenant's indexes, by its session in this transaction.
+  int entries_read() {
+    return std::stoi(
+        greedy->query("SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = "
+                      "'tenant_greedy.work'::regclass"));
+  }
+
   Session admin;
   std::unique_ptr<Session> greedy, bystander;
 };
@@ -224,11 +231,6 @@ TEST_F(Time, ManyEntriesMakeNoCallSlower) {
 
 // A submission reads no more of a long queue than of a short one, whether there is room in it or not.
 TEST_F(Time, NoSubmissionCountsTheQueue) {
-  const auto entries_read = [&] {
-    return std::stoi(
-        greedy->query("SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = "
-                      "'tenant_greedy.work'::regclass"));
-  };
   const auto submits = [&](const std::string& answer) {
     greedy->query("BEGIN");
     greedy->query("SAVEPOINT s");
@@ -273,6 +275,21 @@ TEST_F(Time, LimitsInGreatNumbersLeaveRoomForOthers) {
   EXPECT_EQ(bystander->query("SELECT count(*) FROM insula.claim('one')"), "1");
   EXPECT_EQ(other.query("SELECT count(*) FROM insula.claim('other')"), "1");
   bystander->query("COMMIT");
+}
+
+TEST_F(Time, NoClaimCountsWhatRuns) {
+  greedy->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[6000]))");
+  greedy->query("SELECT count(*) FROM insula.claim('w', max_tasks => 5000, lease_for => '1 h')");
+  for (const char* rate : {"-1", "1000000"}) {
+    admin.query(std::string("SELECT insula.set_tenant_limits('greedy', max_running => 5900, rate_per_second => ") +
+                rate + ")");
+    greedy->query("SELECT count(*) FROM insula.claim('w')");
+    greedy->query("BEGIN");
+    const int before = entries_read();
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w')"), "1");
+    EXPECT_LT(entries_read() - before, 20 * 100);
+    greedy->query("ROLLBACK");
+  }
 }
 
 }  // namespace
