@@ -121,7 +121,8 @@ BEGIN ATOMIC
 		FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
 	)
 	SELECT size.item, size.used, size.available,
-		CASE WHEN size.used > 0.8 * size.available THEN CASE
+		-- One role gets half of the workers and of the watches.
+		CASE WHEN size.used > CASE WHEN size.setting IN ('insula.max_workers', 'insula.max_watches') THEN 0.4 ELSE 0.8 END * size.available THEN CASE
 			WHEN size.setting IS NOT NULL THEN 'raise ' || size.setting
 			WHEN size.item LIKE 'numbers of%' THEN 'set retain or retain_count for ' || (SELECT pg_catalog.string_agg(n.tenant, ', ' ORDER BY n.tenant)
 				FROM insula.numbers_in_use n WHERE n.rows > 0.8 * size.available)
@@ -130,7 +131,7 @@ BEGIN ATOMIC
 	FROM size;
 END;
 COMMENT ON FUNCTION insula.capacity IS
-'Sizes against settings: how much of what is used, and what to do where more than four fifths are.  NULL: unknown without shared memory.';
+'Sizes against settings: how much of what is used, and what to do where more than four fifths are, or two fifths of the workers and watches, of which one role gets half.  NULL: unknown without shared memory.';
 
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)

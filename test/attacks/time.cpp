@@ -66,6 +66,13 @@ class Time : public ::testing::Test {
     return least;
   }
 
+  // Entries of the tenant's indexes, by its session in this transaction.
+  int entries_read() {
+    return std::stoi(
+        greedy->query("SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = "
+                      "'tenant_greedy.work'::regclass"));
+  }
+
   Session admin;
   std::unique_ptr<Session> greedy, bystander;
 };
@@ -224,11 +231,6 @@ TEST_F(Time, ManyEntriesMakeNoCallSlower) {
 
 // A submission reads no more of a long queue than of a short one, whether there is room in it or not.
 TEST_F(Time, NoSubmissionCountsTheQueue) {
-  const auto entries_read = [&] {
-    return std::stoi(
-        greedy->query("SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = "
-                      "'tenant_greedy.work'::regclass"));
-  };
   const auto submits = [&](const std::string& answer) {
     greedy->query("BEGIN");
     greedy->query("SAVEPOINT s");
@@ -252,6 +254,42 @@ TEST_F(Time, NoSubmissionCountsTheQueue) {
   EXPECT_LT(with_room, 40 * 100);
   // A full queue is counted anew now and then, for a hundredth of the time.
   EXPECT_LT(without, 10 * 20000);
+}
+
+// A tenant whose limits find no room has its claims go one at a time.
+TEST_F(Time, LimitsInGreatNumbersLeaveRoomForOthers) {
+  const int room = std::stoi(admin.query("SHOW insula.max_counted_limits"));
+  for (const char* tenant : {"greedy", "bystander"})
+    admin.query(std::string("SELECT insula.register_workflow('{\"name\": \"l\", \"limit\": {\"max\": 2, \"key\": "
+                            "\"k\"}, \"tasks\": [{\"id\": \"a\"}]}', tenant => '") +
+                tenant + "')");
+  greedy->query("SELECT insula.submit_many('l', array_agg(jsonb_build_object('k', g))) FROM generate_series(1, " +
+                to_string(room) + ") g");
+  int running = 0;
+  for (int claimed = 1; claimed > 0; running += claimed)
+    claimed = std::stoi(greedy->query("SELECT count(*) FROM insula.claim('w', max_tasks => 5000, lease_for => '1 h')"));
+  EXPECT_EQ(running, room);
+  admin.query("SELECT insula.submit_many('l', ARRAY['{\"k\": 1}', '{\"k\": 2}']::jsonb[], tenant => 'bystander')");
+  Session other("user=bystander_user");
+  bystander->query("BEGIN");
+  EXPECT_EQ(bystander->query("SELECT count(*) FROM insula.claim('one')"), "1");
+  EXPECT_EQ(other.query("SELECT count(*) FROM insula.claim('other')"), "1");
+  bystander->query("COMMIT");
+}
+
+TEST_F(Time, NoClaimCountsWhatRuns) {
+  greedy->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[6000]))");
+  greedy->query("SELECT count(*) FROM insula.claim('w', max_tasks => 5000, lease_for => '1 h')");
+  for (const char* rate : {"-1", "1000000"}) {
+    admin.query(std::string("SELECT insula.set_tenant_limits('greedy', max_running => 5900, rate_per_second => ") +
+                rate + ")");
+    greedy->query("SELECT count(*) FROM insula.claim('w')");
+    greedy->query("BEGIN");
+    const int before = entries_read();
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w')"), "1");
+    EXPECT_LT(entries_read() - before, 20 * 100);
+    greedy->query("ROLLBACK");
+  }
 }
 
 }  // namespace

@@ -52,10 +52,12 @@ std::int64_t count_running(const Tenant &tenant, const Permits &permits) {
 // then only a count can tell.
 bool is_none(const Tenant &tenant, std::int64_t free) { return free == 0 && !ends_tasks_here(tenant.number); }
 
-// The caller holds the permits lock.
+// The caller holds the permits lock.  Under a rate the numbers may be known.
 int count_permits(const Tenant &tenant, int wanted) {
   if (tenant.limits.max_running < 0) return wanted;
   const Permits permits = permits_of(tenant);
+  const std::int64_t reserved = reserve_permits(permits, wanted);
+  if (reserved > 0 || is_none(tenant, reserved)) return static_cast<int>(reserved);
   const std::int64_t others = reserve_permits_ahead(permits, wanted);
   const std::int64_t left = permits.most - others - count_running(tenant, permits);
   const auto free = static_cast<int>(std::clamp<std::int64_t>(left, 0, wanted));

@@ -28,7 +28,6 @@ namespace {
 constexpr int most_tenants = 1024;  // a claim of all tenants may serve as many
 constexpr int most_keys = 64;       // of one tenant's tasks
 constexpr int most_searches = 64;
-constexpr int most_reaped = 64;
 constexpr int ended_at_once = 1024;     // told under the lock before others may have it
 constexpr std::int32_t every_key = -1;  // more than most_keys: each waiter that fits the tenant looks
 
@@ -71,7 +70,7 @@ Announced<std::int32_t> changed;
 Announced<std::int32_t> dropped;
 Announced<std::int32_t> renumbered;  // tenants whose numbers others are given
 Announced<std::int32_t> claimed;
-Announced<WorkerKey, most_reaped> reaped;
+Announced<WorkerKey> reaped;
 Announced<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
 bool permits_locks_lost;
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent

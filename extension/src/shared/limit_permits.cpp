@@ -7,11 +7,14 @@
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
 #include "shared/drop_counters.hpp"
+#include "shared/list.hpp"
 #include "shared/pending.hpp"
 
 namespace insula {
 
 namespace {
+
+struct LimitEntry;
 
 // All limits of a tenant.
 struct LimitedEntry {
@@ -24,6 +27,8 @@ struct LimitedEntry {
   std::uint64_t version;    // counts permits that have come back
   std::int64_t turned_away;
   std::uint64_t turned_away_ever;
+  List<LimitEntry> limits;
+  int limit_count;
 };
 
 struct LimitKey {
@@ -34,6 +39,8 @@ struct LimitKey {
 
 struct LimitEntry {
   LimitKey key;
+  LimitedEntry *all;
+  Link<LimitEntry> of_tenant;
   std::int64_t running;
   std::int64_t reserved;
 };
@@ -140,6 +147,8 @@ LimitedEntry *make_limited(std::int32_t tenant) {
   entry->version = entry->turned_away_ever = 0;
   // Sessions that were turned away before were not counted.
   entry->turned_away = waiting_sessions();
+  entry->limits.clear();
+  entry->limit_count = 0;
   return entry;
 }
 
@@ -148,35 +157,33 @@ LimitEntry *find_limit(std::int32_t tenant, std::int64_t limit) {
   return static_cast<LimitEntry *>(hash_search(shared_limits, &key, HASH_FIND, nullptr));
 }
 
-// nullptr: there is no room.
-LimitEntry *make_limit(std::int32_t tenant, std::int64_t limit) {
-  LimitKey key = {MyDatabaseId, tenant, limit};
-  bool found;
-  auto *entry = static_cast<LimitEntry *>(hash_search(shared_limits, &key, HASH_ENTER_NULL, &found));
-  if (entry && !found) entry->running = entry->reserved = 0;
+// One tenant may have four fifths of the room: one call claims up to ten thousand tasks.
+constexpr int times_the_free = 4;
+
+// nullptr: there is no room, or the tenant has its share.
+LimitEntry *make_limit(LimitedEntry *all, std::int64_t limit) {
+  if (LimitEntry *known = find_limit(all->key.tenant, limit)) return known;
+  const long free = shared_room.counted_limits - hash_get_num_entries(shared_limits);
+  if (!has_share(all->limit_count / times_the_free, free)) return nullptr;
+  LimitKey key = {MyDatabaseId, all->key.tenant, limit};
+  auto *entry = static_cast<LimitEntry *>(hash_search(shared_limits, &key, HASH_ENTER_NULL, nullptr));
+  if (!entry) return nullptr;
+  entry->running = entry->reserved = 0;
+  entry->all = all;
+  all->limits.append(entry, &entry->of_tenant);
+  ++all->limit_count;
   return entry;
 }
 
 void remove_if_idle(LimitEntry *entry) {
-  if (entry->running == 0 && entry->reserved == 0) hash_search(shared_limits, &entry->key, HASH_REMOVE, nullptr);
+  if (entry->running != 0 || entry->reserved != 0) return;
+  entry->of_tenant.remove();
+  --entry->all->limit_count;
+  hash_search(shared_limits, &entry->key, HASH_REMOVE, nullptr);
 }
 
-template <typename Visit>
-void for_each_limit(Visit visit) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, shared_limits);
-  while (auto *entry = static_cast<LimitEntry *>(hash_seq_search(&scan))) visit(entry);
-}
-
-template <typename Visit>
-void for_each_limit_of(std::int32_t tenant, Visit visit) {
-  for_each_limit([&](LimitEntry *entry) {
-    if (entry->key.database == MyDatabaseId && entry->key.tenant == tenant) visit(entry);
-  });
-}
-
-void forget_running_under(std::int32_t tenant) {
-  for_each_limit_of(tenant, [](LimitEntry *entry) {
+void forget_running_under(LimitedEntry &all) {
+  all.limits.for_each([](LimitEntry *entry) {
     entry->running = 0;
     remove_if_idle(entry);
   });
@@ -193,7 +200,7 @@ void lose_count(LimitedEntry &all) {
   ++all.version;  // a session that has just looked shall look again
   if (all.state == TallyState::unknown) return;
   all.state = TallyState::unknown;
-  forget_running_under(all.key.tenant);
+  forget_running_under(all);
 }
 
 // To count again at once would end the same way.
@@ -232,7 +239,7 @@ bool note_free(LimitedEntry *all) {
 bool settle(const Held &of, LimitedEntry *all, std::uint64_t transaction) {
   const bool seen = all && (all->state == TallyState::unknown || all->basis.shows(transaction));
   const bool counts = all && !seen && of.started != 0;
-  LimitEntry *entry = counts ? make_limit(of.tenant, of.limit) : find_limit(of.tenant, of.limit);
+  LimitEntry *entry = counts ? make_limit(all, of.limit) : find_limit(of.tenant, of.limit);
   if (entry) {
     entry->reserved -= of.reserved;
     if (counts) entry->running += of.started;
@@ -283,12 +290,8 @@ void forget_now() {
     all->state = TallyState::unknown;
     all->count_from = 0;
     ++all->version;
+    forget_running_under(*all);
   }
-  for_each_limit([](LimitEntry *entry) {
-    if (entry->key.database != MyDatabaseId) return;
-    entry->running = 0;
-    remove_if_idle(entry);
-  });
   LWLockRelease(counters_lock);
 }
 
@@ -356,7 +359,7 @@ Reserved reserve_limit(const LimitedWork &of, std::int64_t limit, std::int64_t m
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   LimitedEntry *all = find_limited(of.tenant);
   if (is_known(all, of)) {
-    LimitEntry *entry = make_limit(of.tenant, limit);
+    LimitEntry *entry = make_limit(all, limit);
     if (!entry) lose_count_for_room(*all);
     if (entry) {
       reserved = static_cast<int>(std::min<std::int64_t>(wanted, free_of(entry, most)));
@@ -442,10 +445,12 @@ bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count) {
   const auto room = static_cast<Size>(most_entries(shared_room.counted_limits));
   *counts = static_cast<LimitCount *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(LimitCount) * room));
   LWLockAcquire(counters_lock, LW_SHARED);
-  const bool unknown = !is_known(find_limited(of.tenant), of);
-  for_each_limit_of(of.tenant, [&](const LimitEntry *entry) {
-    if (entry->reserved > 0) (*counts)[(*count)++] = {entry->key.limit, entry->reserved};
-  });
+  LimitedEntry *all = find_limited(of.tenant);
+  const bool unknown = !is_known(all, of);
+  if (all)
+    all->limits.for_each([&](const LimitEntry *entry) {
+      if (entry->reserved > 0) (*counts)[(*count)++] = {entry->key.limit, entry->reserved};
+    });
   LWLockRelease(counters_lock);
   for (int i = 0; i < *count; ++i) (*counts)[i].running -= sums_of(of.tenant, (*counts)[i].limit).reserved;
   std::sort(*counts, *counts + *count, [](const LimitCount &a, const LimitCount &b) { return a.limit < b.limit; });
@@ -457,7 +462,8 @@ void reserve_limit_ahead(const LimitedWork &of, std::int64_t limit) {
   Held &mine = held_of(of.tenant, limit);
   bool reserved = false;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  if (LimitEntry *entry = make_limit(of.tenant, limit)) {
+  LimitedEntry *all = make_limited(of.tenant);
+  if (LimitEntry *entry = all ? make_limit(all, limit) : nullptr) {
     ++entry->reserved;
     ++mine.reserved;
     reserved = true;
@@ -495,7 +501,7 @@ void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int co
   if (all && all->state == TallyState::counting) {
     bool fits = true;
     const auto add = [&](std::int64_t limit, std::int64_t running) {
-      LimitEntry *entry = fits && running != 0 ? make_limit(of.tenant, limit) : nullptr;
+      LimitEntry *entry = fits && running != 0 ? make_limit(all, limit) : nullptr;
       if (entry) entry->running += running;
       fits = fits && (entry || running == 0);
     };
@@ -508,7 +514,7 @@ void end_counting_limits(const LimitedWork &of, const LimitCount *counts, int co
       all->refused = false;
       const std::int64_t now = passing_time();
       all->count_from = now + std::max(between_counts, counts_share * (now - all->count_from));
-      for_each_limit_of(of.tenant, remove_if_idle);
+      all->limits.for_each(remove_if_idle);
     } else {
       lose_count_for_room(*all);
     }

@@ -31,6 +31,15 @@ struct List {
     ends.previous = link;
   }
 
+  // `visit` may remove the entry.
+  template <typename Visit>
+  void for_each(Visit visit) {
+    for (Link<Entry> *link = ends.next, *next; link != &ends; link = next) {
+      next = link->next;
+      visit(link->entry);
+    }
+  }
+
   // Until `visit` returns true; then its entry.
   template <typename Visit>
   Entry *find(Visit visit) const {

@@ -42,6 +42,10 @@ extern SharedRoom shared_room;
 // A table may grow a little beyond what it was made for.
 inline int most_entries(int room) { return 2 * room; }
 
+// No role or tenant may fill a table for the others: it takes an entry only while it has fewer than are
+// free.  One alone gets a half, and ten greedy ones leave an eleventh to the others.
+inline bool has_share(long taken, long free) { return taken < free; }
+
 HTAB *make_shared_table(const char *name, long size, Size key, Size entry);
 
 // Nothing where there is no shared memory.

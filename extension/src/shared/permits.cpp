@@ -17,14 +17,17 @@ struct PermitEntry {
   TallyState state;
   Oid work;  // the table that was counted
   CountBasis basis;
-  std::int64_t counted_at;  // in passing time
-  std::int64_t asked_at;    // by a session that was to count
-  std::int64_t running;     // as far as transactions have ended
-  std::int64_t reserved;    // by claims under way
+  std::int64_t doubt_at;  // in passing time: used-up permits are counted anew; while counting, its beginning
+  std::int64_t asked_at;  // by a session that was to count
+  std::int64_t running;   // as far as transactions have ended
+  std::int64_t reserved;  // by claims under way
   std::int64_t turned_away;
 };
 
 HTAB *shared_permits = nullptr;
+
+constexpr std::int64_t shortest_trust = USECS_PER_SEC;
+constexpr std::int64_t trust_a_count = 100;  // times as long as it took
 
 // ---- what the current transaction holds ----
 
@@ -70,7 +73,7 @@ PermitEntry *make_permits(std::int32_t tenant) {
   entry->state = TallyState::unknown;
   entry->work = InvalidOid;
   entry->running = entry->reserved = 0;
-  entry->asked_at = 0;
+  entry->asked_at = entry->doubt_at = 0;
   // Sessions that were turned away before were not counted.
   entry->turned_away = waiting_sessions();
   return entry;
@@ -86,7 +89,7 @@ std::int64_t free_by(const PermitEntry *entry, const Permits &of) {
   if (!entry || !is_known(*entry, of)) return permits_unknown;
   const std::int64_t free = of.most - entry->running - entry->reserved;
   if (free > 0) return free;
-  return is_old(entry->counted_at) ? permits_unknown : 0;
+  return passing_time() >= entry->doubt_at ? permits_unknown : 0;
 }
 
 bool owes_wake_up(PermitEntry &entry) {
@@ -265,11 +268,12 @@ Snapshot begin_counting_running(const Permits &of) {
   PermitEntry *entry = find_permits(of.tenant);
   Snapshot snapshot = nullptr;
   // A transaction that has published had committed before, so that this snapshot shows it.
-  if (entry && (!is_known(*entry, of) || is_old(entry->counted_at))) snapshot = GetLatestSnapshot();
+  if (entry && (!is_known(*entry, of) || passing_time() >= entry->doubt_at)) snapshot = GetLatestSnapshot();
   if (snapshot && entry->basis.take(*snapshot)) {
     entry->state = TallyState::counting;
     entry->work = of.work;
     entry->running = 0;
+    entry->doubt_at = passing_time();
   } else {
     snapshot = nullptr;
   }
@@ -285,7 +289,8 @@ void end_counting_running(const Permits &of, std::int64_t running) {
   if (entry && entry->state == TallyState::counting) {
     entry->running += running;
     entry->state = TallyState::known;
-    entry->counted_at = passing_time();
+    const std::int64_t now = passing_time();
+    entry->doubt_at = now + std::max(shortest_trust, trust_a_count * (now - entry->doubt_at));
   }
   LWLockRelease(counters_lock);
 }

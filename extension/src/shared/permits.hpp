@@ -15,7 +15,7 @@
 // keeps claims apart.
 //
 // Rows that were written by hand are not in the numbers.  Where these leave nothing, a claim counts anew
-// every second, so that no tenant stands still for that.
+// every second, but not for more than a hundredth of the time, so that no tenant stands still for that.
 //
 // Sessions that find no permit are counted; permits that come back wake a session and lower the count.
 // It may be another one, which passes on the permits that it leaves.  Where there is no room each end of

@@ -5,9 +5,9 @@
 // (Tasks that become ready later, and transactions that began before the limit was set, are not refused.)
 //
 // After a start of the server the numbers are unknown: a submission counts the queue and publishes what it
-// found.  It counts no more than twice the limit, and knows then that there are so many at least, which
-// refuses all until so many have left.  Where others are counting, or where there is no shared memory or no
-// room in it, it counts up to the limit for itself alone.
+// found.  It counts no more than twice the limit: where there are more, all submissions are refused until
+// half of what was counted has left, and then it is counted again.  Where others are counting, or where there is no
+// shared memory or no room in it, it counts up to the limit for itself alone.
 //
 // Rows that were written by hand are not in the numbers.  Where these leave no room the queue is counted
 // anew, but not every time: each second, and not for more than a hundredth of the time.

@@ -32,10 +32,6 @@ struct WorkerEntry {
   List<WatchEntry> watches;
 };
 
-// No role may fill a table for the others: each takes an entry only while it has fewer than are free.  One
-// role alone gets a half, and ten greedy roles leave an eleventh to the others.
-inline bool has_share(long taken, long free) { return taken < free; }
-
 // nullptr where there is no such worker.
 WorkerEntry *find_worker(const WorkerKey &key);
 // nullptr where there is no room.
