@@ -360,7 +360,7 @@ void pass_signal_on() {
 
 // The tenant is among the ready ones still.
 void wake_another(std::int32_t tenant) {
-  if (any_session_waits()) wake_one(tenant, woken_for_permit());
+  if (waiting_sessions() > 0) wake_one(tenant, woken_for_permit());
 }
 
 void wake_for_permit(std::int32_t tenant) { wake_one(tenant, true); }
