@@ -196,7 +196,7 @@ TEST_F(Examples, TaskContext) {
   auto runner = insula::Runner::with_schema(url, "charging");
   runner.add(insula_test::one_task("by_event", event::charge));
   const auto execution = runner.execute_async("by_event", {{"amount", 7}});
-  execution.send_event("approved");
+  EXPECT_TRUE(execution.send_event("approved"));
   EXPECT_EQ(execution.wait().final_context.at<int>("charged"), 7);
   runner.add(insula_test::one_task("booked", transaction::charge));
   EXPECT_TRUE(runner.execute("booked").status.is_success());

@@ -30,13 +30,17 @@ void Link::close() {
   state_ = State::closed;
   wake_at_ = Clock::time_point::max();
   under_way_.clear();
-  result_ = {};
+  results_.clear();
   conn_.reset();
 }
 
 void Link::send(const Statement& statement, OnReply on_reply, Clock::duration patience) {
+  send(std::vector{&statement}, std::move(on_reply), patience);
+}
+
+void Link::send(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience) {
   assert(is_up());
-  transmit(statement, std::move(on_reply), patience);
+  transmit(together, std::move(on_reply), patience);
 }
 
 void Link::expect_answer(Clock::time_point by) {
@@ -74,8 +78,7 @@ void Link::pump(short revents, Clock::time_point now) {
       if (revents)
         pump_answers();
       else if (now >= wake_at_ && under_way_.empty())
-        transmit(
-            {"SELECT 1"}, [](const Reply&) {}, connect_timeout_);
+        say_a_word();
       else if (now >= wake_at_)
         lose({errc::unreachable, "the server does not answer", {}, true});
       return;
@@ -106,8 +109,15 @@ void Link::pump_connect(Clock::time_point) {
 
 void Link::greet() {
   state_ = State::greeting;
+  const Statement query{version_query};
   transmit(
-      {version_query}, [this](Reply reply) { on_greeting(std::move(reply)); }, connect_timeout_);
+      {&query}, [this](Reply reply) { on_greeting(std::move(reply)); }, connect_timeout_);
+}
+
+void Link::say_a_word() {
+  const Statement word{"SELECT 1"};
+  transmit(
+      {&word}, [](const Reply&) {}, connect_timeout_);
 }
 
 void Link::on_greeting(Reply reply) {
@@ -128,11 +138,12 @@ Clock::time_point Link::quiet_until() const noexcept {
   return state_ == State::up && idle_limit_.count() > 0 ? answered_at_ + idle_limit_ / 2 : Clock::time_point::max();
 }
 
-void Link::transmit(const Statement& statement, OnReply on_reply, Clock::duration patience) {
+void Link::transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience) {
   if (under_way_.empty()) wake_at_ = Clock::now() + patience;
   under_way_.push_back({std::move(on_reply), patience});
-  if (!statement.send(conn_.get()) || !PQpipelineSync(conn_.get()))
-    return lose(make_connection_error(conn_.get(), true));
+  bool sent = true;
+  for (const Statement* statement : together) sent = sent && statement->send(conn_.get());
+  if (!sent || !PQpipelineSync(conn_.get())) return lose(make_connection_error(conn_.get(), true));
   flush();
 }
 
@@ -155,24 +166,29 @@ void Link::pump_answers() {
     none = -1;
   }
   if (conn_ && PQstatus(conn_.get()) == CONNECTION_BAD)
-    lose(result_.get() ? make_error(result_.get()) : make_connection_error(conn_.get(), true));
+    lose(results_.empty() ? make_connection_error(conn_.get(), true) : make_error(results_.back().get()));
 }
 
 void Link::take(Rows next) {
   const ExecStatusType status = PQresultStatus(next.get());
   if (status == PGRES_PIPELINE_SYNC) return finish_statement();
   // After an error only the error counts.
-  if (result_.get() && PQresultStatus(result_.get()) == PGRES_FATAL_ERROR) return;
-  result_ = std::move(next);
+  if (!results_.empty() && PQresultStatus(results_.back().get()) == PGRES_FATAL_ERROR) return;
+  results_.push_back(std::move(next));
   if (status != PGRES_FATAL_ERROR) return;
   // The server is about to hang up: no use in waiting for it to do so.
-  const error why = make_error(result_.get());
+  const error why = make_error(results_.back().get());
   if (is_connection_state(why.sqlstate())) lose(why);
 }
 
 void Link::finish_statement() {
   answered_at_ = Clock::now();
-  Reply reply{std::exchange(result_, Rows{}), std::nullopt, false};
+  Reply reply;
+  reply.earlier = std::exchange(results_, {});
+  if (!reply.earlier.empty()) {
+    reply.rows = std::move(reply.earlier.back());
+    reply.earlier.pop_back();
+  }
   const ExecStatusType status = PQresultStatus(reply.rows.get());
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) reply.failure = make_error(reply.rows.get());
   const OnReply on_reply = std::move(under_way_.front().on_reply);
@@ -184,7 +200,7 @@ void Link::finish_statement() {
 void Link::lose(error why) {
   const bool was_up = is_up();
   std::deque<UnderWay> lost = std::exchange(under_way_, {});
-  result_ = {};
+  results_.clear();
   conn_.reset();
   want_write_ = false;
   state_ = State::pausing;

@@ -26,6 +26,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace insula::wire {
 
@@ -34,8 +35,9 @@ using Clock = std::chrono::steady_clock;
 // The outcome of a statement.
 struct Reply {
   Rows rows;
-  std::optional<error> failure;  // set: it was refused, or the connection broke
-  bool lost = false;             // the connection broke: it may or may not have been done
+  std::optional<error> failure;    // set: it was refused, or the connection broke
+  bool lost = false;               // the connection broke: it may or may not have been done
+  std::vector<Rows> earlier = {};  // of the statements that were sent before it in the same transaction
 
   bool ok() const noexcept { return !failure; }
 };
@@ -65,6 +67,8 @@ class Link {
   // Only when up.  A server that has not answered so long after it got round to the statement
   // counts as lost: it may hang, or have vanished without a word.
   void send(const Statement& statement, OnReply on_reply, Clock::duration patience);
+  // Several as one transaction: the reply is the last one's, or of the first that is refused.
+  void send(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience);
   // The next answer should come by then, at the latest.
   void expect_answer(Clock::time_point by);
 
@@ -89,8 +93,9 @@ class Link {
   void pump_connect(Clock::time_point now);
   void pump_answers();
   void greet();
+  void say_a_word();
   void on_greeting(Reply reply);
-  void transmit(const Statement& statement, OnReply on_reply, Clock::duration patience);
+  void transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience);
   Clock::time_point quiet_until() const noexcept;
   void take(Rows next);
   void finish_statement();
@@ -114,7 +119,7 @@ class Link {
   std::size_t host_ = 0;  // of several, the one to try first
 
   std::deque<UnderWay> under_way_;  // the first is the one that the server is at
-  Rows result_;                     // of that one, until the server has said all
+  std::vector<Rows> results_;       // of that one, until the server has said all
 };
 
 }  // namespace insula::wire
