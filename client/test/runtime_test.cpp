@@ -107,7 +107,7 @@ TEST(Attempt, APredicateDecidesWhichExceptionsAreFinal) {
   const auto thrown = [&](auto what) {
     const auto workflow =
         Workflow::builder("w").task("t", [what](TaskContext&) { throw what; }, {.retry_if = is_busy}).build();
-    return testing::run_task(workflow, "t");
+    return insula::testing::run_task(workflow, "t");
   };
   EXPECT_FALSE(thrown(Busy{"busy"}).permanent);
   EXPECT_TRUE(thrown(std::runtime_error{"broken"}).permanent);

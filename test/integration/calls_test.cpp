@@ -13,7 +13,10 @@ namespace {
 using namespace insula_test;
 using namespace insula;
 
-class Calls : public ClientTest {};
+class Calls : public ClientTest {
+ protected:
+  void TearDown() override { sql_.rows("SELECT insula.drop_tenant($1, '0 s')", {tenant_}); }
+};
 
 TEST_F(Calls, AStopCallbackMayAskTheRunner) {
   auto runner = make_runner();

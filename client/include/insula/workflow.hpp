@@ -112,7 +112,7 @@ struct TaskOptions {
   // Whether what the handler has thrown is worth another attempt; false: the task fails for good.
   // Called on the handler's thread, for all but permanent_error, retry_after and stopped.  Empty: as
   // retry.condition says, which goes by the text.
-  //   {.retry_if = [](const std::exception& e) { return dynamic_cast<const Busy*>(&e) != nullptr; }}
+  //   const auto is_busy = [](const std::exception& e) { return dynamic_cast<const Busy*>(&e) != nullptr; };
   std::function<bool(const std::exception&)> retry_if = {};
 };
 

@@ -8,12 +8,21 @@ namespace insula {
 
 namespace {
 
-// The result, once it is there; throws what ended the wait without one.
-std::optional<Result> settled(std::unique_lock<std::mutex> lock, const detail::WaitState& state) {
-  if (state.failure) throw *state.failure;
-  const auto row = state.result;
-  lock.unlock();
-  return row ? std::optional{wire::read_result(*row)} : std::nullopt;
+// The result; nullopt: it has not ended by then.  Throws what ended the wait without one.
+std::optional<Result> wait_until(detail::Engine& engine, std::int64_t id,
+                                 const std::shared_ptr<detail::WaitState>& state, detail::Clock::time_point deadline) {
+  for (;;) {
+    engine.await(id, state);
+    std::unique_lock lock{state->mutex};
+    // It may have been opened again in between.
+    state->changed.wait_until(lock, deadline, [&] { return state->result || state->failure || !state->registered; });
+    if (state->failure) throw *state->failure;
+    if (const auto row = state->result) {
+      lock.unlock();
+      return wire::read_result(*row);
+    }
+    if (state->registered) return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -24,17 +33,11 @@ Execution::Execution(std::shared_ptr<detail::RunnerHandle> runner, std::int64_t 
 
 Result Execution::wait() const {
   runner_->refuse_in_handler("wait()");
-  runner_->engine->await(id_, state_);
-  std::unique_lock lock{state_->mutex};
-  state_->changed.wait(lock, [&] { return state_->result || state_->failure; });
-  return *settled(std::move(lock), *state_);
+  return *wait_until(*runner_->engine, id_, state_, detail::Clock::time_point::max());
 }
 
 std::optional<Result> Execution::wait_for(std::chrono::milliseconds timeout) const {
-  runner_->engine->await(id_, state_);
-  std::unique_lock lock{state_->mutex};
-  state_->changed.wait_for(lock, wire::bounded(timeout), [&] { return state_->result || state_->failure; });
-  return settled(std::move(lock), *state_);
+  return wait_until(*runner_->engine, id_, state_, detail::Clock::now() + wire::bounded(timeout));
 }
 
 Status Execution::status() const { return wire::read_status_of(runner_->engine->call(wire::status_of(id_))); }

@@ -9,6 +9,13 @@
 
 namespace insula::detail {
 
+namespace {
+
+// Of any statement: what meets a lock goes aside.
+constexpr std::chrono::milliseconds lock_wait{200};
+
+}  // namespace
+
 Control::Control(const Settings& settings, Leases& leases, Waits& waits, const Workplace& workplace)
     : settings_(settings),
       leases_(leases),
@@ -23,7 +30,8 @@ Control::Control(const Settings& settings, Leases& leases, Waits& waits, const W
       requests_(settings, [this] { leases_.hurry_heartbeat(); }),
       link_(settings.conninfo, "insula control", settings.config.connect_timeout,
             {[this] { on_up(); }, [this](const error& why, bool was_up) { on_down(why, was_up); },
-             [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}),
+             [this](std::string_view text) { settings_.log(LogLevel::warning, text); }},
+            settings.lock_wait(lock_wait)),
       aside_(settings, workplace.lender) {}
 
 void Control::on_up() {
@@ -106,15 +114,13 @@ void Control::send_heartbeat(Clock::time_point now) {
   const wire::Statement statement = leases_.heartbeat(now, *leases);
   if (leases->empty()) return;
   heartbeat_in_flight_ = true;
-  const wire::Statement limit = wire::limit_lock_wait(settings_.lock_wait(std::chrono::seconds{1}));
-  const auto on_reply = [this, leases, now](const wire::Reply& reply) {
+  send(statement, [this, leases, now](const wire::Reply& reply) {
     heartbeat_in_flight_ = false;
     if (reply.ok())
       leases_.on_heartbeat(*leases, now, wire::read_stops(reply.rows));
     else if (!reply.lost)
       settings_.log(LogLevel::error, fmt::format("heartbeat refused: {}", reply.failure->what()));
-  };
-  link_.send({&limit, &statement}, on_reply, settings_.patience());
+  });
 }
 
 void Control::send_nudge() {

@@ -20,9 +20,6 @@ constexpr std::chrono::milliseconds longest_pause{2'000};
 constexpr int free_times = 3;
 constexpr std::size_t crowd = 1'000;
 
-constexpr std::chrono::milliseconds quick_lock_wait{250};
-constexpr std::chrono::milliseconds probe_lock_wait{1'000};
-
 std::string label(const Outcome& outcome) {
   const auto& info = outcome.attempt->info;
   return fmt::format("{}.{} (task {}, attempt {})", info.workflow, info.task, info.task_id, info.attempt);
@@ -166,8 +163,7 @@ void Outcomes::send(wire::Link& link, std::vector<Outcome> batch, std::optional<
       on_completed(*kept, reply);
     if (probe) end_probe(*probe, settled_ != before || narrowed_);
   };
-  const wire::Statement limit = wire::limit_lock_wait(settings_.lock_wait(probe ? probe_lock_wait : quick_lock_wait));
-  link.send({&limit, &statement}, on_reply, settings_.patience());
+  link.send(statement, on_reply, settings_.patience());
 }
 
 void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& reply) {

@@ -26,10 +26,8 @@ constexpr std::size_t bytes_together = 256U << 10U;
 // Larger ones may take their time in the server.
 constexpr std::size_t heavy = 1U << 20U;
 
-// How long a statement waits for a lock while others wait for it, and where only those wait that
-// have met a lock too.
-constexpr milliseconds quick_lock_wait{100};
-constexpr milliseconds aside_lock_wait{1'000};
+// Of a statement that is sent aside, since it has met a lock or may take its time.
+constexpr milliseconds least_patience{30'000};
 
 // Between two tries where there is no connection to wait at.
 constexpr milliseconds first_pause{250};
@@ -100,17 +98,15 @@ void Requests::send_waiting(wire::Link& link, bool aside) {
 }
 
 void Requests::send(wire::Link& link, std::vector<CallerRequest> batch, Way way) {
-  const bool aside = way == Way::aside;
-  const wire::Statement limit = wire::limit_lock_wait(settings_.lock_wait(aside ? aside_lock_wait : quick_lock_wait));
   auto kept = std::make_shared<std::vector<CallerRequest>>(std::move(batch));
-  std::vector<const wire::Statement*> statements{&limit};
+  std::vector<const wire::Statement*> statements;
   for (CallerRequest& request : *kept) {
     ++request.sendings;
     statements.push_back(&request.statement);
   }
   // No lease hangs on what is aside: a long statement may take its time there.
   const milliseconds patience =
-      aside ? std::max(settings_.config.call_timeout, settings_.patience()) + aside_lock_wait : settings_.patience();
+      way == Way::aside ? std::max(settings_.config.call_timeout, least_patience) : settings_.patience();
   link.send(
       statements, [this, kept, way](wire::Reply reply) { on_reply(*kept, std::move(reply), way); }, patience);
 }
@@ -119,8 +115,7 @@ void Requests::on_reply(std::vector<CallerRequest>& batch, wire::Reply reply, Wa
   (way == Way::straight ? in_flight_ : waiting_in_flight_) = 0;
   if (batch.size() == 1) return on_single_reply(std::move(batch.front()), std::move(reply), way);
   if (reply.ok()) {
-    // The first answer is that to the limit of lock waits.
-    for (std::size_t i = 0; i + 1 < batch.size(); ++i) answer(batch[i], std::move(reply.earlier.at(i + 1)));
+    for (std::size_t i = 0; i + 1 < batch.size(); ++i) answer(batch[i], std::move(reply.earlier.at(i)));
     return answer(batch.back(), std::move(reply.rows));
   }
   if (reply.lost) {

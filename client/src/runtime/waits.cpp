@@ -31,10 +31,13 @@ void WaitState::settle(const error& why) {
 }
 
 void WaitState::reopen() {
-  const std::lock_guard lock{mutex};
-  if (!result) return;  // still waited for
-  result.reset();
-  registered = false;
+  {
+    const std::lock_guard lock{mutex};
+    if (!result) return;  // still waited for
+    result.reset();
+    registered = false;
+  }
+  changed.notify_all();
 }
 
 void Waits::add(std::int64_t execution, const std::shared_ptr<WaitState>& state) {

@@ -113,11 +113,6 @@ Claimed read_claimed(const BinaryRecord& record, std::int64_t claimed_at) {
 
 }  // namespace
 
-Statement limit_lock_wait(milliseconds most) {
-  // Undone by the transaction's end, so that it works behind a transaction pooler too.
-  return {"SELECT pg_catalog.set_config('lock_timeout', $1, true)", {fmt::format("{}ms", most.count())}};
-}
-
 std::string function_of(const Statement& statement) {
   const std::string_view sql = statement.sql;
   const std::size_t begin = sql.find("insula.");

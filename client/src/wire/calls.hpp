@@ -48,8 +48,6 @@ struct Completion {
 };
 
 // --- around a call
-// Sent before others in a transaction: how long each of them may wait for a lock.
-Statement limit_lock_wait(std::chrono::milliseconds most);
 // The name of the function that a statement calls, for people.
 std::string function_of(const Statement& statement);
 

@@ -17,8 +17,22 @@
 
 namespace insula::wire {
 
-Link::Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events)
-    : conninfo_(conninfo), name_(std::move(name)), connect_timeout_(connect_timeout), events_(std::move(events)) {}
+namespace {
+
+Statement lock_limit(std::chrono::milliseconds most, bool of_transaction) {
+  return {"SELECT pg_catalog.set_config('lock_timeout', $1, $2)",
+          {std::to_string(most.count()) + "ms", of_transaction ? "true" : "false"}};
+}
+
+}  // namespace
+
+Link::Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events,
+           std::chrono::milliseconds lock_wait)
+    : conninfo_(conninfo),
+      name_(std::move(name)),
+      connect_timeout_(connect_timeout),
+      events_(std::move(events)),
+      lock_wait_(lock_wait) {}
 
 void Link::open() {
   if (state_ != State::closed) return;
@@ -40,7 +54,11 @@ void Link::send(const Statement& statement, OnReply on_reply, Clock::duration pa
 
 void Link::send(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience) {
   assert(is_up());
-  transmit(together, std::move(on_reply), patience);
+  if (!limits_each_) return transmit(together, std::move(on_reply), patience);
+  const Statement limit = lock_limit(lock_wait_, true);
+  std::vector<const Statement*> limited{&limit};
+  limited.insert(limited.end(), together.begin(), together.end());
+  transmit(limited, std::move(on_reply), patience, true);
 }
 
 void Link::expect_answer(Clock::time_point by) {
@@ -126,8 +144,10 @@ void Link::on_greeting(Reply reply) {
   if (!reply.failure)
     if (std::optional<error> problem = check_version(reply.rows)) return lose(*std::move(problem));
   state_ = State::up;
+  limit_lock_waits(is_direct(reply.rows, PQbackendPID(conn_.get())));
+  if (!is_up()) return;
   idle_limit_ = idle_limit(reply.rows);
-  wake_at_ = quiet_until();
+  if (under_way_.empty()) wake_at_ = quiet_until();
   backoff_.reset();
   host_ = 0;
   if (events_.up) events_.up();
@@ -138,9 +158,19 @@ Clock::time_point Link::quiet_until() const noexcept {
   return state_ == State::up && idle_limit_.count() > 0 ? answered_at_ + idle_limit_ / 2 : Clock::time_point::max();
 }
 
-void Link::transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience) {
+// For the whole session if it is ours alone, which costs nothing then.
+void Link::limit_lock_waits(bool is_direct) {
+  limits_each_ = lock_wait_.count() > 0 && !is_direct;
+  if (lock_wait_.count() == 0 || !is_direct) return;
+  const Statement limit = lock_limit(lock_wait_, false);
+  transmit(
+      {&limit}, [](const Reply&) {}, connect_timeout_);
+}
+
+void Link::transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience,
+                    bool limited) {
   if (under_way_.empty()) wake_at_ = Clock::now() + patience;
-  under_way_.push_back({std::move(on_reply), patience});
+  under_way_.push_back({std::move(on_reply), patience, limited});
   bool sent = true;
   for (const Statement* statement : together) sent = sent && statement->send(conn_.get());
   if (!sent || !PQpipelineSync(conn_.get())) return lose(make_connection_error(conn_.get(), true));
@@ -185,6 +215,7 @@ void Link::finish_statement() {
   answered_at_ = Clock::now();
   Reply reply;
   reply.earlier = std::exchange(results_, {});
+  if (under_way_.front().limited && reply.earlier.size() > 1) reply.earlier.erase(reply.earlier.begin());
   if (!reply.earlier.empty()) {
     reply.rows = std::move(reply.earlier.back());
     reply.earlier.pop_back();

@@ -52,7 +52,9 @@ class Link {
     std::function<void(std::string_view)> notice;         // the server's warnings
   };
 
-  Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events);
+  // `lock_wait`: how long its statements wait for a lock, at most; 0: as the server has it.
+  Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events,
+       std::chrono::milliseconds lock_wait = std::chrono::milliseconds{0});
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
@@ -87,6 +89,7 @@ class Link {
   struct UnderWay {
     OnReply on_reply;
     Clock::duration patience;
+    bool limited = false;  // its first statement is the limit of lock waits
   };
 
   void begin_connect(Clock::time_point now);
@@ -95,7 +98,9 @@ class Link {
   void greet();
   void say_a_word();
   void on_greeting(Reply reply);
-  void transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience);
+  void limit_lock_waits(bool is_direct);
+  void transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience,
+                bool limited = false);
   Clock::time_point quiet_until() const noexcept;
   void take(Rows next);
   void finish_statement();
@@ -107,6 +112,7 @@ class Link {
   const std::string name_;
   const std::chrono::milliseconds connect_timeout_;
   const Events events_;
+  const std::chrono::milliseconds lock_wait_;
 
   State state_ = State::closed;
   PgConn conn_;
@@ -115,6 +121,7 @@ class Link {
   Clock::time_point wake_at_ = Clock::time_point::max();
   Clock::time_point answered_at_{};
   std::chrono::milliseconds idle_limit_{0};  // the server's; 0: none
+  bool limits_each_ = false;                 // transaction's lock waits: not the session's
   Backoff backoff_;
   std::size_t host_ = 0;  // of several, the one to try first
 
