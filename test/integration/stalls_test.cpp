@@ -54,9 +54,11 @@ class Stalls : public ClientTest {
   std::string user_;
   std::vector<std::string> tenants_;
 };
+// Without shared memory each execution waits for a look of its worker's, once a second.
+using PreloadedStalls = Stalls;
 
 // Each time that such an outcome is tried again it may wait a second in the server.
-TEST_F(Stalls, WhatIsPutOffOfOneTenantIsNotInFrontOfWhatIsNewOfAnother) {
+TEST_F(PreloadedStalls, WhatIsPutOffOfOneTenantIsNotInFrontOfWhatIsNewOfAnother) {
   sql_.rows("REVOKE " + tenants_[0] + "_user FROM " + user_);
   const Gate gate;
   auto fleet = make_fleet();
@@ -107,7 +109,7 @@ TEST_F(ClientTest, WhatMeetsALockIsHalvedOutOfItsBatch) {
   EXPECT_TRUE(executions[3].wait().status.is_success());
 }
 
-TEST_F(Stalls, ABlockedSubmitHoldsUpItsCallerAlone) {
+TEST_F(PreloadedStalls, ABlockedSubmitHoldsUpItsCallerAlone) {
   auto fleet = make_fleet({.lease = 6s});
   fleet.add(one_task("w", [](TaskContext&) {}));
   Sql holder;
