@@ -75,7 +75,48 @@ SELECT insula.cancel(:id);
 BEGIN;
 SELECT insula.join_task(:task_id, :lease);
 COMMIT;
+-- A worker of all tenants submits for the tenant of the task that it has joined, in that transaction.
 RESET insula.tenant;
+SELECT tenant FROM insula.create_tenant('unjoined');
+SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'unjoined');
+SELECT insula.submit('w', tenant => 'joined') AS id \gset
+CREATE FUNCTION try_as_another() RETURNS text SECURITY DEFINER LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN insula.submit('w', tenant => 'joined')::text;
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlstate || ': ' || sqlerrm;
+END $$;
+CREATE ROLE regress_other_runner IN ROLE insula_runner;
+ALTER FUNCTION try_as_another OWNER TO regress_other_runner;
+SET ROLE insula_runner;
+SELECT try($$SELECT insula.submit('w')$$), try($$SELECT insula.submit('w', tenant => 'joined')$$);
+SELECT task_id, lease FROM insula.claim('w', ARRAY['w.a'], tenant => 'joined') \gset
+BEGIN;
+SELECT insula.join_task(:task_id, :lease);
+SELECT insula.submit('w') > 0 AS unnamed, insula.submit('w', tenant => 'joined') > 0 AS named,
+	insula.submit_many('w', ARRAY['{}']::jsonb[]) IS NOT NULL AS many;
+SELECT try($$SELECT insula.submit('w', tenant => 'unjoined')$$), try($$SELECT insula.cancel(1)$$);
+SELECT insula.complete(:task_id, :lease);
+COMMIT;
+SELECT try($$SELECT insula.submit('w')$$);
+-- A subtransaction that is rolled back takes its join along.
+SELECT task_id, lease FROM insula.claim('w', ARRAY['w.a'], tenant => 'joined') \gset
+BEGIN;
+SAVEPOINT s;
+SELECT insula.join_task(:task_id, :lease);
+ROLLBACK TO s;
+SELECT try($$SELECT insula.submit('w')$$);
+ROLLBACK;
+-- The role that has joined, and no other one that acts in the transaction.
+BEGIN;
+SELECT insula.join_task(:task_id, :lease), try_as_another();
+ROLLBACK;
+RESET ROLE;
+SELECT count(*) FROM tenant_joined.workflow_executions WHERE execution_id > :id;
+SELECT count(*) FROM tenant_unjoined.workflow_executions;
+DROP FUNCTION try_as_another();
+DROP ROLE regress_other_runner;
+SELECT insula.drop_tenant('unjoined', '0 s');
 DROP VIEW state;
 DROP TABLE effects;
 SELECT insula.drop_tenant('joined', '0 s');

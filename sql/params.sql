@@ -12,6 +12,7 @@ SELECT try($$SELECT insula.submit('w')$$);
 SELECT try($$SELECT insula.submit('w', '{"customer": 5, "n": 1.5, "rate": "1", "flags": [], "list": {}, "dry": 0}')$$);
 SELECT try($$SELECT insula.submit('w', '{"customer": null}')$$);
 SELECT try($$SELECT insula.submit_many('w', ARRAY['{"customer": "a"}', '{}']::jsonb[])$$);
+SELECT try($$SELECT insula.submit('w', '{"customer": null}', idempotency_key => 'refused')$$);
 -- A refused submission has taken no numbers.
 SELECT last_value = :before AS unmoved FROM tenant_params.id;
 SELECT count(*) FROM tenant_params.workflow_executions;
@@ -20,6 +21,10 @@ SELECT context FROM insula.claim('w', max_tasks => 10) ORDER BY context->>'custo
 SELECT context FROM tenant_params.workflow_executions ORDER BY execution_id;
 -- A known key needs no valid input: it starts nothing.
 SELECT insula.submit('w', '{"customer": "d"}', idempotency_key => 'k') = insula.submit('w', '{}', idempotency_key => 'k') AS known;
+-- Nor has one whose key is known.
+SELECT last_value AS before FROM tenant_params.id \gset
+SELECT insula.submit('w', idempotency_key => 'k') = (insula.submit_many('w', ARRAY['{}', '{}']::jsonb[], idempotency_keys => ARRAY['k', 'k']))[2] AS known;
+SELECT last_value = :before AS unmoved FROM tenant_params.id;
 SELECT insula.leave('w');
 SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
 

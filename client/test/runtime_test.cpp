@@ -5,10 +5,12 @@
 #include "runtime/outcomes.hpp"
 #include "runtime/pool.hpp"
 #include "runtime/share.hpp"
+#include "runtime/stopper.hpp"
 #include "runtime/waits.hpp"
 
 #include <insula/error.hpp>
 #include <insula/runner.hpp>
+#include <insula/testing.hpp>
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -95,6 +97,22 @@ TEST(Attempt, ExceptionsAreFailures) {
   EXPECT_EQ(outcome.kind, Kind::failed);
   EXPECT_FALSE(outcome.error.empty());
   EXPECT_FALSE(thrown(std::runtime_error{""}).error.empty());
+}
+
+TEST(Attempt, APredicateDecidesWhichExceptionsAreFinal) {
+  struct Busy : std::runtime_error {
+    using std::runtime_error::runtime_error;
+  };
+  const auto is_busy = [](const std::exception& e) { return dynamic_cast<const Busy*>(&e) != nullptr; };
+  const auto thrown = [&](auto what) {
+    const auto workflow =
+        Workflow::builder("w").task("t", [what](TaskContext&) { throw what; }, {.retry_if = is_busy}).build();
+    return insula::testing::run_task(workflow, "t");
+  };
+  EXPECT_FALSE(thrown(Busy{"busy"}).permanent);
+  EXPECT_TRUE(thrown(std::runtime_error{"broken"}).permanent);
+  EXPECT_EQ(thrown(std::runtime_error{"broken"}).error, "broken");
+  EXPECT_EQ(thrown(retry_after{1s}).outcome, TaskOutcome::put_off);
 }
 
 TEST(Attempt, AnErrorsTextIsMadeStorable) {
@@ -284,7 +302,8 @@ TEST(Inbox, TakesNothingOnceClosed) {
 
 TEST(Leases, TheServersWordStopsAHandler) {
   const Settings settings = make_settings();
-  Leases leases{settings};
+  Stopper stopper{std::make_shared<Inbox>()};
+  Leases leases{settings, stopper};
   const auto now = Clock::now();
   const auto first = make_attempt({}, "{}", 1, 11);
   const auto second = make_attempt({}, "{}", 2, 22);
@@ -302,7 +321,8 @@ TEST(Leases, TheServersWordStopsAHandler) {
 
 TEST(Leases, SilenceStopsAHandlerBeforeItsLeaseEnds) {
   const Settings settings = make_settings(10s);
-  Leases leases{settings};
+  Stopper stopper{std::make_shared<Inbox>()};
+  Leases leases{settings, stopper};
   const auto start = Clock::now();
   const auto attempt = make_attempt({});
   leases.add(attempt, start);
@@ -318,7 +338,8 @@ TEST(Leases, SilenceStopsAHandlerBeforeItsLeaseEnds) {
 
 TEST(Leases, ATasksOwnTimeStopsItsHandler) {
   const Settings settings = make_settings(10s);
-  Leases leases{settings};
+  Stopper stopper{std::make_shared<Inbox>()};
+  Leases leases{settings, stopper};
   const auto start = Clock::now();
   const auto attempt = make_attempt({});
   attempt->deadline_at = start + 2s;
@@ -332,7 +353,8 @@ TEST(Leases, ATasksOwnTimeStopsItsHandler) {
 
 TEST(Leases, ATaskClaimedAgainStopsItsFirstHandler) {
   const Settings settings = make_settings();
-  Leases leases{settings};
+  Stopper stopper{std::make_shared<Inbox>()};
+  Leases leases{settings, stopper};
   const auto first = make_attempt({}, "{}", 1, 11);
   const auto again = make_attempt({}, "{}", 1, 12);
   leases.add(first, Clock::now());
@@ -351,24 +373,40 @@ TEST(Leases, ATaskClaimedAgainStopsItsFirstHandler) {
 
 TEST(Share, CapsATenantsHandlers) {
   const std::map<std::string, int> running{{"a", 4}, {"b", 1}, {"c", 3}};
-  const Share all = share_of(running, 10, 0, 0);
+  const Share all = share_of(running, 10, {});
   EXPECT_EQ(all.max_tasks, 10U);
   EXPECT_EQ(all.choice.max_per_tenant, 0);
   EXPECT_TRUE(all.choice.except.empty() && all.choice.only.empty());
-  const Share capped = share_of(running, 10, 4, 0);
+  const Share capped = share_of(running, 10, {4, 0});
   EXPECT_EQ(capped.choice.max_per_tenant, 1) << "what c has room for";
   EXPECT_EQ(capped.choice.except, (std::vector<std::string>{"a"}));
-  EXPECT_EQ(share_of({}, 10, 4, 0).choice.max_per_tenant, 4);
+  EXPECT_EQ(share_of({}, 10, {4, 0}).choice.max_per_tenant, 4);
 }
 
 TEST(Share, CapsTheTenants) {
   const std::map<std::string, int> running{{"a", 4}, {"b", 1}};
-  EXPECT_EQ(share_of(running, 10, 0, 5).max_tasks, 3U) << "each may be of a new tenant";
-  const Share full = share_of(running, 10, 4, 2);
+  EXPECT_EQ(share_of(running, 10, {0, 5}).max_tasks, 3U) << "each may be of a new tenant";
+  const Share full = share_of(running, 10, {4, 2});
   EXPECT_EQ(full.max_tasks, 10U);
   EXPECT_EQ(full.choice.only, (std::vector<std::string>{"b"}));
   EXPECT_TRUE(full.choice.except.empty());
-  EXPECT_EQ(share_of({{"a", 4}, {"b", 4}}, 10, 4, 2).max_tasks, 0U);
+  EXPECT_EQ(share_of({{"a", 4}, {"b", 4}}, 10, {4, 2}).max_tasks, 0U);
+}
+
+TEST(Share, LeavesOutWhatIsNearlyFullEverySecondTime) {
+  const std::map<std::string, int> running{{"a", 15}, {"b", 4}, {"c", 16}};
+  EXPECT_EQ(share_of(running, 64, {16, 0}).choice.max_per_tenant, 1);
+  const Share wide = share_of(running, 64, {16, 0}, true);
+  EXPECT_EQ(wide.choice.max_per_tenant, 12);
+  EXPECT_EQ(wide.choice.except, (std::vector<std::string>{"a", "c"}));
+  EXPECT_EQ(share_of({{"a", 15}}, 64, {16, 1}, true).max_tasks, 0U) << "the only one there may be";
+}
+
+TEST(Share, GivesNothingToATenantThatHasTooMuchPutOff) {
+  const std::map<std::string, int> running{{"a", 1}, {"d", 4}};
+  EXPECT_EQ(share_of(running, 10, {0, 0, {"b", "c"}}).choice.except, (std::vector<std::string>{"b", "c"}));
+  EXPECT_EQ(share_of(running, 10, {4, 0, {"e"}}).choice.except, (std::vector<std::string>{"d", "e"}));
+  EXPECT_EQ(share_of(running, 10, {0, 2, {"d"}}).choice.only, (std::vector<std::string>{"a"}));
 }
 
 TEST(Share, IsWiderWhenAnotherTenantMayBeServed) {
@@ -385,13 +423,18 @@ TEST(Waits, AskInBatchesAndForgetDroppedHandles) {
   std::vector<std::shared_ptr<WaitState>> states;
   for (std::int64_t id = 1; id <= 1'500; ++id) waits.add(id, states.emplace_back(std::make_shared<WaitState>()));
   states.resize(1'200);
-  EXPECT_EQ(waits.take_batch().size(), 1'000U);
-  EXPECT_EQ(waits.take_batch().size(), 200U);
+  std::size_t asked = 0;
+  while (waits.wants_to_ask()) {
+    const std::size_t batch = waits.take_batch().size();
+    EXPECT_LE(batch, 100U);
+    asked += batch;
+  }
+  EXPECT_EQ(asked, 1'200U);
   EXPECT_FALSE(waits.wants_to_ask());
-  Result ended;
+  wire::ResultRow ended;
   ended.execution_id = 7;
   ended.status = Status::completed;
-  Result not_yet = ended;
+  wire::ResultRow not_yet = ended;
   not_yet.execution_id = 8;
   not_yet.status = Status::running;
   waits.on_answer({ended, not_yet});
@@ -400,6 +443,45 @@ TEST(Waits, AskInBatchesAndForgetDroppedHandles) {
   EXPECT_EQ(waits.take_batch(), (wire::Ids{8}));
   waits.suspect(7);
   EXPECT_FALSE(waits.wants_to_ask());
+}
+
+TEST(Waits, AskForFewerWhereResultsAreLarge) {
+  Waits waits;
+  std::vector<std::shared_ptr<WaitState>> states;
+  for (std::int64_t id = 1; id <= 400; ++id) waits.add(id, states.emplace_back(std::make_shared<WaitState>()));
+  const auto answer = [&](std::size_t bytes) {
+    std::vector<wire::ResultRow> results;
+    for (const std::int64_t id : waits.take_batch()) {
+      wire::ResultRow& ended = results.emplace_back();
+      ended.execution_id = id;
+      ended.status = Status::completed;
+      ended.final_context.assign(bytes, ' ');
+    }
+    const std::size_t count = results.size();
+    waits.on_answer(std::move(results));
+    return count;
+  };
+  EXPECT_EQ(answer(100'000), 100U);
+  EXPECT_LE(answer(1'000), 42U) << "4 MB, had they been as large";
+  EXPECT_GT(answer(1'000), 42U);
+}
+
+TEST(Waits, AnExecutionThatRunsAgainIsWaitedForByAllHandles) {
+  Waits waits;
+  const auto first = std::make_shared<WaitState>();
+  const auto second = std::make_shared<WaitState>();
+  for (const auto& state : {first, second}) {
+    state->registered = true;
+    waits.add(7, state);
+  }
+  waits.take_batch();
+  wire::ResultRow ended;
+  ended.execution_id = 7;
+  ended.status = Status::failed;
+  waits.on_answer({ended});
+  EXPECT_TRUE(first->result && second->result);
+  waits.reopen(7);
+  for (const auto& state : {first, second}) EXPECT_TRUE(!state->result && !state->registered);
 }
 
 TEST(Waits, ARefusedBatchIsAskedOneByOne) {
@@ -420,6 +502,30 @@ TEST(Waits, ARefusedBatchIsAskedOneByOne) {
   waits.fail_all({errc::shut_down, "over"});
   EXPECT_EQ(good->failure->code(), errc::shut_down);
   EXPECT_TRUE(waits.empty());
+}
+
+TEST(Settings, PatienceEndsBeforeTheLease) {
+  for (const auto lease : {1'000ms, 3'000ms, 6'000ms, 60'000ms, 86'400'000ms}) {
+    EXPECT_LE(make_settings(lease).patience(), lease / 2);
+    EXPECT_GE(make_settings(lease).patience(), lease / 3);
+  }
+}
+
+// Its callbacks are called by the thread that asks: never the one that holds the leases.
+TEST(Stopper, AsksOnAThreadOfItsOwn) {
+  const auto inbox = std::make_shared<Inbox>();
+  Stopper stopper{inbox};
+  stopper.start();
+  const auto attempt = make_attempt({});
+  std::promise<bool> called;
+  const std::stop_callback callback{attempt->stop.get_token(),
+                                    [&] { called.set_value(inbox->is_own_thread() && !inbox->is_io_thread()); }};
+  stopper.ask(attempt, StopReason::timeout);
+  EXPECT_EQ(attempt->reason, StopReason::timeout) << "at once";
+  EXPECT_TRUE(called.get_future().get());
+  stopper.ask(attempt, StopReason::shutdown);
+  stopper.stop();
+  EXPECT_EQ(attempt->reason, StopReason::timeout);
 }
 
 TEST(RunnerConfig, IsChecked) {

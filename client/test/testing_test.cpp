@@ -62,7 +62,7 @@ TEST(RunTask, ShowsWhatItWaitsFor) {
   const TaskRun child = run([](TaskContext& ctx) { ctx.submit_child("other", {{"n", 1}}); });
   EXPECT_EQ(child.child, "other");
   EXPECT_EQ(child.child_context, (Context{{"n", 1}}));
-  EXPECT_THROW(run_task(Workflow::builder("w").task("t", approval).build(), "nowhere"), error);
+  EXPECT_THROW((void)run_task(Workflow::builder("w").task("t", approval).build(), "nowhere"), error);
 }
 
 constexpr const char* trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

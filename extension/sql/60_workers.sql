@@ -114,6 +114,7 @@ CREATE FUNCTION insula.join_task(task_id bigint, lease bigint) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_join_task' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.join_task IS
 'Ties the current transaction to a task, so that its effects and the task''s outcome come in one commit, or not at all: the COMMIT fails with IS005 unless the task was completed, failed, deferred or made to wait in it, under this lease.  False: the lease is lost already, and the transaction is not tied.
+The role that has tied it may also submit (insula.submit, insula.submit_many) for the task''s tenant in this transaction, and does where no tenant is named.
 Errors: IS005 at COMMIT; 0A000 at PREPARE TRANSACTION; 54000 more than a thousand tasks.';
 
 CREATE FUNCTION insula.wait_event(task_id bigint, lease bigint, event text, timeout interval DEFAULT NULL, context jsonb DEFAULT NULL) RETURNS boolean

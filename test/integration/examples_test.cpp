@@ -196,7 +196,7 @@ TEST_F(Examples, TaskContext) {
   auto runner = insula::Runner::with_schema(url, "charging");
   runner.add(insula_test::one_task("by_event", event::charge));
   const auto execution = runner.execute_async("by_event", {{"amount", 7}});
-  execution.send_event("approved");
+  EXPECT_TRUE(execution.send_event("approved"));
   EXPECT_EQ(execution.wait().final_context.at<int>("charged"), 7);
   runner.add(insula_test::one_task("booked", transaction::charge));
   EXPECT_TRUE(runner.execute("booked").status.is_success());
@@ -229,6 +229,27 @@ TEST_F(Examples, Workflow) {
 void charge(insula::TaskContext&) { throw insula::permanent_error{"no money"}; }
 void refund(insula::TaskContext&) {}
 void report(insula::TaskContext& ctx) { ctx.set("reported", true); }
+
+struct Busy : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+TEST_F(Examples, RetryIf) {
+  // clang-format off
+  const auto is_busy = [](const std::exception& e) { return dynamic_cast<const Busy*>(&e) != nullptr; };
+  // clang-format on
+  int runs = 0;
+  const auto fetch = [&](insula::TaskContext&) {
+    if (++runs == 1) throw Busy{"later"};
+    throw std::runtime_error{"never"};
+  };
+  auto runner = insula::Runner::with_schema(url, "fetching");
+  runner.add(insula::Workflow::builder("fetch")
+                 .task("fetch", fetch, {.retry = {.initial_delay = 1ms}, .retry_if = is_busy})
+                 .build());
+  EXPECT_EQ(runner.execute("fetch").error, "task \"fetch\" failed: never");
+  EXPECT_EQ(runs, 2);
+}
 
 TEST_F(Examples, TriggerRule) {
   using insula::Comparison, insula::TriggerRule;

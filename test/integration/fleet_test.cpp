@@ -193,6 +193,27 @@ TEST_F(Fleets, TransactionsAreItsOwn) {
   sql_.rows("DROP TABLE fleet_effects");
 }
 
+// A handler is the same under a Runner and under a Fleet, which has no rights on any tenant.
+TEST_F(Fleets, TransactionsStartExecutionsOfTheTasksTenant) {
+  const std::string first = add_tenant();
+  const std::string second = add_tenant();
+  auto fleet = make_fleet();
+  fleet.add(workflow([](TaskContext& ctx) {
+    if (ctx.at<int>("n") == 0) return;
+    const std::int64_t next = enqueue(ctx.transaction(), "w", {{"n", ctx.at<int>("n") - 1}});
+    const std::vector<Context> others(2, Context{{"n", 0}});
+    enqueue_many(ctx.transaction(), "w", others);
+    ctx.set("next", next);
+  }));
+  const std::int64_t id = submit(first, 2);
+  EXPECT_TRUE(eventually([&] { return status_of(id) == "completed"; })) << log_.text();
+  const std::string count = "SELECT count(*) FROM tenant_";
+  const std::string completed = ".workflow_executions WHERE status = 'completed'";
+  EXPECT_TRUE(eventually([&] { return sql_.value(count + first + completed) == "7"; }));
+  EXPECT_EQ(sql_.value(count + second + ".workflow_executions"), "0");
+  EXPECT_TRUE(fleet.shutdown().clean());
+}
+
 TEST_F(Fleets, NeedsTheRole) {
   sql_.rows("REVOKE insula_runner FROM " + user_);
   sql_.rows("GRANT insula_tenant TO " + user_);

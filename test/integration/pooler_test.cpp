@@ -113,6 +113,29 @@ TEST_F(Pooler, TheClientNeedsNoSession) {
   EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_first.workflow_executions WHERE status <> 'completed'"), "0");
 }
 
+// How long it waits for locks is set for its own transactions alone.
+TEST_F(Pooler, TheClientGivesUpOnALockAndLeavesNoSetting) {
+  auto runner = insula::Runner::with_config(conninfo("first_user"), {.call_timeout = 3s});
+  runner.add(insula::Workflow::builder("greet").task("hello", [](insula::TaskContext&) {}).build());
+  admin.query("BEGIN");
+  admin.query("SELECT insula.submit('greet', idempotency_key => 'k', tenant => 'first')");
+  try {
+    runner.execute_async("greet", {}, {.idempotency_key = "k"});
+    ADD_FAILURE() << "it waits for another transaction's key";
+  } catch (const insula::error& e) {
+    EXPECT_EQ(e.sqlstate(), "55P03") << e.what();
+  }
+  admin.query("ROLLBACK");
+  EXPECT_TRUE(runner.execute("greet", {}, {.idempotency_key = "k"}).status.is_success());
+  EXPECT_TRUE(runner.shutdown().clean());
+  std::vector<std::unique_ptr<Session>> clients;
+  for (int i = 0; i < 2; ++i) {  // as many as there are servers
+    Session& client = *clients.emplace_back(std::make_unique<Session>(conninfo("first_user")));
+    client.query("BEGIN");
+    EXPECT_EQ(client.query("SHOW lock_timeout"), "0");
+  }
+}
+
 // A session's own settings cannot be had here: the client works under those that the role has.
 TEST_F(Pooler, TheClientWorksUnderTheRolesSettings) {
   for (const char* setting : {"statement_timeout = '1 s'", "array_nulls = off", "idle_session_timeout = '2 s'",

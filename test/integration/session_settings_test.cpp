@@ -89,7 +89,7 @@ void SessionSettings::use_everything(Runner& runner) {
                  .build());
   const Context input{{"list", std::vector<int>{1, 2, 3}}};
   const Execution execution = runner.execute_async("all", input);
-  execution.send_event("go", 1);
+  EXPECT_TRUE(execution.send_event("go", 1));
   const auto result = execution.wait_for(30s);
   ASSERT_TRUE(result) << log_.text();
   EXPECT_TRUE(result->status.is_success()) << result->error;

@@ -198,7 +198,7 @@ TEST_F(Transactions, ATaskMayBePutOffInOne) {
   const Execution execution = runner.execute_async("w");
   EXPECT_TRUE(eventually([&] { return execution.result().tasks.at(0).status == Status::waiting; }));
   EXPECT_EQ(effects(), "1");
-  execution.send_event("go");
+  EXPECT_TRUE(execution.send_event("go"));
   EXPECT_TRUE(execution.wait().status.is_success());
   EXPECT_EQ(effects(), "11");
 }

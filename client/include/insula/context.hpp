@@ -170,8 +170,8 @@ class INSULA_EXPORT Context {
 
   Context& set(std::string_view key, Value value);
   // The same, for chains: Context{}.with("a", 1).with("b", 2).
-  Context with(std::string_view key, Value value) const&;
-  Context with(std::string_view key, Value value) &&;
+  [[nodiscard]] Context with(std::string_view key, Value value) const&;
+  [[nodiscard]] Context with(std::string_view key, Value value) &&;
   bool erase(std::string_view key);  // false: there was none
 
   // nullopt if the key is absent or its value null, of another type or out of range.

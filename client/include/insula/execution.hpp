@@ -46,19 +46,20 @@ class INSULA_EXPORT Execution {
   Result result() const;  // as it stands: tasks and all
   std::vector<TaskExplanation> explain() const;
 
-  // false: it had ended already.  Running handlers are asked to stop
-  // at their runner's next heartbeat, a third of the lease away at most.
+  // false: it had ended already.  Running handlers are asked to stop: those of this runner at once,
+  // others at their runner's next heartbeat, a third of the lease away at most.
   bool cancel(std::string_view reason = {}) const;
   // No further task of it starts; running handlers are asked to stop as by cancel, and may
   // end all the same.  false: it was paused, or has ended.
   bool pause(std::string_view reason = {}) const;
   bool resume(std::string_view reason = {}) const;  // false: it was not paused
   // Opens one that failed or was cancelled again: what failed runs again, with all its
-  // attempts; what was completed stays.  false: it was neither.  wait() waits anew.
+  // attempts; what was completed stays.  false: it was neither.  wait() waits anew, in every
+  // handle of this runner.
   bool retry(std::string_view reason = {}) const;
   // For the task of it that waits for the event, or will (TaskContext::wait_event).
   // false: it has ended.
-  bool send_event(std::string_view event, const Value& payload = {}) const;
+  [[nodiscard]] bool send_event(std::string_view event, const Value& payload = {}) const;
 
  private:
   friend class Fleet;

@@ -11,7 +11,7 @@
 // set_tenant_limits), and new tenants are served from their first task on.
 //
 // TaskContext::tenant() says whose task a handler is running.  Handlers' transactions are
-// those of the Fleet's own user.
+// those of the Fleet's own user; insula::enqueue in them starts executions of the task's tenant.
 //
 // Like a Runner, a Fleet is a handle: copies share one runtime and may be used from any
 // thread; what runner.hpp says of lifetime, reconnection and fork() holds here too.
@@ -88,8 +88,8 @@ class INSULA_EXPORT Fleet::Tenant {
   const std::string& id() const noexcept { return id_; }
 
   int register_workflow(const Workflow& workflow) const;  // returns the version
-  Result execute(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
-  Execution execute_async(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
+  Result execute(std::string_view workflow, const Context& context = {}, SubmitOptions options = {}) const;
+  Execution execute_async(std::string_view workflow, const Context& context = {}, SubmitOptions options = {}) const;
   std::vector<Execution> submit_many(std::string_view workflow, std::span<const Context> contexts,
                                      const SubmitManyOptions& options = {}) const;
   Execution execution(std::int64_t id) const;

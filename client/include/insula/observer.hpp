@@ -21,6 +21,8 @@
 #include <insula/task_context.hpp>
 
 #include <chrono>
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace insula {
@@ -40,6 +42,19 @@ struct TaskEnd {
   TaskOutcome outcome = TaskOutcome::completed;
   std::string_view error = {};  // of a failed one
   std::chrono::nanoseconds duration{0};
+  // Of a failed one: whether no attempt is left, or it failed by permanent_error.  (The task's
+  // retry.condition may end it before that: the server decides by it.)
+  bool final = false;
+};
+
+// A task whose outcome came too late.
+struct LostTask {
+  std::string tenant;
+  std::string workflow;
+  std::string task;
+  std::int64_t execution_id = 0;
+  std::int64_t task_id = 0;
+  int attempt = 0;
 };
 
 class INSULA_EXPORT Observer {
@@ -50,13 +65,17 @@ class INSULA_EXPORT Observer {
   virtual ~Observer();
 
   // On the handler's own thread, right before and after it.  The outcome is what the server
-  // is told next; it may not take it, if the lease was lost.
+  // is told next; it may not take it, if the lease was lost: see outcome_refused.
   virtual void task_started(const TaskContext& task);
   virtual void task_ended(const TaskContext& task, const TaskEnd& end);
 
   // `connection` is "control" or "dispatch".
   virtual void connection_up(std::string_view connection);
   virtual void connection_lost(std::string_view connection, const error& why);
+
+  // After task_ended: the server has not taken the outcome, because the lease was lost; the task is
+  // another worker's.  On the runtime's own thread.
+  virtual void outcome_refused(const LostTask& task);
 };
 
 }  // namespace insula

@@ -23,6 +23,8 @@ class INSULA_EXPORT Status {
   // `unknown` for a word that a later server may have and this library has not.
   static Status from_name(std::string_view name) noexcept;
 
+  // Of an execution: every task ended as the workflow foresees.  One that failed may be among them,
+  // where another task's trigger_rule asked for that, as to clean up: see Result::tasks.
   constexpr bool is_success() const noexcept { return word_ == completed; }
   constexpr bool is_final() const noexcept {
     return word_ == completed || word_ == failed || word_ == skipped || word_ == cancelled;

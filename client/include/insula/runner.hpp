@@ -9,8 +9,9 @@
 //
 // A Runner is a handle: copies are cheap, share one runtime, and may be used from any
 // thread.  The runtime is one I/O thread, max_concurrent_tasks handler threads and two
-// connections, however many workflows, executions and handles there are.  Its threads
-// hold no handle: when the last Runner and Execution go, it is shut down as by
+// connections, however many workflows, executions and handles there are; a third one is made
+// for what would hold up the rest: a call that has met a lock, or that sends a megabyte.  Its
+// threads hold no handle: when the last Runner and Execution go, it is shut down as by
 // shutdown().  (A handler that captures a Runner keeps it alive: call shutdown().)
 //
 // It outlives its connections: they are made anew, with growing and jittered pauses, for
@@ -53,7 +54,8 @@ struct INSULA_EXPORT RunnerConfig {
   // Handlers that run at the same time, each on a thread of its own.
   int max_concurrent_tasks = 8;
   // The most connections this runner may open: at least 2.  More are only made for handlers
-  // that use TaskContext::transaction, one for each of them at a time.
+  // that use TaskContext::transaction, one for each of them at a time, and, from 4 on, one for what
+  // waits for locks.
   int max_connections = 5;
   // How long the server waits for a sign of life before it gives a task to another
   // worker.  Renewed every third of it.  (A process that dies loses its tasks at once,
@@ -61,11 +63,13 @@ struct INSULA_EXPORT RunnerConfig {
   std::chrono::milliseconds lease{60'000};
   // For one attempt to connect.
   std::chrono::milliseconds connect_timeout{10'000};
-  // How long a call waits for a connection that broke to come back.
+  // How long a call waits for a connection that broke to come back, or for a lock that another
+  // transaction holds: of an idempotency key that it has used, say.  Then it throws, and says for what
+  // it has waited.  milliseconds::max() is for ever, here as in every other time.
   std::chrono::milliseconds call_timeout{30'000};
   // Receives messages about events outside of any call: lost connections, late handlers, refused
   // completions.  Called on the runtime's threads, must be quick, must not call the
-  // runner.  Default: warnings and errors go to stderr.
+  // runner (error{would_deadlock}).  Default: warnings and errors go to stderr.
   std::function<void(LogLevel, std::string_view)> log = {};
   // See observer.hpp; shared by as many runners as you like.
   std::shared_ptr<Observer> observer = {};
@@ -120,14 +124,16 @@ class INSULA_EXPORT Runner {
 
   // Registers the definition with the server (a new one becomes the current version) and
   // begins to run its tasks.  Returns the version.  Adding it again replaces the handlers.
+  // Throws error{limit} where not all of max_concurrent_tasks threads can be made.
   int add(const Workflow& workflow);
 
   // Start, and wait for the end.  Any runner of the tenant may run the tasks.
   // Throws error{not_found} for a workflow that is not registered, error{would_deadlock} in a
   // handler of this runner, and as Execution::wait does.
-  Result execute(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
-  // Start; returns when the server has it for good.
-  Execution execute_async(std::string_view workflow, Context context = {}, SubmitOptions options = {}) const;
+  Result execute(std::string_view workflow, const Context& context = {}, SubmitOptions options = {}) const;
+  // Start; returns when the server has it for good.  Those that several threads start at a time
+  // share a commit.
+  Execution execute_async(std::string_view workflow, const Context& context = {}, SubmitOptions options = {}) const;
 
   // Starts one for each of the contexts, all or none, in one statement: the way to start
   // thousands.  In their order.  Throws as execute_async does, error{invalid} where the number of

@@ -109,7 +109,9 @@ class INSULA_EXPORT TaskContext {
   std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
 
   // Asked to stop: long handlers look at it now and then.  A handler that stops early
-  // must throw (anything: throw_if_stopped is handy), since to return means "done".
+  // must throw (anything: throw_if_stopped is handy), since to return means "done".  What is tied to
+  // the token (std::stop_callback) is called on a thread of the runtime's, one after the other: it may
+  // ask the runner, but not wait for executions.
   std::stop_token stop_token() const noexcept;
   bool stop_requested() const noexcept { return stop_token().stop_requested(); }
   StopReason stop_reason() const noexcept;
@@ -129,12 +131,14 @@ class INSULA_EXPORT TaskContext {
   //
   // To return commits it; to throw, or to have lost the lease by then, rolls it back.
   // BEGIN was sent, COMMIT and ROLLBACK are not yours to send.  The connection is lent, one
-  // for each handler at a time: as the runner's own user, for its tenant (insula::enqueue
-  // over it starts executions of the same tenant, in the same commit).  What is SET in it is
-  // undone.  Begin it late: it holds back the server's cleaning up as long as it is open.
+  // for each handler at a time: as the user of the runner, or of the fleet.  insula::enqueue over it
+  // starts executions of the task's own tenant, in the same commit, whatever other rights the user
+  // has.  What is SET in it is undone.  Begin it late: it holds back the server's cleaning up as long as it is open.
   //
   // Waits for a free connection as long as RunnerConfig::call_timeout.  Throws
-  // insula::error, and stopped if the lease is lost already or the handler is asked to stop.
+  // insula::error, and stopped if the lease is lost already or the handler is asked to stop.  A
+  // handler that throws since it found no connection, or no server, is put off for a second, with no
+  // attempt used.
   PGconn* transaction();
 
   // Each of these is carried out when the handler returns, which it should do next.

@@ -64,7 +64,7 @@ struct TaskRun {
 
 // Calls the task's handler, on this thread.  Does not throw what the handler throws: that is
 // in the TaskRun.  Throws error{not_found} if the workflow has no such task.
-INSULA_EXPORT TaskRun run_task(const Workflow& workflow, std::string_view task, TaskInput input = {});
+[[nodiscard]] INSULA_EXPORT TaskRun run_task(const Workflow& workflow, std::string_view task, TaskInput input = {});
 
 struct ClusterOptions {
   // The directory of initdb and postgres, with the extension installed; empty: the environment

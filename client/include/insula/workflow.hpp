@@ -31,6 +31,7 @@
 
 #include <chrono>
 #include <concepts>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -108,6 +109,11 @@ struct TaskOptions {
   std::chrono::milliseconds timeout{0};  // of one attempt, which then counts as failed; 0: none
   int priority = 0;                      // added to the execution's; higher first
   std::optional<ForEach> for_each = {};
+  // Whether what the handler has thrown is worth another attempt; false: the task fails for good.
+  // Called on the handler's thread, for all but permanent_error, retry_after and stopped.  Empty: as
+  // retry.condition says, which goes by the text.
+  //   const auto is_busy = [](const std::exception& e) { return dynamic_cast<const Busy*>(&e) != nullptr; };
+  std::function<bool(const std::exception&)> retry_if = {};
 };
 
 enum class ParamType { string, integer, number, boolean, object, array };

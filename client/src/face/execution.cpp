@@ -1,5 +1,6 @@
 // Execution: its runtime's handle, an id, and what its copies know of its end.
 #include "face/handle.hpp"
+#include "wire/forever.hpp"
 
 #include <insula/execution.hpp>
 
@@ -7,10 +8,21 @@ namespace insula {
 
 namespace {
 
-// The result, once it is there; throws what ended the wait without one.
-std::optional<Result> settled(const detail::WaitState& state) {
-  if (state.failure) throw *state.failure;
-  return state.result;
+// The result; nullopt: it has not ended by then.  Throws what ended the wait without one.
+std::optional<Result> wait_until(detail::Engine& engine, std::int64_t id,
+                                 const std::shared_ptr<detail::WaitState>& state, detail::Clock::time_point deadline) {
+  for (;;) {
+    engine.await(id, state);
+    std::unique_lock lock{state->mutex};
+    // It may have been opened again in between.
+    state->changed.wait_until(lock, deadline, [&] { return state->result || state->failure || !state->registered; });
+    if (state->failure) throw *state->failure;
+    if (const auto row = state->result) {
+      lock.unlock();
+      return wire::read_result(*row);
+    }
+    if (state->registered) return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -21,48 +33,41 @@ Execution::Execution(std::shared_ptr<detail::RunnerHandle> runner, std::int64_t 
 
 Result Execution::wait() const {
   runner_->refuse_in_handler("wait()");
-  runner_->engine->await(id_, state_);
-  std::unique_lock lock{state_->mutex};
-  state_->changed.wait(lock, [&] { return state_->result || state_->failure; });
-  return *settled(*state_);
+  return *wait_until(*runner_->engine, id_, state_, detail::Clock::time_point::max());
 }
 
 std::optional<Result> Execution::wait_for(std::chrono::milliseconds timeout) const {
-  runner_->engine->await(id_, state_);
-  std::unique_lock lock{state_->mutex};
-  state_->changed.wait_for(lock, timeout, [&] { return state_->result || state_->failure; });
-  return settled(*state_);
+  return wait_until(*runner_->engine, id_, state_, detail::Clock::now() + wire::bounded(timeout));
 }
 
-Status Execution::status() const { return result().status; }
+Status Execution::status() const { return wire::read_status_of(runner_->engine->call(wire::status_of(id_))); }
 
-Result Execution::result() const { return wire::read_results(runner_->engine->call(wire::result(id_), true)).at(0); }
+Result Execution::result() const { return wire::read_results(runner_->engine->call(wire::result(id_))).at(0); }
 
 std::vector<TaskExplanation> Execution::explain() const {
-  return wire::read_explanations(runner_->engine->call(wire::explain(id_), true));
+  return wire::read_explanations(runner_->engine->call(wire::explain(id_)));
 }
 
 bool Execution::cancel(std::string_view reason) const {
-  return wire::read_boolean(runner_->engine->call(wire::cancel(id_, reason), true));
+  return wire::read_boolean(runner_->engine->call(wire::cancel(id_, reason), {.stops = true}));
 }
 
 bool Execution::pause(std::string_view reason) const {
-  return wire::read_boolean(runner_->engine->call(wire::pause(id_, reason), true));
+  return wire::read_boolean(runner_->engine->call(wire::pause(id_, reason), {.stops = true}));
 }
 
 bool Execution::resume(std::string_view reason) const {
-  return wire::read_boolean(runner_->engine->call(wire::resume(id_, reason), true));
+  return wire::read_boolean(runner_->engine->call(wire::resume(id_, reason)));
 }
 
 bool Execution::retry(std::string_view reason) const {
-  const bool opened = wire::read_boolean(runner_->engine->call(wire::retry(id_, reason), true));
-  if (opened) state_->reopen();
-  return opened;
+  // Those that have waited for its first end will wait for the next.
+  return wire::read_boolean(runner_->engine->call(wire::retry(id_, reason), {.reopens = id_}));
 }
 
 bool Execution::send_event(std::string_view event, const Value& payload) const {
   // Twice would be two events.
-  return wire::read_boolean(runner_->engine->call(wire::send_event(id_, event, payload), false));
+  return wire::read_boolean(runner_->engine->call(wire::send_event(id_, event, payload), {.repeatable = false}));
 }
 
 std::vector<Result> wait_all(std::span<const Execution> executions) {

@@ -18,6 +18,7 @@ detail::Settings settings_of(std::string_view connection_string, FleetConfig con
                      .log = std::move(config.log),
                      .observer = std::move(config.observer)};
   detail::Settings settings = detail::make_settings(connection_string, {}, std::move(usual));
+  settings.serves_all = true;
   settings.max_concurrent_per_tenant = config.max_concurrent_per_tenant;
   settings.max_tenants = config.max_tenants;
   return settings;
@@ -29,7 +30,8 @@ Fleet::Fleet(std::string_view connection_string, FleetConfig config)
     : handle_(std::make_shared<detail::RunnerHandle>(settings_of(connection_string, std::move(config)))) {}
 
 void Fleet::add(const Workflow& workflow) {
-  if (!wire::read_boolean(handle_->engine->call(wire::serves_all(), true)))
+  handle_->engine->start_handlers();
+  if (!wire::read_boolean(handle_->engine->call(wire::serves_all())))
     throw error{errc::permission, "to work for all tenants takes the rights of insula_runner"};
   handle_->engine->add_handlers(*workflow.state_);
 }
@@ -48,12 +50,12 @@ int Fleet::Tenant::register_workflow(const Workflow& workflow) const {
   return static_cast<int>(handle_->ask_number(wire::register_workflow(workflow.definition_json(), id_)));
 }
 
-Result Fleet::Tenant::execute(std::string_view workflow, Context context, SubmitOptions options) const {
+Result Fleet::Tenant::execute(std::string_view workflow, const Context& context, SubmitOptions options) const {
   handle_->refuse_in_handler("execute()");
-  return execute_async(workflow, std::move(context), std::move(options)).wait();
+  return execute_async(workflow, context, std::move(options)).wait();
 }
 
-Execution Fleet::Tenant::execute_async(std::string_view workflow, Context context, SubmitOptions options) const {
+Execution Fleet::Tenant::execute_async(std::string_view workflow, const Context& context, SubmitOptions options) const {
   return execution(handle_->submit(workflow, context, options, id_));
 }
 
@@ -94,12 +96,12 @@ bool Fleet::Tenant::resume_schedule(std::string_view name) const {
 }
 
 std::vector<ScheduleInfo> Fleet::Tenant::schedules() const {
-  return wire::read_schedules(handle_->engine->call(wire::schedules(id_), true));
+  return wire::read_schedules(handle_->engine->call(wire::schedules(id_)));
 }
 
 std::vector<std::chrono::system_clock::time_point> Fleet::Tenant::next_fires(std::string_view cron,
                                                                              std::string_view timezone, int n) const {
-  return wire::read_times(handle_->engine->call(wire::next_fires(cron, timezone, n), true));
+  return wire::read_times(handle_->engine->call(wire::next_fires(cron, timezone, n)));
 }
 
 }  // namespace insula

@@ -28,8 +28,11 @@ void RunnerHandle::refuse_in_handler(std::string_view what) const {
 
 std::int64_t RunnerHandle::submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
                                   const std::string& tenant, std::shared_ptr<WaitState> wait) const {
-  return wire::read_number(engine->call(wire::submit(workflow, context, options, tenant),
-                                        !options.idempotency_key.empty(), std::move(wait)));
+  const std::string& key = options.idempotency_key;
+  Manner manner{.repeatable = !key.empty(), .together = true};
+  if (!key.empty()) manner.subject = fmt::format("idempotency key \"{}\"", key);
+  return wire::read_number(
+      engine->call(wire::submit(workflow, context, options, tenant), std::move(manner), std::move(wait)));
 }
 
 std::vector<std::int64_t> RunnerHandle::submit_many(std::string_view workflow, std::span<const Context> contexts,
@@ -37,15 +40,16 @@ std::vector<std::int64_t> RunnerHandle::submit_many(std::string_view workflow, s
   if (contexts.empty()) return {};
   const auto& keys = options.idempotency_keys;
   const bool repeatable = !keys.empty() && std::ranges::none_of(keys, &std::string::empty);
-  return wire::read_numbers(engine->call(wire::submit_many(workflow, contexts, options, tenant), repeatable));
+  return wire::read_numbers(
+      engine->call(wire::submit_many(workflow, contexts, options, tenant), {.repeatable = repeatable}));
 }
 
 bool RunnerHandle::ask(wire::Statement statement) const {
-  return wire::read_boolean(engine->call(std::move(statement), true));
+  return wire::read_boolean(engine->call(std::move(statement)));
 }
 
 std::int64_t RunnerHandle::ask_number(wire::Statement statement) const {
-  return wire::read_number(engine->call(std::move(statement), true));
+  return wire::read_number(engine->call(std::move(statement)));
 }
 
 ShutdownReport RunnerHandle::shutdown(const ShutdownOptions& options) const {

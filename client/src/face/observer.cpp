@@ -22,5 +22,6 @@ void Observer::task_started(const TaskContext&) {}
 void Observer::task_ended(const TaskContext&, const TaskEnd&) {}
 void Observer::connection_up(std::string_view) {}
 void Observer::connection_lost(std::string_view, const error&) {}
+void Observer::outcome_refused(const LostTask&) {}
 
 }  // namespace insula

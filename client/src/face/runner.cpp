@@ -35,26 +35,26 @@ Runner Runner::with_schema(std::string_view connection_string, std::string_view 
                             "and no word with a meaning of its own",
                             schema)};
   Runner runner{make_handle(connection_string, schema, std::move(config))};
-  runner.handle_->engine->call(wire::ensure_tenant(schema), true);
+  runner.handle_->engine->call(wire::ensure_tenant(schema));
   return runner;
 }
 
 int Runner::add(const Workflow& workflow) {
   detail::Engine& engine = *handle_->engine;
-  const wire::Rows rows =
-      engine.call(wire::register_workflow(workflow.definition_json(), engine.settings().tenant), true);
+  engine.start_handlers();
+  const wire::Rows rows = engine.call(wire::register_workflow(workflow.definition_json(), engine.settings().tenant));
   engine.add_handlers(*workflow.state_);
   return static_cast<int>(wire::read_number(rows));
 }
 
-Result Runner::execute(std::string_view workflow, Context context, SubmitOptions options) const {
+Result Runner::execute(std::string_view workflow, const Context& context, SubmitOptions options) const {
   handle_->refuse_in_handler("execute()");
   // Watched from the moment the server answers, without another way through the inbox.
   const auto state = std::make_shared<detail::WaitState>();
   return Execution{handle_, handle_->submit(workflow, context, options, handle_->tenant(), state), state}.wait();
 }
 
-Execution Runner::execute_async(std::string_view workflow, Context context, SubmitOptions options) const {
+Execution Runner::execute_async(std::string_view workflow, const Context& context, SubmitOptions options) const {
   return execution(handle_->submit(workflow, context, options, handle_->tenant()));
 }
 
@@ -95,12 +95,12 @@ bool Runner::resume_schedule(std::string_view name) const {
 }
 
 std::vector<ScheduleInfo> Runner::schedules() const {
-  return wire::read_schedules(handle_->engine->call(wire::schedules(handle_->tenant()), true));
+  return wire::read_schedules(handle_->engine->call(wire::schedules(handle_->tenant())));
 }
 
 std::vector<std::chrono::system_clock::time_point> Runner::next_fires(std::string_view cron, std::string_view timezone,
                                                                       int n) const {
-  return wire::read_times(handle_->engine->call(wire::next_fires(cron, timezone, n), true));
+  return wire::read_times(handle_->engine->call(wire::next_fires(cron, timezone, n)));
 }
 
 ShutdownReport Runner::shutdown(ShutdownOptions options) { return handle_->shutdown(options); }

@@ -49,8 +49,31 @@ Workflow::Builder& Workflow::Builder::param(std::string name, ParamType type, Pa
   return *this;
 }
 
+namespace {
+
+// The handler, whose exceptions are final where the predicate says so.
+detail::Handler with_retry_if(detail::Handler handler, std::function<bool(const std::exception&)> retry_if) {
+  return [run = std::move(handler), retry_if = std::move(retry_if)](TaskContext& task) {
+    try {
+      run(task);
+    } catch (const permanent_error&) {
+      throw;
+    } catch (const retry_after&) {
+      throw;
+    } catch (const stopped&) {
+      throw;
+    } catch (const std::exception& e) {
+      if (retry_if(e)) throw;
+      throw detail::not_again{e.what()};
+    }
+  };
+}
+
+}  // namespace
+
 Workflow::Builder& Workflow::Builder::add(std::string id, std::function<void(TaskContext&)> handler,
                                           TaskOptions options) {
+  if (handler && options.retry_if) handler = with_retry_if(std::move(handler), options.retry_if);
   auto kept = handler ? std::make_shared<const detail::Handler>(std::move(handler)) : nullptr;
   state_->tasks.push_back({std::move(id), std::move(options), std::move(kept)});
   return *this;

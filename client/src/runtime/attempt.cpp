@@ -12,6 +12,9 @@ namespace insula::detail {
 
 namespace {
 
+// How long a task waits that found no connection for its transaction.
+constexpr std::chrono::milliseconds pause_without_connection{1'000};
+
 Outcome put_off(const std::shared_ptr<Attempt>& attempt, std::chrono::milliseconds delay) {
   attempt->request = delay;
   return {.attempt = attempt, .kind = Outcome::Kind::put_off};
@@ -19,11 +22,12 @@ Outcome put_off(const std::shared_ptr<Attempt>& attempt, std::chrono::millisecon
 
 Outcome failure(const std::shared_ptr<Attempt>& attempt, std::string why, bool retryable) {
   // Asked to stop and thrown out: no verdict on the task itself.
-  if (attempt->stop.stop_requested() && attempt->reason == StopReason::paused) {
+  if (attempt->reason == StopReason::paused) {
     // Its lease is still ours: given back, it costs no attempt and waits for the resumption.
     return put_off(attempt, std::chrono::milliseconds{0});
   }
-  if (attempt->stop.stop_requested()) return {.attempt = attempt, .kind = Outcome::Kind::given_back};
+  if (attempt->is_stopping()) return {.attempt = attempt, .kind = Outcome::Kind::given_back};
+  if (attempt->lacked_connection && retryable) return put_off(attempt, pause_without_connection);
   why = wire::storable(std::move(why));
   if (why.empty()) why = "the handler failed without saying why";
   return {.attempt = attempt, .kind = Outcome::Kind::failed, .error = std::move(why), .retryable = retryable};
@@ -90,10 +94,12 @@ Outcome run(const std::shared_ptr<Attempt>& attempt, TaskContext& context) {
     Outcome outcome = success(attempt);
     if (attempt->transaction) return settle_in_transaction(attempt, outcome);
     return outcome;
+  } catch (const not_again& e) {
+    return failure(attempt, e.what(), attempt->lacked_connection);
   } catch (const permanent_error& e) {
     return failure(attempt, e.what(), false);
   } catch (const retry_after& e) {
-    return attempt->stop.stop_requested() ? failure(attempt, e.what(), true) : put_off(attempt, e.delay());
+    return attempt->is_stopping() ? failure(attempt, e.what(), true) : put_off(attempt, e.delay());
   } catch (const std::exception& e) {
     return failure(attempt, e.what(), true);
   } catch (...) {
@@ -134,7 +140,10 @@ Outcome run_observed(const std::shared_ptr<Attempt>& attempt) {
   Outcome outcome = run(attempt, context);
   // Roll the handler's transaction back before its outcome is reported.
   attempt->transaction.reset();
-  const TaskEnd end{word_for(*attempt, outcome.kind), outcome.error, Clock::now() - started};
+  const bool final =
+      outcome.kind == Outcome::Kind::failed &&
+      (!outcome.retryable || (attempt->info.max_attempts > 0 && attempt->info.attempt >= attempt->info.max_attempts));
+  const TaskEnd end{word_for(*attempt, outcome.kind), outcome.error, Clock::now() - started, final};
   observe(*attempt, [&](Observer& observer) { observer.task_ended(context, end); });
   if (attempt->workplace) attempt->workplace->metrics->task_ended(attempt->info.workflow, attempt->info.task, end);
   return outcome;
@@ -150,8 +159,18 @@ Context& Attempt::context() {
 PGconn* Attempt::begin_transaction() {
   if (!workplace) throw error{errc::invalid, "there is no server here to have a transaction with"};
   if (!transaction) {
-    auto begun = std::make_unique<Transaction>(workplace->lender, stop.get_token());
-    if (!begun->join(info, workplace->acts_for)) {
+    lacked_connection = true;  // unless the next lines say otherwise
+    std::unique_ptr<Transaction> begun;
+    bool joined = false;
+    try {
+      begun = std::make_unique<Transaction>(workplace->lender, stop.get_token());
+      joined = begun->join(info, workplace->acts_for);
+    } catch (const error& e) {
+      lacked_connection = e.retryable();
+      throw;
+    }
+    lacked_connection = false;
+    if (!joined) {
       request_stop(StopReason::lease_lost);
       throw stopped{"stopped: lease_lost"};
     }

@@ -46,12 +46,17 @@ struct Attempt {
   Attempt(wire::Claimed claimed, std::shared_ptr<const Handler> run)
       : info(std::move(claimed)), handler(std::move(run)) {}
 
-  // Any thread.  The first reason counts.
-  void request_stop(StopReason why) {
+  // Any thread.  The first reason counts; false: there is one already.
+  bool note_stop(StopReason why) noexcept {
     StopReason none = StopReason::none;
-    reason.compare_exchange_strong(none, why);
+    return reason.compare_exchange_strong(none, why);
+  }
+  // The handler's own thread: what it has tied to its stop token is called on this one.
+  void request_stop(StopReason why) {
+    note_stop(why);
     stop.request_stop();
   }
+  bool is_stopping() const noexcept { return reason != StopReason::none; }
 
   // The connection of this attempt's transaction, which begins with the first call.
   // Throws insula::error, or stopped.
@@ -72,6 +77,7 @@ struct Attempt {
   Context changes;
   bool replaced_object = false;  // changes alone do not say all: see Context::append_patch
   std::unique_ptr<Transaction> transaction;
+  bool lacked_connection = false;  // for one: what it throws then is no verdict on the task
   Value item;
   std::optional<Event> event;
   Request request;  // what the handler wants in place of being done; also the I/O thread's, later

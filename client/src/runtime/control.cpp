@@ -11,24 +11,28 @@ namespace insula::detail {
 
 namespace {
 
-// A statement that breaks the connection each time must not do so for ever.
-constexpr int sendings_limit = 5;
+// Of any statement: what meets a lock goes aside.
+constexpr std::chrono::milliseconds lock_wait{200};
 
 }  // namespace
 
-Control::Control(const Settings& settings, Leases& leases, Waits& waits, Metrics& metrics)
+Control::Control(const Settings& settings, Leases& leases, Waits& waits, const Workplace& workplace)
     : settings_(settings),
       leases_(leases),
       waits_(waits),
-      metrics_(metrics),
+      metrics_(*workplace.metrics),
       outcomes_(
-          settings, metrics,
+          settings, *workplace.metrics,
           // Its execution may end with it; to look is quicker than to be told.
           [this](const Attempt& attempt) { waits_.suspect(attempt.info.execution_id); },
           [this](const Attempt& attempt) { leases_.remove(attempt); }),
+      // The next heartbeat brings the server's word for each.
+      requests_(settings, [this] { leases_.hurry_heartbeat(); }),
       link_(settings.conninfo, "insula control", settings.config.connect_timeout,
             {[this] { on_up(); }, [this](const error& why, bool was_up) { on_down(why, was_up); },
-             [this](std::string_view text) { settings_.log(LogLevel::warning, text); }}) {}
+             [this](std::string_view text) { settings_.log(LogLevel::warning, text); }},
+            settings.lock_wait(lock_wait)),
+      aside_(settings, workplace.lender) {}
 
 void Control::on_up() {
   if (outage_told_) settings_.log(LogLevel::info, "the control connection is back");
@@ -54,36 +58,50 @@ void Control::on_down(const error& why, bool was_up) {
   outage_told_ = true;
 }
 
-void Control::request(Request request) {
-  request.expires = Clock::now() + settings_.config.call_timeout;
-  requests_.push_back(std::move(request));
+void Control::request(CallerRequest request) {
+  requests_.add(std::move(request));
   link_.open();
-}
-
-void Control::fail_requests(const error& why) {
-  for (Request& request : std::exchange(requests_, {})) request.done({{}, why, false});
 }
 
 void Control::leave(std::function<void()> done) { leave_done_ = std::move(done); }
 
 void Control::drive(Clock::time_point now) {
-  expire_requests(now);
+  requests_.expire(now, link_.is_up());
+  drive_aside(now);
   if (leave_done_ && !link_.is_up()) std::exchange(leave_done_, {})();
   if (!link_.is_up()) return;
   if (now >= leases_.heartbeat_at() && !heartbeat_in_flight_) send_heartbeat(now);
   if (nudge_wanted_ && link_.is_up()) send_nudge();
   if (outcomes_.sendable(now) && link_.is_up()) outcomes_.send_next(link_);
-  if (!requests_.empty() && !request_in_flight_ && link_.is_up()) send_request();
+  if (requests_.sendable() && link_.is_up()) requests_.send_next(link_);
   if (waits_.wants_to_ask() && !watch_in_flight_ && link_.is_up()) send_watch();
   if (leave_done_ && link_.idle())
     send(wire::leave(settings_.worker), [done = std::exchange(leave_done_, {})](const wire::Reply&) { done(); });
 }
 
+void Control::drive_aside(Clock::time_point now) {
+  aside_.drive(requests_.has_waiting() || outcomes_.has_put_off(), now);
+  if (aside_.is_there() && !aside_.is_free()) return;
+  const bool aside = aside_.is_there();
+  wire::Link& link = aside ? aside_.link() : link_;
+  if (!link.is_up()) return;
+  const bool probe = outcomes_.probe_at() <= now && (aside || !outcomes_.has_new());
+  const bool ask = requests_.waiting_sendable(now, aside);
+  if (probe && (!aside || !ask || !probed_last_)) {
+    outcomes_.send_probe(link, aside);
+    probed_last_ = true;
+  } else if (ask) {
+    requests_.send_waiting(link, aside);
+    probed_last_ = false;
+  }
+}
+
 Clock::time_point Control::wake_at() const noexcept {
-  Clock::time_point at = Clock::time_point::max();
-  for (const Request& request : requests_) at = std::min(at, request.expires);
+  Clock::time_point at = std::min(requests_.wake_at(link_.is_up()), aside_.wake_at());
   if (link_.is_up() && !heartbeat_in_flight_) at = std::min(at, leases_.heartbeat_at());
   if (link_.is_up()) at = std::min(at, outcomes_.wake_at());
+  if (aside_.is_there() ? aside_.is_free() : link_.is_up() && !outcomes_.has_new())
+    at = std::min(at, outcomes_.probe_at());
   return at;
 }
 
@@ -112,27 +130,6 @@ void Control::send_nudge() {
   });
 }
 
-void Control::send_request() {
-  Request request = std::move(requests_.front());
-  requests_.pop_front();
-  ++request.sendings;
-  request_in_flight_ = true;
-  auto kept = std::make_shared<Request>(std::move(request));
-  send(kept->statement, [this, kept](wire::Reply reply) { on_request_reply(std::move(*kept), std::move(reply)); });
-}
-
-void Control::on_request_reply(Request request, wire::Reply reply) {
-  request_in_flight_ = false;
-  // After a serialization failure or a deadlock nothing of it was done, so it may be sent again.
-  const bool outdone = !reply.lost && reply.failure && reply.failure->sqlstate().starts_with("40");
-  if (outdone && request.sendings < sendings_limit) return requests_.push_front(std::move(request));
-  if (!reply.lost) return request.done(std::move(reply));
-  if (request.repeatable && request.sendings < sendings_limit) return requests_.push_front(std::move(request));
-  const error& why = *reply.failure;
-  reply.failure = error{errc::unreachable, why.what(), why.sqlstate(), true, true};
-  request.done(std::move(reply));
-}
-
 void Control::send_watch() {
   const wire::Ids asked = waits_.take_batch();
   if (asked.empty()) return;
@@ -141,21 +138,8 @@ void Control::send_watch() {
     watch_in_flight_ = false;
     if (reply.lost) return waits_.on_lost(asked);
     if (reply.failure) return waits_.on_refused(asked, *reply.failure);
-    try {
-      waits_.on_answer(wire::read_results(reply.rows));
-    } catch (const error& unreadable) {
-      waits_.on_refused(asked, unreadable);
-    }
+    waits_.on_answer(wire::read_result_rows(reply.rows));
   });
-}
-
-void Control::expire_requests(Clock::time_point now) {
-  const error why{errc::unreachable, "no connection to the server within the time a call may wait", {}, true};
-  while (!requests_.empty() && requests_.front().expires <= now && (request_in_flight_ || !link_.is_up())) {
-    Request request = std::move(requests_.front());
-    requests_.pop_front();
-    request.done({{}, why, false});
-  }
 }
 
 }  // namespace insula::detail

@@ -51,11 +51,26 @@ void Dispatcher::stop() {
   if (parked_ != Parked::no) nudge();
 }
 
-Share Dispatcher::share() const {
+Share Dispatcher::share(bool wide) const {
   if (keys_.empty() || peers_.has_backlog()) return {};
   const auto slots = static_cast<std::size_t>(settings_.config.max_concurrent_tasks);
-  return share_of(peers_.leases.running_by_tenant(), slots - std::min(slots, peers_.leases.running()),
-                  settings_.max_concurrent_per_tenant, settings_.max_tenants);
+  Caps caps{settings_.max_concurrent_per_tenant, settings_.max_tenants};
+  if (settings_.serves_all) caps.crowded = peers_.crowded();
+  return share_of(peers_.leases.running_by_tenant(), slots - std::min(slots, peers_.leases.running()), caps, wide);
+}
+
+Share Dispatcher::next_share(const Share& usual) const {
+  if (!wide_next_) return usual;
+  Share wide = share(true);
+  return wide.max_tasks > 0 ? wide : usual;
+}
+
+// Whether a tenant got all that it was allowed, and may be allowed more.
+bool Dispatcher::was_cut(const Share& share, const std::vector<wire::Claimed>& tasks) const {
+  if (share.choice.max_per_tenant >= settings_.max_concurrent_per_tenant) return false;
+  std::map<std::string_view, int> of_tenant;
+  return std::ranges::any_of(
+      tasks, [&](const wire::Claimed& task) { return ++of_tenant[task.tenant] >= share.choice.max_per_tenant; });
 }
 
 void Dispatcher::on_down(const error& why, bool was_up) {
@@ -66,6 +81,7 @@ void Dispatcher::on_down(const error& why, bool was_up) {
   parked_ = Parked::no;
   is_life_line_ = false;
   claim_next_ = false;
+  wide_next_ = false;
   nudges_work_ = true;
   if (!outage_told_)
     settings_.log(LogLevel::warning, fmt::format("lost the dispatch connection, connecting again: {}", why.what()));
@@ -88,7 +104,7 @@ void Dispatcher::drive(Clock::time_point now) {
   if (!link_.idle() || pause_until_ != Clock::time_point{}) return;
   if (share.max_tasks > 0) {
     linger_until_ = Clock::time_point::max();
-    if (!claim_next_ || !gathers_slots(share.max_tasks, now)) call(share);
+    if (wide_next_ || !claim_next_ || !gathers_slots(share.max_tasks, now)) call(next_share(share));
     return;
   }
   if (!has_tasks || !is_life_line_ || may_park_without_slot(now)) call({});
@@ -126,7 +142,7 @@ Clock::time_point Dispatcher::wake_at() const noexcept {
 
 void Dispatcher::call(const Share& share) {
   const bool has_slots = share.max_tasks > 0;
-  const milliseconds timeout = has_slots && claim_next_ ? milliseconds{0} : park_timeout;
+  const milliseconds timeout = has_slots && (claim_next_ || wide_next_) ? milliseconds{0} : park_timeout;
   if (timeout.count() > 0) parked_ = has_slots ? Parked::with_tasks : Parked::without_tasks;
   parked_choice_ = share.choice;
   nudged_at_ = {};
@@ -137,13 +153,13 @@ void Dispatcher::call(const Share& share) {
       wire::claim_when_ready(timeout, settings_.worker, has_slots ? keys_ : none,
                              std::max<std::size_t>(share.max_tasks, 1), settings_.config.lease, settings_.tenant,
                              share.choice),
-      [this, slots = share.max_tasks, now](const wire::Reply& reply) { on_answer(reply, slots, now); },
-      timeout + settings_.patience());
+      [this, share, now](const wire::Reply& reply) { on_answer(reply, share, now); }, timeout + settings_.patience());
 }
 
-void Dispatcher::on_answer(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at) {
+void Dispatcher::on_answer(const wire::Reply& reply, const Share& share, Clock::time_point sent_at) {
   parked_ = Parked::no;
   claim_next_ = false;
+  const bool was_wide = std::exchange(wide_next_, false);
   if (reply.lost) return;
   wire::Claims claims;
   try {
@@ -164,7 +180,8 @@ void Dispatcher::on_answer(const wire::Reply& reply, std::size_t slots, Clock::t
   if (claims.news) peers_.waits.suspect_all();  // it does not say which watched execution ended, if any
   ++peers_.workplace->metrics->claims;
   peers_.workplace->metrics->claimed += claims.tasks.size();
-  claim_next_ = slots > 0 && claims.tasks.size() == slots;
+  claim_next_ = share.max_tasks > 0 && claims.tasks.size() == share.max_tasks;
+  wide_next_ = !was_wide && was_cut(share, claims.tasks);
   // The server took so long from the call's coming to the claim; both clocks count alike.
   const auto claimed_at = std::clamp(sent_at + claims.waited, sent_at, now);
   gather_until_ = claim_next_ ? now + (now - claimed_at) : Clock::time_point{};

@@ -37,8 +37,9 @@ class Dispatcher {
     Waits& waits;
     Pool& pool;
     std::shared_ptr<const Workplace> workplace;
-    std::function<void()> nudge;        // ends our parked call, by the other connection
-    std::function<bool()> has_backlog;  // too many outcomes wait: claim nothing more
+    std::function<void()> nudge;                        // ends our parked call, by the other connection
+    std::function<bool()> has_backlog;                  // too many outcomes wait: claim nothing more
+    std::function<std::vector<std::string>()> crowded;  // the same of these tenants
   };
 
   Dispatcher(const Settings& settings, Peers peers);
@@ -55,10 +56,12 @@ class Dispatcher {
  private:
   enum class Parked { no, without_tasks, with_tasks };
 
-  Share share() const;  // what a claim may ask for now
+  Share share(bool wide = false) const;  // what a claim may ask for now
+  Share next_share(const Share& usual) const;
   void on_down(const error& why, bool was_up);
   void call(const Share& share);
-  void on_answer(const wire::Reply& reply, std::size_t slots, Clock::time_point sent_at);
+  void on_answer(const wire::Reply& reply, const Share& share, Clock::time_point sent_at);
+  bool was_cut(const Share& share, const std::vector<wire::Claimed>& tasks) const;
   bool gathers_slots(std::size_t slots, Clock::time_point now);
   void hand_out(std::vector<wire::Claimed> tasks, Clock::time_point claimed_at);
   bool may_park_without_slot(Clock::time_point now);
@@ -75,6 +78,7 @@ class Dispatcher {
   bool outage_told_ = false;
   bool is_life_line_ = false;  // called at least once on this connection
   bool claim_next_ = false;    // there is probably more
+  bool wide_next_ = false;     // of tenants that got less than they have room for
   Parked parked_ = Parked::no;
   wire::TenantChoice parked_choice_;
   Clock::time_point nudged_at_{};  // the parked call; zero: not nudged

@@ -1,6 +1,8 @@
 // The loop of the I/O thread, what other threads ask of it, and the way down.
 #include "runtime/engine.hpp"
 
+#include "wire/forever.hpp"
+
 #include <insula/error.hpp>
 
 #include <fmt/format.h>
@@ -10,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <future>
+#include <system_error>
 
 namespace insula::detail {
 
@@ -27,6 +30,10 @@ constexpr std::size_t backlog_limit = 10'000;
 constexpr milliseconds flush_time{5'000};
 constexpr milliseconds leave_time{2'000};
 
+error no_thread_error(const std::system_error& why) {
+  return {errc::limit, fmt::format("not all threads can be made: {}", why.what()), {}, true};
+}
+
 error shut_down_error() { return {errc::shut_down, "the runner is shut down"}; }
 
 }  // namespace
@@ -37,11 +44,13 @@ Engine::Engine(Settings settings)
       metrics_(std::make_shared<Metrics>()),
       workplace_(std::make_shared<const Workplace>(
           Workplace{std::make_shared<Lender>(settings_), settings_.tenant, settings_.config.observer, metrics_})),
-      leases_(settings_),
+      stopper_(inbox_),
+      leases_(settings_, stopper_),
       pool_(inbox_),
-      control_(settings_, leases_, waits_, *metrics_),
+      control_(settings_, leases_, waits_, *workplace_),
       dispatcher_(settings_, {leases_, waits_, pool_, workplace_, [this] { control_.nudge(); },
-                              [this] { return control_.outcomes().size() >= backlog_limit; }}) {}
+                              [this] { return control_.outcomes().size() >= backlog_limit; },
+                              [this] { return control_.outcomes().crowded(); }}) {}
 
 Engine::~Engine() = default;
 
@@ -50,8 +59,31 @@ void Engine::start() {
   const std::lock_guard lock{lifecycle_};
   if (report_) throw shut_down_error();
   if (started_.load(std::memory_order_relaxed)) return;
-  thread_ = std::thread{[this] { run(); }};
+  try {
+    if (!stopper_.started()) stopper_.start();
+    thread_ = std::thread{[this] { run(); }};
+  } catch (const std::system_error& e) {
+    throw no_thread_error(e);
+  }
   started_.store(true, std::memory_order_release);
+}
+
+void Engine::require_other_thread() const {
+  if (inbox_->is_io_thread())
+    throw error{errc::would_deadlock, "a log or observer that calls the runner would wait for itself"};
+}
+
+void Engine::start_handlers() {
+  if (has_handlers_.load(std::memory_order_acquire)) return;
+  const std::lock_guard lock{lifecycle_};
+  if (report_) throw shut_down_error();
+  if (has_handlers_.load(std::memory_order_relaxed)) return;
+  try {
+    pool_.start(settings_.config.max_concurrent_tasks);
+    has_handlers_.store(true, std::memory_order_release);
+  } catch (const std::system_error& e) {
+    throw no_thread_error(e);
+  }
 }
 
 void Engine::post(Inbox::Job job) {
@@ -59,11 +91,13 @@ void Engine::post(Inbox::Job job) {
   if (!inbox_->post(std::move(job))) throw shut_down_error();
 }
 
-wire::Rows Engine::call(wire::Statement statement, bool repeatable, std::shared_ptr<WaitState> wait) {
+wire::Rows Engine::call(wire::Statement statement, Manner manner, std::shared_ptr<WaitState> wait) {
+  require_other_thread();
   wire::require_sendable(statement);
   auto answer = std::make_shared<std::promise<wire::Reply>>();
   auto future = answer->get_future();
-  const auto done = [this, answer, wait](wire::Reply reply) {
+  const auto done = [this, answer, wait, reopens = manner.reopens](wire::Reply reply) {
+    if (reopens != 0 && reply.ok() && wire::read_boolean(reply.rows)) waits_.reopen(reopens);
     if (wait && reply.ok()) {
       const std::lock_guard lock{wait->mutex};
       wait->registered = true;
@@ -71,9 +105,8 @@ wire::Rows Engine::call(wire::Statement statement, bool repeatable, std::shared_
     }
     answer->set_value(std::move(reply));
   };
-  post([this, done, repeatable, kept = std::make_shared<wire::Statement>(std::move(statement))] {
-    control_.request({.statement = std::move(*kept), .done = done, .repeatable = repeatable});
-  });
+  auto request = std::make_shared<CallerRequest>(CallerRequest{std::move(statement), done, std::move(manner)});
+  post([this, request] { control_.request(std::move(*request)); });
   wire::Reply reply = future.get();
   if (reply.failure) throw *reply.failure;
   return std::move(reply.rows);
@@ -82,6 +115,8 @@ wire::Rows Engine::call(wire::Statement statement, bool repeatable, std::shared_
 void Engine::await(std::int64_t execution, const std::shared_ptr<WaitState>& state) {
   {
     const std::lock_guard lock{state->mutex};
+    if (state->result || state->failure) return;
+    require_other_thread();
     if (std::exchange(state->registered, true)) return;
   }
   try {
@@ -97,10 +132,7 @@ void Engine::await(std::int64_t execution, const std::shared_ptr<WaitState>& sta
 void Engine::add_handlers(const WorkflowState& workflow) {
   Dispatcher::Handlers handlers;
   for (const TaskState& task : workflow.tasks) handlers.emplace(workflow.name + '.' + task.id, task.handler);
-  post([this, handlers = std::move(handlers)] {
-    if (!pool_.started()) pool_.start(settings_.config.max_concurrent_tasks);
-    dispatcher_.add_handlers(handlers);
-  });
+  post([this, handlers = std::move(handlers)] { dispatcher_.add_handlers(handlers); });
 }
 
 ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
@@ -110,10 +142,11 @@ ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
     inbox_->post([this, options] { begin_shutdown(options); });
     thread_.join();
     workplace_->lender->close();
-    pool_.stop();
   } else {
     inbox_->close();
   }
+  pool_.stop();
+  stopper_.stop();
   report_ = tally_;
   return *report_;
 }
@@ -125,7 +158,7 @@ void Engine::hasten_shutdown() {
 }
 
 void Engine::run() {
-  inbox_->adopt_thread();
+  inbox_->adopt_io_thread();
   while (phase_ != Phase::ended) {
     try {
       turn();
@@ -157,9 +190,10 @@ void Engine::measure() {
 }
 
 void Engine::wait_for_events() {
-  std::array<pollfd, 3> entries{pollfd{inbox_->fd(), POLLIN, 0}, control_.link().poll_entry(),
-                                dispatcher_.link().poll_entry()};
-  const auto wake_at = std::min({leases_.fence_at(), control_.wake_at(), control_.link().wake_at(),
+  wire::Link& aside = control_.aside().link();
+  std::array<pollfd, 4> entries{pollfd{inbox_->fd(), POLLIN, 0}, control_.link().poll_entry(),
+                                dispatcher_.link().poll_entry(), aside.poll_entry()};
+  const auto wake_at = std::min({leases_.fence_at(), control_.wake_at(), control_.link().wake_at(), aside.wake_at(),
                                  dispatcher_.wake_at(), dispatcher_.link().wake_at(), phase_ends_, look_at_});
   int timeout = -1;
   if (wake_at != Clock::time_point::max()) {
@@ -170,6 +204,7 @@ void Engine::wait_for_events() {
   const auto now = Clock::now();
   control_.link().pump(entries[1].revents, now);
   dispatcher_.link().pump(entries[2].revents, now);
+  aside.pump(entries[3].revents, now);
 }
 
 void Engine::collect(Clock::time_point now) {
@@ -200,7 +235,7 @@ void Engine::begin_shutdown(const ShutdownOptions& options) {
 
 void Engine::enter(Phase phase, milliseconds at_most) {
   phase_ = phase;
-  phase_ends_ = Clock::now() + at_most;
+  phase_ends_ = Clock::now() + wire::bounded(at_most);
 }
 
 bool Engine::has_flushed() const {
@@ -240,6 +275,7 @@ void Engine::end() {
   for (const Inbox::Job& job : inbox_->close()) job();
   control_.link().close();
   dispatcher_.link().close();
+  control_.aside().close();
   control_.fail_requests(shut_down_error());
   waits_.fail_all(shut_down_error());
   phase_ = Phase::ended;

@@ -17,6 +17,7 @@
 #include "runtime/metrics.hpp"
 #include "runtime/pool.hpp"
 #include "runtime/settings.hpp"
+#include "runtime/stopper.hpp"
 #include "runtime/waits.hpp"
 #include "runtime/workflow_state.hpp"
 
@@ -42,10 +43,12 @@ class Engine {
   bool is_own_thread() const noexcept { return inbox_->is_own_thread(); }
 
   // --- from any thread
-  // Sends, waits for the answer.  Throws insula::error.  If `wait` is set, the answer is
-  // an execution's id, whose end it waits for from then on.
-  wire::Rows call(wire::Statement statement, bool repeatable, std::shared_ptr<WaitState> wait = nullptr);
+  // Sends, waits for the answer.  Throws insula::error: would_deadlock on the I/O thread.  If `wait`
+  // is set, the answer is an execution's id, whose end it waits for from then on.
+  wire::Rows call(wire::Statement statement, Manner manner = {}, std::shared_ptr<WaitState> wait = nullptr);
   void await(std::int64_t execution, const std::shared_ptr<WaitState>& state);
+  // Makes the handlers' threads, unless there are some.  Throws error{limit} where not all can be made.
+  void start_handlers();
   void add_handlers(const WorkflowState& workflow);
   std::string metrics() const { return metrics_->text(settings_.config.max_concurrent_tasks); }
   ShutdownReport shutdown(const ShutdownOptions& options);
@@ -55,6 +58,7 @@ class Engine {
   enum class Phase { running, draining, stopping, flushing, leaving, ended };
 
   void start();
+  void require_other_thread() const;
   void post(Inbox::Job job);
 
   // --- the I/O thread's
@@ -74,11 +78,13 @@ class Engine {
 
   std::mutex lifecycle_;  // starting and ending
   std::atomic<bool> started_{false};
-  std::optional<ShutdownReport> report_;  // under lifecycle_: set when all is over
-  std::thread thread_;                    // under lifecycle_
+  std::atomic<bool> has_handlers_{false};  // threads
+  std::optional<ShutdownReport> report_;   // under lifecycle_: set when all is over
+  std::thread thread_;                     // under lifecycle_
 
   const std::shared_ptr<Metrics> metrics_;
   const std::shared_ptr<const Workplace> workplace_;
+  Stopper stopper_;
   Leases leases_;
   Waits waits_;
   Pool pool_;

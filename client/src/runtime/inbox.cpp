@@ -12,6 +12,7 @@
 namespace insula::detail {
 
 thread_local const Inbox* Inbox::current_ = nullptr;
+thread_local const Inbox* Inbox::served_ = nullptr;
 
 Inbox::Inbox() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (fd_ < 0) throw std::system_error{errno, std::generic_category(), "eventfd"};

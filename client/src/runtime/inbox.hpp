@@ -31,6 +31,9 @@ class Inbox {
   // runtime would be waiting for oneself.
   bool is_own_thread() const noexcept { return current_ == this; }
   void adopt_thread() const noexcept { current_ = this; }
+  // Whether it is the one that runs the jobs: there any answer would be waited for in vain.
+  bool is_io_thread() const noexcept { return served_ == this; }
+  void adopt_io_thread() const noexcept { current_ = served_ = this; }
 
  private:
   std::mutex mutex_;
@@ -38,6 +41,7 @@ class Inbox {
   bool closed_ = false;    // under mutex_
   const int fd_;
   static thread_local const Inbox* current_;
+  static thread_local const Inbox* served_;
 };
 
 }  // namespace insula::detail

@@ -30,7 +30,7 @@ void Leases::add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at)
   const auto [latest, first] = lease_of_task_.try_emplace(attempt->info.task_id, attempt->info.lease);
   if (!first) {
     const auto before = attempts_.find(latest->second);
-    if (before != attempts_.end()) before->second->request_stop(StopReason::lease_lost);
+    if (before != attempts_.end()) stopper_.ask(before->second, StopReason::lease_lost);
     latest->second = attempt->info.lease;
   }
   if (attempts_.empty()) heartbeat_at_ = claimed_at + settings_.config.lease / 3;
@@ -57,7 +57,7 @@ void Leases::remove(const Attempt& attempt) {
 
 void Leases::stop_running(StopReason why) {
   for (auto& [lease, attempt] : attempts_)
-    if (!attempt->finished) attempt->request_stop(why);
+    if (!attempt->finished) stopper_.ask(attempt, why);
 }
 
 wire::Statement Leases::heartbeat(Clock::time_point now, std::vector<std::int64_t>& leases) {
@@ -83,7 +83,7 @@ void Leases::on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_p
     const auto stop =
         std::find_if(stops.begin(), stops.end(), [&](const auto& s) { return s.first == attempt.info.task_id; });
     attempt.fence_at = fence_after(sent_at);
-    if (stop != stops.end() && !attempt.finished) attempt.request_stop(reason_of(stop->second));
+    if (stop != stops.end() && !attempt.finished) stopper_.ask(it->second, reason_of(stop->second));
   }
 }
 
@@ -91,9 +91,9 @@ void Leases::fence(Clock::time_point now) {
   if (now < fence_at_) return;
   fence_at_ = Clock::time_point::max();
   for (auto& [lease, attempt] : attempts_) {
-    if (attempt->finished || attempt->stop.stop_requested()) continue;
+    if (attempt->finished || attempt->is_stopping()) continue;
     if (attempt->deadline_at <= now) {
-      attempt->request_stop(StopReason::timeout);
+      stopper_.ask(attempt, StopReason::timeout);
       continue;
     }
     if (attempt->fence_at > now) {
@@ -103,7 +103,7 @@ void Leases::fence(Clock::time_point now) {
     settings_.log(LogLevel::warning, fmt::format("{}.{} (task {}): no word from the server for most of its lease, so "
                                                  "its handler is asked to stop",
                                                  attempt->info.workflow, attempt->info.task, attempt->info.task_id));
-    attempt->request_stop(StopReason::lease_lost);
+    stopper_.ask(attempt, StopReason::lease_lost);
   }
 }
 

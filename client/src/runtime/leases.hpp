@@ -9,6 +9,7 @@
 
 #include "runtime/attempt.hpp"
 #include "runtime/settings.hpp"
+#include "runtime/stopper.hpp"
 
 #include <cstddef>
 #include <map>
@@ -22,7 +23,7 @@ namespace insula::detail {
 
 class Leases {
  public:
-  explicit Leases(const Settings& settings) : settings_(settings) {}
+  Leases(const Settings& settings, Stopper& stopper) : settings_(settings), stopper_(stopper) {}
 
   void add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at);
   void finish(Attempt& attempt);        // its handler has returned
@@ -51,6 +52,7 @@ class Leases {
   Clock::time_point fence_after(Clock::time_point start) const noexcept;
 
   const Settings& settings_;
+  Stopper& stopper_;
   std::map<std::int64_t, std::shared_ptr<Attempt>> attempts_;     // by lease
   std::unordered_map<std::int64_t, std::int64_t> lease_of_task_;  // the latest of each
   std::size_t running_ = 0;

@@ -42,6 +42,13 @@ std::unique_ptr<wire::Session> Lender::borrow(std::stop_token stop) {
   }
 }
 
+bool Lender::reserve() noexcept {
+  const std::lock_guard lock{mutex_};
+  if (closed_ || most_ < 2 || lent_ >= most_) return false;
+  ++lent_;
+  return true;
+}
+
 void Lender::give_back(std::unique_ptr<wire::Session> session) noexcept {
   {
     const std::lock_guard lock{mutex_};

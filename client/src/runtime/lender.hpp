@@ -22,6 +22,9 @@ class Lender {
   // stopped when the handler is asked to stop during the wait.
   std::unique_ptr<wire::Session> borrow(std::stop_token stop);
   void give_back(std::unique_ptr<wire::Session> session) noexcept;
+  // Counts one that the runtime makes for itself, unless handlers would have none left; false: not.
+  // It is given back as nullptr.
+  bool reserve() noexcept;
   void close() noexcept;  // lends no more
 
   std::chrono::milliseconds call_timeout() const noexcept { return call_timeout_; }

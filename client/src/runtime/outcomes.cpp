@@ -14,7 +14,11 @@ namespace insula::detail {
 namespace {
 
 constexpr std::size_t batch_bytes = 4U << 20U;
-constexpr std::chrono::milliseconds pause_after_refusal{100};
+constexpr std::chrono::milliseconds first_pause{100};
+constexpr std::chrono::milliseconds longest_pause{2'000};
+// Where probes hold up new outcomes, the share of the time that is kept free of them.
+constexpr int free_times = 3;
+constexpr std::size_t crowd = 1'000;
 
 std::string label(const Outcome& outcome) {
   const auto& info = outcome.attempt->info;
@@ -59,35 +63,75 @@ void Outcomes::add(Outcome outcome) {
     on_told_(*outcome.attempt);
     return on_settled_(*outcome.attempt);
   }
-  queue_.push_back(std::move(outcome));
+  enqueue(std::move(outcome));
+}
+
+void Outcomes::enqueue(Outcome outcome) {
+  const auto waits = put_off_.find(outcome.attempt->info.tenant);
+  if (waits == put_off_.end()) return queue_.push_back(std::move(outcome));
+  waits->second.outcomes.push_back(std::move(outcome));
+  ++put_off_count_;
 }
 
 void Outcomes::send_next(wire::Link& link) {
   gather_until_ = {};
-  if (queue_.empty()) queue_.swap(later_);
-  if (!in_batch(queue_.front())) {
-    Outcome outcome = std::move(queue_.front());
-    queue_.pop_front();
-    return send_one(link, std::move(outcome));
-  }
-  auto batch = std::make_shared<std::vector<Outcome>>(take_completions());
-  std::vector<wire::Completion> completions;
-  for (const Outcome& outcome : *batch) {
-    completions.push_back({outcome.attempt->info.task_id, outcome.attempt->info.lease, outcome.patch});
-    on_told_(*outcome.attempt);
-  }
-  in_flight_ = batch->size();
-  link.send(
-      wire::complete_batch(completions), [this, batch](wire::Reply reply) { on_completed(*batch, reply); },
-      settings_.patience());
+  std::vector<Outcome> batch = take_call(queue_);
+  in_flight_ = batch.size();
+  send(link, std::move(batch), std::nullopt);
 }
 
-std::vector<Outcome> Outcomes::take_completions() {
+Clock::time_point Outcomes::probe_at() const noexcept {
+  auto at = Clock::time_point::max();
+  if (probing_ > 0) return at;
+  for (const auto& [tenant, waits] : put_off_) at = std::min(at, waits.at);
+  return at == Clock::time_point::max() ? at : std::max(at, no_probe_before_);
+}
+
+std::vector<std::string> Outcomes::crowded() const {
+  std::vector<std::string> tenants;
+  for (const auto& [tenant, waits] : put_off_)
+    if (waits.outcomes.size() >= crowd) tenants.push_back(tenant);
+  return tenants;
+}
+
+void Outcomes::send_probe(wire::Link& link, bool aside) {
+  const auto next = std::ranges::min_element(put_off_, {}, [](const auto& waits) { return waits.second.at; });
+  std::vector<Outcome> batch = take_call(next->second.outcomes);
+  probing_ = batch.size();
+  put_off_count_ -= batch.size();
+  send(link, std::move(batch), Probe{next->first, aside, Clock::now()});
+}
+
+void Outcomes::end_probe(const Probe& probe, bool progress) {
+  const auto now = Clock::now();
+  if (!probe.aside) no_probe_before_ = now + free_times * (now - probe.began);
+  const auto it = put_off_.find(probe.tenant);
+  PutOff& waits = it->second;
+  if (waits.outcomes.empty()) {
+    put_off_.erase(it);
+  } else if (progress) {
+    waits.pause = first_pause;
+    waits.at = now;
+  } else {
+    waits.at = now + waits.pause;
+    waits.pause = std::min(waits.pause * 2, longest_pause);
+  }
+}
+
+std::vector<Outcome> Outcomes::take_call(std::deque<Outcome>& from) {
+  if (in_batch(from.front())) return take_completions(from);
+  std::vector<Outcome> one;
+  one.push_back(std::move(from.front()));
+  from.pop_front();
+  return one;
+}
+
+std::vector<Outcome> Outcomes::take_completions(std::deque<Outcome>& from) {
   std::vector<Outcome> batch;
   std::size_t bytes = 0;
-  std::size_t most = queue_.front().together;
+  std::size_t most = from.front().together;
   std::deque<Outcome> rest;
-  for (Outcome& outcome : queue_) {
+  for (Outcome& outcome : from) {
     const bool fits = in_batch(outcome) && batch.size() < std::min(most, outcome.together) && bytes < batch_bytes;
     bytes += fits ? outcome.patch.size() : 0;
     most = fits ? std::min(most, outcome.together) : most;
@@ -96,21 +140,33 @@ std::vector<Outcome> Outcomes::take_completions() {
     else
       rest.push_back(std::move(outcome));
   }
-  queue_.swap(rest);
+  from.swap(rest);
   return batch;
 }
 
-void Outcomes::send_one(wire::Link& link, Outcome outcome) {
-  in_flight_ = 1;
-  const wire::Statement statement = statement_for(outcome);
-  auto kept = std::make_shared<Outcome>(std::move(outcome));
-  on_told_(*kept->attempt);
-  link.send(
-      statement, [this, kept](wire::Reply reply) { on_one(std::move(*kept), reply); }, settings_.patience());
+void Outcomes::send(wire::Link& link, std::vector<Outcome> batch, std::optional<Probe> probe) {
+  const bool one = !in_batch(batch.front());
+  std::vector<wire::Completion> completions;
+  for (const Outcome& outcome : batch) {
+    if (!one) completions.push_back({outcome.attempt->info.task_id, outcome.attempt->info.lease, outcome.patch});
+    on_told_(*outcome.attempt);
+  }
+  const wire::Statement statement = one ? statement_for(batch.front()) : wire::complete_batch(completions);
+  auto kept = std::make_shared<std::vector<Outcome>>(std::move(batch));
+  const auto on_reply = [this, kept, one, probe](const wire::Reply& reply) {
+    (probe ? probing_ : in_flight_) = 0;
+    const std::size_t before = settled_;
+    narrowed_ = false;
+    if (one)
+      on_one(std::move(kept->front()), reply);
+    else
+      on_completed(*kept, reply);
+    if (probe) end_probe(*probe, settled_ != before || narrowed_);
+  };
+  link.send(statement, on_reply, settings_.patience());
 }
 
 void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& reply) {
-  in_flight_ = 0;
   if (reply.lost) return put_back(batch);
   if (reply.failure) return on_refused(batch, *reply.failure);
   std::vector<wire::NotCompleted> not_completed;
@@ -125,16 +181,15 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
     if (!left[i] || left[i]->reason == wire::NotCompleted::lost) {
       settle(batch[i], !left[i]);
     } else if (left[i]->reason == wire::NotCompleted::later) {
-      put_later(std::move(batch[i]));
+      put_off(std::move(batch[i]));
     } else {
       log_refusal(batch[i], left[i]->error, left[i]->sqlstate);
-      on_settled_(*batch[i].attempt);
+      end(batch[i]);
     }
   }
 }
 
 void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
-  in_flight_ = 0;
   if (reply.ok()) return settle(outcome, wire::read_accepted(reply.rows));
   std::vector<Outcome> batch;
   batch.push_back(std::move(outcome));
@@ -144,23 +199,48 @@ void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
 
 void Outcomes::settle(const Outcome& outcome, bool accepted) {
   if (!accepted) {
-    if (!outcome.sent_before) ++metrics_.leases_lost;
+    if (!outcome.sent_before) {
+      ++metrics_.leases_lost;
+      const auto& info = outcome.attempt->info;
+      const LostTask lost{info.tenant, info.workflow, info.task, info.execution_id, info.task_id, info.attempt};
+      settings_.tell([&](Observer& observer) { observer.outcome_refused(lost); });
+    }
     // After a broken connection the first sending may have been the one that counted.
     const LogLevel level = outcome.sent_before ? LogLevel::debug : LogLevel::warning;
     settings_.log(level,
                   fmt::format("{}: its handler came late, the lease was lost; nothing was written", label(outcome)));
   }
+  end(outcome);
+}
+
+void Outcomes::end(const Outcome& outcome) {
+  ++settled_;
   on_settled_(*outcome.attempt);
 }
 
 void Outcomes::put_back(std::vector<Outcome>& batch) {
-  for (Outcome& outcome : batch) outcome.sent_before = true;
-  queue_.insert(queue_.begin(), std::make_move_iterator(batch.begin()), std::make_move_iterator(batch.end()));
+  for (auto outcome = batch.rbegin(); outcome != batch.rend(); ++outcome) {
+    outcome->sent_before = true;
+    const auto waits = put_off_.find(outcome->attempt->info.tenant);
+    if (waits != put_off_.end()) ++put_off_count_;
+    (waits == put_off_.end() ? queue_ : waits->second.outcomes).push_front(std::move(*outcome));
+  }
 }
 
-void Outcomes::put_later(Outcome outcome) {
-  later_at_ = Clock::now() + pause_after_refusal;
-  later_.push_back(std::move(outcome));
+void Outcomes::put_off(Outcome outcome) {
+  const std::string tenant = outcome.attempt->info.tenant;
+  const auto [waits, is_new] = put_off_.try_emplace(tenant);
+  waits->second.outcomes.push_back(std::move(outcome));
+  ++put_off_count_;
+  if (!is_new) return;
+  waits->second.at = Clock::now() + first_pause;
+  waits->second.pause = first_pause * 2;
+  // What the tenant has in the queue would probably meet the same lock.
+  const auto mine = std::stable_partition(queue_.begin(), queue_.end(),
+                                          [&](const Outcome& queued) { return queued.attempt->info.tenant != tenant; });
+  put_off_count_ += static_cast<std::size_t>(queue_.end() - mine);
+  std::move(mine, queue_.end(), std::back_inserter(waits->second.outcomes));
+  queue_.erase(mine, queue_.end());
 }
 
 void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
@@ -172,29 +252,31 @@ void Outcomes::on_refused(std::vector<Outcome>& batch, const error& why) {
   const bool again = why.retryable() && !no_room;
   // Something in it is not to the server's taste, or it takes longer than a statement may: half of
   // it shows which, or is quick enough.
-  const bool halve = batch.size() > 1 && (!again || why.sqlstate() == "57014");
+  const bool halve = batch.size() > 1;
   if (again || halve) {
     for (Outcome& outcome : batch) {
       if (halve) outcome.together = batch.size() / 2;
       if (again)
-        put_later(std::move(outcome));
+        put_off(std::move(outcome));
       else
-        queue_.push_back(std::move(outcome));
+        enqueue(std::move(outcome));
     }
+    narrowed_ = halve;
     return;
   }
   Outcome& outcome = batch.front();
   if (outcome.kind == Outcome::Kind::failed && !wire::is_ascii(outcome.error)) {
     // The database's encoding may lack a character of it.
     outcome.error = wire::escaped(outcome.error);
-    return queue_.push_back(std::move(outcome));
+    return enqueue(std::move(outcome));
   }
   log_refusal(outcome, why.what(), why.sqlstate());
-  if (outcome.kind == Outcome::Kind::failed) return on_settled_(*outcome.attempt);
+  if (outcome.kind == Outcome::Kind::failed) return end(outcome);
   outcome.kind = Outcome::Kind::failed;
   outcome.error = wire::storable(fmt::format("the server refused the task's outcome: {}", why.what()));
   outcome.retryable = true;
-  queue_.push_back(std::move(outcome));
+  narrowed_ = true;
+  enqueue(std::move(outcome));
 }
 
 void Outcomes::log_refusal(const Outcome& outcome, std::string_view why, std::string_view sqlstate) {

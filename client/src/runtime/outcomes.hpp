@@ -5,6 +5,11 @@
 // by itself; where more is to come at once, it waits for that, a millisecond at most.  What is
 // sent stays here until the server has taken it; after a broken connection it is sent again,
 // which the lease makes harmless.
+//
+// What the server cannot take now, because another session holds a lock, is put off by tenant: with
+// it wait all outcomes of that tenant, and none of any other.  Of what is put off one call at a time asks
+// whether it can be taken now: over a connection where it holds up nothing, if there is one, else when
+// nothing new waits.
 // The I/O thread's alone.
 #pragma once
 
@@ -12,10 +17,14 @@
 #include "wire/calls.hpp"
 #include "wire/link.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace insula::detail {
@@ -40,27 +49,51 @@ class Outcomes {
     else if (gather_until_ == Clock::time_point{})
       gather_until_ = until;
   }
-  std::size_t size() const noexcept { return queue_.size() + later_.size() + in_flight_; }
+  std::size_t size() const noexcept { return queue_.size() + in_flight_ + put_off_count_ + probing_; }
   bool sendable(Clock::time_point now) const noexcept {
-    return in_flight_ == 0 && ((!queue_.empty() && now >= gather_until_) || (!later_.empty() && now >= later_at_));
+    return in_flight_ == 0 && !queue_.empty() && now >= gather_until_;
   }
   // When to look again, though nothing comes in.
   Clock::time_point wake_at() const noexcept {
-    if (in_flight_ > 0) return Clock::time_point::max();
-    return !queue_.empty() ? gather_until_ : later_.empty() ? Clock::time_point::max() : later_at_;
+    return in_flight_ > 0 || queue_.empty() ? Clock::time_point::max() : gather_until_;
   }
+  bool has_new() const noexcept { return in_flight_ > 0 || !queue_.empty(); }
 
   // Sends the next call; only when sendable and the link is up.
   void send_next(wire::Link& link);
 
+  // --- what is put off
+  bool has_put_off() const noexcept { return put_off_count_ > 0 || probing_ > 0; }
+  Clock::time_point probe_at() const noexcept;
+  // The tenants that have so much put off that nothing more is to be claimed of them; sorted.
+  std::vector<std::string> crowded() const;
+  // Only when due and the link is up.  `aside`: the link is not that of new outcomes.
+  void send_probe(wire::Link& link, bool aside);
+
  private:
-  std::vector<Outcome> take_completions();
-  void send_one(wire::Link& link, Outcome outcome);
+  struct PutOff {
+    std::deque<Outcome> outcomes;
+    Clock::time_point at;  // when it is tried again
+    std::chrono::milliseconds pause;
+  };
+  // A call with what is put off of a tenant.
+  struct Probe {
+    std::string tenant;
+    bool aside;
+    Clock::time_point began;
+  };
+
+  static std::vector<Outcome> take_call(std::deque<Outcome>& from);
+  static std::vector<Outcome> take_completions(std::deque<Outcome>& from);
+  void send(wire::Link& link, std::vector<Outcome> batch, std::optional<Probe> probe);
+  void end_probe(const Probe& probe, bool progress);
   void on_completed(std::vector<Outcome>& batch, const wire::Reply& reply);
   void on_one(Outcome outcome, const wire::Reply& reply);
   void settle(const Outcome& outcome, bool accepted);
+  void end(const Outcome& outcome);  // nothing more is to be told of it
   void put_back(std::vector<Outcome>& batch);
-  void put_later(Outcome outcome);
+  void enqueue(Outcome outcome);  // behind what waits already
+  void put_off(Outcome outcome);
   void on_refused(std::vector<Outcome>& batch, const error& why);
   void log_refusal(const Outcome& outcome, std::string_view why, std::string_view sqlstate);
 
@@ -69,12 +102,14 @@ class Outcomes {
   const On on_told_;
   const On on_settled_;
   std::deque<Outcome> queue_;
-  // Outcomes that the server could not take just now, because another session holds a lock: they
-  // must not hold up the others, which may be of another tenant.
-  std::deque<Outcome> later_;
-  Clock::time_point later_at_{};  // when it is tried again
   std::size_t in_flight_ = 0;
-  Clock::time_point gather_until_{};  // zero: nothing to wait for
+  std::map<std::string, PutOff> put_off_;  // by tenant
+  std::size_t put_off_count_ = 0;
+  std::size_t probing_ = 0;              // outcomes of the probe that is under way
+  std::size_t settled_ = 0;              // so far
+  bool narrowed_ = false;                // by the last reply: what is refused is known more closely
+  Clock::time_point no_probe_before_{};  // where they hold up new outcomes
+  Clock::time_point gather_until_{};     // zero: nothing to wait for
 };
 
 }  // namespace insula::detail

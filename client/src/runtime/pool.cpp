@@ -71,7 +71,13 @@ Pool::~Pool() { stop(); }
 void Pool::start(int threads) {
   const auto count = static_cast<std::size_t>(threads);
   shared_->running.assign(count, 0);
-  for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([shared = shared_, i] { work(shared, i); });
+  try {
+    for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([shared = shared_, i] { work(shared, i); });
+  } catch (...) {
+    stop();
+    shared_->stopping = false;
+    throw;
+  }
 }
 
 void Pool::run(std::vector<std::shared_ptr<Attempt>> attempts) {

@@ -29,8 +29,8 @@ class Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  void start(int threads);  // once
-  bool started() const noexcept { return !threads_.empty(); }
+  // All of them, or none: throws std::system_error.  Once, unless it threw.
+  void start(int threads);
   void run(std::vector<std::shared_ptr<Attempt>> attempts);
   Finished take_finished();
   // Takes back what no thread has begun.

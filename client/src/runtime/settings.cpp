@@ -1,6 +1,7 @@
 // Checking a RunnerConfig, naming a worker, logging.
 #include "runtime/settings.hpp"
 
+#include "wire/forever.hpp"
 #include "wire/secrets.hpp"
 #include "wire/text.hpp"
 
@@ -66,6 +67,8 @@ static void check_config(const RunnerConfig& config) {
 
 Settings make_settings(std::string_view conninfo, std::string_view tenant, RunnerConfig config) {
   check_config(config);
+  config.connect_timeout = wire::bounded(config.connect_timeout);
+  config.call_timeout = wire::bounded(config.call_timeout);
   return {wire::ConnInfo{conninfo}, std::move(config), std::string{tenant}, make_worker_name()};
 }
 

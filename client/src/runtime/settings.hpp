@@ -21,14 +21,22 @@ struct Settings {
   RunnerConfig config;
   std::string tenant;  // empty: the connection's own login
   std::string worker;
+  bool serves_all = false;  // tenants
   // For a worker of all tenants; 0: any number.
   int max_concurrent_per_tenant = 0;
   int max_tenants = 0;
 
   // A server that has not answered for so long counts as lost: there is time left then for
-  // another connection to renew the leases.  But a busy one may well take a second or two.
+  // another connection to renew the leases.  But a busy one may well take a second or two, where
+  // the lease allows it.
   std::chrono::milliseconds patience() const noexcept {
-    return std::max<std::chrono::milliseconds>(config.lease / 3, std::chrono::seconds{2});
+    const auto usual = std::max<std::chrono::milliseconds>(config.lease / 3, std::chrono::seconds{2});
+    return std::min<std::chrono::milliseconds>(usual, config.lease / 2);
+  }
+
+  // How long a statement of the runtime's own may wait for a lock, at most: others wait for it.
+  std::chrono::milliseconds lock_wait(std::chrono::milliseconds most) const noexcept {
+    return std::min(most, patience() / 2);
   }
 
   // Thread-safe as far as the hook is; what the hook throws is dropped.

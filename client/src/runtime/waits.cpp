@@ -7,11 +7,14 @@ namespace insula::detail {
 
 namespace {
 
-constexpr std::size_t batch_limit = 1'000;
+// A batch of results is as large as fits a few megabytes, by the size of the last ones.
+constexpr std::size_t most_in_batch = 1'000;
+constexpr std::size_t little = 1U << 20U;
+constexpr std::size_t much = 4U << 20U;
 
 }  // namespace
 
-void WaitState::settle(const Result& ended) {
+void WaitState::settle(const std::shared_ptr<const wire::ResultRow>& ended) {
   {
     const std::lock_guard lock{mutex};
     if (!failure && !result) result = ended;
@@ -28,10 +31,13 @@ void WaitState::settle(const error& why) {
 }
 
 void WaitState::reopen() {
-  const std::lock_guard lock{mutex};
-  if (!result) return;  // still waited for
-  result.reset();
-  registered = false;
+  {
+    const std::lock_guard lock{mutex};
+    if (!result) return;  // still waited for
+    result.reset();
+    registered = false;
+  }
+  changed.notify_all();
 }
 
 void Waits::add(std::int64_t execution, const std::shared_ptr<WaitState>& state) {
@@ -62,7 +68,7 @@ wire::Ids Waits::take_batch() {
     to_ask_alone_.pop_back();
   }
   if (!batch.empty()) return batch;
-  while (!to_ask_.empty() && batch.size() < batch_limit) {
+  while (!to_ask_.empty() && batch.size() < batch_limit_) {
     const std::int64_t execution = to_ask_.extract(to_ask_.begin()).value();
     if (is_awaited(execution)) batch.push_back(execution);
   }
@@ -75,15 +81,39 @@ void Waits::settle(std::int64_t execution, const Answer& answer) {
   if (node.empty()) return;
   for (const auto& weak : node.mapped())
     if (const auto state = weak.lock()) state->settle(answer);
+  remember(execution, std::move(node.mapped()));
 }
 
-void Waits::on_answer(const std::vector<Result>& results) {
-  for (const Result& result : results) {
+void Waits::remember(std::int64_t execution, std::vector<std::weak_ptr<WaitState>> settled) {
+  const auto is_gone = [](const std::weak_ptr<WaitState>& state) { return state.expired(); };
+  auto& states = settled_[execution];
+  states.insert(states.end(), settled.begin(), settled.end());
+  if (settled_.size() < sweep_at_) return;
+  std::erase_if(settled_, [&](const auto& entry) { return std::ranges::all_of(entry.second, is_gone); });
+  sweep_at_ = std::max<std::size_t>(1'000, settled_.size() * 2);
+}
+
+void Waits::reopen(std::int64_t execution) {
+  const auto node = settled_.extract(execution);
+  if (node.empty()) return;
+  for (const auto& weak : node.mapped())
+    if (const auto state = weak.lock()) state->reopen();
+}
+
+void Waits::on_answer(std::vector<wire::ResultRow> results) {
+  std::size_t bytes = 0;
+  for (wire::ResultRow& result : results) {
+    bytes += result.size();
+    const std::int64_t execution = result.execution_id;
     if (result.status.is_final())
-      settle(result.execution_id, result);
+      settle(execution, std::make_shared<const wire::ResultRow>(std::move(result)));
     else
-      suspect(result.execution_id);  // ended while the question was under way
+      suspect(execution);  // ended while the question was under way
   }
+  if (bytes > much)
+    batch_limit_ = std::max<std::size_t>(1, results.size() * much / bytes);
+  else if (bytes < little)
+    batch_limit_ = std::min(most_in_batch, batch_limit_ * 2);
 }
 
 void Waits::on_lost(const wire::Ids& asked) {

@@ -26,10 +26,10 @@ struct WaitState {
   std::mutex mutex;
   std::condition_variable changed;
   bool registered = false;  // under mutex, as all below: the I/O thread knows of it
-  std::optional<Result> result;
+  std::shared_ptr<const wire::ResultRow> result;
   std::optional<error> failure;
 
-  void settle(const Result& ended);
+  void settle(const std::shared_ptr<const wire::ResultRow>& ended);
   void settle(const error& why);
   void reopen();  // the execution runs again
 };
@@ -45,16 +45,24 @@ class Waits {
 
   bool wants_to_ask() const noexcept { return !to_ask_.empty() || !to_ask_alone_.empty(); }
   wire::Ids take_batch();
-  void on_answer(const std::vector<Result>& results);  // what has not ended is not in it
-  void on_lost(const wire::Ids& asked);                // to be asked again
+  void on_answer(std::vector<wire::ResultRow> results);  // what has not ended is not in it
+  void on_lost(const wire::Ids& asked);                  // to be asked again
   void on_refused(const wire::Ids& asked, const error& why);
   void fail_all(const error& why);
+  // It runs again: those that know its end will wait for the next.
+  void reopen(std::int64_t execution);
 
  private:
   template <class Answer>
   void settle(std::int64_t execution, const Answer& answer);
 
-  std::unordered_map<std::int64_t, std::vector<std::weak_ptr<WaitState>>> waiting_;
+  void remember(std::int64_t execution, std::vector<std::weak_ptr<WaitState>> settled);
+
+  using States = std::unordered_map<std::int64_t, std::vector<std::weak_ptr<WaitState>>>;
+  States waiting_;
+  States settled_;  // whose handles are still there, and some others
+  std::size_t sweep_at_ = 1'000;
+  std::size_t batch_limit_ = 100;
   std::set<std::int64_t> to_ask_;
   std::vector<std::int64_t> to_ask_alone_;  // were in a batch that the server refused
 };

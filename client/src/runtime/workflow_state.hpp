@@ -2,6 +2,7 @@
 // it.  Written by the builder only.
 #pragma once
 
+#include <insula/error.hpp>
 #include <insula/workflow.hpp>
 
 #include <chrono>
@@ -13,6 +14,11 @@
 namespace insula::detail {
 
 using Handler = std::function<void(TaskContext&)>;
+
+// What a handler has thrown, which TaskOptions::retry_if has found not worth another attempt.
+struct not_again : permanent_error {
+  using permanent_error::permanent_error;
+};
 
 struct TaskState {
   std::string id;

@@ -1,6 +1,7 @@
 // Cluster: a throw-away server, and the questions that tests ask it.  Speaks to it by libpq
 // alone, so that it needs nothing of the library that is not public.
 #include "testing/server.hpp"
+#include "wire/forever.hpp"
 
 #include <insula/error.hpp>
 #include <insula/testing.hpp>
@@ -50,7 +51,7 @@ struct Cluster::Impl {
   std::string connection_string;
   std::chrono::milliseconds move_clock(std::chrono::milliseconds by) {
     const std::lock_guard lock{mutex};
-    return clock_ahead += by;
+    return clock_ahead = wire::bounded(clock_ahead + wire::bounded(by));
   }
 
   std::mutex mutex;
@@ -87,7 +88,7 @@ std::vector<std::vector<std::string>> Cluster::query(const std::string& sql, con
 }
 
 void Cluster::drain(std::chrono::milliseconds within) {
-  const auto deadline = std::chrono::steady_clock::now() + within;
+  const auto deadline = std::chrono::steady_clock::now() + wire::bounded(within);
   for (;;) {
     const auto busy = query(
         "SELECT tenant || ': ' || ready || ' ready, ' || running || ' running' FROM insula.tenant_activity "

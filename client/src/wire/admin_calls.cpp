@@ -1,8 +1,11 @@
 // The statements of DatabaseAdmin.
 #include "wire/admin_calls.hpp"
 
+#include "wire/forever.hpp"
+
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace insula::wire {
@@ -13,7 +16,7 @@ using std::chrono::milliseconds;
 
 Param text_or_null(std::string_view text) { return text.empty() ? Param{} : Param{std::string{text}}; }
 
-std::string interval(milliseconds d) { return fmt::format("{} ms", d.count()); }
+std::string interval(milliseconds d) { return fmt::format("{} ms", std::clamp(d, -forever, forever).count()); }
 
 const char* boolean(bool value) { return value ? "true" : "false"; }
 

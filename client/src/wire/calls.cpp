@@ -3,6 +3,7 @@
 #include "wire/calls.hpp"
 
 #include "wire/binary.hpp"
+#include "wire/forever.hpp"
 
 #include <insula/error.hpp>
 
@@ -24,7 +25,7 @@ Param array_or_null(const std::vector<std::string>& values) { return values.empt
 
 std::string number(std::int64_t value) { return std::to_string(value); }
 
-std::string interval(milliseconds d) { return fmt::format("{} ms", d.count()); }
+std::string interval(milliseconds d) { return fmt::format("{} ms", std::clamp(d, -forever, forever).count()); }
 
 std::string since_epoch(std::chrono::system_clock::time_point when) {
   return fmt::format("{} us", std::chrono::floor<std::chrono::microseconds>(when.time_since_epoch()).count());
@@ -35,6 +36,13 @@ std::optional<std::chrono::system_clock::time_point> read_time(const Rows& rows,
   // The server knows times that this clock does not.
   constexpr auto most = std::chrono::duration_cast<microseconds>(std::chrono::system_clock::duration::max());
   return std::chrono::system_clock::time_point{std::clamp(microseconds{rows.integer(row, column)}, -most, most)};
+}
+
+// The moment at which a delay ends that begins then; the clock's last at most.
+std::chrono::system_clock::time_point delayed(std::chrono::system_clock::time_point when, milliseconds delay) {
+  delay = std::clamp(delay, -forever, forever);
+  const auto last = std::chrono::system_clock::time_point::max();
+  return delay.count() > 0 && when > last - delay ? last : when + delay;
 }
 
 bool is_traceparent(std::string_view text) {
@@ -105,6 +113,13 @@ Claimed read_claimed(const BinaryRecord& record, std::int64_t claimed_at) {
 
 }  // namespace
 
+std::string function_of(const Statement& statement) {
+  const std::string_view sql = statement.sql;
+  const std::size_t begin = sql.find("insula.");
+  return begin == std::string_view::npos ? "a call"
+                                         : std::string{sql.substr(begin, sql.find('(', begin) - begin)} + "()";
+}
+
 Statement register_workflow(const std::string& definition, const std::string& tenant) {
   return {"SELECT insula.register_workflow($1::pg_catalog.jsonb, tenant => $2)", {definition, text_or_null(tenant)}};
 }
@@ -114,7 +129,7 @@ Statement submit(std::string_view workflow, const Context& context, const Submit
   // One of the calls that are made all the time: no named arguments, which cost the server as
   // much to resolve as the rest.
   const bool at_once = !options.run_at;
-  const std::string after = at_once ? interval(options.delay) : since_epoch(*options.run_at + options.delay);
+  const std::string after = at_once ? interval(options.delay) : since_epoch(delayed(*options.run_at, options.delay));
   return {at_once ? "SELECT insula.submit($1, $2, $3, pg_catalog.now() OPERATOR(pg_catalog.+) $4::interval, $5, $6)"
                   : "SELECT insula.submit($1, $2, $3, 'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) "
                     "$4::interval, $5, $6)",
@@ -199,19 +214,31 @@ Ids read_numbers(const Rows& rows) {
 
 bool read_boolean(const Rows& rows) { return rows.boolean(0, 0); }
 
+Statement status_of(std::int64_t execution_id) {
+  return {"SELECT status FROM insula.result($1)", {number(execution_id)}};
+}
+
+Status read_status_of(const Rows& rows) { return Status::from_name(rows.text(0, 0)); }
+
+std::vector<ResultRow> read_result_rows(const Rows& rows) {
+  std::vector<ResultRow> results;
+  results.reserve(static_cast<std::size_t>(rows.size()));
+  for (int row = 0; row < rows.size(); ++row)
+    results.push_back({rows.integer(row, 0), rows.string(row, 1), static_cast<int>(rows.integer(row, 2)),
+                       Status::from_name(rows.text(row, 3)), rows.string(row, 4), rows.string(row, 5),
+                       rows.string(row, 6)});
+  return results;
+}
+
+Result read_result(const ResultRow& row) {
+  Result result{row.execution_id, row.workflow, row.version, row.status, {}, row.error, read_tasks(row.tasks)};
+  if (!row.final_context.empty()) result.final_context = Context::from_json(row.final_context);
+  return result;
+}
+
 std::vector<Result> read_results(const Rows& rows) {
   std::vector<Result> results;
-  results.reserve(static_cast<std::size_t>(rows.size()));
-  for (int row = 0; row < rows.size(); ++row) {
-    Result& r = results.emplace_back();
-    r.execution_id = rows.integer(row, 0);
-    r.workflow = rows.string(row, 1);
-    r.version = static_cast<int>(rows.integer(row, 2));
-    r.status = Status::from_name(rows.text(row, 3));
-    if (!rows.is_null(row, 4)) r.final_context = Context::from_json(rows.text(row, 4));
-    r.error = rows.string(row, 5);
-    r.tasks = read_tasks(rows.text(row, 6));
-  }
+  for (const ResultRow& row : read_result_rows(rows)) results.push_back(read_result(row));
   return results;
 }
 

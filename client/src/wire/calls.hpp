@@ -47,6 +47,10 @@ struct Completion {
   std::string patch;  // JSON; empty: no change
 };
 
+// --- around a call
+// The name of the function that a statement calls, for people.
+std::string function_of(const Statement& statement);
+
 // --- starting and looking at executions
 Statement register_workflow(const std::string& definition, const std::string& tenant);
 Statement submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
@@ -66,6 +70,21 @@ std::vector<TaskExplanation> read_explanations(const Rows& rows);
 Statement result(std::int64_t execution_id);
 std::int64_t read_number(const Rows& rows);  // register_workflow, submit, schedule
 bool read_boolean(const Rows& rows);         // of those with a yes or no
+Statement status_of(std::int64_t execution_id);
+Status read_status_of(const Rows& rows);
+// A result as the server has written it: a few times smaller than what is read of it.
+struct ResultRow {
+  std::int64_t execution_id = 0;
+  std::string workflow;
+  int version = 0;
+  Status status;
+  std::string final_context;  // JSON; empty: none
+  std::string error;
+  std::string tasks;  // JSON
+  std::size_t size() const noexcept { return final_context.size() + error.size() + tasks.size(); }
+};
+std::vector<ResultRow> read_result_rows(const Rows& rows);
+Result read_result(const ResultRow& row);  // throws insula::error
 std::vector<Result> read_results(const Rows& rows);
 
 // --- schedules

@@ -17,8 +17,22 @@
 
 namespace insula::wire {
 
-Link::Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events)
-    : conninfo_(conninfo), name_(std::move(name)), connect_timeout_(connect_timeout), events_(std::move(events)) {}
+namespace {
+
+Statement lock_limit(std::chrono::milliseconds most, bool of_transaction) {
+  return {"SELECT pg_catalog.set_config('lock_timeout', $1, $2)",
+          {std::to_string(most.count()) + "ms", of_transaction ? "true" : "false"}};
+}
+
+}  // namespace
+
+Link::Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events,
+           std::chrono::milliseconds lock_wait)
+    : conninfo_(conninfo),
+      name_(std::move(name)),
+      connect_timeout_(connect_timeout),
+      events_(std::move(events)),
+      lock_wait_(lock_wait) {}
 
 void Link::open() {
   if (state_ != State::closed) return;
@@ -30,13 +44,21 @@ void Link::close() {
   state_ = State::closed;
   wake_at_ = Clock::time_point::max();
   under_way_.clear();
-  result_ = {};
+  results_.clear();
   conn_.reset();
 }
 
 void Link::send(const Statement& statement, OnReply on_reply, Clock::duration patience) {
+  send(std::vector{&statement}, std::move(on_reply), patience);
+}
+
+void Link::send(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience) {
   assert(is_up());
-  transmit(statement, std::move(on_reply), patience);
+  if (!limits_each_) return transmit(together, std::move(on_reply), patience);
+  const Statement limit = lock_limit(lock_wait_, true);
+  std::vector<const Statement*> limited{&limit};
+  limited.insert(limited.end(), together.begin(), together.end());
+  transmit(limited, std::move(on_reply), patience, true);
 }
 
 void Link::expect_answer(Clock::time_point by) {
@@ -74,8 +96,7 @@ void Link::pump(short revents, Clock::time_point now) {
       if (revents)
         pump_answers();
       else if (now >= wake_at_ && under_way_.empty())
-        transmit(
-            {"SELECT 1"}, [](const Reply&) {}, connect_timeout_);
+        say_a_word();
       else if (now >= wake_at_)
         lose({errc::unreachable, "the server does not answer", {}, true});
       return;
@@ -106,8 +127,15 @@ void Link::pump_connect(Clock::time_point) {
 
 void Link::greet() {
   state_ = State::greeting;
+  const Statement query{version_query};
   transmit(
-      {version_query}, [this](Reply reply) { on_greeting(std::move(reply)); }, connect_timeout_);
+      {&query}, [this](Reply reply) { on_greeting(std::move(reply)); }, connect_timeout_);
+}
+
+void Link::say_a_word() {
+  const Statement word{"SELECT 1"};
+  transmit(
+      {&word}, [](const Reply&) {}, connect_timeout_);
 }
 
 void Link::on_greeting(Reply reply) {
@@ -116,8 +144,10 @@ void Link::on_greeting(Reply reply) {
   if (!reply.failure)
     if (std::optional<error> problem = check_version(reply.rows)) return lose(*std::move(problem));
   state_ = State::up;
+  limit_lock_waits(is_direct(reply.rows, PQbackendPID(conn_.get())));
+  if (!is_up()) return;
   idle_limit_ = idle_limit(reply.rows);
-  wake_at_ = quiet_until();
+  if (under_way_.empty()) wake_at_ = quiet_until();
   backoff_.reset();
   host_ = 0;
   if (events_.up) events_.up();
@@ -128,11 +158,22 @@ Clock::time_point Link::quiet_until() const noexcept {
   return state_ == State::up && idle_limit_.count() > 0 ? answered_at_ + idle_limit_ / 2 : Clock::time_point::max();
 }
 
-void Link::transmit(const Statement& statement, OnReply on_reply, Clock::duration patience) {
+// For the whole session if it is ours alone, which costs nothing then.
+void Link::limit_lock_waits(bool is_direct) {
+  limits_each_ = lock_wait_.count() > 0 && !is_direct;
+  if (lock_wait_.count() == 0 || !is_direct) return;
+  const Statement limit = lock_limit(lock_wait_, false);
+  transmit(
+      {&limit}, [](const Reply&) {}, connect_timeout_);
+}
+
+void Link::transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience,
+                    bool limited) {
   if (under_way_.empty()) wake_at_ = Clock::now() + patience;
-  under_way_.push_back({std::move(on_reply), patience});
-  if (!statement.send(conn_.get()) || !PQpipelineSync(conn_.get()))
-    return lose(make_connection_error(conn_.get(), true));
+  under_way_.push_back({std::move(on_reply), patience, limited});
+  bool sent = true;
+  for (const Statement* statement : together) sent = sent && statement->send(conn_.get());
+  if (!sent || !PQpipelineSync(conn_.get())) return lose(make_connection_error(conn_.get(), true));
   flush();
 }
 
@@ -155,24 +196,30 @@ void Link::pump_answers() {
     none = -1;
   }
   if (conn_ && PQstatus(conn_.get()) == CONNECTION_BAD)
-    lose(result_.get() ? make_error(result_.get()) : make_connection_error(conn_.get(), true));
+    lose(results_.empty() ? make_connection_error(conn_.get(), true) : make_error(results_.back().get()));
 }
 
 void Link::take(Rows next) {
   const ExecStatusType status = PQresultStatus(next.get());
   if (status == PGRES_PIPELINE_SYNC) return finish_statement();
   // After an error only the error counts.
-  if (result_.get() && PQresultStatus(result_.get()) == PGRES_FATAL_ERROR) return;
-  result_ = std::move(next);
+  if (!results_.empty() && PQresultStatus(results_.back().get()) == PGRES_FATAL_ERROR) return;
+  results_.push_back(std::move(next));
   if (status != PGRES_FATAL_ERROR) return;
   // The server is about to hang up: no use in waiting for it to do so.
-  const error why = make_error(result_.get());
+  const error why = make_error(results_.back().get());
   if (is_connection_state(why.sqlstate())) lose(why);
 }
 
 void Link::finish_statement() {
   answered_at_ = Clock::now();
-  Reply reply{std::exchange(result_, Rows{}), std::nullopt, false};
+  Reply reply;
+  reply.earlier = std::exchange(results_, {});
+  if (under_way_.front().limited && reply.earlier.size() > 1) reply.earlier.erase(reply.earlier.begin());
+  if (!reply.earlier.empty()) {
+    reply.rows = std::move(reply.earlier.back());
+    reply.earlier.pop_back();
+  }
   const ExecStatusType status = PQresultStatus(reply.rows.get());
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) reply.failure = make_error(reply.rows.get());
   const OnReply on_reply = std::move(under_way_.front().on_reply);
@@ -184,7 +231,7 @@ void Link::finish_statement() {
 void Link::lose(error why) {
   const bool was_up = is_up();
   std::deque<UnderWay> lost = std::exchange(under_way_, {});
-  result_ = {};
+  results_.clear();
   conn_.reset();
   want_write_ = false;
   state_ = State::pausing;

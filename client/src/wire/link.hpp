@@ -26,6 +26,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace insula::wire {
 
@@ -34,8 +35,9 @@ using Clock = std::chrono::steady_clock;
 // The outcome of a statement.
 struct Reply {
   Rows rows;
-  std::optional<error> failure;  // set: it was refused, or the connection broke
-  bool lost = false;             // the connection broke: it may or may not have been done
+  std::optional<error> failure;    // set: it was refused, or the connection broke
+  bool lost = false;               // the connection broke: it may or may not have been done
+  std::vector<Rows> earlier = {};  // of the statements that were sent before it in the same transaction
 
   bool ok() const noexcept { return !failure; }
 };
@@ -50,7 +52,9 @@ class Link {
     std::function<void(std::string_view)> notice;         // the server's warnings
   };
 
-  Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events);
+  // `lock_wait`: how long its statements wait for a lock, at most; 0: as the server has it.
+  Link(const ConnInfo& conninfo, std::string name, std::chrono::milliseconds connect_timeout, Events events,
+       std::chrono::milliseconds lock_wait = std::chrono::milliseconds{0});
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
@@ -65,6 +69,8 @@ class Link {
   // Only when up.  A server that has not answered so long after it got round to the statement
   // counts as lost: it may hang, or have vanished without a word.
   void send(const Statement& statement, OnReply on_reply, Clock::duration patience);
+  // Several as one transaction: the reply is the last one's, or of the first that is refused.
+  void send(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience);
   // The next answer should come by then, at the latest.
   void expect_answer(Clock::time_point by);
 
@@ -83,14 +89,18 @@ class Link {
   struct UnderWay {
     OnReply on_reply;
     Clock::duration patience;
+    bool limited = false;  // its first statement is the limit of lock waits
   };
 
   void begin_connect(Clock::time_point now);
   void pump_connect(Clock::time_point now);
   void pump_answers();
   void greet();
+  void say_a_word();
   void on_greeting(Reply reply);
-  void transmit(const Statement& statement, OnReply on_reply, Clock::duration patience);
+  void limit_lock_waits(bool is_direct);
+  void transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience,
+                bool limited = false);
   Clock::time_point quiet_until() const noexcept;
   void take(Rows next);
   void finish_statement();
@@ -102,6 +112,7 @@ class Link {
   const std::string name_;
   const std::chrono::milliseconds connect_timeout_;
   const Events events_;
+  const std::chrono::milliseconds lock_wait_;
 
   State state_ = State::closed;
   PgConn conn_;
@@ -110,11 +121,12 @@ class Link {
   Clock::time_point wake_at_ = Clock::time_point::max();
   Clock::time_point answered_at_{};
   std::chrono::milliseconds idle_limit_{0};  // the server's; 0: none
+  bool limits_each_ = false;                 // transaction's lock waits: not the session's
   Backoff backoff_;
   std::size_t host_ = 0;  // of several, the one to try first
 
   std::deque<UnderWay> under_way_;  // the first is the one that the server is at
-  Rows result_;                     // of that one, until the server has said all
+  std::vector<Rows> results_;       // of that one, until the server has said all
 };
 
 }  // namespace insula::wire

@@ -34,4 +34,8 @@ std::chrono::milliseconds idle_limit(const Rows& rows) {
   return std::chrono::milliseconds{std::clamp<std::int64_t>(rows.integer(0, 1), 0, longest)};
 }
 
+bool is_direct(const Rows& rows, int process) {
+  return rows.size() > 0 && rows.columns() > 2 && rows.integer(0, 2) == process;
+}
+
 }  // namespace insula::wire

@@ -218,7 +218,8 @@ Datum insula_join_task(PG_FUNCTION_ARGS) {
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_BOOL(false);
-  PG_RETURN_BOOL(in_outcome_session(*tenant, [&] { return join(*tenant, core::local_of(id), lease); }));
+  const Oid role = GetUserId();
+  PG_RETURN_BOOL(in_outcome_session(*tenant, [&] { return join(*tenant, core::local_of(id), lease, role); }));
 }
 
 // ---- heartbeat ----

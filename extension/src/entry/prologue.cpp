@@ -4,6 +4,7 @@
 #include "core/ids.hpp"
 #include "entry/arguments.hpp"
 #include "errors.hpp"
+#include "operation/operations.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
@@ -14,6 +15,14 @@ const Tenant *enter_named_tenant(const char *name) { return enter_tenant(require
 
 const Tenant *enter_named_tenant(FunctionCallInfo fcinfo, int argument) {
   return enter_named_tenant(text_argument(fcinfo, argument));
+}
+
+const Tenant *enter_tenant_to_submit(const char *name) {
+  const std::int32_t number = joined_tenant();
+  Tenant *joined = number != 0 ? find_tenant(number) : nullptr;
+  const char *wanted = name ? name : tenant_of_setting();
+  if (joined && (!wanted || strcmp(wanted, joined->name) == 0)) return enter_tenant(number);
+  return enter_named_tenant(name);
 }
 
 const Tenant *open_named_tenant(FunctionCallInfo fcinfo, int argument, Access access) {

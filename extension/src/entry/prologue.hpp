@@ -22,6 +22,10 @@ const Tenant *enter_named_tenant(FunctionCallInfo fcinfo, int argument);
 const Tenant *enter_named_tenant(const char *name);
 const Tenant *open_named_tenant(FunctionCallInfo fcinfo, int argument, Access access);
 
+// The same for a call that submits: a transaction that is joined to a tenant's task may do so for
+// that tenant without rights of its own on it, and acts for it where none is named.
+const Tenant *enter_tenant_to_submit(const char *name);
+
 // The tenant that a worker's call is for; nullptr: all tenants.
 const Tenant *find_tenant_of_worker(const char *name);
 

@@ -45,7 +45,7 @@ static void check_idempotency_key(const char *key) {
 static std::int64_t *submit_for(const char *tenant_name, const SubmitRequest &request) {
   check_priority(request.priority);
   for (int i = 0; request.keys && i < request.count; ++i) check_idempotency_key(request.keys[i]);
-  const Tenant *tenant = enter_named_tenant(tenant_name);
+  const Tenant *tenant = enter_tenant_to_submit(tenant_name);
   MemoryContext callers = CurrentMemoryContext;
   return in_session([&] { return submit(*tenant, request, callers); });
 }

@@ -14,6 +14,7 @@ constexpr int max_joined = 1000;
 struct Joined {
   std::int32_t tenant;
   std::int64_t task;
+  Oid role;  // that has joined
   SubTransactionId joined_in;
   SubTransactionId settled_in;  // InvalidSubTransactionId: not yet
 };
@@ -57,7 +58,7 @@ const TransactionStep joined_tasks_step = {.pending = pending_task,
                                            .subtransaction_committed = bequeath,
                                            .subtransaction_aborted = [] { bequeath(InvalidSubTransactionId); }};
 
-bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
+bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease, Oid role) {
   int found;
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
   if (found == 0 || task->state != State::running || task->lease != lease) return false;
@@ -65,8 +66,17 @@ bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("a transaction can be tied to at most %d tasks", max_joined)));
   if (!joined) joined = static_cast<Joined *>(MemoryContextAlloc(TopTransactionContext, sizeof(Joined) * max_joined));
-  joined[joined_count++] = {tenant.number, id, GetCurrentSubTransactionId(), InvalidSubTransactionId};
+  joined[joined_count++] = {tenant.number, id, role, GetCurrentSubTransactionId(), InvalidSubTransactionId};
   return true;
+}
+
+std::int32_t joined_tenant() {
+  std::int32_t tenant = 0;
+  for (int i = 0; i < joined_count; ++i) {
+    if (joined[i].role != GetUserId() || (tenant != 0 && joined[i].tenant != tenant)) return 0;
+    tenant = joined[i].tenant;
+  }
+  return tenant;
 }
 
 void note_settled(const Tenant &tenant, std::int64_t id) {

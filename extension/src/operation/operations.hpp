@@ -157,8 +157,10 @@ void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int cou
 bool lock_lineage(const Tenant &tenant, std::int64_t execution, bool skip);
 
 // Joins the transaction to a running task: it commits only if it also settles the task.  False: the
-// lease is lost.
-bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease);
+// lease is lost.  `role` is the caller's.
+bool join(const Tenant &tenant, std::int64_t id, std::int64_t lease, Oid role);
+// The number of the tenant to whose tasks the current role has joined the transaction; 0: none, or several.
+std::int32_t joined_tenant();
 // Called when this transaction has completed, failed or requeued the task.
 void note_settled(const Tenant &tenant, std::int64_t id);
 extern const TransactionStep joined_tasks_step;

@@ -25,35 +25,62 @@ bool by_name(const KeyedSubmission &a, const KeyedSubmission &b) {
   return order < 0 || (order == 0 && a.index < b.index);
 }
 
+// The keys of a call, sorted, and their distinct names.
+struct Keys {
+  KeyedSubmission *keyed;
+  int count;
+  const char **names;
+  int *firsts;  // by name: the first submission with it
+  int distinct;
+};
+
+Keys keys_of(const SubmitRequest &request) {
+  const auto room = static_cast<std::size_t>(request.count);
+  Keys keys = {palloc_array_of<KeyedSubmission>(room), 0, palloc_array_of<const char *>(room),
+               palloc_array_of<int>(room), 0};
+  for (int i = 0; i < request.count; ++i)
+    if (request.keys[i]) keys.keyed[keys.count++] = {psprintf("%s:%s", request.workflow, request.keys[i]), i};
+  std::sort(keys.keyed, keys.keyed + keys.count, by_name);
+  for (int i = 0; i < keys.count; ++i) {
+    if (i > 0 && strcmp(keys.keyed[i].name, keys.keyed[i - 1].name) == 0) continue;
+    keys.names[keys.distinct] = keys.keyed[i].name;
+    keys.firsts[keys.distinct++] = keys.keyed[i].index;
+  }
+  return keys;
+}
+
+// Sets which submissions seem to be new, before any number or key is taken; false: none, and ids are
+// those of the executions that hold the keys.
+bool look_up(const Tenant &tenant, const SubmitRequest &request, const Keys &keys, std::int64_t *ids, bool *fresh) {
+  auto *holders = palloc_array_of<std::int64_t>(static_cast<std::size_t>(keys.distinct));
+  find_idempotency_keys(tenant, keys.names, keys.distinct, holders);
+  for (int i = 0, name = -1; i < keys.count; ++i) {
+    if (i == 0 || strcmp(keys.keyed[i].name, keys.keyed[i - 1].name) != 0) ++name;
+    const int index = keys.keyed[i].index;
+    ids[index] = holders[name];
+    fresh[index] = holders[name] == 0 && index == keys.firsts[name];
+  }
+  return std::find(fresh, fresh + request.count, true) != fresh + request.count;
+}
+
 // Decides which submissions are new: if the key is known, ids[i] becomes its execution and fresh[i]
 // false.
-void apply_idempotency(const Tenant &tenant, const SubmitRequest &request, std::int64_t *ids, bool *fresh) {
-  auto *keyed = palloc_array_of<KeyedSubmission>(static_cast<std::size_t>(request.count));
-  int count = 0;
-  for (int i = 0; i < request.count; ++i)
-    if (request.keys[i]) keyed[count++] = {psprintf("%s:%s", request.workflow, request.keys[i]), i};
-  if (count == 0) return;
-  std::sort(keyed, keyed + count, by_name);
-
-  auto **names = palloc_array_of<const char *>(static_cast<std::size_t>(count));
-  auto *firsts = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  int distinct = 0;
-  for (int i = 0; i < count; ++i) {
-    if (i > 0 && strcmp(keyed[i].name, keyed[i - 1].name) == 0) continue;
-    names[distinct] = keyed[i].name;
-    firsts[distinct++] = ids[keyed[i].index];
-  }
-  auto *taken = palloc_array_of<bool>(static_cast<std::size_t>(distinct));
-  auto *holders = palloc_array_of<std::int64_t>(static_cast<std::size_t>(distinct));
-  take_idempotency_keys(tenant, names, firsts, distinct, taken);
-  find_idempotency_keys(tenant, names, distinct, holders);
-  for (int i = 0, name = -1; i < count; ++i) {
-    if (i == 0 || strcmp(keyed[i].name, keyed[i - 1].name) != 0) ++name;
+void apply_idempotency(const Tenant &tenant, const Keys &keys, std::int64_t *ids, bool *fresh) {
+  const auto room = static_cast<std::size_t>(keys.distinct);
+  auto *firsts = palloc_array_of<std::int64_t>(room);
+  auto *taken = palloc_array_of<bool>(room);
+  auto *holders = palloc_array_of<std::int64_t>(room);
+  for (int i = 0; i < keys.distinct; ++i) firsts[i] = ids[keys.firsts[i]];
+  take_idempotency_keys(tenant, keys.names, firsts, keys.distinct, taken);
+  find_idempotency_keys(tenant, keys.names, keys.distinct, holders);
+  for (int i = 0, name = -1; i < keys.count; ++i) {
+    if (i == 0 || strcmp(keys.keyed[i].name, keys.keyed[i - 1].name) != 0) ++name;
+    const int index = keys.keyed[i].index;
     if (holders[name] == 0)
       ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
                       errmsg("could not submit because of a concurrent submission with the same idempotency key")));
-    fresh[keyed[i].index] = taken[name] && ids[keyed[i].index] == holders[name];
-    ids[keyed[i].index] = holders[name];
+    fresh[index] = taken[name] && ids[index] == holders[name];
+    ids[index] = holders[name];
   }
 }
 
@@ -131,6 +158,11 @@ void insert(const Tenant &tenant, const Definition &definition, const Submission
   if (definition.has_groups) open_root_groups(tenant, definition.number, submission, executions);
 }
 
+std::int64_t *global_ids(const Tenant &tenant, std::int64_t *ids, int count) {
+  for (int i = 0; i < count; ++i) ids[i] = core::make_id(tenant.number, ids[i]);
+  return ids;
+}
+
 }  // namespace
 
 std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryContext result_memory) {
@@ -150,11 +182,14 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
   auto **contexts = palloc_array_of<Jsonb *>(count);
   const bool keyed =
       request.keys && std::any_of(request.keys, request.keys + count, [](const char *key) { return key != nullptr; });
-  // Without keys all are new, and a refused submission takes no numbers.
-  int new_count = keyed ? 0 : admit(tenant, definition, request, fresh, contexts);
+  const Keys keys_given = keyed ? keys_of(request) : Keys{};
+  if (keyed && !look_up(tenant, request, keys_given, ids, fresh)) return global_ids(tenant, ids, request.count);
+  // A refused submission takes no numbers, nor does one whose keys are all known.
+  int new_count = admit(tenant, definition, request, fresh, contexts);
   take_execution_numbers(tenant, stride, request.count, ids);
   if (keyed) {
-    apply_idempotency(tenant, request, ids, fresh);
+    std::fill(fresh, fresh + count, true);
+    apply_idempotency(tenant, keys_given, ids, fresh);
     new_count = admit(tenant, definition, request, fresh, contexts);
   }
 
@@ -174,8 +209,7 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
     for (int i = 0; i < new_count; ++i) limits[i] = limit_key_of(definition, contexts[i]);
   }
   if (new_count > 0) insert(tenant, definition, submission, {new_ids, contexts, keys, limits, new_count});
-  for (std::size_t i = 0; i < count; ++i) ids[i] = core::make_id(tenant.number, ids[i]);
-  return ids;
+  return global_ids(tenant, ids, request.count);
 }
 
 }  // namespace insula

@@ -6,6 +6,7 @@
 extern "C" {
 #include "jit/jit.h"
 #include "optimizer/cost.h"
+#include "storage/proc.h"
 #include "utils/plancache.h"
 }
 
@@ -62,7 +63,9 @@ void settle_planner() {
   if (plan_cache_mode != PLAN_CACHE_MODE_FORCE_GENERIC_PLAN) set_local("plan_cache_mode", "force_generic_plan");
 }
 
-void limit_lock_waits() { set_local("lock_timeout", "1s"); }
+void limit_lock_waits() {
+  if (LockTimeout == 0 || LockTimeout > 1000) set_local("lock_timeout", "1s");
+}
 
 void leave_owner(const Owner &owner) {
   AtEOXact_GUC(false, owner.guc_level);

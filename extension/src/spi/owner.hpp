@@ -25,7 +25,7 @@ Owner stay_caller();
 // was empty must still be right when it holds a million rows, so the planner is left nothing but
 // index scans and nested loops, until leave_owner.  Costs little where it has been done.
 void settle_planner();
-// Ends what waits for a lock after a second, until leave_owner.
+// Ends what waits for a lock after a second, or sooner if the caller wants that, until leave_owner.
 void limit_lock_waits();
 void leave_owner(const Owner &owner);
 

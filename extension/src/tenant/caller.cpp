@@ -59,9 +59,11 @@ static Tenant *resolve_named(const char *name, Right right) {
                   errhint("This needs the privileges of the tenant's role, or of insula_admin.")));
 }
 
+const char *tenant_of_setting() { return tenant_setting && tenant_setting[0] != '\0' ? tenant_setting : nullptr; }
+
 Tenant *resolve_tenant(const char *named, Right right) {
+  if (!named) named = tenant_of_setting();
   if (named) return resolve_named(named, right);
-  if (tenant_setting && tenant_setting[0] != '\0') return resolve_named(tenant_setting, right);
   return find_tenant_of_role(GetUserId());
 }
 

@@ -23,6 +23,9 @@ Tenant *resolve_tenant(const char *named, Right right);
 // The same, but raises if the call has no tenant.
 Tenant *require_tenant(const char *named, Right right);
 
+// The setting insula.tenant; nullptr: it is not set.
+const char *tenant_of_setting();
+
 // The tenant of an id, if the caller may act for it; else nullptr.
 Tenant *tenant_of_id(std::int64_t id, Right right);
 
