@@ -75,7 +75,7 @@ struct Turn {
   ServedTenant tenant;
   double at;
   int claimed;
-  bool done;  // it has given all that it has
+  bool done;  // it has no claimable task left
 };
 
 // Draws the order of the tenants by lot: a tenant with twice the weight comes first twice as often, and
@@ -89,19 +89,19 @@ Turn *draw_turns(const ServedTenant *tenants, int count) {
 }
 
 // Claims up to `wanted` tasks of one of all tenants in a subtransaction; 0 where that fails.
-int claim_share(Claiming *claiming, const ServedTenants &served, const ServedTenant &turn, int wanted) {
+int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int wanted) {
   int count = 0;
-  const std::int32_t number = turn.ready.tenant;
+  const std::int32_t number = turn->tenant.ready.tenant;
   const std::size_t room = claiming->room;
   const bool done = in_subtransaction(number, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
-    if (!tenant) return note_not_open(turn);
+    if (!tenant) return note_not_open(turn->tenant);
     if (tenant->suspended) return;
     count = claim_of_tenant(claiming, *tenant, wanted);
     if (count > 0) return;
     const Session session = open_session();
-    note_if_nothing_claimable(served, turn, *tenant);
+    turn->done = note_if_nothing_claimable(served, turn->tenant, *tenant);
     close_session(session);
   });
   const ClaimOutput &output = claiming->output;
@@ -123,9 +123,8 @@ int claim_of_batch(Claiming *claiming, const ServedTenants &served, const Served
       const int most = by_weight ? turn.tenant.weight * (1 + call.max_tasks / 16) : left;
       const int share = std::min({most, call.max_per_tenant - turn.claimed, left});
       if (turn.done || share <= 0 || !call.choice.admits(turn.tenant.ready.tenant)) continue;
-      const int claimed = claim_share(claiming, served, turn.tenant, share);
+      const int claimed = claim_share(claiming, served, &turn, share);
       turn.claimed += claimed;
-      turn.done = claimed < share;
       left -= claimed;
     }
   }

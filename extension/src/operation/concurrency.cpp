@@ -249,8 +249,10 @@ bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter, Prospe
   count_if_wanted(tenant);
   PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant))};
   if (!permits.known) {
-    prospect->unsure = is_tenant_locked(tenant.number, TenantLock::permits);
-    if (prospect->unsure) return false;
+    if (is_tenant_locked(tenant.number, TenantLock::permits)) {
+      prospect->unsure = true;
+      return false;
+    }
     (void)read_reserved(permits.work(), &permits.reserved.items, &permits.reserved.count);
     permits.running = count_running(tenant, nullptr);
   }

@@ -90,7 +90,11 @@ bool look_at_one_of_all(const WorkWait &wait, const ServedTenants &served, Serve
   if (look->ready) return false;
   look->next = std::min(look->next, visited->prospect.next);
   if (kind == RowKind::unlimited && may_have_limited(tenant)) return true;
-  note_nothing_claimable(served, *visited, tenant);
+  // The look may have passed over rows that a transaction has locked, and such a lock may end without a word.
+  if (claims_come_back_empty())
+    (void)note_if_nothing_claimable(served, *visited, tenant);
+  else
+    note_nothing_claimable(served, *visited, tenant);
   return false;
 }
 

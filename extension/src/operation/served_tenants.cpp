@@ -48,6 +48,9 @@ bool add_late(ServedTenants *served) {
   const int count = late_tenants(clock_now(), served->others + served->other_count, room);
   if (count > 0) helped_at = passing_time();
   served->other_count += std::min(count, room);
+  std::sort(served->others, served->others + served->other_count);
+  served->other_count =
+      static_cast<int>(std::unique(served->others, served->others + served->other_count) - served->others);
   return count <= room;
 }
 
@@ -134,11 +137,13 @@ ServedTenant *next_batch(ServedTenants *served, int *count) {
   return swept_batch(served, count);
 }
 
-void note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {
-  if (visited.ready.version == 0) return;
+bool note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {
+  if (visited.ready.version == 0) return false;
   ServedTenant found = visited;
-  if (!would_claim(tenant, served.tasks, served.task_count, &found.prospect))
-    note_nothing_claimable(served, found, tenant);
+  found.prospect = {};
+  if (would_claim(tenant, served.tasks, served.task_count, &found.prospect)) return false;
+  note_nothing_claimable(served, found, tenant);
+  return true;
 }
 
 void note_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {

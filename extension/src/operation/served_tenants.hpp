@@ -35,8 +35,9 @@ ServedTenants begin_serving(const char **tasks, int task_count, const TenantChoi
 // The next batch, unordered; nullptr: there is none.
 ServedTenant *next_batch(ServedTenants *served, int *count);
 
-// In a visit that has claimed nothing: takes the tenant out of the set if it has no claimable task.
-void note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant);
+// In a visit that has claimed nothing: takes the tenant out of the set if it has no claimable task.  False: it may have
+// one.
+bool note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant);
 // In a visit that has found no claimable task.
 void note_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant);
 // The tenant could not be opened.

@@ -142,6 +142,7 @@ void publish_held() {
 void publish_lost() {
   forget_all_watermarks(MyDatabaseId);
   doubt_all_ready_tenants();
+  signal_everyone(MyDatabaseId);
 }
 
 // Before any session is woken, which then must find the tasks that this transaction has made claimable.

@@ -34,6 +34,7 @@ struct DatabaseSlot {
   bool troubled;           // some may be set aside
   bool asked;              // a scheduler is to start whatever is due
   bool hand_full;          // its scheduler has taken a tenant and not put it back
+  TimestampTz hand_at;     // when
   bool starting;           // one was launched and is not there yet
   bool failed;             // the last one did not say good-bye
   bool until_told;         // none is to start until start_scheduler

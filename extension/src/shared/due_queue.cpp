@@ -342,6 +342,7 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
     DueEntry &entry = *entry_of(pairingheap_first(&slot.dues));
     set_due(slot, entry, DT_NOEND);
     entry.in_hand = slot.hand_full = true;
+    slot.hand_at = now;
     *due = {entry.key.tenant, entry.reload, entry.ended, entry.afresh};
     entry.reload = entry.ended = entry.afresh = false;
   }
@@ -457,11 +458,12 @@ int late_tenants(TimestampTz now, std::int32_t *tenants, int room) {
   int count = 0;
   lock_shared_memory(LW_SHARED);
   DatabaseSlot *slot = my_database();
-  if (slot && first_due(*slot) <= since) {
+  if (slot && (first_due(*slot) <= since || (slot->hand_full && slot->hand_at <= since))) {
     HASH_SEQ_STATUS scan;
     hash_seq_init(&scan, dues());
     while (const auto *entry = static_cast<DueEntry *>(hash_seq_search(&scan))) {
-      if (entry->key.database != MyDatabaseId || entry->due > since) continue;
+      if (entry->key.database != MyDatabaseId) continue;
+      if (entry->due > since && !(entry->in_hand && slot->hand_at <= since)) continue;
       if (count < room && entry->key.tenant != 0) {
         tenants[count++] = entry->key.tenant;
         continue;

@@ -22,7 +22,7 @@ struct RacedWatermarks {
 void raise_watermark(Oid database, const RaisedWatermark &raised);
 void lower_watermarks(Oid database, std::int32_t tenant, std::int64_t due);
 void forget_watermarks_of(Oid database, std::int32_t tenant);
-// Where another transaction has lowered them; false: none has.
+// Where another transaction has lowered them, or may have; false: none has.
 bool forget_watermarks_since(Oid database, const RacedWatermarks &raced);
 void forget_beginnings_of(Oid database, std::int32_t tenant);
 void forget_all_watermarks(Oid database);

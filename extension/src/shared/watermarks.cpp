@@ -155,7 +155,8 @@ void forget_watermarks_of(Oid database, std::int32_t tenant) {
 
 bool forget_watermarks_since(Oid database, const RacedWatermarks &raced) {
   WatermarksEntry *entry = find_watermarks(database, raced.tenant);
-  const bool lowered = entry && entry->watermarks.version() != raced.version;
+  if (!entry) return true;
+  const bool lowered = entry->watermarks.version() != raced.version;
   if (lowered) entry->watermarks.forget();
   return lowered;
 }
