@@ -67,6 +67,8 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"scheduler", state_of_scheduler()},
       {"tenants with low-water marks",
        shared_memory_available() ? psprintf("%ld", tenants_with_watermarks()) : nullptr},
+      {"wait events",
+       has_wait_event_names ? "named" : "all of the name Extension: PostgreSQL before 17 has no others for extensions"},
       {"due tenants", shared_memory_available() ? psprintf("%ld", due_tenants()) : nullptr},
   };
   for (const auto &row : rows) put_row(result, {text_field(row.item), text_field(row.value)});
