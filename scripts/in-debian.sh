@@ -92,6 +92,10 @@ make_debian() {
         "$release" "$debian.new" "${sources[@]}" >&2
     echo "insula:x:$uid:$uid::$home:/bin/bash" >>"$debian.new/etc/passwd"
     echo "insula:x:$uid:" >>"$debian.new/etc/group"
+    if [[ -n ${INSULA_PG:-} && $suite != "$release" ]]; then
+        printf '%s\n' "Package: src:postgresql-$INSULA_PG" "Pin: release a=$suite" 'Pin-Priority: 990' \
+            >"$debian.new/etc/apt/preferences.d/insula"
+    fi
     install -d -o "$uid" -g "$uid" "$debian.new$home" "$debian.new$home/tree"
     mv "$debian.new" "$debian"
 }
