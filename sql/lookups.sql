@@ -95,6 +95,7 @@ SELECT count(*) FROM insula.leftover_role;
 -- Packed rows of a claim (pg_type by name), and what the version of PostgreSQL has.
 SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'looked');
 SELECT insula.submit('w', tenant => 'looked') > 0 AS submitted;
+SET client_min_messages = error;
 CALL insula.claim_when_ready('0 s', 'looks', tenant => 'looked') \gset
 SELECT tenant, task FROM unnest(insula.read_claimed(:'claimed'));
 SELECT (value = 'named') = (current_setting('server_version_num')::integer >= 170000) AS says_so
