@@ -12,8 +12,11 @@
 
 INSULA_DIR := $(patsubst %/,%,$(dir $(abspath $(firstword $(MAKEFILE_LIST)))))
 
-PG15_CONFIG := $(wildcard /usr/lib/postgresql/15/bin/pg_config)
-PG_CONFIG ?= $(or $(PG15_CONFIG),pg_config)
+# The newest PostgreSQL whose headers Debian's packages have installed, as in scripts/lib.sh.
+PG_VERSIONS := 19 18 17 16 15
+PG_VERSION := $(firstword $(foreach version,$(PG_VERSIONS),$(if \
+  $(wildcard /usr/include/postgresql/$(version)/server/postgres.h),$(version))))
+PG_CONFIG ?= $(if $(PG_VERSION),/usr/lib/postgresql/$(PG_VERSION)/bin/pg_config,pg_config)
 
 ifeq ($(CURDIR),$(INSULA_DIR))
 # ---------------------------------------------------------------------------
@@ -22,7 +25,7 @@ ifeq ($(CURDIR),$(INSULA_DIR))
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all install uninstall client check check-sanitize tidy soak chaos bench demo run deps clean help
+.PHONY: all install uninstall client check check-versions check-sanitize tidy soak chaos bench demo run deps clean help
 
 # PGXS would not listen to the environment.
 COMPILERS := $(foreach var,CC CXX,$(if \
@@ -42,6 +45,9 @@ client:
 
 check:
 	@scripts/check.sh
+
+check-versions:
+	@scripts/check-versions.sh
 
 check-sanitize:
 	@scripts/check-sanitize.sh
@@ -77,6 +83,7 @@ help:
 	@echo 'make client     build the C++ client, its examples and the tests'
 	@echo 'make demo       the example program, on a throw-away PostgreSQL'
 	@echo 'make check      all tests, on throw-away PostgreSQLs'
+	@echo 'make check-versions   the server tests on the other versions of PostgreSQL, in chroots; as root'
 	@echo 'make check-sanitize   the client and its tests under ASan with UBSan, and under TSan'
 	@echo 'make tidy       clang-tidy over the client and core'
 	@echo 'make soak       forty minutes of random runs, and the tests on a busy machine'

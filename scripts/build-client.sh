@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 #
 # Builds the C++ client, its examples and the tests into build/client, with
-# CMake; the programs come to lie in build/client/bin. Configures only where
-# that has not been done for this very directory.
+# CMake; the programs come to lie in build/client/bin. Arguments choose among the
+# targets. Configures only where that has not been done for this very directory.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
@@ -23,4 +23,4 @@ if ! configured_here; then
     rm -rf "$out"
     cmake -S "$root" -B "$out" ${generator[@]+"${generator[@]}"}
 fi
-env -u MAKEFLAGS -u MFLAGS cmake --build "$out" --parallel "$(nproc)"
+env -u MAKEFLAGS -u MFLAGS cmake --build "$out" --parallel "$(nproc)" ${1:+--target "$@"}

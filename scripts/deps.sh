@@ -5,47 +5,23 @@
 # that are wanted besides. As root, or with sudo, or else it says which packages
 # lack and fails. No PostgreSQL server is created or started: Debian's "main"
 # cluster is switched off before the server package comes in, and no PgBouncer.
-# An installed PostgreSQL is left as it is.
+# An installed PostgreSQL is left as it is; where there is none, the version is
+# the distribution's, or $INSULA_PG.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-packages=(
-    g++ make cmake ninja-build pkg-config
-    postgresql-15 postgresql-server-dev-15 libpq-dev
-    libfmt-dev nlohmann-json3-dev libgtest-dev pgbouncer
-    python3-croniter clang libclang-rt-dev
-    "$@"
-)
-
-is_installed() {
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
-}
-
-missing=()
-for package in "${packages[@]}"; do
-    is_installed "$package" || missing+=("$package")
-done
-((${#missing[@]})) || exit 0
-
-# ---------------------------------------------------------------------------
-# Something is missing
-# ---------------------------------------------------------------------------
-
-command -v apt-get >/dev/null ||
-    die "this is no Debian; wanted are its packages: ${missing[*]}"
-
-if ((EUID == 0)); then
-    sudo=()
-elif sudo -n true 2>/dev/null || { [[ -t 0 ]] && command -v sudo >/dev/null; }; then
-    sudo=(sudo)
-else
-    warn "these packages are missing, and there is neither root nor sudo:"
-    die "  apt-get install --no-install-recommends ${missing[*]}"
+sudo=()
+can_install=0
+if command -v apt-get >/dev/null; then
+    if ((EUID == 0)); then
+        can_install=1
+    elif command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
+        can_install=1
+        sudo=(sudo)
+    fi
 fi
-
-say "installing ${missing[*]}"
 
 as_root() { ${sudo[@]+"${sudo[@]}"} "$@"; }
 apt_get() {
@@ -60,9 +36,61 @@ install_packages() {
     }
 }
 
-apt-get install --simulate "${missing[@]}" >/dev/null 2>&1 || apt_get update
+# The package "postgresql" depends on the distribution's version.
+version_of_distribution() {
+    { apt-cache depends postgresql 2>/dev/null || true; } | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p'
+}
 
-if [[ " ${missing[*]} " == *' postgresql-15 '* ]]; then
+version=${INSULA_PG:-$(installed_pg_version)}
+if [[ -z $version ]] && command -v apt-get >/dev/null; then
+    version=$(version_of_distribution)
+    if [[ -z $version ]] && ((can_install)); then
+        apt_get update
+        version=$(version_of_distribution)
+    fi
+fi
+version=${version:-15}
+[[ " ${pg_versions[*]} " == *" $version "* ]] ||
+    die "this distribution has PostgreSQL $version; Insula supports ${pg_versions[*]}"
+
+packages=(
+    g++ make cmake ninja-build pkg-config
+    "postgresql-$version" "postgresql-server-dev-$version" libpq-dev
+    libfmt-dev nlohmann-json3-dev libgtest-dev pgbouncer
+    python3-croniter clang libclang-rt-dev
+    "$@"
+)
+
+is_installed() {
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+# Tests use time zones by their old names, which newer distributions have in a package of their own.
+has_old_zones() { [[ -e /usr/share/zoneinfo/PRC ]]; }
+
+missing=()
+for package in "${packages[@]}"; do
+    is_installed "$package" || missing+=("$package")
+done
+if ((!${#missing[@]})) && { has_old_zones || ((!can_install)); }; then exit 0; fi
+
+# ---------------------------------------------------------------------------
+# Something is missing
+# ---------------------------------------------------------------------------
+
+command -v apt-get >/dev/null ||
+    die "this is no Debian; wanted are its packages: ${missing[*]}"
+if ((!can_install)); then
+    warn "these packages are missing, and there is neither root nor sudo:"
+    die "  apt-get install --no-install-recommends ${missing[*]}"
+fi
+
+apt-get install --simulate "${missing[@]}" >/dev/null 2>&1 || apt_get update
+if ! has_old_zones && apt-cache show tzdata-legacy >/dev/null 2>&1; then missing+=(tzdata-legacy); fi
+((${#missing[@]})) || exit 0
+say "installing ${missing[*]}"
+
+if [[ " ${missing[*]} " == *" postgresql-$version "* ]]; then
     common=/etc/postgresql-common
     as_root mkdir -p "$common/createcluster.d"
     as_root tee "$common/createcluster.d/insula.conf" >/dev/null <<-'CONF'

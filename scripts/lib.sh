@@ -15,13 +15,29 @@ die() {
     exit 1
 }
 
+# The major versions of PostgreSQL that Insula supports, the newest first, as in the Makefile.
+# shellcheck disable=SC2034
+readonly pg_versions=(19 18 17 16 15)
+
+# The newest of them whose headers Debian's packages have installed, or nothing.
+installed_pg_version() {
+    local version
+    for version in "${pg_versions[@]}"; do
+        if [[ -e /usr/include/postgresql/$version/server/postgres.h ]]; then
+            echo "$version"
+            return
+        fi
+    done
+}
+
 # The PostgreSQL to work with, as in the Makefile.
 pg_config() {
-    local debian=/usr/lib/postgresql/15/bin/pg_config
+    local version
+    version=$(installed_pg_version)
     if [[ -n ${PG_CONFIG:-} ]]; then
         "$PG_CONFIG" "$@"
-    elif [[ -x $debian ]]; then
-        "$debian" "$@"
+    elif [[ -n $version ]]; then
+        "/usr/lib/postgresql/$version/bin/pg_config" "$@"
     else
         command pg_config "$@"
     fi

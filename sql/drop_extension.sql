@@ -3,7 +3,9 @@
 SELECT tenant FROM insula.create_tenant('survivor');
 SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'survivor');
 SELECT insula.submit('w', '{"keep": "me"}', tenant => 'survivor') > 0 AS submitted;
-DROP EXTENSION insula;
+-- Hints are others in PostgreSQL 19.
+\set VERBOSITY sqlstate
+SELECT substring(try('DROP EXTENSION insula') FROM E'(.*jsonb\\))') AS refused;
 BEGIN;
 SET LOCAL client_min_messages = warning;
 DROP EXTENSION insula CASCADE;

@@ -12,8 +12,8 @@ SELECT tenant, schema_name, username, password ~ '^[A-Za-z0-9]{32}$' AS generate
 FROM insula.create_tenant('acme_corp');
 SELECT tenant, schema_name, username, status, layout_version FROM insula.tenants;
 
--- create_tenant makes few relations, all owned by insula_owner.
-SELECT relname, relkind, relowner::regrole, relacl FROM pg_class
+-- create_tenant makes few relations, all owned by insula_owner.  (PostgreSQL 17 has the privilege m.)
+SELECT relname, relkind, relowner::regrole, replace(relacl::text, 'xtm/', 'xt/') AS relacl FROM pg_class
 WHERE relnamespace = 'tenant_acme_corp'::regnamespace ORDER BY relkind, relname;
 SELECT count(*) <= 16 AS few, pg_size_pretty(sum(pg_relation_size(oid))) FROM pg_class c
 WHERE relnamespace = 'tenant_acme_corp'::regnamespace

@@ -46,7 +46,8 @@ CREATE VIEW insula.expected_relation WITH (security_invoker = true) AS
 	) r(name, kind, readable);
 COMMENT ON VIEW insula.expected_relation IS 'the relations that each tenant''s schema should hold, and whether the tenant may read them';
 
--- Row types have no rights of their own.  A tenant may use its schema, and read its views.
+-- The row types of tables and array types have no rights of their own; since PostgreSQL 17 they are
+-- members of the extension.  A tenant may use its schema, and read its views.
 CREATE VIEW insula.guarded_object WITH (security_invoker = true) AS
 	SELECT NULL::text AS tenant, 'schema'::text AS kind, n.nspname::text AS name, 'SCHEMA'::text AS command,
 		pg_catalog.quote_ident(n.nspname) AS identity, NULL::oid AS relation, n.nspowner AS owner, n.nspacl AS acl,
@@ -79,6 +80,8 @@ CREATE VIEW insula.guarded_object WITH (security_invoker = true) AS
 	JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'insula'::name
 	WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.deptype = 'e'::"char"
 		AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+		AND y.typelem = 0::oid
+		AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = y.typrelid AND c.relkind <> 'c'::"char")
 	UNION ALL
 	SELECT t.tenant, 'schema', n.nspname::text, 'SCHEMA', pg_catalog.quote_ident(n.nspname), NULL, n.nspowner, n.nspacl,
 		pg_catalog.acldefault('n'::"char", n.nspowner), r.oid

@@ -4,25 +4,22 @@ ALTER SCHEMA insula OWNER TO insula_owner;
 
 DO $$
 DECLARE
-	command text;
+	alteration text;
 	stray text;
 BEGIN
 	-- Compiling the queries on the catalogs just in time takes longer than running them.
 	PERFORM pg_catalog.set_config('jit'::text, 'off'::text, true);
-	FOR command IN
-		SELECT pg_catalog.format('ALTER %s %s OWNER TO insula_owner'::text,
-			CASE i.type WHEN 'composite type'::text THEN 'type' ELSE i.type END, i.identity)
-		FROM pg_catalog.pg_depend d, LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) i
-		WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
-			AND d.refobjid = (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'insula'::name)
-			AND d.deptype = 'e'::"char"
-			-- A sequence of ours belongs to its table and follows its owner.
-			AND i.type IN ('table'::text, 'view'::text, 'function'::text, 'procedure'::text, 'composite type'::text, 'type'::text)
+	-- The list is read to its end first: no table changes its owner while a query uses it.
+	FOREACH alteration IN ARRAY ARRAY(
+		SELECT pg_catalog.format('ALTER %s %s OWNER TO insula_owner'::text, command, identity)
+		FROM insula.guarded_object
+		-- A sequence of ours belongs to its table and follows its owner.
+		WHERE tenant IS NULL AND command IN ('TABLE'::text, 'ROUTINE'::text, 'TYPE'::text))
 	LOOP
-		EXECUTE command;
+		EXECUTE alteration;
 	END LOOP;
-	FOR command IN SELECT action FROM insula.deviation WHERE tenant IS NULL AND step IN (4, 5) ORDER BY step, action LOOP
-		EXECUTE command;
+	FOR alteration IN SELECT action FROM insula.deviation WHERE tenant IS NULL AND step IN (4, 5) ORDER BY step, action LOOP
+		EXECUTE alteration;
 	END LOOP;
 	-- Another session may have used the right to make objects in the schema until now.
 	SELECT object INTO stray FROM insula.stray_object WHERE tenant IS NULL;

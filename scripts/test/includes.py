@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Holds the order of the rooms: a file includes its own room's headers and those of rooms below it, and
-one file alone registers callbacks at the end of a transaction.
+one file alone registers callbacks at the end of a transaction, and one alone knows the versions of PostgreSQL.
 
     includes.py [SOURCE_TREE]
 
@@ -32,6 +32,11 @@ CLIENT = ["testing", "face", "runtime", "wire", "core"]
 
 CALLBACKS = re.compile(r"\bRegister(Xact|SubXact|ResourceRelease)Callback\b")
 OF_CALLBACKS = "extension/src/shared/transaction_end.cpp"
+
+# The keys of a system cache after the first differ between versions: a look-up by more of them compiles
+# and finds nothing.
+VERSIONS = re.compile(r"PG_VERSION_NUM|\b(SearchSysCache\w*|GetSysCacheOid)[2-4]\b")
+OF_VERSIONS = "extension/src/pg_versions.hpp"
 
 INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+\.hpp)"')
 
@@ -78,15 +83,15 @@ def check(tree, top, rooms):
     return faults, looked_at
 
 
-def check_callbacks(tree):
-    """Prints each line outside of its file that registers a callback; returns how many there are."""
+def check_owned(tree, pattern, owner, rule):
+    """Prints each line outside of the owner that has the pattern; returns how many there are."""
     faults = 0
-    for path in sorted((tree / "extension/src").rglob("*.cpp")):
-        if str(path.relative_to(tree)) == OF_CALLBACKS:
+    for path in sorted((tree / "extension/src").rglob("*.?pp")):
+        if str(path.relative_to(tree)) == owner:
             continue
         for number, line in enumerate(path.read_text().splitlines(), 1):
-            if CALLBACKS.search(line):
-                print(f"{path.relative_to(tree)}:{number}: only {OF_CALLBACKS} registers callbacks: add a step to its list")
+            if pattern.search(line):
+                print(f"{path.relative_to(tree)}:{number}: only {owner} {rule}")
                 faults += 1
     return faults
 
@@ -94,7 +99,8 @@ def check_callbacks(tree):
 def main():
     tree = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2]).resolve()
     parts = [("extension/src", EXTENSION), ("client/src", CLIENT), ("core", EXTENSION)]
-    faults = check_callbacks(tree)
+    faults = check_owned(tree, CALLBACKS, OF_CALLBACKS, "registers callbacks: add a step to its list")
+    faults += check_owned(tree, VERSIONS, OF_VERSIONS, "knows the versions of PostgreSQL and their caches' keys")
     for part, rooms in parts:
         of_part, looked_at = check(tree, tree / part, rooms)
         if looked_at == 0:

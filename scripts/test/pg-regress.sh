@@ -2,9 +2,10 @@
 #
 # Runs PostgreSQL's own test drivers on the cluster of with-cluster.sh:
 #
-#   pg-regress.sh sql NAME         sql/ and expected/, test/regress_schedule
-#   pg-regress.sh isolation NAME   test/isolation/{specs,expected,schedule}
+#   pg-regress.sh sql NAME [TEST...]         sql/ and expected/, test/regress_schedule
+#   pg-regress.sh isolation NAME [TEST...]   test/isolation/{specs,expected,schedule}
 #
+# Tests that are named run alone, after those that make what all others use.
 # What the tests wrote is in build/NAME; the differences are shown. A test that
 # lies in its directory but not in the schedule is an error.
 
@@ -14,6 +15,7 @@ set -euo pipefail
 
 kind=$1
 out=$build/$2
+shift 2
 programs=$(dirname -- "$(pg_config --pgxs)")/../test
 
 case $kind in
@@ -22,12 +24,14 @@ sql)
     input=$root
     schedule=$root/test/regress_schedule
     tests=("$root"/sql/*.sql)
+    first=(helpers install)
     ;;
 isolation)
     driver=$programs/isolation/pg_isolation_regress
     input=$root/test/isolation
     schedule=$input/schedule
     tests=("$input"/specs/*.spec)
+    first=()
     ;;
 *) die "sql or isolation?" ;;
 esac
@@ -39,13 +43,16 @@ for test in "${tests[@]}"; do
         die "$test is not in ${schedule#"$root"/}"
 done
 
+chosen=(--schedule="$schedule")
+(($# == 0)) || chosen=(${first[@]+"${first[@]}"} "$@")
+
 rm -rf "$out"
 mkdir -p "$out"
 cd "$out"
 status=0
-"$driver" --inputdir="$input" --outputdir="$out" --schedule="$schedule" \
+"$driver" --inputdir="$input" --outputdir="$out" \
     --bindir="$INSULA_PGBIN" --host="$PGHOST" --port="$PGPORT" --user="$PGUSER" \
-    --dbname="insula_$kind" || status=$?
+    --dbname="insula_$kind" "${chosen[@]}" || status=$?
 if ((status)) && [[ -s $out/regression.diffs ]]; then
     cat "$out/regression.diffs"
 fi

@@ -2,6 +2,7 @@
 // (set_clock/) stands between it and the machine's clock.
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "clock.hpp"
@@ -14,11 +15,14 @@ class SetClock : public ::testing::Test {
   SetClock() {
     set(0);
     EXPECT_TRUE(pg_ctl("stop"));
-    EXPECT_TRUE(pg_ctl("start", "INSULA_TEST_CLOCK=" + file_ + " LD_PRELOAD=" INSULA_SET_CLOCK));
+    // The server's user may have no way into the directory of the build.
+    std::filesystem::copy_file(INSULA_SET_CLOCK, library_, std::filesystem::copy_options::overwrite_existing);
+    EXPECT_TRUE(pg_ctl("start", "INSULA_TEST_CLOCK=" + file_ + " LD_PRELOAD=" + library_));
   }
   ~SetClock() override {
     EXPECT_TRUE(pg_ctl("restart"));
     std::remove(file_.c_str());
+    std::remove(library_.c_str());
   }
 
   // Sets the server's clock this many seconds ahead of the machine's.
@@ -36,6 +40,7 @@ class SetClock : public ::testing::Test {
 
  private:
   const std::string file_ = environment("INSULA_PGDATA") + "/../clock";
+  const std::string library_ = file_ + ".so";
 };
 
 // Executions of one fire.

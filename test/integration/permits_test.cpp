@@ -338,7 +338,7 @@ TEST_P(PreloadedEachPermits, ADrainNeverStandsStill) {
 constexpr auto soon = 5s;
 
 bool waits(Session& watcher, const Session& waiter) {
-  return watcher.query("SELECT wait_event FROM pg_stat_activity WHERE pid = " + std::to_string(waiter.pid())) ==
+  return watcher.query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = " + std::to_string(waiter.pid())) ==
          "Extension";
 }
 

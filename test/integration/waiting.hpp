@@ -31,10 +31,7 @@ class Waiting : public ::testing::Test {
 
   // True once the session sleeps in its call.
   bool parked(const Session& session) {
-    return eventually([&] {
-      return admin.query("SELECT wait_event FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND pid = " +
-                         std::to_string(session.pid())) == "Extension";
-    });
+    return eventually([&] { return activity(session, "wait_event_type") == "Extension"; });
   }
 
   std::string activity(const Session& session, const std::string& column) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // DatabaseAdmin: makes, limits, suspends and drops tenants, and looks after them, for a user
 // with the rights of insula_admin.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Context: the JSON object a workflow is started with, that its tasks read and add to,
 // and that comes back as the result.  A value: copies are deep.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // enqueue: starts an execution in a transaction of your own, over your own connection, so
 // that it is there if and only if your work is.
 //

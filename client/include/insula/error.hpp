@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // The errors that the library throws.  There is one class, insula::error, that says what to
 // do: code() is for a switch, retryable() and outcome_unknown() for a retry loop,
 // what() for people.  No message ever holds a password.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Execution: the handle of a started execution, to wait for it, look at it, control it.
 //
 //   insula::Execution execution = runner.execute_async("orders", {{"n", 4}});

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // INSULA_EXPORT marks what the library shows: everything else is built with hidden
 // visibility.  Exception types need it, so that a catch in another module finds them.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Fleet: one process that works for all tenants of a database.
 //
 //   insula::Fleet fleet{"dbname=mydb user=fleet"};   // GRANT insula_runner TO fleet

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Insula's C++ client: everything in one include.
 //
 //   error.hpp         what goes wrong, as one type

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Opt-in: a Context holds whatever nlohmann::json converts, std::map, std::pair, enums and
 // types of your own among it.  Not part of insula.hpp; the library itself does not need it
 // (link nlohmann_json::nlohmann_json).

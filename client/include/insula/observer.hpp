@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Observer: what happens in a runtime, told as it happens, to the logs, metrics and traces of
 // your own choice.  (RunnerConfig::log is for plain lines of text, Runner::metrics() for
 // Prometheus.)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // How an execution stands, or ended.  Plain values, nothing here touches the server.
 #pragma once
 

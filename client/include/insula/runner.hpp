@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Runner: starts workflows, and runs their tasks, for one tenant.
 //
 //   auto runner = insula::Runner::with_schema(database_url, "acme_corp");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Schedules: executions that the clock starts.
 //
 //   runner.schedule("nightly", "report", "0 3 * * *", {.timezone = "Europe/Rome"});

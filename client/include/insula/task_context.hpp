@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // TaskContext: what a handler is given, and how it says what became of its task.
 //
 //   void charge(insula::TaskContext& ctx) {

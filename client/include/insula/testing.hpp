@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // For tests of your own workflows.
 //
 // Without a database, in microseconds: run one task, and look at what came of it.

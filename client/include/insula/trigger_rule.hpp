@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Trigger rules: whether a task runs once all that it waits for has ended.
 //
 // Without a rule a task runs if everything in its depends_on was completed, and is skipped

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: PostgreSQL
 // Workflows: tasks that depend on one another, and the functions that do them.
 //
 //        extract                   auto etl = insula::Workflow::builder("etl")

@@ -5,6 +5,7 @@
 #include <insula/error.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace insula {
 

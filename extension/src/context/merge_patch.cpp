@@ -17,50 +17,51 @@ namespace {
 // A null in a patch deletes the key now, or stays in the patch to delete it later.
 enum class Nulls { erase, keep };
 
-JsonbValue *push_merged(JsonbParseState **state, const Layers &layers, Nulls nulls);
+void push_merged(JsonbMaker &maker, const Layers &layers, Nulls nulls);
 
 // Merges the members of one key.  A member that is no object replaces all before it; the objects
 // after the last such member merge.
-void push_key(JsonbParseState **state, const Layers &layers, LayerMember *first, LayerMember *end, Nulls nulls) {
+void push_key(JsonbMaker &maker, const Layers &layers, LayerMember *first, LayerMember *end, Nulls nulls) {
   LayerMember *objects = end;
   while (objects > first && is_object_value(objects[-1].value)) --objects;
   if (objects == end) {
     LayerMember &last = end[-1];
     const bool of_base = layers.has_base && last.layer == 0;
     if (last.value.type == jbvNull && !of_base && nulls == Nulls::erase) return;
-    (void)pushJsonbValue(state, WJB_KEY, &last.key);
-    (void)pushJsonbValue(state, WJB_VALUE, &last.value);
+    push_json(maker, WJB_KEY, &last.key);
+    push_json(maker, WJB_VALUE, &last.value);
     return;
   }
   const auto count = static_cast<std::size_t>(end - objects);
   const Layers below = {palloc_array_of<JsonbContainer *>(count), count, layers.has_base && objects->layer == 0};
   for (std::size_t i = 0; i < count; ++i) below.objects[i] = objects[i].value.val.binary.data;
-  (void)pushJsonbValue(state, WJB_KEY, &objects->key);
+  push_json(maker, WJB_KEY, &objects->key);
   if (below.count == 1 && below.has_base)
-    (void)pushJsonbValue(state, WJB_VALUE, &objects->value);
+    push_json(maker, WJB_VALUE, &objects->value);
   else
-    (void)push_merged(state, below, nulls);
+    push_merged(maker, below, nulls);
 }
 
 // Merges all layers in one pass, so that ten thousand patches cost their sizes and no more.
-JsonbValue *push_merged(JsonbParseState **state, const Layers &layers, Nulls nulls) {
+void push_merged(JsonbMaker &maker, const Layers &layers, Nulls nulls) {
   check_stack_depth();
-  (void)pushJsonbValue(state, WJB_BEGIN_OBJECT, nullptr);
+  push_json(maker, WJB_BEGIN_OBJECT);
   std::size_t count;
   LayerMember *members = collect_members(layers, &count);
   for (std::size_t first = 0; first < count;) {
     std::size_t last = first + 1;
     while (last < count && same_key(members[last], members[first])) ++last;
-    push_key(state, layers, members + first, members + last, nulls);
+    push_key(maker, layers, members + first, members + last, nulls);
     first = last;
   }
   pfree(members);
-  return pushJsonbValue(state, WJB_END_OBJECT, nullptr);
+  push_json(maker, WJB_END_OBJECT);
 }
 
 Jsonb *merge_layers(const Layers &layers, Nulls nulls) {
-  JsonbParseState *state = nullptr;
-  return JsonbValueToJsonb(push_merged(&state, layers, nulls));
+  JsonbMaker maker = {};
+  push_merged(maker, layers, nulls);
+  return JsonbValueToJsonb(maker.result);
 }
 
 Jsonb *merge(Jsonb *target, Jsonb *patch, Nulls nulls) {
@@ -123,14 +124,15 @@ Jsonb *append_patch(Jsonb *patches, Jsonb *patch) {
     --count;
   }
   if (count == 1) return list[0];
-  JsonbParseState *state = nullptr;
-  (void)pushJsonbValue(&state, WJB_BEGIN_ARRAY, nullptr);
+  JsonbMaker maker = {};
+  push_json(maker, WJB_BEGIN_ARRAY);
   for (std::size_t i = 0; i < count; ++i) {
     JsonbValue element;
     JsonbToJsonbValue(list[i], &element);
-    (void)pushJsonbValue(&state, WJB_ELEM, &element);
+    push_json(maker, WJB_ELEM, &element);
   }
-  return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, nullptr));
+  push_json(maker, WJB_END_ARRAY);
+  return JsonbValueToJsonb(maker.result);
 }
 
 Jsonb *empty_object() {
@@ -141,8 +143,8 @@ Jsonb *empty_object() {
 bool is_object(Jsonb *value) { return JB_ROOT_IS_OBJECT(value); }
 
 JsonObject begin_object() {
-  JsonObject object = {nullptr};
-  (void)pushJsonbValue(&object.state, WJB_BEGIN_OBJECT, nullptr);
+  JsonObject object = {};
+  push_json(object.maker, WJB_BEGIN_OBJECT);
   return object;
 }
 
@@ -156,8 +158,8 @@ static JsonbValue string_value(const char *text) {
 
 static void push_member(JsonObject &object, const char *key, JsonbValue *value) {
   JsonbValue name = string_value(key);
-  (void)pushJsonbValue(&object.state, WJB_KEY, &name);
-  (void)pushJsonbValue(&object.state, WJB_VALUE, value);
+  push_json(object.maker, WJB_KEY, &name);
+  push_json(object.maker, WJB_VALUE, value);
 }
 
 void add_member(JsonObject &object, const char *key, const char *text) {
@@ -197,7 +199,8 @@ void add_utc_time(JsonObject &object, const char *key, TimestampTz time) {
 }
 
 Jsonb *end_object(JsonObject &object) {
-  return JsonbValueToJsonb(pushJsonbValue(&object.state, WJB_END_OBJECT, nullptr));
+  push_json(object.maker, WJB_END_OBJECT);
+  return JsonbValueToJsonb(object.maker.result);
 }
 
 }  // namespace insula

@@ -24,7 +24,7 @@ bool is_object(Jsonb *value);
 
 // A JSON object made piece by piece.
 struct JsonObject {
-  JsonbParseState *state;
+  JsonbMaker maker;
 };
 JsonObject begin_object();
 void add_member(JsonObject &object, const char *key, const char *text);  // nullptr: null

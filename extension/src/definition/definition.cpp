@@ -322,7 +322,7 @@ bool is_workflow_paused(const Tenant &tenant, const Definition &definition) {
 std::int32_t register_definition(const Tenant &tenant, Jsonb *definition, bool activate) {
   if (VARSIZE(definition) > max_definition_size)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("workflow definition is too large"),
-                    errdetail("It takes %u bytes, more than 32 MB.", VARSIZE(definition))));
+                    errdetail("It takes %zu bytes, more than 32 MB.", std::size_t{VARSIZE(definition)})));
   const ParsedDefinition parsed = parse_definition(definition);
   lock_tenant(tenant.number, TenantLock::registration);
   AcceptInvalidationMessages();

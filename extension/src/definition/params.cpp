@@ -103,7 +103,8 @@ void read_params(Reader &reader, const JsonbValue &value) {
 }
 
 Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo problems) {
-  JsonbParseState *missing = nullptr;
+  JsonbMaker missing = {};
+  bool any_missing = false;
   for (int i = 0; i < definition.param_count; ++i) {
     const Param &param = definition.params[i];
     JsonbValue buffer;
@@ -115,18 +116,20 @@ Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo probl
     else if (!given && param.required && !param.has_default)
       appendStringInfo(problems, "%sparameter \"%s\" is missing", problems->len ? "\n" : "", param.name);
     if (given || !param.has_default) continue;
-    if (!missing) (void)pushJsonbValue(&missing, WJB_BEGIN_OBJECT, nullptr);
+    if (!any_missing) push_json(missing, WJB_BEGIN_OBJECT);
+    any_missing = true;
     JsonbValue key;
     key.type = jbvString;
     key.val.string.val = const_cast<char *>(param.name);
     key.val.string.len = param.length;
     JsonbValue default_value = param.default_value;
-    (void)pushJsonbValue(&missing, WJB_KEY, &key);
-    (void)pushJsonbValue(&missing, WJB_VALUE, &default_value);
+    push_json(missing, WJB_KEY, &key);
+    push_json(missing, WJB_VALUE, &default_value);
   }
-  if (!missing || problems->len > 0) return input;
+  if (!any_missing || problems->len > 0) return input;
   // A merge patch would drop a default's nulls, which are values.
-  Jsonb *defaults = JsonbValueToJsonb(pushJsonbValue(&missing, WJB_END_OBJECT, nullptr));
+  push_json(missing, WJB_END_OBJECT);
+  Jsonb *defaults = JsonbValueToJsonb(missing.result);
   return datum_jsonb(DirectFunctionCall2(jsonb_concat, PointerGetDatum(input), PointerGetDatum(defaults)));
 }
 

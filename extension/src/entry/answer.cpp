@@ -22,7 +22,7 @@ Columns columns_of(const Field *fields, int count) {
   return columns;
 }
 
-ReturnSetInfo *begin_set(FunctionCallInfo fcinfo, bits32 flags) {
+ReturnSetInfo *begin_set(FunctionCallInfo fcinfo, std::uint32_t flags) {
   InitMaterializedSRF(fcinfo, flags);
   return reinterpret_cast<ReturnSetInfo *>(fcinfo->resultinfo);
 }

@@ -125,9 +125,9 @@ void check_json(Jsonb *json, const char *name) {
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is nested too deeply", name),
                     errdetail("It may have %d levels.", max_depth)));
   if (is_too_large(json))
-    ereport(ERROR,
-            (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
-             errdetail("It takes %u bytes, more than insula.max_context = %d kB allows.", VARSIZE(json), max_context)));
+    ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
+                    errdetail("It takes %zu bytes, more than insula.max_context = %d kB allows.",
+                              std::size_t{VARSIZE(json)}, max_context)));
   if (is_too_long_as_text(json))
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
                     errdetail("With the digits of its numbers it takes more than 64 MB as text.")));

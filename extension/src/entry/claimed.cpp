@@ -235,8 +235,7 @@ ClaimedRows claimed_set(TupleDesc desc, Tuplestorestate *set) {
 }
 
 ClaimedRows claimed_packed() {
-  const Oid type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("claimed_task"),
-                                   ObjectIdGetDatum(get_namespace_oid("insula", false)));
+  const Oid type = get_rel_type_id(get_relname_relid("claimed_task", get_namespace_oid("insula", false)));
   ClaimedRows rows = {lookup_rowtype_tupdesc_copy(type, -1), nullptr, {}, 0, 0, 0, NIL, nullptr};
   if (rows.desc->natts != fields)
     ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("insula.claimed_task has been changed")));

@@ -30,32 +30,33 @@ struct Elements {
   int count;
 };
 
-void push(JsonbParseState **state, Jsonb *json) {
+void push(JsonbMaker &array, Jsonb *json) {
   JsonbValue value;
   JsonbToJsonbValue(json, &value);
-  (void)pushJsonbValue(state, WJB_ELEM, &value);
+  push_json(array, WJB_ELEM, &value);
 }
 
-void push_elements(JsonbParseState **state, const char *id, std::int32_t task, const Elements &elements) {
+void push_elements(JsonbMaker &array, const char *id, std::int32_t task, const Elements &elements) {
   const ElementResult *element =
       std::lower_bound(elements.items, elements.items + elements.count, task,
                        [](const ElementResult &of, std::int32_t wanted) { return of.result.task < wanted; });
   for (; element != elements.items + elements.count && element->result.task == task; ++element)
-    push(state, task_as_json(psprintf("%s[%d]", id, element->element), element->result));
+    push(array, task_as_json(psprintf("%s[%d]", id, element->element), element->result));
 }
 
 Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, int count, const Elements &elements) {
   auto *places = static_cast<int *>(palloc0(sizeof(int) * static_cast<Size>(definition.tasks)));
   for (int i = 0; i < count; ++i) places[results[i].task] = i + 1;
-  JsonbParseState *state = nullptr;
-  (void)pushJsonbValue(&state, WJB_BEGIN_ARRAY, nullptr);
+  JsonbMaker array = {};
+  push_json(array, WJB_BEGIN_ARRAY);
   for (int i = 0; i < definition.tasks; ++i) {
     const std::int32_t task = definition.order[i];
     if (places[task] == 0) continue;
-    push(&state, task_as_json(definition.ids[task], results[places[task] - 1]));
-    push_elements(&state, definition.ids[task], task, elements);
+    push(array, task_as_json(definition.ids[task], results[places[task] - 1]));
+    push_elements(array, definition.ids[task], task, elements);
   }
-  return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, nullptr));
+  push_json(array, WJB_END_ARRAY);
+  return JsonbValueToJsonb(array.result);
 }
 
 const char *execution_status(const ExecutionRow &row, TimestampTz started_at) {

@@ -69,6 +69,8 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"tenants with low-water marks",
        shared_memory_available() ? psprintf("%ld", tenants_with_watermarks()) : nullptr},
       {"ready tenants", shared_memory_available() ? psprintf("%ld", tenants_in_ready_sets()) : nullptr},
+      {"wait events",
+       has_wait_event_names ? "named" : "all of the name Extension: PostgreSQL before 17 has no others for extensions"},
       {"due tenants", shared_memory_available() ? psprintf("%ld", due_tenants()) : nullptr},
   };
   for (const auto &row : rows) put_row(result, {text_field(row.item), text_field(row.value)});

@@ -67,7 +67,7 @@ void append_step(StringInfo path, const JsonbValue &key) {
   const char *name = key.val.string.val;
   const int length = key.val.string.len;
   const bool plain = length > 0 && std::all_of(name, name + length, is_plain);
-  const char quote = memchr(name, '\'', static_cast<std::size_t>(length)) ? '"' : '\'';
+  const char quote = std::find(name, name + length, '\'') != name + length ? '"' : '\'';
   if (plain)
     appendStringInfo(path, ".%.*s", length, name);
   else

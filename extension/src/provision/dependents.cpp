@@ -133,19 +133,11 @@ Objects read_what_goes(Oid schema) {
   return {objects, count};
 }
 
-bool is_owned_by_us(Oid schema) {
-#if PG_VERSION_NUM >= 160000
-  return object_ownercheck(NamespaceRelationId, schema, owner_role());
-#else
-  return pg_namespace_ownercheck(schema, owner_role());
-#endif
-}
-
 }  // namespace
 
 void check_schema_is_ours(const Tenant &tenant) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
-  if (!OidIsValid(schema) || is_owned_by_us(schema)) return;
+  if (!OidIsValid(schema) || owns_schema(schema, owner_role())) return;
   ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                   errmsg("schema \"%s\" of tenant \"%s\" does not belong to insula_owner", tenant.schema, tenant.name),
                   errhint("SELECT * FROM insula.reconcile(false) gives it back.")));

@@ -78,16 +78,17 @@ bool each_membership(Oid role, Test test) {
   return all;
 }
 
-// The members as role specifications.
-List *members_of(Oid role) {
+// One of the memberships in the role: who has it, and who gave it.  False: there is none.
+bool find_membership_in(Oid role, Oid *member, Oid *grantor) {
   CatCList *memberships = SearchSysCacheList1(AUTHMEMROLEMEM, ObjectIdGetDatum(role));
-  List *members = NIL;
-  for (int i = 0; i < memberships->n_members; ++i) {
-    const auto *membership = reinterpret_cast<Form_pg_auth_members>(GETSTRUCT(&memberships->members[i]->tuple));
-    members = lappend(members, role_spec(GetUserNameFromId(membership->member, false)));
+  const bool found = memberships->n_members > 0;
+  if (found) {
+    const auto *first = reinterpret_cast<Form_pg_auth_members>(GETSTRUCT(&memberships->members[0]->tuple));
+    *member = first->member;
+    *grantor = first->grantor;
   }
   ReleaseSysCacheList(memberships);
-  return members;
+  return found;
 }
 
 }  // namespace
@@ -301,11 +302,29 @@ bool drop_tenant_role(const char *name, Oid recorded) {
   return owns_nothing && try_to_drop(drop_role, name);
 }
 
+// A member that may grant the role has granted it to others, whose memberships go with its own.
+static void revoke_from_members(const char *name, Oid role) {
+  const Superuser before = become_superuser();
+  Oid member;
+  Oid grantor;
+  while (find_membership_in(role, &member, &grantor)) {
+    AccessPriv *granted = makeNode(AccessPriv);
+    granted->priv_name = pstrdup(name);
+    GrantRoleStmt *statement = makeNode(GrantRoleStmt);
+    statement->granted_roles = list_make1(granted);
+    statement->grantee_roles = list_make1(role_spec(GetUserNameFromId(member, false)));
+    statement->behavior = DROP_CASCADE;
+    if (memberships_have_grantors) statement->grantor = role_spec(GetUserNameFromId(grantor, false));
+    grant_role(statement);
+    CommandCounterIncrement();
+  }
+  become_caller(before);
+}
+
 const char *disarm_tenant_role(const char *name, Oid recorded) {
   check_tenant_role(name, recorded);
   const char *new_name = psprintf("insula_dropped_%u", recorded);
-  if (List *members = members_of(recorded))
-    alter_role(name, -1, list_make1(option("rolemembers", reinterpret_cast<Node *>(members))));
+  revoke_from_members(name, recorded);
   alter_role("insula_tenant", -1,
              list_make1(option("rolemembers", reinterpret_cast<Node *>(list_make1(role_spec(name))))));
   alter_role(name, +1, list_make2(flag("canlogin", false), option("password", nullptr)));

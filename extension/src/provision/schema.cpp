@@ -214,7 +214,8 @@ void append_own_rights(StringInfo sql, const char *kind, const char *object, Dat
   appendStringInfo(sql, "GRANT ALL ON %s %s TO insula_owner;", kind, object);
 }
 
-void append_own_rights_of(StringInfo sql, int cache, Oid oid, AttrNumber column, const char *kind, const char *object) {
+void append_own_rights_of(StringInfo sql, CacheId cache, Oid oid, AttrNumber column, const char *kind,
+                          const char *object) {
   HeapTuple row = SearchSysCache1(cache, ObjectIdGetDatum(oid));
   if (!HeapTupleIsValid(row)) return;
   bool null;

@@ -35,14 +35,6 @@ bool doors_changed = false;
 constexpr std::int64_t longest_wait = 5 * USECS_PER_SEC;
 constexpr long look_again_ms = 10;
 
-bool owns_database(Oid database) {
-#if PG_VERSION_NUM >= 160000
-  return object_ownercheck(DatabaseRelationId, database, GetUserId());
-#else
-  return pg_database_ownercheck(database, GetUserId());
-#endif
-}
-
 // PostgreSQL's own function for this is not exported in every minor version of 15.
 bool may_create_databases() {
   if (superuser()) return true;
@@ -58,7 +50,7 @@ bool may_copy(Oid database) {
   if (!HeapTupleIsValid(row)) return false;
   const bool is_template = reinterpret_cast<Form_pg_database>(GETSTRUCT(row))->datistemplate;
   ReleaseSysCache(row);
-  return may_create_databases() && (is_template || owns_database(database));
+  return may_create_databases() && (is_template || owns_database(database, GetUserId()));
 }
 
 const char *template_of(const CreatedbStmt *statement) {
@@ -106,7 +98,7 @@ Oid database_wanted(const Node *statement) {
   }
   const Oid database = name ? get_database_oid(name, true) : InvalidOid;
   if (!OidIsValid(database)) return InvalidOid;
-  return (copy ? may_copy(database) : owns_database(database)) ? database : InvalidOid;
+  return (copy ? may_copy(database) : owns_database(database, GetUserId())) ? database : InvalidOid;
 }
 
 void end_scheduler_of(Oid database) {

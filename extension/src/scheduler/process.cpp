@@ -17,7 +17,7 @@ volatile sig_atomic_t end_requested = false;
 
 // Cancels the running statement, so that the loop sees the request and the process ends in good
 // order, with an exit status that keeps the postmaster from restarting it.
-void request_end(int) {
+void request_end(INSULA_SIGNAL_PARAMETERS) {
   const int saved = errno;
   end_requested = true;
   QueryCancelPending = true;
@@ -79,12 +79,12 @@ bool run_transaction(TransactionWork work, void *argument, ErrorData **error) {
   }
   PG_CATCH();
   {
-    HOLD_INTERRUPTS();
+    hold_interrupts();
     MemoryContextSwitchTo(memory);
     *error = CopyErrorData();
     FlushErrorState();
     AbortCurrentTransaction();
-    RESUME_INTERRUPTS();
+    resume_interrupts();
   }
   PG_END_TRY();
   MemoryContextSwitchTo(memory);

@@ -83,11 +83,9 @@ int find_scheduler() {
   if (shared_memory_available()) return report_scheduler().pid;
   const int backends = pgstat_fetch_stat_numbackends();
   for (int i = 1; i <= backends; ++i) {
-    const LocalPgBackendStatus *local = pgstat_fetch_stat_local_beentry(i);
-    if (!local) continue;
-    const PgBackendStatus &status = local->backendStatus;
-    if (status.st_backendType != B_BG_WORKER || status.st_databaseid != MyDatabaseId) continue;
-    if (is_scheduler(status.st_procpid)) return status.st_procpid;
+    const PgBackendStatus *status = backend_status(i);
+    if (!status || status->st_backendType != B_BG_WORKER || status->st_databaseid != MyDatabaseId) continue;
+    if (is_scheduler(status->st_procpid)) return status->st_procpid;
   }
   return 0;
 }

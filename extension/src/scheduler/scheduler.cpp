@@ -74,9 +74,7 @@ void settle_in() {
   set("application_name", "insula scheduler");
   set("lock_timeout", lock_timeout);
   set("statement_timeout", "0");
-#if PG_VERSION_NUM >= 170000
-  set("transaction_timeout", "0");
-#endif
+  if (has_transaction_timeout) set("transaction_timeout", "0");
   set("default_transaction_isolation", "read committed");
   set("default_transaction_read_only", "off");
   set("search_path", "pg_catalog, pg_temp");
@@ -284,13 +282,13 @@ Rest serve() {
 }
 
 void recover_from_error() {
-  HOLD_INTERRUPTS();
+  hold_interrupts();
   EmitErrorReport();
   LWLockReleaseAll();
   AbortOutOfAnyTransaction();
   MemoryContextSwitchTo(TopMemoryContext);
   FlushErrorState();
-  RESUME_INTERRUPTS();
+  resume_interrupts();
 }
 
 // With a launcher an error ends the process, and the launcher starts another.  Without, the

@@ -48,7 +48,7 @@ HTAB *make_shared_table(const char *name, long size, Size key, Size entry) {
   HASHCTL control = {};
   control.keysize = key;
   control.entrysize = entry;
-  return ShmemInitHash(name, size, size, &control, HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
+  return create_shared_table(name, size, &control, HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
 }
 
 void lock_shared_memory(LWLockMode mode) {

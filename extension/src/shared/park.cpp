@@ -19,11 +19,7 @@ WaitEventSet *events = nullptr;
 
 WaitEventSet *events_of_session() {
   if (events) return events;
-#if PG_VERSION_NUM >= 170000
-  events = CreateWaitEventSet(nullptr, 3);
-#else
-  events = CreateWaitEventSet(TopMemoryContext, 3);
-#endif
+  events = create_event_set(3);
   AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
   AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
   // A dead client is noticed at once, where the platform can tell.
@@ -32,39 +28,30 @@ WaitEventSet *events_of_session() {
   return events;
 }
 
-// A time limit that is set aside for a sleep, and begins anew after it.
-class TimeLimit {
- public:
-  explicit TimeLimit(TimeoutId id) : id_(id) {}
-  void set_aside() {
-    is_aside_ = get_timeout_active(id_);
-    if (is_aside_) disable_timeout(id_, false);
+// The limits that a sleep sets aside begin anew after it.
+void set_limits_aside(bool *is_aside) {
+  for (const TimeLimit &limit : time_limits) {
+    bool &aside = is_aside[&limit - time_limits];
+    aside = get_timeout_active(limit.timer);
+    if (aside) disable_timeout(limit.timer, false);
   }
-  void begin_anew(int milliseconds) const {
-    if (is_aside_ && milliseconds > 0) enable_timeout_after(id_, milliseconds);
-  }
+}
 
- private:
-  TimeoutId id_;
-  bool is_aside_ = false;
-};
+void begin_limits_anew(const bool *is_aside) {
+  for (const TimeLimit &limit : time_limits)
+    if (is_aside[&limit - time_limits] && *limit.milliseconds > 0)
+      enable_timeout_after(limit.timer, *limit.milliseconds);
+}
 
 }  // namespace
 
 void park(TimestampTz until, const char *event_name, Timed timed) {
-  TimeLimit statement(STATEMENT_TIMEOUT);
-  if (timed == Timed::no) statement.set_aside();
-#if PG_VERSION_NUM >= 170000
-  TimeLimit transaction(TRANSACTION_TIMEOUT);
-  if (timed == Timed::no) transaction.set_aside();
-#endif
+  bool is_aside[lengthof(time_limits)] = {};
+  if (timed == Timed::no) set_limits_aside(is_aside);
   const long milliseconds = TimestampDifferenceMilliseconds(clock_now(), until);
   WaitEvent event;
   const int happened = WaitEventSetWait(events_of_session(), milliseconds, &event, 1, wait_event(event_name));
-  statement.begin_anew(StatementTimeout);
-#if PG_VERSION_NUM >= 170000
-  transaction.begin_anew(TransactionTimeout);
-#endif
+  begin_limits_anew(is_aside);
   if (happened && (event.events & WL_SOCKET_CLOSED)) {
     whereToSendOutput = DestNone;
     ereport(FATAL, (errcode(ERRCODE_CONNECTION_FAILURE), errmsg("connection to client lost")));

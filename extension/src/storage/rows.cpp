@@ -50,7 +50,7 @@ static void insert_key_entry(const Rows &rows) {
 }
 
 static Row new_row(const Rows &rows) {
-  return {ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), &TTSOpsVirtual)};
+  return {allocate_slot(rows.estate, RelationGetDescr(rows.heap), &TTSOpsVirtual)};
 }
 
 // The executor's own checks; those of privileges and triggers are the tenant's (tenant/tenant.cpp).
@@ -68,8 +68,7 @@ Rows open_rows(const Tenant &tenant, CmdType command) {
   rows.heap = table_open(tenant.work, NoLock);
   rows.snapshot = GetActiveSnapshot();
   rows.estate = CreateExecutorState();
-  rows.found =
-      ExecAllocTableSlot(&rows.estate->es_tupleTable, RelationGetDescr(rows.heap), table_slot_callbacks(rows.heap));
+  rows.found = allocate_slot(rows.estate, RelationGetDescr(rows.heap), table_slot_callbacks(rows.heap));
   if (command == CMD_SELECT) return rows;
   check_command(rows.heap, command);
   rows.row = new_row(rows);
@@ -193,10 +192,8 @@ static TM_Result update_row(const Rows &rows, ItemPointer at, bool wait) {
   ExecClearTuple(rows.row.slot);
   ExecStoreVirtualTuple(rows.row.slot);
   TM_FailureData failure;
-  LockTupleMode mode;
   UpdatedIndexes updated;
-  const TM_Result result = table_tuple_update(rows.heap, at, rows.row.slot, GetCurrentCommandId(true), rows.snapshot,
-                                              InvalidSnapshot, wait, &failure, &mode, &updated);
+  const TM_Result result = update_tuple(rows.heap, at, rows.row.slot, rows.snapshot, wait, &failure, &updated);
   if (result == TM_Ok) {
     if (updates_all(updated)) insert_key_entry(rows);
     insert_index_entries(rows.target, rows.row.slot, rows.estate, true, updated);

@@ -7,6 +7,11 @@
 #include "errors.hpp"
 #include "spi/owner.hpp"
 
+extern "C" {
+#include "catalog/pg_auth_members.h"
+#include "utils/catcache.h"
+}
+
 namespace insula {
 
 static char *tenant_setting = nullptr;
@@ -34,7 +39,16 @@ bool works_for_others(const Tenant &tenant) {
 
 bool is_tenant_login(Oid role) {
   const Oid group = get_role_oid("insula_tenant", true);
-  return OidIsValid(group) && SearchSysCacheExists2(AUTHMEMROLEMEM, ObjectIdGetDatum(group), ObjectIdGetDatum(role));
+  if (!OidIsValid(group)) return false;
+  // By the first key of the cache alone: its others differ between versions.
+  CatCList *memberships = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(role));
+  bool is_member = false;
+  for (int i = 0; i < memberships->n_members; ++i) {
+    HeapTuple row = &memberships->members[i]->tuple;
+    is_member = is_member || reinterpret_cast<Form_pg_auth_members>(GETSTRUCT(row))->roleid == group;
+  }
+  ReleaseSysCacheList(memberships);
+  return is_member;
 }
 
 static void refuse_prepare_to_tenants() {

@@ -321,9 +321,9 @@ void invalidate_definitions(const Tenant &tenant) {
   announce_changed(tenant.number);
 }
 
-static void role_changed(Datum, int, uint32) { stale = true; }
+static void role_changed(Datum, CacheId, uint32) { stale = true; }
 
-static void schema_changed(Datum, int, uint32) { ++schemas_clock; }
+static void schema_changed(Datum, CacheId, uint32) { ++schemas_clock; }
 
 void initialize_tenant_cache() {
   CacheRegisterRelcacheCallback(relation_changed, Datum{0});
