@@ -76,12 +76,12 @@ TEST_F(PreloadedVirtualTime, LapsesTimeoutsRetriesAndDelaysComeDue) {
 
 // Workers of all tenants visit only those that may have claimable tasks: time brings a tenant back.
 TEST_F(PreloadedVirtualTime, AWorkerOfAllTenantsFindsWhatTimeMakesClaimable) {
-  const auto nothing_to_claim = [this] {
-    return eventually([this] {
+  // The first claim that finds nothing takes the tenant out.
+  const auto expect_nothing_to_claim = [this] {
+    for (int i = 0; i < 2; ++i) {
       EXPECT_EQ(clock_.query("SELECT count(*) FROM insula.claim('x', max_tasks => 9, lease_for => '1 h')"), "0");
       EXPECT_EQ(clock_.query("CALL insula.wait_for_work('0 s')"), "f");
-      return clock_.query("SELECT value FROM insula.status() WHERE item = 'ready tenants'") == "0";
-    });
+    }
   };
   const auto claims_one_after = [this](const std::string& time) {
     advance(time);
@@ -89,9 +89,9 @@ TEST_F(PreloadedVirtualTime, AWorkerOfAllTenantsFindsWhatTimeMakesClaimable) {
     EXPECT_EQ(clock_.query("SELECT count(*) FROM insula.claim('x', max_tasks => 9, lease_for => '1 h')"), "1") << time;
   };
   tenant_.query("SELECT insula.submit('w', run_at => now() + interval '1 day', tenant => '{t}')");
-  EXPECT_TRUE(nothing_to_claim());
+  expect_nothing_to_claim();
   claims_one_after("1 day");  // the delay ends
-  EXPECT_TRUE(nothing_to_claim());
+  expect_nothing_to_claim();
   claims_one_after("2 hours");  // the lease lapses
   tenant_.query("SELECT insula.set_tenant_limits('{t}', rate_per_second => 0.001)");
   tenant_.query("SELECT insula.submit_many('w', ARRAY['{}', '{}']::jsonb[], tenant => '{t}')");
