@@ -7,7 +7,7 @@ CREATE ROLE regress_keeper;
 CREATE ROLE regress_other;
 SELECT count(c.*) FROM unnest('{looked,left_over}'::text[]) t, LATERAL insula.create_tenant(t) c;
 
--- Who is a tenant (pg_auth_members by member): it may not PREPARE.  A role that is a member of other roles only
+-- A tenant is a member of insula_tenant (pg_auth_members by member), and may not PREPARE.  A role that is a member of other roles only
 -- gets as far as PostgreSQL lets it.
 GRANT looked_user TO regress_plain;
 SET SESSION AUTHORIZATION looked_user;

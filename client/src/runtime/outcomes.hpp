@@ -65,7 +65,7 @@ class Outcomes {
   // --- what is put off
   bool has_put_off() const noexcept { return put_off_count_ > 0 || probing_ > 0; }
   Clock::time_point probe_at() const noexcept;
-  // The tenants that have so much put off that nothing more is to be claimed of them; sorted.
+  // Tenants of which nothing more is to be claimed until outcomes that were put off have been told; sorted.
   std::vector<std::string> crowded() const;
   // Only when due and the link is up.  `aside`: the link is not that of new outcomes.
   void send_probe(wire::Link& link, bool aside);

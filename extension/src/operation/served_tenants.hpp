@@ -17,7 +17,7 @@ struct ServedTenants {
   bool may_note;  // else what the transaction has done itself may be rolled back
   bool begun;
   ReadySweep sweep;         // tenants up to sweep.after have had their turn
-  std::int32_t others[64];  // tenants to visit besides: others know nothing of their tasks
+  std::int32_t others[64];  // besides the set: tenants that the transaction has written for, or that are late
   int other_count;
   const std::int32_t *begun_with;  // the first batch, sorted
   int begun_count;

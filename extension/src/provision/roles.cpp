@@ -78,7 +78,7 @@ bool each_membership(Oid role, Test test) {
   return all;
 }
 
-// One of the memberships in the role: who has it, and who gave it.  False: there is none.
+// Finds one membership in the role: its member and its grantor.  False: there is none.
 bool find_membership_in(Oid role, Oid *member, Oid *grantor) {
   CatCList *memberships = SearchSysCacheList1(AUTHMEMROLEMEM, ObjectIdGetDatum(role));
   const bool found = memberships->n_members > 0;

@@ -26,7 +26,8 @@ struct QueueLimit {
 
 enum class QueueRoom { taken, none, unknown };
 
-// Takes room for so many more tasks until the transaction ends.  `queued` is what leaves none.
+// Reserves room for `added` more tasks until the transaction ends.  `queued`: how many fill the queue where it leaves
+// none.
 QueueRoom take_queue_room(const QueueLimit &of, std::int64_t added, std::int64_t *queued);
 
 // To count the queue with, up to the second number; nullptr: others count, or the numbers cannot be known.
