@@ -24,7 +24,7 @@ function(insula_add_cluster_test name preload)
     list(APPEND options --conf ${line})
   endforeach()
   if(NOT arg_TIMEOUT)
-    set(arg_TIMEOUT 300)
+    set(arg_TIMEOUT 600)
   endif()
 
   list(POP_FRONT arg_COMMAND program)
@@ -34,8 +34,9 @@ function(insula_add_cluster_test name preload)
   add_test(NAME ${name}
     COMMAND ${PROJECT_SOURCE_DIR}/scripts/with-cluster.sh ${options} --
             ${program} ${arg_COMMAND})
+  # Those that may take long begin first, so that no processor is left waiting for the last one.
   set_tests_properties(${name} PROPERTIES
-    FIXTURES_REQUIRED extension TIMEOUT ${arg_TIMEOUT})
+    FIXTURES_REQUIRED extension TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT})
 endfunction()
 
 # insula_add_test_program(<target> <directory> [LIBRARIES <library>...])
