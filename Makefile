@@ -146,10 +146,27 @@ $(call remember,inputs.compile,$(COMPILE))
 $(call remember,inputs.link,$(CC) $(LDFLAGS) $(OBJS))
 $(call remember,inputs.sql,$(SQL_PARTS))
 
+# PostgreSQL's headers are most of what there is to read, so GCC reads them once. (ccache keeps nothing of what is
+# compiled so; with it, and with clang, each source shows that it includes what it needs.)
+PRECOMPILED := $(if $(findstring ccache,$(CXX)),,$(if \
+  $(findstring Free Software,$(shell $(CXX) --version)),precompiled.hpp.gch))
+
+precompiled.hpp: inputs.compile
+	@printf '#include "postgres.hpp"\n#include <algorithm>\n' >$@
+
+precompiled.hpp.gch: precompiled.hpp
+	@echo '  CXX  $<'
+	@$(COMPILE) -MMD -MP -MF precompiled.d -x c++-header -c -o $@ $<
+
+ifneq ($(PRECOMPILED),)
+$(filter extension/%,$(OBJS)): $(PRECOMPILED)
+$(filter extension/%,$(OBJS)): INCLUDED := -include precompiled.hpp
+endif
+
 $(OBJS): %.o: $(INSULA_DIR)/%.cpp inputs.compile
 	@mkdir -p $(@D)
 	@echo '  CXX  $*.cpp'
-	@$(COMPILE) -MMD -MP -c -o $@ $<
+	@$(COMPILE) $(INCLUDED) -MMD -MP -c -o $@ $<
 
 $(MODULE_big)$(DLSUFFIX): inputs.link
 LINK.shared = @echo '  LD   $@'; $(COMPILER) -shared
@@ -164,6 +181,6 @@ $(DATA_built): $(SQL_PARTS) inputs.sql
 all:
 	@:
 
--include $(OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(if $(PRECOMPILED),precompiled.d)
 
 endif

@@ -20,9 +20,9 @@ if [[ ${1:-} == --on-the-cluster ]]; then
     exit
 fi
 
-"$root/scripts/deps.sh"
-"$root/scripts/server-tree.sh" >/dev/null
-"$root/scripts/build-client.sh"
+"$root/scripts/deps.sh" --demo
+quietly "the extension" "$root/scripts/server-tree.sh"
+quietly "the client and the example" "$root/scripts/build-client.sh" --demo
 say "client/examples/multi_tenant.cpp, on a throw-away PostgreSQL"
 echo
 exec "$root/scripts/with-cluster.sh" --preload --scram -- "$0" --on-the-cluster

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 #
 # Installs what building and testing needs from Debian's packages, and only what
-# is missing; where all is there it does nothing at all. Arguments are packages
-# that are wanted besides. As root, or with sudo, or else it says which packages
+# is missing; where all is there it does nothing at all. With --demo what tests
+# alone need is left out. Further arguments are packages that are wanted besides. As root, or with sudo, or else it says which packages
 # lack and fails. No PostgreSQL server is created or started: Debian's "main"
 # cluster is switched off before the server package comes in, and no PgBouncer.
 # An installed PostgreSQL is left as it is; where there is none, the version is
@@ -56,17 +56,21 @@ version=${version:-15}
 packages=(
     g++ make cmake ninja-build pkg-config
     "postgresql-$version" "postgresql-server-dev-$version" libpq-dev
-    libfmt-dev nlohmann-json3-dev libgtest-dev pgbouncer
-    python3-croniter clang libclang-rt-dev
-    "$@"
+    libfmt-dev nlohmann-json3-dev
 )
+for_tests=(libgtest-dev pgbouncer python3-croniter clang libclang-rt-dev)
+if [[ ${1:-} == --demo ]]; then
+    for_tests=()
+    shift
+fi
+packages+=(${for_tests[@]+"${for_tests[@]}"} "$@")
 
 is_installed() {
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
 
 # Tests use time zones by their old names, which newer distributions have in a package of their own.
-has_old_zones() { [[ -e /usr/share/zoneinfo/PRC ]]; }
+has_old_zones() { [[ -e /usr/share/zoneinfo/PRC ]] || ((!${#for_tests[@]})); }
 
 missing=()
 for package in "${packages[@]}"; do

@@ -9,6 +9,24 @@ readonly root
 readonly build=$root/build
 
 say() { printf '== %s\n' "$*"; }
+# quietly WHAT COMMAND...: says that WHAT is built and how long it took; what the
+# command prints is shown where it fails.
+quietly() {
+    local what=$1 log
+    shift
+    log=$(mktemp)
+    printf '== building %s ... ' "$what"
+    SECONDS=0
+    if "$@" >"$log" 2>&1; then
+        echo "$SECONDS s"
+        rm -f "$log"
+    else
+        echo failed
+        cat "$log" >&2
+        rm -f "$log"
+        exit 1
+    fi
+}
 warn() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() {
     warn "$@"

@@ -8,7 +8,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-"$root/scripts/deps.sh"
+"$root/scripts/deps.sh" --demo
 # shellcheck disable=SC2016
 exec "$root/scripts/with-cluster.sh" --preload --interactive -- bash -c '
     "$INSULA_PGBIN/psql" -qc "CREATE EXTENSION insula" || exit
