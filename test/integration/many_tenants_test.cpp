@@ -58,6 +58,21 @@ TEST_F(ManyTenants, ATenantThatLocksItsRowsBlocksNoOther) {
   EXPECT_EQ(runner.query(batch), "{t,f}");
 }
 
+// A tenant's open transaction has an idempotency key that a handler's transaction wants.
+TEST_F(ManyTenants, ATenantThatHoldsAKeyHoldsUpNoHandler) {
+  Session runner("user=test_runner"), tenant("user=first_user");
+  submit("first");
+  tenant.query("BEGIN");
+  tenant.query("SELECT insula.submit('w', idempotency_key => 'k')");
+  runner.query("BEGIN");
+  EXPECT_EQ(runner.query("SELECT insula.join_task(task_id, lease) FROM insula.claim('r', tenant => 'first')"), "t");
+  runner.send("SELECT insula.submit('w', idempotency_key => 'k', tenant => 'first')");
+  ASSERT_TRUE(runner.finished(60s));
+  EXPECT_EQ(runner.answer(), "55P03");
+  runner.query("ROLLBACK");
+  tenant.query("ROLLBACK");
+}
+
 TEST_F(ManyTenants, OneThatWasTamperedWithIsPassedOver) {
   Session runner("user=test_runner");
   submit("first");

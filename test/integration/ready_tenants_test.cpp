@@ -119,6 +119,24 @@ TEST_F(PreloadedReadyTenants, AWaitRemembersARateBesideLimits) {
   EXPECT_EQ(claim(), "1");
 }
 
+// After a start the set is filled a stretch of tenants at a time, also by claims that the set alone could fill.
+TEST_F(PreloadedReadyTenants, ABusyTenantKeepsNoTenantFromTheSweep) {
+  for (int i = 0; i < 300; ++i)
+    sql_.query("SELECT tenant FROM insula.create_tenant('idle_" + std::to_string(i) + "', login => false)");
+  const std::string last = sql_.query("SELECT tenant FROM insula.tenant ORDER BY tenant_no DESC LIMIT 1");
+  sql_.query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => ')" + last + "')");
+  sql_.query("SELECT insula.submit('w', run_at => now() + interval '1 hour', tenant => '" + last + "')");
+  EXPECT_TRUE(nothing_to_claim());
+  // Nothing tells of what is changed by hand: only the sweep finds it.
+  sql_.query("UPDATE tenant_" + last + ".work SET lane = 0 WHERE lane IS NOT NULL");
+  create("busy");
+  sql_.query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[1000]), tenant => 'busy')");
+  sql_.query("SELECT insula.stat_reset()");
+  bool found = false;
+  for (int i = 0; i < 500 && !found; ++i) found = sql_.query("SELECT tenant FROM insula.claim('r')") == last;
+  EXPECT_TRUE(found);
+}
+
 const std::string any = "NULL";
 
 // Each event but those of time (test/clock) makes one task of a tenant claimable of which claims and waits have found

@@ -45,8 +45,8 @@ Tenant *find_tenant_to_administer(const char *name, const char *call);
 // Refuses a call that must commit while it runs, where it cannot: IS010.
 void require_top_level(FunctionCallInfo fcinfo, const char *procedure);
 
-// As open_session, for calls about a claimed task: a runner of many tenants waits only briefly for
-// rows that one tenant's own transactions hold.
+// As open_session, for calls about a claimed task, and in a transaction that is joined to one: a runner of many
+// tenants waits only briefly for rows that one tenant's own transactions hold.
 Session open_outcome_session(const Tenant &tenant);
 
 // Runs the work within the session, closes that and returns the work's result.

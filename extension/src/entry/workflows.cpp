@@ -47,7 +47,7 @@ static std::int64_t *submit_for(const char *tenant_name, const SubmitRequest &re
   for (int i = 0; request.keys && i < request.count; ++i) check_idempotency_key(request.keys[i]);
   const Tenant *tenant = enter_tenant_to_submit(tenant_name);
   MemoryContext callers = CurrentMemoryContext;
-  return in_session([&] { return submit(*tenant, request, callers); });
+  return in_outcome_session(*tenant, [&] { return submit(*tenant, request, callers); });
 }
 
 Datum insula_submit(PG_FUNCTION_ARGS) {

@@ -77,37 +77,55 @@ ServedTenant *weighed(const ServedTenants &served, const ReadyTenant *tenants, i
   return batch;
 }
 
+// Reads the next stretch of the list of tenants, and enters it into the set.
+int sweep_on(ServedTenants *served, ReadyTenant (&tenants)[swept_at_once]) {
+  std::int32_t numbers[swept_at_once];
+  const int found = active_tenants_after(served->sweep.after, numbers, swept_at_once);
+  const bool last = found < swept_at_once;
+  for (int i = 0; i < found; ++i) tenants[i] = {numbers[i], 0};
+  if (served->may_note) enter_swept_tenants(served->sweep, tenants, found, last);
+  served->sweep.after = last ? PG_INT32_MAX : numbers[found - 1];
+  return found;
+}
+
+bool is_swept(const ServedTenants &served) { return served.sweep.after == PG_INT32_MAX; }
+
+// A call that the set alone could fill also sweeps a stretch: else a busy tenant in the set would keep those that are
+// not yet swept from all calls.
 ServedTenant *first_batch(ServedTenants *served, int *count) {
+  ReadyTenant swept[swept_at_once];
+  const int swept_count = served->may_note && !is_swept(*served) ? sweep_on(served, swept) : 0;
   int ready_count;
   const ReadyTenant *ready = ready_tenants(served->filter, clock_now(), &ready_count, &served->next);
   served->next = std::min(served->next, scheduler_late_at());
-  const auto most = static_cast<std::size_t>(ready_count + served->other_count);
+  const auto most = static_cast<std::size_t>(ready_count + served->other_count + swept_count);
   auto *tenants = palloc_array_of<ReadyTenant>(most + 1);
   auto *numbers = palloc_array_of<std::int32_t>(most + 1);
   int all = 0;
-  const auto add = [&](const ReadyTenant &tenant) {
-    tenants[all] = tenant;
-    if (!served->may_note) tenants[all].version = 0;
-    numbers[all++] = tenant.tenant;
+  const auto add_missing = [&](const ReadyTenant *added, int added_count) {
+    const int known = all;
+    for (int i = 0; i < added_count; ++i) {
+      if (std::binary_search(numbers, numbers + known, added[i].tenant)) continue;
+      tenants[all] = added[i];
+      if (!served->may_note) tenants[all].version = 0;
+      numbers[all++] = added[i].tenant;
+    }
+    std::sort(numbers, numbers + all);
   };
-  std::for_each(ready, ready + ready_count, add);
-  std::sort(numbers, numbers + all);
-  for (int i = 0; i < served->other_count; ++i)
-    if (!std::binary_search(numbers, numbers + ready_count, served->others[i])) add({served->others[i], 0});
-  std::sort(numbers, numbers + all);
+  add_missing(ready, ready_count);
+  ReadyTenant others[lengthof(served->others)];
+  for (int i = 0; i < served->other_count; ++i) others[i] = {served->others[i], 0};
+  add_missing(others, served->other_count);
+  // Those that another session has swept, or for which there was no room.
+  add_missing(swept, swept_count);
   served->begun_with = numbers;
   served->begun_count = all;
   return weighed(*served, tenants, all, count);
 }
 
 ServedTenant *swept_batch(ServedTenants *served, int *count) {
-  std::int32_t numbers[swept_at_once];
-  const int found = active_tenants_after(served->sweep.after, numbers, swept_at_once);
-  const bool last = found < swept_at_once;
-  auto *tenants = palloc_array_of<ReadyTenant>(swept_at_once);
-  for (int i = 0; i < found; ++i) tenants[i] = {numbers[i], 0};
-  if (served->may_note) enter_swept_tenants(served->sweep, tenants, found, last);
-  served->sweep.after = last ? PG_INT32_MAX : numbers[found - 1];
+  ReadyTenant tenants[swept_at_once];
+  const int found = sweep_on(served, tenants);
   const ReadyTenant *end = std::remove_if(tenants, tenants + found, [served](const ReadyTenant &tenant) {
     return std::binary_search(served->begun_with, served->begun_with + served->begun_count, tenant.tenant);
   });
@@ -133,7 +151,7 @@ ServedTenant *next_batch(ServedTenants *served, int *count) {
     served->begun = true;
     return served->are_known ? first_batch(served, count) : all_active(count);
   }
-  if (!served->are_known || served->sweep.after == PG_INT32_MAX) return nullptr;
+  if (!served->are_known || is_swept(*served)) return nullptr;
   return swept_batch(served, count);
 }
 

@@ -382,6 +382,7 @@ TimestampTz plan_sleep() {
 }
 
 void leave_database(Rest rest) {
+  bool forgotten = false;
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot *slot = my_database();
   if (slot && slot->pid == MyProcPid) {
@@ -399,10 +400,11 @@ void leave_database(Rest rest) {
       slot->pid = 0;
       slot->latch = nullptr;
       forget_rest_of(MyDatabaseId);
+      forgotten = true;
     }
   }
   unlock_shared_memory();
-  if (rest == Rest::absent) drop_counters_of(MyDatabaseId);
+  if (forgotten) drop_counters_of(MyDatabaseId);
 }
 
 bool others_wait() { return shared_memory_available() && databases->launcher.waiting > 0; }

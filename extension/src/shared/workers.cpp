@@ -143,11 +143,13 @@ void lose_life_line(WorkerEntry *worker, int slot) {
   note_due(worker->key.database, worker->tenant, DT_NOBEGIN, false);
 }
 
+// Up to dead_at_once of them.
 void list_dead(std::int32_t tenant, DeadWorker *dead, int *count) {
   TenantWorkers *entry = find_tenant_workers(MyDatabaseId, tenant);
   if (!entry) return;
+  const int most = *count + dead_at_once;
   (void)entry->dead.find([&](const WorkerEntry &worker) {
-    if (*count == dead_at_once) return true;
+    if (*count == most) return true;
     dead[*count] = {worker.key.role, worker.tenant, {}};
     strlcpy(dead[(*count)++].name, worker.name, sizeof dead->name);
     return false;
@@ -336,9 +338,10 @@ bool has_dead_worker(std::int32_t tenant) {
 DeadWorker *dead_workers_of(std::int32_t tenant, int *count) {
   *count = 0;
   if (!shared_memory_available() || dead_workers->count == 0) return nullptr;
-  auto *dead = palloc_array_of<DeadWorker>(dead_at_once);
+  auto *dead = palloc_array_of<DeadWorker>(2 * dead_at_once);
   lock_shared_memory(LW_EXCLUSIVE);
   forget_long_dead();
+  // A tenant's own dead workers leave no dead worker of all tenants out.
   list_dead(tenant, dead, count);
   if (tenant != 0) list_dead(0, dead, count);
   unlock_shared_memory();
