@@ -33,6 +33,16 @@ void Clock::reconnect() {
   query("SET client_min_messages = error");
 }
 
+// The process would be in the way of what is done to the database next, or be ended by it.
+void Clock::disconnect() {
+  if (!session_) return;
+  const std::string process = "SELECT count(*) FROM pg_stat_activity WHERE pid = " + std::to_string(session_->pid());
+  session_.reset();
+  if (!Session::reachable()) return;
+  Session server;
+  EXPECT_TRUE(eventually([&] { return server.query(process) == "0"; }));
+}
+
 void Clock::while_stopped(const std::function<void()>& work) {
   query("SELECT insula.stop_scheduler()");
   EXPECT_TRUE(eventually([&] { return scheduler().empty(); }));
@@ -87,11 +97,11 @@ int Tenant::executions(const std::string& where) {
 }
 
 bool Tenant::soon(int count, const std::string& where) {
-  return eventually([&] { return executions(where) == count; }, 20s);
+  return eventually([&] { return executions(where) == count; });
 }
 
 bool Tenant::soon_at_least(int count, const std::string& where) {
-  return eventually([&] { return executions(where) >= count; }, 20s);
+  return eventually([&] { return executions(where) >= count; });
 }
 
 int Tenant::fires() { return std::stoi(query("SELECT count(*) FROM {s}.record WHERE kind = 'f'")); }
@@ -108,7 +118,7 @@ Served::Served(const std::string& name, const std::string& more) : clock_(name),
 
 bool Served::fires() {
   const int before = tenant_.executions();
-  return eventually([&] { return tenant_.executions() > before; }, 20s);
+  return eventually([&] { return tenant_.executions() > before; });
 }
 
 void expect_every_second_once(Tenant& tenant) {

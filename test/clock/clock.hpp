@@ -26,7 +26,7 @@ class Clock {
   std::string error(const std::string& sql) { return session_->error(sql); }
   Session& session() { return *session_; }
   void reconnect();
-  void disconnect() { session_.reset(); }
+  void disconnect();  // and waits until the session's process has ended, unless the server stops
   const std::string& database() const { return database_; }
 
   // Runs the work while no scheduler does; then one is to look at everything.

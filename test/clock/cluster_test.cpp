@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 #include "clock.hpp"
 
@@ -31,8 +32,14 @@ class Cluster : public ::testing::Test {
 
 class PreloadedCluster : public Cluster {
  protected:
-  // The server's log since the test began.
-  std::string log() const { return server_log().substr(log_start_); }
+  // The server's log since the test began, without what autovacuum writes, which comes to any database at any time.
+  std::string log() const {
+    std::istringstream all(server_log().substr(log_start_));
+    std::string log;
+    for (std::string line; std::getline(all, line);)
+      if (line.find("autovacuum") == std::string::npos) log += line + '\n';
+    return log;
+  }
 
   std::size_t log_start_ = server_log().size();
 };
@@ -111,7 +118,8 @@ TEST_F(PreloadedCluster, ADatabaseIsRenamedMovedAndCopied) {
 }
 
 TEST_F(PreloadedCluster, OtherDatabasesAreLeftAlone) {
-  const std::string of_template = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'template1'";
+  const std::string of_template =
+      "SELECT count(*) FROM pg_stat_activity WHERE datname = 'template1' AND backend_type <> 'autovacuum worker'";
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(server_.error("CREATE DATABASE plain"), "none");
     EXPECT_EQ(server_.query(of_template), "0") << "no scheduler looks into what has never had the extension";
@@ -126,13 +134,13 @@ TEST_F(Cluster, TheExtensionGoesAndComes) {
   {
     Tenant tenant(clock, "first_one");
     tenant.schedule("s", "* * * * * *");
-    EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }, 20s));
+    EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }));
     // Rolled back, nothing has happened.
     clock.query("BEGIN");
     clock.query("SELECT insula.unschedule('s', 'first_one')");
     clock.query("ROLLBACK");
     const int before = tenant.executions();
-    EXPECT_TRUE(eventually([&] { return tenant.executions() > before; }, 20s));
+    EXPECT_TRUE(eventually([&] { return tenant.executions() > before; }));
     clock.query("SELECT insula.drop_tenant('first_one', '0 s')");
   }
   clock.query("BEGIN");
@@ -141,22 +149,22 @@ TEST_F(Cluster, TheExtensionGoesAndComes) {
   {
     Tenant tenant(clock, "second_one");
     tenant.schedule("s", "* * * * * *");
-    EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }, 20s));
+    EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }));
     clock.query("SELECT insula.drop_tenant('second_one', '0 s')");
   }
   clock.query("DROP EXTENSION insula");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s)) << "nothing is left to do";
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); })) << "nothing is left to do";
   clock.query("BEGIN");
   clock.query("CREATE EXTENSION insula");
   clock.query("ROLLBACK");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
   clock.query("CREATE EXTENSION insula");
   Tenant tenant(clock, "third_one");
   tenant.schedule("s", "* * * * * *");
-  EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }, 20s));
+  EXPECT_TRUE(eventually([&] { return tenant.executions() > 0; }));
   clock.query("SELECT insula.drop_tenant('third_one', '0 s')");
   clock.query("SELECT insula.stop_scheduler()");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
   clock.disconnect();
   EXPECT_EQ(server_.error("DROP DATABASE ext"), "none");
 }
@@ -181,14 +189,14 @@ TEST_F(Cluster, TheExtensionIsUpdated) {
   clock.query("ROLLBACK");
   EXPECT_TRUE(served.fires()) << "rolled back, nothing has happened";
   clock.query("ALTER EXTENSION insula UPDATE TO 'next'");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s)) << "no longer the library's version";
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); })) << "no longer the library's version";
   const int before = served.tenant().executions();
   server_.query("SELECT pg_sleep(1.1)");
   EXPECT_EQ(served.tenant().executions(), before);
   clock.query("ALTER EXTENSION insula UPDATE TO '" + version + "'");
   EXPECT_TRUE(served.fires());
   clock.query("SELECT insula.stop_scheduler()");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
   served.leave();
   EXPECT_EQ(server_.error("DROP DATABASE updated"), "none");
   for (const std::string& name : {version + "--next", "next--" + version})
@@ -206,9 +214,9 @@ TEST_F(PreloadedCluster, AnExtensionThatFitsAgainIsServed) {
   EXPECT_TRUE(served.fires());
   Clock& clock = served.clock();
   clock.query("ALTER EXTENSION insula UPDATE TO '99.0'");
-  EXPECT_TRUE(eventually(
-      [&] { return clock.status() == "not running: the extension has another version than its library"; }, 20s))
-      << clock.status();
+  EXPECT_TRUE(eventually([&] {
+    return clock.status() == "not running: the extension has another version than its library";
+  })) << clock.status();
   clock.query("ALTER EXTENSION insula UPDATE TO '" + version + "'");
   EXPECT_TRUE(served.fires()) << clock.status();
   served.leave();
@@ -236,7 +244,7 @@ TEST_F(Cluster, ASchedulerIsStoppedAndStarted) {
   clock.query("COMMIT");
   EXPECT_TRUE(served.fires());
   clock.query("SELECT insula.stop_scheduler()");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
   EXPECT_EQ(clock.status(), "stopped: SELECT insula.start_scheduler()");
   served.tenant().schedule("another", "* * * * * *");
   const int before = served.tenant().executions();
@@ -245,7 +253,7 @@ TEST_F(Cluster, ASchedulerIsStoppedAndStarted) {
   clock.query("SELECT insula.start_scheduler()");
   EXPECT_TRUE(served.fires());
   clock.query("SELECT insula.stop_scheduler()");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
   served.leave();
   EXPECT_EQ(server_.error("DROP DATABASE stopped"), "none");
 }
@@ -258,18 +266,16 @@ TEST_F(Cluster, TheSettingTurnsSchedulersOffAndOn) {
   server_.query("SELECT pg_reload_conf()");
   EXPECT_TRUE(eventually([&] { return served.clock().status() == "off: insula.scheduler is off"; }));
   // A fire that was being made may still come.
-  EXPECT_TRUE(eventually(
-      [&] {
-        const int before = served.tenant().executions();
-        server_.query("SELECT pg_sleep(1.1)");
-        return served.tenant().executions() == before;
-      },
-      20s));
+  EXPECT_TRUE(eventually([&] {
+    const int before = served.tenant().executions();
+    server_.query("SELECT pg_sleep(1.1)");
+    return served.tenant().executions() == before;
+  }));
   server_.query("ALTER SYSTEM RESET insula.scheduler");
   server_.query("SELECT pg_reload_conf()");
   EXPECT_TRUE(served.fires());
   served.clock().query("SELECT insula.stop_scheduler()");
-  EXPECT_TRUE(eventually([&] { return served.clock().scheduler().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return served.clock().scheduler().empty(); }));
   served.leave();
   drop("setting");
 }
@@ -285,7 +291,10 @@ TEST_F(PreloadedCluster, ProcessesThatAreEndedComeBack) {
     EXPECT_TRUE(served.fires()) << how;
     const std::string before = launcher(clock);
     server_.query(std::string("SELECT ") + how + "(pid) FROM pg_stat_activity WHERE backend_type = 'insula launcher'");
-    EXPECT_TRUE(eventually([&] { return !launcher(clock).empty() && launcher(clock) != before; })) << how;
+    EXPECT_TRUE(eventually([&] {
+      const std::string now = launcher(clock);
+      return !now.empty() && now != before;
+    })) << how;
     server_.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'insula scheduler'");
     EXPECT_TRUE(served.fires()) << "the new launcher starts schedulers";
   }
@@ -298,13 +307,12 @@ TEST(PreloadedClusterStop, ASmartOneDoesNotWaitForOurProcesses) {
   Served served("smart");
   EXPECT_TRUE(served.fires());
   std::thread stop([&] { EXPECT_TRUE(pg_ctl("stop smart")); });
-  EXPECT_TRUE(eventually([&] { return !Session::reachable(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return !Session::reachable(); }));
   EXPECT_TRUE(served.fires());
   served.leave();
-  const auto start = std::chrono::steady_clock::now();
-  stop.join();
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
-  EXPECT_TRUE(pg_ctl("start"));
+  const auto stop_took = time_of([&] { stop.join(); });
+  const auto start_took = time_of([] { EXPECT_TRUE(pg_ctl("start")); });
+  EXPECT_LT(stop_took, 10s + 3 * start_took);
   served.clock().reconnect();
   EXPECT_TRUE(served.fires());
   served.leave();
@@ -314,11 +322,13 @@ TEST(PreloadedClusterStop, ASmartOneDoesNotWaitForOurProcesses) {
 TEST_F(PreloadedCluster, AStopIsQuickAndAStartGoesOn) {
   Served served("restarted");
   EXPECT_TRUE(served.fires());
-  for (const char* how : {"restart fast", "restart immediate", "crash"}) {
+  // No process has a say in a crash, so that it takes the time that the machine needs.
+  std::chrono::duration<double> least{0};
+  for (const std::string how : {"crash", "restart fast", "restart immediate"}) {
     served.leave();
-    const auto start = std::chrono::steady_clock::now();
-    EXPECT_TRUE(pg_ctl(how));
-    EXPECT_LT(std::chrono::steady_clock::now() - start, 10s) << how;
+    const auto took = time_of([&] { EXPECT_TRUE(pg_ctl(how)); });
+    if (how == "crash") least = took;
+    EXPECT_LT(took, 10s + 3 * least) << how;
     served.clock().reconnect();
     EXPECT_TRUE(served.fires()) << how;
   }
@@ -326,8 +336,8 @@ TEST_F(PreloadedCluster, AStopIsQuickAndAStartGoesOn) {
     const std::string pid =
         served.clock().query(std::string("SELECT pid FROM pg_stat_activity WHERE backend_type = '") + who + "'");
     kill(std::stoi(pid), SIGKILL);
-    EXPECT_TRUE(eventually([&] { return served.clock().error("SELECT 1") == "lost"; }, 20s));
-    EXPECT_TRUE(eventually([&] { return Session::reachable(); }, 20s));
+    EXPECT_TRUE(eventually([&] { return served.clock().error("SELECT 1") == "lost"; }));
+    EXPECT_TRUE(eventually([&] { return Session::reachable(); }));
     served.clock().reconnect();
     EXPECT_TRUE(served.fires()) << who;
   }
@@ -347,7 +357,7 @@ TEST_F(Cluster, WithoutALauncherASchedulerSurvivesErrors) {
   EXPECT_EQ(clock.scheduler(), scheduler) << "the server would start it again whatever becomes of the database";
   EXPECT_TRUE(served.fires());
   clock.query("SELECT pg_terminate_backend(" + clock.scheduler() + ")");
-  EXPECT_TRUE(eventually([&] { return clock.status() == "not running: SELECT insula.start_scheduler()"; }, 20s));
+  EXPECT_TRUE(eventually([&] { return clock.status() == "not running: SELECT insula.start_scheduler()"; }));
   clock.query("SELECT insula.start_scheduler()");
   EXPECT_TRUE(served.fires());
   // Two at the same moment make one.
@@ -358,19 +368,17 @@ TEST_F(Cluster, WithoutALauncherASchedulerSurvivesErrors) {
   other->send("SELECT insula.start_scheduler()");
   EXPECT_FALSE(other->finished(100ms));
   clock.query("COMMIT");
-  EXPECT_TRUE(other->finished(10s));
+  EXPECT_TRUE(other->finished());
   other.reset();
-  EXPECT_TRUE(eventually(
-      [&] {
-        return clock.query(
-                   "SELECT count(*) FROM pg_stat_activity WHERE backend_type = "
-                   "'insula scheduler' AND datname = 'alone'") == "1";
-      },
-      20s));
+  EXPECT_TRUE(eventually([&] {
+    return clock.query(
+               "SELECT count(*) FROM pg_stat_activity WHERE backend_type = "
+               "'insula scheduler' AND datname = 'alone'") == "1";
+  }));
   EXPECT_TRUE(served.fires());
   expect_every_second_once(served.tenant());
   clock.query("SELECT insula.stop_scheduler()");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
   served.leave();
   EXPECT_EQ(server_.error("DROP DATABASE alone"), "none");
 }
@@ -389,14 +397,11 @@ TEST_F(FirstSlot, RunsASchedulerAsTheOwner) {
   Tenant tenant(clock);
   tenant.query("SELECT insula.set_tenant_limits('{t}', max_queued => 0)");
   tenant.schedule("s", "* * * * * *");
-  EXPECT_TRUE(eventually(
-      [&] {
-        return clock.query(
-                   "SELECT session_user_name || ' ' || is_superuser FROM public.seen "
-                   "LIMIT 1") == "insula_owner off";
-      },
-      20s))
-      << clock.query("SELECT session_user_name || ' ' || is_superuser FROM public.seen LIMIT 1");
+  EXPECT_TRUE(eventually([&] {
+    return clock.query(
+               "SELECT session_user_name || ' ' || is_superuser FROM public.seen "
+               "LIMIT 1") == "insula_owner off";
+  })) << clock.query("SELECT session_user_name || ' ' || is_superuser FROM public.seen LIMIT 1");
 }
 
 // ---- more databases than places ----
@@ -417,7 +422,7 @@ TEST_F(PreloadedCluster, ManyDatabasesShareAFewProcesses) {
     served->clock().reconnect();
     EXPECT_TRUE(eventually(
         [&] { return served->tenant().executions("(context ->> 'scheduled_time')::timestamptz > '" + now + "'") >= 2; },
-        soak() ? 600s : 20s));
+        soak() ? 600s : patience));
     expect_every_second_once(served->tenant());
     served->leave();
   }

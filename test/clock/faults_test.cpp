@@ -38,9 +38,15 @@ TEST(PreloadedFaults, NothingIsLostOrDoubledWhateverIsKilled) {
             clock.query(std::string("SELECT pid FROM pg_stat_activity WHERE backend_type = '") + who + "'");
         if (pid.empty()) continue;
         kill(std::stoi(pid), SIGKILL);
+        // It may have ended by itself before, after an earlier fault; then the server goes on.
+        std::string outcome;
+        EXPECT_TRUE(eventually([&] {
+          outcome = clock.error("SELECT 1 / count(*) FROM pg_stat_activity WHERE pid = " + pid);
+          return outcome == "lost" || outcome == "22012";
+        }));
+        if (outcome == "22012") continue;
         ++faults[std::string("kill -9 ") + who];
-        EXPECT_TRUE(eventually([&] { return clock.error("SELECT 1") == "lost"; }, 20s));
-        EXPECT_TRUE(eventually([&] { return Session::reachable(); }, 20s));
+        EXPECT_TRUE(eventually([&] { return Session::reachable(); }));
         clock.reconnect();
         break;
       }
@@ -69,8 +75,7 @@ TEST(PreloadedFaults, NothingIsLostOrDoubledWhateverIsKilled) {
   for (auto& tenant : tenants) {
     const std::string now = clock.query("SELECT now()");
     EXPECT_TRUE(eventually(
-        [&] { return tenant->query("SELECT bool_and(last_fire_at >= '" + now + "') FROM {s}.schedules") == "t"; },
-        20s));
+        [&] { return tenant->query("SELECT bool_and(last_fire_at >= '" + now + "') FROM {s}.schedules") == "t"; }));
     tenant->query("SELECT insula.unschedule('a', '{t}'), insula.unschedule('b', '{t}')");
     expect_every_second_once(*tenant);
     fires += std::stol(tenant->query("SELECT count(*) FROM {s}.workflow_executions"));
@@ -86,7 +91,9 @@ TEST(PreloadedFaults, AQueueMissesNoEnd) {
   Clock clock("queues");
   Tenant tenant(clock);
   clock.while_stopped([&] {
-    tenant.schedule("s", "* * * * *", "catch_up => 'run_all', max_catch_up => 1000, overlap => 'queue'");
+    // No more of its fires come due: a visit for one would find the end that was missed.
+    tenant.schedule("s", "* * * * *",
+                    "catch_up => 'run_all', max_catch_up => 1000, overlap => 'queue', ends_at => now()");
     tenant.move_back("s", "10 hours");
   });
   std::atomic<bool> enough{false};
@@ -98,7 +105,7 @@ TEST(PreloadedFaults, AQueueMissesNoEnd) {
   });
   const int ends = soak() ? 590 : 150;
   int made = 0;
-  while (made < ends && eventually([&] { return tenant.executions("status = 'pending'") == 1; }, 5s)) {
+  while (made < ends && eventually([&] { return tenant.executions("status = 'pending'") == 1; })) {
     tenant.work();
     ++made;
   }
@@ -195,28 +202,31 @@ TEST(PreloadedIdle, NothingRunsWhereNothingIsDue) {
   tenant.schedule("far", "0 0 1 1 *", "starts_at => now() + interval '2 years'");
   tenant.query("SELECT insula.submit('w', tenant => '{t}')");
   tenant.work();
-  EXPECT_TRUE(eventually([&] { return clock.status().find("asleep until") == 0; }, 20s)) << clock.status();
+  EXPECT_TRUE(eventually([&] { return clock.status().find("asleep until") == 0; })) << clock.status();
   clock.disconnect();
   Session server;
+  // Its workers come to any database at any time.
+  server.query("ALTER SYSTEM SET autovacuum = off");
+  server.query("SELECT pg_reload_conf()");
   const auto commits = [&] {
     return server.query("SELECT sum(xact_commit + xact_rollback) FROM pg_stat_database WHERE datname = 'idle'");
   };
   // Processes that have ended report their statistics within a second.
   std::string before;
-  EXPECT_TRUE(eventually(
-      [&] {
-        const std::string last = before;
-        before = commits();
-        std::this_thread::sleep_for(500ms);
-        return before == last && server.query("SELECT count(*) FROM pg_stat_activity WHERE datname = 'idle'") == "0";
-      },
-      20s));
+  EXPECT_TRUE(eventually([&] {
+    const std::string last = before;
+    before = commits();
+    std::this_thread::sleep_for(500ms);
+    return before == last && server.query("SELECT count(*) FROM pg_stat_activity WHERE datname = 'idle'") == "0";
+  }));
   std::this_thread::sleep_for(long_or(60s, 3s));
   EXPECT_EQ(commits(), before);
   EXPECT_EQ(server.query("SELECT count(*) FROM pg_stat_activity WHERE datname = 'idle'"), "0");
   EXPECT_EQ(server.query("SELECT state || ', ' || wait_event_type FROM pg_stat_activity WHERE backend_type = "
                          "'insula launcher'"),
             "idle, Extension");
+  server.query("ALTER SYSTEM RESET autovacuum");
+  server.query("SELECT pg_reload_conf()");
   server.query("DROP DATABASE idle");
 }
 

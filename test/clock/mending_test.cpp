@@ -29,11 +29,11 @@ TEST(PreloadedMending, ASchemaThatIsRenamedAwayAndBack) {
   tenant.query("ALTER SCHEMA {s} RENAME TO away");
   EXPECT_EQ(worker.error(tenant.filled("SELECT insula.submit('w', tenant => '{t}')")), "IS001")
       << "what a session knows of it is forgotten";
-  EXPECT_TRUE(eventually([&] { return tenant.trouble() == tenant.filled("schema \"{s}\" is missing"); }, 20s))
+  EXPECT_TRUE(eventually([&] { return tenant.trouble() == tenant.filled("schema \"{s}\" is missing"); }))
       << tenant.trouble();
   // Not in a hurry: it has failed some times.
   EXPECT_TRUE(eventually(
-      [&] { return std::stoi(clock.query("SELECT coalesce(max(failures), 0) FROM insula.tenant_error")) >= 3; }, 20s));
+      [&] { return std::stoi(clock.query("SELECT coalesce(max(failures), 0) FROM insula.tenant_error")) >= 3; }));
   tenant.query("ALTER SCHEMA away RENAME TO {s}");
   EXPECT_TRUE(goes_on(tenant));
   EXPECT_TRUE(eventually([&] { return tenant.trouble().empty(); }));
@@ -57,22 +57,19 @@ TEST(PreloadedMending, HowOftenOneHasFailedOutlivesTheScheduler) {
   tenant.schedule("s", every_second);
   EXPECT_TRUE(goes_on(tenant));
   tenant.query("ALTER TABLE {s}.work RENAME TO away");
-  EXPECT_TRUE(eventually([&] { return !tenant.trouble().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return !tenant.trouble().empty(); }));
   clock.query("ALTER SYSTEM SET insula.scheduler = off");
   clock.query("SELECT pg_reload_conf()");
-  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
   clock.query("UPDATE insula.tenant_error SET failures = 100, at = clock_timestamp()");
   clock.query("ALTER SYSTEM RESET insula.scheduler");
   clock.query("SELECT pg_reload_conf()");
   // The next one comes when the one before would have looked, and goes on with its count.
-  EXPECT_TRUE(eventually(
-      [&] {
-        return clock.query(
-                   "SELECT value ~ '^asleep until' AND substr(value, 14)::timestamptz > now() + '200 s' FROM "
-                   "insula.status() WHERE item = 'scheduler'") == "t";
-      },
-      20s))
-      << clock.status();
+  EXPECT_TRUE(eventually([&] {
+    return clock.query(
+               "SELECT value ~ '^asleep until' AND substr(value, 14)::timestamptz > now() + '200 s' FROM "
+               "insula.status() WHERE item = 'scheduler'") == "t";
+  })) << clock.status();
   EXPECT_GE(std::stoi(clock.query("SELECT failures FROM insula.tenant_error")), 100);
   tenant.query("ALTER TABLE {s}.away RENAME TO work");
   EXPECT_TRUE(goes_on(tenant));
@@ -88,7 +85,7 @@ TEST(PreloadedMending, ATenantThatIsRestoredInPlace) {
   const std::string dump = environment("INSULA_PGDATA") + "/../tenant.dump";
   ASSERT_TRUE(run(tenant.filled("pg_dump -Fc -n {s} -f " + dump + " mending")));
   tenant.query("DROP SCHEMA {s} CASCADE");
-  EXPECT_TRUE(eventually([&] { return !tenant.trouble().empty(); }, 20s));
+  EXPECT_TRUE(eventually([&] { return !tenant.trouble().empty(); }));
   ASSERT_TRUE(run("pg_restore -d mending " + dump));
   EXPECT_EQ(clock.query("SELECT count(*) FROM insula.reconcile(false) WHERE error IS NOT NULL"), "0");
   EXPECT_TRUE(goes_on(tenant));
@@ -111,7 +108,7 @@ TEST(Mending, ATenantThatIsMovedIntoAnotherDatabase) {
   EXPECT_EQ(target.query("SELECT count(*) FROM insula.reconcile(false) WHERE error IS NOT NULL"), "0");
   const std::string count = "SELECT count(*) FROM tenant_moving.workflow_executions";
   const std::string before = target.query(count);
-  EXPECT_TRUE(eventually([&] { return target.query(count) != before; }, 20s)) << target.status();
+  EXPECT_TRUE(eventually([&] { return target.query(count) != before; })) << target.status();
   target.disconnect();
   clock.disconnect();
   Session server;

@@ -17,7 +17,7 @@ std::string daily(Clock& clock) {
 
 TEST_F(Schedules, FireWithTheirContext) {
   const std::string id = tenant_.schedule("s", "* * * * * *", R"(context => '{"mine": 1, "schedule_id": "not mine"}')");
-  ASSERT_TRUE(eventually([&] { return tenant_.executions() >= 2; }, 20s));
+  ASSERT_TRUE(eventually([&] { return tenant_.executions() >= 2; }));
   clock_.query("SELECT 1");
   EXPECT_EQ(tenant_.query("SELECT bool_and(context ->> 'schedule_id' = '" + id +
                           "' AND context ->> 'schedule_timezone' = 'UTC' AND context ->> 'schedule_expression' = "
@@ -91,8 +91,7 @@ TEST_F(Schedules, AGreatManyMissedAreMadeInTurns) {
   });
   const std::string of_each =
       " FROM (SELECT count(*) AS n FROM {s}.workflow_executions GROUP BY context ->> 'schedule_id') x";
-  ASSERT_TRUE(
-      eventually([&] { return tenant_.query("SELECT count(*) = 3 AND min(n) >= 1000" + of_each) == "t"; }, 30s));
+  ASSERT_TRUE(eventually([&] { return tenant_.query("SELECT count(*) = 3 AND min(n) >= 1000" + of_each) == "t"; }));
   // Beside the missed fires there may be one that is on time, and one that came since.
   EXPECT_EQ(tenant_.query("SELECT max(n) <= 1002" + of_each), "t");
   EXPECT_EQ(tenant_.query("SELECT count(*) = count(DISTINCT (context ->> 'schedule_id', context ->> 'scheduled_time')) "

@@ -34,7 +34,7 @@ class Session {
 
   void send(const std::string& sql) { EXPECT_EQ(PQsendQuery(conn_, sql.c_str()), 1) << PQerrorMessage(conn_); }
 
-  bool finished(std::chrono::milliseconds within) {
+  bool finished(std::chrono::milliseconds within = patience) {
     const auto deadline = std::chrono::steady_clock::now() + within;
     while (PQisBusy(conn_)) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
