@@ -86,7 +86,7 @@ ALTER SCHEMA tenant_going OWNER TO CURRENT_USER;
 SELECT try($$SELECT insula.drop_tenant('going', '0 s')$$);
 -- Also with force, and before it waits for a task to end or ends any session.
 GRANT USAGE ON SCHEMA tenant_going TO insula_owner;
-SET statement_timeout = '2s';
+SET statement_timeout = '1min';
 SELECT try($$SELECT insula.drop_tenant('going', '1 hour', force => true)$$);
 RESET statement_timeout;
 ALTER SCHEMA tenant_going OWNER TO insula_owner;

@@ -80,13 +80,15 @@ SELECT :'awaited_result'::jsonb - 'tasks' - 'execution_id' - 'created_at' - 'sta
 -- A failure: three attempts, with growing delays, and then for good; what waits for the
 -- task is skipped, what does not goes on, and the execution has failed.
 SELECT insula.submit('diamond', '{"in": 2}') AS e \gset
+SELECT clock_timestamp() AS before \gset
 SELECT task, CASE task WHEN 'start' THEN insula.fail(task_id, lease, 'boom') ELSE insula.complete(task_id, lease)::text END AS outcome
 FROM insula.claim('w', max_tasks => 10) ORDER BY task;
-SELECT task, status, attempt, error, run_at BETWEEN now() + '700 ms' AND now() + '1 s' AS a_second FROM tenant_exec.task_executions WHERE execution_id = :e AND task = 'start';
+SELECT task, status, attempt, error, run_at BETWEEN timestamptz :'before' + '700 ms' AND now() + '1 s' AS a_second FROM tenant_exec.task_executions WHERE execution_id = :e AND task = 'start';
 SELECT status FROM insula.result(:e);
 UPDATE tenant_exec.work SET due = 0 WHERE lane = 100000;
+SELECT clock_timestamp() AS before \gset
 SELECT task, attempt, insula.fail(task_id, lease, 'boom again') FROM insula.claim('w', max_tasks => 10);
-SELECT run_at BETWEEN now() + '1400 ms' AND now() + '2 s' AS two_seconds FROM tenant_exec.task_executions WHERE execution_id = :e AND task = 'start';
+SELECT run_at BETWEEN timestamptz :'before' + '1400 ms' AND now() + '2 s' AS two_seconds FROM tenant_exec.task_executions WHERE execution_id = :e AND task = 'start';
 UPDATE tenant_exec.work SET due = 0 WHERE lane = 100000;
 SELECT task, attempt, insula.fail(task_id, lease, 'boom at last') FROM insula.claim('w', max_tasks => 10);
 SELECT status, error, final_context FROM insula.result(:e);

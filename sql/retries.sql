@@ -11,12 +11,13 @@ CREATE FUNCTION fail_once(error text, retryable boolean DEFAULT true, OUT attemp
 LANGUAGE plpgsql AS $$
 DECLARE
 	claimed insula.claimed_task;
+	failed_at timestamptz;
 BEGIN
 	SELECT * INTO claimed FROM insula.claim('w');
 	attempt := claimed.attempt;
 	max_attempts := claimed.max_attempts;
-	next := insula.fail(claimed.task_id, claimed.lease, error, retryable);
-	SELECT round(extract(epoch FROM run_at - clock_timestamp())) INTO delay
+	SELECT insula.fail(claimed.task_id, claimed.lease, error, retryable), clock_timestamp() INTO next, failed_at;
+	SELECT round(extract(epoch FROM run_at - failed_at)) INTO delay
 	FROM tenant_retries.task_executions WHERE task_id = claimed.task_id AND next = 'ready';
 	-- Time passes.
 	UPDATE tenant_retries.work SET due = 0 WHERE lane = 100000;
