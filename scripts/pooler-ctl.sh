@@ -44,7 +44,7 @@ configure() {
 launch() {
     local pid
     (cd "$dir" && as_user "$INSULA_SERVER_USER" pgbouncer -q -d "$dir/pgbouncer.ini" >/dev/null 2>&1) || return 1
-    for _ in {1..500}; do
+    for _ in {1..3000}; do
         if [[ -r $dir/pid ]] && read -r pid <"$dir/pid"; then
             [[ $(readlink "/proc/$pid/exe") == */pgbouncer* ]] || return 1
             (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return 0

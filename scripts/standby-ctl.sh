@@ -23,7 +23,7 @@ pg_ctl() { run pg_ctl -s -w -t 60 -D "$dir/data" "$@"; }
 sql() { "$INSULA_PGBIN/psql" -XAtq -v ON_ERROR_STOP=1 -c "$1"; }
 
 wait_for() { # QUERY, which says t
-    for _ in {1..600}; do
+    for _ in {1..1200}; do
         [[ $(sql "$1") != t ]] || return 0
         sleep 0.05
     done

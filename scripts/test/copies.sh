@@ -81,7 +81,7 @@ backup() {
     (cd "$dir" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_basebackup" -D "$dir/second" -c fast "$@")
 }
 until_true() {
-    for _ in {1..600}; do
+    for _ in {1..1200}; do
         [[ $(psql -XAtq -c "$1" 2>/dev/null) != t ]] || return 0
         sleep 0.05
     done

@@ -97,7 +97,7 @@ class Attacked : public ::testing::Test {
   void expect_unharmed() {
     EXPECT_EQ(fingerprint(), fingerprint_before) << "the victim's rows have changed";
     EXPECT_EQ(admin.query("SELECT string_agg(a::text, ' ') FROM insula.audit() a WHERE level <> 'advice'"), "");
-    admin.query("SET statement_timeout = '5 s'");
+    admin.query("SET statement_timeout = '1 min'");
     EXPECT_EQ(admin.query("SELECT insula.complete(" + task + ", " + lease + ")"), "t");
     EXPECT_NE(admin.query("SELECT insula.submit('w', tenant => 'victim')"), "");
     EXPECT_EQ(admin.query("SELECT count(insula.complete(task_id, lease)) FROM insula.claim('v', tenant => 'victim')"),

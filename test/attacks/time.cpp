@@ -1,5 +1,7 @@
 // Attacks on time: what a tenant does to those that share shared memory, the commits and the waiting calls
 // with it.  What the others pay is counted, or compared within one run, since clocks lie.
+#include <fstream>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -55,13 +57,21 @@ class Time : public ::testing::Test {
     return !one.session->finished(0ms) && activity(*one.session, "xact_start") == one.since;
   }
 
+  // How long the session's process has run, in nanoseconds: what other processes do to it does not count.
+  static long ran(const Session& session) {
+    std::ifstream file("/proc/" + to_string(session.pid()) + "/schedstat");
+    long nanoseconds = 0;
+    EXPECT_TRUE(file >> nanoseconds);
+    return nanoseconds;
+  }
+
   // The shortest of several runs.
-  static double seconds(Session& session, const std::string& sql, int runs = 3) {
-    double least = 1e9;
+  static long nanoseconds(Session& session, const std::string& sql, int runs = 3) {
+    long least = std::numeric_limits<long>::max();
     for (int i = 0; i < runs; ++i) {
-      const auto began = std::chrono::steady_clock::now();
+      const long before = ran(session);
       session.query(sql);
-      least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+      least = std::min(least, ran(session) - before);
     }
     return least;
   }
@@ -84,10 +94,10 @@ TEST_F(Time, ReadyTasksOfManyKeysWakeNoOtherTenant) {
       "SELECT count(insula.register_workflow(('{\"name\": \"k' || g || '\", \"tasks\": [{\"id\": \"a\"}]}')"
       "::jsonb)) FROM generate_series(1, " +
       to_string(many_keys) + ") g");
-  const Waiting claimer = waiting("bystander_user", "CALL insula.claim_when_ready('1 min', 'claimer')");
-  const Waiting watcher = waiting("bystander_user", "CALL insula.wait_for_work('1 min', worker => 'watcher')");
+  const Waiting claimer = waiting("bystander_user", "CALL insula.claim_when_ready('1 h', 'claimer')");
+  const Waiting watcher = waiting("bystander_user", "CALL insula.wait_for_work('1 h', worker => 'watcher')");
   const std::string id = admin.query("SELECT insula.submit('w', run_at => now() + '1 day', tenant => 'bystander')");
-  const Waiting awaiting = waiting("bystander_user", "CALL insula.await(" + id + ", '1 min')");
+  const Waiting awaiting = waiting("bystander_user", "CALL insula.await(" + id + ", '1 h')");
   // Submissions that are rolled back count for no limit.
   for (int i = 0; i < 20; ++i)
     greedy->query("DO $$ BEGIN FOR i IN 1.." + to_string(many_keys) +
@@ -99,14 +109,14 @@ TEST_F(Time, ReadyTasksOfManyKeysWakeNoOtherTenant) {
   EXPECT_FALSE(watcher.session->finished(0ms));
 
   // Each waiter that can take such a task learns of it: the tenant's own for any of the keys, and those for all.
-  const Waiting first = waiting("greedy_user", "CALL insula.wait_for_work('1 min', tasks => '{k1.a}')");
+  const Waiting first = waiting("greedy_user", "CALL insula.wait_for_work('1 h', tasks => '{k1.a}')");
   const Waiting last =
-      waiting("greedy_user", "CALL insula.wait_for_work('1 min', tasks => '{k" + to_string(many_keys) + ".a}')");
-  const Waiting other = waiting("greedy_user", "CALL insula.wait_for_work('1 min', tasks => '{w.a}')");
-  const Waiting of_all = waiting("postgres", "CALL insula.wait_for_work('1 min')");
+      waiting("greedy_user", "CALL insula.wait_for_work('1 h', tasks => '{k" + to_string(many_keys) + ".a}')");
+  const Waiting other = waiting("greedy_user", "CALL insula.wait_for_work('1 h', tasks => '{w.a}')");
+  const Waiting of_all = waiting("postgres", "CALL insula.wait_for_work('1 h')");
   greedy->query("SELECT count(insula.submit('k' || g)) FROM generate_series(1, " + to_string(many_keys) + ") g");
   for (const Waiting* one : {&first, &last, &of_all}) {
-    EXPECT_TRUE(one->session->finished(5s));
+    EXPECT_TRUE(one->session->finished());
     EXPECT_EQ(one->session->answer(), "t");
   }
   EXPECT_FALSE(other.session->finished(0ms));
@@ -115,7 +125,7 @@ TEST_F(Time, ReadyTasksOfManyKeysWakeNoOtherTenant) {
 }
 
 TEST_F(Time, ExecutionsThatEndTogetherEndNoWaitOfOthers) {
-  const Waiting watcher = waiting("bystander_user", "CALL insula.wait_for_work('1 min', worker => 'watcher')");
+  const Waiting watcher = waiting("bystander_user", "CALL insula.wait_for_work('1 h', worker => 'watcher')");
   const std::string ids =
       greedy->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[3000]), run_at => now() + '1 day')");
   // Three watchers are told, each of its own.
@@ -123,12 +133,12 @@ TEST_F(Time, ExecutionsThatEndTogetherEndNoWaitOfOthers) {
   for (const char* place : {"1", "1500", "3000"}) {
     greedy->query(std::string("SELECT insula.watch('w") + place + "', ARRAY[('" + ids + "'::bigint[])[" + place +
                   "]])");
-    told.push_back(waiting(
-        "greedy_user", std::string("CALL insula.wait_for_work('1 min', tasks => '{}', worker => 'w") + place + "')"));
+    told.push_back(waiting("greedy_user",
+                           std::string("CALL insula.wait_for_work('1 h', tasks => '{}', worker => 'w") + place + "')"));
   }
   greedy->query("SELECT count(insula.cancel(id)) FROM unnest('" + ids + "'::bigint[]) id");
   for (const Waiting& one : told) {
-    EXPECT_TRUE(one.session->finished(5s));
+    EXPECT_TRUE(one.session->finished());
     EXPECT_EQ(one.session->answer(), "f");
   }
   EXPECT_TRUE(undisturbed(watcher));
@@ -163,17 +173,17 @@ TEST_F(Time, ChangesOfOneTenantLeaveOthersWhatTheyKnow) {
 
 // A watched execution's end is the news of its watchers, whatever their number.
 TEST_F(Time, ManyWatchersOfOneExecutionEndNoWaitOfOthers) {
-  const Waiting watcher = waiting("bystander_user", "CALL insula.wait_for_work('1 min', worker => 'watcher')");
+  const Waiting watcher = waiting("bystander_user", "CALL insula.wait_for_work('1 h', worker => 'watcher')");
   const std::string id = greedy->query("SELECT insula.submit('w', run_at => now() + '1 day')");
   std::vector<Waiting> told;
   for (int i = 0; i < 6; ++i) {
     greedy->query("SELECT insula.watch('w" + to_string(i) + "', ARRAY[" + id + "])");
     told.push_back(
-        waiting("greedy_user", "CALL insula.wait_for_work('1 min', tasks => '{}', worker => 'w" + to_string(i) + "')"));
+        waiting("greedy_user", "CALL insula.wait_for_work('1 h', tasks => '{}', worker => 'w" + to_string(i) + "')"));
   }
   greedy->query("SELECT insula.cancel(" + id + ")");
   for (const Waiting& one : told) {
-    EXPECT_TRUE(one.session->finished(5s));
+    EXPECT_TRUE(one.session->finished());
     EXPECT_EQ(one.session->answer(), "f");
   }
   EXPECT_TRUE(undisturbed(watcher));
@@ -187,11 +197,11 @@ TEST_F(Time, WatchesInGreatNumbersBlindNoOtherWorker) {
                 to_string(room + 100) + "]), run_at => now() + '1 day')))");
   bystander->query("SELECT insula.watch('watcher', ARRAY[" + id + "])");
   const Waiting watcher =
-      waiting("bystander_user", "CALL insula.wait_for_work('1 min', tasks => '{}', worker => 'watcher')");
+      waiting("bystander_user", "CALL insula.wait_for_work('1 h', tasks => '{}', worker => 'watcher')");
   // A worker without room returns after a second to look for its news itself.
-  EXPECT_FALSE(watcher.session->finished(2s));
+  EXPECT_FALSE(watcher.session->finished(1500ms));
   admin.query("SELECT insula.cancel(" + id + ")");
-  EXPECT_TRUE(watcher.session->finished(5s));
+  EXPECT_TRUE(watcher.session->finished());
   EXPECT_EQ(watcher.session->answer(), "f");
 }
 
@@ -205,10 +215,10 @@ TEST_F(Time, WorkersInGreatNumbersLeaveRoomForOthers) {
     roles.back()->query("DO $$ BEGIN FOR i IN 1.." + to_string(room) +
                         " LOOP PERFORM insula.nudge('n' || i); END LOOP; END $$");
   }
-  const Waiting worker = waiting("bystander_user", "CALL insula.wait_for_work('1 min', worker => 'worker')");
-  EXPECT_FALSE(worker.session->finished(2s));
+  const Waiting worker = waiting("bystander_user", "CALL insula.wait_for_work('1 h', worker => 'worker')");
+  EXPECT_FALSE(worker.session->finished(1500ms));
   bystander->query("SELECT insula.nudge('worker')");
-  EXPECT_TRUE(worker.session->finished(5s));
+  EXPECT_TRUE(worker.session->finished());
   roles.clear();
   for (int i = 0; i < 5; ++i) admin.query("SELECT insula.drop_tenant('crowd" + to_string(i) + "', '0 s')");
   // The entries go with the sessions that made them.
@@ -221,12 +231,12 @@ TEST_F(Time, ManyEntriesMakeNoCallSlower) {
   const std::string come_and_go =
       "DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM insula.nudge('come'); PERFORM insula.leave('come'); END LOOP; END $$";
   bystander->query(come_and_go);
-  const double alone = seconds(*bystander, come_and_go);
+  const long alone = nanoseconds(*bystander, come_and_go);
   const std::string ids =
       greedy->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[16000]), run_at => now() + '1 day')");
   greedy->query("SELECT cardinality(insula.watch('w', '" + ids + "'))");
   greedy->query("DO $$ BEGIN FOR i IN 1..2000 LOOP PERFORM insula.nudge('n' || i); END LOOP; END $$");
-  EXPECT_LT(seconds(*bystander, come_and_go), 4 * alone);
+  EXPECT_LT(nanoseconds(*bystander, come_and_go), 4 * alone);
 }
 
 // A submission reads no more of a long queue than of a short one, whether there is room in it or not.
