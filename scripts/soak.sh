@@ -45,7 +45,7 @@ for ((i = 0; i < 2 * $(nproc); ++i)); do
 done
 for ((i = 0; i < ${ROUNDS:-3}; ++i)); do
     say "on a busy machine, round $((i + 1))"
-    "$cluster" --preload --tcp -- "$bin/integration_tests"
+    INSULA_SOAK=1 "$cluster" --preload --tcp -- "$bin/integration_tests"
     GTEST_FILTER='-*Preloaded*' "$cluster" --no-preload --tcp -- "$bin/integration_tests"
     INSULA_SOAK=1 GTEST_FILTER='-*Slot*' "$cluster" --preload -- "$bin/clock_tests"
     "$cluster" --preload --tcp --conf log_error_verbosity=verbose --conf max_prepared_transactions=5 -- \

@@ -16,7 +16,7 @@ bool nothing(const std::string& claimed) { return claimed.starts_with("\\x000000
 TEST_F(Waiting, SubmitWakesAClaim) {
   Session worker;
   prepare(worker);
-  worker.send("CALL insula.claim_when_ready('1 min', 'w', tasks => '{one.a}', max_tasks => 10)");
+  worker.send("CALL insula.claim_when_ready('1 h', 'w', tasks => '{one.a}', max_tasks => 10)");
   wakes_at_commit("SELECT insula.submit_many('one', '{\"{}\",\"{}\"}')", worker);
   EXPECT_EQ(admin.query("SELECT count(*) FROM unnest(insula.read_claimed('" + worker.answer() +
                         "')) WHERE tenant = 'waiting'"),
@@ -31,11 +31,11 @@ TEST_F(Waiting, AClaimWaitsForATaskThatAnotherHolds) {
   admin.query("SELECT insula.submit('one')");
   holder.query("BEGIN");
   EXPECT_EQ(holder.query("SELECT count(*) FROM insula.claim('holder')"), "1");
-  worker.send("CALL insula.claim_when_ready('1 min', 'w')");
+  worker.send("CALL insula.claim_when_ready('1 h', 'w')");
   ASSERT_TRUE(parked(worker));
   EXPECT_FALSE(worker.finished(300ms));
   holder.query("ROLLBACK");
-  ASSERT_TRUE(worker.finished(promptly()));
+  ASSERT_TRUE(worker.finished());
   EXPECT_FALSE(nothing(worker.answer()));
 }
 
@@ -44,11 +44,11 @@ TEST_F(Waiting, AClaimSleepsUntilTheTenantIsResumed) {
   admin.query("SELECT insula.suspend_tenant('waiting')");
   Session worker;
   prepare(worker);
-  worker.send("CALL insula.claim_when_ready('1 min', 'w')");
+  worker.send("CALL insula.claim_when_ready('1 h', 'w')");
   ASSERT_TRUE(parked(worker));
   EXPECT_FALSE(worker.finished(300ms));
   admin.query("SELECT insula.resume_tenant('waiting')");
-  ASSERT_TRUE(worker.finished(promptly()));
+  ASSERT_TRUE(worker.finished());
   EXPECT_FALSE(nothing(worker.answer()));
 }
 
@@ -68,7 +68,7 @@ TEST_F(Waiting, AClaimUnderALimitWakesNoOtherForNothing) {
   Session first, second;
   for (Session* worker : {&first, &second}) {
     prepare(*worker);
-    worker->send("CALL insula.claim_when_ready('1 min', 'w" + std::to_string(worker->pid()) + "')");
+    worker->send("CALL insula.claim_when_ready('1 h', 'w" + std::to_string(worker->pid()) + "')");
     ASSERT_TRUE(parked(*worker));
   }
   const long before = ran(first) + ran(second);
@@ -81,14 +81,14 @@ TEST_F(Waiting, AClaimUnderALimitWakesNoOtherForNothing) {
 TEST_F(Waiting, ACancelledClaimLeavesTheSessionWhole) {
   Session worker;
   prepare(worker);
-  worker.send("CALL insula.claim_when_ready('1 min', 'w')");
+  worker.send("CALL insula.claim_when_ready('1 h', 'w')");
   ASSERT_TRUE(parked(worker));
   admin.query("SELECT pg_cancel_backend(" + std::to_string(worker.pid()) + ")");
-  ASSERT_TRUE(worker.finished(promptly()));
+  ASSERT_TRUE(worker.finished());
   EXPECT_EQ(worker.answer(), "57014");
   admin.query("SELECT insula.submit('one')");
-  worker.send("CALL insula.claim_when_ready('1 min', 'w')");
-  ASSERT_TRUE(worker.finished(promptly()));
+  worker.send("CALL insula.claim_when_ready('1 h', 'w')");
+  ASSERT_TRUE(worker.finished());
   EXPECT_FALSE(nothing(worker.answer()));
 }
 
@@ -103,10 +103,10 @@ TEST_F(Waiting, ADeadClaimersTasksAreFreeAtOnce) {
     worker.send("CALL insula.claim_when_ready('0 s', 'mortal', lease_for => '" +
                 std::string(preloaded() ? "1 day" : "1 s") + "')");
     EXPECT_FALSE(nothing(worker.answer()));
-    heir.send("CALL insula.claim_when_ready('1 min', 'heir')");
+    heir.send("CALL insula.claim_when_ready('1 h', 'heir')");
     ASSERT_TRUE(parked(heir));
   }
-  ASSERT_TRUE(heir.finished(5s));
+  ASSERT_TRUE(heir.finished());
   EXPECT_FALSE(nothing(heir.answer()));
 }
 
@@ -115,13 +115,13 @@ TEST_F(PreloadedWaiting, ANudgeOrAWatchedEndEndsTheClaim) {
   admin.query("SELECT FROM insula.claim('other')");
   Session worker;
   prepare(worker);
-  const std::string call = "CALL insula.claim_when_ready('1 min', 'w', tasks => '{two.a}')";
+  const std::string call = "CALL insula.claim_when_ready('1 h', 'w', tasks => '{two.a}')";
   for (const std::string& news : {std::string{"SELECT insula.nudge('w')"}, "SELECT insula.cancel(" + id + ")"}) {
     EXPECT_EQ(admin.query("SELECT insula.watch('w', ARRAY[" + id + "])"), "{}");
     worker.send(call);
     ASSERT_TRUE(parked(worker));
     admin.query(news);
-    ASSERT_TRUE(worker.finished(1s)) << news;
+    ASSERT_TRUE(worker.finished()) << news;
     EXPECT_TRUE(nothing(worker.answer()));
   }
 }
@@ -142,9 +142,13 @@ TEST_F(PreloadedWaiting, NoSignalIsLostAmongClaims) {
     workers.emplace_back([&, i] {
       Session& worker = *sessions[static_cast<std::size_t>(i)];
       // A worker that is full goes away for a while, and must not take a signal along.
-      const std::string call = "CALL insula.claim_when_ready('20 s', 'w" + std::to_string(i) + "')";
+      const std::string call =
+          "CALL insula.claim_when_ready('1 min', 'w" + std::to_string(i) + "', lease_for => '1 h')";
       while (claimed < jobs) {
-        if (nothing(worker.query(call))) continue;
+        if (nothing(worker.query(call))) {
+          EXPECT_EQ(claimed, jobs) << "a session slept until the timeout";
+          continue;
+        }
         if (++claimed == jobs) admin.query("SELECT insula.nudge('w' || n) FROM generate_series(0, 3) n");
         if (claimed % 7 == i) std::this_thread::sleep_for(2ms);
       }
@@ -156,11 +160,9 @@ TEST_F(PreloadedWaiting, NoSignalIsLostAmongClaims) {
       prepare(submitter);
       for (int n = 0; n < jobs / 2; ++n) submitter.query("SELECT insula.submit('one')");
     });
-  const auto begin = std::chrono::steady_clock::now();
   for (std::thread& thread : submitters) thread.join();
   for (std::thread& thread : workers) thread.join();
   EXPECT_EQ(claimed, jobs);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s) << "a session slept until the timeout";
 }
 
 // The caller's rights are checked again before each claim.
@@ -171,11 +173,11 @@ TEST_F(Waiting, ARightRevokedDuringTheWaitIsGone) {
     Session worker;
     prepare(worker);
     worker.query("SET ROLE waiting_worker");
-    worker.send("CALL insula.claim_when_ready('1 min', 'w', tenant => 'waiting')");
+    worker.send("CALL insula.claim_when_ready('1 h', 'w', tenant => 'waiting')");
     ASSERT_TRUE(parked(worker));
     admin.query("REVOKE insula_runner FROM waiting_worker");
     admin.query("SELECT insula.submit('one')");
-    ASSERT_TRUE(worker.finished(promptly()));
+    ASSERT_TRUE(worker.finished());
     EXPECT_EQ(worker.answer(), "42501");
   }
   EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_waiting.task_executions WHERE status = 'ready'"), "1");

@@ -131,23 +131,24 @@ TEST_F(Tenants, TwoSessionsCreateTheSameTenant) {
   other.send("SELECT insula.create_tenant('twin')");
   EXPECT_FALSE(other.finished(100ms));
   admin.query("COMMIT");
-  ASSERT_TRUE(other.finished(10s));
+  ASSERT_TRUE(other.finished());
   EXPECT_EQ(other.answer(), "42710");
 }
 
-TEST_F(Tenants, AThousandLeaveNothingBehind) {
+TEST_F(Tenants, ManyLeaveNothingBehind) {
+  const int rounds = soak() ? 20 : 4;
   const std::vector<std::string> catalogs = {
       "pg_class",           "pg_authid", "pg_shdepend",   "pg_auth_members", "pg_namespace",  "pg_default_acl",
       "pg_db_role_setting", "pg_depend", "pg_init_privs", "pg_type",         "pg_constraint", "pg_shdescription"};
   std::vector<std::string> before;
   for (const std::string& catalog : catalogs) before.push_back(count(catalog));
   // A few at a time: one transaction that makes a thousand needs more locks than most servers have.
-  for (int round = 0; round < 20; ++round)
+  for (int round = 0; round < rounds; ++round)
     admin.query("SELECT count(insula.create_tenant('many_' || g)) FROM generate_series(" + std::to_string(round * 50) +
                 ", " + std::to_string(round * 50 + 49) + ") g");
-  EXPECT_EQ(admin.query("SELECT count(*) FROM insula.tenants"), "1000");
+  EXPECT_EQ(admin.query("SELECT count(*) FROM insula.tenants"), std::to_string(rounds * 50));
   EXPECT_EQ(admin.query("SELECT count(*) FROM insula.audit() WHERE level <> 'advice'"), "0");
-  for (int round = 0; round < 20; ++round)
+  for (int round = 0; round < rounds; ++round)
     admin.query("SELECT count(*) FROM (SELECT insula.drop_tenant('many_' || g) FROM generate_series(" +
                 std::to_string(round * 50) + ", " + std::to_string(round * 50 + 49) + ") g OFFSET 0) d");
   for (std::size_t i = 0; i < catalogs.size(); ++i) EXPECT_EQ(count(catalogs[i]), before[i]) << catalogs[i];
