@@ -31,7 +31,7 @@ insula::error error_of(const std::function<void()>& f) {
   return {insula::errc::server, "nothing was thrown"};
 }
 
-std::function<void(insula::LogLevel, std::string_view)> Log::hook() {
+std::function<void(insula::LogLevel, std::string_view)> Log::hook() const {
   return [lines = lines_](insula::LogLevel, std::string_view line) {
     const std::lock_guard lock{lines->mutex};
     lines->lines.emplace_back(line);
@@ -69,7 +69,8 @@ void Gate::arrive() const {
 
 void Gate::wait_for_arrivals(int n) const {
   std::unique_lock lock{state_->mutex};
-  EXPECT_TRUE(state_->changed.wait_for(lock, 30s, [&] { return state_->arrived >= n; })) << "handlers did not come";
+  EXPECT_TRUE(state_->changed.wait_for(lock, patience, [&] { return state_->arrived >= n; }))
+      << "handlers did not come";
 }
 
 void ClientTest::SetUp() {

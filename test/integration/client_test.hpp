@@ -42,7 +42,7 @@ insula::error error_of(const std::function<void()>& f);
 // A log hook that remembers.
 class Log {
  public:
-  std::function<void(insula::LogLevel, std::string_view)> hook();
+  std::function<void(insula::LogLevel, std::string_view)> hook() const;
   bool holds(std::string_view part) const;
   std::string text() const;
 
@@ -77,11 +77,6 @@ class Gate {
 class ClientTest : public ::testing::Test {
  protected:
   void SetUp() override;
-
-  // Clients reconnect after pauses that grow, so these tests wait longer than others.
-  static bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds within = 30s) {
-    return insula_test::eventually(condition, within);
-  }
 
   insula::Runner make_runner(insula::RunnerConfig config = {});
   std::string status_of(std::int64_t execution);

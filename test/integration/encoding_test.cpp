@@ -28,7 +28,7 @@ class Encoding : public ::testing::Test {
   }
   // The error of an execution that must fail long before a lease is over.
   std::string error_of_failed(const Execution& execution) {
-    const auto result = execution.wait_for(20s);
+    const auto result = execution.wait_for(patience);
     EXPECT_TRUE(result) << log_.text();
     EXPECT_TRUE(!result || result->status == Status::failed);
     return result ? result->error : "";
@@ -69,7 +69,7 @@ TEST_F(Encoding, AContextThatCannotBeStoredFailsItsTaskAlone) {
       EXPECT_NE(error_of_failed(execution).find("LATIN1"), std::string::npos);
       continue;
     }
-    const auto result = execution.wait_for(20s);
+    const auto result = execution.wait_for(patience);
     ASSERT_TRUE(result) << n;
     EXPECT_EQ(result->final_context.get<std::string>("set"), "\u00fc");
   }
@@ -110,7 +110,7 @@ TEST_F(Encoding, AnInputThatCannotBeReadFailsItsTaskAlone) {
   const std::int64_t bad = submit("\xff");
   for (const char* text : {"plain", "gr\u00fcn", "\u20ac"}) good.push_back(submit(text));
   for (const std::int64_t id : good) {
-    const auto result = runner.execution(id).wait_for(20s);
+    const auto result = runner.execution(id).wait_for(patience);
     ASSERT_TRUE(result) << log_.text();
     EXPECT_TRUE(result->status.is_success());
     EXPECT_EQ(result->final_context.get<std::string>("x"), result->final_context.get<std::string>("read"));
@@ -130,7 +130,7 @@ TEST_F(Encoding, AnEventThatCannotBeReadFailsItsTask) {
     if (!ctx.event()) ctx.wait_event("go");
   }));
   const Execution execution = runner.execute_async("waits");
-  ASSERT_TRUE(eventually([&] { return execution.explain().at(0).status == Status::from_name("waiting"); }, 30s));
+  ASSERT_TRUE(eventually([&] { return execution.explain().at(0).status == Status::from_name("waiting"); }));
   sql_.rows("SELECT insula.send_event($1, 'go', $2::jsonb)", {std::to_string(execution.id()), "\"\xfe\""});
   EXPECT_NE(error_of_failed(execution).find("UTF8"), std::string::npos);
 }
@@ -147,7 +147,7 @@ TEST_F(Encoding, AFleetGoesOnAfterATaskThatItCannotRead) {
       sql_.value("SELECT insula.submit('reads', $1::jsonb, tenant => 'first')", {"{\"x\": \"\xff\"}"});
   fleet.add(workflow);
   for (const char* name : {"first", "second"}) EXPECT_TRUE(fleet.tenant(name).execute("reads").status.is_success());
-  EXPECT_TRUE(eventually([&] { return sql_.value("SELECT status FROM insula.result($1)", {bad}) == "failed"; }, 30s));
+  EXPECT_TRUE(eventually([&] { return sql_.value("SELECT status FROM insula.result($1)", {bad}) == "failed"; }));
 }
 
 // A connection of the application's own speaks the database's encoding unless it is told otherwise.

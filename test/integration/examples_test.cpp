@@ -130,8 +130,8 @@ TEST_F(Examples, Fleet) {
   Sql sql{"dbname=mydb"};
   sql.rows("SELECT insula.register_workflow($1::jsonb, tenant => 'fleet_one')", {workflow.definition_json()});
   const std::string id = sql.value("SELECT insula.submit('w', tenant => 'fleet_one')");
-  EXPECT_TRUE(insula_test::eventually(
-      [&] { return sql.value("SELECT (insula.result($1)).status", {id}) == "completed"; }, 30s));
+  EXPECT_TRUE(
+      insula_test::eventually([&] { return sql.value("SELECT (insula.result($1)).status", {id}) == "completed"; }));
   fleet.shutdown();
 }
 

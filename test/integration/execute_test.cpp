@@ -167,7 +167,7 @@ TEST_F(Execute, AHandleWaitsAndLooks) {
 TEST_F(Execute, ACancelReachesTheHandler) {
   const Gate gate;
   std::atomic<StopReason> reason{StopReason::none};
-  auto runner = make_runner({.lease = 1500ms});
+  auto runner = make_runner({.lease = 1h});  // it does not wait for the next heartbeat
   runner.add(one_task("endless", [&, gate](TaskContext& ctx) {
     gate.wait(ctx.stop_token());
     reason = ctx.stop_reason();
@@ -183,7 +183,7 @@ TEST_F(Execute, ACancelReachesTheHandler) {
 
 TEST_F(Execute, APauseReachesTheHandlerAndCostsNoAttempt) {
   const Gate gate;
-  auto runner = make_runner({.lease = 1500ms});
+  auto runner = make_runner({.lease = 6s});
   runner.add(one_task("halted", [gate](TaskContext& ctx) {
     gate.wait(ctx.stop_token());
     ctx.throw_if_stopped();
@@ -346,7 +346,7 @@ TEST_F(Execute, AThousandHandlesWaitOverTwoConnections) {
         EXPECT_EQ(sql_.value(connections), "2");
         return runs == count;
       },
-      120s));
+      5 * patience));
   waiter.join();
   ASSERT_EQ(results.size(), executions.size());
   for (int i = 0; i < count; ++i) {

@@ -113,7 +113,7 @@ TEST_F(PreloadedFailover, LosesNothingAndDoesNothingTwice) {
 
   for (const auto* submitted : {&first, &second})
     for (const Execution& execution : *submitted) {
-      const auto result = execution.wait_for(60s);
+      const auto result = execution.wait_for(patience);
       ASSERT_TRUE(result) << execution.id() << " was lost";
       EXPECT_TRUE(result->status.is_success()) << result->error;
     }

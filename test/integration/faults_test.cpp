@@ -89,6 +89,8 @@ TEST_F(Faults, ALateHandlerChangesNothing) {
   auto runner = make_runner({.max_concurrent_tasks = 1, .lease = 1500ms});
   runner.add(one_task("contested", [&, gate](TaskContext& ctx) {
     gate.wait();  // deaf to being stopped
+    // The next heartbeat brings the news; the handler may well be too busy to hear it.
+    EXPECT_TRUE(eventually([&] { return ctx.stop_reason() != StopReason::none; }));
     reason = ctx.stop_reason();
     ctx.set("by", "the late one");
   }));
@@ -102,8 +104,6 @@ TEST_F(Faults, ALateHandlerChangesNothing) {
   EXPECT_EQ(sql_.value("SELECT insula.complete($1, $2, '{\"by\": \"the thief\"}')", {claimed[0][0], claimed[0][1]}),
             "t");
   EXPECT_EQ(execution.wait().final_context.at<std::string>("by"), "the thief");
-  // The next heartbeat brings the news; the handler may well be too busy to hear it.
-  std::this_thread::sleep_for(700ms);
   gate.open();
   EXPECT_TRUE(eventually([&] { return log_.holds("came late"); })) << log_.text();
   EXPECT_EQ(reason, StopReason::lease_lost);
@@ -242,24 +242,30 @@ class Frozen : public Faults {
   std::vector<pid_t> pids_;
 };
 
+// The news of the frozen process takes more than half of a lease; a machine may be too busy for a short one.
 TEST_F(Frozen, AnotherConnectionRenewsTheLeases) {
-  const Gate gate;
-  std::atomic<StopReason> reason{StopReason::none};
-  auto runner = make_runner({.lease = 6s});
-  runner.add(one_task("steady", [&, gate](TaskContext& ctx) {
-    gate.wait();
-    reason = ctx.stop_reason();
-    ctx.set("attempt", ctx.attempt());
-  }));
-  const Execution execution = runner.execute_async("steady");
-  gate.wait_for_arrivals(1);
-  freeze("insula control");
-  EXPECT_TRUE(eventually([&] { return log_.holds("the control connection is back"); })) << log_.text();
-  EXPECT_TRUE(log_.holds("does not answer"));
-  gate.open();
-  EXPECT_EQ(execution.wait().final_context.at<int>("attempt"), 1);
-  EXPECT_EQ(reason, StopReason::none);
-  EXPECT_TRUE(runner.shutdown().clean());
+  const auto renews = [this](std::chrono::seconds lease) {
+    const Gate gate;
+    std::atomic<StopReason> reason{StopReason::none};
+    const Log log;
+    auto runner = make_runner({.lease = lease, .log = log.hook()});
+    runner.add(one_task("steady", [&, gate](TaskContext& ctx) {
+      gate.wait();
+      reason = ctx.stop_reason();
+      ctx.set("attempt", ctx.attempt());
+    }));
+    const Execution execution = runner.execute_async("steady");
+    gate.wait_for_arrivals(1);
+    freeze("insula control");
+    EXPECT_TRUE(eventually([&] { return log.holds("the control connection is back"); })) << log.text();
+    EXPECT_TRUE(log.holds("does not answer"));
+    gate.open();
+    const int attempt = execution.wait().final_context.at<int>("attempt");
+    EXPECT_TRUE(runner.shutdown().clean());
+    thaw();
+    return attempt == 1 && reason == StopReason::none;
+  };
+  EXPECT_TRUE(renews(6s) || renews(30s));
 }
 
 TEST_F(Frozen, WorkGoesOnWithoutTheOneThatWaits) {
@@ -280,7 +286,7 @@ TEST_F(Frozen, WorkGoesOnWithoutTheOneThatWaits) {
 TEST_F(Frozen, HandlersStopBeforeTheirLeaseEnds) {
   const Gate gate;
   std::atomic<StopReason> reason{StopReason::none};
-  auto runner = make_runner({.lease = 6s, .connect_timeout = 500ms});
+  auto runner = make_runner({.lease = 3s, .connect_timeout = 500ms});
   runner.add(one_task("doomed", [&, gate](TaskContext& ctx) {
     if (ctx.attempt() > 1) return;
     gate.wait(ctx.stop_token());
@@ -303,7 +309,7 @@ TEST_F(Frozen, HandlersStopBeforeTheirLeaseEnds) {
 // never ends, and may be told to shut down, which waits for the task.
 TEST_F(Faults, DISABLED_WorkerProcess) {
   tenant_ = environment("INSULA_TEST_TENANT");
-  auto runner = make_runner({.lease = 60s});
+  auto runner = make_runner({.lease = 1h});
   std::atomic<bool> running = false;
   runner.add(one_task("deadly", [&](TaskContext&) {
     running = true;
@@ -319,6 +325,8 @@ pid_t start_worker_process(const std::string& tenant, bool shut_down) {
   if (child != 0) return child;
   setenv("INSULA_TEST_TENANT", tenant.c_str(), 1);
   setenv("INSULA_TEST_SHUTDOWN", shut_down ? "1" : "0", 1);
+  // Its one test is in the first part of as many as there are.
+  unsetenv("GTEST_TOTAL_SHARDS");
   // Its output would end up between this one's.
   const int null = open("/dev/null", O_WRONLY);
   dup2(null, STDOUT_FILENO);
@@ -343,8 +351,8 @@ TEST_P(PreloadedKill, IsTakenOverAtOnce) {
   EXPECT_FALSE(execution.wait_for(200ms)) << "its worker lives";
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
-  const auto result = execution.wait_for(2s);
-  ASSERT_TRUE(result) << "its lease was for a minute, but its connection is gone";
+  const auto result = execution.wait_for(patience);
+  ASSERT_TRUE(result) << "its lease was for an hour, but its connection is gone";
   EXPECT_EQ(result->final_context.at<std::string>("by"), "the survivor");
 }
 

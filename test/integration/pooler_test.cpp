@@ -83,15 +83,15 @@ TEST_F(Pooler, AClientThatGoesInTheMiddleLeavesNothing) {
 
 TEST_F(Pooler, TenantsWorkWithTheirOwnLogins) {
   Session submitter(conninfo("first_user")), worker(conninfo("first_user")), other(conninfo("second_user"));
-  worker.send("CALL insula.wait_for_work('60 s', worker => 'pooled')");
+  worker.send("CALL insula.wait_for_work('1 h', worker => 'pooled')");
   EXPECT_FALSE(worker.finished(100ms));
   const std::string id = submitter.query("SELECT insula.submit('w')");
-  ASSERT_TRUE(worker.finished(10s));
+  ASSERT_TRUE(worker.finished());
   EXPECT_EQ(worker.answer(), "t");
-  submitter.send("CALL insula.await(" + id + ", '60 s')");
+  submitter.send("CALL insula.await(" + id + ", '1 h')");
   EXPECT_FALSE(submitter.finished(100ms));
   EXPECT_EQ(worker.query("SELECT insula.complete(task_id, lease) FROM insula.claim('pooled')"), "t");
-  ASSERT_TRUE(submitter.finished(10s));
+  ASSERT_TRUE(submitter.finished());
   EXPECT_NE(submitter.answer().find("completed"), std::string::npos);
   EXPECT_EQ(other.query("SELECT count(*) FROM insula.claim('other')"), "0");
   EXPECT_EQ(other.error("SELECT insula.result(" + id + ")"), "IS003");
@@ -138,7 +138,7 @@ TEST_F(Pooler, TheClientGivesUpOnALockAndLeavesNoSetting) {
 
 // A session's own settings cannot be had here: the client works under those that the role has.
 TEST_F(Pooler, TheClientWorksUnderTheRolesSettings) {
-  std::vector<std::string> settings = {"statement_timeout = '1 s'", "array_nulls = off", "idle_session_timeout = '2 s'",
+  std::vector<std::string> settings = {"statement_timeout = '3 s'", "array_nulls = off", "idle_session_timeout = '3 s'",
                                        "default_transaction_isolation = 'serializable'"};
   // PostgreSQL 19 has it no more.
   if (std::stoi(admin.query("SHOW server_version_num")) < 190000)
@@ -152,10 +152,8 @@ TEST_F(Pooler, TheClientWorksUnderTheRolesSettings) {
   };
   auto runner = insula::Runner::with_config(conninfo("first_user"), {.log = remember});
   runner.add(insula::Workflow::builder("greet").task("hello", [](insula::TaskContext&) {}).build());
-  for (int i = 0; i < 2; ++i) {
-    EXPECT_TRUE(runner.execute("greet").status.is_success());
-    std::this_thread::sleep_for(2500ms);  // longer than either may last
-  }
+  EXPECT_TRUE(runner.execute("greet").status.is_success());
+  std::this_thread::sleep_for(3500ms);  // longer than either may last
   EXPECT_TRUE(runner.execute("greet").status.is_success());
   EXPECT_TRUE(runner.shutdown().clean());
   EXPECT_EQ(log, std::vector<std::string>{});

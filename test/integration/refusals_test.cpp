@@ -17,7 +17,7 @@ class Refusals : public ClientTest {
     runner.add(Workflow::builder(name)
                    .task("only", std::move(handler), {.retry = {.max_attempts = 2, .initial_delay = 1ms}})
                    .build());
-    const auto result = runner.execute_async(name).wait_for(20s);
+    const auto result = runner.execute_async(name).wait_for(patience);
     ASSERT_TRUE(result) << name << log_.text();
     EXPECT_EQ(result->status, Status::failed) << name;
     EXPECT_NE(result->error.find(why), std::string::npos) << name << ": " << result->error;
@@ -37,7 +37,7 @@ TEST_F(Refusals, APatchThatIsTooLargeFailsItsTaskAlone) {
   for (int n = 0; n < 20; ++n) inputs.push_back({{"n", n}});
   const std::vector<Execution> executions = runner.submit_many("some", inputs);
   for (std::size_t n = 0; n < 20; ++n) {
-    const auto result = executions[n].wait_for(20s);
+    const auto result = executions[n].wait_for(patience);
     ASSERT_TRUE(result) << n << log_.text();
     EXPECT_EQ(result->status.is_success(), n != 7) << result->error;
   }
@@ -108,7 +108,7 @@ TEST_F(Refusals, ATaskWhoseRowIsLockedHoldsUpNoOther) {
   gate.open();
   for (std::size_t n = 0; n < 8; ++n) {
     if (n == 3) continue;
-    ASSERT_TRUE(executions[n].wait_for(20s)) << n << log_.text();
+    ASSERT_TRUE(executions[n].wait_for(patience)) << n << log_.text();
   }
   other.rows("ROLLBACK");
   EXPECT_TRUE(executions[3].wait().status.is_success());

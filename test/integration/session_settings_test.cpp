@@ -39,7 +39,7 @@ class SessionSettings : public ::testing::Test {
                       {name});
   }
   bool parked() {
-    return eventually([&] { return session("insula dispatch", "state || wait_event_type") == "activeExtension"; }, 30s);
+    return eventually([&] { return session("insula dispatch", "state || wait_event_type") == "activeExtension"; });
   }
   // The log, without the lines that each session writes if there is no shared memory.
   std::string complaints() {
@@ -90,7 +90,7 @@ void SessionSettings::use_everything(Runner& runner) {
   const Context input{{"list", std::vector<int>{1, 2, 3}}};
   const Execution execution = runner.execute_async("all", input);
   EXPECT_TRUE(execution.send_event("go", 1));
-  const auto result = execution.wait_for(30s);
+  const auto result = execution.wait_for(patience);
   ASSERT_TRUE(result) << log_.text();
   EXPECT_TRUE(result->status.is_success()) << result->error;
   EXPECT_EQ(result->final_context.at<std::string>("a"), "b\\\"'c");
@@ -180,37 +180,41 @@ TEST_F(SessionSettings, ThatAskForSerializabilityAreNoObstacle) {
 }
 
 TEST_F(PreloadedSessionSettings, AStatementTimeoutDoesNotCountAParkedCall) {
-  set("statement_timeout", "'500 ms'");
+  set("statement_timeout", "'2 s'");
   Runner runner = make_runner();
   runner.add(one_task("w", [](TaskContext&) {}));
   EXPECT_TRUE(runner.execute("w").status.is_success());
   ASSERT_TRUE(parked());
   const std::string since = session("insula dispatch", "query_start");
-  std::this_thread::sleep_for(1500ms);
+  std::this_thread::sleep_for(2500ms);
   EXPECT_EQ(session("insula dispatch", "query_start"), since) << "one call all the while";
   EXPECT_TRUE(runner.execute("w").status.is_success());
   EXPECT_TRUE(runner.shutdown().clean());
   EXPECT_EQ(complaints(), "");
 }
 
+// A word goes out halfway to the timeout; a machine may be too busy for a short one.
 TEST_F(SessionSettings, AnIdleSessionTimeoutEndsNoConnectionOfARunner) {
-  set("idle_session_timeout", "'2 s'");
-  Runner runner = make_runner({.max_concurrent_tasks = 1});
-  const Gate gate;
-  runner.add(one_task("busy", [&](TaskContext&) { gate.wait(); }));
-  const Execution execution = runner.execute_async("busy");
-  gate.wait_for_arrivals(1);
-  const std::string control = session("insula control", "pid");
-  const std::string dispatch = session("insula dispatch", "pid");
-  std::this_thread::sleep_for(5s);
-  EXPECT_EQ(session("insula control", "pid"), control);
-  EXPECT_EQ(session("insula dispatch", "pid"), dispatch) << "its end would give the task to another worker";
-  gate.open();
-  const Result result = execution.wait();
-  EXPECT_TRUE(result.status.is_success());
-  EXPECT_EQ(result.tasks.at(0).attempt, 1);
-  EXPECT_TRUE(runner.shutdown().clean());
-  EXPECT_EQ(complaints(), "");
+  const auto outlives = [this](std::chrono::seconds timeout) {
+    set("idle_session_timeout", std::to_string(timeout.count() * 1000));
+    const std::string complaints_before = complaints();
+    Runner runner = make_runner({.max_concurrent_tasks = 1});
+    const Gate gate;
+    runner.add(one_task("busy", [&](TaskContext&) { gate.wait(); }));
+    const Execution execution = runner.execute_async("busy");
+    gate.wait_for_arrivals(1);
+    const auto connections = [this] { return session("insula control", "pid") + session("insula dispatch", "pid"); };
+    const std::string before = connections();
+    std::this_thread::sleep_for(timeout * 3 / 2);
+    const bool same = connections() == before;
+    gate.open();
+    const Result result = execution.wait();
+    EXPECT_TRUE(result.status.is_success());
+    EXPECT_TRUE(runner.shutdown().clean());
+    // The end of the dispatch connection gives the task to another worker.
+    return same && result.tasks.at(0).attempt == 1 && complaints() == complaints_before;
+  };
+  EXPECT_TRUE(outlives(2s) || outlives(20s)) << log_.text();
 }
 
 TEST_F(SessionSettings, AnIdleTransactionsEndIsTold) {
@@ -225,7 +229,7 @@ TEST_F(SessionSettings, AnIdleTransactionsEndIsTold) {
                        },
                        {.retry = {.max_attempts = 1}})
                  .build());
-  const auto result = runner.execute_async("slow").wait_for(30s);
+  const auto result = runner.execute_async("slow").wait_for(patience);
   ASSERT_TRUE(result);
   EXPECT_NE(result->error.find("idle-in-transaction timeout"), std::string::npos) << result->error;
 }
@@ -238,10 +242,10 @@ TEST_F(SessionSettings, AReadOnlyDefaultIsToldOnce) {
   sql_.rows(
       "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
       "WHERE application_name LIKE 'insula %' AND usename = current_user AND datname = 'with_settings'");
-  EXPECT_TRUE(eventually([&] { return log_.holds("dispatch connection is back"); }, 30s));
+  EXPECT_TRUE(eventually([&] { return log_.holds("dispatch connection is back"); }));
   EXPECT_EQ(error_of([&] { runner.execute("w"); }).sqlstate(), "25006");
   sql_.rows("SELECT insula.submit('w', tenant => 'somewhere')");
-  EXPECT_TRUE(eventually([&] { return log_.holds("cannot claim"); }, 30s)) << log_.text();
+  EXPECT_TRUE(eventually([&] { return log_.holds("cannot claim"); })) << log_.text();
   std::this_thread::sleep_for(1s);
   const std::string log = log_.text();
   EXPECT_EQ(log.find("cannot claim"), log.rfind("cannot claim")) << log;

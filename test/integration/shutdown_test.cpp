@@ -79,7 +79,7 @@ TEST_F(Shutdown, LeavesAStuckHandlerBehindAndGivesItsTaskBack) {
   gate.wait_for_arrivals(1);
   const auto before = std::chrono::steady_clock::now();
   const ShutdownReport report = runner.shutdown({.drain = 10ms, .cancel = 10ms});
-  EXPECT_LT(std::chrono::steady_clock::now() - before, 8s);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, patience) << "the handler would have it wait for ever";
   EXPECT_EQ(report.abandoned, 1U);
   EXPECT_FALSE(report.clean());
   auto next = make_runner();
@@ -103,7 +103,7 @@ TEST_F(Shutdown, IsBoundedWithoutAServer) {
   const auto before = std::chrono::steady_clock::now();
   const ShutdownReport report = runner.shutdown({.drain = 10s, .cancel = 1s});
   opener.join();
-  EXPECT_LT(std::chrono::steady_clock::now() - before, 20s);
+  EXPECT_LT(std::chrono::steady_clock::now() - before, patience) << "there is no server to hear of it";
   EXPECT_EQ(report.finished, 1U);
   EXPECT_EQ(report.unsent, 1U);
   EXPECT_TRUE(pg_ctl("start"));
