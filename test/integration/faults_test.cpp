@@ -327,6 +327,7 @@ pid_t start_worker_process(const std::string& tenant, bool shut_down) {
   setenv("INSULA_TEST_SHUTDOWN", shut_down ? "1" : "0", 1);
   // Its one test is in the first part of as many as there are.
   unsetenv("GTEST_TOTAL_SHARDS");
+  unsetenv("GTEST_SHARD_INDEX");
   // Its output would end up between this one's.
   const int null = open("/dev/null", O_WRONLY);
   dup2(null, STDOUT_FILENO);
