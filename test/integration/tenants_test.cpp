@@ -146,7 +146,7 @@ TEST_F(Tenants, ManyLeaveNothingBehind) {
   for (int round = 0; round < rounds; ++round)
     admin.query("SELECT count(insula.create_tenant('many_' || g)) FROM generate_series(" + std::to_string(round * 50) +
                 ", " + std::to_string(round * 50 + 49) + ") g");
-  EXPECT_EQ(admin.query("SELECT count(*) FROM insula.tenants"), std::to_string(rounds * 50));
+  EXPECT_EQ(admin.query("SELECT count(*) FROM insula.tenants WHERE tenant ~ '^many_'"), std::to_string(rounds * 50));
   EXPECT_EQ(admin.query("SELECT count(*) FROM insula.audit() WHERE level <> 'advice'"), "0");
   for (int round = 0; round < rounds; ++round)
     admin.query("SELECT count(*) FROM (SELECT insula.drop_tenant('many_' || g) FROM generate_series(" +
