@@ -184,9 +184,9 @@ void EachPermits::work_off(int tasks, unsigned workers, bool forget) {
   expect_all_free();
 }
 
-TEST_P(EachPermits, NeverOneTooManyHoweverItIsClaimed) { work_off(soak() ? 6000 : 3000, 6, true); }
+TEST_P(EachPermits, NeverOneTooManyHoweverItIsClaimed) { work_off(6000, 6, true); }
 
-TEST_P(EachPermits, NeverOneTooManyByTheNumbers) { work_off(soak() ? 3000 : 1500, 6, false); }
+TEST_P(EachPermits, NeverOneTooManyByTheNumbers) { work_off(3000, 6, false); }
 
 // When more transactions write than a count can remember, each claim counts for itself.
 TEST_P(EachPermits, NeverOneTooManyWithoutNumbers) {
@@ -196,7 +196,7 @@ TEST_P(EachPermits, NeverOneTooManyWithoutNumbers) {
     writers.back()->query("BEGIN; SELECT pg_current_xact_id()");
   }
   admin->query("SELECT insula.stat_reset()");
-  work_off(soak() ? 1000 : 500, 4, true);
+  work_off(1000, 4, true);
 }
 
 TEST_P(EachPermits, ASessionThatEndsGivesThemBack) {
