@@ -51,7 +51,7 @@ void each_tenant(Filter filter, Work work) {
     CHECK_FOR_INTERRUPTS();
     const std::int32_t number = tenants[i].number;
     if (!filter(number)) continue;
-    (void)in_subtransaction(number, [&] {
+    (void)visit_in_subtransaction(number, [&] {
       const Tenant *tenant = open_untouched_tenant(number);
       if (!tenant) return;
       in_session([&] { work(*tenant); });

@@ -9,6 +9,7 @@
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/in_subtransaction.hpp"
 
 using namespace insula;
 
@@ -90,7 +91,8 @@ Datum insula_leave(PG_FUNCTION_ARGS) {
     const TenantShare *tenants = all_tenants(&count);
     for (int i = 0; i < count; ++i) {
       CHECK_FOR_INTERRUPTS();
-      leave_tenant(tenants[i].number, worker);
+      const std::int32_t number = tenants[i].number;
+      (void)visit_in_subtransaction(number, [&] { leave_tenant(number, worker); });
     }
   } else {
     (void)require_tenant(nullptr, Right::worker);

@@ -23,11 +23,15 @@ struct Claiming {
   TimestampTz now;
   TimestampTz lease_expires;
   std::size_t room;  // of a ClaimSink
+  int tenants_left;  // that may be claimed from besides
 };
 
 // The bytes that one call's tasks may take together.  Ten thousand contexts of the largest size would
 // take more memory than the server and the client have.
 constexpr std::size_t max_claimed_bytes = std::size_t{64} << 20;
+
+// A claim holds the locks of the tenants that it has claimed from, and the lock table is everybody's.
+constexpr int most_tenants = 500;
 
 bool put_claimed_task(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes) {
   const auto *claiming = static_cast<Claiming *>(self);
@@ -58,7 +62,7 @@ void reap_everywhere(const ServedTenant *tenants, int count, TimestampTz now) {
   bool all_reaped = true;
   for (int i = 0; i < count; ++i) {
     const std::int32_t number = tenants[i].ready.tenant;
-    const bool done = in_subtransaction(number, [&] {
+    const bool done = visit_in_subtransaction(number, [&] {
       const Tenant *tenant = open_untouched_tenant(number);
       if (!tenant) return;
       const Session session = open_session();
@@ -93,7 +97,7 @@ int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int
   int count = 0;
   const std::int32_t number = turn->tenant.ready.tenant;
   const std::size_t room = claiming->room;
-  const bool done = in_subtransaction(number, [&] {
+  const bool done = visit_in_subtransaction(number, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
     if (!tenant) return note_not_open(turn->tenant);
@@ -117,13 +121,14 @@ int claim_of_batch(Claiming *claiming, const ServedTenants &served, const Served
   const int wanted = left;
   Turn *turns = draw_turns(batch, count);
   for (bool by_weight : {true, false}) {
-    for (int i = 0; i < count && left > 0 && claiming->room > 0; ++i) {
+    for (int i = 0; i < count && left > 0 && claiming->room > 0 && claiming->tenants_left > 0; ++i) {
       CHECK_FOR_INTERRUPTS();
       Turn &turn = turns[i];
       const int most = by_weight ? turn.tenant.weight * (1 + call.max_tasks / 16) : left;
       const int share = std::min({most, call.max_per_tenant - turn.claimed, left});
       if (turn.done || share <= 0 || !call.choice.admits(turn.tenant.ready.tenant)) continue;
       const int claimed = claim_share(claiming, served, &turn, share);
+      if (claimed > 0 && turn.claimed == 0) --claiming->tenants_left;
       turn.claimed += claimed;
       left -= claimed;
     }
@@ -136,7 +141,7 @@ int claim_of_all(Claiming *claiming) {
   ServedTenants served = begin_serving(call.tasks, call.task_count, call.choice);
   int left = call.max_tasks;
   int count;
-  while (left > 0 && claiming->room > 0) {
+  while (left > 0 && claiming->room > 0 && claiming->tenants_left > 0) {
     ServedTenant *batch = next_batch(&served, &count);
     if (!batch) break;
     if (!served.are_known) reap_everywhere(batch, count, claiming->now);
@@ -153,11 +158,11 @@ bool TenantChoice::admits(std::int32_t tenant) const {
 }
 
 int claim_for(const ClaimCall &call, const Tenant *tenant, TimestampTz now, const ClaimOutput &output) {
-  Claiming claiming = {call, output, now, count_from(now) + call.lease, max_claimed_bytes};
+  Claiming claiming = {call, output, now, count_from(now) + call.lease, max_claimed_bytes, most_tenants};
   const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
   output.keep(output.self);
   note_claim(count);
-  if (!tenant && count == call.max_tasks)
+  if (!tenant && (count == call.max_tasks || claiming.tenants_left == 0))
     pass_owed_on();
   else if (count > 0)
     pass_permits_on();

@@ -106,7 +106,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
       CHECK_FOR_INTERRUPTS();
       const std::int32_t number = batch[i].ready.tenant;
       bool has_limits = false;
-      in_subtransaction(number, [&] {
+      (void)visit_in_subtransaction(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant) return note_not_open(batch[i]);

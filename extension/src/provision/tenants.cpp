@@ -18,6 +18,7 @@
 
 extern "C" {
 #include "access/twophase.h"
+#include "storage/proc.h"
 }
 
 namespace insula {
@@ -26,6 +27,7 @@ namespace {
 
 constexpr std::int64_t drain_look = 50000;                // between two looks while draining
 constexpr std::int64_t sessions_end = 5 * USECS_PER_SEC;  // the time for ended sessions to go
+constexpr int longest_lock_wait = 5000;                   // milliseconds
 
 void insert_row(std::int32_t number, const NewTenant &request, Oid role) {
   static constexpr Statement insert_tenant = {
@@ -96,8 +98,9 @@ Secret secret_from(const char *password) {
 }
 
 bool is_idle(std::int32_t number) {
-  const Tenant *tenant = open_untouched_tenant(number);
-  if (!tenant) return true;
+  bool locked;
+  const Tenant *tenant = open_untouched_tenant(number, &locked);
+  if (!tenant) return !locked;
   const Session session = open_session();
   const bool idle = running_tasks(*tenant) == 0;
   close_session(session);
@@ -142,11 +145,18 @@ void refuse_in_use(const Tenant &tenant, bool prepared) {
                      "locked what goes with it, is still open.")));
 }
 
+// Until the level of settings is left, or sooner, if the caller wants that.
+void limit_lock_waits_to(int milliseconds) {
+  if (LockTimeout > 0 && LockTimeout <= milliseconds) return;
+  (void)set_config_option("lock_timeout", psprintf("%dms", milliseconds), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                          true, 0, false);
+}
+
 // A step that has to lock objects must not wait for ever for another session's open transaction.
 template <typename Step>
 pg_noinline void refuse_long_waits(const Tenant &tenant, Step step) {
   const int level = NewGUCNestLevel();
-  (void)set_config_option("lock_timeout", "5s", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+  limit_lock_waits_to(longest_lock_wait);
   MemoryContext memory = CurrentMemoryContext;
   PG_TRY();
   step();
@@ -167,18 +177,19 @@ bool lock_soon(const Tenant &tenant, Oid relation) {
       tenant.number,
       [relation] {
         const int level = NewGUCNestLevel();
-        (void)set_config_option("lock_timeout", "200ms", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+        limit_lock_waits_to(200);
         LockRelationOid(relation, AccessExclusiveLock);
         AtEOXact_GUC(false, level);
       },
-      &error);
+      &error, ERRCODE_LOCK_NOT_AVAILABLE);
 }
 
 // Ends the sessions that hold the relations' locks, and queues for these, so that sessions which reconnect get no lock
 // first.  One that gets it between the two is ended in the next round.
 void lock_relations_behind_holders(const Tenant &tenant, bool prepared) {
   const Oid schema = get_namespace_oid(tenant.schema, true);
-  const std::int64_t deadline = passing_time() + sessions_end;
+  const std::int64_t patience = LockTimeout > 0 ? LockTimeout * INT64CONST(1000) : sessions_end;
+  const std::int64_t deadline = passing_time() + std::min(patience, sessions_end);
   for (const char *name : tenant_relations) {
     const Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
     if (!OidIsValid(relation)) continue;

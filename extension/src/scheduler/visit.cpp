@@ -45,17 +45,21 @@ void refuse_incomplete(std::int32_t number) {
                           : errmsg("a table, index or sequence of schema \"%s\" is missing", tenant->schema)));
 }
 
+// The reason for the visit still holds.
+void visit_again(Visit *visit) {
+  visit->next = clock_now() + held_sleep;
+  visit->reload = true;
+}
+
 }  // namespace
 
 void visit_tenant(Visit *visit) {
-  if (!try_share_life(visit->tenant)) {
-    visit->next = clock_now() + held_sleep;
-    visit->reload = true;  // the reason for the visit still holds
-    return;
-  }
+  if (!try_share_life(visit->tenant)) return visit_again(visit);
+  bool locked;
+  const Tenant *tenant = try_open_tenant(visit->tenant, &locked);
+  if (locked) return visit_again(visit);
   const bool reload = visit->reload;
   visit->reload = false;
-  const Tenant *tenant = open_tenant(visit->tenant);
   if (!tenant) {
     refuse_incomplete(visit->tenant);
     visit->next = DT_NOEND;

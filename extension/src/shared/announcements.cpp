@@ -4,7 +4,8 @@
 // so room is made when something is announced.  Where a tenant announces more than fits, its own waiters
 // all look; only a transaction that serves more than a thousand tenants wakes every waiter.  An abort forgets
 // them, but frees what the transaction had claimed, so it wakes a waiter for that.  A
-// subtransaction's rollback leaves its announcements: a wake-up too many is harmless.  A prepared
+// subtransaction's rollback leaves its announcements, since a wake-up too many is harmless, but takes what it says
+// of tenants that it has dropped and lanes that it has searched.  A prepared
 // transaction would commit in another backend, which does not know them: PREPARE is
 // refused, as it is for NOTIFY.
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "shared/counters.hpp"
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
+#include "shared/pending.hpp"
 #include "shared/ready_tenants.hpp"
 #include "shared/waiters.hpp"
 #include "shared/watches.hpp"
@@ -27,13 +29,24 @@ namespace {
 
 constexpr int most_tenants = 1024;  // a claim of all tenants may serve as many
 constexpr int most_keys = 64;       // of one tenant's tasks
-constexpr int most_searches = 64;
+constexpr int most_searches = 4 * most_tenants;
+constexpr int raised_at_once = 256;      // told under the lock before others may have it
 constexpr int ended_at_once = 1024;     // told under the lock before others may have it
 constexpr std::int32_t every_key = -1;  // more than most_keys: each waiter that fits the tenant looks
 
 struct DueAnnouncement {
   std::int32_t tenant;
   TimestampTz due;
+};
+
+struct Search {
+  RaisedWatermark raised;
+  int level;
+};
+
+struct TenantOfLevel {
+  std::int32_t tenant;
+  int level;
 };
 
 // Plain lists of bounded size; `add` is false where there is no room.
@@ -58,7 +71,7 @@ Announced<WakeUp> ready;
 Announced<DueAnnouncement> due_announcements;
 Announced<DueAnnouncement> upkeep;
 Announced<std::int32_t> rescheduled;
-Announced<RaisedWatermark, most_searches> raised;
+Pending<Search> raised;
 Announced<DueAnnouncement> claimable;
 Announced<std::int32_t> held;
 Announced<RacedWatermarks> racing;
@@ -67,12 +80,11 @@ int locking;  // how deep
 bool asked;
 bool stopped;
 Announced<std::int32_t> changed;
-Announced<std::int32_t> dropped;
+Pending<TenantOfLevel> dropped;
 Announced<std::int32_t> renumbered;  // tenants whose numbers others are given
 Announced<std::int32_t> claimed;
 Announced<WorkerKey> reaped;
-Announced<std::int32_t> permits_locks;  // outlives the callbacks, as the locks do
-bool permits_locks_lost;
+Pending<TenantOfLevel> permits_locks;  // outlives the callbacks, as the locks do
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // there is work for a session that is not known
 bool all_changed;
@@ -84,15 +96,17 @@ int ended_count;
 int ended_room;
 
 bool anything_announced() {
-  return ready.count || due_announcements.count || changed.count || dropped.count || claimed.count || reaped.count ||
-         upkeep.count || rescheduled.count || raised.count || claimable.count || held.count || racing.count || asked ||
-         stopped || everyone || all_changed || dues_lost || watermarks_lost || ended_count;
+  return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count ||
+         reaped.count || upkeep.count || rescheduled.count || !raised.empty() || claimable.count || held.count ||
+         racing.count || asked || stopped || everyone || all_changed || dues_lost || watermarks_lost || ended_count;
 }
 
 void forget_announcements() {
-  ready.count = due_announcements.count = changed.count = dropped.count = claimed.count = reaped.count = 0;
+  ready.count = due_announcements.count = changed.count = claimed.count = reaped.count = 0;
   renumbered.count = 0;
-  upkeep.count = rescheduled.count = raised.count = claimable.count = held.count = racing.count = 0;
+  upkeep.count = rescheduled.count = claimable.count = held.count = racing.count = 0;
+  raised.forget();
+  dropped.forget();
   locking = 0;
   asked = stopped = everyone = all_changed = dues_lost = watermarks_lost = false;
   ended = nullptr;
@@ -145,32 +159,49 @@ void publish_lost() {
   signal_everyone(MyDatabaseId);
 }
 
+void raise_watermarks(const Search *first, const Search *end) {
+  for (; first < end; ++first) raise_watermark(MyDatabaseId, first->raised);
+}
+
+// Returns the first search that is left.  Between the parts another transaction may lower a watermark, which then
+// is not raised.
+const Search *publish_most_searches() {
+  const Search *next = raised.begin();
+  for (; raised.end() - next > raised_at_once; next += raised_at_once) {
+    lock_shared_memory(LW_EXCLUSIVE);
+    raise_watermarks(next, next + raised_at_once);
+    unlock_shared_memory();
+  }
+  return next;
+}
+
 // Before any session is woken, which then must find the tasks that this transaction has made claimable.
-void publish_watermarks() {
-  for (int i = 0; i < raised.count; ++i) raise_watermark(MyDatabaseId, raised.items[i]);
+void publish_watermarks(const Search *searches) {
+  raise_watermarks(searches, raised.end());
   publish_held();
   for (int i = 0; i < claimable.count; ++i) {
     lower_watermarks(MyDatabaseId, claimable.items[i].tenant, claimable.items[i].due);
     enter_ready_tenant(claimable.items[i].tenant);
   }
-  for (int i = 0; i < dropped.count; ++i) {
-    drop_watermarks_of(MyDatabaseId, dropped.items[i]);
-    remove_ready_tenant(dropped.items[i]);
+  for (const TenantOfLevel &gone : dropped) {
+    drop_watermarks_of(MyDatabaseId, gone.tenant);
+    remove_ready_tenant(gone.tenant);
   }
   if (watermarks_lost) publish_lost();
 }
 
 void publish() {
   if (!shared_memory_available() || !anything_announced()) return;
+  const Search *searches = publish_most_searches();
   lock_shared_memory(LW_EXCLUSIVE);
   for (int i = 0; i < changed.count; ++i) {
     note_changed(MyDatabaseId, changed.items[i]);
     enter_ready_tenant(changed.items[i]);
   }
   // First, since another tenant may have been given the number of one that was dropped.
-  for (int i = 0; i < dropped.count; ++i) {
-    forget_workers_of_tenant(MyDatabaseId, dropped.items[i]);
-    forget_due(MyDatabaseId, dropped.items[i]);
+  for (const TenantOfLevel &gone : dropped) {
+    forget_workers_of_tenant(MyDatabaseId, gone.tenant);
+    forget_due(MyDatabaseId, gone.tenant);
   }
   if (all_changed) note_all_changed();
   if (everyone || all_changed) {
@@ -178,7 +209,7 @@ void publish() {
     signal_everyone(MyDatabaseId);
   }
   if (dues_lost) note_all_due(MyDatabaseId);
-  publish_watermarks();
+  publish_watermarks(searches);
   publish_ready();
   for (int i = 0; i < due_announcements.count; ++i) {
     signal_for_due(MyDatabaseId, due_announcements.items[i].tenant, due_announcements.items[i].due);
@@ -197,17 +228,18 @@ void publish() {
   publish_ended();
 }
 
-// The rows that the transaction, or a subtransaction, had claimed or locked are free again.
-void publish_free() {
+// The rows that the transaction, or a subtransaction, had claimed or locked are free again, and what it searched
+// from the given one on is not told.
+void publish_free(const Search *searches) {
   if (locking > 0) announce_claimed(locking_in);
   locking = 0;
   if (!shared_memory_available()) return;
-  if (claimed.count == 0 && held.count == 0 && racing.count == 0 && raised.count == 0 && renumbered.count == 0 &&
-      !watermarks_lost)
+  if (claimed.count == 0 && held.count == 0 && racing.count == 0 && searches == raised.end() &&
+      renumbered.count == 0 && !watermarks_lost)
     return;
   lock_shared_memory(LW_EXCLUSIVE);
   publish_held();
-  for (int i = 0; i < raised.count; ++i) forget_beginnings_of(MyDatabaseId, raised.items[i].tenant);
+  for (; searches < raised.end(); ++searches) forget_beginnings_of(MyDatabaseId, searches->raised.tenant);
   for (int i = 0; i < renumbered.count; ++i) {
     note_due(MyDatabaseId, renumbered.items[i], DT_NOBEGIN, true);
     enter_ready_tenant(renumbered.items[i]);
@@ -230,37 +262,50 @@ void committed() {
 void aborted() {
   end_wait();
   pass_signal_on();
-  publish_free();
+  publish_free(raised.begin());
   forget_announcements();
 }
 
 const char *pending_work() {
-  const bool any = anything_announced() || permits_locks.count > 0 || permits_locks_lost;
+  const bool any = anything_announced() || !permits_locks.empty();
   return any ? "has submitted, claimed or completed work" : nullptr;
 }
 
 // Nothing here may fail.
 void locks_released(bool committed, bool top_level) {
-  if (permits_locks.count == 0 && !permits_locks_lost && !mended) return;
   // The parent keeps the locks of a subtransaction that commits.
   if (!top_level && committed) return;
+  const int first = top_level ? 0 : permits_locks.first_here();
+  if (first == permits_locks.count() && !mended) return;
   if (shared_memory_available()) {
     lock_shared_memory(LW_EXCLUSIVE);
-    for (int i = 0; i < permits_locks.count; ++i) signal_for_permits_lock(MyDatabaseId, permits_locks.items[i]);
-    if (permits_locks_lost) signal_everyone(MyDatabaseId);
+    for (const TenantOfLevel *free = permits_locks.begin() + first; free < permits_locks.end(); ++free)
+      signal_for_permits_lock(MyDatabaseId, free->tenant);
     if (mended && committed && top_level) note_aside_due(MyDatabaseId);
     unlock_shared_memory();
   }
+  permits_locks.drop_from(first);
   if (!top_level) return;
-  permits_locks.count = 0;
-  permits_locks_lost = mended = false;
+  permits_locks.forget();
+  mended = false;
+}
+
+void subtransaction_committed(SubTransactionId) {
+  raised.hand_over();
+  dropped.hand_over();
+  permits_locks.hand_over();
 }
 
 void subtransaction_aborted() {
-  // A tenant that is dropped all the same leaves behind what nothing asks for.
-  dropped.count = 0;
-  publish_free();
-  raised.count = 0;
+  dropped.drop_from(dropped.first_here());
+  if (!TransactionIdIsValid(GetCurrentTransactionIdIfAny())) {
+    // It has locked no row, and what its searches have found is as true as before.
+    locking = 0;
+    return raised.hand_over();
+  }
+  const int first = raised.first_here();
+  publish_free(raised.begin() + first);
+  raised.drop_from(first);
 }
 
 }  // namespace
@@ -268,22 +313,23 @@ void subtransaction_aborted() {
 const TransactionStep announcements_step = {.pending = pending_work,
                                             .committed = committed,
                                             .aborted = aborted,
+                                            .subtransaction_committed = subtransaction_committed,
                                             .subtransaction_aborted = subtransaction_aborted,
                                             .locks_released = locks_released};
 
 bool announces_changes() { return changed.count > 0 || all_changed; }
 
-bool can_announce_searched() { return raised.count < most_searches; }
+bool can_announce_searched() { return raised.count() < most_searches; }
 
 void announce_searched(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
   // One that is not told costs only the next search.
-  if (view.may_raise && to != watermark_unknown)
-    (void)raised.add({view.tenant, view.version, {view.filter, lane, from, to}, false});
+  if (view.may_raise && to != watermark_unknown && can_announce_searched())
+    raised.add({{view.tenant, view.version, {view.filter, lane, from, to}, false}, 0});
 }
 
 void announce_searched_of_place(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
-  if (!view.may_raise || to == watermark_unknown || raised.count >= most_searches - 2 * core::Watermarks::room) return;
-  (void)raised.add({view.tenant, view.version, {view.filter, lane, from, to}, true});
+  if (view.may_raise && to != watermark_unknown && raised.count() < most_searches - 2 * core::Watermarks::room)
+    raised.add({{view.tenant, view.version, {view.filter, lane, from, to}, true}, 0});
 }
 
 void announce_held(std::int32_t tenant) {
@@ -392,7 +438,7 @@ void announce_changed(std::int32_t tenant) {
 
 void announce_dropped(std::int32_t tenant) {
   announce_changed(tenant);
-  (void)dropped.add(tenant);
+  dropped.add({tenant, 0});
   count_no_more(tenant);
 }
 
@@ -417,9 +463,8 @@ void announce_claimed(std::int32_t tenant) {
 }
 
 void announce_permits_lock(std::int32_t tenant) {
-  for (int i = 0; i < permits_locks.count; ++i)
-    if (permits_locks.items[i] == tenant) return;
-  if (!permits_locks.add(tenant)) permits_locks_lost = true;
+  const auto is_of = [tenant](const TenantOfLevel &other) { return other.tenant == tenant; };
+  if (std::none_of(permits_locks.begin(), permits_locks.end(), is_of)) permits_locks.add({tenant, 0});
 }
 
 void announce_ended(std::int64_t execution) {

@@ -21,12 +21,22 @@ static void log_error(std::int32_t tenant, const ErrorData *error) {
 
 // A cancel and a shutdown are meant for the whole call; a deadlock and a serialization failure go
 // away when the caller repeats it.
-static bool ends_the_call(const ErrorData *error) {
+static bool ends_the_call(const ErrorData *error, const CaughtErrors &caught) {
+  if (caught.sql_state != 0 && error->sqlerrcode != caught.sql_state) return true;
   const int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
   return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK;
 }
 
-bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *argument, const char **message) {
+// Without a transaction id the subtransaction has written nothing and locked no row.
+static void end_subtransaction(IdleLocks locks) {
+  if (locks == IdleLocks::release && !TransactionIdIsValid(GetCurrentTransactionIdIfAny()))
+    RollbackAndReleaseCurrentSubTransaction();
+  else
+    ReleaseCurrentSubTransaction();
+}
+
+bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *argument, const CaughtErrors &caught,
+                           IdleLocks locks) {
   MemoryContext memory = CurrentMemoryContext;
   ResourceOwner owner = CurrentResourceOwner;
   volatile bool done = false;
@@ -35,7 +45,7 @@ bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *a
   PG_TRY();
   {
     work(argument);
-    ReleaseCurrentSubTransaction();
+    end_subtransaction(locks);
     done = true;
   }
   PG_CATCH();
@@ -45,9 +55,9 @@ bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *a
     FlushErrorState();
     RollbackAndReleaseCurrentSubTransaction();
     CurrentResourceOwner = owner;
-    if (ends_the_call(error)) ReThrowError(error);
-    if (message)
-      *message = pstrdup(error->message);
+    if (ends_the_call(error, caught)) ReThrowError(error);
+    if (caught.message)
+      *caught.message = pstrdup(error->message);
     else
       log_error(tenant, error);
     FreeErrorData(error);

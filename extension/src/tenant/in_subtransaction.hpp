@@ -7,15 +7,30 @@ namespace insula {
 
 using SubtransactionWork = void (*)(void *argument);
 
+// What becomes of the locks of work that has written nothing.
+enum class IdleLocks { keep, release };
+
 // Runs the work in a subtransaction.  An error undoes the work and is written to the server's log,
 // at most one every ten seconds in a session; a cancel, a shutdown and a deadlock are raised again.
-// With `message` the caller gets the error's message instead of the log.
-bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *argument, const char **message);
+struct CaughtErrors {
+  const char **message;  // gets the error's instead of the log; nullptr: not asked
+  int sql_state;         // the only one that is caught; 0: any
+};
+bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *argument, const CaughtErrors &caught,
+                           IdleLocks locks);
 
 template <typename Work>
-bool in_subtransaction(std::int32_t tenant, Work work, const char **message = nullptr) {
+bool in_subtransaction(std::int32_t tenant, Work work, const char **message = nullptr, int sql_state = 0) {
   return run_in_subtransaction(
-      tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work, message);
+      tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work, {message, sql_state}, IdleLocks::keep);
+}
+
+// The same for one of many tenants that a call goes through: of those for which it has written nothing it keeps
+// neither a lock nor a transaction id.
+template <typename Work>
+bool visit_in_subtransaction(std::int32_t tenant, Work work) {
+  return run_in_subtransaction(
+      tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work, {nullptr, 0}, IdleLocks::release);
 }
 
 }  // namespace insula

@@ -163,24 +163,45 @@ Tenant *load(const Statement &statement, Datum key) {
 // The reaction to a relation that has been changed.
 enum class Tampered { refuse, skip };
 
+// How relations are opened.
+struct Opening {
+  Tampered tampered;
+  bool *locked;  // where another transaction locks one: to be set; nullptr: its end is waited for
+};
+
 struct Check {
   Oid schema;
   LOCKMODE lock;
-  Tampered tampered;
+  Opening opening;
 };
+
+// False: another transaction holds the lock.
+bool lock_relation(Oid relation, LOCKMODE lock, const Opening &opening) {
+  if (!opening.locked) {
+    LockRelationOid(relation, lock);
+    return true;
+  }
+  if (ConditionalLockRelationOid(relation, lock)) return true;
+  *opening.locked = true;
+  return false;
+}
 
 // Locks and checks one relation of the tenant's schema; `table` is the table that an index must
 // belong to.
 Oid checked_relation(const Check &check, Part part, Oid table) {
+  // What belongs to a locked table cannot be checked.
+  if (check.opening.locked && *check.opening.locked) return InvalidOid;
   const Oid oid = get_relname_relid(name_of(part), check.schema);
-  Relation relation = OidIsValid(oid) ? try_relation_open(oid, check.lock) : nullptr;
+  if (!OidIsValid(oid) || !lock_relation(oid, check.lock, check.opening)) return InvalidOid;
+  Relation relation = try_relation_open(oid, NoLock);
   if (!relation) return InvalidOid;
   const char *fault = foreign_owner(relation);
   if (relation->rd_rel->relnamespace != check.schema) fault = "is of another schema";
   if (!fault) fault = foreign_hook(relation);
   if (!fault) fault = fault_of(relation, part, table);
-  relation_close(relation, NoLock);
-  if (fault && check.tampered == Tampered::refuse)
+  // That of an index's table keeps it as it is.
+  relation_close(relation, OidIsValid(table) ? check.lock : NoLock);
+  if (fault && check.opening.tampered == Tampered::refuse)
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("relation \"%s\" of schema \"%s\" is not as Insula made it", name_of(part),
                            get_namespace_name(check.schema)),
@@ -188,9 +209,9 @@ Oid checked_relation(const Check &check, Part part, Oid table) {
   return fault ? InvalidOid : oid;
 }
 
-bool check_relations(Tenant *tenant, LOCKMODE lock, Tampered tampered) {
+bool check_relations(Tenant *tenant, LOCKMODE lock, const Opening &opening) {
   tenant->schemas = schemas_clock;
-  const Check check = {get_namespace_oid(tenant->schema, true), lock, tampered};
+  const Check check = {get_namespace_oid(tenant->schema, true), lock, opening};
   tenant->schema_oid = check.schema;
   if (!OidIsValid(check.schema)) return false;
   const Oid work = tenant->work = checked_relation(check, Part::work, InvalidOid);
@@ -249,7 +270,7 @@ static void look_for_schema(Tenant *tenant) {
   tenant->definitions = ++definitions_clock;
 }
 
-static Tenant *open_relations(std::int32_t number, Tampered tampered) {
+static Tenant *open_relations(std::int32_t number, const Opening &opening) {
   const LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
   for (;;) {
     // Locking a relation that this transaction holds already accepts no invalidations.
@@ -257,17 +278,26 @@ static Tenant *open_relations(std::int32_t number, Tampered tampered) {
     Tenant *tenant = find_tenant(number);
     if (!tenant) return nullptr;
     look_for_schema(tenant);
-    if (!tenant->checked && !check_relations(tenant, lock, tampered)) return nullptr;
-    LockRelationOid(tenant->work, lock);
-    LockRelationOid(tenant->record, lock);
+    if (!tenant->checked && !check_relations(tenant, lock, opening)) return nullptr;
+    if (!lock_relation(tenant->work, lock, opening) || !lock_relation(tenant->record, lock, opening)) return nullptr;
     // The locks may have accepted invalidations; then check again.
     if (!stale && tenant->checked) return tenant;
   }
 }
 
-Tenant *open_tenant(std::int32_t number) { return open_relations(number, Tampered::refuse); }
+Tenant *open_tenant(std::int32_t number) { return open_relations(number, {Tampered::refuse, nullptr}); }
 
-Tenant *open_untouched_tenant(std::int32_t number) { return open_relations(number, Tampered::skip); }
+Tenant *try_open_tenant(std::int32_t number, bool *locked) {
+  *locked = false;
+  return open_relations(number, {Tampered::refuse, locked});
+}
+
+Tenant *open_untouched_tenant(std::int32_t number, bool *locked) {
+  bool ignored;
+  if (!locked) locked = &ignored;
+  *locked = false;
+  return open_relations(number, {Tampered::skip, locked});
+}
 
 static TenantShare *read_tenants(bool active_only, int *count) {
   static constexpr Statement read_tenants = {

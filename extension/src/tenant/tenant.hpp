@@ -50,11 +50,17 @@ Tenant *find_tenant(std::int32_t number);
 const char *tenant_in_log(std::int32_t number);
 Tenant *find_tenant_of_role(Oid role);
 
+// What a call does where another transaction holds a lock that it needs: waits for its end, or does without.
+enum class LockWait { block, skip };
+
 // Locks the tenant's relations for writing and checks them.  Returns a fresh entry, or nullptr if
 // the tenant has been dropped; raises 55000 if a relation has been changed.
 Tenant *open_tenant(std::int32_t number);
-// The same, but nullptr for a tenant with a changed relation.
-Tenant *open_untouched_tenant(std::int32_t number);
+// The same, but it waits for no lock: nullptr as well where another transaction locks a relation, and *locked
+// says so.
+Tenant *try_open_tenant(std::int32_t number, bool *locked);
+// The same, but nullptr for a tenant with a changed relation, too.
+Tenant *open_untouched_tenant(std::int32_t number, bool *locked = nullptr);
 
 struct TenantShare {
   std::int32_t number;
