@@ -12,7 +12,7 @@ CREATE FUNCTION insula.claim(
 RETURNS SETOF insula.claimed_task
 AS 'MODULE_PATHNAME', 'insula_claim' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION insula.claim IS
-'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any); fewer where their contexts together come to more than 64 MB.  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
+'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any); fewer where their contexts together come to more than 64 MB, or where they are of more than 500 tenants.  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
 A member of insula_runner who names no tenant is served all tenants: of each at most max_per_tenant tasks, and of those only in only_tenants and not in except_tenants, where given.
 Errors: 22023 bad argument, IS001 no such tenant, IS007 the tenant is suspended, 25006 in a read-only transaction, as of every call that may write.';
 
@@ -77,12 +77,12 @@ CREATE FUNCTION insula.complete(task_id bigint, lease bigint, context jsonb DEFA
 AS 'MODULE_PATHNAME', 'insula_complete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.complete IS
 'Completes a task.  context: a merge patch (RFC 7396) that its descendants and the final context see.  Patches apply in topological, then declared order; where that alone decides between different values of one key, the execution''s events say so (context_conflict).  False: no such task for the caller, or the lease is lost; nothing was written.
-Errors: 22023 the context is not an object.';
+Errors: 22023 the context is not an object; 55P03, as of insula.fail, defer, wait_event and submit_child: another transaction holds the task or its execution, and the caller is not the tenant''s own login, for which alone such a call waits: nothing was written, ask again.';
 
 CREATE FUNCTION insula.complete_many(task_ids bigint[], leases bigint[], contexts jsonb[]) RETURNS boolean[]
 AS 'MODULE_PATHNAME', 'insula_complete_many' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.complete_many IS
-'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL, only where tasks of several tenants come together: nothing was written now, ask again (a transaction of the tenant holds the task).';
+'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL: another transaction holds the task or its execution, or has locked the tenant''s tables; nothing was written for it, ask again.  Only a call of the tenant''s own login, for tasks of that tenant alone, waits for such a transaction.';
 
 CREATE FUNCTION insula.complete_batch(
 	task_ids bigint[],
@@ -96,7 +96,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_complete_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION insula.complete_batch IS
 'Completes many tasks as insula.complete_many does, and returns those that it did not complete: their place in task_ids, from 1, and the reason.
-lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, as insula.fail would have it.  later: nothing was written now, ask again; only where tasks of several tenants come together.';
+lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, as insula.fail would have it.  later: what is NULL there.';
 
 CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true) RETURNS text
 AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -139,7 +139,7 @@ CREATE FUNCTION insula.heartbeat(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_heartbeat' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION insula.heartbeat IS
-'Extends the leases of running tasks to lease_for from now, and returns those whose handlers should stop, with the reason: cancelled, paused (the lease goes on), timeout or lost.';
+'Extends the leases of running tasks to lease_for from now, and returns those whose handlers should stop, with the reason: cancelled, paused (the lease goes on), timeout or lost; and those whose lease could not be extended now, since another transaction holds the task: later, ask again before the lease ends.  It waits for no lock of a task.';
 
 CREATE FUNCTION insula.merge_patch(target jsonb, patch jsonb) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'insula_merge_patch' LANGUAGE C IMMUTABLE PARALLEL SAFE;

@@ -30,9 +30,8 @@ struct Completion {
   Jsonb *const *contexts;       // nullptr: none
   const char *const *problems;  // why a context cannot be stored, nullptr where it can; or nullptr: all can
   int count;
-  bool *completed;
-  bool *unknown;  // an error or a lock kept the tenant's share from being written now
-  bool *failed;   // the context cannot be stored, so the task has failed instead
+  Told *told;
+  bool *failed;  // the context cannot be stored, so the task has failed instead
   const char *problem(int i) const { return problems ? problems[i] : nullptr; }
 };
 
@@ -42,6 +41,7 @@ struct Share {
   const Tenant &tenant;
   const int *positions;
   int count;
+  LockWait wait;
 };
 
 // Locks all tasks of the share in one order, where some of them are to fail and others to complete.
@@ -63,7 +63,7 @@ void complete_share(const Share &share) {
   auto *leases = palloc_array_of<std::int64_t>(room);
   auto **patches = palloc_array_of<Jsonb *>(room);
   auto *positions = palloc_array_of<int>(room);
-  auto *completed = palloc_array_of<bool>(room);
+  auto *told = palloc_array_of<Told>(room);
   int count = 0;
   for (int i = 0; i < share.count; ++i) {
     const int at = share.positions[i];
@@ -74,8 +74,8 @@ void complete_share(const Share &share) {
     positions[count++] = at;
   }
   if (count == 0) return;
-  complete(share.tenant, ids, leases, patches, count, completed);
-  for (int i = 0; i < count; ++i) batch.completed[positions[i]] = completed[i];
+  complete(share.tenant, {ids, leases, patches, count, told}, share.wait);
+  for (int i = 0; i < count; ++i) batch.told[positions[i]] = told[i];
 }
 
 void fail_share(const Share &share, TimestampTz now) {
@@ -84,18 +84,27 @@ void fail_share(const Share &share, TimestampTz now) {
     const int at = share.positions[i];
     const char *problem = batch.problem(at);
     if (!problem) continue;
-    batch.failed[at] =
-        fail(share.tenant, now, core::local_of(batch.ids[at]), batch.leases[at], problem, true) != nullptr;
+    const std::int64_t id = core::local_of(batch.ids[at]);
+    if (share.wait == LockWait::skip && !try_lock_for_failure(share.tenant, id, problem))
+      batch.told[at] = Told::later;
+    else
+      batch.failed[at] = fail(share.tenant, now, id, batch.leases[at], problem, true) != nullptr;
   }
 }
 
-void complete_group(const Completion &batch, const int *order, int first, int last) {
-  const Tenant *tenant = open_tenant_of_task(batch.ids[order[first]]);
-  if (!tenant) return;
+void put_off(const Completion &batch, const int *order, int first, int last) {
+  for (int i = first; i < last; ++i) batch.told[order[i]] = Told::later;
+}
+
+// `alone`: the batch has tasks of no other tenant.
+void complete_group(const Completion &batch, const int *order, int first, int last, bool alone) {
+  const TenantOfTasks opened = open_tenant_of_tasks(batch.ids[order[first]], alone);
+  if (opened.locked) return put_off(batch, order, first, last);
+  if (!opened.tenant) return;
   const TimestampTz now = clock_now();
-  in_outcome_session(*tenant, [&] {
-    const Share share = {batch, *tenant, order + first, last - first};
-    lock_share(share);
+  in_outcome_session(*opened.tenant, [&] {
+    const Share share = {batch, *opened.tenant, order + first, last - first, opened.wait};
+    if (share.wait == LockWait::block) lock_share(share);
     complete_share(share);
     fail_share(share, now);
   });
@@ -108,12 +117,12 @@ void complete_batch(const Completion &batch) {
     if (core::is_plausible_id(batch.ids[order[first]])) ++tenants;
   for (int first = 0; first < batch.count;) {
     const int last = end_of_group(batch.ids, order, first, batch.count);
+    const std::int64_t id = batch.ids[order[first]];
     if (tenants <= 1)
-      complete_group(batch, order, first, last);
-    else if (core::is_plausible_id(batch.ids[order[first]]) &&
-             !in_subtransaction(core::tenant_of(batch.ids[order[first]]),
-                                [&] { complete_group(batch, order, first, last); }))
-      for (int i = first; i < last; ++i) batch.unknown[order[i]] = true;
+      complete_group(batch, order, first, last, true);
+    else if (core::is_plausible_id(id) &&
+             !visit_in_subtransaction(core::tenant_of(id), [&] { complete_group(batch, order, first, last, false); }))
+      put_off(batch, order, first, last);
     first = last;
   }
 }
@@ -125,11 +134,12 @@ Datum insula_complete(PG_FUNCTION_ARGS) {
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   Jsonb *context = context_argument(fcinfo, 2);
-  bool completed = false;
-  bool unknown = false;
-  bool failed = false;
-  complete_batch({&id, &lease, &context, nullptr, 1, &completed, &unknown, &failed});
-  PG_RETURN_BOOL(completed);
+  const Tenant *tenant = open_tenant_of_task(id);
+  if (!tenant) PG_RETURN_BOOL(false);
+  const std::int64_t local = core::local_of(id);
+  Told told = Told::lost;
+  in_outcome_session(*tenant, [&] { complete(*tenant, {&local, &lease, &context, 1, &told}, LockWait::block); });
+  PG_RETURN_BOOL(told == Told::done);
 }
 
 // Why each context cannot be stored, nullptr where it can.
@@ -148,10 +158,12 @@ static Completion complete_arguments(FunctionCallInfo fcinfo) {
   Jsonb **contexts = jsonb_array_argument(fcinfo, 2, "contexts", &context_count);
   require_same_length(ids.count, leases.count, "task_ids and leases");
   if (contexts) require_same_length(ids.count, context_count, "task_ids and contexts");
-  bool *results[3];
-  for (bool *&result : results) result = static_cast<bool *>(palloc0(static_cast<Size>(ids.count) + 1));
-  const Completion batch = {ids.values, leases.values, contexts,   problems_of(contexts, ids.count),
-                            ids.count,  results[0],    results[1], results[2]};
+  const auto room = static_cast<std::size_t>(ids.count) + 1;
+  auto *told = palloc_array_of<Told>(room);
+  std::fill(told, told + room, Told::lost);
+  auto *failed = static_cast<bool *>(palloc0(room));
+  const Completion batch = {ids.values, leases.values, contexts, problems_of(contexts, ids.count),
+                            ids.count,  told,          failed};
   complete_batch(batch);
   return batch;
 }
@@ -160,11 +172,15 @@ Datum insula_complete_many(PG_FUNCTION_ARGS) {
   require_writable("insula.complete_many()");
   const Completion batch = complete_arguments(fcinfo);
   auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(batch.count));
-  for (int i = 0; i < batch.count; ++i) datums[i] = BoolGetDatum(batch.completed[i]);
+  auto *nulls = palloc_array_of<bool>(static_cast<std::size_t>(batch.count));
+  for (int i = 0; i < batch.count; ++i) {
+    datums[i] = BoolGetDatum(batch.told[i] == Told::done);
+    nulls[i] = batch.told[i] == Told::later;
+  }
   int dims[] = {batch.count};
   int lower[] = {1};
   PG_RETURN_ARRAYTYPE_P(
-      construct_md_array(datums, batch.unknown, batch.count ? 1 : 0, dims, lower, BOOLOID, 1, true, TYPALIGN_CHAR));
+      construct_md_array(datums, nulls, batch.count ? 1 : 0, dims, lower, BOOLOID, 1, true, TYPALIGN_CHAR));
 }
 
 Datum insula_complete_batch(PG_FUNCTION_ARGS) {
@@ -172,14 +188,14 @@ Datum insula_complete_batch(PG_FUNCTION_ARGS) {
   const Completion batch = complete_arguments(fcinfo);
   ReturnSetInfo *result = begin_rows(fcinfo);
   for (int i = 0; i < batch.count; ++i) {
-    // An unknown outcome was rolled back with its tenant's share, whatever is noted beside it.
-    if (batch.unknown[i])
+    // What is to be told later may have been rolled back with its tenant's share, whatever is noted beside it.
+    if (batch.told[i] == Told::later)
       put_row(result, {int32_field(i + 1), text_field("later"), null_field(), null_field()});
     else if (batch.failed[i])
       put_row(result,
               {int32_field(i + 1), text_field("failed"),
                text_field(unpack_sql_state(context_problem_state(batch.contexts[i]))), text_field(batch.problem(i))});
-    else if (!batch.completed[i])
+    else if (batch.told[i] == Told::lost)
       put_row(result, {int32_field(i + 1), text_field("lost"), null_field(), null_field()});
   }
   return Datum{0};
@@ -242,12 +258,18 @@ const Lease *find_lease(const Lease *leases, int count, std::int64_t id) {
   return at != leases + count && at->id == id ? at : nullptr;
 }
 
-// Tells the worker to stop the task, and why.
+// Tells the worker to stop the task, and why, or that its lease was not extended now.
 void put_stop(const HeartbeatCall &call, std::int64_t id, const char *reason) {
   put_row(call.result, {int64_field(id), text_field(reason)});
 }
 
-// Extends the leases of one tenant's tasks.
+// Why a lease was not extended.
+const char *reason_to_stop(const StoppedLease *stopped, const TaskRow *unlocked, std::int64_t lease) {
+  if (stopped) return stopped->cancelled ? "cancelled" : "timeout";
+  return unlocked && unlocked->state == State::running && unlocked->lease == lease ? "later" : "lost";
+}
+
+// Extends the leases of one tenant's tasks; those that another transaction holds are told to ask later.
 void extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *order, int count) {
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   auto *leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
@@ -255,29 +277,45 @@ void extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *or
     ids[i] = core::local_of(call.ids[order[i]]);
     leases[i] = call.leases[order[i]];
   }
+  int locked_count;
+  const std::int64_t *locked = lock_leases(tenant, ids, leases, count, &locked_count);
+  const auto is_locked = [&](std::int64_t id) { return std::binary_search(locked, locked + locked_count, id); };
+
+  auto *locked_ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  auto *locked_leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  int here = 0;
+  for (int i = 0; i < count; ++i) {
+    if (!is_locked(ids[i])) continue;
+    locked_ids[here] = ids[i];
+    locked_leases[here++] = leases[i];
+  }
   int extended_count = 0;
   int stopped_count = 0;
+  int found = 0;
   const StoppedLease *stopped = nullptr;
-  const ExtendedLease *extended = extend_leases(tenant, call.now, call.expires, ids, leases, count, &extended_count);
+  const TaskRow *tasks = nullptr;
+  const ExtendedLease *extended =
+      extend_leases(tenant, call.now, call.expires, locked_ids, locked_leases, here, &extended_count);
   if (extended_count > 0) announce_due(tenant.number, call.expires);
   if (extended_count < count) stopped = stopped_leases(tenant, call.now, ids, leases, count, &stopped_count);
+  if (here < count) tasks = peek_tasks(tenant, ids, count, &found);
   for (int i = 0; i < count; ++i) {
     const std::int64_t id = call.ids[order[i]];
     const ExtendedLease *lease = find_lease(extended, extended_count, ids[i]);
-    const StoppedLease *stop = find_lease(stopped, stopped_count, ids[i]);
+    const TaskRow *unlocked = is_locked(ids[i]) ? nullptr : find_lease(tasks, found, ids[i]);
     if (!lease)
-      put_stop(call, id, !stop ? "lost" : stop->cancelled ? "cancelled" : "timeout");
+      put_stop(call, id, reason_to_stop(find_lease(stopped, stopped_count, ids[i]), unlocked, leases[i]));
     else if (lease->paused)
       put_stop(call, id, "paused");
   }
 }
 
 void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last) {
-  const Tenant *tenant = open_tenant_of_task(call.ids[order[first]]);
-  if (tenant)
-    in_outcome_session(*tenant, [&] { extend_group(call, *tenant, order + first, last - first); });
+  const TenantOfTasks opened = open_tenant_of_tasks(call.ids[order[first]], false);
+  if (opened.tenant)
+    in_outcome_session(*opened.tenant, [&] { extend_group(call, *opened.tenant, order + first, last - first); });
   else
-    for (int i = first; i < last; ++i) put_stop(call, call.ids[order[i]], "lost");
+    for (int i = first; i < last; ++i) put_stop(call, call.ids[order[i]], opened.locked ? "later" : "lost");
 }
 
 }  // namespace
@@ -294,12 +332,12 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
   const int *order = by_tenant(ids.values, ids.count);
   for (int first = 0; first < ids.count;) {
     const int last = end_of_group(ids.values, order, first, ids.count);
-    // One tenant's error or lock stops no other tenant's heartbeat; its own tasks keep their leases.
-    if (last - first == ids.count || !core::is_plausible_id(ids.values[order[first]]))
+    const std::int64_t id = ids.values[order[first]];
+    // One tenant's error or lock stops no other tenant's heartbeat.
+    if (last - first == ids.count || !core::is_plausible_id(id))
       heartbeat_group(call, order, first, last);
-    else
-      (void)in_subtransaction(core::tenant_of(ids.values[order[first]]),
-                              [&] { heartbeat_group(call, order, first, last); });
+    else if (!visit_in_subtransaction(core::tenant_of(id), [&] { heartbeat_group(call, order, first, last); }))
+      for (int i = first; i < last; ++i) put_stop(call, ids.values[order[i]], "later");
     first = last;
   }
   return Datum{0};

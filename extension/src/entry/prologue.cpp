@@ -49,16 +49,35 @@ void no_such_execution(std::int64_t id) {
   ereport(ERROR, (errcode(INSULA_NO_EXECUTION), errmsg("execution %lld does not exist", static_cast<long long>(id))));
 }
 
-const Tenant *open_tenant_of_task(std::int64_t id) {
+[[noreturn]] static void refuse_locked(std::int32_t number) {
+  ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+                  errmsg("another transaction locks a table of tenant %s", tenant_in_log(number)),
+                  errhint("Nothing was written: ask again.")));
+}
+
+TenantOfTasks open_tenant_of_tasks(std::int64_t id, bool alone) {
   const Tenant *tenant = tenant_of_id(id, Right::worker);
-  if (!tenant) return nullptr;
+  TenantOfTasks opened = {nullptr, false, LockWait::skip};
+  if (!tenant) return opened;
   require_home();
-  return open_tenant(tenant->number);
+  if (alone && is_login_of(*tenant)) opened.wait = LockWait::block;
+  opened.tenant = opened.wait == LockWait::block ? open_tenant(tenant->number)
+                                                 : try_open_tenant(tenant->number, &opened.locked);
+  return opened;
+}
+
+const Tenant *open_tenant_of_task(std::int64_t id) {
+  const TenantOfTasks opened = open_tenant_of_tasks(id, true);
+  if (opened.locked) refuse_locked(core::tenant_of(id));
+  return opened.tenant;
 }
 
 const Tenant *enter_tenant_of_task(std::int64_t id) {
   const Tenant *tenant = tenant_of_id(id, Right::worker);
-  return tenant ? enter_tenant(tenant->number) : nullptr;
+  if (!tenant) return nullptr;
+  const std::int32_t number = tenant->number;
+  (void)open_tenant_of_task(id);
+  return enter_tenant(number);
 }
 
 Tenant *find_tenant_to_administer(const char *name, const char *call) {
@@ -77,9 +96,12 @@ void require_top_level(FunctionCallInfo fcinfo, const char *procedure) {
 }
 
 Session open_outcome_session(const Tenant &tenant) {
-  const bool for_others = works_for_others(tenant);
+  constexpr int short_wait = 20;  // milliseconds
+  constexpr int joined_wait = 1000;
+  const bool own = is_login_of(tenant);
+  const bool joined = joined_tenant() == tenant.number;
   const Session session = open_session();
-  if (for_others) limit_lock_waits();
+  if (!own) limit_lock_waits(joined ? joined_wait : short_wait);
   return session;
 }
 

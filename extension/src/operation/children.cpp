@@ -97,27 +97,55 @@ void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int cou
   (void)lock_executions(tenant, heads, heads_count, false, &locked);
 }
 
-bool lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
-  // Rows of single tasks are locked in order when they are written.
-  if (std::all_of(tasks, tasks + count, [](const TaskRow &task) { return !task.head && !task.parent_head; }))
-    return false;
+// Rows of single tasks are locked when they are written, in order or without waiting.
+static bool needs_execution_locked(const TaskRow &task) { return task.head || task.parent_head; }
+
+// The executions of the tasks, and all that wait for these, ascending.
+static std::int64_t *executions_of(const Tenant &tenant, const TaskRow *tasks, int count, bool of_single,
+                                   int *heads_count) {
   const auto children = std::count_if(tasks, tasks + count, [](const TaskRow &task) { return task.parent_head != 0; });
   auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count + children * (max_depth + 1)));
-  int heads_count = 0;
+  int found = 0;
   std::int64_t last_parent = 0;
   for (int i = 0; i < count; ++i) {
-    heads[heads_count++] = tasks[i].execution();
+    if (of_single || needs_execution_locked(tasks[i])) heads[found++] = tasks[i].execution();
     if (!tasks[i].parent_head || tasks[i].parent_head == last_parent) continue;
     last_parent = tasks[i].parent_head;
     std::int64_t ids[max_depth + 1];
     const int ancestors = lineage_of(tenant, last_parent, ids);
-    std::copy(ids, ids + ancestors, heads + heads_count);
-    heads_count += ancestors;
+    std::copy(ids, ids + ancestors, heads + found);
+    found += ancestors;
   }
-  std::sort(heads, heads + heads_count);
-  heads_count = static_cast<int>(std::unique(heads, heads + heads_count) - heads);
+  std::sort(heads, heads + found);
+  *heads_count = static_cast<int>(std::unique(heads, heads + found) - heads);
+  return heads;
+}
+
+bool lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count) {
+  if (std::none_of(tasks, tasks + count, needs_execution_locked)) return false;
+  int heads_count;
+  const std::int64_t *heads = executions_of(tenant, tasks, count, true, &heads_count);
   int locked;
   (void)lock_executions(tenant, heads, heads_count, false, &locked);
+  return true;
+}
+
+bool try_lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count, bool *held) {
+  std::fill(held, held + count, true);
+  if (std::none_of(tasks, tasks + count, needs_execution_locked)) return false;
+  int heads_count;
+  const std::int64_t *heads = executions_of(tenant, tasks, count, false, &heads_count);
+  int locked_count;
+  const std::int64_t *locked = lock_executions(tenant, heads, heads_count, true, &locked_count);
+  if (locked_count == heads_count) return true;
+  const auto is_locked = [&](std::int64_t id) { return std::binary_search(locked, locked + locked_count, id); };
+  for (int i = 0; i < count; ++i) {
+    held[i] = !needs_execution_locked(tasks[i]) || is_locked(tasks[i].execution());
+    if (!held[i] || !tasks[i].parent_head) continue;
+    std::int64_t ids[max_depth + 1];
+    const int ancestors = lineage_of(tenant, tasks[i].parent_head, ids);
+    held[i] = std::all_of(ids, ids + ancestors, is_locked);
+  }
   return true;
 }
 

@@ -2,6 +2,8 @@
 // executions' rows ascending, then tasks' rows ascending.  A transaction that ends a task of a
 // larger execution holds the execution's row, so that one transaction at a time counts down its
 // dependants.
+#include <algorithm>
+
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
@@ -38,24 +40,46 @@ bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error) {
   return core::retries(options.retry, options.patterns, task.attempt, error);
 }
 
-void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
-              int count, bool *completed) {
-  for (int i = 0; i < count; ++i) completed[i] = false;
+// Locks what the ends of the tasks change, and finds their rows anew if that took locks.
+static FoundTasks find_and_lock(const Tenant &tenant, const std::int64_t *ids, int count) {
   FoundTasks found = find_tasks(tenant, ids, count);
-  if (lock_executions_of(tenant, found.tasks, found.task_count)) {
-    close_found_tasks(found);
-    found = find_tasks(tenant, ids, count);
+  if (!lock_executions_of(tenant, found.tasks, found.task_count)) return found;
+  close_found_tasks(found);
+  return find_tasks(tenant, ids, count);
+}
+
+// The same without waiting: tasks of which another transaction holds an execution are left out.
+static FoundTasks find_and_try_lock(const Tenant &tenant, const Completions &completions) {
+  FoundTasks found = find_tasks(tenant, completions.ids, completions.count);
+  auto *held = palloc_array_of<bool>(static_cast<std::size_t>(found.task_count));
+  if (!try_lock_executions_of(tenant, found.tasks, found.task_count, held)) return found;
+  close_found_tasks(found);
+  const TaskRow *tasks = found.tasks;
+  const TaskRow *end = tasks + found.task_count;
+  const bool *held_now = held;
+  found = find_tasks(tenant, completions.ids, completions.count);
+  for (int i = 0; i < found.count; ++i) {
+    while (tasks < end && tasks->id < completions.ids[i]) ++tasks, ++held_now;
+    if (!found.tuples[i] || (tasks < end && tasks->id == completions.ids[i] && *held_now)) continue;
+    found.tuples[i] = nullptr;
+    completions.told[i] = Told::later;
   }
+  return found;
+}
+
+void complete(const Tenant &tenant, const Completions &completions, LockWait wait) {
+  std::fill(completions.told, completions.told + completions.count, Told::lost);
+  const FoundTasks found = wait == LockWait::block ? find_and_lock(tenant, completions.ids, completions.count)
+                                                   : find_and_try_lock(tenant, completions);
   // The locks may have taken a while, and a task must not end before its start or its dependencies'
   // ends.
   const TimestampTz now = clock_now();
 
   int written;
-  auto *entries = palloc_array_of<int>(static_cast<std::size_t>(count));
-  TaskRow *ended = complete_rows(tenant, found, now, leases, patches, entries, &written);
+  TaskRow *ended =
+      complete_rows(tenant, found, {now, completions.leases, completions.patches, wait, completions.told}, &written);
   close_found_tasks(found);
   for (int i = 0; i < written; ++i) {
-    completed[entries[i]] = true;
     note_settled(tenant, ended[i].id);
     count_run_ended(tenant, ended[i]);
   }
@@ -67,6 +91,18 @@ void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
   const TaskRow *tasks = peek_tasks(tenant, ids, count, &found);
   (void)lock_executions_of(tenant, tasks, found);
   lock_rows(tenant, ids, count);
+}
+
+bool try_lock_for_failure(const Tenant &tenant, std::int64_t id, const char *error) {
+  int found;
+  const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
+  bool held = true;
+  // What has ended or is lost needs no lock.
+  if (found == 0 || task->state != State::running) return true;
+  if (!runs_again(tenant, *task, error)) (void)try_lock_executions_of(tenant, task, 1, &held);
+  int locked;
+  (void)lock_executions(tenant, &id, 1, true, &locked);
+  return held && locked > 0;
 }
 
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {

@@ -97,11 +97,19 @@ void expect_claim();
 void note_claim(int count);
 bool claims_come_back_empty();
 
-// completed[i]: whether the task ids[i] was completed.  Ids ascend.
-void complete(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, Jsonb *const *patches,
-              int count, bool *completed);
+// Tasks of one tenant; all arrays are aligned with the ids, which ascend.
+struct Completions {
+  const std::int64_t *ids;
+  const std::int64_t *leases;
+  Jsonb *const *patches;
+  int count;
+  Told *told;  // what became of each
+};
+void complete(const Tenant &tenant, const Completions &completions, LockWait wait);
 // Locks tasks, and the rows that their end may change, for several calls that settle them.  Ids ascend.
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
+// The same for one task that is to fail, without waiting; false: another transaction holds one.
+bool try_lock_for_failure(const Tenant &tenant, std::int64_t id, const char *error);
 // Returns the task's next state; nullptr: the lease is lost.
 const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,
                  bool retryable);
@@ -150,6 +158,8 @@ void cancel_children(const Tenant &tenant, const std::int64_t *children, int cou
 // Locks the rows that the tasks' end may change: their executions, unless all are single, and all
 // executions that wait for these.  False: nothing needs a lock.
 bool lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count);
+// The same without waiting, and not for single tasks: held[i] says whether it has the rows of tasks[i].
+bool try_lock_executions_of(const Tenant &tenant, const TaskRow *tasks, int count, bool *held);
 // Locks executions and all that wait for them.
 void lock_lineages(const Tenant &tenant, const std::int64_t *executions, int count);
 // Locks an execution (0: none) and all that wait for it.  With `skip` it does not wait; false:

@@ -63,8 +63,8 @@ void settle_planner() {
   if (plan_cache_mode != PLAN_CACHE_MODE_FORCE_GENERIC_PLAN) set_local("plan_cache_mode", "force_generic_plan");
 }
 
-void limit_lock_waits() {
-  if (LockTimeout == 0 || LockTimeout > 1000) set_local("lock_timeout", "1s");
+void limit_lock_waits(int milliseconds) {
+  if (LockTimeout == 0 || LockTimeout > milliseconds) set_local("lock_timeout", psprintf("%dms", milliseconds));
 }
 
 void leave_owner(const Owner &owner) {

@@ -95,13 +95,14 @@ Hold hold_found(const Rows &rows);
 bool is_taken(const Rows &rows);
 bool write_held(const Rows &rows, Hold hold);
 
-// Puts rows.row in the place of a row, and waits for the transaction that holds it.
+// Puts rows.row in the place of a row.
 enum class Written {
   done,
   moved,  // another transaction has changed it: rows.found is the newest version, which is locked
+  taken,  // another transaction holds it
   gone    // deleted, or written by this command before
 };
-Written write_row(const Rows &rows, HeapTuple old);
+Written write_row(const Rows &rows, HeapTuple old, LockWait wait);
 
 // Rows to be inserted, some at a time.
 struct NewRows {

@@ -194,9 +194,22 @@ struct FoundTasks {
   int task_count;
 };
 FoundTasks find_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
-// `entries` gets, for each row written, its place among the ids.
-TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, TimestampTz now, const std::int64_t *leases,
-                       Jsonb *const *patches, int *entries, int *written);
+// What a call knows of a task when it is told of its end.
+enum class Told : char {
+  lost,  // nothing was written: there is no such task, or its lease is lost
+  done,
+  later  // nothing was written: another transaction holds a row
+};
+// How the rows end: arrays that are aligned with the ids.
+struct Completing {
+  TimestampTz now;
+  const std::int64_t *leases;
+  Jsonb *const *patches;
+  LockWait wait;
+  Told *told;  // `done` and `later` are noted
+};
+// Returns the rows written.
+TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, const Completing &how, int *written);
 void close_found_tasks(const FoundTasks &found);
 bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error);
 bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error);
@@ -273,6 +286,9 @@ struct ExtendedLease {
   std::int64_t id;
   bool paused;  // its execution is
 };
+// Locks running tasks under their leases, without waiting; returns the ids of those locked, ascending.
+std::int64_t *lock_leases(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, int count,
+                          int *locked);
 // Sorted by id.  No lease outlasts the deadline of its run.
 ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
                              const std::int64_t *leases, int count, int *extended);

@@ -83,36 +83,37 @@ static TaskRow complete_row(const Row &row, TimestampTz now, Jsonb *patch) {
 }
 
 // Whatever has become of the row since it was found: the lease decides.
-static bool complete_found(const Rows &rows, HeapTuple tuple, TimestampTz now, std::int64_t lease, Jsonb *patch,
-                           TaskRow *task) {
+static Told complete_found(const Rows &rows, HeapTuple tuple, const Completing &how, int i, TaskRow *task) {
   for (;;) {
     read_row(rows, tuple);
     const Row &row = rows.row;
     if (row.get_int16(Column::state) != static_cast<int>(State::running) || row.is_null(Column::lease) ||
-        row.get_int64(Column::lease) != lease)
-      return false;
-    *task = complete_row(row, now, patch);
-    switch (write_row(rows, tuple)) {
+        row.get_int64(Column::lease) != how.leases[i])
+      return Told::lost;
+    *task = complete_row(row, how.now, how.patches[i]);
+    switch (write_row(rows, tuple, how.wait)) {
       case Written::done:
-        return true;
+        return Told::done;
+      case Written::taken:
+        return Told::later;
       case Written::gone:
-        return false;
+        return Told::lost;
       case Written::moved:
-        tuple = found_tuple(rows);
+        // A copy, since the next attempt may lock the row once more, in the same slot.
+        tuple = ExecCopySlotHeapTuple(rows.found);
     }
   }
 }
 
-TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, TimestampTz now, const std::int64_t *leases,
-                       Jsonb *const *patches, int *entries, int *written) {
+TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, const Completing &how, int *written) {
   auto *tasks = palloc_array_of<TaskRow>(static_cast<std::size_t>(found.count));
   int count = 0;
   const int before = begin_locking(tenant.number);
   for (int i = 0; i < found.count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    if (!found.tuples[i] || !complete_found(*found.rows, found.tuples[i], now, leases[i], patches[i], &tasks[count]))
-      continue;
-    entries[count++] = i;
+    if (!found.tuples[i]) continue;
+    how.told[i] = complete_found(*found.rows, found.tuples[i], how, i, &tasks[count]);
+    if (how.told[i] == Told::done) ++count;
   }
   // A lost lease leaves a row locked that may be claimable again.
   if (count < found.count) announce_held(tenant.number);

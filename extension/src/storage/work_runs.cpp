@@ -168,6 +168,27 @@ bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::in
   return run(tenant, retry_parked, arguments) > 0;
 }
 
+std::int64_t *lock_leases(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, int count,
+                          int *locked) {
+  static constexpr Statement lock_leases = {
+      "lock_leases",
+      R"(
+        SELECT w.id
+        FROM unnest($1, $2) u(id, lease), {work} w
+        WHERE w.id = ANY (ARRAY[u.id]) AND w.lease = u.lease AND w.state = {state.running}
+        FOR NO KEY UPDATE OF w SKIP LOCKED)",
+      {INT8ARRAYOID, INT8ARRAYOID},
+  };
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(int64_array(leases, count));
+  const auto rows = run_on_leases(tenant, lock_leases, arguments, count);
+  auto *held = palloc_array_of<std::int64_t>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) held[i] = get_int64(i, 1);
+  std::sort(held, held + rows);
+  *locked = static_cast<int>(rows);
+  return held;
+}
+
 ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz expires, const std::int64_t *ids,
                              const std::int64_t *leases, int count, int *extended) {
   static constexpr Statement extend_leases = {

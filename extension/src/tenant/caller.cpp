@@ -32,10 +32,7 @@ void require_admin() {
 
 bool serves_all() { return is_admin() || has_privs_of_role(GetUserId(), runner_role()); }
 
-bool works_for_others(const Tenant &tenant) {
-  if (superuser() || is_admin()) return false;
-  return !OidIsValid(tenant.role) || !has_privs_of_role(GetUserId(), tenant.role);
-}
+bool is_login_of(const Tenant &tenant) { return OidIsValid(tenant.role) && GetUserId() == tenant.role; }
 
 bool is_tenant_login(Oid role) {
   const Oid group = get_role_oid("insula_tenant", true);

@@ -29,9 +29,9 @@ const char *tenant_of_setting();
 // The tenant of an id, if the caller may act for it; else nullptr.
 Tenant *tenant_of_id(std::int64_t id, Right right);
 
-// Whether the caller's only right to the tenant is insula_runner: then it must not wait for locks
-// that the tenant's own transactions hold.
-bool works_for_others(const Tenant &tenant);
+// Whether the caller is the tenant's login itself.  Any other caller may serve several tenants, and waits for no lock
+// that one of these holds.
+bool is_login_of(const Tenant &tenant);
 
 // Whether the caller may claim for all tenants.
 bool serves_all();
