@@ -336,6 +336,37 @@ TEST(Leases, SilenceStopsAHandlerBeforeItsLeaseEnds) {
   EXPECT_EQ(leases.fence_at(), Clock::time_point::max());
 }
 
+TEST(Leases, ALeaseThatALockKeepsFromBeingExtendedIsAskedForAgain) {
+  const Settings settings = make_settings(10s);
+  Stopper stopper{std::make_shared<Inbox>()};
+  Leases leases{settings, stopper};
+  const auto start = Clock::now();
+  const auto held = make_attempt({}, "{}", 1, 11);
+  const auto other = make_attempt({}, "{}", 2, 12);
+  leases.add(held, start);
+  leases.add(other, start);
+  std::vector<std::int64_t> asked;
+  leases.heartbeat(start + 3s, asked);
+  EXPECT_EQ(asked, (std::vector<std::int64_t>{11, 12}));
+  leases.on_heartbeat(asked, start + 3s, {{1, "later"}});
+  EXPECT_FALSE(held->stop.stop_requested());
+  // Soon, and for that one alone.
+  EXPECT_EQ(leases.heartbeat_at(), start + 4s);
+  leases.heartbeat(start + 4s, asked);
+  EXPECT_EQ(asked, std::vector<std::int64_t>{11});
+  leases.on_heartbeat(asked, start + 4s, {});
+  EXPECT_GT(leases.heartbeat_at(), start + 6s);
+  leases.fence(start + 11s);
+  EXPECT_FALSE(held->stop.stop_requested());
+
+  // Its handler stops in time where the lock outlasts the lease; the other one goes on.
+  leases.heartbeat(start + 7s, asked);
+  leases.on_heartbeat(asked, start + 7s, {{1, "later"}});
+  leases.fence(start + 13s);
+  EXPECT_EQ(held->reason, StopReason::lease_lost);
+  EXPECT_FALSE(other->stop.stop_requested());
+}
+
 TEST(Leases, ATasksOwnTimeStopsItsHandler) {
   const Settings settings = make_settings(10s);
   Stopper stopper{std::make_shared<Inbox>()};

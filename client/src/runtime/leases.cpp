@@ -10,6 +10,8 @@ namespace insula::detail {
 
 namespace {
 
+constexpr std::chrono::milliseconds longest_pause{1'000};
+
 StopReason reason_of(std::string_view word) {
   if (word == "cancelled") return StopReason::cancelled;
   if (word == "paused") return StopReason::paused;
@@ -51,6 +53,7 @@ void Leases::finish(Attempt& attempt) {
 
 void Leases::remove(const Attempt& attempt) {
   attempts_.erase(attempt.info.lease);
+  late_.erase(attempt.info.lease);
   const auto held = lease_of_task_.find(attempt.info.task_id);
   if (held != lease_of_task_.end() && held->second == attempt.info.lease) lease_of_task_.erase(held);
 }
@@ -63,14 +66,18 @@ void Leases::stop_running(StopReason why) {
 wire::Statement Leases::heartbeat(Clock::time_point now, std::vector<std::int64_t>& leases) {
   wire::Ids tasks;
   leases.clear();
+  const bool all = late_.empty() || now >= heartbeat_at_;
   for (const auto& [lease, attempt] : attempts_) {
+    if (!all && !late_.contains(lease)) continue;
     // One that lost its task to a younger attempt of this same process has nothing to
     // ask, and the answer is by task.
     if (attempt->reason == StopReason::lease_lost) continue;
     tasks.push_back(attempt->info.task_id);
     leases.push_back(lease);
   }
-  heartbeat_at_ = now + settings_.config.lease / 3;
+  if (all) heartbeat_at_ = now + settings_.config.lease / 3;
+  late_.clear();
+  late_at_ = Clock::time_point::max();
   return wire::heartbeat(tasks, leases, settings_.config.lease);
 }
 
@@ -82,6 +89,11 @@ void Leases::on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_p
     Attempt& attempt = *it->second;
     const auto stop =
         std::find_if(stops.begin(), stops.end(), [&](const auto& s) { return s.first == attempt.info.task_id; });
+    if (stop != stops.end() && stop->second == "later") {
+      late_.insert(lease);
+      late_at_ = sent_at + std::min(settings_.config.lease / 10, longest_pause);
+      continue;
+    }
     attempt.fence_at = fence_after(sent_at);
     if (stop != stops.end() && !attempt.finished) stopper_.ask(it->second, reason_of(stop->second));
   }

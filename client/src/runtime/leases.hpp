@@ -11,9 +11,11 @@
 #include "runtime/settings.hpp"
 #include "runtime/stopper.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -36,13 +38,14 @@ class Leases {
 
   Clock::time_point fence_at() const noexcept { return fence_at_; }
   Clock::time_point heartbeat_at() const noexcept {
-    return attempts_.empty() ? Clock::time_point::max() : heartbeat_at_;
+    return attempts_.empty() ? Clock::time_point::max() : std::min(heartbeat_at_, late_at_);
   }
   void hurry_heartbeat() noexcept { heartbeat_at_ = {}; }
-  // The statement, and whose leases are in it: nothing to send if there are none.
+  // The statement, and whose leases are in it: nothing to send if there are none.  Between two heartbeats for all it is
+  // for those that the server could not extend.
   wire::Statement heartbeat(Clock::time_point now, std::vector<std::int64_t>& leases);
   // The answer to a heartbeat sent at `sent_at`: some handlers are asked to stop, all others
-  // have their leases extended.
+  // have their leases extended, but those that another session's lock keeps from it.
   void on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_point sent_at,
                     const std::vector<std::pair<std::int64_t, std::string>>& stops);
   // Stops those whose time is up, or whose lease may end before we hear of the server again.
@@ -58,6 +61,8 @@ class Leases {
   std::size_t running_ = 0;
   std::map<std::string, int> running_by_tenant_;
   Clock::time_point heartbeat_at_{};
+  std::set<std::int64_t> late_;  // leases that were not extended; asked again soon
+  Clock::time_point late_at_ = Clock::time_point::max();
   Clock::time_point fence_at_ = Clock::time_point::max();  // the earliest of all
 };
 

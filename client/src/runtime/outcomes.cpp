@@ -14,7 +14,8 @@ namespace insula::detail {
 namespace {
 
 constexpr std::size_t batch_bytes = 4U << 20U;
-constexpr std::chrono::milliseconds first_pause{100};
+// Most locks are those of another worker's call, which is about to commit.
+constexpr std::chrono::milliseconds first_pause{10};
 constexpr std::chrono::milliseconds longest_pause{2'000};
 // Where probes hold up new outcomes, the share of the time that is kept free of them.
 constexpr int free_times = 3;
