@@ -54,9 +54,9 @@ Tenant *find_tenant_to_administer(const char *name, const char *call);
 // Refuses a call that must commit while it runs, where it cannot: IS010.
 void require_top_level(FunctionCallInfo fcinfo, const char *procedure);
 
-// As open_session, for calls about claimed tasks, and in transactions that are joined to one.  A tenant's login may wait for the tenant's locks.  Any other caller
-// waits no longer than it takes another worker's call to commit; in a transaction that is joined to a task of the
-// tenant, which serves no other, for a second.
+// As open_session, for calls about claimed tasks, and in transactions that are joined to one.  A tenant's login may
+// wait for the tenant's locks.  Any other caller waits no longer than it takes another worker's call to commit; in a
+// transaction that is joined to a task of the tenant, which serves no other, for a second.
 Session open_outcome_session(const Tenant &tenant);
 
 // Runs the work within the session, closes that and returns the work's result.

@@ -47,7 +47,8 @@ static std::int64_t *submit_for(const char *tenant_name, const SubmitRequest &re
   for (int i = 0; request.keys && i < request.count; ++i) check_idempotency_key(request.keys[i]);
   const Tenant *tenant = enter_tenant_to_submit(tenant_name);
   MemoryContext callers = CurrentMemoryContext;
-  return in_outcome_session(*tenant, [&] { return submit(*tenant, request, callers); });
+  const auto work = [&] { return submit(*tenant, request, callers); };
+  return joined_tenant() == tenant->number ? in_outcome_session(*tenant, work) : in_session(work);
 }
 
 Datum insula_submit(PG_FUNCTION_ARGS) {
