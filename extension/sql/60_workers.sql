@@ -77,12 +77,12 @@ CREATE FUNCTION insula.complete(task_id bigint, lease bigint, context jsonb DEFA
 AS 'MODULE_PATHNAME', 'insula_complete' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.complete IS
 'Completes a task.  context: a merge patch (RFC 7396) that its descendants and the final context see.  Patches apply in topological, then declared order; where that alone decides between different values of one key, the execution''s events say so (context_conflict).  False: no such task for the caller, or the lease is lost; nothing was written.
-Errors: 22023 the context is not an object; 55P03, as of insula.fail, defer, wait_event and submit_child: another transaction holds the task or its execution, and the caller is not the tenant''s own login, for which alone such a call waits: nothing was written, ask again.';
+Errors: 22023 the context is not an object; 55P03, as of insula.fail, defer, wait_event and submit_child: another transaction holds the task or its execution, and the caller''s only right to the tenant is that of insula_runner, or its lock_timeout has passed: nothing was written, ask again.';
 
 CREATE FUNCTION insula.complete_many(task_ids bigint[], leases bigint[], contexts jsonb[]) RETURNS boolean[]
 AS 'MODULE_PATHNAME', 'insula_complete_many' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.complete_many IS
-'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL: another transaction holds the task or its execution, or has locked the tenant''s tables; nothing was written for it, ask again.  Only a call of the tenant''s own login, for tasks of that tenant alone, waits for such a transaction.';
+'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL: another transaction holds the task or its execution, or has locked the tenant''s tables; nothing was written for it, ask again.  Only a call for tasks of one tenant, by a caller with rights to it beside those of insula_runner, waits for such a transaction.';
 
 CREATE FUNCTION insula.complete_batch(
 	task_ids bigint[],
@@ -96,7 +96,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_complete_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION insula.complete_batch IS
 'Completes many tasks as insula.complete_many does, and returns those that it did not complete: their place in task_ids, from 1, and the reason.
-lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, as insula.fail would have it.  later: what is NULL there.';
+lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, as insula.fail would have it.  later: what is NULL there; only a tenant''s own login waits here.';
 
 CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true) RETURNS text
 AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -9,6 +9,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "tenant/caller.hpp"
 #include "tenant/in_subtransaction.hpp"
 
 using namespace insula;
@@ -32,6 +33,8 @@ struct Completion {
   int count;
   Told *told;
   bool *failed;  // the context cannot be stored, so the task has failed instead
+  // Whether the call waits for locks of the one tenant that all its tasks are of.
+  bool (*may_wait)(const Tenant &);
   const char *problem(int i) const { return problems ? problems[i] : nullptr; }
 };
 
@@ -98,7 +101,7 @@ void put_off(const Completion &batch, const int *order, int first, int last) {
 
 // `alone`: the batch has tasks of no other tenant.
 void complete_group(const Completion &batch, const int *order, int first, int last, bool alone) {
-  const TenantOfTasks opened = open_tenant_of_tasks(batch.ids[order[first]], alone);
+  const TenantOfTasks opened = open_tenant_of_tasks(batch.ids[order[first]], alone ? batch.may_wait : nullptr);
   if (opened.locked) return put_off(batch, order, first, last);
   if (!opened.tenant) return;
   const TimestampTz now = clock_now();
@@ -151,7 +154,7 @@ static const char **problems_of(Jsonb *const *contexts, int count) {
 }
 
 // Reads the arguments of a call for many tasks, and completes them.
-static Completion complete_arguments(FunctionCallInfo fcinfo) {
+static Completion complete_arguments(FunctionCallInfo fcinfo, bool (*may_wait)(const Tenant &)) {
   const Int64Array ids = required_int64_array(fcinfo, 0, "task_ids");
   const Int64Array leases = required_int64_array(fcinfo, 1, "leases");
   int context_count;
@@ -163,14 +166,14 @@ static Completion complete_arguments(FunctionCallInfo fcinfo) {
   std::fill(told, told + room, Told::lost);
   auto *failed = static_cast<bool *>(palloc0(room));
   const Completion batch = {ids.values, leases.values, contexts, problems_of(contexts, ids.count),
-                            ids.count,  told,          failed};
+                            ids.count,  told,          failed,   may_wait};
   complete_batch(batch);
   return batch;
 }
 
 Datum insula_complete_many(PG_FUNCTION_ARGS) {
   require_writable("insula.complete_many()");
-  const Completion batch = complete_arguments(fcinfo);
+  const Completion batch = complete_arguments(fcinfo, has_rights_to);
   auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(batch.count));
   auto *nulls = palloc_array_of<bool>(static_cast<std::size_t>(batch.count));
   for (int i = 0; i < batch.count; ++i) {
@@ -185,7 +188,7 @@ Datum insula_complete_many(PG_FUNCTION_ARGS) {
 
 Datum insula_complete_batch(PG_FUNCTION_ARGS) {
   require_writable("insula.complete_batch()");
-  const Completion batch = complete_arguments(fcinfo);
+  const Completion batch = complete_arguments(fcinfo, is_login_of);
   ReturnSetInfo *result = begin_rows(fcinfo);
   for (int i = 0; i < batch.count; ++i) {
     // What is to be told later may have been rolled back with its tenant's share, whatever is noted beside it.
@@ -311,7 +314,7 @@ void extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *or
 }
 
 void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last) {
-  const TenantOfTasks opened = open_tenant_of_tasks(call.ids[order[first]], false);
+  const TenantOfTasks opened = open_tenant_of_tasks(call.ids[order[first]], nullptr);
   if (opened.tenant)
     in_outcome_session(*opened.tenant, [&] { extend_group(call, *opened.tenant, order + first, last - first); });
   else

@@ -55,19 +55,19 @@ void no_such_execution(std::int64_t id) {
                   errhint("Nothing was written: ask again.")));
 }
 
-TenantOfTasks open_tenant_of_tasks(std::int64_t id, bool alone) {
+TenantOfTasks open_tenant_of_tasks(std::int64_t id, bool (*may_wait)(const Tenant &)) {
   const Tenant *tenant = tenant_of_id(id, Right::worker);
   TenantOfTasks opened = {nullptr, false, LockWait::skip};
   if (!tenant) return opened;
   require_home();
-  if (alone && is_login_of(*tenant)) opened.wait = LockWait::block;
+  if (may_wait && may_wait(*tenant)) opened.wait = LockWait::block;
   opened.tenant = opened.wait == LockWait::block ? open_tenant(tenant->number)
                                                  : try_open_tenant(tenant->number, &opened.locked);
   return opened;
 }
 
 const Tenant *open_tenant_of_task(std::int64_t id) {
-  const TenantOfTasks opened = open_tenant_of_tasks(id, true);
+  const TenantOfTasks opened = open_tenant_of_tasks(id, has_rights_to);
   if (opened.locked) refuse_locked(core::tenant_of(id));
   return opened.tenant;
 }
@@ -98,7 +98,7 @@ void require_top_level(FunctionCallInfo fcinfo, const char *procedure) {
 Session open_outcome_session(const Tenant &tenant) {
   constexpr int short_wait = 20;  // milliseconds
   constexpr int joined_wait = 1000;
-  const bool own = is_login_of(tenant);
+  const bool own = has_rights_to(tenant);
   const bool joined = joined_tenant() == tenant.number;
   const Session session = open_session();
   if (!own) limit_lock_waits(joined ? joined_wait : short_wait);

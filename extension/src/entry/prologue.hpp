@@ -35,17 +35,16 @@ const Tenant *open_tenant_of_execution(std::int64_t id, Access access);
 
 // The tenant of the task that a worker's call is about; nullptr: it has gone, or the caller may not
 // work for it.  The second is for calls that give the tenant work: it raises IS001 for one that goes.
-// A caller that is not the tenant's login does not wait where another transaction locks a relation: 55P03.
+// A caller that has the rights of insula_runner alone does not wait where another transaction locks a relation: 55P03.
 const Tenant *open_tenant_of_task(std::int64_t id);
 const Tenant *enter_tenant_of_task(std::int64_t id);
-// The same for a call that answers task by task.  It waits for locks only where it is about tasks of no other tenant,
-// and the caller is the tenant's login.
+// The same for a call that answers task by task.  It waits for locks only if `may_wait` says so; nullptr: never.
 struct TenantOfTasks {
   const Tenant *tenant;
   bool locked;  // there is none because another transaction locks a relation
   LockWait wait;
 };
-TenantOfTasks open_tenant_of_tasks(std::int64_t id, bool alone);
+TenantOfTasks open_tenant_of_tasks(std::int64_t id, bool (*may_wait)(const Tenant &));
 
 // The tenant that an administrator's call changes, or IS001; require_admin has let the caller in.
 // `call` is the call's name.
@@ -54,9 +53,10 @@ Tenant *find_tenant_to_administer(const char *name, const char *call);
 // Refuses a call that must commit while it runs, where it cannot: IS010.
 void require_top_level(FunctionCallInfo fcinfo, const char *procedure);
 
-// As open_session, for calls about claimed tasks, and in transactions that are joined to one.  A tenant's login may
-// wait for the tenant's locks.  Any other caller waits no longer than it takes another worker's call to commit; in a
-// transaction that is joined to a task of the tenant, which serves no other, for a second.
+// As open_session, for calls about claimed tasks, and in transactions that are joined to one.  A caller with rights to
+// the tenant waits for its locks as long as its own lock_timeout allows.  One with those of insula_runner alone, which
+// may serve other tenants, waits no longer than it takes another worker's call to commit; in a transaction that is
+// joined to a task of the tenant, which serves no other, for a second.
 Session open_outcome_session(const Tenant &tenant);
 
 // Runs the work within the session, closes that and returns the work's result.

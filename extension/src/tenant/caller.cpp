@@ -34,6 +34,10 @@ bool serves_all() { return is_admin() || has_privs_of_role(GetUserId(), runner_r
 
 bool is_login_of(const Tenant &tenant) { return OidIsValid(tenant.role) && GetUserId() == tenant.role; }
 
+bool has_rights_to(const Tenant &tenant) {
+  return superuser() || is_admin() || (OidIsValid(tenant.role) && has_privs_of_role(GetUserId(), tenant.role));
+}
+
 bool is_tenant_login(Oid role) {
   const Oid group = get_role_oid("insula_tenant", true);
   if (!OidIsValid(group)) return false;

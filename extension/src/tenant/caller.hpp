@@ -29,9 +29,10 @@ const char *tenant_of_setting();
 // The tenant of an id, if the caller may act for it; else nullptr.
 Tenant *tenant_of_id(std::int64_t id, Right right);
 
-// Whether the caller is the tenant's login itself.  Any other caller may serve several tenants, and waits for no lock
-// that one of these holds.
+// Whether the caller is the tenant's login itself, which serves no other tenant.
 bool is_login_of(const Tenant &tenant);
+// Whether the caller has rights of its own to the tenant, and not those of insula_runner alone.
+bool has_rights_to(const Tenant &tenant);
 
 // Whether the caller may claim for all tenants.
 bool serves_all();
