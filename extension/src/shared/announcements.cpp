@@ -271,22 +271,29 @@ const char *pending_work() {
   return any ? "has submitted, claimed or completed work" : nullptr;
 }
 
+void signal_for_permits_locks(int first) {
+  if (!shared_memory_available() || first == permits_locks.count()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  for (const TenantOfLevel *free = permits_locks.begin() + first; free < permits_locks.end(); ++free)
+    signal_for_permits_lock(MyDatabaseId, free->tenant);
+  unlock_shared_memory();
+}
+
 // Nothing here may fail.
 void locks_released(bool committed, bool top_level) {
-  // The parent keeps the locks of a subtransaction that commits.
-  if (!top_level && committed) return;
-  const int first = top_level ? 0 : permits_locks.first_here();
-  if (first == permits_locks.count() && !mended) return;
-  if (shared_memory_available()) {
+  if (!top_level) {
+    // The parent keeps the locks of a subtransaction that commits.  They may have been released by a portal that failed
+    // before its subtransaction does, and so all are told of again at the end.
+    if (!committed) signal_for_permits_locks(permits_locks.first_here());
+    return;
+  }
+  signal_for_permits_locks(0);
+  permits_locks.forget();
+  if (mended && committed && shared_memory_available()) {
     lock_shared_memory(LW_EXCLUSIVE);
-    for (const TenantOfLevel *free = permits_locks.begin() + first; free < permits_locks.end(); ++free)
-      signal_for_permits_lock(MyDatabaseId, free->tenant);
-    if (mended && committed && top_level) note_aside_due(MyDatabaseId);
+    note_aside_due(MyDatabaseId);
     unlock_shared_memory();
   }
-  permits_locks.drop_from(first);
-  if (!top_level) return;
-  permits_locks.forget();
   mended = false;
 }
 
