@@ -9,6 +9,7 @@
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "shared/watermarks.hpp"
+#include "storage/limited_rows.hpp"
 #include "storage/random.hpp"
 
 extern "C" {

@@ -71,7 +71,7 @@ Announced<WakeUp> ready;
 Announced<DueAnnouncement> due_announcements;
 Announced<DueAnnouncement> upkeep;
 Announced<std::int32_t> rescheduled;
-Pending<Search> raised;
+PendingList<Search> raised;
 Announced<DueAnnouncement> claimable;
 Announced<std::int32_t> held;
 Announced<RacedWatermarks> racing;
@@ -80,11 +80,11 @@ int locking;  // how deep
 bool asked;
 bool stopped;
 Announced<std::int32_t> changed;
-Pending<TenantOfLevel> dropped;
+PendingList<TenantOfLevel> dropped;
 Announced<std::int32_t> renumbered;  // tenants whose numbers others are given
 Announced<std::int32_t> claimed;
 Announced<WorkerKey> reaped;
-Pending<TenantOfLevel> permits_locks;  // outlives the callbacks, as the locks do
+PendingList<TenantOfLevel> permits_locks;  // outlives the callbacks, as the locks do
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // there is work for a session that is not known
 bool all_changed;

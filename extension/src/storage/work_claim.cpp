@@ -192,7 +192,7 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
     ids[i] = rows[i].id;
     dues[i] = rows[i].due;
     announce_claimable(tenant.number, rows[i].due);
-    if (rows[i].limited) note_under_limit(tenant.number, rows[i].limit, -1);
+    if (rows[i].limited) note_permits_used(tenant.number, Limited::workflows, rows[i].limit, -1);
   }
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(dues, count));

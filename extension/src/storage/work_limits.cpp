@@ -4,6 +4,7 @@
 // of these, never through the backlog of one that is used up.
 #include <algorithm>
 
+#include "storage/limited_rows.hpp"
 #include "storage/row_claim.hpp"
 
 extern "C" {
@@ -102,7 +103,7 @@ Tried try_to_claim(const Tenant &tenant, const Rows &rows, const RowClaim &claim
   if (!gate.admits(gate.self, found_int32(rows, Column::def), limit)) return Tried::refused;
   const bool claims = claim_found(rows, claim, claimed);
   if (claims)
-    note_under_limit(tenant.number, limit, 1);
+    note_permits_used(tenant.number, Limited::workflows, limit, 1);
   else
     gate.takes_back(gate.self, limit);
   return claims ? Tried::claimed : Tried::taken;
