@@ -241,12 +241,15 @@ bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter, Prospe
     (void)read_reserved(permits.work(), &permits.reserved.items, &permits.reserved.count);
     permits.running = count_running(tenant, nullptr);
   }
-  bool whole;
-  if (find_in_order(tenant, filter, permits.window(), &whole)) return true;
-  if (whole) return false;
+  const ClaimRequest look = {nullptr, 1, filter.keys, filter.count, 0, 0, 0};
+  Claimed found;
+  LimitsWalked walked;
+  if (walk_limits(tenant, look, permits.window(), nullptr, &found, &walked) > 0) return true;
+  if (walked.whole) return false;
   bool any = false;
   tour_limits(permits, filter, 1, {PG_INT32_MAX, PG_INT32_MAX}, [&](const LimitPlace &at, int *entries) {
-    any = find_at_limit(tenant, at, permits.window(), entries);
+    any = walk_limits(tenant, look, permits.window(), &at, &found, &walked) > 0;
+    *entries -= walked.others;
     if (any) next_look_at(tenant) = {tenant.number, just_before(at)};
     return any ? 1 : 0;
   });
@@ -262,7 +265,9 @@ int claim_limit_by_limit(PermitSource *permits, const ClaimRequest &request, Cla
   tour_limits(*permits, filter, request.max_tasks - first, patience, [&](const LimitPlace &at, int *entries) {
     ClaimRequest rest = request;
     rest.max_tasks -= count;
-    const int found = claim_at_limit(permits->tenant, rest, at, permits->gate(), claimed + count, entries);
+    LimitsWalked walked;
+    const int found = walk_limits(permits->tenant, rest, permits->gate(), &at, claimed + count, &walked);
+    *entries -= walked.others;
     count += found;
     return found;
   });
@@ -285,9 +290,9 @@ Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *c
   PermitSource permits = {tenant, permits_are_known(limited_work(tenant, Limited::workflows)), request.max_tasks};
   if (!permits.known && !count_for_claim(&permits)) return nullptr;
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
-  bool whole;
-  *count = claim_in_order(tenant, request, permits.gate(), claimed, &whole);
-  if (!whole && *count < request.max_tasks) *count += claim_limit_by_limit(&permits, request, claimed, *count);
+  LimitsWalked walked;
+  *count = walk_limits(tenant, request, permits.gate(), nullptr, claimed, &walked);
+  if (!walked.whole && *count < request.max_tasks) *count += claim_limit_by_limit(&permits, request, claimed, *count);
   permits.return_spare();
   return claimed;
 }

@@ -22,26 +22,24 @@ struct WaitingLimit {
 struct LimitGate {
   void *self;
   bool (*admits)(void *self, std::int32_t definition, std::int64_t limit);
-  void (*takes_back)(void *self, std::int64_t limit);  // the one admitted last was not claimed after all
+  // The one admitted last was not claimed after all; nullptr: tasks are only looked for.
+  void (*takes_back)(void *self, std::int64_t limit);
 };
 // Whether some wait, of the filter or not.
 bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter);
 // Nothing was found: whether it is time to look without what is known of where to look.
 bool recheck_limited_lanes(const Tenant &tenant, const ClaimFilter &filter);
-// Claims in the order of the queue.  *whole: all of it was seen, and not given up because much of it
-// may not be claimed.
-int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed,
-                   bool *whole);
-// Whether that would claim something.
-bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole);
+struct LimitsWalked {
+  bool whole;  // all was seen, and not given up because much of it may not be claimed
+  int others;  // rows that were walked over besides
+};
+// Claims, or looks for, tasks in the order of the queue, or those at one place.
+int walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, const LimitPlace *place,
+                Claimed *claimed, LimitsWalked *walked);
 // The next `most` tasks and limits behind the place that claimable rows may wait at.  Skips at most *entries entries of
 // dead rows; *entries < 0: it has given up.  The place becomes the one to go on from.
 WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count);
 // Ascending by limit; as the snapshot shows it, or nullptr: as of now.
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
-// At one of them; what is walked over is taken from the entries.
-bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries);
-int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
-                   Claimed *claimed, int *entries);
 
 }  // namespace insula
