@@ -92,11 +92,15 @@ std::int64_t most_counted(std::int64_t max_queued) {
   return 2 * std::min<std::int64_t>(max_queued, PG_INT64_MAX / 4) + 1000;
 }
 
-// False: others count the queue, or the numbers cannot be known.
-bool count_permits(const Tenant &tenant, Limited what) {
+struct CountResult {
+  bool done = false;  // else others count the queue, or the numbers cannot be known
+  bool came_back = false;
+};
+
+CountResult count_permits(const Tenant &tenant, Limited what) {
   const LimitedWork work = limited_work(tenant, what);
   const Snapshot snapshot = begin_counting_permits(work);
-  if (!snapshot) return false;
+  if (!snapshot) return {};
   LimitCount own = {limit_of_tenant, 0};
   const LimitCount *counts = &own;
   int count = 1;
@@ -110,8 +114,7 @@ bool count_permits(const Tenant &tenant, Limited what) {
   } else {
     counts = running_by_limit(tenant, snapshot, &count);
   }
-  end_counting_permits(work, counts, count, is_all);
-  return true;
+  return {true, end_counting_permits(work, counts, count, is_all)};
 }
 
 // `free`: how much room there is where it is not enough.
@@ -138,16 +141,14 @@ bool take_room(const Tenant &tenant, std::int64_t added, std::int64_t *free) {
 
 bool count_permits_if_wanted(const Tenant &tenant, Limited what) {
   if (!permits_want_count(limited_work(tenant, what))) return false;
-  if (what == Limited::queued) return count_permits(tenant, what);
-  const bool first = !permits_are_known(limited_work(tenant, what));
+  if (what == Limited::queued) return count_permits(tenant, what).done;
   if (!try_lock_tenant(tenant.number, TenantLock::permits)) return false;
   announce_permits_lock(tenant.number);
-  const bool counted = count_permits(tenant, what);
+  const CountResult counted = count_permits(tenant, what);
   unlock_tenant(tenant.number, TenantLock::permits);
-  // Claims that found the lock held can go by the numbers now.  A later count wakes no session at once: a session
-  // that is refused counts, too, so that two would keep each other awake.
-  if (first) wake_for_permit(tenant.number);
-  return counted;
+  // Claims that found the lock held, or no permit, can go by the numbers now.
+  if (counted.came_back) wake_for_permit(tenant.number);
+  return counted.done;
 }
 
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
@@ -161,7 +162,8 @@ int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
   const int reserved = reserve_running(tenant, wanted);
   if (reserved > 0) return reserved;
   if (count_permits_if_wanted(tenant, Limited::running)) return reserve_running(tenant, wanted);
-  if (permits_are_known(limited_work(tenant, Limited::running))) return 0;
+  // Another session may have counted by now.
+  if (permits_are_known(limited_work(tenant, Limited::running))) return reserve_running(tenant, wanted);
   if (!has_rate) {
     if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
     announce_permits_lock(tenant.number);

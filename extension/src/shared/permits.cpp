@@ -14,8 +14,11 @@ namespace insula {
 namespace {
 
 struct Numbers {
-  std::int64_t used;      // as far as transactions have ended
-  std::int64_t reserved;  // by transactions under way
+  std::int64_t used;       // as far as transactions have ended
+  std::int64_t recounted;  // the same as of the count under way, without the rows that it will find
+  std::int64_t reserved;   // by transactions under way
+
+  bool idle() const { return used == 0 && recounted == 0 && reserved == 0; }
 };
 
 struct WorkKey {
@@ -28,9 +31,10 @@ struct LimitEntry;
 
 struct WorkEntry {
   WorkKey key;
-  TallyState state;
-  Oid work;  // the table that was counted
-  CountBasis basis;
+  bool known;
+  Oid work;          // the table that was counted
+  CountBasis basis;  // of `used`
+  int counter;       // the backend that counts, -1: none; its basis is that of `recounted`
   std::int64_t began_at;    // the last count, in passing time
   std::int64_t count_from;  // no count before that
   bool refused;             // permits were, since the last count
@@ -59,6 +63,9 @@ struct LimitEntry {
 
 HTAB *works = nullptr;
 HTAB *limits = nullptr;
+CountBasis *bases = nullptr;  // of counts under way, by backend
+
+Size bases_size() { return mul_size(sizeof(CountBasis), static_cast<Size>(MaxBackends)); }
 
 int room_for_works() { return 3 * shared_room.due_tenants; }
 
@@ -122,15 +129,16 @@ WorkEntry *make_work(const LimitedWork &of) {
   bool found;
   auto *all = static_cast<WorkEntry *>(hash_search(works, &key, HASH_ENTER_NULL, &found));
   if (!all || found) return all;
-  all->state = TallyState::unknown;
+  all->known = false;
   all->work = InvalidOid;
+  all->counter = -1;
   all->began_at = all->count_from = 0;
   all->refused = all->is_at_least = false;
   all->version = 0;
   // Sessions that were turned away before were not counted.
   all->turned_away = waiting_sessions();
   all->turned_away_ever = 1;
-  all->own = {0, 0};
+  all->own = {0, 0, 0};
   all->limits.clear();
   all->limit_count = 0;
   return all;
@@ -152,7 +160,7 @@ LimitEntry *make_limit(WorkEntry &all, std::int64_t limit) {
   LimitKey key = {MyDatabaseId, all.key.tenant, limit};
   auto *entry = static_cast<LimitEntry *>(hash_search(limits, &key, HASH_ENTER_NULL, nullptr));
   if (!entry) return nullptr;
-  entry->numbers = {0, 0};
+  entry->numbers = {0, 0, 0};
   entry->all = &all;
   all.limits.append(entry, &entry->of_work);
   ++all.limit_count;
@@ -160,7 +168,7 @@ LimitEntry *make_limit(WorkEntry &all, std::int64_t limit) {
 }
 
 void remove_if_idle(LimitEntry *entry) {
-  if (entry->numbers.used != 0 || entry->numbers.reserved != 0) return;
+  if (!entry->numbers.idle()) return;
   entry->of_work.remove();
   --entry->all->limit_count;
   hash_search(limits, &entry->key, HASH_REMOVE, nullptr);
@@ -179,7 +187,7 @@ Numbers *make_numbers(WorkEntry &all, std::int64_t limit) {
 }
 
 void remove_numbers_if_idle(const WorkEntry &all, std::int64_t limit, const Numbers &numbers) {
-  if (all.key.what == Limited::workflows && numbers.used == 0 && numbers.reserved == 0)
+  if (all.key.what == Limited::workflows && numbers.idle())
     remove_if_idle(find_limit(all.key.tenant, limit));
 }
 
@@ -188,17 +196,28 @@ void remove_numbers_if_idle(const WorkEntry &all, std::int64_t limit, const Numb
 constexpr std::int64_t counts_share = 100;
 std::int64_t between_counts(Limited what) { return (what == Limited::workflows ? 60 : 1) * USECS_PER_SEC; }
 
+template <typename Change>
+void for_all_numbers(WorkEntry &all, Change change) {
+  change(all.own);
+  all.limits.for_each([&](LimitEntry *entry) {
+    change(entry->numbers);
+    remove_if_idle(entry);
+  });
+}
+
+// A count under way comes to nothing.
+void stop_count(WorkEntry &all) {
+  all.counter = -1;
+  for_all_numbers(all, [](Numbers &numbers) { numbers.recounted = 0; });
+}
+
 // The numbers are unknown until they are counted.
 void lose_count(WorkEntry &all) {
   all.count_from = 0;
   ++all.version;  // a session that has just looked shall look again
-  all.state = TallyState::unknown;
-  all.is_at_least = false;
-  all.own.used = 0;
-  all.limits.for_each([](LimitEntry *entry) {
-    entry->numbers.used = 0;
-    remove_if_idle(entry);
-  });
+  all.known = all.is_at_least = false;
+  all.counter = -1;
+  for_all_numbers(all, [](Numbers &numbers) { numbers.used = numbers.recounted = 0; });
 }
 
 // To count again at once would end the same way.
@@ -210,13 +229,13 @@ void lose_count_for_room(WorkEntry &all) {
 }
 
 bool is_known(const WorkEntry *all, const LimitedWork &of) {
-  return all && all->state == TallyState::known && all->work == of.work;
+  return all && all->known && all->work == of.work;
 }
 
 bool wants_count(const WorkEntry *all, const LimitedWork &of) {
   if (!all) return !is_full();
   // What runs is counted under the permits lock, so that there a count under way was given up.
-  if (of.what == Limited::queued && all->state == TallyState::counting) return false;
+  if (of.what == Limited::queued && all->counter >= 0) return false;
   return (!is_known(all, of) || all->refused) && passing_time() >= all->count_from;
 }
 
@@ -239,15 +258,17 @@ bool note_free(WorkEntry &all) {
 bool settle(const Held &of, WorkEntry *all, std::uint64_t transaction) {
   const bool runs = of.key.what != Limited::queued;
   if (!all) return runs && of.used < 0 && is_full();  // the sessions that wait are not known
-  const bool seen = all->state == TallyState::unknown || all->basis.shows(transaction);
-  const bool counts = of.used != 0 && !seen;
+  const bool seen = !all->known || all->basis.shows(transaction);
+  const bool seen_by_count = all->counter < 0 || bases[all->counter].shows(transaction);
+  const bool counts = of.used != 0 && !(seen && seen_by_count);
   Numbers *numbers = counts ? make_numbers(*all, of.key.limit) : find_numbers(*all, of.key.limit);
   if (numbers) {
     numbers->reserved -= of.reserved;
-    if (counts) numbers->used += of.used;
+    if (!seen) numbers->used += of.used;
+    if (!seen_by_count) numbers->recounted += of.used;
     // A task can be cancelled before the claim's own callback has told of it, but mostly rows were written by hand:
     // to count again is right in both cases.
-    if (all->state == TallyState::known && numbers->used < 0)
+    if (numbers->used < 0)
       lose_count(*all);
     else
       remove_numbers_if_idle(*all, of.key.limit, *numbers);
@@ -255,7 +276,7 @@ bool settle(const Held &of, WorkEntry *all, std::uint64_t transaction) {
     lose_count_for_room(*all);
   }
   // A claim that counts in the queue sees started tasks whose reservation has not been dropped yet.
-  const bool seen_twice = of.reserved > 0 && (seen || all->state != TallyState::known);
+  const bool seen_twice = of.reserved > 0 && seen;
   return runs && (of.used < of.reserved || seen_twice) && note_free(*all);
 }
 
@@ -287,13 +308,43 @@ void settle_from(int first, bool committed) {
   }
 }
 
+// The entry that this session counts for, nullptr: none, or others have written rows since it began.
+WorkEntry *find_counted(const WorkKey &key) {
+  WorkEntry *all = find_work(key.tenant, key.what);
+  return all && all->counter == backend_slot() && all->began_at == counting.began_at ? all : nullptr;
+}
+
+// Counts that are cancelled again and again take no more time than others.
+std::int64_t next_count(const WorkEntry &all, std::int64_t now) {
+  return now + std::max(between_counts(all.key.what), counts_share * (now - all.began_at));
+}
+
 void abandon_count() {
   if (counting.began_at == 0) return;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  WorkEntry *all = find_work(counting.key.tenant, counting.key.what);
-  if (all && all->state == TallyState::counting && all->began_at == counting.began_at) lose_count(*all);
+  if (WorkEntry *all = find_counted(counting.key)) {
+    stop_count(*all);
+    if (all->known) all->count_from = next_count(*all, passing_time());
+  }
   LWLockRelease(counters_lock);
   counting.began_at = 0;
+}
+
+// What was counted takes the place of what was known.  Returns whether permits may have come back by that.
+bool publish_count(WorkEntry &all) {
+  bool came_back = !all.known;
+  for_all_numbers(all, [&](Numbers &numbers) {
+    came_back = came_back || numbers.recounted < numbers.used;
+    numbers.used = numbers.recounted;
+    numbers.recounted = 0;
+  });
+  all.basis = bases[all.counter];
+  all.counter = -1;
+  all.known = true;
+  all.refused = false;
+  all.count_from = next_count(all, passing_time());
+  if (came_back) ++all.version;
+  return came_back;
 }
 
 void forget_now() {
@@ -336,12 +387,15 @@ std::int64_t reserved_for(Limited what, std::int64_t permits, std::int64_t freed
 
 const SharedPart permits_part = {
     [] {
-      return add_size(hash_estimate_size(room_for_works(), sizeof(WorkEntry)),
-                      hash_estimate_size(shared_room.counted_limits, sizeof(LimitEntry)));
+      const Size size = add_size(hash_estimate_size(room_for_works(), sizeof(WorkEntry)),
+                                 hash_estimate_size(shared_room.counted_limits, sizeof(LimitEntry)));
+      return add_size(size, MAXALIGN(bases_size()));
     },
     [](bool) {
       works = make_shared_table("insula permits", room_for_works(), sizeof(WorkKey), sizeof(WorkEntry));
       limits = make_shared_table("insula limits", shared_room.counted_limits, sizeof(LimitKey), sizeof(LimitEntry));
+      bool found;
+      bases = static_cast<CountBasis *>(ShmemInitStruct("insula counts under way", bases_size(), &found));
     }};
 
 void drop_permits_of(Oid database, std::int32_t tenant) {
@@ -470,10 +524,11 @@ Snapshot begin_counting_permits(const LimitedWork &of) {
   Snapshot snapshot = nullptr;
   // A transaction that has published had committed before, so that this snapshot shows it.
   if (all && wants_count(all, of)) snapshot = GetLatestSnapshot();
-  if (snapshot && all->basis.take(*snapshot)) {
-    lose_count(*all);
-    all->state = TallyState::counting;
+  if (snapshot && bases[backend_slot()].take(*snapshot)) {
+    if (all->work != of.work) lose_count(*all);
+    stop_count(*all);
     all->work = of.work;
+    all->counter = backend_slot();
     all->began_at = passing_time();
     counting = {all->key, all->began_at};
   } else if (snapshot) {
@@ -484,15 +539,14 @@ Snapshot begin_counting_permits(const LimitedWork &of) {
   return snapshot;
 }
 
-void end_counting_permits(const LimitedWork &of, const LimitCount *counts, int count, bool is_all) {
-  const std::int64_t now = passing_time();
+bool end_counting_permits(const LimitedWork &of, const LimitCount *counts, int count, bool is_all) {
+  bool came_back = false;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  WorkEntry *all = find_work(of.tenant, of.what);
-  if (all && all->state == TallyState::counting && all->began_at == counting.began_at) {
+  if (WorkEntry *all = find_counted({MyDatabaseId, of.tenant, of.what})) {
     bool fits = true;
     const auto add = [&](std::int64_t limit, std::int64_t used) {
       Numbers *numbers = fits && used != 0 ? make_numbers(*all, limit) : nullptr;
-      if (numbers) numbers->used += used;
+      if (numbers) numbers->recounted += used;
       fits = fits && (numbers || used == 0);
     };
     for (int i = 0; i < count; ++i) add(counts[i].limit, counts[i].used);
@@ -500,17 +554,15 @@ void end_counting_permits(const LimitedWork &of, const LimitCount *counts, int c
     for (const Held &one : held)
       if (one.key.tenant == of.tenant && one.key.what == of.what) add(one.key.limit, -one.used);
     if (fits) {
-      all->state = TallyState::known;
-      all->refused = false;
+      came_back = publish_count(*all);
       all->is_at_least = !is_all;
-      all->count_from = now + std::max(between_counts(of.what), counts_share * (now - all->began_at));
-      all->limits.for_each(remove_if_idle);
     } else {
       lose_count_for_room(*all);
     }
   }
   LWLockRelease(counters_lock);
   counting.began_at = 0;
+  return came_back;
 }
 
 Ahead reserve_permits_ahead(const LimitedWork &of, std::int64_t limit, std::int64_t wanted) {

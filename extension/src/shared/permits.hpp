@@ -19,7 +19,7 @@
 // submission that cannot go by the numbers reserves ahead and counts without a lock.
 //
 // Rows that were written by hand are not in the numbers.  Where a permit is refused rows are counted anew, but not
-// every time, so that no work stands still for that.
+// every time, so that no work stands still for that.  The numbers stay known while that goes on.
 //
 // Sessions that find no permit and will wait are counted; each permit that comes back wakes one and lowers that
 // count.  It may be another one, which passes on the wake-ups that it cannot use.
@@ -83,8 +83,9 @@ bool await_permit(const LimitedWork &of, std::uint64_t version);
 bool permits_want_count(const LimitedWork &of);
 // To count with; under the tenant's permits lock, unless what is queued is counted.  nullptr: they cannot be known.
 Snapshot begin_counting_permits(const LimitedWork &of);
-// `is_all`: else there are more.
-void end_counting_permits(const LimitedWork &of, const LimitCount *counts, int count, bool is_all);
+// `is_all`: else there are more.  Returns whether permits may have come back by the count: the numbers were not known,
+// or were too high.
+bool end_counting_permits(const LimitedWork &of, const LimitCount *counts, int count, bool is_all);
 
 // For a transaction that counts for itself, afterwards; claims do under the tenant's permits lock.  Reserves permits
 // whether they are free or not.

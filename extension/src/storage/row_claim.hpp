@@ -107,7 +107,7 @@ struct LaneWalk {
     const int first = walk_stretch(lane, planned.from, watermark_end, claimed, most, tries);
     const bool behind_others = planned.from > watermark;
     // A permit that comes back is to find a claim that looks at the row that was refused.
-    if (plans && first_refused != watermark_end) forget_beginning(view, lane);
+    if (plans && (first_refused != watermark_end || gave_up())) forget_beginning(view, lane);
     if (first == most) {
       tell(lane, planned.from, std::max(passed_by(claimed, first, planned.from), planned.to));
       return most;
