@@ -52,7 +52,7 @@ void Control::on_down(const error& why, bool was_up) {
   }
   // The callers learn why the first connection failed; nor do they wait for a password to
   // become right by itself.
-  if (!ever_up_ || !why.retryable()) fail_requests(why);
+  if (!ever_up_ || !why.retryable()) requests_.fail_all(why);
   if (!outage_told_ && ever_up_)
     settings_.log(LogLevel::warning, fmt::format("lost the control connection, connecting again: {}", why.what()));
   outage_told_ = true;
@@ -61,6 +61,12 @@ void Control::on_down(const error& why, bool was_up) {
 void Control::request(CallerRequest request) {
   requests_.add(std::move(request));
   link_.open();
+}
+
+void Control::end(const error& why) {
+  link_.close();
+  aside_.close();
+  requests_.end(why);
 }
 
 void Control::leave(std::function<void()> done) { leave_done_ = std::move(done); }

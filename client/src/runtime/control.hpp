@@ -33,7 +33,7 @@ class Control {
   Aside& aside() noexcept { return aside_; }
   void request(CallerRequest request);
   std::size_t requests() const noexcept { return requests_.size(); }
-  void fail_requests(const error& why) { requests_.fail_all(why); }
+  void end(const error& why);  // for good: closes both links
   void nudge() noexcept { nudge_wanted_ = true; }
   // Good-bye; `done` once the server has heard it, or the connection broke.
   void leave(std::function<void()> done);

@@ -273,10 +273,8 @@ void Engine::drive_shutdown(Clock::time_point now) {
 void Engine::end() {
   // Run the jobs that were posted last: their callers wait for an answer.
   for (const Inbox::Job& job : inbox_->close()) job();
-  control_.link().close();
   dispatcher_.link().close();
-  control_.aside().close();
-  control_.fail_requests(shut_down_error());
+  control_.end(shut_down_error());
   waits_.fail_all(shut_down_error());
   phase_ = Phase::ended;
 }
