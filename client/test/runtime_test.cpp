@@ -5,6 +5,7 @@
 #include "runtime/outcomes.hpp"
 #include "runtime/pool.hpp"
 #include "runtime/share.hpp"
+#include "runtime/signals.hpp"
 #include "runtime/stopper.hpp"
 #include "runtime/waits.hpp"
 
@@ -14,11 +15,13 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 
 #include <future>
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -449,19 +452,21 @@ TEST(Share, IsWiderWhenAnotherTenantMayBeServed) {
   EXPECT_TRUE(is_wider({}, {.only = {"a"}}));
 }
 
+bool wants_to_ask(const Waits& waits) { return waits.ask_at() != Clock::time_point::max(); }
+
 TEST(Waits, AskInBatchesAndForgetDroppedHandles) {
   Waits waits;
   std::vector<std::shared_ptr<WaitState>> states;
   for (std::int64_t id = 1; id <= 1'500; ++id) waits.add(id, states.emplace_back(std::make_shared<WaitState>()));
   states.resize(1'200);
   std::size_t asked = 0;
-  while (waits.wants_to_ask()) {
+  while (wants_to_ask(waits)) {
     const std::size_t batch = waits.take_batch().size();
     EXPECT_LE(batch, 100U);
     asked += batch;
   }
   EXPECT_EQ(asked, 1'200U);
-  EXPECT_FALSE(waits.wants_to_ask());
+  EXPECT_FALSE(wants_to_ask(waits));
   wire::ResultRow ended;
   ended.execution_id = 7;
   ended.status = Status::completed;
@@ -473,7 +478,7 @@ TEST(Waits, AskInBatchesAndForgetDroppedHandles) {
   EXPECT_FALSE(states[7]->result);
   EXPECT_EQ(waits.take_batch(), (wire::Ids{8}));
   waits.suspect(7);
-  EXPECT_FALSE(waits.wants_to_ask());
+  EXPECT_FALSE(wants_to_ask(waits));
 }
 
 TEST(Waits, AskForFewerWhereResultsAreLarge) {
@@ -495,6 +500,22 @@ TEST(Waits, AskForFewerWhereResultsAreLarge) {
   EXPECT_EQ(answer(100'000), 100U);
   EXPECT_LE(answer(1'000), 42U) << "4 MB, had they been as large";
   EXPECT_GT(answer(1'000), 42U);
+}
+
+TEST(Waits, WhatTheServerCannotAnswerNowIsAskedLaterAndInSmallerBatches) {
+  Waits waits;
+  std::vector<std::shared_ptr<WaitState>> states;
+  for (std::int64_t id = 1; id <= 200; ++id) waits.add(id, states.emplace_back(std::make_shared<WaitState>()));
+  EXPECT_LE(waits.ask_at(), Clock::now());
+  const auto before = Clock::now();
+  waits.on_refused(waits.take_batch(), {errc::server, "canceling statement", "57014", true});
+  EXPECT_GE(waits.ask_at(), before + 100ms);
+  const auto batch = waits.take_batch();
+  EXPECT_EQ(batch.size(), 50U);
+  waits.on_lost(batch);
+  EXPECT_EQ(waits.take_batch().size(), 25U);
+  waits.on_lost({1});
+  EXPECT_EQ(waits.take_batch().size(), 25U) << "of one there is no smaller batch";
 }
 
 TEST(Waits, AnExecutionThatRunsAgainIsWaitedForByAllHandles) {
@@ -540,6 +561,50 @@ TEST(Settings, PatienceEndsBeforeTheLease) {
     EXPECT_LE(make_settings(lease).patience(), lease / 2);
     EXPECT_GE(make_settings(lease).patience(), lease / 3);
   }
+}
+
+TEST(Settings, AnObserverMayThrowAnything) {
+  Settings settings = make_settings();
+  settings.config.observer = std::make_shared<Observer>();
+  settings.tell([](Observer&) { throw std::runtime_error{"broken"}; });
+  settings.tell([](Observer&) { throw 42; });
+}
+
+TEST(SignalWatch, SaysWhenThereIsNoFileDescriptor) {
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  setrlimit(RLIMIT_NOFILE, &none);
+  std::optional<errc> code;
+  try {
+    const SignalWatch watch;
+  } catch (const error& e) {
+    code = e.code();
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(code, errc::limit);
+  EXPECT_NO_THROW(SignalWatch{}) << "there is none that watches";
+}
+
+TEST(Stopper, ACallbackThatBlocksHidesNoOtherStop) {
+  Stopper stopper{std::make_shared<Inbox>()};
+  stopper.start();
+  const auto first = make_attempt({});
+  const auto second = make_attempt({}, "{}", 2, 12);
+  std::promise<void> begun;
+  std::promise<void> release;
+  const std::stop_callback callback{first->stop.get_token(), [&] {
+                                      begun.set_value();
+                                      release.get_future().wait();
+                                    }};
+  stopper.ask(first, StopReason::cancelled);
+  begun.get_future().wait();
+  stopper.ask(second, StopReason::timeout);
+  const TaskContext context{*second};
+  EXPECT_TRUE(context.stop_requested());
+  EXPECT_THROW(context.throw_if_stopped(), stopped);
+  release.set_value();
 }
 
 // Its callbacks are called by the thread that asks: never the one that holds the leases.

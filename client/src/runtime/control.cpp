@@ -80,7 +80,7 @@ void Control::drive(Clock::time_point now) {
   if (nudge_wanted_ && link_.is_up()) send_nudge();
   if (outcomes_.sendable(now) && link_.is_up()) outcomes_.send_next(link_);
   if (requests_.sendable() && link_.is_up()) requests_.send_next(link_);
-  if (waits_.wants_to_ask() && !watch_in_flight_ && link_.is_up()) send_watch();
+  if (now >= waits_.ask_at() && !watch_in_flight_ && link_.is_up()) send_watch();
   if (leave_done_ && link_.idle())
     send(wire::leave(settings_.worker), [done = std::exchange(leave_done_, {})](const wire::Reply&) { done(); });
 }
@@ -106,6 +106,7 @@ Clock::time_point Control::wake_at() const noexcept {
   Clock::time_point at = std::min(requests_.wake_at(link_.is_up()), aside_.wake_at());
   if (link_.is_up() && !heartbeat_in_flight_) at = std::min(at, leases_.heartbeat_at());
   if (link_.is_up()) at = std::min(at, outcomes_.wake_at());
+  if (link_.is_up() && !watch_in_flight_) at = std::min(at, waits_.ask_at());
   if (aside_.is_there() ? aside_.is_free() : link_.is_up() && !outcomes_.has_new())
     at = std::min(at, outcomes_.probe_at());
   return at;

@@ -131,7 +131,7 @@ bool Dispatcher::may_park_without_slot(Clock::time_point now) {
 void Dispatcher::nudge() {
   nudged_at_ = Clock::now();
   peers_.nudge();
-  link_.expect_answer(nudged_at_ + settings_.patience());
+  link_.expect_answer(settings_.patience());
 }
 
 Clock::time_point Dispatcher::wake_at() const noexcept {
