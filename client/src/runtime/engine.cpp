@@ -23,7 +23,8 @@ using std::chrono::milliseconds;
 // While more outcomes are to come soon, how long the first may wait for them.
 constexpr milliseconds gather_time{1};
 
-// Claims stop while this number of outcomes waits to be sent.
+// Claims stop while this number of outcomes waits to be sent.  What is put off of one tenant of many
+// stops only that tenant's claims: see Outcomes::crowded.
 constexpr std::size_t backlog_limit = 10'000;
 
 // The last phases of a shutdown, each bounded.
@@ -49,7 +50,7 @@ Engine::Engine(Settings settings)
       pool_(inbox_),
       control_(settings_, leases_, waits_, *workplace_),
       dispatcher_(settings_, {leases_, waits_, pool_, workplace_, [this] { control_.nudge(); },
-                              [this] { return control_.outcomes().size() >= backlog_limit; },
+                              [this] { return has_backlog(); },
                               [this] { return control_.outcomes().crowded(); }}) {}
 
 Engine::~Engine() = default;
@@ -236,6 +237,11 @@ void Engine::begin_shutdown(const ShutdownOptions& options) {
 void Engine::enter(Phase phase, milliseconds at_most) {
   phase_ = phase;
   phase_ends_ = Clock::now() + wire::bounded(at_most);
+}
+
+bool Engine::has_backlog() const noexcept {
+  const Outcomes& outcomes = control_.outcomes();
+  return (settings_.serves_all ? outcomes.new_size() : outcomes.size()) >= backlog_limit;
 }
 
 bool Engine::has_flushed() const {
