@@ -49,9 +49,9 @@ Engine::Engine(Settings settings)
       leases_(settings_, stopper_),
       pool_(inbox_),
       control_(settings_, leases_, waits_, *workplace_),
-      dispatcher_(settings_, {leases_, waits_, pool_, workplace_, [this] { control_.nudge(); },
-                              [this] { return has_backlog(); },
-                              [this] { return control_.outcomes().crowded(); }}) {}
+      dispatcher_(settings_, {leases_, waits_, pool_, workplace_,
+                              [this](std::function<void()> heard) { control_.nudge(std::move(heard)); },
+                              [this] { return has_backlog(); }, [this] { return control_.outcomes().crowded(); }}) {}
 
 Engine::~Engine() = default;
 
