@@ -52,6 +52,7 @@ class Dispatcher {
 
   void add_handlers(const Handlers& handlers);  // replaces those of the same key
   void stop();                                  // claims no more
+  Handlers release() { return std::exchange(handlers_, {}); }
   bool is_quiet() const noexcept { return !link_.busy(); }
 
   void drive(Clock::time_point now);

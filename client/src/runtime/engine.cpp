@@ -137,6 +137,9 @@ void Engine::add_handlers(const WorkflowState& workflow) {
 }
 
 ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
+  // What the handlers have captured, a handle of this runtime perhaps: destroyed without the lock.
+  Dispatcher::Handlers handlers;
+  Leases::Attempts attempts;
   const std::lock_guard lock{lifecycle_};
   if (report_) return *report_;
   if (started_.load(std::memory_order_relaxed)) {
@@ -148,6 +151,9 @@ ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
   }
   pool_.stop();
   stopper_.stop();
+  handlers = dispatcher_.release();
+  attempts = leases_.release();
+  control_.outcomes().drop_all();
   report_ = tally_;
   return *report_;
 }
