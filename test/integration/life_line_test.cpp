@@ -28,9 +28,7 @@ class PreloadedLifeLine : public ClientTest {
   }
 
   std::int64_t submit() { return std::stoll(sql_.value("SELECT insula.submit('w', tenant => $1)", {tenant_})); }
-  void allow_connections(int most) {
-    sql_.rows("ALTER ROLE " + user_ + " CONNECTION LIMIT " + std::to_string(most));
-  }
+  void allow_connections(int most) { sql_.rows("ALTER ROLE " + user_ + " CONNECTION LIMIT " + std::to_string(most)); }
   std::string pid_of(const std::string& connection) {
     return sql_.value("SELECT pid FROM pg_stat_activity WHERE usename = $1 AND application_name = 'insula ' || $2",
                       {user_, connection});
@@ -42,9 +40,10 @@ class PreloadedLifeLine : public ClientTest {
     EXPECT_TRUE(eventually([&] { return pid_of(connection).empty(); }));
   }
   bool is_parked() {
-    return !sql_.value("SELECT 1 FROM pg_stat_activity WHERE usename = $1 AND application_name = 'insula dispatch' "
-                       "AND wait_event_type = 'Extension'",
-                       {user_})
+    return !sql_.value(
+                    "SELECT 1 FROM pg_stat_activity WHERE usename = $1 AND application_name = 'insula dispatch' "
+                    "AND wait_event_type = 'Extension'",
+                    {user_})
                 .empty();
   }
 
@@ -84,9 +83,7 @@ TEST_F(PreloadedLifeLine, HandlersLearnSoonThatTheirTasksWentWithIt) {
   submit();
   gate.wait_for_arrivals(1);
   end("dispatch");
-  EXPECT_TRUE(eventually([&] {
-    return !sql_.rows("SELECT insula.claim('thief', tenant => $1)", {tenant_}).empty();
-  }));
+  EXPECT_TRUE(eventually([&] { return !sql_.rows("SELECT insula.claim('thief', tenant => $1)", {tenant_}).empty(); }));
   allow_connections(-1);
   EXPECT_TRUE(eventually([&] { return reason == StopReason::lease_lost; })) << log_.text();
   gate.open();

@@ -44,7 +44,8 @@ class Sending : public ::testing::Test {
   // The server's session goes; the link has not noticed yet.
   void break_connection() {
     std::string pid;
-    link_.send({"SELECT pg_backend_pid()"}, [&](const wire::Reply& reply) { pid = reply.rows.string(0, 0); }, 60s);
+    link_.send(
+        {"SELECT pg_backend_pid()"}, [&](const wire::Reply& reply) { pid = reply.rows.string(0, 0); }, 60s);
     ASSERT_TRUE(run_until(link_, [&] { return !pid.empty(); }));
     sql_.rows("SELECT pg_terminate_backend($1)", {pid});
     ASSERT_TRUE(insula_test::eventually(
@@ -122,7 +123,9 @@ TEST_F(Sending, AtTheEndThoseInFlightAreTold) {
   for (const bool repeatable : {true, false}) {
     Requests requests{settings_, [] {}};
     std::optional<error> told;
-    requests.add({{"SELECT pg_sleep(600)"}, [&](const wire::Reply& reply) { told = reply.failure; }, {.repeatable = repeatable}});
+    requests.add({{"SELECT pg_sleep(600)"},
+                  [&](const wire::Reply& reply) { told = reply.failure; },
+                  {.repeatable = repeatable}});
     requests.send_next(link_);
     link_.close();
     requests.end({errc::shut_down, "over"});

@@ -156,8 +156,9 @@ TEST_F(Shutdown, EndsCallsThatWaitForALock) {
       }
     }}.detach();
     ASSERT_TRUE(eventually([&] {
-      return sql_.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1",
-                        {tenant_}) == "1";
+      return sql_.value(
+                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1",
+                 {tenant_}) == "1";
     }));
     ending.shutdown();
     auto future = told->get_future();

@@ -353,12 +353,12 @@ TEST_F(Transactions, WhatWaitsForALockTakesTheConnectionOfATransaction) {
   gate.open();
   for (const Result& result : wait_all(executions)) EXPECT_TRUE(result.status.is_success());
   const auto sessions = [&](const std::string& condition) {
-    return std::stoi(sql_.value(
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND " + condition, {tenant_}));
+    return std::stoi(
+        sql_.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND " + condition, {tenant_}));
   };
   EXPECT_EQ(sessions("true"), 4);
-  const std::string before = sql_.value("SELECT max(backend_start) FROM pg_stat_activity WHERE application_name = $1",
-                                        {tenant_});
+  const std::string before =
+      sql_.value("SELECT max(backend_start) FROM pg_stat_activity WHERE application_name = $1", {tenant_});
   Sql holder;
   holder.rows("BEGIN");
   holder.rows("SELECT insula.submit('w', idempotency_key => 'k', tenant => $1)", {tenant_});

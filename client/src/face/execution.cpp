@@ -52,7 +52,8 @@ std::vector<TaskExplanation> Execution::explain() const {
 }
 
 bool Execution::cancel(std::string_view reason) const {
-  return wire::read_boolean(runner_->engine->call(wire::cancel(id_, reason), {.stops = true, .tenant = tenant_of(id_)}));
+  return wire::read_boolean(
+      runner_->engine->call(wire::cancel(id_, reason), {.stops = true, .tenant = tenant_of(id_)}));
 }
 
 bool Execution::pause(std::string_view reason) const {
@@ -65,13 +66,14 @@ bool Execution::resume(std::string_view reason) const {
 
 bool Execution::retry(std::string_view reason) const {
   // Those that have waited for its first end will wait for the next.
-  return wire::read_boolean(runner_->engine->call(wire::retry(id_, reason), {.reopens = id_, .tenant = tenant_of(id_)}));
+  return wire::read_boolean(
+      runner_->engine->call(wire::retry(id_, reason), {.reopens = id_, .tenant = tenant_of(id_)}));
 }
 
 bool Execution::send_event(std::string_view event, const Value& payload) const {
   // Twice would be two events.
-  return wire::read_boolean(runner_->engine->call(wire::send_event(id_, event, payload),
-                                                  {.repeatable = false, .tenant = tenant_of(id_)}));
+  return wire::read_boolean(
+      runner_->engine->call(wire::send_event(id_, event, payload), {.repeatable = false, .tenant = tenant_of(id_)}));
 }
 
 std::vector<Result> wait_all(std::span<const Execution> executions) {

@@ -40,8 +40,8 @@ std::vector<std::int64_t> RunnerHandle::submit_many(std::string_view workflow, s
   if (contexts.empty()) return {};
   const auto& keys = options.idempotency_keys;
   const bool repeatable = !keys.empty() && std::ranges::none_of(keys, &std::string::empty);
-  return wire::read_numbers(
-      engine->call(wire::submit_many(workflow, contexts, options, tenant), {.repeatable = repeatable, .tenant = tenant}));
+  return wire::read_numbers(engine->call(wire::submit_many(workflow, contexts, options, tenant),
+                                         {.repeatable = repeatable, .tenant = tenant}));
 }
 
 bool RunnerHandle::ask(wire::Statement statement, std::string tenant) const {

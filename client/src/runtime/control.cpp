@@ -132,9 +132,8 @@ void Control::send_heartbeat(Clock::time_point now) {
 }
 
 void Control::send_nudge() {
-  send(wire::nudge(settings_.worker), [this, heard = std::exchange(nudge_, {})](const wire::Reply& reply) {
-    on_nudge(heard, reply);
-  });
+  send(wire::nudge(settings_.worker),
+       [this, heard = std::exchange(nudge_, {})](const wire::Reply& reply) { on_nudge(heard, reply); });
 }
 
 void Control::on_nudge(std::function<void()> heard, const wire::Reply& reply) {

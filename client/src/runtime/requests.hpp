@@ -50,7 +50,9 @@ class Requests {
       : settings_(settings), on_stop_(std::move(on_stop)) {}
 
   void add(CallerRequest request);
-  std::size_t size() const noexcept { return new_.size() + waiting_.size() + in_flight_.size() + waiting_in_flight_.size(); }
+  std::size_t size() const noexcept {
+    return new_.size() + waiting_.size() + in_flight_.size() + waiting_in_flight_.size();
+  }
   void fail_all(const error& why);  // that are not in flight
   // The links are closed for good: no caller may wait any longer.
   void end(const error& why);
