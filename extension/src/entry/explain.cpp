@@ -106,6 +106,9 @@ const char *why(const Explanation &of, std::int32_t task, const TaskDetail &deta
   const bool group = of.definition.options[task].for_each && !element;
   switch (detail.state) {
     case State::pending:
+      if (detail.lane == lane_deciding)
+        return group ? "deciding: its dependencies have ended, and its elements are still to be made"
+                     : "deciding: its dependencies have ended, and its trigger rule is still to be evaluated";
       return psprintf("waits for %s", names_of(of, task, [](State state) { return !has_ended(state); }));
     case State::ready:
       return why_not_claimed(of, detail);

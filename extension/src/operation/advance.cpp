@@ -7,6 +7,7 @@
 #include "operation/operations.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 
 namespace insula {
@@ -79,7 +80,7 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   int found;
   const TaskRow *locked = peek_tasks(tenant, ids, count, &found);
   int failed = 0;
-  for (int i = 0; i < found; ++i) {
+  for (int i = 0; i < found && (i == 0 || !budget_is_spent()); ++i) {
     if (locked[i].state != State::running || locked[i].due > due_by) continue;
     if (survives_lapse(tenant, locked[i])) continue;
     if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
@@ -94,7 +95,7 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
 int fail_timed_out(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now) {
   count = lock_for_failure(tenant, tasks, count);
   int failed = 0;
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < count && (i == 0 || !budget_is_spent()); ++i) {
     const bool done = runs_again(tenant, tasks[i], timeout_error) ? retry_later(tenant, now, tasks[i], timeout_error)
                                                                   : fail_for_good(tenant, now, tasks[i], timeout_error);
     failed += done ? 1 : 0;
@@ -171,7 +172,7 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   const char *error = "timeout: the execution took longer than its timeout";
   int count;
   const HeadProgress *heads = timed_out_executions(tenant, now, &count);
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < count && (i == 0 || !budget_is_spent()); ++i) {
     const HeadProgress &head = heads[i];
     // The timeout of its parent may just have ended it.
     ExecutionRow row;
@@ -184,7 +185,32 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   }
 }
 
-void advance(const Tenant &tenant, TimestampTz now) {
+// Takes up decisions that were put off.  Those of a suspended tenant wait.
+static void decide_what_was_put_off(const Tenant &tenant, TimestampTz now) {
+  if (tenant.suspended) return;
+  int count;
+  TaskRow *open = open_decisions(tenant, now, &count);
+  std::int64_t tried = 0;
+  bool held = false;
+  TaskRow *end = std::remove_if(open, open + count, [&](const TaskRow &row) {
+    if (row.execution() != tried) held = !lock_lineage(tenant, row.execution(), true);
+    tried = row.execution();
+    return held;
+  });
+  if (end == open) return;
+  // Another transaction may have decided before the locks.
+  count = static_cast<int>(end - open);
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) ids[i] = open[i].id;
+  std::sort(ids, ids + count);
+  TaskRow *locked = peek_tasks(tenant, ids, count, &count);
+  end = std::remove_if(locked, locked + count, [](const TaskRow &row) {
+    return has_ended(row.state) || (row.head && row.state != State::pending);
+  });
+  if (end != locked) settle_put_off(tenant, now, locked, static_cast<int>(end - locked));
+}
+
+void advance(const Tenant &tenant, TimestampTz now, PutOff put_off) {
   for (Lane lane : {lane_later, lane_deferred}) {
     int count;
     const std::int32_t *keys = release_due(tenant, lane, now, &count);
@@ -195,7 +221,8 @@ void advance(const Tenant &tenant, TimestampTz now) {
   (void)lapse(tenant, tasks, count, now, now);
   (void)reap_dead_workers(tenant, now);
   fail_timed_out_executions(tenant, now);
-  remove_finished(tenant, now);
+  if (put_off == PutOff::take_up || !left_to_scheduler()) decide_what_was_put_off(tenant, now);
+  if (!budget_is_spent()) remove_finished(tenant, now);
 }
 
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now) {

@@ -1,14 +1,17 @@
 // Claiming: first advances what is due, then claims rows, then builds the context of each task: the
 // execution's input, the patches of all the task's ancestors in topological order, and the patches
-// with which the task itself deferred.
+// with which the task itself deferred.  When the session's budget is spent, the tasks that are left go
+// back to the queue.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
 #include "context/text_size.hpp"
 #include "operation/operations.hpp"
+#include "operation/task_context.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "shared/watermarks.hpp"
+#include "spi/budget.hpp"
 #include "storage/random.hpp"
 
 extern "C" {
@@ -19,29 +22,6 @@ extern "C" {
 namespace insula {
 
 namespace {
-
-// The cost grows with the task's ancestors, not with the graph.
-Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
-  const auto tasks = static_cast<std::size_t>(definition.tasks);
-  auto *seen = static_cast<std::uint8_t *>(palloc0(tasks));
-  auto *ancestors = palloc_array_of<std::int32_t>(tasks);
-  const std::size_t count = core::find_ancestors(definition.graph, task, {seen, tasks}, {ancestors, tasks});
-
-  auto *ids = palloc_array_of<std::int64_t>(count + 1);
-  ids[0] = head;
-  std::sort(ancestors, ancestors + count);
-  for (std::size_t i = 0; i < count; ++i) ids[i + 1] = head + 1 + ancestors[i];
-  Jsonb **outputs = outputs_of(tenant, ids, static_cast<int>(count) + 1);
-  if (total_size(outputs, static_cast<int>(count) + 1) > max_merged_size) return nullptr;
-  auto *order = palloc_array_of<std::size_t>(count);
-  for (std::size_t i = 0; i < count; ++i) order[i] = i;
-  std::sort(order, order + count, [&](std::size_t a, std::size_t b) {
-    return definition.rank[ancestors[a]] < definition.rank[ancestors[b]];
-  });
-  auto **patches = palloc_array_of<Jsonb *>(count);
-  for (std::size_t i = 0; i < count; ++i) patches[i] = outputs[order[i] + 1];
-  return merge_patches(outputs[0], patches, count);
-}
 
 // A task that cannot be handed out fails, unless a transaction holds its execution: then its lease
 // lapses and another claim tries again.  A run whose text this worker's encoding cannot hold is
@@ -73,13 +53,20 @@ struct GroupContext {
   Jsonb *context;
 };
 
-Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, GroupContext *group) {
+// What the tasks of one claim have in common.
+struct ClaimContexts {
+  SeenContext seen;
+  GroupContext group;
+};
+
+Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, ClaimContexts *contexts) {
   if (!row.head) return datum_jsonb(row.input);
   const Definition &definition = definition_of(tenant, row.definition);
-  if (row.element < 0) return context_of_task(tenant, definition, row.head, row.task);
+  if (row.element < 0) return context_of_task(tenant, definition, row.head, row.task, &contexts->seen);
   const ForEach &for_each = *definition.options[row.task].for_each;
+  GroupContext *group = &contexts->group;
   if (group->head != row.head || group->task != row.task) {
-    Jsonb *context = context_of_task(tenant, definition, row.head, row.task);
+    Jsonb *context = context_of_task(tenant, definition, row.head, row.task, &contexts->seen);
     *group = {row.head, row.task, context ? without_value(for_each.items, context) : nullptr};
   }
   if (!group->context) return nullptr;
@@ -117,8 +104,8 @@ void count_start(const Tenant &tenant, const Claimed &row, TimestampTz now) {
 }
 
 // False: the context would be too large.
-bool build_context(const Tenant &tenant, const Claimed &row, GroupContext *group, ClaimedTask *task) {
-  Jsonb *context = context_of_claimed(tenant, row, group);
+bool build_context(const Tenant &tenant, const Claimed &row, ClaimContexts *contexts, ClaimedTask *task) {
+  Jsonb *context = context_of_claimed(tenant, row, contexts);
   if (!context) return false;
   if (row.output) context = merge_patch(context, datum_jsonb(row.output));
   *task = {row, context, row.element < 0 ? nullptr : datum_jsonb(row.input),
@@ -130,22 +117,6 @@ bool expecting = false;
 bool came_back_empty = false;
 
 }  // namespace
-
-Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
-  // A context in a graph of ten thousand tasks takes far more memory to build than to keep.
-  MemoryContext result = CurrentMemoryContext;
-  MemoryContext scratch = AllocSetContextCreate(result, "insula task context", ALLOCSET_DEFAULT_SIZES);
-  MemoryContextSwitchTo(scratch);
-  const Jsonb *context = merge_ancestors(tenant, definition, head, task);
-  MemoryContextSwitchTo(result);
-  Jsonb *copy = nullptr;
-  if (context) {
-    copy = static_cast<Jsonb *>(palloc(VARSIZE(context)));
-    memcpy(copy, context, VARSIZE(context));
-  }
-  MemoryContextDelete(scratch);
-  return copy;
-}
 
 void expect_claim() { expecting = true; }
 
@@ -175,7 +146,8 @@ bool would_claim(const Tenant &tenant, const char **tasks, int task_count, Prosp
 }
 
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink) {
-  if (may_need_advance(tenant, request.now, nullptr)) advance(tenant, request.now);
+  if (may_need_advance(tenant, request.now, nullptr))
+    advance(tenant, request.now, sink.for_all ? PutOff::leave : PutOff::take_up);
   if (request.keys && request.key_count == 0) return 0;
   ClaimRequest allowed = request;
   allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
@@ -184,15 +156,16 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   const int before = begin_locking(tenant.number);
   begin_async_commit();
   Claimed *rows = claim_both(tenant, allowed, &row_count);
-  GroupContext group = {};
+  ClaimContexts contexts = {see_contexts(), {}};
   int count = 0;
   int used = 0;
-  for (; used < row_count && (*sink.room > 0); ++used) {
+  // The first is handed out whatever it costs, so that each is at some time.
+  for (; used < row_count && *sink.room > 0 && (used == 0 || !budget_is_spent()); ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
     count_start(tenant, row, request.now);
     ClaimedTask task;
-    if (!build_context(tenant, row, &group, &task)) {
+    if (!build_context(tenant, row, &contexts, &task)) {
       fail_claimed(tenant, row, request.now, Unable::context_too_large);
       continue;
     }
@@ -202,6 +175,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
       continue;
     }
     *sink.room -= std::min(*sink.room, bytes);
+    charge(bytes);
     ++count;
   }
   if (used < row_count) {

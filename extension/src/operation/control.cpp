@@ -6,6 +6,7 @@
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
+#include "operation/task_context.hpp"
 #include "shared/shared.hpp"
 #include "storage/record.hpp"
 
@@ -104,7 +105,8 @@ void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now
       announce_ready(tenant.number, definition.keys[task]);
       continue;
     }
-    const Opened opened = open_group(group, now, now);
+    SeenContext seen = see_contexts();
+    const Opened opened = open_group(group, now, now, &seen);
     if (opened.state == State::running) continue;
     TaskRow ended = ended_group(group, opened.state);
     settle(tenant, now, &ended, 1);

@@ -60,6 +60,7 @@ struct Visit {
   TimestampTz next;  // when the tenant is due again
   bool awaits;       // it is also due when an execution ends
   bool trouble;      // a part of the visit failed, and is noted
+  std::int64_t longest;  // what a visit takes at most, in microseconds, but for its last step
 };
 // Runs in the caller's transaction, which is the visit's own.
 void visit_tenant(Visit *visit);

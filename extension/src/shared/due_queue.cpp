@@ -372,6 +372,13 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
   unlock_shared_memory();
 }
 
+TimestampTz next_in_due_queue() {
+  lock_shared_memory(LW_SHARED);
+  const TimestampTz at = first_due(*my_database());
+  unlock_shared_memory();
+  return at;
+}
+
 TimestampTz plan_sleep() {
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();

@@ -39,6 +39,8 @@ void make_all_due(TimestampTz due);
 // Whether all that were due by then have been taken.
 bool all_taken_since(TimestampTz at);
 // The next tenant that is due; it is in hand until it is put back.
+// When the first of those is due that are not taken; DT_NOEND: none.
+TimestampTz next_in_due_queue();
 bool take_due_tenant(TimestampTz now, DueTenant *due);
 // DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
 // due.  due.reload: its schedules may still have changed.  `aside`: its turn has failed; it comes

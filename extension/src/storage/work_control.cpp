@@ -161,6 +161,7 @@ bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t s
 static void count_cancelled(const Tenant &tenant, std::uint64_t row, std::int32_t definition, int column) {
   if (is_null(row, column)) return;
   const std::int32_t lane = get_int32(row, column);
+  if (!is_queued(lane)) return;
   count_left({tenant.number, definition}, place_of(lane), 1);
   if (lane == lane_running && !is_null(row, column + 1))
     note_under_limit(tenant.number, get_int64(row, column + 1), -1);
