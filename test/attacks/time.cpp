@@ -387,7 +387,7 @@ TEST_F(Time, LargeContextsOfOneTenantLeaveAClaimToTheOthers) {
   greedy->query(
       "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'tasks', (SELECT jsonb_agg(jsonb_build_object("
       "'id', 'a' || g)) FROM generate_series(1, 10) g) || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, "
-      "'depends_on', jsonb_build_array('a' || (1 + g % 10), 'a' || (1 + g % 9)))) FROM generate_series(1, 90) g)))");
+      "'depends_on', jsonb_build_array('a' || (1 + g % 10), 'a' || (1 + (g + 1 + g / 10 % 9) % 10)))) FROM generate_series(1, 90) g)))");
   greedy->query("SELECT insula.submit('w')");
   greedy->query(
       "SELECT count(insula.complete(task_id, lease, jsonb_build_object('x', repeat('x', 1000000)))) FROM "

@@ -113,6 +113,9 @@ bool build_context(const Tenant &tenant, const Claimed &row, ClaimContexts *cont
   return !is_too_long_as_text(context);
 }
 
+// Tasks that a claim fails because they cannot be handed out, even if its budget is spent.
+constexpr int most_in_vain = 4;
+
 bool expecting = false;
 bool came_back_empty = false;
 
@@ -159,10 +162,11 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   ClaimContexts contexts = {see_contexts(), {}};
   int count = 0;
   int used = 0;
-  // The first is handed out whatever it costs, so that each is at some time.
-  for (; used < row_count && *sink.room > 0 && (used == 0 || !budget_is_spent()); ++used) {
+  for (; used < row_count && *sink.room > 0; ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
+    // The first is handed out whatever it costs, so that each is at some time; even behind some that cannot be.
+    if ((count > 0 || used >= most_in_vain) && (row.head ? budget_is_spent() : budget_bytes_are_spent())) break;
     count_start(tenant, row, request.now);
     ClaimedTask task;
     if (!build_context(tenant, row, &contexts, &task)) {

@@ -214,8 +214,9 @@ std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int
 // Settles tasks whose rows have just ended: their dependants become ready or skipped, their
 // executions end.  The caller holds the executions' rows, except those of single tasks.
 // Decisions on tasks with a trigger rule or with for_each, and ends of executions, that do not fit the
-// session's budget are put off: `advance` takes them up.
-void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
+// session's budget are put off: `advance` takes them up.  One execution ends in any case, unless what has ended
+// is a child, whose lineage may be long.
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bool of_child = false);
 // Takes up decisions that were put off, at least the first one; the caller holds the executions' rows.
 void settle_put_off(const Tenant &tenant, TimestampTz now, TaskRow *open, int count);
 // Puts off the decision on rows of executions that the caller holds; ids ascending.

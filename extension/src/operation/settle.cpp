@@ -273,17 +273,18 @@ void finish_single(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
 bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
 
 // Ends executions whose tasks have all ended.
-void finish_executions(const Tenant &tenant, TimestampTz now, const HeadProgress *heads, int count, bool taken_up) {
+// Those that do not fit the budget are put off, or stay so; with `one`, the first one ends in any case.
+void finish_executions(const Tenant &tenant, TimestampTz now, const HeadProgress *heads, int count, bool taken_up,
+                       bool one) {
   auto *left = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   int left_count = 0;
-  bool first = taken_up;
   for (int i = 0; i < count; ++i) {
     if (heads[i].remaining != 0) continue;
-    if (first || !budget_is_spent())
+    if (one || !budget_is_spent())
       finish_execution(tenant, now, heads[i]);
     else
       left[left_count++] = heads[i].id;
-    first = false;
+    one = false;
   }
   if (left_count > 0 && !taken_up) put_off(tenant, now, left, left_count);
 }
@@ -305,7 +306,7 @@ void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Change
   }
 }
 
-void settle_graphs(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, bool taken_up) {
+void settle_graphs(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, bool taken_up, bool one) {
   Changes dependants = no_changes();
   Changes heads = no_changes();
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle", ALLOCSET_DEFAULT_SIZES);
@@ -325,7 +326,7 @@ void settle_graphs(const Tenant &tenant, TimestampTz now, const TaskRow *rows, i
   if (heads.count == 0) return;
   int found;
   const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
-  finish_executions(tenant, now, progress, found, false);
+  finish_executions(tenant, now, progress, found, false, one);
 }
 
 }  // namespace
@@ -359,11 +360,11 @@ Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskRe
   return is_too_long_as_text(context) ? nullptr : context;
 }
 
-void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bool of_child) {
   std::sort(ended, ended + count, by_execution);
   int first = 0;
   for (; first < count && ended[first].head == 0; ++first) finish_single(tenant, now, ended[first]);
-  if (first < count) settle_graphs(tenant, now, ended + first, count - first, false);
+  if (first < count) settle_graphs(tenant, now, ended + first, count - first, false, !of_child);
 }
 
 void settle_put_off(const Tenant &tenant, TimestampTz now, TaskRow *open, int count) {
@@ -375,10 +376,10 @@ void settle_put_off(const Tenant &tenant, TimestampTz now, TaskRow *open, int co
   if (heads > 0) {
     int found;
     const HeadProgress *progress = head_progress(tenant, ids, none, heads, &found);
-    finish_executions(tenant, now, progress, found, true);
+    finish_executions(tenant, now, progress, found, true, true);
   }
   if (heads < count && (heads == 0 || !budget_is_spent()))
-    settle_graphs(tenant, now, open + heads, count - heads, true);
+    settle_graphs(tenant, now, open + heads, count - heads, true, true);
 }
 
 void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {

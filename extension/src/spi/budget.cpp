@@ -42,6 +42,8 @@ void shorten_budget(std::int64_t microseconds) { until = std::min(until, passing
 
 void charge(std::size_t more) { bytes += more; }
 
-bool budget_is_spent() { return bytes / 1024 >= static_cast<std::size_t>(visit_kilobytes) || passing_time() >= until; }
+bool budget_bytes_are_spent() { return bytes / 1024 >= static_cast<std::size_t>(visit_kilobytes); }
+
+bool budget_is_spent() { return budget_bytes_are_spent() || passing_time() >= until; }
 
 }  // namespace insula

@@ -22,5 +22,7 @@ std::int64_t visit_microseconds();
 std::int64_t share_microseconds();
 // The time or the bytes are used up.
 bool budget_is_spent();
+// The bytes alone: for small steps that would take time only by their contexts.
+bool budget_bytes_are_spent();
 
 }  // namespace insula
