@@ -306,7 +306,8 @@ TEST_F(Time, NoClaimCountsWhatRuns) {
 
 // A workflow whose task `a` is followed by many, each with its own options.
 std::string followed_by(int count, const std::string& options) {
-  return "jsonb_build_object('name', 'w', 'tasks', '[{\"id\": \"a\", \"timeout\": \"1 h\", \"retry\": {\"max_attempts\": "
+  return "jsonb_build_object('name', 'w', 'tasks', '[{\"id\": \"a\", \"timeout\": \"1 h\", \"retry\": "
+         "{\"max_attempts\": "
          "1}}]'::jsonb || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, 'depends_on', '[\"a\"]'::jsonb) || " +
          options + ") FROM generate_series(1, " + to_string(count) + ") g))";
 }
@@ -315,10 +316,11 @@ std::string followed_by(int count, const std::string& options) {
 TEST_F(Time, RulesOverAGreatArrayTakeNoTimeByTheirProduct) {
   const auto costs = [&](int conditions) {
     greedy->query("SELECT insula.register_workflow(" +
-                  followed_by(1, "jsonb_build_object('trigger_rule', jsonb_build_object('any', (SELECT "
-                                 "jsonb_agg(jsonb_build_object('context_value', jsonb_build_object('key', 'list', "
-                                 "'op', 'contains', 'value', 'not ' || n))) FROM generate_series(1, " +
-                                     to_string(conditions) + ") n)))") +
+                  followed_by(1,
+                              "jsonb_build_object('trigger_rule', jsonb_build_object('any', (SELECT "
+                              "jsonb_agg(jsonb_build_object('context_value', jsonb_build_object('key', 'list', "
+                              "'op', 'contains', 'value', 'not ' || n))) FROM generate_series(1, " +
+                                  to_string(conditions) + ") n)))") +
                   ")");
     greedy->query(
         "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg('a' || n) FROM generate_series(1, "
@@ -353,16 +355,17 @@ TEST_F(Time, FanOutsThatATimeoutOpensHaveTurns) {
   EXPECT_TRUE(eventually([&] { return admin.query(made) == to_string(groups * elements); }, 60s));
   EXPECT_GT(std::stoi(admin.query("SELECT count(DISTINCT xmin::text) FROM tenant_greedy.work WHERE element >= 0")), 3);
   EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_greedy.work WHERE lane = 100005"), "0");
-  EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.explain_execution(" + id + ") WHERE why LIKE '% elements have %'"),
-            to_string(groups));
+  EXPECT_EQ(
+      greedy->query("SELECT count(*) FROM insula.explain_execution(" + id + ") WHERE why LIKE '% elements have %'"),
+      to_string(groups));
   admin.query("ALTER SYSTEM RESET insula.visit_time");
   admin.query("SELECT pg_reload_conf()");
 }
 
 // Decisions of a suspended tenant wait for its return.
 TEST_F(Time, ASuspendedTenantHasNoTurns) {
-  greedy->query("SELECT insula.register_workflow(" +
-                followed_by(30, "'{\"for_each\": {\"items\": \"$.list\"}}'") + ")");
+  greedy->query("SELECT insula.register_workflow(" + followed_by(30, "'{\"for_each\": {\"items\": \"$.list\"}}'") +
+                ")");
   greedy->query("SELECT insula.submit('w', jsonb_build_object('list', '[1, 2]'::jsonb, 'x', repeat('x', 100000)))");
   admin.query("CREATE TEMP TABLE claimed AS SELECT task_id, lease FROM insula.claim('w', tenant => 'greedy')");
   admin.query("SELECT insula.suspend_tenant('greedy')");
@@ -373,9 +376,8 @@ TEST_F(Time, ASuspendedTenantHasNoTurns) {
   EXPECT_EQ(admin.query(open), "29");
   // The scheduler has visited the others since.
   admin.query("SELECT insula.submit('w', run_at => clock_timestamp() + interval '100 ms', tenant => 'bystander')");
-  EXPECT_TRUE(eventually([&] {
-    return admin.query("SELECT count(*) FROM tenant_bystander.work WHERE lane < 100000") == "1";
-  }));
+  EXPECT_TRUE(
+      eventually([&] { return admin.query("SELECT count(*) FROM tenant_bystander.work WHERE lane < 100000") == "1"; }));
   EXPECT_EQ(admin.query(open), "29");
   admin.query("SELECT insula.resume_tenant('greedy')");
   EXPECT_TRUE(eventually([&] { return admin.query(open) == "0"; }));
@@ -387,7 +389,8 @@ TEST_F(Time, LargeContextsOfOneTenantLeaveAClaimToTheOthers) {
   greedy->query(
       "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'tasks', (SELECT jsonb_agg(jsonb_build_object("
       "'id', 'a' || g)) FROM generate_series(1, 10) g) || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, "
-      "'depends_on', jsonb_build_array('a' || (1 + g % 10), 'a' || (1 + (g + 1 + g / 10 % 9) % 10)))) FROM generate_series(1, 90) g)))");
+      "'depends_on', jsonb_build_array('a' || (1 + g % 10), 'a' || (1 + (g + 1 + g / 10 % 9) % 10)))) FROM "
+      "generate_series(1, 90) g)))");
   greedy->query("SELECT insula.submit('w')");
   greedy->query(
       "SELECT count(insula.complete(task_id, lease, jsonb_build_object('x', repeat('x', 1000000)))) FROM "

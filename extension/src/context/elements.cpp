@@ -16,9 +16,7 @@ struct Entry {
   std::uint64_t hash;
   std::uint32_t place;
 
-  bool operator<(const Entry &other) const {
-    return hash < other.hash || (hash == other.hash && place < other.place);
-  }
+  bool operator<(const Entry &other) const { return hash < other.hash || (hash == other.hash && place < other.place); }
 };
 
 struct ArrayIndex {

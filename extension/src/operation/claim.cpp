@@ -59,13 +59,20 @@ struct ClaimContexts {
   GroupContext group;
 };
 
+bool is_of_group(const Claimed &row, const GroupContext &group) {
+  return row.element >= 0 && group.head == row.head && group.task == row.task;
+}
+
+// Whether the row's context is yet to be merged.
+bool merges(const Claimed &row, const ClaimContexts &contexts) { return row.head && !is_of_group(row, contexts.group); }
+
 Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, ClaimContexts *contexts) {
   if (!row.head) return datum_jsonb(row.input);
   const Definition &definition = definition_of(tenant, row.definition);
   if (row.element < 0) return context_of_task(tenant, definition, row.head, row.task, &contexts->seen);
   const ForEach &for_each = *definition.options[row.task].for_each;
   GroupContext *group = &contexts->group;
-  if (group->head != row.head || group->task != row.task) {
+  if (!is_of_group(row, *group)) {
     Jsonb *context = context_of_task(tenant, definition, row.head, row.task, &contexts->seen);
     *group = {row.head, row.task, context ? without_value(for_each.items, context) : nullptr};
   }
@@ -162,11 +169,12 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   ClaimContexts contexts = {see_contexts(), {}};
   int count = 0;
   int used = 0;
-  for (; used < row_count && *sink.room > 0; ++used) {
+  for (; used<row_count && * sink.room> 0; ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
     // The first is handed out whatever it costs, so that each is at some time; even behind some that cannot be.
-    if ((count > 0 || used >= most_in_vain) && (row.head ? budget_is_spent() : budget_bytes_are_spent())) break;
+    if ((count > 0 || used >= most_in_vain) && (merges(row, contexts) ? budget_is_spent() : budget_bytes_are_spent()))
+      break;
     count_start(tenant, row, request.now);
     ClaimedTask task;
     if (!build_context(tenant, row, &contexts, &task)) {

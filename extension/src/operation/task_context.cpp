@@ -30,8 +30,7 @@ struct Ancestors {
 Ancestors ancestors_of(const Definition &definition, std::int32_t task) {
   const auto tasks = static_cast<std::size_t>(definition.tasks);
   Ancestors ancestors = {palloc_array_of<std::int32_t>(tasks), 0, static_cast<std::uint8_t *>(palloc0(tasks))};
-  ancestors.count =
-      core::find_ancestors(definition.graph, task, {ancestors.is_one, tasks}, {ancestors.tasks, tasks});
+  ancestors.count = core::find_ancestors(definition.graph, task, {ancestors.is_one, tasks}, {ancestors.tasks, tasks});
   return ancestors;
 }
 

@@ -25,8 +25,8 @@ void define_budget_settings() {
                           GUC_UNIT_MS, nullptr, nullptr, nullptr);
   DefineCustomIntVariable("insula.visit_bytes",
                           "How much of contexts a call or a scheduler reads and makes for one tenant in one go.",
-                          "What is left then has another turn.", &visit_kilobytes, 32 * 1024, 1, 1024 * 1024,
-                          PGC_SUSET, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+                          "What is left then has another turn.", &visit_kilobytes, 32 * 1024, 1, 1024 * 1024, PGC_SUSET,
+                          GUC_UNIT_KB, nullptr, nullptr, nullptr);
 }
 
 void begin_budget() {

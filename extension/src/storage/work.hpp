@@ -7,9 +7,9 @@
 //
 // This is the storage interface: operations call these functions and nothing below them.
 // work_queue.cpp submits and does what time causes, work_claim.cpp and work_limits.cpp claim, work_complete.cpp and
-// work_runs.cpp end runs, work_graph.cpp moves executions on, work_decisions.cpp puts off what they wait for, work_elements.cpp has groups, work_control.cpp locks,
-// cancels and pauses, retention.cpp removes, work_read.cpp reads, work_activity.cpp counts.
-// Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
+// work_runs.cpp end runs, work_graph.cpp moves executions on, work_decisions.cpp puts off what they wait for,
+// work_elements.cpp has groups, work_control.cpp locks, cancels and pauses, retention.cpp removes, work_read.cpp reads,
+// work_activity.cpp counts. Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
 // row, then its tasks' rows, both ascending.
 #pragma once
 
