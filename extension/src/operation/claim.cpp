@@ -169,7 +169,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   ClaimContexts contexts = {see_contexts(), {}};
   int count = 0;
   int used = 0;
-  for (; used<row_count && * sink.room> 0; ++used) {
+  for (; used < row_count && (*sink.room > 0); ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
     // The first is handed out whatever it costs, so that each is at some time; even behind some that cannot be.
