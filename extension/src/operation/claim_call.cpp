@@ -202,8 +202,8 @@ bool TenantChoice::admits(std::int32_t tenant) const {
 }
 
 int claim_for(const ClaimCall &call, const Tenant *tenant, TimestampTz now, const ClaimOutput &output) {
-  Claiming claiming = {call, output, now, count_from(now) + call.lease, max_claimed_bytes, most_tenants, 0,
-                       tenant == nullptr};
+  Claiming claiming = {call, output,           now, count_from(now) + call.lease, max_claimed_bytes, most_tenants,
+                       0,    tenant == nullptr};
   claiming.until = passing_time() + visit_microseconds();
   const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
   output.keep(output.self);
