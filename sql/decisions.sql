@@ -165,6 +165,71 @@ SELECT count(see()) FROM generate_series(1, 6);
 SELECT task, kept = merged AS same, kept->'n' AS n, kept ? 'keep' AS keep, kept->'o'->'a300' AS o, kept->'late' AS late FROM seen ORDER BY task;
 SELECT element FROM tenant_undecided.work WHERE head IS NULL;
 TABLE stands;
+-- A retry decides anew on tasks that were cancelled before they were decided; what is put off again stays so.
+TRUNCATE tenant_undecided.work;
+SET insula.visit_bytes = '1kB';
+SELECT insula.submit('rules') AS id \gset
+SELECT insula.complete(task_id, lease, :'big') FROM insula.claim('w');
+SELECT * FROM explain(:id);
+SELECT insula.cancel(:id);
+SELECT insula.retry(:id);
+SELECT * FROM explain(:id);
+RESET insula.visit_bytes;
+SELECT drain();
+TABLE tasks;
+TABLE stands;
+TRUNCATE tenant_undecided.work;
+SET insula.visit_bytes = '1kB';
+SELECT insula.submit('fans') AS id \gset
+SELECT insula.complete(task_id, lease, :'big') FROM insula.claim('w');
+SELECT insula.cancel(:id), insula.retry(:id);
+SELECT * FROM explain(:id);
+SELECT drain();
+TABLE stands;
+
+-- A rule that asks for too much does so again.
+TRUNCATE tenant_undecided.work;
+RESET insula.visit_bytes;
+SELECT insula.submit('costly') AS id \gset
+SELECT insula.complete(task_id, lease, jsonb_build_object('text', repeat('x', 1000000), 'list', (SELECT jsonb_agg(n) FROM generate_series(1, 200000) n))) FROM insula.claim('w');
+SELECT drain();
+SELECT insula.retry(:id);
+TABLE tasks;
+TABLE stands;
+
+-- An execution whose end is put off has ended for a cancel, and awaits take the end up.
+TRUNCATE tenant_undecided.work;
+SELECT cardinality(insula.submit_many('two', array_fill(:'big'::jsonb, ARRAY[3])));
+SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 100);
+CREATE TEMP TABLE claimed AS SELECT task_id, lease, execution_id FROM insula.claim('w', max_tasks => 100);
+SET insula.visit_bytes = '1kB';
+SELECT insula.complete_many(array_agg(task_id), array_agg(lease), array_agg('{}'::jsonb)) FROM claimed;
+TABLE stands;
+SELECT e.* FROM (SELECT max(execution_id) AS id FROM claimed) c, explain(c.id) e;
+SELECT insula.cancel(max(execution_id)) FROM claimed;
+TABLE stands;
+SELECT execution_id AS id FROM claimed ORDER BY 1 LIMIT 1 OFFSET 1 \gset
+CALL insula.await(:id, '1 min') \gset
+TABLE stands;
+DROP TABLE claimed;
+RESET insula.visit_bytes;
+
+-- A task with a rule may be ready while an ancestor still runs: its context is not kept.
+TRUNCATE tenant_undecided.work;
+SELECT insula.register_workflow(jsonb_build_object('name', 'early', 'tasks',
+	(SELECT jsonb_agg(jsonb_build_object('id', 'a' || n)) FROM generate_series(1, 300) n)
+	|| jsonb_build_object('id', 'join', 'depends_on', (SELECT jsonb_agg('a' || n) FROM generate_series(1, 300) n))
+	|| '[{"id": "b", "retry": {"max_attempts": 1}}, {"id": "c"}, {"id": "d", "depends_on": ["join", "b", "c"]},
+	{"id": "e", "depends_on": ["d"], "trigger_rule": "always"}, {"id": "f", "depends_on": ["e"]}]'));
+SELECT insula.submit('early') AS id \gset
+SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, 1))) FROM insula.claim('w', max_tasks => 300);
+SELECT task_id AS b, lease AS b_lease FROM insula.claim('w', ARRAY['early.b']) \gset
+SELECT task_id AS c, lease AS c_lease FROM insula.claim('w', ARRAY['early.c']) \gset
+SELECT insula.complete(task_id, lease) FROM insula.claim('w', ARRAY['early.join']);
+SELECT insula.fail(:b, :b_lease, 'no', false);
+SELECT insula.complete(:c, :c_lease, '{"c": 1}');
+SELECT insula.complete(task_id, lease) FROM insula.claim('w', ARRAY['early.e']);
+SELECT task, context->'c' AS c, context ? 'a300' AS a FROM insula.claim('w');
 DROP FUNCTION drain, explain, see;
 DROP VIEW stands, tasks;
 RESET insula.tenant;

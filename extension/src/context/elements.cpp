@@ -21,8 +21,15 @@ struct Entry {
 
 struct ArrayIndex {
   JsonbContainer *array;
-  Entry *entries;  // nullptr: it has been asked for once, and is not made yet
+  Entry *entries;
   std::size_t count;
+  std::size_t cost;  // of making it
+};
+
+// An array that the present rule has asked for.
+struct Use {
+  JsonbContainer *array;
+  bool paid;  // for the index
 };
 
 std::uint64_t hash_of(const JsonbValue &scalar) {
@@ -59,55 +66,82 @@ bool search(JsonbContainer *array, const JsonbValue &value, ContextQuestions &qu
   });
 }
 
-void fill(ArrayIndex &index, ContextQuestions &questions) {
-  index.entries = palloc_array_of<Entry>(JsonContainerSize(index.array));
-  (void)find_element(index.array, questions, [&](std::uint32_t place, const JsonbValue &element) {
+// False: it would take too much; the questions of another rule must not find half an index.
+bool fill(JsonbContainer *array, ArrayIndex &index, ContextQuestions &questions) {
+  index = {array, palloc_array_of<Entry>(JsonContainerSize(array)), 0, 0};
+  const std::size_t before = questions.left;
+  (void)find_element(array, questions, [&](std::uint32_t place, const JsonbValue &element) {
     if (element.type == jbvBinary) return false;
     (void)questions.spend(size_of(element) + sizeof(Entry));
     index.entries[index.count++] = {hash_of(element), place};
     return false;
   });
-  // The questions of another task must not find half an index.
+  index.cost = before - questions.left;
   if (questions.exhausted()) {
     pfree(index.entries);
-    index = {index.array, nullptr, 0};
-    return;
+    index = {};
+    return false;
   }
   std::sort(index.entries, index.entries + index.count);
+  return true;
 }
 
 }  // namespace
 
 struct ElementIndex {
-  ArrayIndex arrays[most_indexes];
-  int count;
-  int next;  // to make room
+  ArrayIndex made[most_indexes];
+  Use uses[most_indexes];  // the latest ones
+  int next_use;
 };
 
-// nullptr: the array has not been asked for before.
-static ArrayIndex *find_index(JsonbContainer *array, ContextQuestions &questions) {
-  if (!questions.indexes)
-    questions.indexes = static_cast<ElementIndex *>(MemoryContextAllocZero(questions.memory, sizeof(ElementIndex)));
-  ElementIndex &indexes = *questions.indexes;
-  for (int i = 0; i < indexes.count; ++i)
-    if (indexes.arrays[i].array == array) return &indexes.arrays[i];
-  ArrayIndex &made = indexes.arrays[indexes.next];
-  if (made.entries) pfree(made.entries);
-  made = {array, nullptr, 0};
-  indexes.next = (indexes.next + 1) % most_indexes;
-  indexes.count = std::min(indexes.count + 1, most_indexes);
+void begin_questions(ContextQuestions &questions, std::size_t most, MemoryContext memory) {
+  questions.left = most;
+  questions.memory = memory;
+  if (!questions.indexes) return;
+  std::fill_n(questions.indexes->uses, most_indexes, Use{});
+  questions.indexes->next_use = 0;
+}
+
+static Use *find_use(ElementIndex &indexes, const JsonbContainer *array) {
+  for (Use &use : indexes.uses)
+    if (use.array == array) return &use;
   return nullptr;
 }
 
+// What is in use stays.  There is room, since the array that the room is for is in use and has no index.
+static ArrayIndex &room_for_index(ElementIndex &indexes) {
+  for (ArrayIndex &index : indexes.made)
+    if (!index.array || !find_use(indexes, index.array)) return index;
+  return indexes.made[0];
+}
+
+// The array's index, made or found; nullptr: it would take too much.
+static ArrayIndex *index_of(JsonbContainer *array, Use &use, ContextQuestions &questions) {
+  const bool paid = use.paid;
+  use.paid = true;
+  for (ArrayIndex &index : questions.indexes->made)
+    if (index.array == array) return paid || questions.spend(index.cost) ? &index : nullptr;
+  ArrayIndex &added = room_for_index(*questions.indexes);
+  if (added.entries) pfree(added.entries);
+  MemoryContext before = MemoryContextSwitchTo(questions.memory);
+  const bool filled = fill(array, added, questions);
+  MemoryContextSwitchTo(before);
+  return filled ? &added : nullptr;
+}
+
 bool has_element(JsonbContainer *array, const JsonbValue &value, ContextQuestions &questions) {
-  ArrayIndex *index = value.type == jbvBinary ? nullptr : find_index(array, questions);
-  if (!index) return search(array, value, questions);
-  if (!index->entries) {
-    MemoryContext before = MemoryContextSwitchTo(questions.memory);
-    fill(*index, questions);
-    MemoryContextSwitchTo(before);
-    if (!index->entries) return false;
+  if (value.type == jbvBinary) return search(array, value, questions);
+  if (!questions.indexes)
+    questions.indexes = static_cast<ElementIndex *>(MemoryContextAllocZero(questions.memory, sizeof(ElementIndex)));
+  ElementIndex &indexes = *questions.indexes;
+  Use *use = find_use(indexes, array);
+  if (!use) {
+    indexes.uses[indexes.next_use] = {array, false};
+    indexes.next_use = (indexes.next_use + 1) % most_indexes;
+    return search(array, value, questions);
   }
+  const ArrayIndex *index = index_of(array, *use, questions);
+  if (!index) return false;
   const Entry *entries = index->entries;
   const Entry *end = entries + index->count;
   const Entry wanted = {hash_of(value), 0};

@@ -1,6 +1,7 @@
 // Membership of values in a context's arrays, for many questions about the same context: an array that is asked
 // for a second time is indexed.  What the questions cost is counted, since a definition can hold ten thousand of
-// them, and a context a million elements: without the counts there is no bound to their product.
+// them, and a context a million elements: without the counts there is no bound to their product.  What a rule is
+// charged does not depend on the rules before it, nor on the indexes that they have left.
 #pragma once
 
 #include "postgres.hpp"
@@ -22,6 +23,8 @@ struct ContextQuestions {
   }
 };
 
+// A rule begins to ask.
+void begin_questions(ContextQuestions &questions, std::size_t most, MemoryContext memory);
 bool has_element(JsonbContainer *array, const JsonbValue &value, ContextQuestions &questions);
 
 }  // namespace insula

@@ -185,32 +185,47 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   }
 }
 
-// Takes up decisions that were put off.  Those of a suspended tenant wait.
-static void decide_what_was_put_off(const Tenant &tenant, TimestampTz now) {
-  if (tenant.suspended) return;
-  int count;
-  TaskRow *open = open_decisions(tenant, now, &count);
-  std::int64_t tried = 0;
-  bool held = false;
-  TaskRow *end = std::remove_if(open, open + count, [&](const TaskRow &row) {
-    if (row.execution() != tried) held = !lock_lineage(tenant, row.execution(), true);
-    tried = row.execution();
-    return held;
-  });
-  if (end == open) return;
-  // Another transaction may have decided before the locks.
-  count = static_cast<int>(end - open);
+// Takes up the decisions of one execution, unless a transaction holds it or its lineage; true: it decided.
+static bool decide_of_one(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count) {
+  if (!lock_lineage(tenant, rows[0].execution(), true)) return false;
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) ids[i] = open[i].id;
+  for (int i = 0; i < count; ++i) ids[i] = rows[i].id;
   std::sort(ids, ids + count);
-  TaskRow *locked = peek_tasks(tenant, ids, count, &count);
-  end = std::remove_if(locked, locked + count, [](const TaskRow &row) {
-    return has_ended(row.state) || (row.head && row.state != State::pending);
-  });
-  if (end != locked) settle_put_off(tenant, now, locked, static_cast<int>(end - locked));
+  // Another transaction may have decided before the locks.
+  int found;
+  const TaskRow *locked = still_put_off(tenant, ids, count, &found);
+  if (found > 0) settle_put_off(tenant, now, locked, found);
+  return found > 0;
 }
 
-void advance(const Tenant &tenant, TimestampTz now, PutOff put_off) {
+// Execution by execution, in the order of their turns, at least one that no transaction holds.
+bool take_up_decisions(const Tenant &tenant, TimestampTz now) {
+  if (tenant.suspended) return false;
+  bool decided = false;
+  DecisionPlace place = {PG_INT64_MIN, 0};
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula decisions", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext before = MemoryContextSwitchTo(scratch);
+  for (int count = 1; count > 0 && !(decided && budget_is_spent());) {
+    MemoryContextReset(scratch);
+    const TaskRow *rows = open_decisions(tenant, now, place, &count);
+    for (int first = 0, last; first < count && !(decided && budget_is_spent()); first = last) {
+      CHECK_FOR_INTERRUPTS();
+      for (last = first + 1; last < count && rows[last].execution() == rows[first].execution();) ++last;
+      decided = decide_of_one(tenant, now, rows + first, last - first) || decided;
+      place = {rows[last - 1].due, rows[last - 1].id};
+    }
+  }
+  MemoryContextSwitchTo(before);
+  MemoryContextDelete(scratch);
+  return decided;
+}
+
+// Whether no scheduler will take them up soon.
+bool decisions_are_everybodys(const Tenant &tenant, TimestampTz now) {
+  return !left_to_scheduler() || is_neglected(tenant.number, now);
+}
+
+bool advance(const Tenant &tenant, TimestampTz now, PutOff put_off) {
   for (Lane lane : {lane_later, lane_deferred}) {
     int count;
     const std::int32_t *keys = release_due(tenant, lane, now, &count);
@@ -221,8 +236,10 @@ void advance(const Tenant &tenant, TimestampTz now, PutOff put_off) {
   (void)lapse(tenant, tasks, count, now, now);
   (void)reap_dead_workers(tenant, now);
   fail_timed_out_executions(tenant, now);
-  if (put_off == PutOff::take_up || !left_to_scheduler()) decide_what_was_put_off(tenant, now);
+  const bool decided =
+      (put_off == PutOff::take_up || decisions_are_everybodys(tenant, now)) && take_up_decisions(tenant, now);
   if (!budget_is_spent()) remove_finished(tenant, now);
+  return decided;
 }
 
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now) {

@@ -43,43 +43,52 @@ bool put_claimed_task(void *self, const Tenant &tenant, const ClaimedTask &task,
 }
 
 // What the latest shares of the tenants that cost most have cost this backend, in microseconds: these have
-// their turns later, so that their time is theirs.  It costs next to nothing to be wrong about them.
+// their turns later, so that their time is theirs.  It costs next to nothing to be wrong about them: a share that
+// was slow because the machine was counts for little after some seconds.
 struct Cost {
   std::int32_t tenant;
   std::int64_t time;
+  std::int64_t at;
 };
 Cost costs[64] = {};
 constexpr std::int64_t cheap_share = 10000;
+constexpr std::int64_t half_life = USECS_PER_SEC;
+
+std::int64_t present_cost(const Cost &cost) {
+  return cost.time >> std::min<std::int64_t>((passing_time() - cost.at) / half_life, 62);
+}
 
 std::int64_t cost_of(std::int32_t tenant) {
   for (const Cost &cost : costs)
-    if (cost.tenant == tenant) return cost.time;
+    if (cost.tenant == tenant) return present_cost(cost);
   return 0;
 }
 
 void note_cost(std::int32_t tenant, std::int64_t time) {
+  const std::int64_t now = passing_time();
+  time = std::min(time, share_microseconds());
   Cost *at = costs;
   for (Cost &cost : costs) {
     if (cost.tenant == tenant) {
-      cost.time = time;
+      cost = {tenant, time, now};
       return;
     }
-    if (cost.time < at->time) at = &cost;
+    if (present_cost(cost) < present_cost(*at)) at = &cost;
   }
-  if (time > cheap_share && time > at->time) *at = {tenant, time};
+  if (time > cheap_share && time > present_cost(*at)) *at = {tenant, time, now};
 }
 
 // Claims up to `wanted` tasks of a tenant that is active.
-int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
+int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted, bool *cut_short) {
   const ClaimCall &call = claiming->call;
   const Session session = open_session();
   if (claiming->for_all) shorten_budget(share_microseconds());
   ClaimRequest request = {
       call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, claiming->lease_expires - call.lease};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
-  const int count = claim(tenant, request, {claiming, put_claimed_task, &claiming->room, claiming->for_all});
+  const int count = claim(tenant, request, {claiming, put_claimed_task, &claiming->room, cut_short, claiming->for_all});
   close_session(session);
-  if (count == wanted) wake_another(tenant.number);
+  if (count == wanted || *cut_short) wake_another(tenant.number);
   return count;
 }
 
@@ -110,7 +119,7 @@ struct Turn {
   ServedTenant tenant;
   double at;
   int claimed;
-  bool done;  // it has no claimable task left
+  bool done;  // it has no claimable task left, or its tasks take too much of the call
 };
 
 // Draws the order of the tenants by lot: a tenant with twice the weight comes first twice as often, one whose
@@ -136,7 +145,10 @@ int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int
     const Tenant *tenant = open_untouched_tenant(number);
     if (!tenant) return note_not_open(turn->tenant);
     if (tenant->suspended) return;
-    count = claim_of_tenant(claiming, *tenant, wanted);
+    bool cut_short = false;
+    count = claim_of_tenant(claiming, *tenant, wanted, &cut_short);
+    // A second share of the call would take out of the queue and put back as much again.
+    turn->done = cut_short;
     if (count > 0) return;
     const Session session = open_session();
     turn->done = note_if_nothing_claimable(served, turn->tenant, *tenant);
@@ -205,7 +217,8 @@ int claim_for(const ClaimCall &call, const Tenant *tenant, TimestampTz now, cons
   Claiming claiming = {call, output,           now, count_from(now) + call.lease, max_claimed_bytes, most_tenants,
                        0,    tenant == nullptr};
   claiming.until = passing_time() + visit_microseconds();
-  const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
+  bool cut_short = false;
+  const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks, &cut_short) : claim_of_all(&claiming);
   output.keep(output.self);
   note_claim(count);
   if (!tenant && (count == call.max_tasks || claiming.tenants_left == 0 || is_over(claiming, call.max_tasks - count)))

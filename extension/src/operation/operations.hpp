@@ -25,9 +25,13 @@ std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryC
 
 // Advances the tenant's queue: delayed and deferred tasks become claimable, leases lapse, tasks of
 // dead workers are requeued, timeouts end executions, decisions that were put off are taken up: by a call for
-// all tenants only where there is no scheduler.
+// all tenants only where no scheduler does it.  True: some decisions were.
 enum class PutOff { take_up, leave };
-void advance(const Tenant &tenant, TimestampTz now, PutOff put_off = PutOff::take_up);
+bool advance(const Tenant &tenant, TimestampTz now, PutOff put_off = PutOff::take_up);
+// The part of it that decides.
+bool take_up_decisions(const Tenant &tenant, TimestampTz now);
+// Whether there is no scheduler to take the tenant's decisions up, or it is late with the tenant.
+bool decisions_are_everybodys(const Tenant &tenant, TimestampTz now);
 // Whether `advance` has anything to do by `now`.  With shared memory the answer costs nothing.
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
@@ -54,6 +58,7 @@ struct ClaimSink {
   // *bytes: the room that the task takes.  False: the caller's encoding cannot hold its text.
   bool (*put)(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes);
   std::size_t *room;  // bytes left; the last task may take more
+  bool *cut_short;    // set if tasks may be left for which there was no room
   bool for_all;       // the call serves other tenants, too
 };
 // Rows under no limit of their workflow, or under one.
@@ -217,8 +222,11 @@ std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int
 // session's budget are put off: `advance` takes them up.  One execution ends in any case, unless what has ended
 // is a child, whose lineage may be long.
 void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bool of_child = false);
-// Takes up decisions that were put off, at least the first one; the caller holds the executions' rows.
-void settle_put_off(const Tenant &tenant, TimestampTz now, TaskRow *open, int count);
+// Decides on tasks of one execution that are pending and wait for nothing more.  The caller holds its row.
+void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int count);
+// Takes up decisions of one execution that were put off, at least the first one; the caller holds its row, and those
+// of its lineage.
+void settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count);
 // Puts off the decision on rows of executions that the caller holds; ids ascending.
 void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // Fails a task; the caller holds its row and its execution's.

@@ -221,15 +221,18 @@ Wave first_wave(const Graph &graph, const TaskRow *rows, int count) {
   return wave;
 }
 
-// Settles tasks of one execution that have just ended, or takes up decisions on tasks that were put off: adds
-// the dependants that are only counted down to `dependants`, and decides or skips the others.  Returns how
-// many tasks have ended in all.
-int settle_tasks(const Graph &graph, const TaskRow *rows, int count, bool taken_up, Changes &dependants) {
+// What is known of the tasks that are to be settled: they have ended, or wait for nothing but a decision, which was
+// put off or is new.
+enum class Given { ended, open, put_off };
+
+// Settles tasks of one execution: adds the dependants that are only counted down to `dependants`, and decides or
+// skips the others.  Returns how many tasks have ended in all.
+int settle_tasks(const Graph &graph, const TaskRow *rows, int count, Given given, Changes &dependants) {
   auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
   int gone = 0;
   Tasks open = no_tasks(graph);
-  for (int i = 0; taken_up && i < count; ++i) open.items[open.count++] = rows[i].task;
-  Wave wave = taken_up ? decide(graph, open, true) : first_wave(graph, rows, count);
+  for (int i = 0; given != Given::ended && i < count; ++i) open.items[open.count++] = rows[i].task;
+  Wave wave = given == Given::ended ? first_wave(graph, rows, count) : decide(graph, open, given == Given::put_off);
   while (wave.count() > 0) {
     const Tasks skipped = skip_below(graph, wave.missed);
     gone += wave.count() + skipped.count;
@@ -306,17 +309,16 @@ void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Change
   }
 }
 
-void settle_graphs(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, bool taken_up, bool one) {
+void settle_graphs(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Given given, bool one) {
   Changes dependants = no_changes();
   Changes heads = no_changes();
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle", ALLOCSET_DEFAULT_SIZES);
   for (int first = 0; first < count;) {
     int last = first;
     while (last < count && rows[last].head == rows[first].head) ++last;
-    if (taken_up && first > 0 && budget_is_spent()) break;
     MemoryContext before = MemoryContextSwitchTo(scratch);
     const Graph graph = {tenant, now, definition_of(tenant, rows[first].definition), rows[first].head};
-    const int gone = settle_tasks(graph, rows + first, last - first, taken_up, dependants);
+    const int gone = settle_tasks(graph, rows + first, last - first, given, dependants);
     MemoryContextSwitchTo(before);
     MemoryContextReset(scratch);
     if (gone) add_change(heads, rows[first].head, gone);
@@ -364,22 +366,19 @@ void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bo
   std::sort(ended, ended + count, by_execution);
   int first = 0;
   for (; first < count && ended[first].head == 0; ++first) finish_single(tenant, now, ended[first]);
-  if (first < count) settle_graphs(tenant, now, ended + first, count - first, false, !of_child);
+  if (first < count) settle_graphs(tenant, now, ended + first, count - first, Given::ended, !of_child);
 }
 
-void settle_put_off(const Tenant &tenant, TimestampTz now, TaskRow *open, int count) {
-  std::sort(open, open + count, by_execution);
-  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  auto *none = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * static_cast<Size>(count + 1)));
-  int heads = 0;
-  for (; heads < count && open[heads].head == 0; ++heads) ids[heads] = open[heads].id;
-  if (heads > 0) {
-    int found;
-    const HeadProgress *progress = head_progress(tenant, ids, none, heads, &found);
-    finish_executions(tenant, now, progress, found, true, true);
-  }
-  if (heads < count && (heads == 0 || !budget_is_spent()))
-    settle_graphs(tenant, now, open + heads, count - heads, true, true);
+void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int count) {
+  settle_graphs(tenant, now, open, count, Given::open, true);
+}
+
+void settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count) {
+  if (rows[0].head) return settle_graphs(tenant, now, rows, count, Given::put_off, true);
+  const std::int32_t none = 0;
+  int found;
+  const HeadProgress *progress = head_progress(tenant, &rows[0].id, &none, 1, &found);
+  finish_executions(tenant, now, progress, found, true, true);
 }
 
 void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {

@@ -81,16 +81,19 @@ Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::
   return merge_patches(outputs[0], patches, count);
 }
 
+// A task with a rule may become ready while ancestors of a dependency that was skipped still run.
+bool have_ended(const Tenant &tenant, std::int64_t head, Ancestors &ancestors) {
+  std::sort(ancestors.tasks, ancestors.tasks + ancestors.count);
+  auto *ids = palloc_array_of<std::int64_t>(ancestors.count);
+  for (std::size_t i = 0; i < ancestors.count; ++i) ids[i] = head + 1 + ancestors.tasks[i];
+  const State *states = task_states(tenant, ids, static_cast<int>(ancestors.count));
+  return std::all_of(states, states + ancestors.count, has_ended);
+}
+
 bool same_dependencies(const core::Graph &graph, std::int32_t a, std::int32_t b) {
   const auto of_a = graph.of(a);
   const auto of_b = graph.of(b);
   return a == b || std::equal(of_a.begin(), of_a.end(), of_b.begin(), of_b.end());
-}
-
-Jsonb *copy_of(const Jsonb *value) {
-  auto *copy = static_cast<Jsonb *>(MemoryContextAllocHuge(CurrentMemoryContext, VARSIZE(value)));
-  memcpy(copy, value, VARSIZE(value));
-  return copy;
 }
 
 // How the task's dependencies, sorted, have ended.
@@ -123,6 +126,12 @@ Subjects subjects_of(const Tenant &tenant, const Definition &definition, std::in
 }
 
 }  // namespace
+
+Jsonb *copy_of(const Jsonb *value) {
+  auto *copy = static_cast<Jsonb *>(MemoryContextAllocHuge(CurrentMemoryContext, VARSIZE(value)));
+  memcpy(copy, value, VARSIZE(value));
+  return copy;
+}
 
 SeenContext see_contexts() {
   MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "insula seen context", ALLOCSET_DEFAULT_SIZES);
@@ -165,7 +174,14 @@ void keep_context_for(const Tenant &tenant, const Definition &definition, std::i
   }
   if (best < 0) return;
   const KeptContext kept = kept_context(tenant, head, false);
-  if (kept.task >= 0 && leave_out(definition, kept.task, of_best) && of_best.count < many_patches) return;
+  if (kept.task >= 0) {
+    // Of two that are no beginning of each other one is kept, until the other has become twice as large.
+    const bool begins = leave_out(definition, kept.task, of_best);
+    if (begins ? of_best.count < many_patches : of_best.count < 2 * ancestors_of(definition, kept.task).count) return;
+    if (!begins) of_best = ancestors_of(definition, best);
+  }
+  // What the kept one has seen has ended.
+  if (definition.has_rules && !have_ended(tenant, head, of_best)) return;
   SeenContext seen = see_contexts();
   Jsonb *context = context_of_task(tenant, definition, head, best, &seen);
   if (context && VARSIZE(context) <= largest_kept) keep_context(tenant, head, {best, context});
@@ -185,8 +201,7 @@ Verdict judge_rule(const Tenant &tenant, const Definition &definition, std::int6
       [&](std::int32_t condition) {
         if (!asked) {
           context = context_of_task(tenant, definition, head, task, seen);
-          seen->questions.left = most_of_a_rule;
-          seen->questions.memory = seen->memory;
+          begin_questions(seen->questions, most_of_a_rule, seen->memory);
           asked = true;
         }
         return context && condition_holds(options.conditions[condition], context, seen->questions);

@@ -20,6 +20,9 @@ SeenContext see_contexts();
 Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task,
                        SeenContext *seen);
 
+// In the current memory context.
+Jsonb *copy_of(const Jsonb *value);
+
 // Tasks of an execution have become ready, whose row the caller holds.  If their contexts are merged of many
 // patches, the execution keeps one of them, so that a claim merges no more than what has come since.
 void keep_context_for(const Tenant &tenant, const Definition &definition, std::int64_t head, const std::int32_t *tasks,

@@ -135,7 +135,7 @@ void visit(const DueTenant &due) {
     requeue_due_tenant(due, until, false, true);
     return;
   }
-  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit()};
+  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit(), 0};
   const std::int64_t began = passing_time();
   ErrorData *error;
   if (in_transaction([&] { visit_tenant(&visit); }, &error)) {
@@ -147,7 +147,8 @@ void visit(const DueTenant &due) {
     visit.reload = true;
     visit.awaits = false;
   }
-  requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant));
+  requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant),
+                     visit.rest);
   give_up_caches();
 }
 

@@ -61,6 +61,7 @@ struct Visit {
   bool awaits;           // it is also due when an execution ends
   bool trouble;          // a part of the visit failed, and is noted
   std::int64_t longest;  // what a visit takes at most, in microseconds, but for its last step
+  std::int64_t rest;     // in microseconds: the tenant has had its turn, and has no other one before
 };
 // Runs in the caller's transaction, which is the visit's own.
 void visit_tenant(Visit *visit);

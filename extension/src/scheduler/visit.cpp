@@ -28,11 +28,12 @@ TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   TimestampTz before = DT_NOBEGIN;
   for (int i = 0; i < most_advances; ++i) {
     if (!needs_advance(tenant, now, &next)) return next;
-    advance(tenant, now);
+    const bool decided = advance(tenant, now);
     if (budget_is_spent()) return now;
-    // The earliest due moment has not changed, so another transaction holds its row.
+    // The earliest due moment has not changed, so another transaction holds its row.  But decisions that
+    // different calls have put off may be due at the same moment.
     const TimestampTz still = next_due(tenant);
-    if (still <= now && still == before) return now + held_sleep;
+    if (!decided && still <= now && still == before) return now + held_sleep;
     before = still;
   }
   return needs_advance(tenant, now, &next) ? now : next;
@@ -82,8 +83,10 @@ void visit_tenant(Visit *visit) {
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
   }
   // The virtual clock stops only once nothing is due.
-  const std::int64_t pause = std::max(busy_pause, budget_is_spent() ? passing_time() - began : 0);
-  if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + pause : now;
+  if (clock_target() == DT_NOBEGIN) {
+    if (budget_is_spent()) visit->rest = passing_time() - began;
+    if (visit->next <= now) visit->next = clock_now() + busy_pause;
+  }
   close_session(session);
 }
 

@@ -241,8 +241,14 @@ std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, co
 std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready);
 // Rows that have not ended wait in the lane of decisions, from `now` on.
 void put_off_decisions(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
-// Some of those whose turn has come.
-TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, int *count);
+// The next of those whose turn has come, up to a hundred behind the place, in the order of their turns.
+struct DecisionPlace {
+  std::int64_t due;
+  std::int64_t id;
+};
+TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, const DecisionPlace &after, int *count);
+// Those of the rows that wait for a decision.
+TaskRow *still_put_off(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Pending tasks are skipped; returns those that were, by declared position.
 std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped);
 // Aligned with `ids`, which are sorted.
@@ -269,7 +275,8 @@ HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *c
 bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
                     int *child_count);
 
-// Cancels the execution's row; false if it has ended or does not exist.  `child`: the execution that it waits for.
+// Cancels the execution's row; false if it has ended, even if that is put off, or does not exist.  `child`: the
+// execution that it waits for.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
                           HeadProgress *execution, std::int64_t *child);
 // Returns the executions that they waited for, ascending.

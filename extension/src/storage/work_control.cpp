@@ -175,7 +175,7 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
         WITH o AS (
           SELECT id, lane
           FROM {work}
-          WHERE id = $2 AND head IS NULL AND state < {state.completed}
+          WHERE id = $2 AND head IS NULL AND state < {state.completed} AND lane IS DISTINCT FROM {lane.deciding}
           FOR NO KEY UPDATE)
         UPDATE {work} w
         SET state = {state.cancelled}, lane = NULL, due = NULL, finished_at = $1, error = $3

@@ -20,20 +20,35 @@ void put_off_decisions(const Tenant &tenant, TimestampTz now, const std::int64_t
   (void)run(tenant, put_off_decisions, arguments);
 }
 
-TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, int *count) {
+TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, const DecisionPlace &after, int *count) {
   static constexpr Statement open_decisions = {
       "open_decisions",
       R"(
         SELECT {task_header}
         FROM {work} w
-        WHERE lane = {lane.deciding} AND due <= $1
-        ORDER BY due
+        WHERE lane = {lane.deciding} AND due <= $1 AND due >= $2 AND (due, id) > ($2, $3)
+        ORDER BY due, id
         LIMIT 100)",
-      {INT8OID},
+      {INT8OID, INT8OID, INT8OID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(now));
+  arguments.add(Int64GetDatum(now)).add(Int64GetDatum(after.due)).add(Int64GetDatum(after.id));
   return read_task_rows(run(tenant, open_decisions, arguments), count);
+}
+
+TaskRow *still_put_off(const Tenant &tenant, const std::int64_t *ids, int count, int *found) {
+  static constexpr Statement still_put_off = {
+      "still_put_off",
+      R"(
+        SELECT {task_header}
+        FROM {work} w
+        WHERE id = ANY ($1) AND lane = {lane.deciding}
+        ORDER BY id)",
+      {INT8ARRAYOID},
+  };
+  Arguments arguments;
+  arguments.add(int64_array(ids, count));
+  return read_task_rows(run(tenant, still_put_off, arguments), found);
 }
 
 }  // namespace insula
