@@ -90,6 +90,10 @@ void Watermarks::forget_beginnings() noexcept {
   for (Watermark &mark : marks_) mark.ahead = watermark_unknown;
 }
 
+void Watermarks::forget_beginning(std::uint64_t filter, std::int32_t lane) noexcept {
+  if (Watermark *mark = find(filter, lane)) mark->ahead = watermark_unknown;
+}
+
 void Watermarks::forget() noexcept {
   count_ = limits_count_ = stretch_count_ = 0;
   // A search that read an earlier version must not raise.

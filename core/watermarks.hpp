@@ -79,8 +79,9 @@ class Watermarks {
   // row before `to` has become claimable since this claim has read, so that it may not see the row.
   bool move_beginning(const Searched &planned, std::uint64_t read_version) noexcept;
   // Lets the next claims begin at the watermarks: a claim that moved the beginning has not
-  // published its search.
+  // published its search, or has passed over rows that may become claimable without a word.
   void forget_beginnings() noexcept;
+  void forget_beginning(std::uint64_t filter, std::int32_t lane) noexcept;
 
   template <typename Visit>
   void for_each(Visit visit) const {

@@ -1,12 +1,12 @@
-// The parts of the runtime that need no server: handlers, threads, leases, waits.
+// The parts of the runtime that need no server: handlers, threads, leases.
 #include "runtime/attempt.hpp"
 #include "runtime/inbox.hpp"
 #include "runtime/leases.hpp"
 #include "runtime/outcomes.hpp"
 #include "runtime/pool.hpp"
 #include "runtime/share.hpp"
+#include "runtime/signals.hpp"
 #include "runtime/stopper.hpp"
-#include "runtime/waits.hpp"
 
 #include <insula/error.hpp>
 #include <insula/runner.hpp>
@@ -14,11 +14,13 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 
 #include <future>
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -449,97 +451,55 @@ TEST(Share, IsWiderWhenAnotherTenantMayBeServed) {
   EXPECT_TRUE(is_wider({}, {.only = {"a"}}));
 }
 
-TEST(Waits, AskInBatchesAndForgetDroppedHandles) {
-  Waits waits;
-  std::vector<std::shared_ptr<WaitState>> states;
-  for (std::int64_t id = 1; id <= 1'500; ++id) waits.add(id, states.emplace_back(std::make_shared<WaitState>()));
-  states.resize(1'200);
-  std::size_t asked = 0;
-  while (waits.wants_to_ask()) {
-    const std::size_t batch = waits.take_batch().size();
-    EXPECT_LE(batch, 100U);
-    asked += batch;
-  }
-  EXPECT_EQ(asked, 1'200U);
-  EXPECT_FALSE(waits.wants_to_ask());
-  wire::ResultRow ended;
-  ended.execution_id = 7;
-  ended.status = Status::completed;
-  wire::ResultRow not_yet = ended;
-  not_yet.execution_id = 8;
-  not_yet.status = Status::running;
-  waits.on_answer({ended, not_yet});
-  EXPECT_TRUE(states[6]->result);
-  EXPECT_FALSE(states[7]->result);
-  EXPECT_EQ(waits.take_batch(), (wire::Ids{8}));
-  waits.suspect(7);
-  EXPECT_FALSE(waits.wants_to_ask());
-}
-
-TEST(Waits, AskForFewerWhereResultsAreLarge) {
-  Waits waits;
-  std::vector<std::shared_ptr<WaitState>> states;
-  for (std::int64_t id = 1; id <= 400; ++id) waits.add(id, states.emplace_back(std::make_shared<WaitState>()));
-  const auto answer = [&](std::size_t bytes) {
-    std::vector<wire::ResultRow> results;
-    for (const std::int64_t id : waits.take_batch()) {
-      wire::ResultRow& ended = results.emplace_back();
-      ended.execution_id = id;
-      ended.status = Status::completed;
-      ended.final_context.assign(bytes, ' ');
-    }
-    const std::size_t count = results.size();
-    waits.on_answer(std::move(results));
-    return count;
-  };
-  EXPECT_EQ(answer(100'000), 100U);
-  EXPECT_LE(answer(1'000), 42U) << "4 MB, had they been as large";
-  EXPECT_GT(answer(1'000), 42U);
-}
-
-TEST(Waits, AnExecutionThatRunsAgainIsWaitedForByAllHandles) {
-  Waits waits;
-  const auto first = std::make_shared<WaitState>();
-  const auto second = std::make_shared<WaitState>();
-  for (const auto& state : {first, second}) {
-    state->registered = true;
-    waits.add(7, state);
-  }
-  waits.take_batch();
-  wire::ResultRow ended;
-  ended.execution_id = 7;
-  ended.status = Status::failed;
-  waits.on_answer({ended});
-  EXPECT_TRUE(first->result && second->result);
-  waits.reopen(7);
-  for (const auto& state : {first, second}) EXPECT_TRUE(!state->result && !state->registered);
-}
-
-TEST(Waits, ARefusedBatchIsAskedOneByOne) {
-  Waits waits;
-  const auto good = std::make_shared<WaitState>();
-  const auto bad = std::make_shared<WaitState>();
-  waits.add(1, good);
-  waits.add(2, bad);
-  const error why{errc::not_found, "gone"};
-  waits.on_refused(waits.take_batch(), why);
-  for (int i = 0; i < 2; ++i) {
-    const auto alone = waits.take_batch();
-    ASSERT_EQ(alone.size(), 1U);
-    if (alone.front() == 2) waits.on_refused(alone, why);
-  }
-  EXPECT_TRUE(bad->failure);
-  EXPECT_FALSE(good->failure);
-  waits.fail_all({errc::shut_down, "over"});
-  EXPECT_EQ(good->failure->code(), errc::shut_down);
-  EXPECT_TRUE(waits.empty());
-}
-
 TEST(Settings, PatienceEndsBeforeTheLease) {
   for (const auto lease : {1'000ms, 3'000ms, 6'000ms, 60'000ms, 86'400'000ms}) {
     EXPECT_LE(make_settings(lease).patience(), lease / 2);
     EXPECT_GE(make_settings(lease).patience(), lease / 3);
   }
+}
+
+TEST(Settings, AnObserverMayThrowAnything) {
+  Settings settings = make_settings();
+  settings.config.observer = std::make_shared<Observer>();
+  settings.tell([](Observer&) { throw std::runtime_error{"broken"}; });
+  settings.tell([](Observer&) { throw 42; });
+}
+
+TEST(SignalWatch, SaysWhenThereIsNoFileDescriptor) {
+  rlimit before{};
+  getrlimit(RLIMIT_NOFILE, &before);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  setrlimit(RLIMIT_NOFILE, &none);
+  std::optional<errc> code;
+  try {
+    const SignalWatch watch;
+  } catch (const error& e) {
+    code = e.code();
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(code, errc::limit);
+  EXPECT_NO_THROW(SignalWatch{}) << "there is none that watches";
+}
+
+TEST(Stopper, ACallbackThatBlocksHidesNoOtherStop) {
+  Stopper stopper{std::make_shared<Inbox>()};
+  stopper.start();
+  const auto first = make_attempt({});
+  const auto second = make_attempt({}, "{}", 2, 12);
+  std::promise<void> begun;
+  std::promise<void> release;
+  const std::stop_callback callback{first->stop.get_token(), [&] {
+                                      begun.set_value();
+                                      release.get_future().wait();
+                                    }};
+  stopper.ask(first, StopReason::cancelled);
+  begun.get_future().wait();
+  stopper.ask(second, StopReason::timeout);
+  const TaskContext context{*second};
+  EXPECT_TRUE(context.stop_requested());
+  EXPECT_THROW(context.throw_if_stopped(), stopped);
+  release.set_value();
 }
 
 // Its callbacks are called by the thread that asks: never the one that holds the leases.

@@ -7,9 +7,7 @@
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/counters.hpp"
-#include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
-#include "shared/queue_room.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
 #include "spi/budget.hpp"
@@ -30,8 +28,7 @@ namespace {
 const insula::TransactionStep *const steps[] = {
     &insula::tenants_prepare_step, &insula::role_sessions_step, &insula::database_guard_step,
     &insula::scheduler_nudge_step, &insula::async_commit_step,  &insula::joined_tasks_step,
-    &insula::counters_step,        &insula::permits_step,       &insula::limit_permits_step,
-    &insula::queue_room_step,      &insula::announcements_step};
+    &insula::counters_step,        &insula::permits_step,       &insula::announcements_step};
 
 }  // namespace
 

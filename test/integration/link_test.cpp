@@ -155,6 +155,14 @@ TEST_F(Pipeline, TheTimeoutBeginsWithTheTurn) {
   EXPECT_EQ(downs_, 0);
 }
 
+// Each row fills the server's buffer, and so comes by itself.
+TEST_F(Pipeline, ALargeAnswerThatIsOnItsWayIsWaitedFor) {
+  send("SELECT repeat('x', 20000), pg_sleep(0.5) FROM generate_series(1, 12)", 3s);
+  ASSERT_TRUE(all_answered());
+  EXPECT_NE(answers_, Answers{"lost"});
+  EXPECT_EQ(downs_, 0);
+}
+
 TEST_F(Pipeline, ARestartOfTheServerIsSurvived) {
   for (int i = 0; i < 3; ++i) send("SELECT pg_sleep(600)");
   EXPECT_TRUE(insula_test::pg_ctl("restart fast"));

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <future>
+#include <memory>
 #include <thread>
 
 namespace {
@@ -127,6 +129,59 @@ TEST_F(Shutdown, EndsWaitsWithAnError) {
   waiter.join();
   EXPECT_EQ(error_of([&] { runner.execute("never"); }).code(), errc::shut_down);
   EXPECT_EQ(error_of([&] { execution.wait(); }).code(), errc::shut_down);
+}
+
+// Where a call waits for a lock, its statement is under way when the shutdown ends.
+TEST_F(Shutdown, EndsCallsThatWaitForALock) {
+  auto runner = Runner::with_schema("application_name=" + tenant_, tenant_, {.call_timeout = 1h, .log = log_.hook()});
+  runner.add(one_task("w", [](TaskContext& ctx) { ctx.wait_event("go"); }));
+  const Execution execution = runner.execute_async("w");
+  ASSERT_TRUE(eventually([&] { return task_status(execution) == "waiting"; }));
+  for (const bool repeatable : {true, false}) {
+    auto ending = Runner::with_schema("application_name=" + tenant_, tenant_, {.call_timeout = 1h, .log = log_.hook()});
+    Sql holder;
+    holder.rows("BEGIN");
+    holder.rows("SELECT insula.submit('w', idempotency_key => 'k', tenant => $1)", {tenant_});
+    holder.rows("SELECT insula.cancel($1)", {std::to_string(execution.id())});
+    const auto told = std::make_shared<std::promise<error>>();
+    std::thread{[ending, told, repeatable, id = execution.id()] {
+      try {
+        if (repeatable)
+          ending.execute_async("w", {}, {.idempotency_key = "k"});
+        else
+          (void)ending.execution(id).send_event("go");
+        told->set_value({errc::server, "nothing was thrown"});
+      } catch (const error& e) {
+        told->set_value(e);
+      }
+    }}.detach();
+    ASSERT_TRUE(eventually([&] {
+      return sql_.value(
+                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1",
+                 {tenant_}) == "1";
+    }));
+    ending.shutdown();
+    auto future = told->get_future();
+    ASSERT_EQ(future.wait_for(30s), std::future_status::ready) << "the caller waits for ever";
+    const error e = future.get();
+    EXPECT_EQ(e.code(), errc::shut_down) << e.what();
+    EXPECT_EQ(e.outcome_unknown(), !repeatable);
+    holder.rows("ROLLBACK");
+  }
+}
+
+TEST_F(Shutdown, LetsGoOfWhatHandlersHold) {
+  std::weak_ptr<int> held;
+  auto runner = make_runner();
+  {
+    const auto holds = std::make_shared<int>(1);
+    held = holds;
+    runner.add(one_task("w", [runner, holds](TaskContext&) {}));
+  }
+  EXPECT_TRUE(runner.execute("w").status.is_success());
+  EXPECT_FALSE(held.expired());
+  EXPECT_TRUE(runner.shutdown().clean());
+  EXPECT_TRUE(held.expired()) << "a runner that its own handler holds would live for ever";
 }
 
 bool signals_are_watched() {

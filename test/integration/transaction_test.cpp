@@ -3,6 +3,8 @@
 #include "client_test.hpp"
 
 #include <atomic>
+#include <future>
+#include <memory>
 #include <stdexcept>
 #include <thread>
 
@@ -268,6 +270,105 @@ TEST_F(Transactions, SettingsOfOneAreUndone) {
     EXPECT_TRUE(runner.execute("w").status.is_success());
     EXPECT_EQ(before.find("nowhere"), std::string::npos);
   }
+}
+
+void drop_notice(void*, const PGresult*) {}
+
+TEST_F(Transactions, SettingsOnOurSideOfOneAreUndone) {
+  auto runner = make_runner({.max_concurrent_tasks = 1, .max_connections = 3});
+  std::atomic<int> undone{0};
+  runner.add(one_task("w", [&](TaskContext& ctx) {
+    PGconn* conn = ctx.transaction();
+    undone += !PQisnonblocking(conn) && PQsetNoticeReceiver(conn, drop_notice, nullptr) != drop_notice &&
+              PQsetErrorContextVisibility(conn, PQSHOW_CONTEXT_ALWAYS) == PQSHOW_CONTEXT_ERRORS;
+    EXPECT_EQ(PQsetnonblocking(conn, 1), 0);
+  }));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(runner.execute("w").status.is_success());
+  EXPECT_EQ(undone, 3);
+}
+
+// A notice of the COMMIT comes when the object that the handler gave for it is gone.
+TEST_F(Transactions, ANoticeOfTheCommitIsNotTheHandlersAnyMore) {
+  sql_.rows("CREATE FUNCTION notice_" + tenant_ +
+            "() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE WARNING ''late''; RETURN NULL; END'");
+  sql_.rows("CREATE CONSTRAINT TRIGGER t AFTER INSERT ON " + table_ +
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION notice_" + tenant_ + "()");
+  auto runner = make_runner();
+  std::atomic<int> notices{0};
+  runner.add(one_task("w", [&](TaskContext& ctx) {
+    const auto count = [](void* seen, const PGresult*) { ++*static_cast<std::atomic<int>*>(seen); };
+    PQsetNoticeReceiver(ctx.transaction(), count, &notices);
+    run(ctx.transaction(), insert(1));
+  }));
+  EXPECT_TRUE(runner.execute("w").status.is_success());
+  EXPECT_TRUE(runner.shutdown().clean());
+  EXPECT_EQ(effects(), "1");
+  EXPECT_EQ(notices, 0);
+  sql_.rows("DROP FUNCTION notice_" + tenant_ + " CASCADE");
+}
+
+// The COMMIT takes longer than a call may wait, and is done all the same.
+TEST_F(Transactions, ACommitOfUnknownOutcomeThatWasDoneIsNoLostLease) {
+  struct Refusals : Observer {
+    void outcome_refused(const LostTask&) override { ++count; }
+    std::atomic<int> count{0};
+  };
+  sql_.rows("CREATE FUNCTION wait_" + tenant_ +
+            "() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NULL; END'");
+  sql_.rows("CREATE CONSTRAINT TRIGGER t AFTER INSERT ON " + table_ +
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait_" + tenant_ + "()");
+  Sql holder;
+  holder.rows("SELECT pg_advisory_lock(77)");
+  const auto observer = std::make_shared<Refusals>();
+  auto runner = make_runner({.call_timeout = 3s, .observer = observer});
+  std::atomic<int> runs{0};
+  runner.add(one_task("w", [&](TaskContext& ctx) {
+    ++runs;
+    run(ctx.transaction(), insert(1));
+  }));
+  const Execution execution = runner.execute_async("w");
+  const std::string put_off = "insula_tasks_total{workflow=\"w\",task=\"only\",outcome=\"put_off\"} 1";
+  EXPECT_TRUE(eventually([&] { return runner.metrics().find(put_off) != std::string::npos; })) << runner.metrics();
+  holder.rows("SELECT pg_advisory_unlock(77)");
+  EXPECT_TRUE(execution.wait().status.is_success());
+  EXPECT_TRUE(eventually([&] { return log_.holds("came late"); })) << log_.text();
+  EXPECT_EQ(observer->count, 0);
+  EXPECT_EQ(runs, 1);
+  EXPECT_EQ(effects(), "1");
+  EXPECT_TRUE(runner.shutdown().clean());
+  sql_.rows("DROP FUNCTION wait_" + tenant_ + " CASCADE");
+}
+
+// Those that handlers have given back count, too.
+TEST_F(Transactions, WhatWaitsForALockTakesTheConnectionOfATransaction) {
+  auto runner = Runner::with_schema("application_name=" + tenant_, tenant_,
+                                    {.max_concurrent_tasks = 2, .max_connections = 4, .log = log_.hook()});
+  const Gate gate;
+  runner.add(one_task("w", [gate](TaskContext& ctx) {
+    run(ctx.transaction(), "SELECT 1");
+    gate.wait();
+  }));
+  const std::vector<Execution> executions = runner.submit_many("w", std::vector<Context>(2));
+  gate.wait_for_arrivals(2);
+  gate.open();
+  for (const Result& result : wait_all(executions)) EXPECT_TRUE(result.status.is_success());
+  const auto sessions = [&](const std::string& condition) {
+    return std::stoi(
+        sql_.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND " + condition, {tenant_}));
+  };
+  EXPECT_EQ(sessions("true"), 4);
+  const std::string before =
+      sql_.value("SELECT max(backend_start) FROM pg_stat_activity WHERE application_name = $1", {tenant_});
+  Sql holder;
+  holder.rows("BEGIN");
+  holder.rows("SELECT insula.submit('w', idempotency_key => 'k', tenant => $1)", {tenant_});
+  auto blocked =
+      std::async(std::launch::async, [&] { return runner.execute_async("w", {}, {.idempotency_key = "k"}).id(); });
+  EXPECT_TRUE(eventually([&] { return sessions("backend_start > '" + before + "'") == 1; }));
+  EXPECT_TRUE(eventually([&] { return sessions("true") <= 4; }, 10s));
+  holder.rows("ROLLBACK");
+  EXPECT_GT(blocked.get(), 0);
+  EXPECT_TRUE(runner.shutdown().clean());
 }
 
 TEST_F(Transactions, ConnectionsAreBoundedAndShared) {

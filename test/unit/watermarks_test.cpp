@@ -386,6 +386,9 @@ TEST(Watermarks, BeginAgainWhereNothingWasTold) {
   EXPECT_FALSE(marks.move_beginning({filter, lane, 20, 30}, 100)) << "nothing tells what has become claimable";
   marks.raise({filter, lane, 10, 20}, 100, false);
   EXPECT_EQ(marks.beginning(filter, lane), 10);
+  ASSERT_TRUE(marks.move_beginning({filter, lane, 10, 20}, marks.version()));
+  marks.forget_beginning(filter, lane);
+  EXPECT_EQ(marks.beginning(filter, lane), 10) << "a claim has left rows that it was refused";
   const std::uint64_t version = marks.version();
   marks.lower(15);
   EXPECT_FALSE(marks.move_beginning({filter, lane, 10, 20}, version)) << "a row in between is not seen";

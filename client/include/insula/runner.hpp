@@ -18,6 +18,10 @@
 // It outlives its connections: they are made anew, with growing and jittered pauses, for
 // as long as it takes; outcomes of handlers are kept and sent then.
 //
+// libpq looks up a host's name while it waits: where the resolver is slow when a connection has broken, the
+// I/O thread, and so all heartbeats, wait for it.  `hostaddr` in the connection string, beside `host`, does
+// without a look-up.
+//
 // fork(): make runners after it, never before.
 #pragma once
 

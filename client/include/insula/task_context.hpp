@@ -112,9 +112,10 @@ class INSULA_EXPORT TaskContext {
   // Asked to stop: long handlers look at it now and then.  A handler that stops early
   // must throw (anything: throw_if_stopped is handy), since to return means "done".  What is tied to
   // the token (std::stop_callback) is called on a thread of the runtime's, one after the other: it may
-  // ask the runner, but not wait for executions.
+  // ask the runner, but not wait for executions.  The token may be late by the time that callbacks of other
+  // handlers take; the other three know at once.
   std::stop_token stop_token() const noexcept;
-  bool stop_requested() const noexcept { return stop_token().stop_requested(); }
+  bool stop_requested() const noexcept { return stop_reason() != StopReason::none; }
   StopReason stop_reason() const noexcept;
   void throw_if_stopped() const;  // throws insula::stopped
 

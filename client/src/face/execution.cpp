@@ -1,4 +1,5 @@
 // Execution: its runtime's handle, an id, and what its copies know of its end.
+#include "core/ids.hpp"
 #include "face/handle.hpp"
 #include "wire/forever.hpp"
 
@@ -7,6 +8,8 @@
 namespace insula {
 
 namespace {
+
+std::string tenant_of(std::int64_t id) { return std::to_string(core::tenant_of(id)); }
 
 // The result; nullopt: it has not ended by then.  Throws what ended the wait without one.
 std::optional<Result> wait_until(detail::Engine& engine, std::int64_t id,
@@ -49,25 +52,28 @@ std::vector<TaskExplanation> Execution::explain() const {
 }
 
 bool Execution::cancel(std::string_view reason) const {
-  return wire::read_boolean(runner_->engine->call(wire::cancel(id_, reason), {.stops = true}));
+  return wire::read_boolean(
+      runner_->engine->call(wire::cancel(id_, reason), {.stops = true, .tenant = tenant_of(id_)}));
 }
 
 bool Execution::pause(std::string_view reason) const {
-  return wire::read_boolean(runner_->engine->call(wire::pause(id_, reason), {.stops = true}));
+  return wire::read_boolean(runner_->engine->call(wire::pause(id_, reason), {.stops = true, .tenant = tenant_of(id_)}));
 }
 
 bool Execution::resume(std::string_view reason) const {
-  return wire::read_boolean(runner_->engine->call(wire::resume(id_, reason)));
+  return wire::read_boolean(runner_->engine->call(wire::resume(id_, reason), {.tenant = tenant_of(id_)}));
 }
 
 bool Execution::retry(std::string_view reason) const {
   // Those that have waited for its first end will wait for the next.
-  return wire::read_boolean(runner_->engine->call(wire::retry(id_, reason), {.reopens = id_}));
+  return wire::read_boolean(
+      runner_->engine->call(wire::retry(id_, reason), {.reopens = id_, .tenant = tenant_of(id_)}));
 }
 
 bool Execution::send_event(std::string_view event, const Value& payload) const {
   // Twice would be two events.
-  return wire::read_boolean(runner_->engine->call(wire::send_event(id_, event, payload), {.repeatable = false}));
+  return wire::read_boolean(
+      runner_->engine->call(wire::send_event(id_, event, payload), {.repeatable = false, .tenant = tenant_of(id_)}));
 }
 
 std::vector<Result> wait_all(std::span<const Execution> executions) {

@@ -47,7 +47,7 @@ std::string Fleet::metrics() const { return handle_->engine->metrics(); }
 const std::string& Fleet::worker() const noexcept { return handle_->engine->settings().worker; }
 
 int Fleet::Tenant::register_workflow(const Workflow& workflow) const {
-  return static_cast<int>(handle_->ask_number(wire::register_workflow(workflow.definition_json(), id_)));
+  return static_cast<int>(handle_->ask_number(wire::register_workflow(workflow.definition_json(), id_), id_));
 }
 
 Result Fleet::Tenant::execute(std::string_view workflow, const Context& context, SubmitOptions options) const {
@@ -73,26 +73,26 @@ Execution Fleet::Tenant::execution(std::int64_t id) const {
 }
 
 bool Fleet::Tenant::pause_workflow(std::string_view workflow) const {
-  return handle_->ask(wire::pause_workflow(workflow, id_));
+  return handle_->ask(wire::pause_workflow(workflow, id_), id_);
 }
 
 bool Fleet::Tenant::resume_workflow(std::string_view workflow) const {
-  return handle_->ask(wire::resume_workflow(workflow, id_));
+  return handle_->ask(wire::resume_workflow(workflow, id_), id_);
 }
 
 std::int64_t Fleet::Tenant::schedule(std::string_view name, std::string_view workflow, std::string_view cron,
                                      const ScheduleOptions& options) const {
-  return handle_->ask_number(wire::schedule(name, workflow, cron, options, id_));
+  return handle_->ask_number(wire::schedule(name, workflow, cron, options, id_), id_);
 }
 
-bool Fleet::Tenant::unschedule(std::string_view name) const { return handle_->ask(wire::unschedule(name, id_)); }
+bool Fleet::Tenant::unschedule(std::string_view name) const { return handle_->ask(wire::unschedule(name, id_), id_); }
 
 bool Fleet::Tenant::pause_schedule(std::string_view name) const {
-  return handle_->ask(wire::pause_schedule(name, id_));
+  return handle_->ask(wire::pause_schedule(name, id_), id_);
 }
 
 bool Fleet::Tenant::resume_schedule(std::string_view name) const {
-  return handle_->ask(wire::resume_schedule(name, id_));
+  return handle_->ask(wire::resume_schedule(name, id_), id_);
 }
 
 std::vector<ScheduleInfo> Fleet::Tenant::schedules() const {

@@ -29,7 +29,7 @@ void RunnerHandle::refuse_in_handler(std::string_view what) const {
 std::int64_t RunnerHandle::submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
                                   const std::string& tenant, std::shared_ptr<WaitState> wait) const {
   const std::string& key = options.idempotency_key;
-  Manner manner{.repeatable = !key.empty(), .together = true};
+  Manner manner{.repeatable = !key.empty(), .together = true, .tenant = tenant};
   if (!key.empty()) manner.subject = fmt::format("idempotency key \"{}\"", key);
   return wire::read_number(
       engine->call(wire::submit(workflow, context, options, tenant), std::move(manner), std::move(wait)));
@@ -40,16 +40,16 @@ std::vector<std::int64_t> RunnerHandle::submit_many(std::string_view workflow, s
   if (contexts.empty()) return {};
   const auto& keys = options.idempotency_keys;
   const bool repeatable = !keys.empty() && std::ranges::none_of(keys, &std::string::empty);
-  return wire::read_numbers(
-      engine->call(wire::submit_many(workflow, contexts, options, tenant), {.repeatable = repeatable}));
+  return wire::read_numbers(engine->call(wire::submit_many(workflow, contexts, options, tenant),
+                                         {.repeatable = repeatable, .tenant = tenant}));
 }
 
-bool RunnerHandle::ask(wire::Statement statement) const {
-  return wire::read_boolean(engine->call(std::move(statement)));
+bool RunnerHandle::ask(wire::Statement statement, std::string tenant) const {
+  return wire::read_boolean(engine->call(std::move(statement), {.tenant = std::move(tenant)}));
 }
 
-std::int64_t RunnerHandle::ask_number(wire::Statement statement) const {
-  return wire::read_number(engine->call(std::move(statement)));
+std::int64_t RunnerHandle::ask_number(wire::Statement statement, std::string tenant) const {
+  return wire::read_number(engine->call(std::move(statement), {.tenant = std::move(tenant)}));
 }
 
 ShutdownReport RunnerHandle::shutdown(const ShutdownOptions& options) const {

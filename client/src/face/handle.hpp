@@ -34,8 +34,8 @@ struct RunnerHandle {
                                         const SubmitManyOptions& options, const std::string& tenant) const;
 
   // Calls that are safe to repeat, and answer yes or no, or with a number.
-  bool ask(wire::Statement statement) const;
-  std::int64_t ask_number(wire::Statement statement) const;
+  bool ask(wire::Statement statement, std::string tenant = {}) const;
+  std::int64_t ask_number(wire::Statement statement, std::string tenant = {}) const;
 
   // The tenant that a Runner works for; empty: the one whose login it uses.
   const std::string& tenant() const noexcept { return engine->settings().tenant; }

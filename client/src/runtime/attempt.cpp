@@ -71,7 +71,11 @@ Outcome settle_in_transaction(const std::shared_ptr<Attempt>& attempt, const Out
     return {.attempt = attempt, .kind = committed ? Outcome::Kind::settled : Outcome::Kind::given_back};
   } catch (const error& e) {
     // If it was committed, the lease is gone and this changes nothing; if not, it is over.
-    if (e.outcome_unknown()) return put_off(attempt, std::chrono::milliseconds{0});
+    if (e.outcome_unknown()) {
+      Outcome again = put_off(attempt, std::chrono::milliseconds{0});
+      again.sent_before = true;
+      return again;
+    }
     return failure(attempt, e.what(), true);
   }
 }

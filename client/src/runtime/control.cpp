@@ -52,7 +52,7 @@ void Control::on_down(const error& why, bool was_up) {
   }
   // The callers learn why the first connection failed; nor do they wait for a password to
   // become right by itself.
-  if (!ever_up_ || !why.retryable()) fail_requests(why);
+  if (!ever_up_ || !why.retryable()) requests_.fail_all(why);
   if (!outage_told_ && ever_up_)
     settings_.log(LogLevel::warning, fmt::format("lost the control connection, connecting again: {}", why.what()));
   outage_told_ = true;
@@ -63,6 +63,12 @@ void Control::request(CallerRequest request) {
   link_.open();
 }
 
+void Control::end(const error& why) {
+  link_.close();
+  aside_.close();
+  requests_.end(why);
+}
+
 void Control::leave(std::function<void()> done) { leave_done_ = std::move(done); }
 
 void Control::drive(Clock::time_point now) {
@@ -71,10 +77,10 @@ void Control::drive(Clock::time_point now) {
   if (leave_done_ && !link_.is_up()) std::exchange(leave_done_, {})();
   if (!link_.is_up()) return;
   if (now >= leases_.heartbeat_at() && !heartbeat_in_flight_) send_heartbeat(now);
-  if (nudge_wanted_ && link_.is_up()) send_nudge();
+  if (nudge_ && now >= nudge_at_ && link_.is_up()) send_nudge();
   if (outcomes_.sendable(now) && link_.is_up()) outcomes_.send_next(link_);
   if (requests_.sendable() && link_.is_up()) requests_.send_next(link_);
-  if (waits_.wants_to_ask() && !watch_in_flight_ && link_.is_up()) send_watch();
+  if (now >= waits_.ask_at() && !watch_in_flight_ && link_.is_up()) send_watch();
   if (leave_done_ && link_.idle())
     send(wire::leave(settings_.worker), [done = std::exchange(leave_done_, {})](const wire::Reply&) { done(); });
 }
@@ -100,6 +106,8 @@ Clock::time_point Control::wake_at() const noexcept {
   Clock::time_point at = std::min(requests_.wake_at(link_.is_up()), aside_.wake_at());
   if (link_.is_up() && !heartbeat_in_flight_) at = std::min(at, leases_.heartbeat_at());
   if (link_.is_up()) at = std::min(at, outcomes_.wake_at());
+  if (link_.is_up() && nudge_) at = std::min(at, nudge_at_);
+  if (link_.is_up() && !watch_in_flight_) at = std::min(at, waits_.ask_at());
   if (aside_.is_there() ? aside_.is_free() : link_.is_up() && !outcomes_.has_new())
     at = std::min(at, outcomes_.probe_at());
   return at;
@@ -124,10 +132,19 @@ void Control::send_heartbeat(Clock::time_point now) {
 }
 
 void Control::send_nudge() {
-  nudge_wanted_ = false;
-  send(wire::nudge(settings_.worker), [this](const wire::Reply& reply) {
-    if (reply.lost) nudge_wanted_ = true;
-  });
+  send(wire::nudge(settings_.worker),
+       [this, heard = std::exchange(nudge_, {})](const wire::Reply& reply) { on_nudge(heard, reply); });
+}
+
+void Control::on_nudge(std::function<void()> heard, const wire::Reply& reply) {
+  if (reply.ok()) {
+    nudge_pauses_.reset();
+    return heard();
+  }
+  if (!nudge_) nudge_ = std::move(heard);
+  if (reply.lost) return;
+  nudge_at_ = Clock::now() + nudge_pauses_.next();
+  settings_.log(LogLevel::error, fmt::format("nudge refused: {}", reply.failure->what()));
 }
 
 void Control::send_watch() {

@@ -33,8 +33,9 @@ class Control {
   Aside& aside() noexcept { return aside_; }
   void request(CallerRequest request);
   std::size_t requests() const noexcept { return requests_.size(); }
-  void fail_requests(const error& why) { requests_.fail_all(why); }
-  void nudge() noexcept { nudge_wanted_ = true; }
+  void end(const error& why);  // for good: closes both links
+  // Ends the worker's parked call; `heard` once the server has been told to.
+  void nudge(std::function<void()> heard) { nudge_ = std::move(heard); }
   // Good-bye; `done` once the server has heard it, or the connection broke.
   void leave(std::function<void()> done);
 
@@ -47,6 +48,7 @@ class Control {
   void send(const wire::Statement& statement, wire::Link::OnReply on_reply);
   void send_heartbeat(Clock::time_point now);
   void send_nudge();
+  void on_nudge(std::function<void()> heard, const wire::Reply& reply);
   void send_watch();
   void drive_aside(Clock::time_point now);
 
@@ -64,7 +66,9 @@ class Control {
 
   bool heartbeat_in_flight_ = false;
   bool watch_in_flight_ = false;
-  bool nudge_wanted_ = false;
+  std::function<void()> nudge_;  // set: one is wanted
+  Clock::time_point nudge_at_{};
+  wire::Backoff nudge_pauses_{std::chrono::milliseconds{100}, std::chrono::milliseconds{2'000}};
   std::function<void()> leave_done_;  // set: good-bye is wanted
 };
 

@@ -19,8 +19,10 @@ constexpr milliseconds park_timeout{300'000};
 constexpr milliseconds linger{10};
 // The same where nudges do not work.
 constexpr milliseconds linger_unheard{1'000};
-// A nudged call that lasts longer than this was not ended by the nudge.
+// A call that lasts longer than this once the server knows of the nudge was not ended by it.
 constexpr milliseconds nudge_time{250};
+// It may have been slow for another reason.
+constexpr std::chrono::minutes unheard_time{1};
 constexpr milliseconds first_pause{10};
 constexpr milliseconds longest_pause_after_error{2'000};
 
@@ -75,6 +77,7 @@ bool Dispatcher::was_cut(const Share& share, const std::vector<wire::Claimed>& t
 
 void Dispatcher::on_down(const error& why, bool was_up) {
   if (was_up) {
+    peers_.leases.hurry_heartbeat();
     ++peers_.workplace->metrics->connections_lost;
     settings_.tell([&](Observer& observer) { observer.connection_lost("dispatch", why); });
   }
@@ -82,7 +85,7 @@ void Dispatcher::on_down(const error& why, bool was_up) {
   is_life_line_ = false;
   claim_next_ = false;
   wide_next_ = false;
-  nudges_work_ = true;
+  nudges_fail_until_ = {};
   if (!outage_told_)
     settings_.log(LogLevel::warning, fmt::format("lost the dispatch connection, connecting again: {}", why.what()));
   outage_told_ = true;
@@ -120,9 +123,9 @@ bool Dispatcher::may_park_without_slot(Clock::time_point now) {
     linger_until_ = Clock::time_point::max();
     return false;
   }
-  if (linger_until_ == Clock::time_point::max()) linger_until_ = now + (nudges_work_ ? linger : linger_unheard);
+  if (linger_until_ == Clock::time_point::max()) linger_until_ = now + (nudges_work(now) ? linger : linger_unheard);
   if (now < linger_until_) return false;
-  if (nudges_work_) return true;
+  if (nudges_work(now)) return true;
   peers_.waits.suspect_all();
   linger_until_ = now + linger_unheard;
   return false;
@@ -130,8 +133,14 @@ bool Dispatcher::may_park_without_slot(Clock::time_point now) {
 
 void Dispatcher::nudge() {
   nudged_at_ = Clock::now();
-  peers_.nudge();
-  link_.expect_answer(nudged_at_ + settings_.patience());
+  told_at_ = {};
+  peers_.nudge([this, nudged_at = nudged_at_] { on_nudged(nudged_at); });
+}
+
+void Dispatcher::on_nudged(Clock::time_point nudged_at) {
+  if (nudged_at != nudged_at_) return;  // that call has ended, or is nudged again
+  told_at_ = Clock::now();
+  link_.expect_answer(settings_.patience());
 }
 
 Clock::time_point Dispatcher::wake_at() const noexcept {
@@ -142,10 +151,12 @@ Clock::time_point Dispatcher::wake_at() const noexcept {
 
 void Dispatcher::call(const Share& share) {
   const bool has_slots = share.max_tasks > 0;
-  const milliseconds timeout = has_slots && (claim_next_ || wide_next_) ? milliseconds{0} : park_timeout;
+  // The first on a connection returns at once where tasks hang on it: see on_answer.
+  const bool returns = (has_slots && (claim_next_ || wide_next_)) || (!is_life_line_ && peers_.leases.running() > 0);
+  const milliseconds timeout = returns ? milliseconds{0} : park_timeout;
   if (timeout.count() > 0) parked_ = has_slots ? Parked::with_tasks : Parked::without_tasks;
   parked_choice_ = share.choice;
-  nudged_at_ = {};
+  nudged_at_ = told_at_ = {};
   linger_until_ = Clock::time_point::max();
   static const std::vector<std::string> none;
   const auto now = Clock::now();
@@ -173,10 +184,11 @@ void Dispatcher::on_answer(const wire::Reply& reply, const Share& share, Clock::
     return pause();
   }
   const auto now = Clock::now();
-  is_life_line_ = true;
+  // What the server has given away until now it gives away no more.
+  if (!std::exchange(is_life_line_, true)) peers_.leases.hurry_heartbeat();
   pause_ = milliseconds{0};
   refused_for_.clear();
-  if (nudged_at_ != Clock::time_point{} && now - nudged_at_ > nudge_time) nudges_work_ = false;
+  if (told_at_ != Clock::time_point{} && now - told_at_ > nudge_time) nudges_fail_until_ = now + unheard_time;
   if (claims.news) peers_.waits.suspect_all();  // it does not say which watched execution ended, if any
   ++peers_.workplace->metrics->claims;
   peers_.workplace->metrics->claimed += claims.tasks.size();

@@ -8,8 +8,10 @@
 // would cost the server more than they win.  While no
 // slot is free it parks without any task in its filter, only to be woken by the end of a
 // watched execution; the control connection's nudge ends that when a slot is free again.
-// Where a nudge turns out not to be heard (a server without shared memory, whose calls
-// return once a second), it does not park without a slot, and asks once a second itself.
+// Where a nudge turns out not to work (a server without shared memory, whose calls
+// return once a second), it does not park without a slot for a while, and asks once a second itself.
+// With the connection goes the life line, and the server gives our tasks away: so a heartbeat
+// follows its end, and its replacement.
 // The I/O thread's alone.
 #pragma once
 
@@ -24,6 +26,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace insula::detail {
@@ -37,7 +40,8 @@ class Dispatcher {
     Waits& waits;
     Pool& pool;
     std::shared_ptr<const Workplace> workplace;
-    std::function<void()> nudge;                        // ends our parked call, by the other connection
+    // Ends our parked call, by the other connection; the argument is called once the server has been told to.
+    std::function<void(std::function<void()>)> nudge;
     std::function<bool()> has_backlog;                  // too many outcomes wait: claim nothing more
     std::function<std::vector<std::string>()> crowded;  // the same of these tenants
   };
@@ -48,6 +52,7 @@ class Dispatcher {
 
   void add_handlers(const Handlers& handlers);  // replaces those of the same key
   void stop();                                  // claims no more
+  Handlers release() { return std::exchange(handlers_, {}); }
   bool is_quiet() const noexcept { return !link_.busy(); }
 
   void drive(Clock::time_point now);
@@ -66,6 +71,8 @@ class Dispatcher {
   void hand_out(std::vector<wire::Claimed> tasks, Clock::time_point claimed_at);
   bool may_park_without_slot(Clock::time_point now);
   void nudge();
+  void on_nudged(Clock::time_point nudged_at);
+  bool nudges_work(Clock::time_point now) const noexcept { return now >= nudges_fail_until_; }
   void pause();
 
   const Settings& settings_;
@@ -82,7 +89,8 @@ class Dispatcher {
   Parked parked_ = Parked::no;
   wire::TenantChoice parked_choice_;
   Clock::time_point nudged_at_{};  // the parked call; zero: not nudged
-  bool nudges_work_ = true;        // not where the server has no shared memory
+  Clock::time_point told_at_{};    // the server has heard that nudge; zero: not yet
+  Clock::time_point nudges_fail_until_{};
   Clock::time_point linger_until_ = Clock::time_point::max();
   Clock::time_point gather_until_{};  // zero: the next claim does not wait for more slots
   Clock::time_point pause_until_{};   // nothing is sent before; zero: no pause

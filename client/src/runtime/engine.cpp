@@ -23,7 +23,8 @@ using std::chrono::milliseconds;
 // While more outcomes are to come soon, how long the first may wait for them.
 constexpr milliseconds gather_time{1};
 
-// Claims stop while this number of outcomes waits to be sent.
+// Claims stop while this number of outcomes waits to be sent.  What is put off of one tenant of many
+// stops only that tenant's claims: see Outcomes::crowded.
 constexpr std::size_t backlog_limit = 10'000;
 
 // The last phases of a shutdown, each bounded.
@@ -48,9 +49,9 @@ Engine::Engine(Settings settings)
       leases_(settings_, stopper_),
       pool_(inbox_),
       control_(settings_, leases_, waits_, *workplace_),
-      dispatcher_(settings_, {leases_, waits_, pool_, workplace_, [this] { control_.nudge(); },
-                              [this] { return control_.outcomes().size() >= backlog_limit; },
-                              [this] { return control_.outcomes().crowded(); }}) {}
+      dispatcher_(settings_, {leases_, waits_, pool_, workplace_,
+                              [this](std::function<void()> heard) { control_.nudge(std::move(heard)); },
+                              [this] { return has_backlog(); }, [this] { return control_.outcomes().crowded(); }}) {}
 
 Engine::~Engine() = default;
 
@@ -136,6 +137,9 @@ void Engine::add_handlers(const WorkflowState& workflow) {
 }
 
 ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
+  // What the handlers have captured, a handle of this runtime perhaps: destroyed without the lock.
+  Dispatcher::Handlers handlers;
+  Leases::Attempts attempts;
   const std::lock_guard lock{lifecycle_};
   if (report_) return *report_;
   if (started_.load(std::memory_order_relaxed)) {
@@ -147,6 +151,9 @@ ShutdownReport Engine::shutdown(const ShutdownOptions& options) {
   }
   pool_.stop();
   stopper_.stop();
+  handlers = dispatcher_.release();
+  attempts = leases_.release();
+  control_.outcomes().drop_all();
   report_ = tally_;
   return *report_;
 }
@@ -238,6 +245,11 @@ void Engine::enter(Phase phase, milliseconds at_most) {
   phase_ends_ = Clock::now() + wire::bounded(at_most);
 }
 
+bool Engine::has_backlog() const noexcept {
+  const Outcomes& outcomes = control_.outcomes();
+  return (settings_.serves_all ? outcomes.new_size() : outcomes.size()) >= backlog_limit;
+}
+
 bool Engine::has_flushed() const {
   // The good-bye must find the parked call ended, or that would sign the worker in again.
   const bool can_nudge = control_.link().is_up();
@@ -273,10 +285,8 @@ void Engine::drive_shutdown(Clock::time_point now) {
 void Engine::end() {
   // Run the jobs that were posted last: their callers wait for an answer.
   for (const Inbox::Job& job : inbox_->close()) job();
-  control_.link().close();
   dispatcher_.link().close();
-  control_.aside().close();
-  control_.fail_requests(shut_down_error());
+  control_.end(shut_down_error());
   waits_.fail_all(shut_down_error());
   phase_ = Phase::ended;
 }

@@ -70,6 +70,7 @@ class Engine {
   void begin_shutdown(const ShutdownOptions& options);
   void drive_shutdown(Clock::time_point now);
   void enter(Phase phase, std::chrono::milliseconds at_most);
+  bool has_backlog() const noexcept;
   bool has_flushed() const;
   void end();
 

@@ -25,11 +25,14 @@ namespace insula::detail {
 
 class Leases {
  public:
+  using Attempts = std::map<std::int64_t, std::shared_ptr<Attempt>>;  // by lease
+
   Leases(const Settings& settings, Stopper& stopper) : settings_(settings), stopper_(stopper) {}
 
   void add(std::shared_ptr<Attempt> attempt, Clock::time_point claimed_at);
   void finish(Attempt& attempt);        // its handler has returned
   void remove(const Attempt& attempt);  // nothing more is to be told about it
+  Attempts release() { return std::exchange(attempts_, {}); }
 
   std::size_t running() const noexcept { return running_; }  // handlers that have not returned
   // The same by tenant; a tenant without any is not in it.
@@ -56,7 +59,7 @@ class Leases {
 
   const Settings& settings_;
   Stopper& stopper_;
-  std::map<std::int64_t, std::shared_ptr<Attempt>> attempts_;     // by lease
+  Attempts attempts_;
   std::unordered_map<std::int64_t, std::int64_t> lease_of_task_;  // the latest of each
   std::size_t running_ = 0;
   std::map<std::string, int> running_by_tenant_;

@@ -43,9 +43,14 @@ std::unique_ptr<wire::Session> Lender::borrow(std::stop_token stop) {
 }
 
 bool Lender::reserve() noexcept {
+  std::unique_ptr<wire::Session> in_place_of;  // closed without the lock
   const std::lock_guard lock{mutex_};
   if (closed_ || most_ < 2 || lent_ >= most_) return false;
   ++lent_;
+  if (lent_ + free_.size() > most_) {
+    in_place_of = std::move(free_.back());
+    free_.pop_back();
+  }
   return true;
 }
 

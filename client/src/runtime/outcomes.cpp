@@ -103,6 +103,12 @@ void Outcomes::send_probe(wire::Link& link, bool aside) {
   send(link, std::move(batch), Probe{next->first, aside, Clock::now()});
 }
 
+void Outcomes::drop_all() {
+  queue_.clear();
+  put_off_.clear();
+  put_off_count_ = in_flight_ = probing_ = 0;
+}
+
 void Outcomes::end_probe(const Probe& probe, bool progress) {
   const auto now = Clock::now();
   if (!probe.aside) no_probe_before_ = now + free_times * (now - probe.began);
@@ -222,6 +228,8 @@ void Outcomes::end(const Outcome& outcome) {
 void Outcomes::put_back(std::vector<Outcome>& batch) {
   for (auto outcome = batch.rbegin(); outcome != batch.rend(); ++outcome) {
     outcome->sent_before = true;
+    // It may have been the batch that broke the connection.
+    if (batch.size() > 1) outcome->together = batch.size() / 2;
     const auto waits = put_off_.find(outcome->attempt->info.tenant);
     if (waits != put_off_.end()) ++put_off_count_;
     (waits == put_off_.end() ? queue_ : waits->second.outcomes).push_front(std::move(*outcome));

@@ -49,7 +49,8 @@ class Outcomes {
     else if (gather_until_ == Clock::time_point{})
       gather_until_ = until;
   }
-  std::size_t size() const noexcept { return queue_.size() + in_flight_ + put_off_count_ + probing_; }
+  std::size_t size() const noexcept { return new_size() + put_off_count_ + probing_; }
+  std::size_t new_size() const noexcept { return queue_.size() + in_flight_; }  // that are not put off
   bool sendable(Clock::time_point now) const noexcept {
     return in_flight_ == 0 && !queue_.empty() && now >= gather_until_;
   }
@@ -57,7 +58,7 @@ class Outcomes {
   Clock::time_point wake_at() const noexcept {
     return in_flight_ > 0 || queue_.empty() ? Clock::time_point::max() : gather_until_;
   }
-  bool has_new() const noexcept { return in_flight_ > 0 || !queue_.empty(); }
+  bool has_new() const noexcept { return new_size() > 0; }
 
   // Sends the next call; only when sendable and the link is up.
   void send_next(wire::Link& link);
@@ -69,6 +70,8 @@ class Outcomes {
   std::vector<std::string> crowded() const;
   // Only when due and the link is up.  `aside`: the link is not that of new outcomes.
   void send_probe(wire::Link& link, bool aside);
+
+  void drop_all();  // the link is closed for good
 
  private:
   struct PutOff {

@@ -74,7 +74,7 @@ void Pool::start(int threads) {
   try {
     for (std::size_t i = 0; i < count; ++i) threads_.emplace_back([shared = shared_, i] { work(shared, i); });
   } catch (...) {
-    stop();
+    end_threads();
     shared_->stopping = false;
     throw;
   }
@@ -104,6 +104,13 @@ std::vector<std::shared_ptr<Attempt>> Pool::take_unstarted() {
 }
 
 void Pool::stop() {
+  if (!shared_) return;
+  end_threads();
+  // What a thread leaves that was left behind goes with that thread.
+  shared_.reset();
+}
+
+void Pool::end_threads() {
   std::vector<char> running;
   {
     const std::lock_guard lock{shared_->mutex};

@@ -35,10 +35,11 @@ class Pool {
   Finished take_finished();
   // Takes back what no thread has begun.
   std::vector<std::shared_ptr<Attempt>> take_unstarted();
-  void stop();
+  void stop();  // for good
 
  private:
   struct Shared;
+  void end_threads();
   static void work(const std::shared_ptr<Shared>& shared, std::size_t index);
 
   std::shared_ptr<Shared> shared_;

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <iterator>
-#include <memory>
+#include <string_view>
 #include <utility>
 
 namespace insula::detail {
@@ -51,8 +51,17 @@ void Requests::fail_all(const error& why) {
     for (CallerRequest& request : std::exchange(*requests, {})) request.done({{}, why, false});
 }
 
+void Requests::end(const error& why) {
+  fail_all(why);
+  // The server may do these all the same.
+  const error unknown{why.code(), why.what(), why.sqlstate(), why.retryable(), true};
+  for (auto* requests : {&in_flight_, &waiting_in_flight_})
+    for (CallerRequest& request : std::exchange(*requests, {}))
+      request.done({{}, request.manner.repeatable ? why : unknown, true});
+}
+
 bool Requests::waiting_sendable(Clock::time_point now, bool aside) const noexcept {
-  return waiting_in_flight_ == 0 && std::ranges::any_of(waiting_, [&](const CallerRequest& request) {
+  return waiting_in_flight_.empty() && std::ranges::any_of(waiting_, [&](const CallerRequest& request) {
            return aside || request.not_before <= now;
          });
 }
@@ -81,38 +90,50 @@ std::vector<CallerRequest> Requests::take_next() {
 }
 
 void Requests::send_next(wire::Link& link) {
-  std::vector<CallerRequest> batch = take_next();
-  in_flight_ = batch.size();
-  send(link, std::move(batch), Way::straight);
+  in_flight_ = take_next();
+  send(link, Way::straight);
+}
+
+std::deque<CallerRequest>::iterator Requests::next_waiting(Clock::time_point now, bool aside) {
+  // The tenants in the order of their names, beginning after the last one.
+  const auto turn = [this](const CallerRequest& request) {
+    return std::pair<bool, std::string_view>{request.manner.tenant <= last_turn_, request.manner.tenant};
+  };
+  auto next = waiting_.end();
+  for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
+    if (!aside && it->not_before > now) continue;
+    if (!it->lock) return it;
+    if (next == waiting_.end() || turn(*it) < turn(*next)) next = it;
+  }
+  return next;
 }
 
 void Requests::send_waiting(wire::Link& link, bool aside) {
-  const auto now = Clock::now();
-  const auto due =
-      std::ranges::find_if(waiting_, [&](const CallerRequest& request) { return aside || request.not_before <= now; });
-  std::vector<CallerRequest> batch;
-  batch.push_back(std::move(*due));
-  waiting_.erase(due);
-  waiting_in_flight_ = 1;
-  send(link, std::move(batch), aside ? Way::aside : Way::again);
+  const auto next = next_waiting(Clock::now(), aside);
+  if (next->lock) last_turn_ = next->manner.tenant;
+  waiting_in_flight_.push_back(std::move(*next));
+  waiting_.erase(next);
+  send(link, aside ? Way::aside : Way::again);
 }
 
-void Requests::send(wire::Link& link, std::vector<CallerRequest> batch, Way way) {
-  auto kept = std::make_shared<std::vector<CallerRequest>>(std::move(batch));
+void Requests::send(wire::Link& link, Way way) {
+  auto& batch = way == Way::straight ? in_flight_ : waiting_in_flight_;
   std::vector<const wire::Statement*> statements;
-  for (CallerRequest& request : *kept) {
+  for (CallerRequest& request : batch) {
     ++request.sendings;
     statements.push_back(&request.statement);
   }
   // No lease hangs on what is aside: a long statement may take its time there.
   const milliseconds patience =
       way == Way::aside ? std::max(settings_.config.call_timeout, least_patience) : settings_.patience();
-  link.send(
-      statements, [this, kept, way](wire::Reply reply) { on_reply(*kept, std::move(reply), way); }, patience);
+  const auto on_reply = [this, way](wire::Reply reply) {
+    auto& batch = way == Way::straight ? in_flight_ : waiting_in_flight_;
+    this->on_reply(std::exchange(batch, {}), std::move(reply), way);
+  };
+  link.send(statements, on_reply, patience);
 }
 
-void Requests::on_reply(std::vector<CallerRequest>& batch, wire::Reply reply, Way way) {
-  (way == Way::straight ? in_flight_ : waiting_in_flight_) = 0;
+void Requests::on_reply(std::vector<CallerRequest> batch, wire::Reply reply, Way way) {
   if (batch.size() == 1) return on_single_reply(std::move(batch.front()), std::move(reply), way);
   if (reply.ok()) {
     for (std::size_t i = 0; i + 1 < batch.size(); ++i) answer(batch[i], std::move(reply.earlier.at(i)));
@@ -146,7 +167,10 @@ void Requests::answer(const CallerRequest& request, wire::Rows rows) {
 }
 
 void Requests::on_lost(CallerRequest request, wire::Reply reply) {
-  if (request.manner.repeatable && request.sendings < sendings_limit) return new_.push_front(std::move(request));
+  if (request.manner.repeatable && request.sendings < sendings_limit) {
+    const bool would_hold_up = request.lock || size_of(request.statement) > heavy;
+    return (would_hold_up ? waiting_ : new_).push_front(std::move(request));
+  }
   const error& why = *reply.failure;
   reply.failure = error{errc::unreachable, why.what(), why.sqlstate(), true, true};
   request.done(std::move(reply));

@@ -49,6 +49,8 @@ struct Settings {
       tell(*config.observer);
     } catch (const std::exception& e) {
       log(LogLevel::warning, e.what());
+    } catch (...) {
+      log(LogLevel::warning, "the observer threw something that is no std::exception");
     }
   }
 };

@@ -3,6 +3,8 @@
 
 #include <insula/error.hpp>
 
+#include <fmt/format.h>
+
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <system_error>
 
 namespace insula::detail {
 
@@ -34,7 +37,13 @@ void on_signal(int) {
 
 SignalWatch::SignalWatch() {
   if (watched.exchange(true)) throw error{errc::invalid, "run_until_signal() is under way in this process already"};
+  stopped_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   signal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+  if (stopped_ < 0 || signal_fd < 0) {
+    const std::error_code why{errno, std::generic_category()};
+    close_all();
+    throw error{errc::limit, fmt::format("no file descriptor to wait for signals at: {}", why.message()), {}, true};
+  }
   struct sigaction action = {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
@@ -45,23 +54,28 @@ SignalWatch::SignalWatch() {
 SignalWatch::~SignalWatch() {
   sigaction(SIGINT, &old_int_, nullptr);
   sigaction(SIGTERM, &old_term_, nullptr);
-  ::close(signal_fd.exchange(-1));
+  close_all();
+}
+
+void SignalWatch::close_all() noexcept {
+  for (const int fd : {signal_fd.exchange(-1), stopped_})
+    if (fd >= 0) ::close(fd);
   watched = false;
 }
 
 bool SignalWatch::wait(std::stop_token stop) {
-  const int stopped = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool signalled = false;
   {
-    const std::stop_callback wake{stop, [stopped] { add_to(stopped); }};
-    std::array<pollfd, 2> entries{pollfd{signal_fd, POLLIN, 0}, pollfd{stopped, POLLIN, 0}};
+    const std::stop_callback wake{stop, [this] { add_to(stopped_); }};
+    std::array<pollfd, 2> entries{pollfd{signal_fd, POLLIN, 0}, pollfd{stopped_, POLLIN, 0}};
     while (!signalled && !stop.stop_requested()) {
       if (poll(entries.data(), entries.size(), -1) < 0) continue;
       std::uint64_t count = 0;
       signalled = ::read(entries[0].fd, &count, sizeof count) > 0;
     }
   }
-  ::close(stopped);
+  std::uint64_t count = 0;
+  [[maybe_unused]] const auto n = ::read(stopped_, &count, sizeof count);  // for the next wait
   return signalled;
 }
 

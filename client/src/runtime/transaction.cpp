@@ -22,7 +22,7 @@ Transaction::~Transaction() { lender_->give_back(is_clean() ? std::move(session_
 // Rolls back what is open, and ends whatever the handler has set or made in the session: the
 // next to borrow it may work for another tenant.  What cannot be cleaned is closed.
 bool Transaction::is_clean() const {
-  if (PQpipelineStatus(conn_) != PQ_PIPELINE_OFF) return false;
+  if (PQpipelineStatus(conn_) != PQ_PIPELINE_OFF || !wire::reset_client_side(conn_)) return false;
   try {
     if (PQtransactionStatus(conn_) != PQTRANS_IDLE) exchange({"ROLLBACK"});
     exchange({"DISCARD ALL"});
@@ -52,6 +52,8 @@ void Transaction::require_open() const {
 
 bool Transaction::commit(const wire::Statement& outcome) {
   require_open();
+  // A notice that comes now would go to an object of the handler's, which has returned.
+  wire::reset_client_side(conn_);
   try {
     if (!wire::read_accepted(exchange(outcome))) return false;
   } catch (const error& e) {

@@ -110,6 +110,7 @@ void Waits::on_answer(std::vector<wire::ResultRow> results) {
     else
       suspect(execution);  // ended while the question was under way
   }
+  pauses_.reset();
   if (bytes > much)
     batch_limit_ = std::max<std::size_t>(1, results.size() * much / bytes);
   else if (bytes < little)
@@ -117,11 +118,16 @@ void Waits::on_answer(std::vector<wire::ResultRow> results) {
 }
 
 void Waits::on_lost(const wire::Ids& asked) {
+  // Their results may have been more than the connection carries in time.
+  if (asked.size() > 1) batch_limit_ = std::min(batch_limit_, asked.size()) / 2;
   for (const std::int64_t execution : asked) suspect(execution);
 }
 
 void Waits::on_refused(const wire::Ids& asked, const error& why) {
-  if (why.retryable()) return on_lost(asked);
+  if (why.retryable()) {
+    not_before_ = Clock::now() + pauses_.next();
+    return on_lost(asked);
+  }
   if (asked.size() == 1) return settle(asked.front(), why);
   to_ask_alone_.insert(to_ask_alone_.end(), asked.begin(), asked.end());
 }

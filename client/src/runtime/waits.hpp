@@ -2,9 +2,12 @@
 //
 // WaitState is shared between an Execution's copies and the I/O thread; Waits is the I/O
 // thread's register of them.  An execution that may have ended is asked about in batches;
-// when no handle holds its WaitState any more it is forgotten.
+// when no handle holds its WaitState any more it is forgotten.  What the server cannot answer now
+// is asked again after a pause, in smaller batches.
 #pragma once
 
+#include "runtime/settings.hpp"
+#include "wire/backoff.hpp"
 #include "wire/calls.hpp"
 
 #include <insula/error.hpp>
@@ -43,10 +46,13 @@ class Waits {
   void suspect(std::int64_t execution);
   void suspect_all();
 
-  bool wants_to_ask() const noexcept { return !to_ask_.empty() || !to_ask_alone_.empty(); }
+  // When there is something to ask.
+  Clock::time_point ask_at() const noexcept {
+    return to_ask_.empty() && to_ask_alone_.empty() ? Clock::time_point::max() : not_before_;
+  }
   wire::Ids take_batch();
   void on_answer(std::vector<wire::ResultRow> results);  // what has not ended is not in it
-  void on_lost(const wire::Ids& asked);                  // to be asked again
+  void on_lost(const wire::Ids& asked);                  // to be asked again, fewer at a time
   void on_refused(const wire::Ids& asked, const error& why);
   void fail_all(const error& why);
   // It runs again: those that know its end will wait for the next.
@@ -63,6 +69,8 @@ class Waits {
   States settled_;  // whose handles are still there, and some others
   std::size_t sweep_at_ = 1'000;
   std::size_t batch_limit_ = 100;
+  Clock::time_point not_before_{};
+  wire::Backoff pauses_{std::chrono::milliseconds{100}, std::chrono::milliseconds{2'000}};
   std::set<std::int64_t> to_ask_;
   std::vector<std::int64_t> to_ask_alone_;  // were in a batch that the server refused
 };

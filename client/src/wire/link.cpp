@@ -54,15 +54,18 @@ void Link::send(const Statement& statement, OnReply on_reply, Clock::duration pa
 
 void Link::send(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience) {
   assert(is_up());
-  if (!limits_each_) return transmit(together, std::move(on_reply), patience);
+  UnderWay answer{std::move(on_reply), patience, true, limits_each_};
+  if (!limits_each_) return transmit(together, std::move(answer));
   const Statement limit = lock_limit(lock_wait_, true);
   std::vector<const Statement*> limited{&limit};
   limited.insert(limited.end(), together.begin(), together.end());
-  transmit(limited, std::move(on_reply), patience, true);
+  transmit(limited, std::move(answer));
 }
 
-void Link::expect_answer(Clock::time_point by) {
-  if (busy()) wake_at_ = std::min(wake_at_, by);
+void Link::expect_answer(Clock::duration patience) {
+  if (!busy()) return;
+  under_way_.front().patience = std::min(under_way_.front().patience, patience);
+  wake_at_ = std::min(wake_at_, Clock::now() + patience);
 }
 
 pollfd Link::poll_entry() const noexcept {
@@ -94,7 +97,7 @@ void Link::pump(short revents, Clock::time_point now) {
     case State::greeting:
     case State::up:
       if (revents)
-        pump_answers();
+        pump_answers(revents);
       else if (now >= wake_at_ && under_way_.empty())
         say_a_word();
       else if (now >= wake_at_)
@@ -128,14 +131,12 @@ void Link::pump_connect(Clock::time_point) {
 void Link::greet() {
   state_ = State::greeting;
   const Statement query{version_query};
-  transmit(
-      {&query}, [this](Reply reply) { on_greeting(std::move(reply)); }, connect_timeout_);
+  transmit({&query}, {[this](Reply reply) { on_greeting(std::move(reply)); }, connect_timeout_});
 }
 
 void Link::say_a_word() {
   const Statement word{"SELECT 1"};
-  transmit(
-      {&word}, [](const Reply&) {}, connect_timeout_);
+  transmit({&word}, {[](const Reply&) {}, connect_timeout_});
 }
 
 void Link::on_greeting(Reply reply) {
@@ -148,7 +149,6 @@ void Link::on_greeting(Reply reply) {
   if (!is_up()) return;
   idle_limit_ = idle_limit(reply.rows);
   if (under_way_.empty()) wake_at_ = quiet_until();
-  backoff_.reset();
   host_ = 0;
   if (events_.up) events_.up();
 }
@@ -163,14 +163,12 @@ void Link::limit_lock_waits(bool is_direct) {
   limits_each_ = lock_wait_.count() > 0 && !is_direct;
   if (lock_wait_.count() == 0 || !is_direct) return;
   const Statement limit = lock_limit(lock_wait_, false);
-  transmit(
-      {&limit}, [](const Reply&) {}, connect_timeout_);
+  transmit({&limit}, {[](const Reply&) {}, connect_timeout_});
 }
 
-void Link::transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience,
-                    bool limited) {
-  if (under_way_.empty()) wake_at_ = Clock::now() + patience;
-  under_way_.push_back({std::move(on_reply), patience, limited});
+void Link::transmit(const std::vector<const Statement*>& together, UnderWay answer) {
+  if (under_way_.empty()) wake_at_ = Clock::now() + answer.patience;
+  under_way_.push_back(std::move(answer));
   bool sent = true;
   for (const Statement* statement : together) sent = sent && statement->send(conn_.get());
   if (!sent || !PQpipelineSync(conn_.get())) return lose(make_connection_error(conn_.get(), true));
@@ -183,10 +181,12 @@ void Link::flush() {
   // A write error is not the end yet: what the server said before may still be read.
 }
 
-void Link::pump_answers() {
+void Link::pump_answers(short revents) {
   if (want_write_) flush();
   if (!PQconsumeInput(conn_.get())) return lose(make_connection_error(conn_.get(), true));
   if (want_write_) flush();  // what came in may have made room
+  // A large answer takes its time; what comes of it says that the server is there.
+  if ((revents & POLLIN) != 0 && !under_way_.empty()) wake_at_ = Clock::now() + under_way_.front().patience;
   // After a statement's last result comes none, and then the sync; twice none is the end.
   for (int none = 0; none < 2 && !under_way_.empty() && !PQisBusy(conn_.get()); ++none) {
     if (PQstatus(conn_.get()) == CONNECTION_BAD) break;
@@ -222,6 +222,8 @@ void Link::finish_statement() {
   }
   const ExecStatusType status = PQresultStatus(reply.rows.get());
   if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) reply.failure = make_error(reply.rows.get());
+  // Not before: a statement may be what breaks the connection each time.
+  if (under_way_.front().asked) backoff_.reset();
   const OnReply on_reply = std::move(under_way_.front().on_reply);
   under_way_.pop_front();
   wake_at_ = under_way_.empty() ? quiet_until() : answered_at_ + under_way_.front().patience;

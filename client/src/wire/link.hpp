@@ -66,13 +66,13 @@ class Link {
   bool busy() const noexcept { return is_up() && !under_way_.empty(); }
   bool is_open() const noexcept { return state_ != State::closed; }
 
-  // Only when up.  A server that has not answered so long after it got round to the statement
-  // counts as lost: it may hang, or have vanished without a word.
+  // Only when up.  A server of which nothing has come for so long, once it has got round to the
+  // statement, counts as lost: it may hang, or have vanished without a word.
   void send(const Statement& statement, OnReply on_reply, Clock::duration patience);
   // Several as one transaction: the reply is the last one's, or of the first that is refused.
   void send(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience);
-  // The next answer should come by then, at the latest.
-  void expect_answer(Clock::time_point by);
+  // The server has reason to answer now the statement that it is at.
+  void expect_answer(Clock::duration patience);
 
   // When the server last had an answer; zero: never.
   Clock::time_point answered_at() const noexcept { return answered_at_; }
@@ -89,18 +89,18 @@ class Link {
   struct UnderWay {
     OnReply on_reply;
     Clock::duration patience;
+    bool asked = false;    // by the owner: not the link's own word
     bool limited = false;  // its first statement is the limit of lock waits
   };
 
   void begin_connect(Clock::time_point now);
   void pump_connect(Clock::time_point now);
-  void pump_answers();
+  void pump_answers(short revents);
   void greet();
   void say_a_word();
   void on_greeting(Reply reply);
   void limit_lock_waits(bool is_direct);
-  void transmit(const std::vector<const Statement*>& together, OnReply on_reply, Clock::duration patience,
-                bool limited = false);
+  void transmit(const std::vector<const Statement*>& together, UnderWay answer);
   Clock::time_point quiet_until() const noexcept;
   void take(Rows next);
   void finish_statement();

@@ -119,6 +119,14 @@ Rows Session::run(const Statement& statement) {
   }
 }
 
+bool reset_client_side(PGconn* conn) noexcept {
+  PQuntrace(conn);
+  PQsetNoticeReceiver(conn, ignore_notice, nullptr);
+  PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+  PQsetErrorContextVisibility(conn, PQSHOW_CONTEXT_ERRORS);
+  return PQsetnonblocking(conn, 0) == 0;
+}
+
 Rows exchange(PGconn* conn, const Statement& statement, std::optional<std::chrono::milliseconds> within) {
   require_sendable(statement);
   require_encoding(conn, statement);

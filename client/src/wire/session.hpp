@@ -19,6 +19,9 @@ namespace insula::wire {
 // nothing sent, for a text that the server could not take as it is meant.
 Rows exchange(PGconn* conn, const Statement& statement, std::optional<std::chrono::milliseconds> within = std::nullopt);
 
+// Undoes what a borrower of the connection has set on our side of it.  false: it cannot be undone.
+bool reset_client_side(PGconn* conn) noexcept;
+
 class Session {
  public:
   // `name` is the application_name, `call_timeout` bounds each call.

@@ -7,6 +7,7 @@
 #include "entry/prologue.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
+#include "storage/limited_rows.hpp"
 
 using namespace insula;
 
@@ -47,7 +48,7 @@ const char *names_of(const Explanation &of, std::int32_t task, Test test) {
 
 std::int64_t running_under(const Explanation &of, std::int64_t limit) {
   for (int i = 0; i < of.limit_count; ++i)
-    if (of.limits[i].limit == limit) return of.limits[i].running;
+    if (of.limits[i].limit == limit) return of.limits[i].used;
   return 0;
 }
 

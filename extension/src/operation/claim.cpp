@@ -12,6 +12,7 @@
 #include "shared/shared.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/budget.hpp"
+#include "storage/limited_rows.hpp"
 #include "storage/random.hpp"
 
 extern "C" {

@@ -1,5 +1,5 @@
 // Concurrency limits of workflows, for a whole workflow or for each value of a key.  A claim takes
-// rows in their order and asks for a permit for each (shared/limit_permits.hpp).  When it meets
+// rows in their order and asks for a permit for each (shared/permits.hpp).  When it meets
 // many used-up limits it goes from limit to limit instead, by an index of the waiting rows.  It
 // gives up after a fixed number of used-up limits, and the session's next claim goes on from there,
 // so that a hundred thousand of them hold up no other tenant's claims.  Only a claim that is about
@@ -13,6 +13,7 @@
 
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
+#include "storage/limited_rows.hpp"
 #include "storage/random.hpp"
 #include "tenant/lock.hpp"
 
@@ -25,8 +26,6 @@ namespace insula {
 
 namespace {
 
-LimitedWork limited_work_of(const Tenant &tenant) { return {tenant.number, tenant.work}; }
-
 // Running tasks by limit, ascending.
 struct Counts {
   LimitCount *items = nullptr;
@@ -35,7 +34,7 @@ struct Counts {
   std::int64_t of(std::int64_t limit) const {
     const LimitCount *at = std::lower_bound(
         items, items + count, limit, [](const LimitCount &item, std::int64_t wanted) { return item.limit < wanted; });
-    return at != items + count && at->limit == limit ? at->running : 0;
+    return at != items + count && at->limit == limit ? at->used : 0;
   }
 };
 
@@ -63,11 +62,11 @@ struct PermitSource {
   std::int64_t *taken = nullptr;
   int taken_count = 0;
 
-  LimitedWork work() const { return limited_work_of(tenant); }
+  LimitedWork work() const { return limited_work(tenant, Limited::workflows); }
   std::int64_t most(std::int32_t of) const { return definition_of(tenant, of).limit.max; }
 
   bool is_free(std::int32_t of, std::int64_t under) const {
-    return known ? is_limit_free(work(), under, most(of)) : left(of, under) > 0;
+    return (known ? free_permits(work(), under, most(of)) : left(of, under)) > 0;
   }
 
   bool take(std::int32_t of, std::int64_t under) { return known ? take_known(of, under) : take_counted(of, under); }
@@ -79,7 +78,7 @@ struct PermitSource {
       return_spare();
       definition = of;
       limit = under;
-      spare = reserve_limit(work(), under, most(of), wanted);
+      spare = reserve_permits(work(), under, most(of), 1, wanted);
       used_up = spare.count == 0;
       if (used_up) return false;
     }
@@ -90,7 +89,7 @@ struct PermitSource {
 
   bool take_counted(std::int32_t of, std::int64_t under) {
     if (left(of, under) <= 0) return false;
-    reserve_limit_ahead(work(), under);
+    (void)reserve_permits_ahead(work(), under, 1);
     taken[taken_count++] = under;
     return true;
   }
@@ -100,13 +99,13 @@ struct PermitSource {
       ++spare.count;
       ++wanted;
     } else {
-      return_limit(tenant.number, under, {1, 0});
+      return_permits(work(), under, {1});
       --taken_count;
     }
   }
 
   void return_spare() {
-    return_limit(tenant.number, limit, spare);
+    return_permits(work(), limit, spare);
     spare = {};
   }
 
@@ -131,20 +130,6 @@ struct PermitSource {
             nullptr};
   }
 };
-
-// Counts the running tasks and publishes the numbers if they are unknown, or checks them.
-void count_if_wanted(const Tenant &tenant) {
-  const LimitedWork work = limited_work_of(tenant);
-  if (!limits_want_count(work) || !try_lock_tenant(tenant.number, TenantLock::permits)) return;
-  announce_permits_lock(tenant.number);
-  // nullptr also if another session has published them since.
-  if (const Snapshot snapshot = begin_counting_limits(work)) {
-    const Counts counts = count_running(tenant, snapshot);
-    end_counting_limits(work, counts.items, counts.count);
-  }
-  unlock_tenant(tenant.number, TenantLock::permits);
-  wake_for_permit(tenant.number);
-}
 
 // Counts under the lock, which this transaction keeps; false: another transaction holds it.
 bool count_for_claim(PermitSource *permits) {
@@ -246,8 +231,8 @@ void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wan
 }
 
 bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {
-  count_if_wanted(tenant);
-  PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant))};
+  (void)count_permits_if_wanted(tenant, Limited::workflows);
+  PermitSource permits = {tenant, permits_are_known(limited_work(tenant, Limited::workflows))};
   if (!permits.known) {
     if (is_tenant_locked(tenant.number, TenantLock::permits)) {
       prospect->unsure = true;
@@ -256,12 +241,15 @@ bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter, Prospe
     (void)read_reserved(permits.work(), &permits.reserved.items, &permits.reserved.count);
     permits.running = count_running(tenant, nullptr);
   }
-  bool whole;
-  if (find_in_order(tenant, filter, permits.window(), &whole)) return true;
-  if (whole) return false;
+  const ClaimRequest look = {nullptr, 1, filter.keys, filter.count, 0, 0, 0};
+  Claimed found;
+  LimitsWalked walked;
+  if (walk_limits(tenant, look, permits.window(), nullptr, &found, &walked) > 0) return true;
+  if (walked.whole) return false;
   bool any = false;
   tour_limits(permits, filter, 1, {PG_INT32_MAX, PG_INT32_MAX}, [&](const LimitPlace &at, int *entries) {
-    any = find_at_limit(tenant, at, permits.window(), entries);
+    any = walk_limits(tenant, look, permits.window(), &at, &found, &walked) > 0;
+    *entries -= walked.others;
     if (any) next_look_at(tenant) = {tenant.number, just_before(at)};
     return any ? 1 : 0;
   });
@@ -270,14 +258,16 @@ bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter, Prospe
 
 int claim_limit_by_limit(PermitSource *permits, const ClaimRequest &request, Claimed *claimed, int first) {
   // The numbers may have been lost since.
-  if (permits->known && !limits_are_known(permits->work())) return 0;
+  if (permits->known && !permits_are_known(permits->work())) return 0;
   const ClaimFilter filter = {request.keys, request.key_count};
   int count = first;
   const TourPatience patience = {claims_patience, claims_patience};
   tour_limits(*permits, filter, request.max_tasks - first, patience, [&](const LimitPlace &at, int *entries) {
     ClaimRequest rest = request;
     rest.max_tasks -= count;
-    const int found = claim_at_limit(permits->tenant, rest, at, permits->gate(), claimed + count, entries);
+    LimitsWalked walked;
+    const int found = walk_limits(permits->tenant, rest, permits->gate(), &at, claimed + count, &walked);
+    *entries -= walked.others;
     count += found;
     return found;
   });
@@ -296,13 +286,13 @@ std::int64_t limit_key_of(const Definition &definition, Jsonb *input) {
 
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count) {
   *count = 0;
-  count_if_wanted(tenant);
-  PermitSource permits = {tenant, limits_are_known(limited_work_of(tenant)), request.max_tasks};
+  (void)count_permits_if_wanted(tenant, Limited::workflows);
+  PermitSource permits = {tenant, permits_are_known(limited_work(tenant, Limited::workflows)), request.max_tasks};
   if (!permits.known && !count_for_claim(&permits)) return nullptr;
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
-  bool whole;
-  *count = claim_in_order(tenant, request, permits.gate(), claimed, &whole);
-  if (!whole && *count < request.max_tasks) *count += claim_limit_by_limit(&permits, request, claimed, *count);
+  LimitsWalked walked;
+  *count = walk_limits(tenant, request, permits.gate(), nullptr, claimed, &walked);
+  if (!walked.whole && *count < request.max_tasks) *count += claim_limit_by_limit(&permits, request, claimed, *count);
   permits.return_spare();
   return claimed;
 }
@@ -310,14 +300,16 @@ Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *c
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {
   if (filter.keys && filter.count == 0) return false;
   if (!has_waiting_limits(tenant, filter)) return false;
-  const LimitedWork work = limited_work_of(tenant);
-  const std::uint64_t version = limits_version(work);
+  const LimitedWork work = limited_work(tenant, Limited::workflows);
+  const std::uint64_t version = permits_version(work);
   if (would_claim_limited(tenant, filter, prospect)) return true;
   prospect->refused = true;
   // From here on a returned permit wakes this session.  One that was returned before is seen by
   // this look alone, so the look is repeated.
-  const bool came_back = !await_limit(work, version);
-  return (came_back || recheck_limited_lanes(tenant, filter)) && would_claim_limited(tenant, filter, prospect);
+  const bool came_back = !await_permit(work, version);
+  const bool counted = count_permits_if_wanted(tenant, Limited::workflows);
+  return (came_back || counted || recheck_limited_lanes(tenant, filter)) &&
+         would_claim_limited(tenant, filter, prospect);
 }
 
 }  // namespace insula

@@ -150,7 +150,8 @@ void require_rights(const WorkWait &wait) {
 // A claim that must first count the tasks under limits tells other waiters to look even where it gets
 // nothing.  Without a look before, two waiters would keep each other awake.
 bool wakes_no_other(const Tenant &tenant) {
-  return has_permit_at_hand(tenant) && (limits_are_known({tenant.number, tenant.work}) || !may_have_limited(tenant));
+  return has_permit_at_hand(tenant) &&
+         (permits_are_known(limited_work(tenant, Limited::workflows)) || !may_have_limited(tenant));
 }
 
 int claim_in_scratch(const Tenant *tenant, WaitingClaim *claim) {

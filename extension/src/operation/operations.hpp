@@ -77,6 +77,7 @@ bool would_claim(const Tenant &tenant, const char **tasks, int task_count, Prosp
 // Returns how many tasks it claimed.  Tasks for which there is no room stay ready.
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink);
 
+inline LimitedWork limited_work(const Tenant &tenant, Limited what) { return {tenant.number, what, tenant.work}; }
 // How many of the wanted tasks the tenant's limits let this transaction claim.
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted);
 struct UsedPermits {
@@ -89,6 +90,8 @@ void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used)
 bool has_permit_at_hand(const Tenant &tenant);
 // Whether a claim would get a permit; if not, it adds to the prospect.
 bool has_permit(const Tenant &tenant, TimestampTz now, Prospect *prospect);
+// Makes the numbers of permits known, or makes sure of them, where they are to be counted; false: it has not.
+bool count_permits_if_wanted(const Tenant &tenant, Limited what);
 // The limit that an execution with this input is under.
 std::int64_t limit_key_of(const Definition &definition, Jsonb *input);
 // Claims tasks that are under their workflows' limits.

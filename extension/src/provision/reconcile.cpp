@@ -9,9 +9,7 @@
 #include "provision/tenants.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
-#include "shared/limit_permits.hpp"
 #include "shared/permits.hpp"
-#include "shared/queue_room.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
 #include "storage/random.hpp"
@@ -440,9 +438,7 @@ void reconcile(const Mending &mending) {
   drop_leftovers(mending);
   if (mending.dry_run) return;
   log("reconcile");
-  forget_running();
-  forget_limits();
-  forget_queued();
+  forget_permits();
   wake_everybody();
 }
 

@@ -71,7 +71,7 @@ Announced<WakeUp> ready;
 Announced<DueAnnouncement> due_announcements;
 Announced<DueAnnouncement> upkeep;
 Announced<std::int32_t> rescheduled;
-Pending<Search> raised;
+PendingList<Search> raised;
 Announced<DueAnnouncement> claimable;
 Announced<std::int32_t> held;
 Announced<RacedWatermarks> racing;
@@ -80,11 +80,11 @@ int locking;  // how deep
 bool asked;
 bool stopped;
 Announced<std::int32_t> changed;
-Pending<TenantOfLevel> dropped;
+PendingList<TenantOfLevel> dropped;
 Announced<std::int32_t> renumbered;  // tenants whose numbers others are given
 Announced<std::int32_t> claimed;
 Announced<WorkerKey> reaped;
-Pending<TenantOfLevel> permits_locks;  // outlives the callbacks, as the locks do
+PendingList<TenantOfLevel> permits_locks;  // outlives the callbacks, as the locks do
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // there is work for a session that is not known
 bool all_changed;
@@ -271,22 +271,29 @@ const char *pending_work() {
   return any ? "has submitted, claimed or completed work" : nullptr;
 }
 
+void signal_for_permits_locks(int first) {
+  if (!shared_memory_available() || first == permits_locks.count()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  for (const TenantOfLevel *free = permits_locks.begin() + first; free < permits_locks.end(); ++free)
+    signal_for_permits_lock(MyDatabaseId, free->tenant);
+  unlock_shared_memory();
+}
+
 // Nothing here may fail.
 void locks_released(bool committed, bool top_level) {
-  // The parent keeps the locks of a subtransaction that commits.
-  if (!top_level && committed) return;
-  const int first = top_level ? 0 : permits_locks.first_here();
-  if (first == permits_locks.count() && !mended) return;
-  if (shared_memory_available()) {
+  if (!top_level) {
+    // The parent keeps the locks of a subtransaction that commits.  They may have been released by a portal that failed
+    // before its subtransaction does, and so all are told of again at the end.
+    if (!committed) signal_for_permits_locks(permits_locks.first_here());
+    return;
+  }
+  signal_for_permits_locks(0);
+  permits_locks.forget();
+  if (mended && committed && shared_memory_available()) {
     lock_shared_memory(LW_EXCLUSIVE);
-    for (const TenantOfLevel *free = permits_locks.begin() + first; free < permits_locks.end(); ++free)
-      signal_for_permits_lock(MyDatabaseId, free->tenant);
-    if (mended && committed && top_level) note_aside_due(MyDatabaseId);
+    note_aside_due(MyDatabaseId);
     unlock_shared_memory();
   }
-  permits_locks.drop_from(first);
-  if (!top_level) return;
-  permits_locks.forget();
   mended = false;
 }
 

@@ -4,16 +4,12 @@
 #include "shared/counters.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
 #include "shared/drop_counters.hpp"
-#include "shared/limit_permits.hpp"
 #include "shared/pending.hpp"
 #include "shared/permits.hpp"
-#include "shared/queue_room.hpp"
-#include "shared/queue_table.hpp"
 #include "shared/transaction_end.hpp"
 
 extern "C" {
@@ -50,22 +46,21 @@ HTAB *shared_tallies = nullptr;
 
 // ---- what the current transaction changes ----
 
-bool is_same(const Counted &a, const Counted &b) { return a.tenant == b.tenant && a.definition == b.definition; }
-
 struct PendingCount {
-  Activity change;
+  Counted key;
   int level;
+  int outer;
   bool dropped;  // the tenant is
+  Activity change;
 };
 
 Pending<PendingCount> pending;
 
-PendingCount &pending_of(const Counted &what) {
-  PendingCount *known = pending.find_here([&](const PendingCount &other) { return is_same(other.change.what, what); });
-  return known ? *known : pending.add({{what, {}, {}, {}, 0}, 0, false});
+Activity &change_of(const Counted &what) {
+  Activity &change = pending.here(what).change;
+  change.what = what;
+  return change;
 }
-
-Activity &change_of(const Counted &what) { return pending_of(what).change; }
 
 // ---- what is known ----
 
@@ -113,22 +108,14 @@ void publish_change(const Activity &change, std::uint64_t transaction) {
   if (tally->state != TallyState::unknown && !tally->basis.shows(transaction)) add(entry->counts.tasks, change.tasks);
 }
 
-std::int64_t lengthening(const Activity &change) { return std::accumulate(change.tasks, change.tasks + places, 0LL); }
-
-// Room that was reserved goes as the tasks are added, so that no reader counts a task twice.
 void publish() {
   if (pending.empty() || !shared_activity) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  const bool limited = any_queue_is_limited();
-  for (const PendingCount &count : pending) {
-    publish_change(count.change, transaction);
-    if (limited) add_queued(count.change.what.tenant, lengthening(count.change), transaction);
-  }
-  drop_queue_reservations();
+  for (const PendingCount &count : pending) publish_change(count.change, transaction);
   LWLockRelease(counters_lock);
   for (const PendingCount &count : pending)
-    if (count.dropped) drop_counters_of(MyDatabaseId, count.change.what.tenant);
+    if (count.dropped) drop_counters_of(MyDatabaseId, count.key.tenant);
 }
 
 void committed() {
@@ -139,13 +126,12 @@ void committed() {
 void aborted() { pending.forget(); }
 
 void subtransaction_committed(SubTransactionId) {
-  pending.hand_over([](const PendingCount &a, const PendingCount &b) { return is_same(a.change.what, b.change.what); },
-                    [](PendingCount &to, const PendingCount &from) {
-                      add(to.change.tasks, from.change.tasks);
-                      add(to.change.happened, from.change.happened);
-                      add(to.change.waits, from.change.waits);
-                      to.dropped = to.dropped || from.dropped;
-                    });
+  pending.hand_over([](PendingCount &to, const PendingCount &from) {
+    add(to.change.tasks, from.change.tasks);
+    add(to.change.happened, from.change.happened);
+    add(to.change.waits, from.change.waits);
+    to.dropped = to.dropped || from.dropped;
+  });
 }
 
 void subtransaction_aborted() { pending.drop_from(pending.first_here()); }
@@ -173,20 +159,27 @@ const TransactionStep counters_step = {.pending = pending_work,
                                        .subtransaction_aborted = subtransaction_aborted};
 
 void count_no_more(std::int32_t tenant) {
-  if (shared_activity) pending_of({tenant, 0}).dropped = true;
+  if (!shared_activity) return;
+  (void)change_of({tenant, 0});
+  pending.here({tenant, 0}).dropped = true;
+}
+
+static void count_at(const Counted &what, Place place, std::int64_t tasks) {
+  if (!shared_activity || !tasks) return;
+  change_of(what).tasks[static_cast<int>(place)] += tasks;
+  if (place == Place::running) note_permits_used(what.tenant, Limited::running, limit_of_tenant, tasks);
 }
 
 void count_arrived(const Counted &what, Place place, std::int64_t tasks) {
-  if (!shared_activity || !tasks) return;
-  change_of(what).tasks[static_cast<int>(place)] += tasks;
-  if (place == Place::running) note_started(what.tenant, tasks);
+  count_at(what, place, tasks);
+  if (tasks) note_permits_used(what.tenant, Limited::queued, limit_of_tenant, tasks);
 }
 
 void count_left(const Counted &what, Place place, std::int64_t tasks) { count_arrived(what, place, -tasks); }
 
 void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks) {
-  count_left(what, from, tasks);
-  count_arrived(what, to, tasks);
+  count_at(what, from, -tasks);
+  count_at(what, to, tasks);
 }
 
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times) {
@@ -198,13 +191,6 @@ void count_wait(const Counted &what, std::int64_t microseconds) {
   int place = 0;
   for (std::int64_t limit = 1000; place < wait_classes - 1 && microseconds >= limit; limit *= 2) ++place;
   ++change_of(what).waits[place];
-}
-
-std::int64_t queued_here(std::int32_t tenant) {
-  std::int64_t tasks = 0;
-  for (const PendingCount &count : pending)
-    if (count.change.what.tenant == tenant) tasks += lengthening(count.change);
-  return tasks;
 }
 
 bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_search(known, known + known_count, tenant); }
@@ -270,10 +256,8 @@ void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *fou
 }
 
 void forget_activity() {
-  forget_running();
-  forget_limits();
+  forget_permits();
   announce_unknown();
-  forget_queued();
   if (!shared_activity) return;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   drop_entries_of<ActivityEntry>(shared_activity, MyDatabaseId, 0);
@@ -284,7 +268,7 @@ void forget_activity() {
 int touched_tenants(std::int32_t *tenants, int room) {
   int count = 0;
   for (const PendingCount &moved : pending) {
-    const std::int32_t tenant = moved.change.what.tenant;
+    const std::int32_t tenant = moved.key.tenant;
     if (std::find(tenants, tenants + std::min(count, room), tenant) != tenants + std::min(count, room)) continue;
     if (count < room) tenants[count] = tenant;
     ++count;
@@ -298,8 +282,6 @@ void drop_counters_of(Oid database, std::int32_t tenant) {
   drop_entries_of<ActivityEntry>(shared_activity, database, tenant);
   drop_entries_of<TallyEntry>(shared_tallies, database, tenant);
   drop_permits_of(database, tenant);
-  drop_limit_permits_of(database, tenant);
-  drop_queue_room_of(database, tenant);
   LWLockRelease(counters_lock);
 }
 

@@ -44,8 +44,6 @@ void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks);
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times);
 void count_wait(const Counted &what, std::int64_t microseconds);
 void count_no_more(std::int32_t tenant);  // it is dropped
-// By how many tasks this transaction has made the tenant's queue longer.
-std::int64_t queued_here(std::int32_t tenant);
 extern const TransactionStep counters_step;
 
 // ---- reading ----

@@ -8,9 +8,8 @@ namespace insula {
 // Takes the lock of the counters.  Tenant 0: of all tenants.
 void drop_counters_of(Oid database, std::int32_t tenant = 0);
 
-// Under that lock:
+// Under that lock.
 void drop_permits_of(Oid database, std::int32_t tenant);
-void drop_limit_permits_of(Oid database, std::int32_t tenant);
 
 template <typename Entry>
 void drop_entries_of(HTAB *table, Oid database, std::int32_t tenant) {

@@ -25,8 +25,6 @@ extern const SharedPart ready_tenants_part;
 extern const SharedPart changes_part;
 extern const SharedPart counters_part;
 extern const SharedPart permits_part;
-extern const SharedPart limit_permits_part;
-extern const SharedPart queue_room_part;
 
 // The settings that say for how much there is room.
 struct SharedRoom {

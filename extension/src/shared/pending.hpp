@@ -1,37 +1,24 @@
-// What a transaction has pending, by subtransaction: a rollback drops the entries of its own, a commit
-// hands them to the parent.  Entries have a member `level`, the nesting level of their subtransaction, and
-// lie in TopTransactionContext, in the order in which they came, so those of the current subtransaction
-// are the last ones.  For the files of this folder alone.
+// What a transaction has pending, by subtransaction: a rollback drops the entries of its own, a commit hands them to
+// the parent.  Entries lie in TopTransactionContext, in the order in which they came, so those of the current
+// subtransaction are the last ones.  A member `level` is the nesting level of their subtransaction.  For the files of
+// this folder alone.
+//
+// PendingList keeps all that it is given.  Pending has at most one entry of a key in each subtransaction: the parent
+// adds an entry that it is handed to its own of the same key.  Its entries have the members `key` (plain bytes) and
+// `outer`, the place of the same key's entry in an outer subtransaction (-1: there is none).
 #pragma once
-
-#include <algorithm>
 
 #include "postgres.hpp"
 
 namespace insula {
 
 template <typename Entry>
-class Pending {
+class PendingList {
  public:
   Entry *begin() const { return entries_; }
   Entry *end() const { return entries_ + count_; }
   bool empty() const { return count_ == 0; }
   int count() const { return count_; }
-
-  // The newest entry, if it is of the current subtransaction.
-  Entry *last_here() const {
-    return count_ > 0 && entries_[count_ - 1].level == GetCurrentTransactionNestLevel() ? &entries_[count_ - 1]
-                                                                                        : nullptr;
-  }
-
-  // The entry of the current subtransaction that the predicate picks; nullptr: there is none.
-  template <typename Is>
-  Entry *find_here(Is is) const {
-    const int level = GetCurrentTransactionNestLevel();
-    for (int i = count_ - 1; i >= 0 && entries_[i].level == level; --i)
-      if (is(entries_[i])) return &entries_[i];
-    return nullptr;
-  }
 
   // May fail for want of memory.
   Entry &add(const Entry &entry) {
@@ -41,7 +28,6 @@ class Pending {
     return entries_[count_++];
   }
 
-  void drop_last() { --count_; }
   void drop_from(int first) { count_ = first; }
 
   // Where the entries of the current subtransaction begin.
@@ -52,28 +38,9 @@ class Pending {
     return first;
   }
 
-  // The parent has them now, as entries of its own.
+  // The parent has the entries of the current subtransaction now.
   void hand_over() {
-    const int level = GetCurrentTransactionNestLevel();
-    for (int i = first_here(); i < count_; ++i) entries_[i].level = level - 1;
-  }
-
-  // The same, but added to what the parent has under the same name.
-  template <typename Same, typename Add>
-  void hand_over(Same same, Add add) {
-    const int level = GetCurrentTransactionNestLevel() - 1;
-    int last = first_here();
-    for (int i = last; i < count_; ++i) {
-      Entry *known = std::find_if(entries_, entries_ + last,
-                                  [&](const Entry &other) { return other.level == level && same(other, entries_[i]); });
-      if (known != entries_ + last) {
-        add(*known, entries_[i]);
-        continue;
-      }
-      entries_[last] = entries_[i];
-      entries_[last++].level = level;
-    }
-    count_ = last;
+    for (int i = first_here(); i < count_; ++i) entries_[i].level = GetCurrentTransactionNestLevel() - 1;
   }
 
   // At the end of the transaction, which frees the memory.
@@ -82,7 +49,7 @@ class Pending {
     count_ = room_ = 0;
   }
 
- private:
+ protected:
   void grow() {
     const int room = room_ ? 2 * room_ : 4;
     const Size size = sizeof(Entry) * static_cast<Size>(room);
@@ -94,6 +61,122 @@ class Pending {
   Entry *entries_ = nullptr;
   int count_ = 0;
   int room_ = 0;
+};
+
+template <typename Entry>
+class Pending : private PendingList<Entry> {
+  using Key = decltype(Entry::key);
+  using List = PendingList<Entry>;
+  using List::count_;
+  using List::entries_;
+  using List::room_;
+
+ public:
+  using List::begin;
+  using List::count;
+  using List::empty;
+  using List::end;
+  using List::first_here;
+
+  // The key's entry in the current subtransaction, made if there is none.  May fail for want of memory.
+  Entry &here(const Key &key) {
+    const int level = GetCurrentTransactionNestLevel();
+    if (is_last(key) && entries_[count_ - 1].level == level) return entries_[count_ - 1];
+    if (count_ == room_) this->grow();
+    if (!places_ && count_ == most_searched) make_places();
+    Placed *placed = places_ ? place_of(places_, key) : nullptr;
+    const int at = placed ? placed->at : find(key);
+    if (at >= 0 && entries_[at].level == level) return entries_[at];
+    if (placed) placed->at = count_;
+    entries_[count_] = {};
+    entries_[count_].key = key;
+    entries_[count_].level = level;
+    entries_[count_].outer = at;
+    return entries_[count_++];
+  }
+
+  // Visits the key's entries in the current subtransaction and those around it.
+  template <typename Visit>
+  void for_each_of(const Key &key, Visit visit) const {
+    for (int at = find(key); at >= 0; at = entries_[at].outer) visit(entries_[at]);
+  }
+
+  void drop_if_last(const Entry &entry) {
+    if (&entry == entries_ + count_ - 1) drop_from(count_ - 1);
+  }
+
+  void drop_from(int first) {
+    if (first == 0) places_ = nullptr;
+    for (int i = count_ - 1; i >= first && places_; --i) place_of(places_, entries_[i].key)->at = entries_[i].outer;
+    count_ = first;
+  }
+
+  // The parent has the entries of the current subtransaction now: `add` adds one to what it has of the same key.
+  template <typename Add>
+  void hand_over(Add add) {
+    const int level = GetCurrentTransactionNestLevel() - 1;
+    int last = first_here();
+    for (int i = last; i < count_; ++i) {
+      const Entry &from = entries_[i];
+      int at = from.outer;
+      if (at >= 0 && entries_[at].level == level) {
+        add(entries_[at], from);
+      } else {
+        at = last++;
+        entries_[at] = from;
+        entries_[at].level = level;
+      }
+      if (places_) place_of(places_, entries_[at].key)->at = at;
+    }
+    count_ = last;
+  }
+
+  // At the end of the transaction, which frees the memory.
+  void forget() {
+    List::forget();
+    places_ = nullptr;
+  }
+
+ private:
+  // A transaction with more entries than these finds them by a table.
+  static constexpr int most_searched = 16;
+  struct Placed {
+    Key key;
+    int at;  // -1: none any more
+  };
+
+  bool is_last(const Key &key) const { return count_ > 0 && memcmp(&entries_[count_ - 1].key, &key, sizeof key) == 0; }
+
+  int find(const Key &key) const {
+    if (is_last(key)) return count_ - 1;
+    if (places_) {
+      const auto *placed = static_cast<Placed *>(hash_search(places_, &key, HASH_FIND, nullptr));
+      return placed ? placed->at : -1;
+    }
+    int at = count_ - 1;
+    while (at >= 0 && memcmp(&entries_[at].key, &key, sizeof key) != 0) --at;
+    return at;
+  }
+
+  // Cannot fail for a key that is there.
+  static Placed *place_of(HTAB *places, const Key &key) {
+    bool found;
+    auto *placed = static_cast<Placed *>(hash_search(places, &key, HASH_ENTER, &found));
+    if (!found) placed->at = -1;
+    return placed;
+  }
+
+  void make_places() {
+    HASHCTL control = {};
+    control.keysize = sizeof(Key);
+    control.entrysize = sizeof(Placed);
+    control.hcxt = TopTransactionContext;
+    HTAB *places = hash_create("insula pending", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+    for (int i = 0; i < count_; ++i) place_of(places, entries_[i].key)->at = i;
+    places_ = places;
+  }
+
+  HTAB *places_ = nullptr;
 };
 
 }  // namespace insula

@@ -1,25 +1,28 @@
-// Permits of tenants with max_running, as numbers in shared memory, so that a claim neither
-// counts what runs nor waits for another claim.  `running` is what has been committed; a claim
-// reserves what it may take before it takes it, and with its transaction the reservation becomes
-// part of `running` or comes back.  Neither number is ever too small: nothing runs that was not
-// reserved, a reservation goes as what it has become is added, and what has ended is taken off
-// after its commit.  A claim that reserves at most max_running - running - reserved can therefore never
-// exceed the limit.
-// (A limit binds claims that begin after it was set: those under way before have not reserved.)
+// Permits, as numbers in shared memory, so that neither a claim nor a submission counts rows, or waits for
+// another.  A permit is the right to run a task under max_running, to run one under the limit of a workflow or of a
+// key in it, or to have one in the queue under max_queued.  `used` is what has been committed; a transaction reserves
+// permits before it writes the rows that use them, and with the transaction the reservation becomes part of `used`
+// or comes back.  Neither number is ever too small: nothing is used that was not reserved, a reservation goes as what
+// it has become is added, and what has ended is taken off after its commit.  A transaction that reserves at most the
+// limit - used - reserved can therefore never exceed the limit.  (A limit binds transactions that begin after it was
+// set: those under way before have not reserved.  Tasks that become ready later are not refused by max_queued.)
 //
-// After a start of the server the numbers are unknown.  A claim that cannot go by the numbers
-// holds the tenant's permits lock, reserves ahead, counts in the queue and returns what is not
-// free: of two claims at once the later sees the other's reservation, whichever way it goes.
-// Until a claim has counted under that lock all claims hold it, so that none under way is missing
-// in the numbers.  Without an entry, where there is no room or no shared memory, that lock alone
-// keeps claims apart.
+// There may be as many limits as keys, so only those of which a permit is used or reserved have numbers, and the
+// numbers of all limits of a tenant's workflows are known together: from a count on, a limit without numbers has no
+// task running.
 //
-// Rows that were written by hand are not in the numbers.  Where these leave nothing, a claim counts anew
-// every second, but not for more than a hundredth of the time, so that no tenant stands still for that.
+// After a start of the server the numbers are unknown: a claim or submission counts rows and publishes what it found,
+// to which each transaction adds what the count does not show.  Claims that cannot go by the numbers hold the tenant's
+// permits lock, reserve ahead, and count for themselves: of two at once the later sees the other's reservation,
+// whichever way it goes.  Until a claim has counted under that lock all claims hold it, so that none under way is
+// missing in the numbers.  Where there is no room, or no shared memory, that lock alone keeps claims apart.  A
+// submission that cannot go by the numbers reserves ahead and counts without a lock.
 //
-// Sessions that find no permit are counted; permits that come back wake a session and lower the count.
-// It may be another one, which passes on the permits that it leaves.  Where there is no room each end of
-// a task wakes one.
+// Rows that were written by hand are not in the numbers.  Where a permit is refused rows are counted anew, but not
+// every time, so that no work stands still for that.  The numbers stay known while that goes on.
+//
+// Sessions that find no permit and will wait are counted; each permit that comes back wakes one and lowers that
+// count.  It may be another one, which passes on the wake-ups that it cannot use.
 #pragma once
 
 #include "postgres.hpp"
@@ -27,42 +30,76 @@
 
 namespace insula {
 
-struct Permits {
-  std::int32_t tenant;
-  Oid work;  // its table: numbers that were counted in another one are not known
-  std::int64_t most;
+enum class Limited : std::int32_t {
+  running,    // by max_running
+  queued,     // by max_queued
+  workflows,  // tasks that run, by the limits of workflows and of their keys
 };
+
+// The key of a limit of `running` and `queued`.
+inline constexpr std::int64_t limit_of_tenant = 0;
+
+struct LimitedWork {
+  std::int32_t tenant;
+  Limited what;
+  Oid work;  // its table: numbers that were counted in another one are not known
+};
+
+struct LimitCount {
+  std::int64_t limit;
+  std::int64_t used;
+};
+
+// ---- by the numbers ----
 
 // The answer where the numbers are not known.
 inline constexpr std::int64_t permits_unknown = -1;
 
-// How many are free by the numbers.
-std::int64_t free_permits(const Permits &of);
-// The same, for a session that will wait where there is none.
-std::int64_t await_permit(const Permits &of);
-// Reserves up to `wanted` of them, and returns how many.
-std::int64_t reserve_permits(const Permits &of, int wanted);
+bool permits_are_known(const LimitedWork &of);
+// How many are free under the limit, which is `most`, for this transaction: those of tasks that it has ended are.
+std::int64_t free_permits(const LimitedWork &of, std::int64_t limit, std::int64_t most);
 
-// Under the tenant's permits lock: reserves `wanted` whether they are free or not, and returns how
-// many other transactions have reserved.
-std::int64_t reserve_permits_ahead(const Permits &of, int wanted);
-std::int64_t permits_reserved_by_others(std::int32_t tenant);
-// The holder of the permits lock counts with the snapshot returned.
-// nullptr: they need not be, or cannot.
-Snapshot begin_counting_running(const Permits &of);
-void end_counting_running(const Permits &of, std::int64_t running);
+struct Reserved {
+  std::int64_t count = 0;
+  std::uint64_t turned_away = 0;  // sessions that had been by then
+  bool known = false;             // else there are none by the numbers
+};
+// Reserves from `least` to `wanted` of them, or none.
+Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t most, std::int64_t least,
+                         std::int64_t wanted);
+// Permits that this subtransaction has reserved and will not use.
+void return_permits(const LimitedWork &of, std::int64_t limit, const Reserved &reserved);
 
-// Returns permits that this subtransaction has reserved.
-void return_permits(std::int32_t tenant, int count);
-// A claim has used all that it was given, and wanted more.
-void leave_work_for_permits(const Permits &of);
-// `tasks` more run when this transaction commits.
-void note_started(std::int32_t tenant, std::int64_t tasks);
-// Whether this transaction has ended tasks whose permits are free for itself alone.
-bool ends_tasks_here(std::int32_t tenant);
+// `tasks` more use a permit when this transaction commits.
+void note_permits_used(std::int32_t tenant, Limited what, std::int64_t limit, std::int64_t tasks);
+
+// For a session that has found none since it read the version, and will wait; false: some have come back since.
+std::uint64_t permits_version(const LimitedWork &of);
+bool await_permit(const LimitedWork &of, std::uint64_t version);
+
+// ---- counts ----
+
+// Whether the numbers can and ought to be counted, first or again.
+bool permits_want_count(const LimitedWork &of);
+// To count with; under the tenant's permits lock, unless what is queued is counted.  nullptr: they cannot be known.
+Snapshot begin_counting_permits(const LimitedWork &of);
+// `is_all`: else there are more.  Returns whether permits may have come back by the count: the numbers were not known,
+// or were too high.
+bool end_counting_permits(const LimitedWork &of, const LimitCount *counts, int count, bool is_all);
+
+// For a transaction that counts for itself, afterwards; claims do under the tenant's permits lock.  Reserves permits
+// whether they are free or not.
+struct Ahead {
+  std::int64_t others;  // what other transactions had reserved
+  Reserved own;
+};
+Ahead reserve_permits_ahead(const LimitedWork &of, std::int64_t limit, std::int64_t wanted);
+std::int64_t permits_reserved_by_others(const LimitedWork &of, std::int64_t limit);
+// The same of all limits, ascending, which from then on can only become less.  False: the numbers are known.
+bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count);
+
+void forget_permits();  // of this database, now and at the commit: rows were written by others
 
 extern const TransactionStep permits_step;
-
-void forget_running();  // of this database, now and at the commit: rows were written by others
 
 }  // namespace insula

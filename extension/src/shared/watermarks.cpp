@@ -110,6 +110,14 @@ bool move_beginning(const WatermarksView &view, std::int32_t lane, std::int64_t 
   return moved;
 }
 
+void forget_beginning(const WatermarksView &view, std::int32_t lane) {
+  if (!shared_memory_available()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (WatermarksEntry *entry = find_watermarks(MyDatabaseId, view.tenant))
+    entry->watermarks.forget_beginning(view.filter, lane);
+  unlock_shared_memory();
+}
+
 std::uint64_t watermarks_version(std::int32_t tenant) {
   if (!shared_memory_available()) return 0;
   lock_shared_memory(LW_SHARED);

@@ -47,6 +47,8 @@ WatermarksView read_watermarks(std::int32_t tenant, const std::int32_t *keys, in
 // The place at which a claim of the lane may begin behind those that are under way.
 std::int64_t beginning_of(const WatermarksView &view, std::int32_t lane);
 bool move_beginning(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to);
+// The claim has passed over rows that it leaves: the next claims begin at the watermark.
+void forget_beginning(const WatermarksView &view, std::int32_t lane);
 // Whether a search can still be told: a claim that cannot does not move the beginning of others.
 bool can_announce_searched();
 // The search has found that it leaves nothing claimable from here to there; told at the commit.

@@ -169,6 +169,14 @@ static bool is_being_changed(HeapTuple tuple) {
 
 bool is_taken(const Rows &rows) { return is_being_changed(found_tuple(rows)); }
 
+bool is_gone(const Rows &rows) {
+  const HeapTupleHeader header = found_tuple(rows)->t_data;
+  if ((header->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+    return false;
+  const TransactionId changer = HeapTupleHeaderGetRawXmax(header);
+  return !TransactionIdIsCurrentTransactionId(changer) && TransactionIdDidCommit(changer);
+}
+
 Hold hold_found(const Rows &rows) {
   HeapTuple tuple = found_tuple(rows);
   if (is_being_changed(tuple)) return Hold::none;

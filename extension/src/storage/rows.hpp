@@ -93,6 +93,8 @@ enum class Hold {
 Hold hold_found(const Rows &rows);
 // Whether another transaction is changing it right now, which is seen at less than what a lock costs.
 bool is_taken(const Rows &rows);
+// Whether another transaction has changed it since the snapshot.
+bool is_gone(const Rows &rows);
 bool write_held(const Rows &rows, Hold hold);
 
 // Puts rows.row in the place of a row.

@@ -14,7 +14,7 @@
 #pragma once
 
 #include "shared/counters.hpp"
-#include "shared/limit_permits.hpp"
+#include "shared/permits.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/session.hpp"
 #include "storage/codes.hpp"
@@ -372,51 +372,12 @@ void count_run_ended(const Tenant &tenant, const TaskRow &task);
 void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to);
 void note_limit_freed(const Tenant &tenant, const TaskRow &task);
 
-// ---- rows under a concurrency limit; work_limits.cpp ----
-
-struct LimitPlace {
-  std::int32_t key;
-  std::int64_t limit;
-
-  bool operator<(const LimitPlace &other) const { return key < other.key || (key == other.key && limit < other.limit); }
-};
-inline LimitPlace just_before(const LimitPlace &place) {
-  return {place.key, place.limit == PG_INT64_MIN ? place.limit : place.limit - 1};
-}
-struct WaitingLimit {
-  LimitPlace at;
-  std::int32_t definition;  // 0: not known, nor whether anything waits
-};
 struct ClaimFilter {
   const std::int32_t *keys;  // sorted; nullptr: any
   int count;
 };
-// Says whether a task of the definition, under that limit, may be claimed.
-struct LimitGate {
-  void *self;
-  bool (*admits)(void *self, std::int32_t definition, std::int64_t limit);
-  void (*takes_back)(void *self, std::int64_t limit);  // the one admitted last was not claimed after all
-};
-// Whether the queue may hold any, which costs next to nothing; whether some wait, of the filter or not.
+// Whether the queue may hold rows under limits of workflows, which costs next to nothing.
 bool may_have_limited(const Tenant &tenant);
-bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter);
-// Nothing was found: whether it is time to look without what is known of where to look.
-bool recheck_limited_lanes(const Tenant &tenant, const ClaimFilter &filter);
-// Claims in the order of the queue.  *whole: all of it was seen, and not given up because much of it
-// may not be claimed.
-int claim_in_order(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, Claimed *claimed,
-                   bool *whole);
-// Whether that would claim something.
-bool find_in_order(const Tenant &tenant, const ClaimFilter &filter, const LimitGate &gate, bool *whole);
-// The next `most` tasks and limits behind the place that claimable rows may wait at.  Skips at most *entries entries of
-// dead rows; *entries < 0: it has given up.  The place becomes the one to go on from.
-WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count);
-// Ascending by limit; as the snapshot shows it, or nullptr: as of now.
-LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count);
-// At one of them; what is walked over is taken from the entries.
-bool find_at_limit(const Tenant &tenant, const LimitPlace &place, const LimitGate &gate, int *entries);
-int claim_at_limit(const Tenant &tenant, const ClaimRequest &request, const LimitPlace &place, const LimitGate &gate,
-                   Claimed *claimed, int *entries);
 
 // ---- groups; work_elements.cpp ----
 

@@ -32,7 +32,7 @@ void count_moves(const Tenant &tenant, std::uint64_t rows, int column, Place fro
 }
 
 void note_limit_freed(const Tenant &tenant, const TaskRow &task) {
-  if (task.limited) note_under_limit(tenant.number, task.limit, -1);
+  if (task.limited) note_permits_used(tenant.number, Limited::workflows, task.limit, -1);
 }
 
 void count_run_ended(const Tenant &tenant, const TaskRow &task) {

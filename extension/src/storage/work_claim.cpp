@@ -17,37 +17,9 @@ namespace insula {
 // From this number of keys on, hashing them costs less than comparing each row's key with them.
 constexpr int many_keys = 32;
 
-// Up to a lane that is known there is mostly none, and to see that costs less than to read
-// what lies in the next.
-bool next_lane(const Tenant &tenant, const WatermarksView &view, std::int32_t end, std::int32_t *lane) {
-  const std::int32_t known = view.lane_after(*lane, end);
-  if (find_lane(tenant, *lane, known, lane)) return true;
-  *lane = known;
-  return known < end;
-}
-
-bool RowClaim::wants(std::int32_t key) const {
-  return !request.keys || std::binary_search(request.keys, request.keys + request.key_count, key);
-}
-
 RowClaim begin_claim(const ClaimRequest &request) {
+  if (!request.worker) return {request, 0, 0, Datum{0}};
   return {request, random_lease(), clock_now(), CStringGetTextDatum(request.worker)};
-}
-
-IndexScanDesc begin_lane_scan(const Rows &rows, const Tenant &tenant, std::int32_t lane, std::int64_t from,
-                              std::int64_t to) {
-  ScanKeyData keys[3];
-  ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
-  ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
-  ScanKeyInit(&keys[2], 2, BTLessStrategyNumber, F_INT8LT, Int64GetDatum(to));
-  IndexScanDesc scan = begin_row_scan(rows, tenant.work_queue, lengthof(keys));
-  index_rescan(scan, keys, lengthof(keys), nullptr, 0);
-  return scan;
-}
-
-std::int64_t passed_by(const Claimed *rows, int count, std::int64_t watermark) {
-  for (int i = 0; i < count; ++i) watermark = std::max(watermark, rows[i].due);
-  return watermark;
 }
 
 namespace {
@@ -96,30 +68,20 @@ bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed) {
   return write_held(rows, hold);
 }
 
-namespace {
-
-// Claims at most `most` rows of a stretch of a lane, in the order of the queue.
-int claim_stretch(const Tenant &tenant, const Rows &rows, const RowClaim &claim, std::int32_t lane, std::int64_t from,
-                  std::int64_t to, Claimed *claimed, int most) {
-  IndexScanDesc scan = begin_lane_scan(rows, tenant, lane, from, to);
-  int count = 0;
-  while (count < most && next_row(rows, scan)) {
-    CHECK_FOR_INTERRUPTS();
-    if (claim.wants(found_int32(rows, Column::key)) && claim_found(rows, claim, claimed + count)) ++count;
-  }
-  end_row_scan(scan);
-  return count;
+// Up to a lane that is known there is mostly none, and to see that costs less than to read
+// what lies in the next.
+static bool next_lane_of(const Tenant &tenant, const WatermarksView &view, std::int32_t end, std::int32_t *lane) {
+  const std::int32_t known = view.lane_after(*lane, end);
+  if (find_lane(tenant, *lane, known, lane)) return true;
+  *lane = known;
+  return known < end;
 }
 
-// A claim begins here, and ends there unless it must walk over other rows than its own.
-struct Plan {
-  std::int64_t from;
-  std::int64_t to;  // `from`: it is not known
-};
+bool LaneWalk::next_lane(std::int32_t end, std::int32_t *lane) const { return next_lane_of(tenant, view, end, lane); }
 
 // Claims would wait for each other's locks on the same pages if all began at the watermark.  To be made once
 // the claim has its snapshot, so that what is inserted later is none of its rows.
-Plan plan_claim(const Tenant &tenant, const WatermarksView &view, std::int32_t lane, int most) {
+LaneWalk::Plan LaneWalk::plan(std::int32_t lane, int most) const {
   for (int tries = 0; tries < 3; ++tries) {
     const std::int64_t from = beginning_of(view, lane);
     if (from == watermark_unknown || view.own <= from) break;
@@ -130,38 +92,48 @@ Plan plan_claim(const Tenant &tenant, const WatermarksView &view, std::int32_t l
   return {view.at(lane), view.at(lane)};
 }
 
-int claim_lane(const Tenant &tenant, const Rows &rows, const RowClaim &claim, const WatermarksView &view,
-               std::int32_t lane, Claimed *claimed, int most) {
-  const std::int64_t watermark = view.at(lane);
-  const Plan plan = plan_claim(tenant, view, lane, most);
-  const int first = claim_stretch(tenant, rows, claim, lane, plan.from, watermark_end, claimed, most);
-  if (first == most) {
-    announce_searched(view, lane, plan.from, std::max(passed_by(claimed, first, plan.from), plan.to));
-    return most;
-  }
-  int second = 0;
-  if (plan.from > watermark)
-    second = claim_stretch(tenant, rows, claim, lane, watermark, plan.from, claimed + first, most - first);
-  const bool all = first + second < most;
-  announce_searched(view, lane, watermark, all ? watermark_end : passed_by(claimed + first, second, watermark));
-  // In the order of the queue.
-  std::rotate(claimed, claimed + first, claimed + first + second);
-  return first + second;
+IndexScanDesc LaneWalk::begin(std::int32_t lane, std::int64_t from, std::int64_t to) const {
+  ScanKeyData keys[5];
+  int count = 0;
+  const auto add = [&](StrategyNumber strategy, RegProcedure compare, Datum value) {
+    ScanKeyInit(&keys[count], static_cast<AttrNumber>(count + 1), strategy, compare, value);
+    ++count;
+  };
+  if (place) add(BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(place->key));
+  if (place) add(BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(place->limit));
+  add(BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
+  add(BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+  keys[count] = keys[count - 1];
+  keys[count].sk_strategy = BTLessStrategyNumber;
+  fmgr_info(F_INT8LT, &keys[count].sk_func);
+  keys[count++].sk_argument = Int64GetDatum(to);
+  IndexScanDesc scan = begin_row_scan(rows, place ? tenant.work_limits : tenant.work_queue, count);
+  index_rescan(scan, keys, count, nullptr, 0);
+  return scan;
 }
 
-int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const WatermarksView &view, Claimed *claimed) {
+// Shared memory has room for few limits' own watermarks; one behind this number of rows is worth it.
+constexpr int long_walk = 100;
+
+void LaneWalk::tell(std::int32_t lane, std::int64_t from, std::int64_t to) const {
+  if (!place)
+    announce_searched(view, lane, from, std::min(to, first_refused));
+  else if (walked() > long_walk)
+    announce_searched_of_place(view, lane, from, std::min(to, first_refused));
+}
+
+static int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const WatermarksView &view,
+                       Claimed *claimed) {
   const Rows rows = open_rows(tenant, CMD_UPDATE);
   const RowClaim claim = begin_claim(request);
-  int count = 0;
-  for (std::int32_t lane = lanes_free; count < request.max_tasks && next_lane(tenant, view, lane_later, &lane);) {
-    if (view.at(lane) == watermark_end) continue;
-    count += claim_lane(tenant, rows, claim, view, lane, claimed + count, request.max_tasks - count);
-  }
+  LaneWalk walk = {.tenant = tenant, .view = view, .rows = rows, .plans = true};
+  const int count = walk.walk(LaneKind::free, claimed, request.max_tasks, [&](Claimed *next) {
+    const bool claims = wants(request, found_int32(rows, Column::key)) && claim_found(rows, claim, next);
+    return claims ? Tried::claimed : Tried::taken;
+  });
   close_rows(rows);
   return count;
 }
-
-}  // namespace
 
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count) {
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
@@ -192,7 +164,7 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
     ids[i] = rows[i].id;
     dues[i] = rows[i].due;
     announce_claimable(tenant.number, rows[i].due);
-    if (rows[i].limited) note_under_limit(tenant.number, rows[i].limit, -1);
+    if (rows[i].limited) note_permits_used(tenant.number, Limited::workflows, rows[i].limit, -1);
   }
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(dues, count));
@@ -273,7 +245,7 @@ static const Statement &probe_for(bool any_key, int key_count, bool unlocked) {
 static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_count, const WatermarksView &view,
                         bool unlocked) {
   const Statement &statement = probe_for(keys == nullptr, key_count, unlocked);
-  for (std::int32_t lane = lanes_free; next_lane(tenant, view, lane_later, &lane);) {
+  for (std::int32_t lane = lanes_free; next_lane_of(tenant, view, lane_later, &lane);) {
     const std::int64_t watermark = view.at(lane);
     if (watermark == watermark_end) continue;
     Arguments arguments;

@@ -164,7 +164,7 @@ static void count_cancelled(const Tenant &tenant, std::uint64_t row, std::int32_
   if (!is_queued(lane)) return;
   count_left({tenant.number, definition}, place_of(lane), 1);
   if (lane == lane_running && !is_null(row, column + 1))
-    note_under_limit(tenant.number, get_int64(row, column + 1), -1);
+    note_permits_used(tenant.number, Limited::workflows, get_int64(row, column + 1), -1);
 }
 
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
