@@ -8,6 +8,7 @@
 #include "scheduler/scheduler.hpp"
 #include "shared/counters.hpp"
 #include "shared/permits.hpp"
+#include "shared/ready_tenants.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
 #include "spi/plans.hpp"
@@ -37,6 +38,7 @@ void _PG_init() {
   insula::define_argument_settings();
   insula::define_scheduler_settings();
   insula::define_fire_settings();
+  insula::define_fairness_settings();
   if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {
     insula::request_shared_memory(insula::note_recovery);
     insula::register_launcher();

@@ -10,6 +10,7 @@
 #include "shared/drop_counters.hpp"
 #include "shared/pending.hpp"
 #include "shared/permits.hpp"
+#include "shared/ready_tenants.hpp"
 #include "shared/transaction_end.hpp"
 
 extern "C" {
@@ -87,7 +88,7 @@ ActivityEntry *make_activity(TallyEntry &tally, const Counted &what) {
   entry = static_cast<ActivityEntry *>(hash_search(shared_activity, &key, HASH_ENTER_NULL, nullptr));
   if (!entry) return nullptr;
   ++tally.versions;
-  entry->counts = {{what.tenant, what.definition}, {}, {}, {}, GetCurrentTimestamp()};
+  entry->counts = {{what.tenant, what.definition}, {}, {}, {}, 0, 0, GetCurrentTimestamp()};
   return entry;
 }
 
@@ -105,6 +106,8 @@ void publish_change(const Activity &change, std::uint64_t transaction) {
   }
   add(entry->counts.happened, change.happened);
   add(entry->counts.waits, change.waits);
+  entry->counts.runs += change.runs;
+  entry->counts.run_time += change.run_time;
   if (tally->state != TallyState::unknown && !tally->basis.shows(transaction)) add(entry->counts.tasks, change.tasks);
 }
 
@@ -116,6 +119,9 @@ void publish() {
   LWLockRelease(counters_lock);
   for (const PendingCount &count : pending)
     if (count.dropped) drop_counters_of(MyDatabaseId, count.key.tenant);
+  if (pricing() == core::Pricing::by_time)
+    for (const PendingCount &count : pending)
+      if (count.change.runs > 0) charge_ready_tenant(count.key.tenant, count.change.runs, count.change.run_time);
 }
 
 void committed() {
@@ -130,6 +136,8 @@ void subtransaction_committed(SubTransactionId) {
     add(to.change.tasks, from.change.tasks);
     add(to.change.happened, from.change.happened);
     add(to.change.waits, from.change.waits);
+    to.change.runs += from.change.runs;
+    to.change.run_time += from.change.run_time;
     to.dropped = to.dropped || from.dropped;
   });
 }
@@ -184,6 +192,13 @@ void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks) 
 
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times) {
   if (shared_activity && times) change_of(what).happened[static_cast<int>(what_happened)] += times;
+}
+
+void count_run(const Counted &what, std::int64_t microseconds) {
+  if (!shared_activity) return;
+  Activity &change = change_of(what);
+  ++change.runs;
+  change.run_time += std::max<std::int64_t>(microseconds, 0);
 }
 
 void count_wait(const Counted &what, std::int64_t microseconds) {

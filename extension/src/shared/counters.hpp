@@ -43,7 +43,8 @@ void count_left(const Counted &what, Place place, std::int64_t tasks);
 void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks);
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times);
 void count_wait(const Counted &what, std::int64_t microseconds);
-void count_no_more(std::int32_t tenant);  // it is dropped
+void count_run(const Counted &what, std::int64_t microseconds);  // a run of a task has ended
+void count_no_more(std::int32_t tenant);                         // it is dropped
 extern const TransactionStep counters_step;
 
 // ---- reading ----
@@ -53,6 +54,8 @@ struct Activity {
   std::int64_t tasks[places];
   std::int64_t happened[happenings];
   std::int64_t waits[wait_classes];
+  std::int64_t runs;      // that have ended
+  std::int64_t run_time;  // of these, in microseconds
   TimestampTz since;
 };
 

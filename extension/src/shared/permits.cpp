@@ -3,13 +3,16 @@
 
 #include <algorithm>
 
+#include "core/list.hpp"
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
 #include "shared/drop_counters.hpp"
-#include "shared/list.hpp"
 #include "shared/pending.hpp"
 
 namespace insula {
+
+using core::Link;
+using core::List;
 
 namespace {
 
@@ -32,9 +35,9 @@ struct LimitEntry;
 struct WorkEntry {
   WorkKey key;
   bool known;
-  Oid work;          // the table that was counted
-  CountBasis basis;  // of `used`
-  int counter;       // the backend that counts, -1: none; its basis is that of `recounted`
+  Oid work;                 // the table that was counted
+  CountBasis basis;         // of `used`
+  int counter;              // the backend that counts, -1: none; its basis is that of `recounted`
   std::int64_t began_at;    // the last count, in passing time
   std::int64_t count_from;  // no count before that
   bool refused;             // permits were, since the last count
@@ -187,8 +190,7 @@ Numbers *make_numbers(WorkEntry &all, std::int64_t limit) {
 }
 
 void remove_numbers_if_idle(const WorkEntry &all, std::int64_t limit, const Numbers &numbers) {
-  if (all.key.what == Limited::workflows && numbers.idle())
-    remove_if_idle(find_limit(all.key.tenant, limit));
+  if (all.key.what == Limited::workflows && numbers.idle()) remove_if_idle(find_limit(all.key.tenant, limit));
 }
 
 // Where permits are refused it may be because rows were written by hand: so often it is counted again, and no more
@@ -228,9 +230,7 @@ void lose_count_for_room(WorkEntry &all) {
   put_count_off(all);
 }
 
-bool is_known(const WorkEntry *all, const LimitedWork &of) {
-  return all && all->known && all->work == of.work;
-}
+bool is_known(const WorkEntry *all, const LimitedWork &of) { return all && all->known && all->work == of.work; }
 
 bool wants_count(const WorkEntry *all, const LimitedWork &of) {
   if (!all) return !is_full();

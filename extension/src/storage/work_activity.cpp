@@ -2,6 +2,7 @@
 // (shared/counters.hpp), or from the queue itself.
 #include <algorithm>
 
+#include "shared/clock.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
@@ -35,13 +36,19 @@ void note_limit_freed(const Tenant &tenant, const TaskRow &task) {
   if (task.limited) note_permits_used(tenant.number, Limited::workflows, task.limit, -1);
 }
 
+static void count_run_time(const Tenant &tenant, const TaskRow &task) {
+  if (task.started_at) count_run({tenant.number, task.definition}, clock_now() - task.started_at);
+}
+
 void count_run_ended(const Tenant &tenant, const TaskRow &task) {
   count_left({tenant.number, task.definition}, Place::running, 1);
+  count_run_time(tenant, task);
   note_limit_freed(tenant, task);
 }
 
 void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to) {
   count_moved({tenant.number, task.definition}, Place::running, to, 1);
+  count_run_time(tenant, task);
   note_limit_freed(tenant, task);
 }
 
