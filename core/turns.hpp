@@ -23,7 +23,7 @@
 
 namespace insula::core {
 
-// Credit is counted in microseconds of work.  A turn is worth so many to a tenant of weight 1.
+// Credit is counted in microseconds of work.  A turn is worth this many to a tenant of weight 1.
 inline constexpr std::int64_t turn_worth = 10000;
 // One task of a day must not keep its tenant from being served for a day.
 inline constexpr std::int64_t most_debt = std::int64_t{3600} * 1000000;
@@ -56,7 +56,7 @@ enum class Pricing { by_task, by_time };
 
 struct Wish {
   int tasks;
-  int at_once;  // at least so many of a tenant that is served, if the claim wants so many
+  int at_once;  // of a tenant that is served at least these, if the claim wants them
   Pricing pricing;
 };
 

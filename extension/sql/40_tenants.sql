@@ -80,4 +80,4 @@ COMMENT ON FUNCTION insula.is_valid_tenant_id IS
 CREATE FUNCTION insula.status(OUT item text, OUT value text) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_status' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.status IS
-'How Insula runs in this database: its version, whether shared memory is there, the number of tenants; and, of the whole server, how many sessions wait, workers are known, executions are watched, and tenants have something due or watermarks in shared memory (insula.max_due_tenants is the room for each).  wait events: whether pg_stat_activity has names for them, which PostgreSQL before 17 has not.';
+'How Insula runs in this database: its version, whether shared memory is there, the number of tenants; and, of the whole server, how many sessions wait, workers are known, executions are watched, tenants have something due, may have claimable tasks, or have watermarks in shared memory, how many of their limits, workflows and limits of workflows are counted there, and how many databases it knows: insula.capacity() has the sizes.  wait events: whether pg_stat_activity has names for them, which PostgreSQL before 17 has not.';

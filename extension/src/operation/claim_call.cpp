@@ -110,7 +110,7 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, const Serve
   return count;
 }
 
-// At least so many tasks of a tenant that is served at all, so that a large claim visits fewer tenants.
+// The least number of tasks of a tenant that is served at all, so that a large claim visits fewer tenants.
 int tasks_at_once(const ClaimCall &call) { return 1 + call.max_tasks / 16; }
 
 int claim_in_turns(Claiming *claiming, ServedTenants *served) {
@@ -165,7 +165,7 @@ EachTenant *in_order(TenantShare *tenants, int count) {
   return each;
 }
 
-// Gives each tenant a turn, which is worth so many tasks to a tenant of weight 1; returns what is left.
+// Gives each tenant a turn, which is `worth` tasks to a tenant of weight 1; returns what is left.
 int claim_a_round(Claiming *claiming, EachTenant *each, int count, int worth, int left) {
   const ClaimCall &call = claiming->call;
   for (int i = 0; i < count && !is_full(*claiming, left); ++i) {

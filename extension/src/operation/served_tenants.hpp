@@ -54,7 +54,7 @@ ServedTenant *next_batch(ServedTenants *served, int *count);
 struct ClaimWish {
   int tasks;
   int most_per_tenant;
-  int at_once;  // at least so many of a tenant, if the claim wants them
+  int at_once;  // of a tenant at least these, if the claim wants them
 };
 inline constexpr int turns_at_once = 64;
 int next_turns(ServedTenants *served, const ClaimWish &wish, ReadyTurn (&turns)[turns_at_once]);

@@ -280,6 +280,8 @@ void forget_activity() {
   LWLockRelease(counters_lock);
 }
 
+long counted_workflows() { return shared_activity ? hash_get_num_entries(shared_activity) : 0; }
+
 int touched_tenants(std::int32_t *tenants, int room) {
   int count = 0;
   for (const PendingCount &moved : pending) {

@@ -77,6 +77,7 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket);
 void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count);
 
 void forget_activity();  // of this database
+long counted_workflows();  // of all databases
 
 // Some of the tenants whose tasks the transaction has moved, each once; returns how many there are.
 int touched_tenants(std::int32_t *tenants, int room);

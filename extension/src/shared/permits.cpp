@@ -622,4 +622,8 @@ void forget_permits() {
   forgets = true;
 }
 
+long limits_of_tenants() { return works ? hash_get_num_entries(works) : 0; }
+
+long counted_limits() { return limits ? hash_get_num_entries(limits) : 0; }
+
 }  // namespace insula

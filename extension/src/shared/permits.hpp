@@ -100,6 +100,10 @@ bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count);
 
 void forget_permits();  // of this database, now and at the commit: rows were written by others
 
+// Of all databases, in shared memory.
+long limits_of_tenants();
+long counted_limits();
+
 extern const TransactionStep permits_step;
 
 }  // namespace insula

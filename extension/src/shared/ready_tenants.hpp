@@ -51,7 +51,7 @@ struct MostOfTenant {
 };
 int take_ready_turns(std::uint64_t filter, TimestampTz now, const core::Wish &wish, const MostOfTenant &most,
                      ReadyTurn *turns, int room);
-// The visit has claimed so many of its tasks.  To be told before what it has found is noted.
+// The visit has claimed that number of its tasks.  To be told before what it has found is noted.
 void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight);
 // Tasks of the tenant have ended, and have run so long, in microseconds; where tenants pay for that.
 void charge_ready_tenant(std::int32_t tenant, std::int64_t tasks, std::int64_t time);
