@@ -82,7 +82,7 @@ BEGIN ATOMIC
 			('due tenants', 1, 'insula.max_due_tenants'),
 			('ready tenants', 1, 'insula.max_due_tenants'),
 			('tenants with low-water marks', 1, 'insula.max_due_tenants'),
-			('limits of tenants', 3, 'insula.max_due_tenants'),
+			('limits of tenants', 4, 'insula.max_due_tenants'),
 			('counted limits', 1, 'insula.max_counted_limits'),
 			('counted workflows', 1, 'insula.max_counted_workflows'),
 			('databases', 1, 'insula.max_databases')) shared(item, times, setting)

@@ -33,9 +33,17 @@ struct ActivityEntry {
   Activity counts;
 };
 
+// The waits of one stretch of time.
+struct Stretch {
+  std::int64_t number;
+  std::int64_t waits[wait_classes];
+};
+constexpr std::int64_t stretch_length = 300 * USECS_PER_SEC;
+
 // A tenant's count of its queue, from which its numbers of tasks start.
 struct TallyEntry {
   TenantKey key;
+  Stretch stretches[2];  // the present one, and the one before
   TallyState state;
   int versions;          // that have counters of their own
   std::uint64_t ticket;  // of the last count
@@ -73,6 +81,7 @@ TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
   bool found;
   auto *tally = static_cast<TallyEntry *>(hash_search(shared_tallies, &key, action, &found));
   if (tally && !found) {
+    tally->stretches[0] = tally->stretches[1] = {};
     tally->state = TallyState::unknown;
     tally->versions = 0;
     tally->ticket = 0;
@@ -97,9 +106,19 @@ void add(std::int64_t (&to)[N], const std::int64_t (&from)[N]) {
   for (int i = 0; i < N; ++i) to[i] += from[i];
 }
 
+std::int64_t present_stretch() { return passing_time() / stretch_length; }
+
+void add_recent(TallyEntry &tally, const std::int64_t (&waits)[wait_classes]) {
+  const std::int64_t now = present_stretch();
+  Stretch &stretch = tally.stretches[now % 2];
+  if (stretch.number != now) stretch = {now, {}};
+  add(stretch.waits, waits);
+}
+
 void publish_change(const Activity &change, std::uint64_t transaction) {
   TallyEntry *tally = find_tally(change.what.tenant, HASH_ENTER_NULL);
   ActivityEntry *entry = tally ? make_activity(*tally, change.what) : nullptr;
+  if (tally) add_recent(*tally, change.waits);
   if (!entry) {
     if (tally) tally->state = TallyState::unknown;
     return;
@@ -232,6 +251,43 @@ ActivityReport read_activity() {
   });
   std::sort(known, known + report.known_count);
   return report;
+}
+
+std::int64_t RecentClaims::count() const {
+  std::int64_t all = 0;
+  for (std::int64_t number : waits) all += number;
+  return all;
+}
+
+RecentClaims *recent_claims(int *count) {
+  *count = 0;
+  if (!shared_activity) return nullptr;
+  const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
+  auto *claims = static_cast<RecentClaims *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(RecentClaims) * most));
+  LWLockAcquire(counters_lock, LW_SHARED);
+  const std::int64_t now = present_stretch();
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_tallies);
+  while (const auto *tally = static_cast<TallyEntry *>(hash_seq_search(&scan))) {
+    if (tally->key.database != MyDatabaseId) continue;
+    RecentClaims &claim = claims[*count] = {tally->key.tenant, {}};
+    for (const Stretch &stretch : tally->stretches)
+      if (stretch.number >= now - 1) add(claim.waits, stretch.waits);
+    if (claim.count() > 0) ++*count;
+  }
+  LWLockRelease(counters_lock);
+  return claims;
+}
+
+std::int64_t wait_bound(const std::int64_t (&waits)[wait_classes], double part) {
+  std::int64_t all = 0;
+  for (std::int64_t number : waits) all += number;
+  if (all == 0) return -1;
+  std::int64_t below = 0;
+  int place = 0;
+  while (place < wait_classes - 1 && static_cast<double>(below += waits[place]) < part * static_cast<double>(all))
+    ++place;
+  return std::int64_t{1000} << place;
 }
 
 Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {

@@ -76,7 +76,19 @@ ActivityReport read_activity();
 Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket);
 void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count);
 
-void forget_activity();  // of this database
+// Tasks claimed in the last five to ten minutes, by how long they had been ready.
+struct RecentClaims {
+  std::int32_t tenant;
+  std::int64_t waits[wait_classes];
+
+  std::int64_t count() const;
+};
+// Of the tenants that have any, unordered.
+RecentClaims *recent_claims(int *count);
+// The least bound, in microseconds, that is known for this part of the waits; -1: there are none.
+std::int64_t wait_bound(const std::int64_t (&waits)[wait_classes], double part);
+
+void forget_activity();    // of this database
 long counted_workflows();  // of all databases
 
 // Some of the tenants whose tasks the transaction has moved, each once; returns how many there are.

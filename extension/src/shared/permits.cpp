@@ -45,7 +45,10 @@ struct WorkEntry {
   std::uint64_t version;    // counts permits that have come back
   std::int64_t turned_away;
   std::uint64_t turned_away_ever;
-  Numbers own;  // under limit_of_tenant
+  std::int64_t refused_at;     // in passing time: a permit was last; 0: one has been given since
+  std::int64_t refused_limit;  // under this limit
+  std::int64_t held_back;      // microseconds
+  Numbers own;                 // under limit_of_tenant
   List<LimitEntry> limits;
   int limit_count;
 };
@@ -70,7 +73,7 @@ CountBasis *bases = nullptr;  // of counts under way, by backend
 
 Size bases_size() { return mul_size(sizeof(CountBasis), static_cast<Size>(MaxBackends)); }
 
-int room_for_works() { return 3 * shared_room.due_tenants; }
+int room_for_works() { return 4 * shared_room.due_tenants; }
 
 // ---- what the current transaction holds ----
 
@@ -137,6 +140,7 @@ WorkEntry *make_work(const LimitedWork &of) {
   all->counter = -1;
   all->began_at = all->count_from = 0;
   all->refused = all->is_at_least = false;
+  all->refused_at = all->refused_limit = all->held_back = 0;
   all->version = 0;
   // Sessions that were turned away before were not counted.
   all->turned_away = waiting_sessions();
@@ -431,6 +435,54 @@ std::int64_t free_permits(const LimitedWork &of, std::int64_t limit, std::int64_
   return free;
 }
 
+// A tenant that is held back is looked at again within this time.
+constexpr std::int64_t longest_between_refusals = 90 * USECS_PER_SEC;
+
+static void count_holding(WorkEntry &all, std::int64_t now) {
+  if (all.refused_at != 0) all.held_back += std::min(now - all.refused_at, longest_between_refusals);
+}
+
+static void begin_holding(WorkEntry &all, std::int64_t limit) {
+  const std::int64_t now = passing_time();
+  if (all.refused_at == 0) all.refused_limit = limit;
+  count_holding(all, now);
+  all.refused_at = now;
+}
+
+// Another limit may still hold tasks back.
+static void end_holding(WorkEntry &all, std::int64_t limit) {
+  if (all.refused_at == 0 || (all.refused_limit != limit && all.refused_limit != limit_of_tenant)) return;
+  count_holding(all, passing_time());
+  all.refused_at = 0;
+}
+
+void note_held_back(const LimitedWork &of) {
+  if (!works) return;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  if (WorkEntry *all = make_work(of)) begin_holding(*all, limit_of_tenant);
+  LWLockRelease(counters_lock);
+}
+
+void note_let_through(const LimitedWork &of) {
+  if (!works) return;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  if (WorkEntry *all = find_work(of.tenant, of.what)) end_holding(*all, limit_of_tenant);
+  LWLockRelease(counters_lock);
+}
+
+std::int64_t held_back_time(const LimitedWork &of) {
+  if (!works) return 0;
+  LWLockAcquire(counters_lock, LW_SHARED);
+  WorkEntry held = {};
+  if (const WorkEntry *all = find_work(of.tenant, of.what)) {
+    held.held_back = all->held_back;
+    held.refused_at = all->refused_at;
+  }
+  LWLockRelease(counters_lock);
+  count_holding(held, passing_time());
+  return held.held_back;
+}
+
 Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t most, std::int64_t least,
                          std::int64_t wanted) {
   Reserved reserved;
@@ -444,6 +496,10 @@ Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t
     const std::int64_t free = free_of(*all, numbers, most + freed);
     reserved = {free >= least ? std::min(wanted, free) : 0, all->turned_away_ever, free != permits_unknown};
     all->refused = all->refused || reserved.count == 0;
+    if (reserved.count == 0)
+      begin_holding(*all, limit);
+    else
+      end_holding(*all, limit);
     const std::int64_t more = reserved.count > 0 ? reserved_for(of.what, reserved.count, freed) : 0;
     numbers->reserved += more;
     mine.reserved += more;
@@ -503,6 +559,7 @@ bool await_permit(const LimitedWork &of, std::uint64_t version) {
   if (all) {
     all->turned_away = std::min<std::int64_t>(all->turned_away + 1, MaxBackends);
     ++all->turned_away_ever;
+    if (of.what != Limited::queued) begin_holding(*all, limit_of_tenant);
   }
   LWLockRelease(counters_lock);
   return same;

@@ -78,4 +78,25 @@ Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {
   return activities;
 }
 
+FailingTasks *failing_tasks(const Tenant &tenant, int *count) {
+  static constexpr Statement failing_tasks = {
+      "failing_tasks",
+      R"(
+        SELECT w.def, w.error, count(*)
+        FROM (SELECT q.def, q.error, q.task FROM {work} q ORDER BY q.id DESC LIMIT $1) w
+        WHERE w.error IS NOT NULL AND w.task >= 0
+        GROUP BY w.def, w.error
+        ORDER BY count(*) DESC, w.def, w.error
+        LIMIT 5)",
+      {INT4OID},
+  };
+  Arguments arguments;
+  arguments.add(Int32GetDatum(failures_looked_at));
+  const auto rows = run(tenant, failing_tasks, arguments);
+  auto *failing = palloc_array_of<FailingTasks>(rows + 1);
+  for (std::uint64_t i = 0; i < rows; ++i) failing[i] = {get_int32(i, 1), get_text(i, 2), get_int64(i, 3)};
+  *count = static_cast<int>(rows);
+  return failing;
+}
+
 }  // namespace insula
