@@ -11,6 +11,7 @@
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 #include "tenant/tenant.hpp"
+#include "tenant/transaction_limit.hpp"
 #include "version.hpp"
 
 extern "C" {
@@ -71,8 +72,7 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"workers", in_shared_memory(known_workers())},
       {"watched executions", in_shared_memory(watched_executions())},
       {"scheduler", state_of_scheduler()},
-      {"tenants with low-water marks",
-       in_shared_memory(tenants_with_watermarks())},
+      {"tenants with low-water marks", in_shared_memory(tenants_with_watermarks())},
       {"ready tenants", in_shared_memory(tenants_in_ready_sets())},
       {"wait events",
        has_wait_event_names ? "named" : "all of the name Extension: PostgreSQL before 17 has no others for extensions"},
@@ -81,6 +81,11 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"counted limits", in_shared_memory(counted_limits())},
       {"counted workflows", in_shared_memory(counted_workflows())},
       {"databases", in_shared_memory(databases_in_use())},
+      {"transactions of tenants",
+       tenant_transaction_limit() > 0
+           ? psprintf("end after %s", GetConfigOptionByName("insula.max_tenant_transaction", nullptr, false))
+       : shared_memory_available() ? "may last for ever: insula.max_tenant_transaction is 0"
+                                   : "may last for ever: add insula to shared_preload_libraries"},
   };
   for (const auto &row : rows) put_row(result, {text_field(row.item), text_field(row.value)});
   return Datum{0};
