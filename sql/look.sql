@@ -61,11 +61,14 @@ SELECT tenant_name, workflow, task, worker, attempt, started_at <= now(), lease_
 RESET insula.tenant;
 SELECT tenant_name, count(*) FROM insula.leases() WHERE tenant_name ~ '^looked' GROUP BY 1;
 SELECT worker, tasks, next_lease_expires > now() FROM insula.workers() WHERE tasks > 0;
+SELECT insula.pause_workflow('two', 'looked');
+SELECT tenant_name, workflow, version, status, registered_at <= now(), definition -> 'name' FROM insula.workflows() WHERE tenant_name ~ '^looked' ORDER BY 1, 2;
 -- A tenant sees its own.
 SET ROLE looked_too_user;
 SELECT tenant_name, count(*) FROM insula.executions() GROUP BY 1;
 SELECT count(*) FROM insula.failures();
 SELECT count(*) FROM insula.leases();
+SELECT workflow FROM insula.workflows();
 SELECT try($$SELECT insula.executions(tenant => 'looked')$$), try($$SELECT insula.failures(tenant => 'looked')$$), try($$SELECT insula.leases('looked')$$), left(try(format('SELECT insula.timeline(%s)', :id)), 5) AS try, try($$SELECT insula.workers()$$), try($$SELECT insula.metrics()$$);
 SELECT count(*) FROM insula.executions(before => :id);
 RESET ROLE;

@@ -148,3 +148,17 @@ COMMENT ON FUNCTION insula.metrics IS
 'The counters of this database as Prometheus text, from shared memory; no tenant''s table is read.  The max_tenants (0 to 10000) tenants with most tasks and events have series of their own, all others together have tenant="".  A tenant whose queue has not been counted since the server started has no insula_tasks; a look at insula.tenant_activity counts it.
 Without shared_preload_libraries it has insula_tenants and insula_shared_memory alone.
 Errors: 22023 bad argument.';
+
+CREATE FUNCTION insula.workflows(
+	tenant text DEFAULT NULL,
+	OUT tenant_name text,
+	OUT workflow text,
+	OUT version integer,
+	OUT status text,
+	OUT registered_at timestamptz,
+	OUT definition jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_workflows' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.workflows IS
+'The current version of each workflow, by name: status is active or paused, registered_at when it became current, definition what was registered.  Of one tenant, or, for an administrator who names none, of all.
+Errors: IS001 no such tenant, 42501.';

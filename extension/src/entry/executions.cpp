@@ -1,4 +1,4 @@
-// SQL entry points that list executions, what has failed, leases, and what happened to one execution.
+// SQL entry points that list executions, what has failed, leases, workflows, and what happened to one execution.
 #include <algorithm>
 
 #include "core/ids.hpp"
@@ -14,6 +14,7 @@ INSULA_FUNCTION(insula_executions);
 INSULA_FUNCTION(insula_read_failures);
 INSULA_FUNCTION(insula_timeline);
 INSULA_FUNCTION(insula_leases);
+INSULA_FUNCTION(insula_workflows);
 
 namespace {
 
@@ -135,6 +136,17 @@ void put_leases(ReturnSetInfo *rows, const Tenant &tenant) {
   }
 }
 
+void put_workflows(ReturnSetInfo *rows, const Tenant &tenant) {
+  int count;
+  const ListedWorkflow *workflows = listed_workflows(tenant, &count);
+  for (int i = 0; i < count; ++i) {
+    const ListedWorkflow &workflow = workflows[i];
+    put_row(rows, {text_field(tenant.name), text_field(workflow.name), int32_field(workflow.version),
+                   text_field(workflow.paused ? "paused" : "active"), time_field(workflow.registered_at),
+                   json_field(workflow.definition)});
+  }
+}
+
 // Of a tenant whose counters are known, whether it has running tasks; else that it may have some.
 bool may_run_tasks(const ActivityReport &report, std::int32_t tenant) {
   return !report.knows(tenant) || report.of(tenant).tasks(Place::running) > 0;
@@ -200,5 +212,12 @@ Datum insula_leases(PG_FUNCTION_ARGS) {
   one_or_each_tenant(
       fcinfo, 0, [&](std::int32_t number) { return may_run_tasks(report, number); },
       [&](const Tenant &tenant) { put_leases(rows, tenant); });
+  return Datum{0};
+}
+
+Datum insula_workflows(PG_FUNCTION_ARGS) {
+  ReturnSetInfo *rows = begin_rows(fcinfo);
+  one_or_each_tenant(
+      fcinfo, 0, [](std::int32_t) { return true; }, [&](const Tenant &tenant) { put_workflows(rows, tenant); });
   return Datum{0};
 }

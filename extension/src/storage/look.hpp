@@ -1,4 +1,4 @@
-// Reads for people: executions by a filter, what has failed, what happened to one, and leases.  A read never returns
+// Reads for people: executions by a filter, what has failed, what happened to one, leases, and workflows.  A read never returns
 // more rows than its caller bounds, or than one stretch of the table has; see work_look.cpp.
 #pragma once
 
@@ -73,5 +73,14 @@ struct LeasedTask {
   TimestampTz deadline;  // 0: none
 };
 LeasedTask *leased_tasks(const Tenant &tenant, int *count);
+
+struct ListedWorkflow {
+  const char *name;
+  std::int32_t version;
+  bool paused;
+  TimestampTz registered_at;
+  Jsonb *definition;
+};
+ListedWorkflow *listed_workflows(const Tenant &tenant, int *count);
 
 }  // namespace insula

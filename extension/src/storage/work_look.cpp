@@ -156,6 +156,24 @@ TimelineEvent *timeline_of(const Tenant &tenant, std::int64_t execution, std::in
   return events;
 }
 
+ListedWorkflow *listed_workflows(const Tenant &tenant, int *count) {
+  static constexpr Statement listed_workflows = {
+      "listed_workflows",
+      R"(
+        SELECT c.name, d.seq::integer, c.body IS NOT NULL, c.at, d.body
+        FROM {record} c JOIN {record} d ON d.kind = {kind.version} AND d.owner = c.ref
+        WHERE c.kind = {kind.current} AND c.owner = 0 AND c.seq = 0
+        ORDER BY c.name COLLATE "C")",
+      {},
+  };
+  const auto rows = run(tenant, listed_workflows);
+  auto *workflows = palloc_array_of<ListedWorkflow>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i)
+    workflows[i] = {get_text(i, 1), get_int32(i, 2), DatumGetBool(get_datum(i, 3)), get_int64(i, 4), get_jsonb(i, 5)};
+  *count = static_cast<int>(rows);
+  return workflows;
+}
+
 LeasedTask *leased_tasks(const Tenant &tenant, int *count) {
   static constexpr Statement leased_tasks = {
       "leased_tasks",
