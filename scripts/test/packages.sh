@@ -56,6 +56,10 @@ if ldd /tmp/multi_tenant | grep -q 'not found'; then
     exit 1
 fi
 
+step "apt install the command line"
+install /tmp/packages/insula_*.deb
+as_postgres insula -d 'dbname=shop' tenant list | grep -q acme_corp
+
 step "with shared_preload_libraries, after a restart"
 query "ALTER SYSTEM SET shared_preload_libraries = 'insula'"
 pg_ctlcluster "$version" main restart
@@ -66,7 +70,7 @@ query 'ALTER SYSTEM RESET shared_preload_libraries'
 query "SELECT insula.drop_tenant(tenant) FROM insula.tenants" >/dev/null
 query 'DROP EXTENSION insula CASCADE'
 pg_ctlcluster "$version" main restart
-apt-get -q -y remove "postgresql-$version-insula" libinsula-dev libinsula0.1 >/dev/null 2>&1
+apt-get -q -y remove "postgresql-$version-insula" libinsula-dev libinsula0.1 insula >/dev/null 2>&1
 expect 'SELECT count(*) FROM customers' 1000
 expect "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'insula'" 0
 pg_ctlcluster "$version" main restart
