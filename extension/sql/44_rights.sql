@@ -17,14 +17,14 @@ CREATE VIEW insula.intended_right WITH (security_invoker = true) AS
 			'create_tenant', 'drop_tenant', 'suspend_tenant', 'resume_tenant',
 			'rotate_password', 'set_tenant_limits', 'status', 'audit', 'read_faults',
 			'harden', 'health', 'capacity', 'read_activity', 'read_counters', 'stat_reset', 'upgrade_tenants',
-			'reconcile', 'adopt', 'start_scheduler', 'stop_scheduler'],
+			'reconcile', 'adopt', 'start_scheduler', 'stop_scheduler', 'read_workers', 'workers', 'metrics'],
 			ARRAY['insula_admin']),
 		('routine', 'EXECUTE', ARRAY[
 			'current_tenant', 'is_valid_tenant_id', 'merge_patch', 'append_patch',
 			'register_workflow', 'cancel', 'pause', 'resume', 'retry',
 			'cancel_executions', 'retry_executions', 'delete_executions',
 			'pause_workflow', 'resume_workflow', 'send_event', 'explain_execution', 'explain_tenant',
-			'result', 'await', 'next_fires', 'schedule', 'unschedule', 'pause_schedule', 'resume_schedule',
+			'result', 'executions', 'read_failures', 'failures', 'timeline', 'leases', 'workflows', 'await', 'next_fires', 'schedule', 'unschedule', 'pause_schedule', 'resume_schedule',
 			'schedules', 'create_trigger', 'drop_trigger', 'fire_trigger', 'triggers'],
 			ARRAY['insula_admin', 'insula_tenant']),
 		('routine', 'EXECUTE', ARRAY[

@@ -55,10 +55,9 @@ struct Totals {
 };
 
 Totals totals_of(std::int32_t tenant) {
-  const ActivityReport report = read_activity();
+  const TenantCounters counters = read_activity().of(tenant);
   Totals totals;
-  for (int i = 0; i < report.count; ++i)
-    if (report.items[i].what.tenant == tenant) totals.add(report.items[i]);
+  for (int i = 0; i < counters.count; ++i) totals.add(counters.items[i]);
   return totals;
 }
 
