@@ -1,5 +1,7 @@
 // insula.max_tenant_transaction ends the sessions of tenants' logins that hold a transaction for too long, and no
 // others.
+#include <array>
+
 #include "support/session.hpp"
 
 namespace insula_test {
@@ -43,6 +45,39 @@ TEST_F(PreloadedTransactionLimit, EndsOneThatBeganWithNothingButBegin) {
   Session tenant("user=holder_user");
   const std::string pid = pid_of(tenant);
   tenant.query("BEGIN");
+  EXPECT_TRUE(ends(pid));
+}
+
+// No hook sees what follows the inner COMMIT.
+TEST_F(PreloadedTransactionLimit, EndsOneThatBeganInsideOfABlock) {
+  Session tenant("user=holder_user");
+  const std::string pid = pid_of(tenant);
+  tenant.send("DO $$ BEGIN COMMIT; IF pg_sleep(3600) IS NULL THEN NULL; END IF; END $$");
+  EXPECT_TRUE(ends(pid));
+}
+
+TEST_F(PreloadedTransactionLimit, EndsOneOfTheFastPath) {
+  const Connection tenant("user=holder_user");
+  const std::string pid = std::to_string(tenant.pid());
+  const int function = std::stoi(admin.query("SELECT 'pg_sleep'::regproc::oid"));
+  std::array<unsigned char, 8> hour = {0x40, 0xAC, 0x20};  // 3600 as a float8
+  PQArgBlock argument = {};
+  argument.len = hour.size();
+  argument.u.ptr = reinterpret_cast<int*>(hour.data());
+  int answer = 0, length = 0;
+  PQclear(PQfn(tenant, function, &answer, &length, 0, &argument, 1));
+  EXPECT_EQ(PQstatus(tenant), CONNECTION_BAD);
+  EXPECT_TRUE(ends(pid));
+}
+
+// What has been parsed holds its locks until the client sends the end of the message, which it never does.
+TEST_F(PreloadedTransactionLimit, EndsOneThatIsOnlyParsed) {
+  const Connection tenant("user=holder_user");
+  const std::string pid = std::to_string(tenant.pid());
+  ASSERT_EQ(PQenterPipelineMode(tenant), 1);
+  ASSERT_EQ(PQsendPrepare(tenant, "s", "SELECT FROM tenant_holder.workflow_executions", 0, nullptr), 1);
+  ASSERT_EQ(PQsendFlushRequest(tenant), 1);
+  ASSERT_EQ(PQflush(tenant), 0);
   EXPECT_TRUE(ends(pid));
 }
 

@@ -8,6 +8,7 @@
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
+#include "storage/random.hpp"
 #include "tenant/in_subtransaction.hpp"
 #include "tenant/lock.hpp"
 
@@ -141,7 +142,7 @@ struct Position {
   std::int32_t tenant;  // whose turn it is
   int taken;            // tasks of that turn
 };
-Position position = {0, 0};
+Position position = {-1, 0};  // a session begins anywhere: many claim once
 
 // The claim has taken `taken` tasks of the tenant's turn, which are all or some of `share`.
 void move_position(std::int32_t tenant, int taken, int share) {
@@ -157,6 +158,8 @@ struct EachTenant {
 // The active tenants, in the order of their turns.
 EachTenant *in_order(TenantShare *tenants, int count) {
   std::sort(tenants, tenants + count, [](const TenantShare &a, const TenantShare &b) { return a.number < b.number; });
+  if (position.tenant < 0 && count > 0)
+    position = {tenants[static_cast<int>(random_fraction() * count) % count].number, 0};
   TenantShare *first = std::find_if(tenants, tenants + count,
                                     [](const TenantShare &tenant) { return tenant.number >= position.tenant; });
   std::rotate(tenants, first, tenants + count);

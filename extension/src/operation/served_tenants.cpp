@@ -50,12 +50,13 @@ bool add_late(ServedTenants *served) {
   const int count = late_tenants(clock_now(), late, room);
   if (count == 0) return true;
   helped_at = passing_time();
-  served->other_count += std::min(count, room);
-  enter_late_tenants(late, std::min(count, room));
+  if (count > room) return false;
+  served->other_count += count;
+  enter_late_tenants(late, count);
   std::sort(served->others, served->others + served->other_count);
   served->other_count =
       static_cast<int>(std::unique(served->others, served->others + served->other_count) - served->others);
-  return count <= room;
+  return true;
 }
 
 ServedTenant *all_active(int *count) {
@@ -191,7 +192,6 @@ ServedTenant *next_batch(ServedTenants *served, int *count) {
 int next_turns(ServedTenants *served, const ClaimWish &wish, ReadyTurn (&turns)[turns_at_once]) {
   if (!served->begun && sweeps_first(*served)) sweep_for_turns(served);
   served->begun = true;
-  std::sort(served->visited, served->visited + served->visited_count, by_number);
   const Wanting wanting = {*served, wish.most_per_tenant};
   const MostOfTenant most = {&wanting, [](const void *self, std::int32_t tenant) {
                                return static_cast<const Wanting *>(self)->most_of(tenant);
@@ -225,7 +225,10 @@ void note_visited(ServedTenants *served, const ReadyTurn &turn, int claimed, boo
     served->visited =
         static_cast<VisitedTenant *>(served->visited ? repalloc_huge(served->visited, size) : palloc(size));
   }
-  served->visited[served->visited_count++] = {turn.ready.tenant, claimed, done};
+  VisitedTenant *end = served->visited + served->visited_count++;
+  VisitedTenant *place = std::lower_bound(served->visited, end, VisitedTenant{turn.ready.tenant, 0, false}, by_number);
+  std::copy_backward(place, end, end + 1);
+  *place = {turn.ready.tenant, claimed, done};
 }
 
 void note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {

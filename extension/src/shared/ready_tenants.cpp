@@ -149,11 +149,12 @@ void make_room(ReadySet &set) {
   if (hash_get_num_entries(shared_ready) < shared_room.due_tenants / 2) begin_sweep(set);
 }
 
-// Lets tenants in whose time has come, all of them if the clock has been set back.
+// Lets tenants in whose time has come, all of them if the clock has been set back.  Sessions read the clock before they
+// have the lock, so that their times differ by the time that they wait for it.
 void end_rests(ReadySet &set, TimestampTz now) {
   while (!pairingheap_is_empty(&set.resting)) {
     ReadyEntry &first = entry_of(pairingheap_first(&set.resting));
-    if (now < first.rests_until && set.rested_at <= now) return;
+    if (now < first.rests_until && set.rested_at <= now + USECS_PER_SEC) return;
     end_rest(set, &first);
     set.turns.enter(&first.turn, true);
   }

@@ -1,8 +1,10 @@
 // Ends transactions that tenants' logins hold; see transaction_limit.hpp.
 //
-// The first statement of a transaction notes when that began, and its end forgets it.  A timer of this process looks
-// whether the transaction of its start is still there.  It is none of PostgreSQL's timeouts, since each error in a
-// session disables those, and a transaction with a savepoint outlives errors.
+// The first thing that a session does, a statement that is parsed or run or a function that is called, sets a timer of
+// its process, and from then on the timer looks whether a transaction is too old.  It is none of PostgreSQL's timeouts,
+// since each error in a session disables those, and a transaction with a savepoint outlives errors.  A transaction
+// whose statements the hooks have not seen, as one that began in a DO block, is as old as PostgreSQL says.  A session
+// that waits for work holds nothing.
 #include "tenant/transaction_limit.hpp"
 
 #include <algorithm>
@@ -10,11 +12,14 @@
 #include <ctime>
 
 #include "shared/clock.hpp"
+#include "shared/park.hpp"
 #include "tenant/caller.hpp"
 
 extern "C" {
 #include "access/parallel.h"
+#include "catalog/objectaccess.h"
 #include "executor/executor.h"
+#include "parser/analyze.h"
 #include "storage/ipc.h"
 #include "tcop/utility.h"
 #include "utils/guc.h"
@@ -28,6 +33,8 @@ int limit_ms = 3600 * 1000;
 bool is_kept = false;
 ExecutorStart_hook_type previous_start = nullptr;
 ProcessUtility_hook_type previous_utility = nullptr;
+post_parse_analyze_hook_type previous_parse = nullptr;
+object_access_hook_type previous_access = nullptr;
 
 // The start of the transaction in passing time, which the signal handler reads; 0: none is limited.
 volatile std::int64_t began_at = 0;
@@ -49,16 +56,22 @@ void set_timer(std::int64_t microseconds) {
   (void)timer_settime(timer, 0, &when, nullptr);
 }
 
+// By the clock of the day, of which a jump counts.
+std::int64_t age_of_transaction() {
+  return std::max<std::int64_t>(GetCurrentTimestamp() - GetCurrentTransactionStartTimestamp(), 0);
+}
+
 // Only what a signal handler may do.
 void time_is_up(int) {
   const int error = errno;
-  const std::int64_t began = began_at;
-  if (began == 0) {
-    is_timing = false;
-    return;
+  const std::int64_t limit = std::int64_t{limit_for_signal} * 1000;
+  std::int64_t left = limit;
+  if (IsTransactionOrTransactionBlock() && !is_parked) {
+    const std::int64_t began = began_at != 0 ? began_at : passing_time() - age_of_transaction();
+    const std::int64_t woke = woke_at;
+    left = std::max(began, woke) + limit - passing_time();
   }
-  const std::int64_t left = began + std::int64_t{limit_for_signal} * 1000 - passing_time();
-  if (left <= 0) {
+  if (left <= 0 && limit > 0) {
     has_ended_session = true;
     (void)kill(getpid(), SIGTERM);
   }
@@ -105,17 +118,28 @@ bool is_of_tenant() {
   return is_login;
 }
 
-// Before each statement.
+// Before whatever a session does.
 void note_statement() {
   if (limit_ms == 0 || began_at != 0 || MyBackendType != B_BACKEND || IsParallelWorker() || !IsTransactionState() ||
       !is_of_tenant() || !make_timer())
     return;
   const bool is_sooner = limit_ms < limit_for_signal;
   limit_for_signal = limit_ms;
-  began_at = passing_time() - std::max<std::int64_t>(GetCurrentTimestamp() - GetCurrentTransactionStartTimestamp(), 0);
+  began_at = passing_time() - age_of_transaction();
   if (is_timing && !is_sooner) return;
   is_timing = true;
   set_timer(std::int64_t{limit_ms} * 1000);
+}
+
+void parse(ParseState *state, Query *query, JumbleState *jumble) {
+  note_statement();
+  if (previous_parse) previous_parse(state, query, jumble);
+}
+
+// The fast path of the protocol calls a function without a statement.
+void access(ObjectAccessType access, Oid classid, Oid object, int sub, void *argument) {
+  if (access == OAT_FUNCTION_EXECUTE) note_statement();
+  if (previous_access) previous_access(access, classid, object, sub, argument);
 }
 
 void start_executor(QueryDesc *query, int flags) {
@@ -150,6 +174,10 @@ void limit_tenant_transactions() {
   ExecutorStart_hook = start_executor;
   previous_utility = ProcessUtility_hook;
   ProcessUtility_hook = run_utility;
+  previous_parse = post_parse_analyze_hook;
+  post_parse_analyze_hook = parse;
+  previous_access = object_access_hook;
+  object_access_hook = access;
 }
 
 int tenant_transaction_limit() { return is_kept ? limit_ms : 0; }
