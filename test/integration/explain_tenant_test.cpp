@@ -9,6 +9,7 @@ class PreloadedExplainTenant : public ::testing::Test {
   void SetUp() override {
     sql.query("SET client_min_messages = warning");
     sql.query("CREATE EXTENSION IF NOT EXISTS insula");
+    drop_all();  // shares are those of all tenants
     for (const char* name : {"one", "two"}) {
       const std::string tenant = name;
       sql.query("SELECT tenant FROM insula.create_tenant('" + tenant + "')");
@@ -17,7 +18,8 @@ class PreloadedExplainTenant : public ::testing::Test {
         sql.query("SELECT insula.register_workflow('" + std::string(workflow) + "', tenant => '" + tenant + "')");
     }
   }
-  void TearDown() override { sql.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants"); }
+  void TearDown() override { drop_all(); }
+  void drop_all() { sql.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants"); }
 
   void submit(const std::string& tenant, int count, const std::string& workflow = "w") {
     sql.query("SELECT insula.submit_many('" + workflow + "', array_fill('{}'::jsonb, ARRAY[" + std::to_string(count) +
