@@ -72,7 +72,7 @@ query 'DROP EXTENSION insula CASCADE'
 pg_ctlcluster "$version" main restart
 apt-get -q -y remove "postgresql-$version-insula" libinsula-dev libinsula0.1 insula >/dev/null 2>&1
 expect 'SELECT count(*) FROM customers' 1000
-expect "SELECT count(*) FROM pg_namespace WHERE nspname ~ 'insula'" 0
+expect "SELECT count(*) FROM pg_proc WHERE pronamespace::regnamespace::text ~ 'insula'" 0
 pg_ctlcluster "$version" main restart
 expect 'SELECT count(*) FROM customers' 1000
 if find / -xdev -path /home -prune -o -path /tmp -prune -o -path /proc -prune -o -name '*insula*' -print | grep -Ev '^/(var/lib/dpkg|var/lib/apt|var/cache|usr/share/doc)/'; then
