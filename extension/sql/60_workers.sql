@@ -82,7 +82,7 @@ Errors: 22023 the context is not an object; 55P03, as of insula.fail, defer, wai
 CREATE FUNCTION insula.complete_many(task_ids bigint[], leases bigint[], contexts jsonb[]) RETURNS boolean[]
 AS 'MODULE_PATHNAME', 'insula_complete_many' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.complete_many IS
-'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL: another transaction holds the task or its execution, or has locked the tenant''s tables; nothing was written for it, ask again.  Only a call for tasks of one tenant, by a caller with rights to it beside those of insula_runner, waits for such a transaction.';
+'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL: another transaction holds the task or its execution, or has locked the tenant''s tables, or the tenant''s other tasks in the call have taken long; nothing was written for it, ask again.  Only a call for tasks of one tenant, by a caller with rights to it beside those of insula_runner, waits for such a transaction.';
 
 CREATE FUNCTION insula.complete_batch(
 	task_ids bigint[],

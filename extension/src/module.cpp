@@ -10,6 +10,7 @@
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
+#include "spi/budget.hpp"
 #include "spi/plans.hpp"
 #include "storage/codes.hpp"
 #include "tenant/caller.hpp"
@@ -37,6 +38,7 @@ void _PG_init() {
   insula::define_argument_settings();
   insula::define_scheduler_settings();
   insula::define_fire_settings();
+  insula::define_budget_settings();
   if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {
     insula::request_shared_memory(insula::note_recovery);
     insula::register_launcher();

@@ -13,6 +13,7 @@ namespace insula {
 namespace {
 
 constexpr int max_steps = 64;
+constexpr std::size_t cost_of_condition = 256;
 
 bool is_name_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
@@ -93,25 +94,15 @@ bool compare(const JsonbValue &a, const JsonbValue &b, int *order) {
   return true;
 }
 
-bool has_element(JsonbContainer *array, const JsonbValue &part) {
-  JsonbIterator *elements = JsonbIteratorInit(array);
-  JsonbValue element;
-  (void)JsonbIteratorNext(&elements, &element, true);
-  while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM) {
-    // A definition may hold ten thousand conditions on an array of a million elements.
-    CHECK_FOR_INTERRUPTS();
-    if (same_value(element, part)) return true;
-  }
-  return false;
-}
-
-bool contains(const JsonbValue &whole, const JsonbValue &part) {
-  if (whole.type == jbvString && part.type == jbvString)
+bool contains(const JsonbValue &whole, const JsonbValue &part, ContextQuestions &questions) {
+  if (whole.type == jbvString && part.type == jbvString) {
+    if (!questions.spend(static_cast<std::size_t>(whole.val.string.len))) return false;
     return part.val.string.len == 0 || memmem(whole.val.string.val, static_cast<Size>(whole.val.string.len),
                                               part.val.string.val, static_cast<Size>(part.val.string.len)) != nullptr;
+  }
   if (whole.type != jbvBinary) return false;
   JsonbContainer *container = whole.val.binary.data;
-  if (JsonContainerIsArray(container)) return has_element(container, part);
+  if (JsonContainerIsArray(container)) return has_element(container, part, questions);
   JsonbValue buffer;
   return part.type == jbvString &&
          getKeyJsonValueFromContainer(container, part.val.string.val, part.val.string.len, &buffer) != nullptr;
@@ -183,8 +174,9 @@ Jsonb *without_value(const ContextCondition &path, Jsonb *context) {
   return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete_path, PointerGetDatum(context), array));
 }
 
-bool condition_holds(const ContextCondition &condition, Jsonb *context) {
+bool condition_holds(const ContextCondition &condition, Jsonb *context, ContextQuestions &questions) {
   CHECK_FOR_INTERRUPTS();
+  if (!questions.spend(cost_of_condition)) return false;
   JsonbValue buffer;
   const JsonbValue *found = find_value(condition, context, &buffer);
   int order = 0;
@@ -203,9 +195,9 @@ bool condition_holds(const ContextCondition &condition, Jsonb *context) {
     case Comparison::less_or_equal:
       return ordered && order <= 0;
     case Comparison::contains:
-      return found && contains(*found, condition.value);
+      return found && contains(*found, condition.value, questions);
     case Comparison::not_contains:
-      return !found || !contains(*found, condition.value);
+      return !found || !contains(*found, condition.value, questions);
     case Comparison::exists:
       return found != nullptr;
     case Comparison::not_exists:

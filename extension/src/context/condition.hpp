@@ -1,6 +1,7 @@
 // Conditions on a value of a context, as trigger rules have them.
 #pragma once
 
+#include "context/elements.hpp"
 #include "postgres.hpp"
 
 namespace insula {
@@ -49,6 +50,7 @@ bool parse_comparison(const char *name, Comparison *comparison);
 // A missing key equals, contains and is greater than nothing; null is a value.  Numbers compare as
 // numbers, texts byte by byte; other values are never greater or less.  A text contains its parts,
 // an array its elements, an object its keys.
-bool condition_holds(const ContextCondition &condition, Jsonb *context);
+// Once the questions are exhausted the answer means nothing.
+bool condition_holds(const ContextCondition &condition, Jsonb *context, ContextQuestions &questions);
 
 }  // namespace insula

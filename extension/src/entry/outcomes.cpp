@@ -9,6 +9,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/in_subtransaction.hpp"
 
@@ -99,6 +100,26 @@ void put_off(const Completion &batch, const int *order, int first, int last) {
   for (int i = first; i < last; ++i) batch.told[order[i]] = Told::later;
 }
 
+constexpr int first_step = 16;
+// Steps that take less than this are followed by larger ones.
+constexpr std::int64_t short_step = 10000;
+
+// Completes the share step by step until the session's budget is spent; what is left is to be asked for again.
+void complete_in_steps(const Share &share, TimestampTz now) {
+  shorten_budget(share_microseconds());
+  int done = 0;
+  for (int step = first_step; done < share.count && (done == 0 || !budget_is_spent());) {
+    const std::int64_t began = passing_time();
+    const Share part = {share.batch, share.tenant, share.positions + done, std::min(step, share.count - done),
+                        share.wait};
+    complete_share(part);
+    fail_share(part, now);
+    done += part.count;
+    if (passing_time() - began < short_step) step *= 2;
+  }
+  put_off(share.batch, share.positions, done, share.count);
+}
+
 // `alone`: the batch has tasks of no other tenant.
 void complete_group(const Completion &batch, const int *order, int first, int last, bool alone) {
   const TenantOfTasks opened = open_tenant_of_tasks(batch.ids[order[first]], alone ? batch.may_wait : nullptr);
@@ -107,7 +128,8 @@ void complete_group(const Completion &batch, const int *order, int first, int la
   const TimestampTz now = clock_now();
   in_outcome_session(*opened.tenant, [&] {
     const Share share = {batch, *opened.tenant, order + first, last - first, opened.wait};
-    if (share.wait == LockWait::block) lock_share(share);
+    if (share.wait == LockWait::skip) return complete_in_steps(share, now);
+    lock_share(share);
     complete_share(share);
     fail_share(share, now);
   });

@@ -7,6 +7,7 @@
 #include "operation/operations.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 
 namespace insula {
@@ -79,7 +80,7 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   int found;
   const TaskRow *locked = peek_tasks(tenant, ids, count, &found);
   int failed = 0;
-  for (int i = 0; i < found; ++i) {
+  for (int i = 0; i < found && (i == 0 || !budget_is_spent()); ++i) {
     if (locked[i].state != State::running || locked[i].due > due_by) continue;
     if (survives_lapse(tenant, locked[i])) continue;
     if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
@@ -94,7 +95,7 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
 int fail_timed_out(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now) {
   count = lock_for_failure(tenant, tasks, count);
   int failed = 0;
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < count && (i == 0 || !budget_is_spent()); ++i) {
     const bool done = runs_again(tenant, tasks[i], timeout_error) ? retry_later(tenant, now, tasks[i], timeout_error)
                                                                   : fail_for_good(tenant, now, tasks[i], timeout_error);
     failed += done ? 1 : 0;
@@ -171,7 +172,7 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   const char *error = "timeout: the execution took longer than its timeout";
   int count;
   const HeadProgress *heads = timed_out_executions(tenant, now, &count);
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < count && (i == 0 || !budget_is_spent()); ++i) {
     const HeadProgress &head = heads[i];
     // The timeout of its parent may just have ended it.
     ExecutionRow row;
@@ -184,7 +185,47 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   }
 }
 
-void advance(const Tenant &tenant, TimestampTz now) {
+// Takes up the decisions of one execution, unless a transaction holds it or its lineage; true: it decided.
+static bool decide_of_one(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count) {
+  if (!lock_lineage(tenant, rows[0].execution(), true)) return false;
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) ids[i] = rows[i].id;
+  std::sort(ids, ids + count);
+  // Another transaction may have decided before the locks.
+  int found;
+  const TaskRow *locked = still_put_off(tenant, ids, count, &found);
+  if (found > 0) settle_put_off(tenant, now, locked, found);
+  return found > 0;
+}
+
+// Execution by execution, in the order of their turns, at least one that no transaction holds.
+bool take_up_decisions(const Tenant &tenant, TimestampTz now) {
+  if (tenant.suspended) return false;
+  bool decided = false;
+  DecisionPlace place = {PG_INT64_MIN, 0};
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula decisions", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext before = MemoryContextSwitchTo(scratch);
+  for (int count = 1; count > 0 && !(decided && budget_is_spent());) {
+    MemoryContextReset(scratch);
+    const TaskRow *rows = open_decisions(tenant, now, place, &count);
+    for (int first = 0, last; first < count && !(decided && budget_is_spent()); first = last) {
+      CHECK_FOR_INTERRUPTS();
+      for (last = first + 1; last < count && rows[last].execution() == rows[first].execution();) ++last;
+      decided = decide_of_one(tenant, now, rows + first, last - first) || decided;
+      place = {rows[last - 1].due, rows[last - 1].id};
+    }
+  }
+  MemoryContextSwitchTo(before);
+  MemoryContextDelete(scratch);
+  return decided;
+}
+
+// Whether no scheduler will take them up soon.
+bool decisions_are_everybodys(const Tenant &tenant, TimestampTz now) {
+  return !left_to_scheduler() || is_neglected(tenant.number, now);
+}
+
+bool advance(const Tenant &tenant, TimestampTz now, PutOff put_off) {
   for (Lane lane : {lane_later, lane_deferred}) {
     int count;
     const std::int32_t *keys = release_due(tenant, lane, now, &count);
@@ -195,7 +236,10 @@ void advance(const Tenant &tenant, TimestampTz now) {
   (void)lapse(tenant, tasks, count, now, now);
   (void)reap_dead_workers(tenant, now);
   fail_timed_out_executions(tenant, now);
-  remove_finished(tenant, now);
+  const bool decided =
+      (put_off == PutOff::take_up || decisions_are_everybodys(tenant, now)) && take_up_decisions(tenant, now);
+  if (!budget_is_spent()) remove_finished(tenant, now);
+  return decided;
 }
 
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now) {

@@ -189,7 +189,7 @@ void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std
                 : !fail_waiting(tenant, now, *task, outcome))
     return;
   task->state = completed ? State::completed : State::failed;
-  settle(tenant, now, task, 1);
+  settle(tenant, now, task, 1, true);
 }
 
 void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now) {

@@ -8,6 +8,7 @@
 #include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "spi/session.hpp"
 #include "storage/random.hpp"
 #include "tenant/in_subtransaction.hpp"
@@ -22,8 +23,10 @@ struct Claiming {
   const ClaimOutput &output;
   TimestampTz now;
   TimestampTz lease_expires;
-  std::size_t room;  // of a ClaimSink
-  int tenants_left;  // that may be claimed from besides
+  std::size_t room;    // of a ClaimSink
+  int tenants_left;    // that may be claimed from besides
+  std::int64_t until;  // in passing time: then a call for all tenants ends, if it has claimed something
+  bool for_all;
 };
 
 // The bytes that one call's tasks may take together.  Ten thousand contexts of the largest size would
@@ -39,16 +42,53 @@ bool put_claimed_task(void *self, const Tenant &tenant, const ClaimedTask &task,
   return output.put(output.self, tenant, task, claiming->lease_expires, bytes);
 }
 
+// What the latest shares of the tenants that cost most have cost this backend, in microseconds: these have
+// their turns later, so that their time is theirs.  It costs next to nothing to be wrong about them: a share that
+// was slow because the machine was counts for little after some seconds.
+struct Cost {
+  std::int32_t tenant;
+  std::int64_t time;
+  std::int64_t at;
+};
+Cost costs[64] = {};
+constexpr std::int64_t cheap_share = 10000;
+constexpr std::int64_t half_life = USECS_PER_SEC;
+
+std::int64_t present_cost(const Cost &cost) {
+  return cost.time >> std::min<std::int64_t>((passing_time() - cost.at) / half_life, 62);
+}
+
+std::int64_t cost_of(std::int32_t tenant) {
+  for (const Cost &cost : costs)
+    if (cost.tenant == tenant) return present_cost(cost);
+  return 0;
+}
+
+void note_cost(std::int32_t tenant, std::int64_t time) {
+  const std::int64_t now = passing_time();
+  time = std::min(time, share_microseconds());
+  Cost *at = costs;
+  for (Cost &cost : costs) {
+    if (cost.tenant == tenant) {
+      cost = {tenant, time, now};
+      return;
+    }
+    if (present_cost(cost) < present_cost(*at)) at = &cost;
+  }
+  if (time > cheap_share && time > present_cost(*at)) *at = {tenant, time, now};
+}
+
 // Claims up to `wanted` tasks of a tenant that is active.
-int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
+int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted, bool *cut_short) {
   const ClaimCall &call = claiming->call;
   const Session session = open_session();
+  if (claiming->for_all) shorten_budget(share_microseconds());
   ClaimRequest request = {
       call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, claiming->lease_expires - call.lease};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
-  const int count = claim(tenant, request, {claiming, put_claimed_task, &claiming->room});
+  const int count = claim(tenant, request, {claiming, put_claimed_task, &claiming->room, cut_short, claiming->for_all});
   close_session(session);
-  if (count == wanted) wake_another(tenant.number);
+  if (count == wanted || *cut_short) wake_another(tenant.number);
   return count;
 }
 
@@ -79,15 +119,17 @@ struct Turn {
   ServedTenant tenant;
   double at;
   int claimed;
-  bool done;  // it has no claimable task left
+  bool done;  // it has no claimable task left, or its tasks take too much of the call
 };
 
-// Draws the order of the tenants by lot: a tenant with twice the weight comes first twice as often, and
-// no claim has to remember the last one.
+// Draws the order of the tenants by lot: a tenant with twice the weight comes first twice as often, one whose
+// share has cost twice the time half as often, and no claim has to remember the last one.
 Turn *draw_turns(const ServedTenant *tenants, int count) {
   auto *turns = palloc_array_of<Turn>(static_cast<std::size_t>(count) + 1);
-  for (int i = 0; i < count; ++i)
-    turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight, 0, false};
+  for (int i = 0; i < count; ++i) {
+    const double cost = static_cast<double>(std::max(cost_of(tenants[i].ready.tenant), cheap_share)) / cheap_share;
+    turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight * cost, 0, false};
+  }
   std::sort(turns, turns + count, [](const Turn &a, const Turn &b) { return a.at < b.at; });
   return turns;
 }
@@ -97,22 +139,36 @@ int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int
   int count = 0;
   const std::int32_t number = turn->tenant.ready.tenant;
   const std::size_t room = claiming->room;
+  const std::int64_t began = passing_time();
   const bool done = visit_in_subtransaction(number, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
     if (!tenant) return note_not_open(turn->tenant);
     if (tenant->suspended) return;
-    count = claim_of_tenant(claiming, *tenant, wanted);
+    bool cut_short = false;
+    count = claim_of_tenant(claiming, *tenant, wanted, &cut_short);
+    // A second share of the call would take out of the queue and put back as much again.
+    turn->done = cut_short;
     if (count > 0) return;
     const Session session = open_session();
     turn->done = note_if_nothing_claimable(served, turn->tenant, *tenant);
     close_session(session);
   });
+  note_cost(number, passing_time() - began);
   const ClaimOutput &output = claiming->output;
   (done ? output.keep : output.take_back)(output.self);
   if (done) return count;
   claiming->room = room;
   return 0;
+}
+
+// The claimed tasks' leases run already.
+bool is_over(const Claiming &claiming, int left) {
+  return left < claiming.call.max_tasks && passing_time() >= claiming.until;
+}
+
+bool can_go_on(const Claiming &claiming, int left) {
+  return claiming.room > 0 && claiming.tenants_left > 0 && !is_over(claiming, left);
 }
 
 // First gives each tenant a share by weight, then hands out the rest.
@@ -121,7 +177,7 @@ int claim_of_batch(Claiming *claiming, const ServedTenants &served, const Served
   const int wanted = left;
   Turn *turns = draw_turns(batch, count);
   for (bool by_weight : {true, false}) {
-    for (int i = 0; i < count && left > 0 && claiming->room > 0 && claiming->tenants_left > 0; ++i) {
+    for (int i = 0; i < count && left > 0 && can_go_on(*claiming, left); ++i) {
       CHECK_FOR_INTERRUPTS();
       Turn &turn = turns[i];
       const int most = by_weight ? turn.tenant.weight * (1 + call.max_tasks / 16) : left;
@@ -141,7 +197,7 @@ int claim_of_all(Claiming *claiming) {
   ServedTenants served = begin_serving(call.tasks, call.task_count, call.choice);
   int left = call.max_tasks;
   int count;
-  while (left > 0 && claiming->room > 0 && claiming->tenants_left > 0) {
+  while (left > 0 && can_go_on(*claiming, left)) {
     ServedTenant *batch = next_batch(&served, &count);
     if (!batch) break;
     if (!served.are_known) reap_everywhere(batch, count, claiming->now);
@@ -158,11 +214,14 @@ bool TenantChoice::admits(std::int32_t tenant) const {
 }
 
 int claim_for(const ClaimCall &call, const Tenant *tenant, TimestampTz now, const ClaimOutput &output) {
-  Claiming claiming = {call, output, now, count_from(now) + call.lease, max_claimed_bytes, most_tenants};
-  const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
+  Claiming claiming = {call, output,           now, count_from(now) + call.lease, max_claimed_bytes, most_tenants,
+                       0,    tenant == nullptr};
+  claiming.until = passing_time() + visit_microseconds();
+  bool cut_short = false;
+  const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks, &cut_short) : claim_of_all(&claiming);
   output.keep(output.self);
   note_claim(count);
-  if (!tenant && (count == call.max_tasks || claiming.tenants_left == 0))
+  if (!tenant && (count == call.max_tasks || claiming.tenants_left == 0 || is_over(claiming, call.max_tasks - count)))
     pass_owed_on();
   else if (count > 0)
     pass_permits_on();

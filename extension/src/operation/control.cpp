@@ -59,55 +59,59 @@ RetrySet retry_set_of(const Definition &definition, const TaskResult *results) {
 }
 
 // A group whose elements exist runs the failed ones again; any other is opened anew once its
-// dependencies have ended.  Returns how many ends the group waits for.
-std::int32_t reopen_group(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task,
-                          std::int32_t remaining) {
-  const int elements = remaining ? 0 : reopen_elements(tenant, now, execution + 1 + task);
-  if (elements) return elements;
-  empty_group(tenant, execution + 1 + task);
-  return remaining ? remaining : 1;
+// dependencies have ended.  Returns how many elements the group waits for.
+std::int32_t reopen_group(const Tenant &tenant, TimestampTz now, std::int64_t group, bool waits) {
+  const int elements = waits ? 0 : reopen_elements(tenant, now, group);
+  if (elements == 0) empty_group(tenant, group);
+  return elements;
 }
 
-void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
+// Tasks that a retry decides on, as if their last dependency had just ended.
+struct Open {
+  TaskRow *rows;
+  int count;
+};
+
+// A task with a rule stays pending until the rule lets it run: the run before may have ended without a decision.
+Open reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
                   const RetrySet &retried) {
-  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(retried.count));
-  auto *remaining = palloc_array_of<std::int32_t>(static_cast<std::size_t>(retried.count));
+  const auto room = static_cast<std::size_t>(retried.count);
+  auto *ids = palloc_array_of<std::int64_t>(room);
+  auto *remaining = palloc_array_of<std::int32_t>(room);
+  Open open = {palloc_array_of<TaskRow>(room), 0};
   int count = 0;
   for (std::int32_t task = 0; task < definition.tasks; ++task) {
     if (!retried.runs[task]) continue;
     ids[count] = execution + 1 + task;
-    remaining[count] = 0;
-    for (std::int32_t dependency : definition.graph.of(task)) remaining[count] += retried.runs[dependency] ? 1 : 0;
-    if (definition.options[task].for_each)
-      remaining[count] = reopen_group(tenant, now, execution, task, remaining[count]);
-    ++count;
+    std::int32_t waits_for = 0;
+    for (std::int32_t dependency : definition.graph.of(task)) waits_for += retried.runs[dependency] ? 1 : 0;
+    const bool waits = waits_for > 0;
+    if (definition.options[task].for_each) waits_for += reopen_group(tenant, now, ids[count], waits);
+    if (waits_for == 0 && definition.options[task].is_decided()) {
+      open.rows[open.count++] = ended_group({tenant, definition, execution, task}, State::pending);
+      waits_for = 1;
+    }
+    remaining[count++] = waits_for;
   }
   int ready;
   const std::int32_t *keys = reopen_rows(tenant, now, ids, remaining, count, &ready);
   for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
+  return open;
 }
 
-// Opens the groups of a reopened execution that wait for no other task.
-void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now, std::int32_t number,
+// Opens the groups of a reopened execution that wait for nothing but elements of theirs.
+void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
                    const RetrySet &retried) {
-  const std::int32_t tasks = definition_of(tenant, number).tasks;
-  for (std::int32_t task = 0; task < tasks; ++task) {
-    const Definition &definition = definition_of(tenant, number);
+  for (std::int32_t task = 0; task < definition.tasks; ++task) {
     if (!retried.runs[task] || !definition.options[task].for_each) continue;
     const auto waits_for = definition.graph.of(task);
     if (std::any_of(waits_for.begin(), waits_for.end(), [&](std::int32_t other) { return retried.runs[other]; }))
       continue;
-    const FanOut group = {tenant, definition, execution, task};
-    const int elements = open_elements(tenant, group.id());
-    if (elements) {
-      open_group_row(tenant, group.id(), elements, now);
-      announce_ready(tenant.number, definition.keys[task]);
-      continue;
-    }
-    const Opened opened = open_group(group, now, now);
-    if (opened.state == State::running) continue;
-    TaskRow ended = ended_group(group, opened.state);
-    settle(tenant, now, &ended, 1);
+    const std::int64_t group = execution + 1 + task;
+    const int elements = open_elements(tenant, group);
+    if (elements == 0) continue;
+    open_group_row(tenant, group, elements, now);
+    announce_ready(tenant.number, definition.keys[task]);
   }
 }
 
@@ -198,11 +202,12 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     const Elements elements = elements_of(tenant, execution, definition);
     check_room_for(tenant, retried, elements);
     note_failures(tenant, execution, definition, results, retried, elements);
-    reopen_tasks(tenant, execution, now, definition, retried);
+    const Open open = reopen_tasks(tenant, execution, now, definition, retried);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
     if (due) announce_due(tenant.number, due);
     reopen_execution(tenant, execution, retried.count, due);
-    if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, retried);
+    if (definition.has_groups) reopen_groups(tenant, execution, now, definition, retried);
+    if (open.count > 0) settle_open(tenant, now, open.rows, open.count);
   }
   note(tenant, execution, "execution_retried", now, reason);
   return Change::done;

@@ -163,13 +163,26 @@ void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &h
   cancel_children(tenant, children, child_count, now);
 }
 
+// An execution whose tasks have all ended is over, even if its end is put off.
+static void finish_if_put_off(const Tenant &tenant, TimestampTz now, std::int64_t execution) {
+  int count;
+  (void)still_put_off(tenant, &execution, 1, &count);
+  if (count == 0) return;
+  (void)lock_executions(tenant, &execution, 1, false, &count);
+  const TaskRow *head = still_put_off(tenant, &execution, 1, &count);
+  if (count > 0) settle_put_off(tenant, now, head, count);
+}
+
 Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
   Lineage lineage;
   if (!read_lineage(tenant, execution, &lineage)) return Change::unknown;
   (void)lock_lineage(tenant, lineage.parent_head, false);
   HeadProgress head;
   std::int64_t child;
-  if (!cancel_execution_row(tenant, execution, now, reason, &head, &child)) return Change::already;
+  if (!cancel_execution_row(tenant, execution, now, reason, &head, &child)) {
+    finish_if_put_off(tenant, now, execution);
+    return Change::already;
+  }
   if (head.span > 0)
     end_open_tasks(tenant, now, head, State::cancelled, reason);
   else if (child)

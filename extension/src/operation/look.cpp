@@ -8,6 +8,7 @@
 #include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "spi/session.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/in_subtransaction.hpp"
@@ -23,15 +24,17 @@ namespace {
 
 // Due rows that another transaction has locked are looked at again after this time.
 constexpr std::int64_t locked_recheck = USECS_PER_SEC;
+// What did not fit the budget of a look is due again after this time.
+constexpr std::int64_t unfinished_recheck = USECS_PER_SEC / 10;
 
 // Does for one tenant what time has made due.
-void advance_tenant(const Tenant &tenant, Look *look) {
+void advance_tenant(const Tenant &tenant, PutOff put_off, Look *look) {
   const TimestampTz now = clock_now();
   TimestampTz next;
   if (may_need_advance(tenant, now, &next)) {
-    advance(tenant, now);
+    advance(tenant, now, put_off);
     next = next_due(tenant);
-    if (next <= now) next = now + locked_recheck;
+    if (next <= now) next = now + (budget_is_spent() ? unfinished_recheck : locked_recheck);
   }
   look->next = std::min(look->next, next);
 }
@@ -68,7 +71,7 @@ void look_at_one(const WorkWait &wait, Look *look) {
   const Session session = open_session();
   begin_wait(filter_of(wait, tenant));
   if (try_share_life(wait.tenant)) {
-    advance_tenant(*tenant, look);
+    advance_tenant(*tenant, PutOff::take_up, look);
     Prospect prospect;
     for (RowKind kind : {RowKind::unlimited, RowKind::limited})
       look->ready = look->ready || has_work(wait, *tenant, kind, &prospect);
@@ -84,7 +87,7 @@ void look_at_one(const WorkWait &wait, Look *look) {
 bool look_at_one_of_all(const WorkWait &wait, const ServedTenants &served, ServedTenant *visited, const Tenant &tenant,
                         RowKind kind, Look *look) {
   // Time's work is done for each tenant that is visited, even if the caller does not want to serve it.
-  if (kind == RowKind::unlimited) advance_tenant(tenant, look);
+  if (kind == RowKind::unlimited) advance_tenant(tenant, PutOff::leave, look);
   if (!wait.choice.admits(tenant.number)) return false;
   look->ready = has_work(wait, tenant, kind, &visited->prospect);
   if (look->ready) return false;
@@ -111,6 +114,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant) return note_not_open(batch[i]);
         const Session session = open_session();
+        shorten_budget(share_microseconds());
         has_limits = look_at_one_of_all(wait, served, &batch[i], *tenant, kind, look);
         close_session(session);
       });

@@ -24,8 +24,14 @@ struct SubmitRequest {
 std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryContext result_memory);
 
 // Advances the tenant's queue: delayed and deferred tasks become claimable, leases lapse, tasks of
-// dead workers are requeued, timeouts end executions.
-void advance(const Tenant &tenant, TimestampTz now);
+// dead workers are requeued, timeouts end executions, decisions that were put off are taken up: by a call for
+// all tenants only where no scheduler does it.  True: some decisions were.
+enum class PutOff { take_up, leave };
+bool advance(const Tenant &tenant, TimestampTz now, PutOff put_off = PutOff::take_up);
+// The part of it that decides.
+bool take_up_decisions(const Tenant &tenant, TimestampTz now);
+// Whether there is no scheduler to take the tenant's decisions up, or it is late with the tenant.
+bool decisions_are_everybodys(const Tenant &tenant, TimestampTz now);
 // Whether `advance` has anything to do by `now`.  With shared memory the answer costs nothing.
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
@@ -52,6 +58,8 @@ struct ClaimSink {
   // *bytes: the room that the task takes.  False: the caller's encoding cannot hold its text.
   bool (*put)(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes);
   std::size_t *room;  // bytes left; the last task may take more
+  bool *cut_short;    // set if tasks may be left for which there was no room
+  bool for_all;       // the call serves other tenants, too
 };
 // Rows under no limit of their workflow, or under one.
 enum class RowKind { unlimited, limited };
@@ -122,6 +130,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
 bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *event, TimestampTz until,
                 Jsonb *patch);
 
+struct SeenContext;
 // A group of an execution whose row is locked.
 struct FanOut {
   const Tenant &tenant;
@@ -136,7 +145,7 @@ struct Opened {
   int elements;
 };
 // Opens a group whose dependencies have ended: its elements are ready at `run_at`, or at once.
-Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at);
+Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at, SeenContext *seen);
 // Closes a group whose elements have all ended.
 State close_group(const FanOut &group, TimestampTz now);
 // Makes the row of an ended group for `settle`.
@@ -212,7 +221,17 @@ std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int
 
 // Settles tasks whose rows have just ended: their dependants become ready or skipped, their
 // executions end.  The caller holds the executions' rows, except those of single tasks.
-void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
+// Decisions on tasks with a trigger rule or with for_each, and ends of executions, that do not fit the
+// session's budget are put off: `advance` takes them up.  One execution ends in any case, unless what has ended
+// is a child, whose lineage may be long.
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bool of_child = false);
+// Decides on tasks of one execution that are pending and wait for nothing more.  The caller holds its row.
+void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int count);
+// Takes up decisions of one execution that were put off, at least the first one; the caller holds its row, and those
+// of its lineage.
+void settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count);
+// Puts off the decision on rows of executions that the caller holds; ids ascending.
+void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // Fails a task; the caller holds its row and its execution's.
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
 // Retries a task after its delay; the caller holds its row.  False: the lease is lost.
@@ -239,11 +258,8 @@ void note_conflicts(const Tenant &tenant, TimestampTz now, const Definition &def
 inline constexpr const char *lapse_error = "the worker did not report back before its lease ended";
 inline constexpr const char *timeout_error = "timeout: the run took longer than the task's timeout";
 
-// The context of a task of a larger execution: the input, with the patches of all its completed
-// ancestors. nullptr: it would be too large.
-Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task);
-
-// Larger inputs are not merged: the task or the execution fails.
+// The context of a task of a larger execution is its input, with the patches of all the task's completed
+// ancestors; see task_context.hpp.  Larger inputs are not merged: the task or the execution fails.
 inline constexpr std::size_t max_merged_size = std::size_t{64} << 20;
 
 }  // namespace insula

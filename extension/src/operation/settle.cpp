@@ -9,7 +9,9 @@
 #include "context/text_size.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
+#include "operation/task_context.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 
 namespace insula {
 
@@ -99,29 +101,6 @@ void count_dependants(const Graph &graph, Tasks ended, bool decided, std::int32_
       if (graph.definition.options[dependant].is_decided() == decided) ++counts[dependant];
 }
 
-bool passes(const Graph &graph, std::int32_t task) {
-  const TaskOptions &options = graph.definition.options[task];
-  if (!options.has_rule()) return true;
-  const auto waits_for = graph.definition.graph.of(task);
-  Tasks subjects = no_tasks(graph);
-  for (std::int32_t dependency : waits_for) subjects.items[subjects.count++] = dependency;
-  const std::int64_t *ids = ids_of(graph, subjects);
-  const State *states = task_states(graph.tenant, ids, subjects.count);
-  Jsonb *context = nullptr;
-  return core::rule_passes(
-      std::span<const core::RuleNode>{options.rule, static_cast<std::size_t>(options.rule_size)},
-      [&](std::int32_t subject) {
-        const auto at = std::lower_bound(subjects.items, subjects.items + subjects.count, subject) - subjects.items;
-        return states[at] == State::completed ? core::Ended::completed
-               : states[at] == State::failed  ? core::Ended::failed
-                                              : core::Ended::skipped;
-      },
-      [&](std::int32_t condition) {
-        if (!context) context = context_of_task(graph.tenant, graph.definition, graph.head, task);
-        return context && condition_holds(options.conditions[condition], context);
-      });
-}
-
 // Tasks that ended together, whose dependants are not settled yet.
 struct Wave {
   Tasks completed;
@@ -144,35 +123,62 @@ void make_all_ready(const Graph &graph, Tasks tasks) {
   for (int i = 0; i < count; ++i) announce_ready(graph.tenant.number, keys[i]);
 }
 
-// Runs or skips decided tasks that wait for nothing more; returns those that have ended by it.
-Wave decide(const Graph &graph, Tasks open) {
-  Tasks ready = no_tasks(graph);
-  Tasks refused = no_tasks(graph);
-  Wave wave = no_wave(graph);
+// What became of decided tasks.
+struct Decided {
+  Tasks ready;
+  Tasks opened;
+  Tasks refused;
+  Wave ended;
+};
+
+void decide_one(const Graph &graph, std::int32_t task, SeenContext *seen, Decided &decided) {
+  switch (judge_rule(graph.tenant, graph.definition, graph.head, task, seen)) {
+    case Verdict::skipped:
+      decided.refused.items[decided.refused.count++] = task;
+      return;
+    case Verdict::too_costly:
+      end_group_row(graph.tenant, graph.id_of(task), State::failed, graph.now, nullptr,
+                    "trigger_rule: its conditions would look at too much of the context");
+      return add_ended(decided.ended, task, State::failed);
+    case Verdict::runs:
+      break;
+  }
+  if (!graph.definition.options[task].for_each) {
+    decided.ready.items[decided.ready.count++] = task;
+    return;
+  }
+  const Opened opened = open_group({graph.tenant, graph.definition, graph.head, task}, graph.now, graph.now, seen);
+  if (opened.state != State::running) return add_ended(decided.ended, task, opened.state);
+  decided.opened.items[decided.opened.count++] = task;
+}
+
+// Runs or skips decided tasks that wait for nothing more; returns those that have ended by it.  Those that
+// do not fit the budget are put off, or stay so: these the caller has taken up, and the first is decided in any case.
+Wave decide(const Graph &graph, Tasks open, bool taken_up) {
+  Decided decided = {no_tasks(graph), no_tasks(graph), no_tasks(graph), no_wave(graph)};
+  SeenContext seen = see_contexts();
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula rule", ALLOCSET_DEFAULT_SIZES);
-  for (int i = 0; i < open.count; ++i) {
+  int done = 0;
+  for (; done < open.count && ((taken_up && done == 0) || !budget_is_spent()); ++done) {
     CHECK_FOR_INTERRUPTS();
-    const std::int32_t task = open.items[i];
     MemoryContext before = MemoryContextSwitchTo(scratch);
-    const bool runs = passes(graph, task);
+    decide_one(graph, open.items[done], &seen, decided);
     MemoryContextSwitchTo(before);
     MemoryContextReset(scratch);
-    if (!runs) {
-      refused.items[refused.count++] = task;
-    } else if (!graph.definition.options[task].for_each) {
-      ready.items[ready.count++] = task;
-    } else {
-      const Opened opened = open_group({graph.tenant, graph.definition, graph.head, task}, graph.now, graph.now);
-      if (opened.state != State::running) add_ended(wave, task, opened.state);
-    }
   }
   MemoryContextDelete(scratch);
-  make_all_ready(graph, ready);
-  if (refused.count == 0) return wave;
+  MemoryContextDelete(seen.memory);
+  const Tasks left = {open.items + done, open.count - done};
+  if (left.count > 0 && !taken_up) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  make_all_ready(graph, decided.ready);
+  for (const Tasks &running : {decided.ready, decided.opened})
+    keep_context_for(graph.tenant, graph.definition, graph.head, running.items, running.count);
+  if (decided.refused.count == 0) return decided.ended;
   int skipped;
-  const std::int32_t *tasks = skip_rows(graph.tenant, graph.now, ids_of(graph, refused), refused.count, &skipped);
-  for (int i = 0; i < skipped; ++i) add_ended(wave, tasks[i], State::skipped);
-  return wave;
+  const std::int32_t *tasks =
+      skip_rows(graph.tenant, graph.now, ids_of(graph, decided.refused), decided.refused.count, &skipped);
+  for (int i = 0; i < skipped; ++i) add_ended(decided.ended, tasks[i], State::skipped);
+  return decided.ended;
 }
 
 // The decided tasks whose last open dependency is among the given ones.
@@ -215,19 +221,26 @@ Wave first_wave(const Graph &graph, const TaskRow *rows, int count) {
   return wave;
 }
 
-// Settles the tasks of one execution that have just ended: adds the dependants that are only
-// counted down to `dependants`, and decides or skips the others.  Returns how many tasks have ended
-// in all.
-int settle_tasks(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Changes &dependants) {
-  const Graph graph = {tenant, now, definition_of(tenant, rows[0].definition), rows[0].head};
+// What is known of the tasks that are to be settled: they have ended, or wait for nothing but a decision, which was
+// put off or is new.
+enum class Given { ended, open, put_off };
+
+// Settles tasks of one execution: adds the dependants that are only counted down to `dependants`, and decides or
+// skips the others.  Returns how many tasks have ended in all.
+int settle_tasks(const Graph &graph, const TaskRow *rows, int count, Given given, Changes &dependants) {
   auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
   int gone = 0;
-  for (Wave wave = first_wave(graph, rows, count); wave.count() > 0;) {
+  Tasks open = no_tasks(graph);
+  for (int i = 0; given != Given::ended && i < count; ++i) open.items[open.count++] = rows[i].task;
+  Wave wave = given == Given::ended ? first_wave(graph, rows, count) : decide(graph, open, given == Given::put_off);
+  while (wave.count() > 0) {
     const Tasks skipped = skip_below(graph, wave.missed);
     gone += wave.count() + skipped.count;
     count_dependants(graph, wave.completed, false, counts);
     if (!graph.definition.has_rules && !graph.definition.has_groups) break;
-    wave = decide(graph, open_decided(graph, wave, skipped));
+    // A wave takes memory by the size of the graph, and there can be as many as there are tasks.
+    charge(graph.tasks() * 16);
+    wave = decide(graph, open_decided(graph, wave, skipped), false);
   }
   for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
     if (counts[task]) add_change(dependants, graph.id_of(task), counts[task]);
@@ -262,6 +275,62 @@ void finish_single(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
 
 bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
 
+// Ends executions whose tasks have all ended.
+// Those that do not fit the budget are put off, or stay so; with `one`, the first one ends in any case.
+void finish_executions(const Tenant &tenant, TimestampTz now, const HeadProgress *heads, int count, bool taken_up,
+                       bool one) {
+  auto *left = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  int left_count = 0;
+  for (int i = 0; i < count; ++i) {
+    if (heads[i].remaining != 0) continue;
+    if (one || !budget_is_spent())
+      finish_execution(tenant, now, heads[i]);
+    else
+      left[left_count++] = heads[i].id;
+    one = false;
+  }
+  if (left_count > 0 && !taken_up) put_off(tenant, now, left, left_count);
+}
+
+// Counts down the dependants that are under no decision.
+void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Changes &dependants) {
+  int count;
+  const ReadyTask *ready = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &count);
+  auto *tasks = palloc_array_of<std::int32_t>(static_cast<std::size_t>(count));
+  for (int first = 0; first < count;) {
+    const ReadyTask &of = ready[first];
+    int last = first;
+    for (; last < count && ready[last].head == of.head; ++last) {
+      announce_ready(tenant.number, ready[last].key);
+      tasks[last - first] = static_cast<std::int32_t>(ready[last].id - of.head - 1);
+    }
+    keep_context_for(tenant, definition_of(tenant, of.definition), of.head, tasks, last - first);
+    first = last;
+  }
+}
+
+void settle_graphs(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Given given, bool one) {
+  Changes dependants = no_changes();
+  Changes heads = no_changes();
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle", ALLOCSET_DEFAULT_SIZES);
+  for (int first = 0; first < count;) {
+    int last = first;
+    while (last < count && rows[last].head == rows[first].head) ++last;
+    MemoryContext before = MemoryContextSwitchTo(scratch);
+    const Graph graph = {tenant, now, definition_of(tenant, rows[first].definition), rows[first].head};
+    const int gone = settle_tasks(graph, rows + first, last - first, given, dependants);
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(scratch);
+    if (gone) add_change(heads, rows[first].head, gone);
+    first = last;
+  }
+  if (dependants.count) make_counted_down_ready(tenant, now, dependants);
+  if (heads.count == 0) return;
+  int found;
+  const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
+  finish_executions(tenant, now, progress, found, false, one);
+}
+
 }  // namespace
 
 bool is_handled(const Definition &definition, const TaskResult *results, std::int32_t task) {
@@ -286,40 +355,35 @@ Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskRe
   auto **patches = static_cast<Jsonb **>(palloc0(sizeof(Jsonb *) * static_cast<Size>(definition.tasks)));
   for (int i = 0; i < count; ++i)
     if (results[i].state == State::completed) patches[definition.rank[results[i].task]] = results[i].output;
-  if (total_size(patches, definition.tasks) > max_merged_size) return nullptr;
+  const std::size_t size = total_size(patches, definition.tasks);
+  charge(size + (input ? VARSIZE(input) : 0));
+  if (size > max_merged_size) return nullptr;
   Jsonb *context = merge_patches(input, patches, static_cast<std::size_t>(definition.tasks));
   return is_too_long_as_text(context) ? nullptr : context;
 }
 
-void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bool of_child) {
   std::sort(ended, ended + count, by_execution);
   int first = 0;
   for (; first < count && ended[first].head == 0; ++first) finish_single(tenant, now, ended[first]);
-  if (first == count) return;
+  if (first < count) settle_graphs(tenant, now, ended + first, count - first, Given::ended, !of_child);
+}
 
-  Changes dependants = no_changes();
-  Changes heads = no_changes();
-  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle", ALLOCSET_DEFAULT_SIZES);
-  while (first < count) {
-    int last = first;
-    while (last < count && ended[last].head == ended[first].head) ++last;
-    MemoryContext before = MemoryContextSwitchTo(scratch);
-    const int gone = settle_tasks(tenant, now, ended + first, last - first, dependants);
-    MemoryContextSwitchTo(before);
-    MemoryContextReset(scratch);
-    if (gone) add_change(heads, ended[first].head, gone);
-    first = last;
-  }
-  if (dependants.count) {
-    int ready;
-    const std::int32_t *keys = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &ready);
-    for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
-  }
-  if (heads.count == 0) return;
+void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int count) {
+  settle_graphs(tenant, now, open, count, Given::open, true);
+}
+
+void settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count) {
+  if (rows[0].head) return settle_graphs(tenant, now, rows, count, Given::put_off, true);
+  const std::int32_t none = 0;
   int found;
-  const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
-  for (int i = 0; i < found; ++i)
-    if (progress[i].remaining == 0) finish_execution(tenant, now, progress[i]);
+  const HeadProgress *progress = head_progress(tenant, &rows[0].id, &none, 1, &found);
+  finish_executions(tenant, now, progress, found, true, true);
+}
+
+void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {
+  put_off_decisions(tenant, now, ids, count);
+  announce_due(tenant.number, now);
 }
 
 }  // namespace insula

@@ -217,11 +217,12 @@ void wait_for_end(const EndedTest &test, std::int64_t end) {
   begin_looks();
   for (;;) {
     begin_look();
-    const bool ended = test.ended(test.self);
+    TimestampTz next = DT_NOEND;
+    const bool ended = test.ended(test.self, &next);
     end_look();
     const TimestampTz now = clock_now();
     if (ended || passing_time() >= end) break;
-    const TimestampTz deadline = clock_time_of(end);
+    const TimestampTz deadline = std::min(clock_time_of(end), next);
     const TimestampTz until = shared_memory_available() ? deadline : std::min(deadline, now + blind_sleep);
     if (!has_signal()) park(until, "InsulaAwait");
     (void)take_signal();

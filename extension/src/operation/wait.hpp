@@ -39,9 +39,10 @@ bool wait_for_work(const WorkWait &wait);
 // Waits as wait_for_work does, and claims the work; true: it has claimed.
 bool wait_and_claim(const WorkWait &wait, WaitingClaim *claim);
 
-// Asks about an execution in each look; `ended` registers the wait for it by begin_wait.
+// Asks about an execution in each look; `ended` registers the wait for it by begin_wait, and may set when the next
+// look is due even if no commit wakes the session.
 struct EndedTest {
-  bool (*ended)(void *self);
+  bool (*ended)(void *self, TimestampTz *next);
   void *self;
 };
 

@@ -17,6 +17,7 @@
 #include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "spi/session.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
@@ -46,6 +47,7 @@ constexpr int round_share = 20;
 // ago fill.
 constexpr Size cache_limit = Size{48} << 20;
 constexpr int visits_between_looks_at_caches = 256;
+constexpr std::int64_t least_visit = 50000;
 constexpr std::int64_t pause_after_error = USECS_PER_SEC;
 constexpr char lock_timeout[] = "100ms";
 
@@ -120,21 +122,33 @@ void give_up_caches() {
   InvalidateSystemCaches();
 }
 
+// Until another tenant is due.
+std::int64_t time_for_visit() {
+  const TimestampTz now = clock_now();
+  const TimestampTz next = next_in_due_queue();
+  if (next <= now + least_visit) return least_visit;
+  return std::max(least_visit, std::min(next - now, visit_microseconds()));
+}
+
 void visit(const DueTenant &due) {
   if (const TimestampTz until = set_aside_until(due.tenant); !due.afresh && until > clock_now()) {
     requeue_due_tenant(due, until, false, true);
     return;
   }
-  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false};
+  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit(), 0};
+  const std::int64_t began = passing_time();
   ErrorData *error;
   if (in_transaction([&] { visit_tenant(&visit); }, &error)) {
     if (!visit.trouble) no_longer_aside(due.tenant);
   } else {
-    visit.next = must_end() ? DT_NOBEGIN : set_aside(due.tenant, error);
+    // A process that has to be ended because a visit takes so long must not have a successor that begins it anew.
+    const bool is_short = passing_time() - began < 2 * visit_microseconds();
+    visit.next = must_end() && is_short ? DT_NOBEGIN : set_aside(due.tenant, error);
     visit.reload = true;
     visit.awaits = false;
   }
-  requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant));
+  requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant),
+                     visit.rest);
   give_up_caches();
 }
 

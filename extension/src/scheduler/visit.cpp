@@ -1,6 +1,7 @@
 // A scheduler's visit of one tenant: it advances the tenant's queue, then fires the tenant's
 // schedules.  It never waits for a lock that a transaction of the tenant holds, and does a bounded
-// amount: a tenant with more to do is requeued behind the others.
+// amount, the session's budget: a tenant with more to do is requeued behind the others, and has its next
+// visit after as long as this one took.
 #include <algorithm>
 
 #include "operation/operations.hpp"
@@ -8,6 +9,7 @@
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
+#include "spi/budget.hpp"
 #include "tenant/lock.hpp"
 
 namespace insula {
@@ -17,7 +19,7 @@ namespace {
 constexpr int most_advances = 4;
 // The pause before the next visit if another transaction holds a due row.
 constexpr std::int64_t held_sleep = USECS_PER_SEC;
-// The pause between two visits of a tenant that always has more to do: drop_tenant needs a moment
+// The shortest pause between two visits of a tenant that always has more to do: drop_tenant needs a moment
 // without a visit.
 constexpr std::int64_t busy_pause = 20000;
 
@@ -26,10 +28,12 @@ TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   TimestampTz before = DT_NOBEGIN;
   for (int i = 0; i < most_advances; ++i) {
     if (!needs_advance(tenant, now, &next)) return next;
-    advance(tenant, now);
-    // The earliest due moment has not changed, so another transaction holds its row.
+    const bool decided = advance(tenant, now);
+    if (budget_is_spent()) return now;
+    // The earliest due moment has not changed, so another transaction holds its row.  But decisions that
+    // different calls have put off may be due at the same moment.
     const TimestampTz still = next_due(tenant);
-    if (still <= now && still == before) return now + held_sleep;
+    if (!decided && still <= now && still == before) return now + held_sleep;
     before = still;
   }
   return needs_advance(tenant, now, &next) ? now : next;
@@ -66,6 +70,8 @@ void visit_tenant(Visit *visit) {
     return;
   }
   const Session session = open_session();
+  shorten_budget(visit->longest);
+  const std::int64_t began = passing_time();
   const TimestampTz now = clock_now();
   visit->next = advance_tenant(*tenant, now);
   if (!tenant->suspended) {
@@ -77,7 +83,10 @@ void visit_tenant(Visit *visit) {
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
   }
   // The virtual clock stops only once nothing is due.
-  if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + busy_pause : now;
+  if (clock_target() == DT_NOBEGIN) {
+    if (budget_is_spent()) visit->rest = passing_time() - began;
+    if (visit->next <= now) visit->next = clock_now() + busy_pause;
+  }
   close_session(session);
 }
 

@@ -38,12 +38,14 @@ void make_all_due(TimestampTz due);
 
 // Whether all that were due by then have been taken.
 bool all_taken_since(TimestampTz at);
+// When the first of those is due that are not taken; DT_NOEND: none.
+TimestampTz next_in_due_queue();
 // The next tenant that is due; it is in hand until it is put back.
 bool take_due_tenant(TimestampTz now, DueTenant *due);
 // DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
 // due.  due.reload: its schedules may still have changed.  `aside`: its turn has failed; it comes
-// sooner if what made it fail may have been mended.
-void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside);
+// sooner if what made it fail may have been mended.  `rest`, in microseconds: it is not due before, whatever happens.
+void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside, std::int64_t rest = 0);
 // The earliest moment, DT_NOBEGIN if the due queue has to be filled; from now on a commit with
 // an earlier one sets this process's latch.
 TimestampTz plan_sleep();
@@ -90,6 +92,8 @@ bool time_is_left_to_scheduler();
 inline constexpr std::int64_t scheduler_patience = 5 * USECS_PER_SEC;
 // The tenants that it is late with; more than `room`: they are not known.
 int late_tenants(TimestampTz now, std::int32_t *tenants, int room);
+// Whether it is late with this one, or has set it aside.
+bool is_neglected(std::int32_t tenant, TimestampTz now);
 // The moment at which it will be late; DT_NOEND: nothing is due.
 TimestampTz scheduler_late_at();
 

@@ -1,9 +1,12 @@
 // SPI, wrapped once; see session.hpp.
 #include "spi/session.hpp"
 
+#include "spi/budget.hpp"
+
 namespace insula {
 
 Session open_session() {
+  begin_budget();
   Session session = {enter_owner(), CurrentMemoryContext};
   SPI_connect();
   return session;

@@ -7,9 +7,9 @@
 //
 // This is the storage interface: operations call these functions and nothing below them.
 // work_queue.cpp submits and does what time causes, work_claim.cpp and work_limits.cpp claim, work_complete.cpp and
-// work_runs.cpp end runs, work_graph.cpp moves executions on, work_elements.cpp has groups, work_control.cpp locks,
-// cancels and pauses, retention.cpp removes, work_read.cpp reads, work_activity.cpp counts.
-// Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
+// work_runs.cpp end runs, work_graph.cpp moves executions on, work_decisions.cpp puts off what they wait for,
+// work_elements.cpp has groups, work_control.cpp locks, cancels and pauses, retention.cpp removes, work_read.cpp reads,
+// work_activity.cpp counts. Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
 // row, then its tasks' rows, both ascending.
 #pragma once
 
@@ -167,7 +167,8 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
 void put_back(const Tenant &tenant, Claimed *rows, int count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
-TimestampTz next_due(const Tenant &tenant);  // DT_NOEND: nothing
+// Decisions count unless the tenant is suspended.  DT_NOEND: nothing.
+TimestampTz next_due(const Tenant &tenant);
 
 // Tasks whose time has come become claimable; their keys are returned.
 std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count);
@@ -178,6 +179,8 @@ TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int wor
 int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
             bool give_back_attempt);
 
+// The last result has the columns of {task_header}.
+TaskRow *read_task_rows(std::uint64_t rows, int *count);
 TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Locks executions' rows; with `skip`, only those that no other transaction holds.  Returns the locked.
 std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked);
@@ -221,15 +224,31 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
                    Jsonb *event, std::int32_t *key);
 bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch);
 
-// Counts down open dependencies; returns the keys of those that became ready.
-std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
-                         int count, int *ready);
+struct ReadyTask {
+  std::int64_t id;
+  std::int64_t head;
+  std::int32_t definition;
+  std::int32_t key;
+};
+// Counts down open dependencies; returns those that became ready.
+ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
+                      int count, int *ready);
 // Counts down dependencies of tasks that have a trigger rule; returns those (by declared
 // position) that wait for nothing more.
 std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
                                int *open);
 // Pending tasks become claimable; their keys are returned.
 std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready);
+// Rows that have not ended wait in the lane of decisions, from `now` on.
+void put_off_decisions(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
+// The next of those whose turn has come, up to a hundred behind the place, in the order of their turns.
+struct DecisionPlace {
+  std::int64_t due;
+  std::int64_t id;
+};
+TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, const DecisionPlace &after, int *count);
+// Those of the rows that wait for a decision.
+TaskRow *still_put_off(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Pending tasks are skipped; returns those that were, by declared position.
 std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped);
 // Aligned with `ids`, which are sorted.
@@ -256,7 +275,8 @@ HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *c
 bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
                     int *child_count);
 
-// Cancels the execution's row; false if it has ended or does not exist.  `child`: the execution that it waits for.
+// Cancels the execution's row; false if it has ended, even if that is put off, or does not exist.  `child`: the
+// execution that it waits for.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
                           HeadProgress *execution, std::int64_t *child);
 // Returns the executions that they waited for, ascending.
@@ -277,6 +297,15 @@ struct Lineage {
 };
 // False: there is no such execution.
 bool read_lineage(const Tenant &tenant, std::int64_t execution, Lineage *lineage);
+
+// The context of one of its tasks that an execution which has not ended keeps, for others that see more.
+struct KeptContext {
+  std::int32_t task;  // -1: it keeps none
+  Jsonb *context;     // nullptr: not asked for
+};
+KeptContext kept_context(const Tenant &tenant, std::int64_t execution, bool whole);
+// The caller holds the execution's row.
+void keep_context(const Tenant &tenant, std::int64_t execution, const KeptContext &kept);
 
 // The given rows' output, if they were completed, or input of an execution's row; aligned with `ids`, nullptr where
 // there is none.
@@ -410,8 +439,8 @@ Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count);
 // Since when the oldest claimable task has been ready; DT_NOEND: there is none.
 TimestampTz oldest_ready(const Tenant &tenant);
 
-// The row of an execution may stand in the queue for its timeout alone.
-inline bool is_queued(std::int32_t lane) { return lane != lane_timeout; }
+// Rows may stand in the queue index for a timeout or a decision alone.
+inline bool is_queued(std::int32_t lane) { return lane != lane_timeout && lane != lane_deciding; }
 Place place_of(std::int32_t lane);  // where it is queued
 // Counts rows of the last result, which have definition and lane from this column on, as tasks
 // that came into the queue, or from another place in it.

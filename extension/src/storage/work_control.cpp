@@ -161,6 +161,7 @@ bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t s
 static void count_cancelled(const Tenant &tenant, std::uint64_t row, std::int32_t definition, int column) {
   if (is_null(row, column)) return;
   const std::int32_t lane = get_int32(row, column);
+  if (!is_queued(lane)) return;
   count_left({tenant.number, definition}, place_of(lane), 1);
   if (lane == lane_running && !is_null(row, column + 1))
     note_permits_used(tenant.number, Limited::workflows, get_int64(row, column + 1), -1);
@@ -174,7 +175,7 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
         WITH o AS (
           SELECT id, lane
           FROM {work}
-          WHERE id = $2 AND head IS NULL AND state < {state.completed}
+          WHERE id = $2 AND head IS NULL AND state < {state.completed} AND lane IS DISTINCT FROM {lane.deciding}
           FOR NO KEY UPDATE)
         UPDATE {work} w
         SET state = {state.cancelled}, lane = NULL, due = NULL, finished_at = $1, error = $3

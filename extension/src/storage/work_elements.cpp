@@ -11,7 +11,7 @@ void open_group_row(const Tenant &tenant, std::int64_t group, int elements, Time
       "open_group",
       R"(
         UPDATE {work}
-        SET state = {state.running}, remaining = $2, started_at = $3
+        SET state = {state.running}, remaining = $2, started_at = $3, lane = NULL, due = NULL
         WHERE id = $1)",
       {INT8OID, INT4OID, TIMESTAMPTZOID},
   };
@@ -26,7 +26,7 @@ void end_group_row(const Tenant &tenant, std::int64_t group, State state, Timest
       "end_group",
       R"(
         UPDATE {work}
-        SET state = $2, finished_at = $3, output = $4, error = $5
+        SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL
         WHERE id = $1)",
       {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID},
   };

@@ -1,0 +1,40 @@
+// The contexts of an execution's tasks, and what trigger rules make of them.
+#pragma once
+
+#include "definition/definition.hpp"
+
+namespace insula {
+
+// Built for one task after another: tasks of an execution with the same dependencies see the same, which is
+// built once.  `memory` holds it until the next is built.
+struct SeenContext {
+  MemoryContext memory;
+  std::int64_t head;  // 0: none yet
+  std::int32_t task;
+  Jsonb *context;
+  ContextQuestions questions;
+};
+// In a child of the current memory context.
+SeenContext see_contexts();
+// As context_of_task, for a task whose dependencies have ended.  It lives until the next call with another one.
+Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task,
+                       SeenContext *seen);
+
+// In the current memory context.
+Jsonb *copy_of(const Jsonb *value);
+
+// Tasks of an execution have become ready, whose row the caller holds.  If their contexts are merged of many
+// patches, the execution keeps one of them, so that a claim merges no more than what has come since.
+void keep_context_for(const Tenant &tenant, const Definition &definition, std::int64_t head, const std::int32_t *tasks,
+                      int count);
+
+enum class Verdict {
+  runs,
+  skipped,
+  too_costly,  // its conditions ask more of the context than rules may
+};
+// What the task's trigger rule says, its dependencies having ended.
+Verdict judge_rule(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task,
+                   SeenContext *seen);
+
+}  // namespace insula
