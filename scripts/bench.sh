@@ -43,6 +43,6 @@ install_pgq() {
 (install_from_npm) || warn "the peers from npm are missing"
 (install_pgq) || warn "PgQ is missing"
 
-"$root/scripts/with-cluster.sh" --preload --durable --conf insula.visit_time=1s \
+"$root/scripts/with-cluster.sh" --preload --durable --conf insula.visit_time=1s --conf insula.max_overhead=0.5 \
     --conf shared_buffers=1GB --conf max_wal_size=4GB --conf checkpoint_timeout=15min --conf max_connections=200 -- \
     "$build/client/bin/bench" "$build/bench.json"

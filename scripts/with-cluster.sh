@@ -166,6 +166,7 @@ if ((preload)); then
 fi
 # A test sees what is put off only if it asks for it, however slow the machine is.
 setting insula.visit_time '1 min'
+setting insula.max_overhead 1000
 for line in ${conf[@]+"${conf[@]}"}; do
     setting "${line%%=*}" "${line#*=}"
 done

@@ -1,16 +1,16 @@
 -- Activity: queues and counters.
 
-CREATE FUNCTION insula.read_activity(OUT tenant text, OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint, OUT oldest_ready_at timestamptz)
+CREATE FUNCTION insula.read_activity(OUT tenant text, OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint, OUT oldest_ready_at timestamptz, OUT overhead interval)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_read_activity' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.read_activity IS 'What the view insula.tenant_activity shows.';
 
 CREATE VIEW insula.tenant_activity WITH (security_invoker = true) AS
 	SELECT t.tenant, t.status, a.ready, a.delayed, a.running, a.waiting, a.oldest_ready_at,
-		(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity s WHERE s.usesysid = t.role_oid) AS sessions, a.paused
+		(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity s WHERE s.usesysid = t.role_oid) AS sessions, a.paused, a.overhead
 	FROM insula.tenant t LEFT JOIN insula.read_activity() a ON a.tenant = t.tenant;
 COMMENT ON VIEW insula.tenant_activity IS
-'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred, or for an event) and paused, since when the oldest is ready, and how many sessions the tenant''s role has.  What has been committed counts.  With shared_preload_libraries the numbers are kept in shared memory, and a queue is counted once after a start of the server; without, each time.';
+'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred, or for an event) and paused, since when the oldest is ready, how many sessions the tenant''s role has, and its overhead: the time that schedulers, and calls for several tenants beyond what its tasks commonly take, have spent for it since the start of the server (NULL without shared_preload_libraries); insula.max_overhead bounds it.  What has been committed counts.  With shared_preload_libraries the numbers are kept in shared memory, and a queue is counted once after a start of the server; without, each time.';
 
 CREATE FUNCTION insula.read_counters(OUT tenant text, OUT workflow text, OUT version int,
 	OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint,

@@ -7,6 +7,7 @@
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/counters.hpp"
+#include "shared/overhead.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
@@ -39,6 +40,7 @@ void _PG_init() {
   insula::define_scheduler_settings();
   insula::define_fire_settings();
   insula::define_budget_settings();
+  insula::define_overhead_settings();
   if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {
     insula::request_shared_memory(insula::note_recovery);
     insula::register_launcher();

@@ -1,6 +1,5 @@
 // Attacks on time: what a tenant does to those that share shared memory, the commits and the waiting calls
 // with it.  What the others pay is counted, or compared within one run, since clocks lie.
-#include <chrono>
 #include <fstream>
 #include <limits>
 #include <memory>
@@ -59,9 +58,8 @@ class Time : public ::testing::Test {
   }
 
   // How long the session's process has run, in nanoseconds: what other processes do to it does not count.
-  static long ran(const Session& session) { return ran(session.pid()); }
-  static long ran(int pid) {
-    std::ifstream file("/proc/" + to_string(pid) + "/schedstat");
+  static long ran(const Session& session) {
+    std::ifstream file("/proc/" + to_string(session.pid()) + "/schedstat");
     long nanoseconds = 0;
     EXPECT_TRUE(file >> nanoseconds);
     return nanoseconds;
@@ -301,143 +299,6 @@ TEST_F(Time, NoClaimCountsWhatRuns) {
     for (int i = 0; i < 20; ++i) EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w')"), "1");
     EXPECT_LT(entries_read() - before, 20 * 100);
     greedy->query("ROLLBACK");
-  }
-}
-
-// ---- the budget of a visit, a claim and a batch ----
-
-// A workflow whose task `a` is followed by many, each with its own options.
-std::string followed_by(int count, const std::string& options) {
-  return "jsonb_build_object('name', 'w', 'tasks', '[{\"id\": \"a\", \"timeout\": \"1 h\", \"retry\": "
-         "{\"max_attempts\": "
-         "1}}]'::jsonb || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, 'depends_on', '[\"a\"]'::jsonb) || " +
-         options + ") FROM generate_series(1, " + to_string(count) + ") g))";
-}
-
-// A rule with a hundred times as many conditions on one array takes no hundred times as long.
-TEST_F(Time, RulesOverAGreatArrayTakeNoTimeByTheirProduct) {
-  const auto costs = [&](int conditions) {
-    greedy->query("SELECT insula.register_workflow(" +
-                  followed_by(1,
-                              "jsonb_build_object('trigger_rule', jsonb_build_object('any', (SELECT "
-                              "jsonb_agg(jsonb_build_object('context_value', jsonb_build_object('key', 'list', "
-                              "'op', 'contains', 'value', 'not ' || n))) FROM generate_series(1, " +
-                                  to_string(conditions) + ") n)))") +
-                  ")");
-    greedy->query(
-        "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg('a' || n) FROM generate_series(1, "
-        "200000) n)))");
-    greedy->query("CREATE TEMP TABLE claimed AS SELECT task_id, lease FROM insula.claim('w')");
-    const long took = nanoseconds(*greedy, "SELECT insula.complete(task_id, lease) FROM claimed", 1);
-    greedy->query("DROP TABLE claimed");
-    EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_greedy.work WHERE state = 6"), "1");
-    admin.query("TRUNCATE tenant_greedy.work");
-    return took;
-  };
-  const long few = std::max({costs(50), costs(51), costs(52)});
-  EXPECT_LT(costs(5000), 10 * few);
-}
-
-// What a timeout decides is decided in turns.
-TEST_F(Time, FanOutsThatATimeoutOpensHaveTurns) {
-  constexpr int groups = 40;
-  constexpr int elements = 1000;
-  admin.query("ALTER SYSTEM SET insula.visit_time = '20 ms'");
-  admin.query("SELECT pg_reload_conf()");
-  greedy->query("SELECT insula.register_workflow(" +
-                followed_by(groups, "'{\"for_each\": {\"items\": \"$.list\"}, \"trigger_rule\": \"always\"}'") + ")");
-  const std::string id = greedy->query(
-      "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg(n) FROM generate_series(1, " +
-      to_string(elements) + ") n)))");
-  EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h')"), "1");
-  // Each visit is a transaction: what it has made shows which rows have the same one.
-  admin.query("UPDATE tenant_greedy.work SET due = 0, deadline = 1 WHERE lane = 100001");
-  admin.query("SELECT insula.start_scheduler()");
-  const std::string made = "SELECT count(*) FROM tenant_greedy.work WHERE element >= 0";
-  const auto began = std::chrono::steady_clock::now();
-  EXPECT_TRUE(eventually([&] { return admin.query(made) == to_string(groups * elements); }, 60s));
-  // After each visit the tenant rests for as long: the visits alone take less time than has passed.
-  const auto passed = std::chrono::nanoseconds(std::chrono::steady_clock::now() - began).count();
-  EXPECT_LT(ran(std::stoi(admin.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'insula scheduler'"))),
-            passed * 3 / 4);
-  EXPECT_GT(std::stoi(admin.query("SELECT count(DISTINCT xmin::text) FROM tenant_greedy.work WHERE element >= 0")), 3);
-  EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_greedy.work WHERE lane = 100005"), "0");
-  EXPECT_EQ(
-      greedy->query("SELECT count(*) FROM insula.explain_execution(" + id + ") WHERE why LIKE '% elements have %'"),
-      to_string(groups));
-  admin.query("ALTER SYSTEM RESET insula.visit_time");
-  admin.query("SELECT pg_reload_conf()");
-}
-
-// Decisions of a suspended tenant wait for its return.
-TEST_F(Time, ASuspendedTenantHasNoTurns) {
-  greedy->query("SELECT insula.register_workflow(" + followed_by(30, "'{\"for_each\": {\"items\": \"$.list\"}}'") +
-                ")");
-  greedy->query("SELECT insula.submit('w', jsonb_build_object('list', '[1, 2]'::jsonb, 'x', repeat('x', 100000)))");
-  admin.query("CREATE TEMP TABLE claimed AS SELECT task_id, lease FROM insula.claim('w', tenant => 'greedy')");
-  admin.query("SELECT insula.suspend_tenant('greedy')");
-  admin.query("SET insula.visit_bytes = '1kB'");
-  admin.query("SELECT insula.complete(task_id, lease) FROM claimed");
-  admin.query("DROP TABLE claimed");
-  const std::string open = "SELECT count(*) FROM tenant_greedy.work WHERE lane = 100005";
-  EXPECT_EQ(admin.query(open), "29");
-  // The scheduler has visited the others since.
-  admin.query("SELECT insula.submit('w', run_at => clock_timestamp() + interval '100 ms', tenant => 'bystander')");
-  EXPECT_TRUE(
-      eventually([&] { return admin.query("SELECT count(*) FROM tenant_bystander.work WHERE lane < 100000") == "1"; }));
-  EXPECT_EQ(admin.query(open), "29");
-  admin.query("SELECT insula.resume_tenant('greedy')");
-  EXPECT_TRUE(eventually([&] { return admin.query(open) == "0"; }));
-  EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_greedy.work WHERE element >= 0"), "60");
-}
-
-// A claim for all tenants gives one whose contexts are large a part of it, and goes on.
-TEST_F(Time, LargeContextsOfOneTenantLeaveAClaimToTheOthers) {
-  greedy->query(
-      "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'tasks', (SELECT jsonb_agg(jsonb_build_object("
-      "'id', 'a' || g)) FROM generate_series(1, 10) g) || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, "
-      "'depends_on', jsonb_build_array('a' || (1 + g % 10), 'a' || (1 + (g + 1 + g / 10 % 9) % 10)))) FROM "
-      "generate_series(1, 90) g)))");
-  greedy->query("SELECT insula.submit('w')");
-  greedy->query(
-      "SELECT count(insula.complete(task_id, lease, jsonb_build_object('x', repeat('x', 1000000)))) FROM "
-      "insula.claim('w', max_tasks => 10)");
-  admin.query("SELECT cardinality(insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[40]), tenant => 'bystander'))");
-  admin.query("SET insula.visit_bytes = '4MB'");
-  // Shares by weight come first, so that one claim finds both.
-  const std::string claimed = admin.query(
-      "SELECT count(*) FILTER (WHERE tenant = 'greedy') || ' ' || count(*) FILTER (WHERE tenant = 'bystander') FROM "
-      "insula.claim('w', max_tasks => 1000)");
-  const int of_greedy = std::stoi(claimed);
-  EXPECT_GT(of_greedy, 0);
-  EXPECT_LT(of_greedy, 20);
-  EXPECT_EQ(claimed.substr(claimed.find(' ') + 1), "40");
-  // What was not handed out has lost nothing by it.
-  EXPECT_EQ(admin.query("SELECT count(*) FROM tenant_greedy.work WHERE state = 1 AND attempt = 0 AND lease IS NULL AND "
-                        "head IS NOT NULL"),
-            to_string(90 - of_greedy));
-}
-
-// A claim reads of a task's ancestors what has come since the context that its execution keeps, and tasks with the
-// same ancestors share the reading.
-TEST_F(Time, ThousandsOfAncestorsAreReadOnce) {
-  greedy->query(
-      "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'tasks', (SELECT jsonb_agg(jsonb_build_object("
-      "'id', 'a' || g)) FROM generate_series(1, 5000) g) || jsonb_build_array(jsonb_build_object('id', 'join', "
-      "'depends_on', (SELECT jsonb_agg('a' || g) FROM generate_series(1, 5000) g))) || (SELECT "
-      "jsonb_agg(jsonb_build_object('id', 'b' || g, 'depends_on', '[\"join\"]'::jsonb)) FROM generate_series(1, 40) "
-      "g)))");
-  greedy->query("SELECT insula.submit('w')");
-  greedy->query(
-      "SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, 1))) FROM insula.claim('w', max_tasks => "
-      "5000)");
-  greedy->query("SELECT insula.complete(task_id, lease) FROM insula.claim('w')");
-  for (int claim = 0; claim < 2; ++claim) {
-    greedy->query("BEGIN");
-    const int before = entries_read();
-    EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w', max_tasks => 10) WHERE context ? 'a5000'"), "10");
-    EXPECT_LT(entries_read() - before, 200);
-    greedy->query("COMMIT");
   }
 }
 

@@ -5,6 +5,7 @@
 #include "entry/answer.hpp"
 #include "entry/prologue.hpp"
 #include "shared/counters.hpp"
+#include "shared/overhead.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 #include "tenant/caller.hpp"
@@ -59,14 +60,22 @@ void each_tenant(Filter filter, Work work) {
   }
 }
 
+Field interval_field(std::int64_t microseconds) {
+  auto *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
+  interval->time = microseconds;
+  return datum_field(IntervalPGetDatum(interval));
+}
+
 void put_activity(ReturnSetInfo *result, const Tenant &tenant, TenantCounters activity) {
   std::int64_t tasks[places] = {};
   for (int i = 0; i < activity.count; ++i)
     for (int place = 0; place < places; ++place) tasks[place] += activity.items[i].tasks[place];
   const TimestampTz oldest = tasks[static_cast<int>(Place::ready)] > 0 ? oldest_ready(tenant) : DT_NOEND;
-  Field fields[2 + places] = {text_field(tenant.name)};
+  Field fields[3 + places] = {text_field(tenant.name)};
   for (int place = 0; place < places; ++place) fields[1 + place] = int64_field(tasks[place]);
   fields[1 + places] = time_field(oldest, DT_NOEND);
+  const std::int64_t overhead = overhead_of(tenant.number);
+  fields[2 + places] = overhead < 0 ? null_field() : interval_field(overhead);
   put_row(result, fields, lengthof(fields));
 }
 
@@ -80,9 +89,7 @@ Field wait_percentile(const Activity &activity, double part) {
   while (place < wait_classes - 1 &&
          static_cast<double>(below += activity.waits[place]) < part * static_cast<double>(all))
     ++place;
-  auto *bound = static_cast<Interval *>(palloc0(sizeof(Interval)));
-  bound->time = std::int64_t{1000} << place;
-  return datum_field(IntervalPGetDatum(bound));
+  return interval_field(std::int64_t{1000} << place);
 }
 
 void put_counters(ReturnSetInfo *result, const Tenant &tenant, const Activity &activity, bool known) {

@@ -149,7 +149,7 @@ void explain(ReturnSetInfo *result, const Tenant &tenant, std::int64_t id) {
   Explanation explanation = {tenant, definition, tasks, nullptr, 0, nullptr, 0, clock_now(), false};
   int ends;
   (void)still_put_off(tenant, &local, 1, &ends);
-  explanation.ends = ends > 0;
+  explanation.ends = ends > 0 && !has_ended(row.state);
   if (definition.has_groups)
     explanation.elements = element_details(tenant, local, row.span, &explanation.element_count);
   if (definition.limit.max > 0) explanation.limits = running_by_limit(tenant, nullptr, &explanation.limit_count);

@@ -8,6 +8,7 @@
 #include "entry/tenant_groups.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
+#include "shared/overhead.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "tenant/caller.hpp"
@@ -104,9 +105,12 @@ constexpr int first_step = 16;
 // Steps that take less than this are followed by larger ones.
 constexpr std::int64_t short_step = 10000;
 
-// Completes the share step by step until the session's budget is spent; what is left is to be asked for again.
+// Completes the share step by step until the session's budget is spent; what is left is to be asked for again, and all
+// of it while the tenant rests.
 void complete_in_steps(const Share &share, TimestampTz now) {
+  if (rest_of(share.tenant.number) > 0) return put_off(share.batch, share.positions, 0, share.count);
   shorten_budget(share_microseconds());
+  const std::int64_t all_began = passing_time();
   int done = 0;
   for (int step = first_step; done < share.count && (done == 0 || !budget_is_spent());) {
     const std::int64_t began = passing_time();
@@ -117,6 +121,7 @@ void complete_in_steps(const Share &share, TimestampTz now) {
     done += part.count;
     if (passing_time() - began < short_step) step *= 2;
   }
+  charge_overhead(share.tenant.number, passing_time() - all_began - common_time(done));
   put_off(share.batch, share.positions, done, share.count);
 }
 

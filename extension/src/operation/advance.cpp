@@ -151,22 +151,6 @@ bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   return due <= now || has_dead_worker(tenant.number) || sweep;
 }
 
-// Locks the rows below a locked execution that its end changes: its open tasks, and the executions
-// that they wait for.  False: another transaction holds one.
-static bool lock_all_below(const Tenant &tenant, std::int64_t execution, std::int32_t span) {
-  int count;
-  std::int64_t *children;
-  if (!lock_open_rows(tenant, execution, span, &children, &count)) return false;
-  for (int i = 0; i < count; ++i) {
-    int locked;
-    ExecutionRow child;
-    (void)lock_executions(tenant, &children[i], 1, true, &locked);
-    if (locked == 0 || !read_execution(tenant, children[i], &child)) return false;
-    if (!has_ended(child.state) && !lock_all_below(tenant, children[i], child.span)) return false;
-  }
-  return true;
-}
-
 // An execution past its timeout fails at once, whatever its tasks do.
 static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   const char *error = "timeout: the execution took longer than its timeout";
@@ -178,8 +162,8 @@ static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
     ExecutionRow row;
     if (!read_execution(tenant, head.id, &row) || has_ended(row.state)) continue;
     if (head.parent_head && !lock_lineage(tenant, head.parent_head, true)) continue;
-    if (!lock_all_below(tenant, head.id, head.span)) continue;
-    end_open_tasks(tenant, now, head, State::failed, error);
+    if (!lock_open_rows(tenant, head.id, head.span)) continue;
+    end_open_tasks(tenant, now, head, State::failed, error, LockWait::skip);
     note_end(tenant, head.id, head.definition, State::failed);
     if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }

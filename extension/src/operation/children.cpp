@@ -11,6 +11,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 
 namespace insula {
@@ -18,6 +19,8 @@ namespace insula {
 namespace {
 
 constexpr int max_depth = 32;
+// That one turn finds.
+constexpr int most_open_children = 1000;
 
 // The lineage, outermost execution first; returns its length.
 int lineage_of(const Tenant &tenant, std::int64_t execution, std::int64_t (&ids)[max_depth + 1]) {
@@ -192,8 +195,30 @@ void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std
   settle(tenant, now, task, 1, true);
 }
 
-void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now) {
-  for (int i = 0; i < count; ++i) (void)cancel(tenant, children[i], now, "the execution that waited for it has ended");
+// Locks the rows that a cancel changes; false: another transaction holds one.
+static bool try_lock_for_cancel(const Tenant &tenant, std::int64_t execution) {
+  int locked;
+  ExecutionRow row;
+  (void)lock_executions(tenant, &execution, 1, true, &locked);
+  return locked > 0 && read_execution(tenant, execution, &row) && lock_open_rows(tenant, execution, row.span);
+}
+
+void cancel_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, const std::int64_t *children,
+                     int count, LockWait wait) {
+  int done = 0;
+  for (; done < count && (done == 0 || !budget_is_spent()); ++done) {
+    if (wait == LockWait::skip && !try_lock_for_cancel(tenant, children[done])) break;
+    (void)cancel(tenant, children[done], now, "the execution that waited for it has ended", wait);
+  }
+  if (done < count) put_off(tenant, now, &execution, 1);
+}
+
+void cancel_open_children(const Tenant &tenant, TimestampTz now, std::int64_t execution) {
+  int count;
+  const std::int64_t *children = open_children(tenant, execution, most_open_children, &count);
+  no_longer_put_off(tenant, execution);
+  cancel_children(tenant, now, execution, children, count, LockWait::skip);
+  if (count == most_open_children) put_off(tenant, now, &execution, 1);
 }
 
 }  // namespace insula

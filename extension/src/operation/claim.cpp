@@ -123,39 +123,6 @@ bool build_context(const Tenant &tenant, const Claimed &row, ClaimContexts *cont
   return !is_too_long_as_text(context);
 }
 
-// How many tasks the latest claims of some tenants have handed out that found no room for more: the next ones take no
-// more than twice as many out of the queue.
-struct Fitted {
-  std::int32_t tenant;
-  int count;  // 0: the place is free
-};
-Fitted fitted[16] = {};
-int next_fitted = 0;
-
-Fitted *find_fitted(std::int32_t tenant) {
-  for (Fitted &of : fitted)
-    if (of.count > 0 && of.tenant == tenant) return &of;
-  return nullptr;
-}
-
-int most_that_fit(std::int32_t tenant, int wanted) {
-  const Fitted *last = find_fitted(tenant);
-  return last ? std::min(wanted, 2 * last->count) : wanted;
-}
-
-void note_fitted(std::int32_t tenant, int wanted, int used, bool cut_short) {
-  Fitted *last = find_fitted(tenant);
-  if (!cut_short) {
-    if (last) last->count = last->count < wanted ? 2 * last->count : 0;
-    return;
-  }
-  if (!last) {
-    last = &fitted[next_fitted];
-    next_fitted = (next_fitted + 1) % static_cast<int>(lengthof(fitted));
-  }
-  *last = {tenant, std::max(used, 1)};
-}
-
 // Tasks that a claim fails because they cannot be handed out, even if its budget is spent.
 constexpr int most_in_vain = 4;
 
@@ -196,8 +163,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
     advance(tenant, request.now, sink.for_all ? PutOff::leave : PutOff::take_up);
   if (request.keys && request.key_count == 0) return 0;
   ClaimRequest allowed = request;
-  const int wanted = most_that_fit(tenant.number, request.max_tasks);
-  allowed.max_tasks = take_permits(tenant, request.now, wanted);
+  allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
   if (allowed.max_tasks == 0) return 0;
   int row_count;
   const int before = begin_locking(tenant.number);
@@ -206,7 +172,7 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   ClaimContexts contexts = {see_contexts(), {}};
   int count = 0;
   int used = 0;
-  for (; used < row_count && (*sink.room > 0); ++used) {
+  for (; used < row_count && 0 < *sink.room; ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
     // The first is handed out whatever it costs, so that each is at some time; even behind some that cannot be.
@@ -227,13 +193,12 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
     charge(bytes);
     ++count;
   }
-  *sink.cut_short = used < row_count || (used == wanted && wanted < request.max_tasks);
-  note_fitted(tenant.number, request.max_tasks, used, used < row_count);
+  *sink.cut_short = used < row_count;
   if (used < row_count) {
     put_back(tenant, rows + used, row_count - used);
     announce_ready(tenant.number, 0);
   }
-  use_permits(tenant, request.now, {wanted, allowed.max_tasks, used});
+  use_permits(tenant, request.now, {request.max_tasks, allowed.max_tasks, used});
   if (count == used) end_async_commit();
   if (row_count > 0) {
     announce_claimed(tenant.number);

@@ -7,6 +7,7 @@
 
 #include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
+#include "shared/overhead.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "spi/session.hpp"
@@ -40,42 +41,6 @@ bool put_claimed_task(void *self, const Tenant &tenant, const ClaimedTask &task,
   const auto *claiming = static_cast<Claiming *>(self);
   const ClaimOutput &output = claiming->output;
   return output.put(output.self, tenant, task, claiming->lease_expires, bytes);
-}
-
-// What the latest shares of the tenants that cost most have cost this backend, in microseconds: these have
-// their turns later, so that their time is theirs.  It costs next to nothing to be wrong about them: a share that
-// was slow because the machine was counts for little after some seconds.
-struct Cost {
-  std::int32_t tenant;
-  std::int64_t time;
-  std::int64_t at;
-};
-Cost costs[64] = {};
-constexpr std::int64_t cheap_share = 10000;
-constexpr std::int64_t half_life = USECS_PER_SEC;
-
-std::int64_t present_cost(const Cost &cost) {
-  return cost.time >> std::min<std::int64_t>((passing_time() - cost.at) / half_life, 62);
-}
-
-std::int64_t cost_of(std::int32_t tenant) {
-  for (const Cost &cost : costs)
-    if (cost.tenant == tenant) return present_cost(cost);
-  return 0;
-}
-
-void note_cost(std::int32_t tenant, std::int64_t time) {
-  const std::int64_t now = passing_time();
-  time = std::min(time, share_microseconds());
-  Cost *at = costs;
-  for (Cost &cost : costs) {
-    if (cost.tenant == tenant) {
-      cost = {tenant, time, now};
-      return;
-    }
-    if (present_cost(cost) < present_cost(*at)) at = &cost;
-  }
-  if (time > cheap_share && time > present_cost(*at)) *at = {tenant, time, now};
 }
 
 // Claims up to `wanted` tasks of a tenant that is active.
@@ -122,14 +87,12 @@ struct Turn {
   bool done;  // it has no claimable task left, or its tasks take too much of the call
 };
 
-// Draws the order of the tenants by lot: a tenant with twice the weight comes first twice as often, one whose
-// share has cost twice the time half as often, and no claim has to remember the last one.
+// Draws the order of the tenants by lot: a tenant with twice the weight comes first twice as often, and
+// no claim has to remember the last one.
 Turn *draw_turns(const ServedTenant *tenants, int count) {
   auto *turns = palloc_array_of<Turn>(static_cast<std::size_t>(count) + 1);
-  for (int i = 0; i < count; ++i) {
-    const double cost = static_cast<double>(std::max(cost_of(tenants[i].ready.tenant), cheap_share)) / cheap_share;
-    turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight * cost, 0, false};
-  }
+  for (int i = 0; i < count; ++i)
+    turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight, 0, false};
   std::sort(turns, turns + count, [](const Turn &a, const Turn &b) { return a.at < b.at; });
   return turns;
 }
@@ -138,6 +101,7 @@ Turn *draw_turns(const ServedTenant *tenants, int count) {
 int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int wanted) {
   int count = 0;
   const std::int32_t number = turn->tenant.ready.tenant;
+  if (rest_of(number) > 0) return 0;
   const std::size_t room = claiming->room;
   const std::int64_t began = passing_time();
   const bool done = visit_in_subtransaction(number, [&] {
@@ -154,7 +118,7 @@ int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int
     turn->done = note_if_nothing_claimable(served, turn->tenant, *tenant);
     close_session(session);
   });
-  note_cost(number, passing_time() - began);
+  charge_overhead(number, passing_time() - began - common_time(count));
   const ClaimOutput &output = claiming->output;
   (done ? output.keep : output.take_back)(output.self);
   if (done) return count;

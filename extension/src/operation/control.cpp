@@ -184,6 +184,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
   const Change live = locked_and_live(tenant, execution, &row);
   if (live != Change::already) return live == Change::done ? Change::already : live;
   if (row.state == State::completed) return Change::already;
+  // Executions that it waited for and that are still to be cancelled then run on, and nothing waits for them.
   const Definition &definition = definition_of(tenant, row.definition);
   if (row.span == 0) {
     const TaskResult result = {0,           row.state,      nullptr,         row.error,

@@ -151,7 +151,8 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   return true;
 }
 
-void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason) {
+void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason,
+                    LockWait wait) {
   int child_count;
   const std::int64_t *children = cancel_task_rows(tenant, head.id, head.span, now, &child_count);
   int count;
@@ -160,7 +161,7 @@ void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &h
   Jsonb *final_context = final_context_of(definition, head.input, results, count);
   end_execution(tenant, head.id, state, now, final_context, reason);
   if (final_context) note_conflicts(tenant, now, definition, head.id, results, count);
-  cancel_children(tenant, children, child_count, now);
+  cancel_children(tenant, now, head.id, children, child_count, wait);
 }
 
 // An execution whose tasks have all ended is over, even if its end is put off.
@@ -173,7 +174,7 @@ static void finish_if_put_off(const Tenant &tenant, TimestampTz now, std::int64_
   if (count > 0) settle_put_off(tenant, now, head, count);
 }
 
-Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason, LockWait wait) {
   Lineage lineage;
   if (!read_lineage(tenant, execution, &lineage)) return Change::unknown;
   (void)lock_lineage(tenant, lineage.parent_head, false);
@@ -184,9 +185,9 @@ Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
     return Change::already;
   }
   if (head.span > 0)
-    end_open_tasks(tenant, now, head, State::cancelled, reason);
+    end_open_tasks(tenant, now, head, State::cancelled, reason, wait);
   else if (child)
-    cancel_children(tenant, &child, 1, now);
+    cancel_children(tenant, now, execution, &child, 1, wait);
   note_end(tenant, execution, head.definition, State::cancelled);
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;

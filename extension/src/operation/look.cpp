@@ -7,6 +7,7 @@
 #include "errors.hpp"
 #include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
+#include "shared/overhead.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "spi/session.hpp"
@@ -108,6 +109,11 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
     for (int i = 0; i < count && !look->ready; ++i) {
       CHECK_FOR_INTERRUPTS();
       const std::int32_t number = batch[i].ready.tenant;
+      if (const std::int64_t rest = rest_of(number); rest > 0) {
+        look->next = std::min(look->next, clock_now() + rest);
+        continue;
+      }
+      const std::int64_t began = passing_time();
       bool has_limits = false;
       (void)visit_in_subtransaction(number, [&] {
         if (!try_share_life(number)) return;
@@ -118,6 +124,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
         has_limits = look_at_one_of_all(wait, served, &batch[i], *tenant, kind, look);
         close_session(session);
       });
+      charge_overhead(number, passing_time() - began - common_time(0));
       if (has_limits) batch[with_limits++] = batch[i];
     }
     count = with_limits;

@@ -165,7 +165,12 @@ struct Outcome {
 void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std::int64_t child,
                  const Outcome &outcome);
 // Cancels the executions of cancelled or timed-out parents; ids ascending.
-void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now);
+// Those that do not fit the budget, or that another transaction holds where the call is not to wait, are put off: the
+// ended execution waits for a turn.
+void cancel_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, const std::int64_t *children,
+                     int count, LockWait wait);
+// Takes that up; the caller holds the execution's row.
+void cancel_open_children(const Tenant &tenant, TimestampTz now, std::int64_t execution);
 
 // Locks the rows that the tasks' end may change: their executions, unless all are single, and all
 // executions that wait for these.  False: nothing needs a lock.
@@ -205,7 +210,11 @@ Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
 Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 // Wakes the task that waits for the event, or stores the event for one that will.
 Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);
-Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+// With LockWait::skip the caller holds the rows that this changes, but for those of executions that it waits for.
+Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason, LockWait wait);
+inline Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+  return cancel(tenant, execution, now, reason, LockWait::block);
+}
 
 enum class Verb { cancel, retry, remove };
 struct BulkRequest {
@@ -239,8 +248,9 @@ bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, con
 // Records the attempt in the history.
 void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error);
 TimestampTz time_of_retry(const Tenant &tenant, const TaskRow &task, TimestampTz now);
-// Ends an execution in this state with all its open tasks; the caller holds its row.
-void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason);
+// Ends an execution in this state with all its open tasks; the caller holds its row, and with LockWait::skip theirs.
+void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason,
+                    LockWait wait);
 // Whether the task runs again if its present run ends with this error.
 bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error);
 // Whether a task with a trigger rule has run after the failed task.

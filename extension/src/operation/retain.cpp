@@ -8,6 +8,7 @@
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 #include "tenant/lock.hpp"
 
@@ -16,6 +17,7 @@ namespace insula {
 namespace {
 
 constexpr int stretch = 10000;  // rows of one stretch
+constexpr int slice = 100;      // executions that are removed in one step
 
 std::int64_t pause_of(const Limits &limits) {
   constexpr std::int64_t least = 60 * USECS_PER_SEC;
@@ -38,6 +40,26 @@ std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &swee
       ids[(*count)++] = finished[i].id;
   *left = found - *count;
   return ids;
+}
+
+// Removes some executions, with elements of groups step by step; false: the budget is spent, and some elements are
+// left.
+bool remove_slice(const Tenant &tenant, const std::int64_t *ids, int count) {
+  while (remove_some_elements(tenant, ids, count, stretch) == stretch)
+    if (budget_is_spent()) return false;
+  remove_executions(tenant, ids, count);
+  return true;
+}
+
+// Removes slice by slice until the budget is spent; returns up to which number the sweep has come.
+std::int64_t remove_in_slices(const Tenant &tenant, const std::int64_t *ids, int count, const Sweep &sweep,
+                              std::int64_t last) {
+  for (int first = 0; first < count; first += slice) {
+    const std::int64_t before = first ? ids[first - 1] : sweep.after;
+    if (first > 0 && budget_is_spent()) return before;
+    if (!remove_slice(tenant, ids + first, std::min(slice, count - first))) return before;
+  }
+  return last;
 }
 
 }  // namespace
@@ -69,10 +91,10 @@ void remove_finished(const Tenant &tenant, TimestampTz now) {
     int count;
     int left;
     const std::int64_t *ids = removable(tenant, now, sweep, last, &count, &left);
-    int locked;
+    int locked = 0;
     const std::int64_t *held = count ? lock_executions(tenant, ids, count, true, &locked) : nullptr;
-    if (held && locked) remove_executions(tenant, held, locked);
-    write_sweep(tenant, {now, last, sweep.something_left || left > 0});
+    const std::int64_t done = remove_in_slices(tenant, held, locked, sweep, last);
+    write_sweep(tenant, {now, done, sweep.something_left || left > 0});
   } else {
     write_sweep(tenant, {now + pause_of(tenant.limits), 0, sweep.something_left && sweep.after > 0});
   }

@@ -375,6 +375,7 @@ void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int
 
 void settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count) {
   if (rows[0].head) return settle_graphs(tenant, now, rows, count, Given::put_off, true);
+  if (has_ended(rows[0].state)) return cancel_open_children(tenant, now, rows[0].id);
   const std::int32_t none = 0;
   int found;
   const HeadProgress *progress = head_progress(tenant, &rows[0].id, &none, 1, &found);

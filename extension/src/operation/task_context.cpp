@@ -135,14 +135,14 @@ Jsonb *copy_of(const Jsonb *value) {
 
 SeenContext see_contexts() {
   MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "insula seen context", ALLOCSET_DEFAULT_SIZES);
-  return {memory, 0, 0, nullptr, {}};
+  return {memory, 0, 0, nullptr};
 }
 
 // A context in a graph of ten thousand tasks takes far more memory to build than to keep.
 Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task,
                        SeenContext *seen) {
   if (seen->head == head && same_dependencies(definition.graph, seen->task, task)) return seen->context;
-  *seen = {seen->memory, 0, 0, nullptr, {}};
+  *seen = {seen->memory, 0, 0, nullptr};
   MemoryContextReset(seen->memory);
   MemoryContext callers = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(callers, "insula task context", ALLOCSET_DEFAULT_SIZES);
@@ -195,18 +195,16 @@ Verdict judge_rule(const Tenant &tenant, const Definition &definition, std::int6
   const Subjects subjects = subjects_of(tenant, definition, head, task);
   bool asked = false;
   Jsonb *context = nullptr;
+  std::size_t left = most_of_a_rule;
   const bool passes = core::rule_passes(
       std::span<const core::RuleNode>{options.rule, static_cast<std::size_t>(options.rule_size)},
       [&](std::int32_t subject) { return subjects.how(subject); },
       [&](std::int32_t condition) {
-        if (!asked) {
-          context = context_of_task(tenant, definition, head, task, seen);
-          begin_questions(seen->questions, most_of_a_rule, seen->memory);
-          asked = true;
-        }
-        return context && condition_holds(options.conditions[condition], context, seen->questions);
+        if (!asked) context = context_of_task(tenant, definition, head, task, seen);
+        asked = true;
+        return context && condition_holds(options.conditions[condition], context, &left);
       });
-  if (asked && context && seen->questions.exhausted()) return Verdict::too_costly;
+  if (left == 0) return Verdict::too_costly;
   return passes ? Verdict::runs : Verdict::skipped;
 }
 

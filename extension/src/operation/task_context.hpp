@@ -12,7 +12,6 @@ struct SeenContext {
   std::int64_t head;  // 0: none yet
   std::int32_t task;
   Jsonb *context;
-  ContextQuestions questions;
 };
 // In a child of the current memory context.
 SeenContext see_contexts();

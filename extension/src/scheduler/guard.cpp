@@ -142,7 +142,10 @@ void aborted() {
 }
 
 void committed() {
-  if (OidIsValid(dropped)) forget_database(dropped);
+  if (OidIsValid(dropped)) {
+    forget_database(dropped);
+    forget_turns(dropped);
+  }
   if (doors_changed) note_doors_changed();
   aborted();
 }

@@ -16,6 +16,7 @@
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
+#include "shared/overhead.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "spi/session.hpp"
@@ -135,20 +136,23 @@ void visit(const DueTenant &due) {
     requeue_due_tenant(due, until, false, true);
     return;
   }
-  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit(), 0};
+  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit()};
   const std::int64_t began = passing_time();
   ErrorData *error;
+  begin_turn(due.tenant);
   if (in_transaction([&] { visit_tenant(&visit); }, &error)) {
+    end_turn(Turn::ended);
     if (!visit.trouble) no_longer_aside(due.tenant);
   } else {
-    // A process that has to be ended because a visit takes so long must not have a successor that begins it anew.
-    const bool is_short = passing_time() - began < 2 * visit_microseconds();
-    visit.next = must_end() && is_short ? DT_NOBEGIN : set_aside(due.tenant, error);
+    end_turn(must_end() ? Turn::killed : Turn::ended);
+    visit.next = must_end() ? DT_NOBEGIN : set_aside(due.tenant, error);
     visit.reload = true;
     visit.awaits = false;
   }
+  charge_overhead(due.tenant, passing_time() - began);
+  const std::int64_t rest = clock_target() == DT_NOBEGIN ? rest_of(due.tenant) : 0;
   requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant),
-                     visit.rest);
+                     rest);
   give_up_caches();
 }
 
@@ -265,6 +269,7 @@ Rest serve() {
   if (!round) round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
   ErrorData *error;
   (void)in_transaction(read_troubled_tenants, &error);
+  read_turns();
   while (!must_end()) {
     MemoryContextReset(round);
     MemoryContextSwitchTo(round);

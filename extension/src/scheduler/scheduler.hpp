@@ -61,7 +61,6 @@ struct Visit {
   bool awaits;           // it is also due when an execution ends
   bool trouble;          // a part of the visit failed, and is noted
   std::int64_t longest;  // what a visit takes at most, in microseconds, but for its last step
-  std::int64_t rest;     // in microseconds: the tenant has had its turn, and has no other one before
 };
 // Runs in the caller's transaction, which is the visit's own.
 void visit_tenant(Visit *visit);
@@ -77,6 +76,16 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error);
 // Stores and logs the error of one schedule, in the present transaction.
 void note_trouble(std::int32_t tenant, const char *message);
 void no_longer_aside(std::int32_t tenant);
+// Schedulers have been killed this often in the tenant's turns.
+void set_aside_for_deaths(std::int32_t tenant, int deaths);
+
+// ---- turns.cpp: in whose turns schedulers have been killed ----
+
+void read_turns();
+void begin_turn(std::int32_t tenant);
+enum class Turn { ended, killed };
+void end_turn(Turn how);
+void forget_turns(Oid database);
 
 // ---- guard.cpp ----
 

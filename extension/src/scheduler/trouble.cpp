@@ -135,6 +135,16 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
   return trouble->until;
 }
 
+void set_aside_for_deaths(std::int32_t tenant, int deaths) {
+  Trouble *trouble = make_trouble(tenant);
+  if (trouble->failures >= deaths) return;
+  trouble->failures = deaths - 1;
+  ErrorData error = {};
+  error.sqlerrcode = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+  error.message = psprintf("the scheduler was killed in its turn, %d times in a row", deaths);
+  (void)set_aside(tenant, &error);
+}
+
 void no_longer_aside(std::int32_t tenant) {
   if (!find_trouble(tenant)) return;
   hash_search(troubles, &tenant, HASH_REMOVE, nullptr);

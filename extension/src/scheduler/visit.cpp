@@ -1,7 +1,6 @@
 // A scheduler's visit of one tenant: it advances the tenant's queue, then fires the tenant's
 // schedules.  It never waits for a lock that a transaction of the tenant holds, and does a bounded
-// amount, the session's budget: a tenant with more to do is requeued behind the others, and has its next
-// visit after as long as this one took.
+// amount, the session's budget: a tenant with more to do is requeued behind the others.
 #include <algorithm>
 
 #include "operation/operations.hpp"
@@ -19,7 +18,7 @@ namespace {
 constexpr int most_advances = 4;
 // The pause before the next visit if another transaction holds a due row.
 constexpr std::int64_t held_sleep = USECS_PER_SEC;
-// The shortest pause between two visits of a tenant that always has more to do: drop_tenant needs a moment
+// The pause between two visits of a tenant that always has more to do: drop_tenant needs a moment
 // without a visit.
 constexpr std::int64_t busy_pause = 20000;
 
@@ -71,7 +70,6 @@ void visit_tenant(Visit *visit) {
   }
   const Session session = open_session();
   shorten_budget(visit->longest);
-  const std::int64_t began = passing_time();
   const TimestampTz now = clock_now();
   visit->next = advance_tenant(*tenant, now);
   if (!tenant->suspended) {
@@ -83,10 +81,7 @@ void visit_tenant(Visit *visit) {
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
   }
   // The virtual clock stops only once nothing is due.
-  if (clock_target() == DT_NOBEGIN) {
-    if (budget_is_spent()) visit->rest = passing_time() - began;
-    if (visit->next <= now) visit->next = clock_now() + busy_pause;
-  }
+  if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + busy_pause : now;
   close_session(session);
 }
 

@@ -16,6 +16,7 @@
 #include "shared/counters.hpp"
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
+#include "shared/overhead.hpp"
 #include "shared/pending.hpp"
 #include "shared/ready_tenants.hpp"
 #include "shared/waiters.hpp"
@@ -30,7 +31,7 @@ namespace {
 constexpr int most_tenants = 1024;  // a claim of all tenants may serve as many
 constexpr int most_keys = 64;       // of one tenant's tasks
 constexpr int most_searches = 4 * most_tenants;
-constexpr int raised_at_once = 256;      // told under the lock before others may have it
+constexpr int raised_at_once = 256;     // told under the lock before others may have it
 constexpr int ended_at_once = 1024;     // told under the lock before others may have it
 constexpr std::int32_t every_key = -1;  // more than most_keys: each waiter that fits the tenant looks
 
@@ -96,9 +97,9 @@ int ended_count;
 int ended_room;
 
 bool anything_announced() {
-  return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count ||
-         reaped.count || upkeep.count || rescheduled.count || !raised.empty() || claimable.count || held.count ||
-         racing.count || asked || stopped || everyone || all_changed || dues_lost || watermarks_lost || ended_count;
+  return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count || reaped.count ||
+         upkeep.count || rescheduled.count || !raised.empty() || claimable.count || held.count || racing.count ||
+         asked || stopped || everyone || all_changed || dues_lost || watermarks_lost || ended_count;
 }
 
 void forget_announcements() {
@@ -202,6 +203,7 @@ void publish() {
   for (const TenantOfLevel &gone : dropped) {
     forget_workers_of_tenant(MyDatabaseId, gone.tenant);
     forget_due(MyDatabaseId, gone.tenant);
+    forget_overhead(gone.tenant);
   }
   if (all_changed) note_all_changed();
   if (everyone || all_changed) {
@@ -234,8 +236,8 @@ void publish_free(const Search *searches) {
   if (locking > 0) announce_claimed(locking_in);
   locking = 0;
   if (!shared_memory_available()) return;
-  if (claimed.count == 0 && held.count == 0 && racing.count == 0 && searches == raised.end() &&
-      renumbered.count == 0 && !watermarks_lost)
+  if (claimed.count == 0 && held.count == 0 && racing.count == 0 && searches == raised.end() && renumbered.count == 0 &&
+      !watermarks_lost)
     return;
   lock_shared_memory(LW_EXCLUSIVE);
   publish_held();
@@ -457,6 +459,7 @@ void forget_tenant_number(std::int32_t tenant) {
     drop_watermarks_of(MyDatabaseId, tenant);
     forget_workers_of_tenant(MyDatabaseId, tenant);
     forget_due(MyDatabaseId, tenant);
+    forget_overhead(tenant);
     remove_ready_tenant(tenant);
     unlock_shared_memory();
   }

@@ -7,6 +7,7 @@
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
 #include "shared/due_queue.hpp"
+#include "shared/overhead.hpp"
 #include "shared/ready_tenants.hpp"
 #include "shared/watermark_table.hpp"
 #include "shared/workers.hpp"
@@ -119,6 +120,7 @@ void forget_rest_of(Oid database) {
   if (!shared_memory_available()) return;
   forget_watermarks_in(database);
   forget_ready_tenants(database);
+  forget_overheads_of(database);
   forget_workers_of(database);
 }
 

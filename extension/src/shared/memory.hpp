@@ -25,6 +25,7 @@ extern const SharedPart ready_tenants_part;
 extern const SharedPart changes_part;
 extern const SharedPart counters_part;
 extern const SharedPart permits_part;
+extern const SharedPart overheads_part;
 
 // The settings that say for how much there is room.
 struct SharedRoom {

@@ -64,7 +64,7 @@ FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after,
       R"(
         SELECT id, finished_at
         FROM {work}
-        WHERE id > $1 AND id <= $2 AND head IS NULL AND state >= {state.completed}
+        WHERE id > $1 AND id <= $2 AND head IS NULL AND state >= {state.completed} AND lane IS NULL
         ORDER BY id)",
       {INT8OID, INT8OID},
   };
@@ -115,7 +115,7 @@ constexpr Statement remove_heads = {
     "remove_heads",
     R"(
       DELETE FROM {work} w
-      WHERE w.id = ANY ($1) AND w.state >= {state.completed}
+      WHERE w.id = ANY ($1) AND w.state >= {state.completed} AND w.lane IS NULL
       RETURNING w.id, w.span, (
         SELECT d.name || ':' || w.idempotency_key
         FROM {record} d
@@ -161,6 +161,25 @@ constexpr Statement remove_keys = {
       WHERE kind = {kind.idempotency_key} AND owner = 0 AND name = ANY ($1) AND seq = 0)",
     {TEXTARRAYOID},
 };
+
+int remove_some_elements(const Tenant &tenant, const std::int64_t *ids, int count, int most) {
+  static constexpr Statement remove_some_elements = {
+      "remove_some_elements",
+      R"(
+        DELETE FROM {work} w
+        USING (
+          SELECT x.id
+          FROM {work} h, LATERAL (
+            SELECT e.id FROM {elements} WHERE g.id > h.id AND g.id <= h.id + h.span AND g.first_element IS NOT NULL) x
+          WHERE h.id = ANY ($1) AND h.state >= {state.completed} AND h.lane IS NULL
+          LIMIT $2) x
+        WHERE w.id = ANY (ARRAY[x.id]))",
+      {INT8ARRAYOID, INT8OID},
+  };
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(Int64GetDatum(most));
+  return static_cast<int>(run(tenant, remove_some_elements, arguments));
+}
 
 int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) {
   Arguments heads;

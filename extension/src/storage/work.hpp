@@ -239,7 +239,7 @@ std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, co
                                int *open);
 // Pending tasks become claimable; their keys are returned.
 std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready);
-// Rows that have not ended wait in the lane of decisions, from `now` on.
+// Rows wait in the lane of decisions, from `now` on.
 void put_off_decisions(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // The next of those whose turn has come, up to a hundred behind the place, in the order of their turns.
 struct DecisionPlace {
@@ -248,6 +248,9 @@ struct DecisionPlace {
 };
 TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, const DecisionPlace &after, int *count);
 // Those of the rows that wait for a decision.
+void no_longer_put_off(const Tenant &tenant, std::int64_t execution);
+// Executions that have not ended and that the execution, which has, or tasks of its have waited for.
+std::int64_t *open_children(const Tenant &tenant, std::int64_t execution, int most, int *count);
 TaskRow *still_put_off(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Pending tasks are skipped; returns those that were, by declared position.
 std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped);
@@ -270,10 +273,9 @@ void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t
 // Executions whose time is up and whose rows no other transaction holds; locks these.
 HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count);
 
-// Locks the rows of tasks and elements that have not ended, without waiting, and returns the executions that
-// they wait for; false: another transaction holds one.  The execution's row is locked by the caller.
-bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
-                    int *child_count);
+// Locks the rows of tasks and elements that have not ended, without waiting; false: another transaction holds one.  The
+// execution's row is locked by the caller.
+bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span);
 
 // Cancels the execution's row; false if it has ended, even if that is put off, or does not exist.  `child`: the
 // execution that it waits for.
@@ -348,6 +350,8 @@ std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, std::int64
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);
 // The first finished execution behind the `count` newest, `newest` being the last number taken; 0: there is none.
 std::int64_t finished_beyond(const Tenant &tenant, std::int64_t newest, std::int64_t count);
+// Of the groups of finished executions, which the caller holds, so many elements go; returns how many.
+int remove_some_elements(const Tenant &tenant, const std::int64_t *ids, int count, int most);
 // Those of them that are still finished go, with tasks, history, events and keys; returns how many.
 int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count);
 

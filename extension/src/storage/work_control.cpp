@@ -107,8 +107,7 @@ HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *c
 constexpr Statement lock_open_tasks = {
     "lock_open_tasks",
     R"(
-      SELECT id, child
-      FROM {work}
+      SELECT FROM {work}
       WHERE id > $1 AND id <= $2 AND state < {state.completed}
       ORDER BY id
       FOR NO KEY UPDATE SKIP LOCKED)",
@@ -118,7 +117,7 @@ constexpr Statement lock_open_tasks = {
 constexpr Statement lock_open_elements = {
     "lock_open_elements",
     R"(
-      SELECT w.id, w.child
+      SELECT
       FROM {work} w,
         (SELECT e.id FROM {elements} WHERE g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL OFFSET 0) x
       WHERE w.id = ANY (ARRAY[x.id]) AND w.state < {state.completed}
@@ -136,25 +135,14 @@ constexpr Statement count_open = {
     {INT8OID, INT8OID},
 };
 
-bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
-                    int *child_count) {
+bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  *children = nullptr;
-  *child_count = 0;
-  std::int64_t locked = 0;
   announce_held(tenant.number);
-  for (const Statement *statement : {&lock_open_tasks, &lock_open_elements}) {
-    const auto rows = run(tenant, *statement, arguments);
-    auto *waited_for = palloc_array_of<std::int64_t>(static_cast<std::size_t>(*child_count) + rows);
-    std::copy(*children, *children + *child_count, waited_for);
-    *children = waited_for;
-    for (std::uint64_t i = 0; i < rows; ++i)
-      if (const std::int64_t child = get_int64(i, 2)) waited_for[(*child_count)++] = child;
-    locked += static_cast<std::int64_t>(rows);
-  }
+  std::uint64_t locked = run(tenant, lock_open_tasks, arguments);
+  locked += run(tenant, lock_open_elements, arguments);
   (void)run(tenant, count_open, arguments);
-  return locked == get_int64(0, 1);
+  return static_cast<std::int64_t>(locked) == get_int64(0, 1);
 }
 
 // A row of the last result, which has its former lane in this column and its limit in the next.
