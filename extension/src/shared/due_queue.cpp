@@ -17,14 +17,13 @@ namespace {
 struct DueEntry {
   TenantKey key;
   pairingheap_node node;
-  TimestampTz due;   // DT_NOEND: it is not in the heap
-  TimestampTz rest;  // until then, by the server's own clock, nothing makes it due
-  bool in_hand;      // a scheduler looks at the tenant
-  bool reload;       // its schedules may have changed
-  bool awaits;       // an execution's end makes it due
-  bool ended;        // one has ended since it was taken
-  bool aside;        // its last turn has failed
-  bool afresh;       // it may have been mended since
+  TimestampTz due;  // DT_NOEND: it is not in the heap
+  bool in_hand;     // a scheduler looks at the tenant
+  bool reload;      // its schedules may have changed
+  bool awaits;      // an execution's end makes it due
+  bool ended;       // one has ended since it was taken
+  bool aside;       // its last turn has failed
+  bool afresh;      // it may have been mended since
 };
 
 HTAB *shared_dues = nullptr;
@@ -117,14 +116,6 @@ void wake_for(DatabaseSlot &slot, TimestampTz due) {
   }
 }
 
-// The server's clock may have been set back since the tenant's visit.
-constexpr std::int64_t longest_rest = USECS_PER_HOUR;
-
-TimestampTz after_rest(const DatabaseSlot &slot, const DueEntry &entry, TimestampTz due) {
-  if (due == DT_NOEND || entry.rest == DT_NOBEGIN || entry.rest > GetCurrentTimestamp() + longest_rest) return due;
-  return std::max(due, entry.rest + slot.ahead);
-}
-
 void set_due(DatabaseSlot &slot, DueEntry &entry, TimestampTz due) {
   if (entry.due != DT_NOEND) pairingheap_remove(&slot.dues, &entry.node);
   entry.due = due;
@@ -144,7 +135,6 @@ DueEntry *make_due(Oid database, std::int32_t tenant) {
       hash_search(dues(), &key, shared_memory_available() ? HASH_ENTER_NULL : HASH_ENTER, &found));
   if (entry && !found) {
     entry->due = DT_NOEND;
-    entry->rest = DT_NOBEGIN;
     entry->in_hand = entry->reload = entry->awaits = entry->ended = entry->aside = entry->afresh = false;
   }
   return entry;
@@ -197,7 +187,6 @@ void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
   }
   entry->reload = entry->reload || reload;
   entry->afresh = entry->afresh || reload;
-  due = after_rest(*slot, *entry, due);
   if (due >= entry->due) return;
   set_due(*slot, *entry, due);
   wake_for(*slot, due);
@@ -361,7 +350,7 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
   return any;
 }
 
-void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside, std::int64_t rest) {
+void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside) {
   // Behind those that have waited for longer.
   const TimestampTz now = clock_now();
   lock_shared_memory(LW_EXCLUSIVE);
@@ -377,10 +366,7 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
     if (aside) enter_ready_tenant(due.tenant);
     entry->ended = entry->ended && awaits;
     next = entry->ended ? now : std::max(next, now);
-    entry->rest = rest > 0 ? GetCurrentTimestamp() + rest : DT_NOBEGIN;
-    // What became due during the visit, by the visit itself or by another session, waits as well.
-    next = after_rest(slot, *entry, std::min(next, entry->due));
-    if (next != entry->due) set_due(slot, *entry, next);
+    if (next < entry->due) set_due(slot, *entry, next);
     if (entry->due == DT_NOEND && !awaits && !entry->reload) remove_due(slot, *entry);
   }
   unlock_shared_memory();

@@ -44,8 +44,8 @@ TimestampTz next_in_due_queue();
 bool take_due_tenant(TimestampTz now, DueTenant *due);
 // DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
 // due.  due.reload: its schedules may still have changed.  `aside`: its turn has failed; it comes
-// sooner if what made it fail may have been mended.  `rest`, in microseconds: it is not due before, whatever happens.
-void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside, std::int64_t rest = 0);
+// sooner if what made it fail may have been mended.
+void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside);
 // The earliest moment, DT_NOBEGIN if the due queue has to be filled; from now on a commit with
 // an earlier one sets this process's latch.
 TimestampTz plan_sleep();
