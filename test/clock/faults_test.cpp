@@ -87,6 +87,48 @@ TEST(PreloadedFaults, NothingIsLostOrDoubledWhateverIsKilled) {
   Session().query("DROP DATABASE killed");
 }
 
+// As a tenant whose visits take so much memory that the system kills the process, and the server with it.
+TEST(PreloadedFaults, ATenantInWhoseTurnsSchedulersAreKilledIsSetAside) {
+  Clock clock("deadly");
+  Tenant deadly(clock, "deadly");
+  Tenant victim(clock, "victim");
+  victim.schedule("s", every_second);
+  deadly.query(
+      "SELECT insula.register_workflow(jsonb_build_object('name', 'long', 'tasks', '[{\"id\": \"a\", \"timeout\": \"1 "
+      "h\", \"retry\": {\"max_attempts\": 1}}]'::jsonb || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, "
+      "'depends_on', '[\"a\"]'::jsonb, 'trigger_rule', 'always', 'for_each', '{\"items\": \"$.list\"}'::jsonb)) FROM "
+      "generate_series(1, 100) g)), tenant => '{t}')");
+  deadly.query(
+      "SELECT insula.submit('long', jsonb_build_object('list', (SELECT jsonb_agg(n) FROM generate_series(1, 3000) n)), "
+      "tenant => '{t}')");
+  deadly.query("SELECT count(*) FROM insula.claim('w', '{long.a}', lease_for => '1 h', tenant => '{t}')");
+  clock.while_stopped([&] { deadly.query("UPDATE {s}.work SET due = 0, deadline = 1 WHERE lane = 100001"); });
+  int killed = 0;
+  EXPECT_TRUE(eventually([&] {
+    const std::string pid = clock.query(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'insula scheduler' AND xact_start < clock_timestamp() - "
+        "interval '200 ms'");
+    if (!pid.empty()) {
+      kill(std::stoi(pid), SIGKILL);
+      ++killed;
+      EXPECT_TRUE(eventually([&] { return clock.error("SELECT 1") == "lost"; }));
+      EXPECT_TRUE(eventually([&] { return Session::reachable(); }));
+      clock.reconnect();
+    }
+    return !deadly.trouble().empty();
+  }));
+  EXPECT_EQ(deadly.trouble(), "the scheduler was killed in its turn, 3 times in a row");
+  EXPECT_GE(killed, 3);
+  const int fires = victim.fires();
+  EXPECT_TRUE(eventually([&] { return victim.fires() > fires; }));
+  // Its next turns go well.
+  EXPECT_TRUE(eventually([&] {
+    return deadly.query("SELECT count(*) FROM {s}.work WHERE element >= 0") == "300000" && deadly.trouble().empty();
+  }));
+  clock.disconnect();
+  Session().query("DROP DATABASE deadly");
+}
+
 // Completions at every moment of a visit: none of them may leave a queue behind.
 TEST(PreloadedFaults, AQueueMissesNoEnd) {
   Clock clock("queues");
