@@ -32,7 +32,8 @@ class Budgets : public ::testing::Test {
     greedy.reset();
     admin.query("ALTER SYSTEM RESET ALL");
     admin.query("SELECT pg_reload_conf()");
-    admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
+    admin.query(
+        "SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants WHERE tenant IN ('greedy', 'bystander')");
   }
 
   void set_for_all(const std::string& setting, const std::string& value) {
