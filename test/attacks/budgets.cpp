@@ -32,8 +32,7 @@ class Budgets : public ::testing::Test {
     greedy.reset();
     admin.query("ALTER SYSTEM RESET ALL");
     admin.query("SELECT pg_reload_conf()");
-    admin.query(
-        "SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants WHERE tenant IN ('greedy', 'bystander')");
+    admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants WHERE tenant IN ('greedy', 'bystander')");
   }
 
   void set_for_all(const std::string& setting, const std::string& value) {
@@ -247,7 +246,7 @@ TEST_F(Budgets, WorkOfATenantThatTakesMoreThanItsPartIsPutOff) {
   greedy->query(
       "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg(n) FROM generate_series(1, 1000) n)))");
   greedy->query("SELECT count(*) FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h')");
-  set_for_all("insula.max_overhead", "0.01");
+  set_for_all("insula.max_overhead", "0.005");
   // The scheduler works for the tenant for some tenths of a second, and not again.
   time_out();
   EXPECT_TRUE(eventually([&] { return count("element >= 0") == "40000"; }));

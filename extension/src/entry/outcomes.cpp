@@ -110,7 +110,7 @@ constexpr std::int64_t short_step = 10000;
 void complete_in_steps(const Share &share, TimestampTz now) {
   if (rest_of(share.tenant.number) > 0) return put_off(share.batch, share.positions, 0, share.count);
   shorten_budget(share_microseconds());
-  const std::int64_t all_began = passing_time();
+  const std::int64_t all_began = processor_time();
   int done = 0;
   for (int step = first_step; done < share.count && (done == 0 || !budget_is_spent());) {
     const std::int64_t began = passing_time();
@@ -121,7 +121,7 @@ void complete_in_steps(const Share &share, TimestampTz now) {
     done += part.count;
     if (passing_time() - began < short_step) step *= 2;
   }
-  charge_overhead(share.tenant.number, passing_time() - all_began - common_time(done));
+  charge_overhead(share.tenant.number, processor_time() - all_began - common_time(done));
   put_off(share.batch, share.positions, done, share.count);
 }
 

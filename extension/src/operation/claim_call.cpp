@@ -103,7 +103,7 @@ int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int
   const std::int32_t number = turn->tenant.ready.tenant;
   if (rest_of(number) > 0) return 0;
   const std::size_t room = claiming->room;
-  const std::int64_t began = passing_time();
+  const std::int64_t began = processor_time();
   const bool done = visit_in_subtransaction(number, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
@@ -118,7 +118,7 @@ int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int
     turn->done = note_if_nothing_claimable(served, turn->tenant, *tenant);
     close_session(session);
   });
-  charge_overhead(number, passing_time() - began - common_time(count));
+  charge_overhead(number, processor_time() - began - common_time(count));
   const ClaimOutput &output = claiming->output;
   (done ? output.keep : output.take_back)(output.self);
   if (done) return count;

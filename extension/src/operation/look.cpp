@@ -113,7 +113,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
         look->next = std::min(look->next, clock_now() + rest);
         continue;
       }
-      const std::int64_t began = passing_time();
+      const std::int64_t began = processor_time();
       bool has_limits = false;
       (void)visit_in_subtransaction(number, [&] {
         if (!try_share_life(number)) return;
@@ -124,7 +124,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
         has_limits = look_at_one_of_all(wait, served, &batch[i], *tenant, kind, look);
         close_session(session);
       });
-      charge_overhead(number, passing_time() - began - common_time(0));
+      charge_overhead(number, processor_time() - began - common_time(0));
       if (has_limits) batch[with_limits++] = batch[i];
     }
     count = with_limits;

@@ -292,18 +292,18 @@ void finish_executions(const Tenant &tenant, TimestampTz now, const HeadProgress
   if (left_count > 0 && !taken_up) put_off(tenant, now, left, left_count);
 }
 
-// Counts down the dependants that are under no decision.
-void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Changes &dependants) {
+// Counts down the dependants that are under no decision; `keep`: their contexts may be worth keeping.
+void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Changes &dependants, bool keep) {
   int count;
   const ReadyTask *ready = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &count);
+  for (int i = 0; i < count; ++i) announce_ready(tenant.number, ready[i].key);
+  if (!keep) return;
   auto *tasks = palloc_array_of<std::int32_t>(static_cast<std::size_t>(count));
   for (int first = 0; first < count;) {
     const ReadyTask &of = ready[first];
     int last = first;
-    for (; last < count && ready[last].head == of.head; ++last) {
-      announce_ready(tenant.number, ready[last].key);
+    for (; last < count && ready[last].head == of.head; ++last)
       tasks[last - first] = static_cast<std::int32_t>(ready[last].id - of.head - 1);
-    }
     keep_context_for(tenant, definition_of(tenant, of.definition), of.head, tasks, last - first);
     first = last;
   }
@@ -312,19 +312,21 @@ void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Change
 void settle_graphs(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Given given, bool one) {
   Changes dependants = no_changes();
   Changes heads = no_changes();
+  bool keep = false;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle", ALLOCSET_DEFAULT_SIZES);
   for (int first = 0; first < count;) {
     int last = first;
     while (last < count && rows[last].head == rows[first].head) ++last;
     MemoryContext before = MemoryContextSwitchTo(scratch);
     const Graph graph = {tenant, now, definition_of(tenant, rows[first].definition), rows[first].head};
+    keep = keep || may_keep_contexts(graph.definition);
     const int gone = settle_tasks(graph, rows + first, last - first, given, dependants);
     MemoryContextSwitchTo(before);
     MemoryContextReset(scratch);
     if (gone) add_change(heads, rows[first].head, gone);
     first = last;
   }
-  if (dependants.count) make_counted_down_ready(tenant, now, dependants);
+  if (dependants.count) make_counted_down_ready(tenant, now, dependants, keep);
   if (heads.count == 0) return;
   int found;
   const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);

@@ -157,9 +157,13 @@ Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::
   return seen->context;
 }
 
+bool may_keep_contexts(const Definition &definition) {
+  return static_cast<std::size_t>(definition.tasks) > many_patches;
+}
+
 void keep_context_for(const Tenant &tenant, const Definition &definition, std::int64_t head, const std::int32_t *tasks,
                       int count) {
-  if (static_cast<std::size_t>(definition.tasks) <= many_patches || budget_is_spent()) return;
+  if (!may_keep_contexts(definition) || budget_is_spent()) return;
   std::int32_t best = -1;
   Ancestors of_best = {};
   std::int32_t before = -1;

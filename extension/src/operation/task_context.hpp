@@ -22,6 +22,8 @@ Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::
 // In the current memory context.
 Jsonb *copy_of(const Jsonb *value);
 
+// Whether its tasks can have enough ancestors for a context to be kept.
+bool may_keep_contexts(const Definition &definition);
 // Tasks of an execution have become ready, whose row the caller holds.  If their contexts are merged of many
 // patches, the execution keeps one of them, so that a claim merges no more than what has come since.
 void keep_context_for(const Tenant &tenant, const Definition &definition, std::int64_t head, const std::int32_t *tasks,

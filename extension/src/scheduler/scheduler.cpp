@@ -142,7 +142,7 @@ void visit(const DueTenant &due) {
     return;
   }
   Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit()};
-  const std::int64_t began = passing_time();
+  const std::int64_t began = processor_time();
   ErrorData *error;
   begin_turn(due.tenant);
   if (in_transaction([&] { visit_tenant(&visit); }, &error)) {
@@ -154,7 +154,7 @@ void visit(const DueTenant &due) {
     visit.reload = true;
     visit.awaits = false;
   }
-  charge_overhead(due.tenant, passing_time() - began);
+  charge_overhead(due.tenant, processor_time() - began);
   requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant));
   give_up_caches();
 }

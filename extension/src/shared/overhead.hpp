@@ -1,7 +1,7 @@
-// The time that shared processes spend for a tenant: visits of schedulers, and what a tenant's share of a call for
-// several takes beyond what its tasks commonly do. It is counted at once, whatever becomes of the transaction. A
-// tenant that takes more than insula.max_overhead of one core rests until it has taken no more on the average;
-// a second in one go is everybody's.
+// The processor time that shared processes spend for a tenant: visits of schedulers, and what a tenant's share of
+// a call for several takes beyond what its tasks commonly do. It is counted at once, whatever becomes of the
+// transaction. A tenant that takes more than insula.max_overhead of one core rests until it has taken no more on the
+// average; a second in one go is everybody's.
 //
 // The counts are a cache, as all of shared memory is: after a start of the server they begin anew, and without shared
 // memory each process has its own. A tenant that finds no room is not counted and does not rest.
