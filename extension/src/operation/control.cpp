@@ -204,7 +204,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     reopen_execution(tenant, execution, retried.count, due);
     if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, retried);
   }
-  note(tenant, execution, "execution_retried", now, reason);
+  note(tenant, execution, retry_event, now, reason);
   return Change::done;
 }
 

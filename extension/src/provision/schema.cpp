@@ -41,15 +41,11 @@ struct View {
 const View views[] = {{"workflow_executions", R"(
 CREATE OR REPLACE VIEW {schema}.workflow_executions AS
 SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.seq::integer AS version,
-  CASE w.state WHEN {state.completed} THEN 'completed' WHEN {state.failed} THEN 'failed'
-    WHEN {state.cancelled} THEN 'cancelled'
-    ELSE CASE WHEN w.paused_at IS NOT NULL THEN 'paused' WHEN t.started_at IS NULL THEN 'pending' ELSE 'running' END
-    END AS status,
+  {execution_status} AS status,
   w.input AS context,
   CASE WHEN w.state < {state.completed} THEN NULL WHEN w.span > 0 THEN w.output
     WHEN w.state = {state.completed} THEN insula.merge_patch(w.input, w.output) ELSE w.input END AS final_context,
-  CASE WHEN w.state IN ({state.failed}, {state.cancelled}) THEN CASE WHEN w.state = {state.failed} AND w.span = 0
-    THEN 'task "' || split_part(k.name, '.', 2) || '" failed: ' || w.error ELSE w.error END END AS error,
+  {execution_error} AS error,
   w.priority, w.created_at, t.started_at, w.finished_at, {base} + w.parent AS parent_task_id
 FROM {schema}.work w
 JOIN {schema}.record d ON d.kind = {kind.version} AND d.owner = w.def
@@ -64,11 +60,14 @@ SELECT {base} + w.id AS task_id, {base} + coalesce(w.head, w.id) AS execution_id
   d.name COLLATE "default" AS workflow,
   split_part(k.name, '.', 2) COLLATE "default" || coalesce('[' || w.element || ']', '') AS task,
   ({task_states})[w.state + 1] AS status,
-  w.attempt, w.worker, w.error, coalesce(w.run_at, w.created_at, h.created_at) AS run_at, w.started_at, w.finished_at
+  w.attempt, w.worker, w.error, coalesce(w.run_at, w.created_at, h.created_at) AS run_at, w.started_at, w.finished_at,
+  (p.body ->> 'progress')::double precision AS progress, p.body ->> 'note' AS note, p.body -> 'checkpoint' AS checkpoint
 FROM {schema}.work w
 JOIN {schema}.record d ON d.kind = {kind.version} AND d.owner = w.def
 JOIN {schema}.record k ON k.kind = {kind.task_key} AND k.owner = w.key
 LEFT JOIN {schema}.work h ON h.id = w.head
+LEFT JOIN {schema}.record p ON p.kind = {kind.progress} AND p.owner = coalesce(w.head, w.id) AND p.name = ''
+  AND p.seq = w.id
 WHERE w.task >= 0;
 )"},
                       {"execution_events", R"(
