@@ -144,6 +144,9 @@ bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, 
     read_trigger_rule(reader, task, value);
   } else if (key_is(key, "for_each")) {
     read_for_each(reader, task, value, options);
+  } else if (key_is(key, "on_failure")) {
+    if (value.type != jbvBool) problem(reader, "$.tasks[%d].on_failure: must be true or false", task);
+    options.on_failure = value.type == jbvBool && value.val.boolean;
   } else {
     return false;
   }

@@ -52,7 +52,8 @@ RetrySet retry_set_of(const Definition &definition, const TaskResult *results) {
     const State state = results[task].state;
     retried.runs[task] = state == State::cancelled ||
                          (state == State::failed && !is_handled(definition, results, task)) ||
-                         (state == State::skipped && waits_only_for_these(definition, results, retried, task));
+                         (state == State::skipped && waits_only_for_these(definition, results, retried, task)) ||
+                         (definition.options[task].on_failure && retried.count > 0);
     retried.count += retried.runs[task] ? 1 : 0;
   }
   return retried;
