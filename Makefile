@@ -25,7 +25,7 @@ ifeq ($(CURDIR),$(INSULA_DIR))
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all install uninstall client check check-versions check-sanitize tidy soak chaos bench demo run deps clean help
+.PHONY: all install uninstall client check check-versions check-packages check-sanitize packages dist tidy soak chaos bench demo run deps clean help
 
 # PGXS would not listen to the environment.
 COMPILERS := $(foreach var,CC CXX,$(if \
@@ -49,8 +49,17 @@ check:
 check-versions:
 	@scripts/check-versions.sh
 
+check-packages:
+	@scripts/check-packages.sh
+
 check-sanitize:
 	@scripts/check-sanitize.sh
+
+packages:
+	@scripts/packages.sh
+
+dist:
+	@scripts/dist.sh
 
 tidy:
 	@scripts/tidy.sh
@@ -84,12 +93,15 @@ help:
 	@echo 'make demo       the example program, on a throw-away PostgreSQL'
 	@echo 'make check      all tests, on throw-away PostgreSQLs'
 	@echo 'make check-versions   the server tests on the other versions of PostgreSQL, in chroots; as root'
+	@echo 'make check-packages   packages of Debian 12 and 13, tried where nothing else is; as root'
 	@echo 'make check-sanitize   the client and its tests under ASan with UBSan, and under TSan'
 	@echo 'make tidy       clang-tidy over the client and core'
 	@echo 'make soak       forty minutes of random runs, and the tests on a busy machine'
 	@echo 'make chaos      kill what makes fires; cron against another implementation'
 	@echo 'make bench      measure it beside others (QUICK=1, ONLY=P2,P8; see test/bench/README.md)'
 	@echo 'make run        psql on a throw-away PostgreSQL'
+	@echo 'make packages   packages of this Debian, in build/packages'
+	@echo 'make dist       the sources of the last commit as an archive, in build/dist'
 	@echo 'make deps       install missing Debian packages (demo and check do so too)'
 	@echo 'make clean      remove build/'
 

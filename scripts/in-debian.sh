@@ -2,7 +2,7 @@
 #
 # Runs a command on this tree in another Debian, for the PostgreSQL that it has:
 #
-#   in-debian.sh bookworm|trixie|sid|experimental [--] command [argument]...
+#   in-debian.sh [--bare] bookworm|trixie|sid|experimental [--] command [argument]...
 #
 # bookworm has PostgreSQL 15, trixie 17, sid 18, experimental 19. The first run
 # makes the Debian with mmdebstrap, in $INSULA_CHROOTS/SUITE (by default
@@ -10,11 +10,14 @@
 # run copies the tree into it, but for build/, which the Debian keeps its own of,
 # and runs the command in the copy as an ordinary user. Mounts and processes are
 # in namespaces of their own, so that none is left, however the command ends.
+# With --bare the Debian has nothing but apt, the command is root's, and what it
+# changes is gone afterwards.
 #
 # Needs root, and the network for what is missing. Ends with the command's exit
 # status, or with 77 where it is not root or may not mount, and says so.
 #
 #   INSULA_CHROOTS   where the Debians lie
+#   INSULA_DEPS      arguments of deps.sh, for less or more than the tests need
 #   INSULA_MIRROR    Debian's archive (http://deb.debian.org/debian)
 
 set -euo pipefail
@@ -30,16 +33,23 @@ readonly skipped=77
 # ---------------------------------------------------------------------------
 
 if [[ ${1:-} == --inside ]]; then
-    debian=$2
-    shift 2
+    bare=$2
+    debian=$3
+    shift 3
     mount -t proc proc "$debian/proc"
     mount --rbind /dev "$debian/dev"
     mount -t tmpfs -o mode=1777 shm "$debian/dev/shm"
     # What runs that were killed have left.
     rm -rf "$debian"/tmp/insula.*
     inside() { env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" "$@"; }
-    inside ${INSULA_PG:+INSULA_PG="$INSULA_PG"} chroot "$debian" "$home/tree/scripts/deps.sh" </dev/null >&2
     status=0
+    if [[ -n $bare ]]; then
+        inside HOME=/root chroot "$debian" sh -c 'cd "$1" && shift && exec "$@"' sh "$home/tree" "$@" || status=$?
+        exit "$status"
+    fi
+    read -ra deps <<<"${INSULA_DEPS:-}"
+    inside ${INSULA_PG:+INSULA_PG="$INSULA_PG"} chroot "$debian" "$home/tree/scripts/deps.sh" \
+        ${deps[@]+"${deps[@]}"} </dev/null >&2
     inside HOME="$home" USER=insula LOGNAME=insula chroot --userspec=insula:insula "$debian" \
         sh -c 'cd ~/tree && exec "$@"' sh "$@" || status=$?
     exit "$status"
@@ -49,6 +59,11 @@ fi
 # Making the Debian
 # ---------------------------------------------------------------------------
 
+bare=
+if [[ ${1:-} == --bare ]]; then
+    bare=-bare
+    shift
+fi
 suite=${1:-}
 shift || true
 [[ ${1:-} != -- ]] || shift
@@ -59,7 +74,7 @@ experimental)
     release=sid
     export INSULA_PG=19
     ;;
-*) die "usage: $0 bookworm|trixie|sid|experimental [--] command [argument]..." ;;
+*) die "usage: $0 [--bare] bookworm|trixie|sid|experimental [--] command [argument]..." ;;
 esac
 (($#)) || die "no command"
 
@@ -73,9 +88,9 @@ if ! unshare --mount --pid --fork true 2>/dev/null; then
 fi
 
 chroots=${INSULA_CHROOTS:-${XDG_CACHE_HOME:-$HOME/.cache}/insula/chroots}
-debian=$chroots/$suite
+debian=$chroots/$suite$bare
 mkdir -p "$chroots"
-exec {lock}>"$chroots/.$suite.lock"
+exec {lock}>"$chroots/.$suite$bare.lock"
 flock "$lock"
 
 make_debian() {
@@ -109,6 +124,13 @@ fi
 # The tree, and the command
 # ---------------------------------------------------------------------------
 
+if [[ -n $bare ]]; then
+    rm -rf "$debian.run"
+    cp -a --reflink=auto "$debian" "$debian.run"
+    debian=$debian.run
+    trap 'rm -rf --one-file-system "$debian"' EXIT
+fi
+
 # Files keep their times, so that only what has changed is built again.
 tree=$debian$home/tree
 find "$tree" -mindepth 1 -maxdepth 1 ! -name build -exec rm -rf {} +
@@ -118,7 +140,7 @@ chmod 755 "$tree"
 
 # A signal to unshare alone would not reach what it runs.
 unshare --mount --propagation private --pid --fork --kill-child -- \
-    "$root/scripts/in-debian.sh" --inside "$debian" "$@" <&0 {lock}>&- &
+    "$root/scripts/in-debian.sh" --inside "$bare" "$debian" "$@" <&0 {lock}>&- &
 child=$!
 trap 'kill -KILL "$child" 2>/dev/null; exit 143' INT TERM HUP
 status=0

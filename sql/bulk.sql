@@ -12,32 +12,6 @@ SELECT count(insula.submit('one')), count(insula.submit('two')) FROM generate_se
 SELECT insula.pause(max(execution_id)) FROM tenant_bulk.workflow_executions;
 SELECT workflow, task FROM insula.claim('w', ARRAY['two.a'], max_tasks => 2);
 TABLE stands;
--- Pages of a list, newest first; each execution comes once.
-CREATE FUNCTION walk(page int, workflow text = NULL, status text = NULL) RETURNS SETOF insula.listed_execution LANGUAGE plpgsql AS $$
-DECLARE last bigint; listed insula.listed_execution; n int;
-BEGIN
-	LOOP
-		n := 0;
-		FOR listed IN SELECT * FROM insula.list_executions(workflow, status, before => last, max_executions => page) LOOP
-			RETURN NEXT listed;
-			last := listed.execution_id;
-			n := n + 1;
-		END LOOP;
-		EXIT WHEN n < page;
-	END LOOP;
-END $$;
-SELECT page, count(*), count(DISTINCT execution_id), bool_and(in_order) FROM generate_series(1, 9) page,
-	LATERAL (SELECT execution_id, execution_id < lag(execution_id, 1, execution_id + 1) OVER () AS in_order FROM walk(page)) l GROUP BY page ORDER BY page;
-SELECT workflow, version, status, priority, started_at IS NULL AS unstarted, finished_at, error, count(*) FROM walk(3) GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 3;
-SELECT count(*) FROM walk(2, 'two'), walk(2, status => 'paused') p;
-SELECT (SELECT count(*) FROM insula.list_executions(created_after => now() - interval '1 h')) AS last_hour,
-	(SELECT count(*) FROM insula.list_executions(created_before => now() - interval '1 h')) AS earlier,
-	(SELECT count(*) FROM insula.list_executions('two', 'running', max_executions => 1)) AS one;
-SELECT bool_and(l.status = e.status AND l.workflow = e.workflow AND l.created_at = e.created_at AND l.started_at IS NOT DISTINCT FROM e.started_at)
-FROM insula.list_executions() l JOIN tenant_bulk.workflow_executions e USING (execution_id);
-SELECT try($$SELECT insula.list_executions(status => 'odd')$$), try($$SELECT insula.list_executions(max_executions => 0)$$), try($$SELECT insula.list_executions(max_executions => NULL)$$);
-SELECT try($$SELECT insula.failures(max_groups => 10001)$$), try($$SELECT insula.failures(within => '-1 s')$$), try($$SELECT insula.failures(tenant => 'nobody')$$);
-DROP FUNCTION walk;
 -- Pausing and resuming those that fit.
 SELECT count(*) FROM insula.pause_executions('one');
 SELECT count(*) FROM insula.pause_executions('one', dry_run => false);
@@ -58,12 +32,6 @@ SELECT count(*) FROM insula.cancel_executions('one', dry_run => false, max_execu
 SELECT insula.fail(task_id, lease, 'broken') FROM insula.claim('w');
 SELECT insula.complete(task_id, lease) FROM insula.claim('w');
 TABLE stands;
--- Failures by what they say.
-SELECT workflow, error, executions, last_at > now() - interval '1 h' AS lately, last_execution = (SELECT max(execution_id) FROM insula.list_executions(status => 'failed')) AS newest
-FROM insula.failures();
-SELECT count(*) FROM insula.failures('two');
-SELECT workflow, error, executions FROM insula.failures('one', '1 h');
-SELECT error FROM insula.list_executions(status => 'failed');
 SELECT count(*) FROM insula.retry_executions('one', 'failed', dry_run => false);
 SELECT count(*) FROM insula.retry_executions(dry_run => false);
 TABLE stands;

@@ -7,6 +7,9 @@ set(insula_config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/insula)
 set_target_properties(insula_testing PROPERTIES EXPORT_NAME testing)
 
 install(TARGETS insula insula_testing EXPORT insula-targets FILE_SET HEADERS)
+if(INSULA_CLI)
+  install(TARGETS insula_cli)
+endif()
 install(EXPORT insula-targets NAMESPACE insula:: DESTINATION ${insula_config_dir})
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/insula-config.cmake.in

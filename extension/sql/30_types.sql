@@ -38,25 +38,3 @@ CREATE TYPE insula.execution_result AS (
 	tasks jsonb
 );
 COMMENT ON TYPE insula.execution_result IS 'an execution and its tasks, as insula.result returns them';
-
-CREATE TYPE insula.listed_execution AS (
-	execution_id bigint,
-	workflow text,
-	version integer,
-	status text,
-	priority integer,
-	created_at timestamptz,
-	started_at timestamptz,
-	finished_at timestamptz,
-	error text
-);
-COMMENT ON TYPE insula.listed_execution IS 'an execution as insula.list_executions shows it';
-
-CREATE TYPE insula.failure_group AS (
-	workflow text,
-	error text,
-	executions bigint,
-	last_at timestamptz,
-	last_execution bigint
-);
-COMMENT ON TYPE insula.failure_group IS 'failed executions of one workflow that failed for the same reason; see insula.failures';

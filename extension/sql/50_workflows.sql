@@ -162,31 +162,6 @@ AS 'MODULE_PATHNAME', 'insula_delete_executions' LANGUAGE C VOLATILE PARALLEL UN
 COMMENT ON FUNCTION insula.delete_executions IS
 'Removes all ended executions that fit, with their tasks, history and idempotency keys, and returns their ids; see insula.cancel_executions.  status: completed, failed or cancelled.  older_than: ended longer ago.';
 
-CREATE FUNCTION insula.list_executions(
-	workflow text DEFAULT NULL,
-	status text DEFAULT NULL,
-	created_after timestamptz DEFAULT NULL,
-	created_before timestamptz DEFAULT NULL,
-	before bigint DEFAULT NULL,
-	max_executions integer DEFAULT 100,
-	tenant text DEFAULT NULL)
-RETURNS SETOF insula.listed_execution
-AS 'MODULE_PATHNAME', 'insula_list_executions' LANGUAGE C STABLE PARALLEL UNSAFE ROWS 100;
-COMMENT ON FUNCTION insula.list_executions IS
-'Lists executions, newest first, without their contexts.  workflow, status (as insula.result has it), created_after (or at that time), created_before: those that fit; NULL: any.  before: those that come after the execution with this id in the list: the last of one page brings the next.  max_executions: 1 to 10000.
-Errors: 22023 bad argument, IS001 no such tenant.';
-
-CREATE FUNCTION insula.failures(
-	workflow text DEFAULT NULL,
-	within interval DEFAULT NULL,
-	max_groups integer DEFAULT 100,
-	tenant text DEFAULT NULL)
-RETURNS SETOF insula.failure_group
-AS 'MODULE_PATHNAME', 'insula_failures' LANGUAGE C STABLE PARALLEL UNSAFE ROWS 10;
-COMMENT ON FUNCTION insula.failures IS
-'Failed executions that ended within that time (NULL: ever), grouped by workflow and error, whose numbers do not count; the largest groups first.  error: up to 1000 characters of that of the newest.  It looks at the newest million of the tenant''s executions and tasks.
-Errors: 22023 bad argument, IS001 no such tenant.';
-
 CREATE FUNCTION insula.send_event(execution_id bigint, event text, payload jsonb DEFAULT NULL, idempotency_key text DEFAULT NULL)
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_send_event' LANGUAGE C VOLATILE PARALLEL UNSAFE;

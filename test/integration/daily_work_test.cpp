@@ -58,9 +58,12 @@ TEST_F(DailyWork, ListsInPagesAndGroupsFailures) {
   EXPECT_TRUE(all.list({.created_before = hour_ago}).executions.empty());
   const auto groups = all.failures();
   ASSERT_EQ(groups.size(), 1U);
-  EXPECT_EQ(groups[0].executions, 5);
-  EXPECT_EQ(groups[0].workflow, "bad");
-  EXPECT_EQ(groups[0].last_execution, failed[0].id);
+  EXPECT_EQ(groups[0].failed, 5);
+  EXPECT_EQ(groups[0].workflow + "." + groups[0].task, "bad.only");
+  EXPECT_EQ(groups[0].error, "order # is broken");
+  EXPECT_EQ(groups[0].example, failed[0].id);
+  EXPECT_EQ(all.list({.error = "order 3"}).executions.size(), 1U);
+  EXPECT_EQ(all.list({.context = {{"n", 2}}}).executions.size(), 1U);
   EXPECT_EQ(all.failures("bad", 1h).size(), 1U);
   EXPECT_TRUE(all.failures("good").empty());
 }

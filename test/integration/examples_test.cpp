@@ -313,7 +313,7 @@ TEST_F(Examples, Executions) {
     if (page.next == 0) break;
   }
   for (const insula::FailureGroup& group : all.failures())
-    std::cout << group.executions << " times: " << group.error << '\n';
+    std::cout << group.failed << " times: " << group.error << '\n';
   std::vector<std::int64_t> retried = all.retry({.workflow = "orders"}, {.reason = "the bank is back"});
   // clang-format on
   EXPECT_EQ(retried.size(), 3U);

@@ -69,11 +69,14 @@ class Features : public ::testing::Test {
         "WHERE lane = " +
         std::to_string(lane));
     if (!insula_test::preloaded()) return;
-    // No call has told of it, so the test waits until the scheduler is done with it.
+    // No call has told of it, so the test waits until the scheduler is done with it: claims find what its transaction
+    // has made ready once that has told them, after its commit.
     sql.query("SELECT insula.start_scheduler()");
     EXPECT_TRUE(insula_test::eventually([&] {
-      return sql.query("SELECT count(*) FROM tenant_featured.work WHERE due = 0 AND lane = " + std::to_string(lane)) ==
-             "0";
+      return sql.query(
+                 "SELECT (SELECT count(*) FROM tenant_featured.work WHERE due = 0 AND lane = " + std::to_string(lane) +
+                 ") + (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'insula scheduler' AND xact_start "
+                 "IS NOT NULL)") == "0";
     }));
   }
   static constexpr int later = 100000, running = 100001, deferred = 100002, timeout = 100003;

@@ -8,10 +8,11 @@
 //     if (page.next == 0) break;
 //   }
 //   for (const insula::FailureGroup& group : all.failures())         // the most frequent first
-//     std::cout << group.executions << " times: " << group.error << '\n';
+//     std::cout << group.failed << " times: " << group.error << '\n';
 //   std::vector<std::int64_t> retried = all.retry({.workflow = "orders"}, {.reason = "the bank is back"});
 #pragma once
 
+#include <insula/context.hpp>
 #include <insula/error.hpp>
 #include <insula/export.hpp>
 #include <insula/result.hpp>
@@ -36,6 +37,8 @@ struct ExecutionFilter {
   std::optional<Status> status = {};
   std::optional<std::chrono::system_clock::time_point> created_after = {};  // or then
   std::optional<std::chrono::system_clock::time_point> created_before = {};
+  std::string error = {};  // a part of its error
+  Context context = {};    // that its input contains
 };
 
 // An execution in a list: all but its contexts and tasks.
@@ -56,13 +59,16 @@ struct ExecutionPage {
   std::int64_t next = 0;                  // where the next page begins; 0: this is the last
 };
 
-// Failed executions of one workflow that say the same but for the numbers in it.
+// Failures of one task that say the same but for the numbers and ids in it.
 struct FailureGroup {
   std::string workflow;
-  std::string error;  // of the newest
-  std::int64_t executions = 0;
+  std::string task;           // empty: executions that failed by themselves, as by their timeout
+  std::string error;          // with # for numbers and ids
+  std::int64_t failed = 0;    // tasks, for good
+  std::int64_t retrying = 0;  // tasks that run again
+  std::chrono::system_clock::time_point first_at;
   std::chrono::system_clock::time_point last_at;
-  std::int64_t last_execution = 0;
+  std::int64_t example = 0;  // the newest such execution
 };
 
 // Which executions a verb for many applies to.
@@ -84,9 +90,9 @@ class INSULA_EXPORT Executions {
  public:
   // A page of those that fit, of up to `size`, 1 to 10,000; `after`: the `next` of the page before.
   [[nodiscard]] ExecutionPage list(const ExecutionFilter& filter = {}, std::int64_t after = 0, int size = 100) const;
-  // Those that ended within that time (nullopt: ever), among the newest million executions and tasks.
+  // What has failed since that long ago, of one workflow or of all (empty), most often first.
   [[nodiscard]] std::vector<FailureGroup> failures(std::string_view workflow = {},
-                                                   std::optional<std::chrono::milliseconds> within = {}) const;
+                                                   std::chrono::milliseconds since = std::chrono::hours{24}) const;
 
   // What Execution's calls of these names do, to each that fits, oldest first.  They return the ids of those that they
   // have changed, or would change; call again until there are none.

@@ -14,9 +14,8 @@ ExecutionPage Executions::list(const ExecutionFilter& filter, std::int64_t after
   return page;
 }
 
-std::vector<FailureGroup> Executions::failures(std::string_view workflow,
-                                               std::optional<std::chrono::milliseconds> within) const {
-  return wire::read_failures(handle_->engine->call(wire::failures(workflow, within, tenant_), {.tenant = tenant_}));
+std::vector<FailureGroup> Executions::failures(std::string_view workflow, std::chrono::milliseconds since) const {
+  return wire::read_failures(handle_->engine->call(wire::failures(workflow, since, tenant_), {.tenant = tenant_}));
 }
 
 std::vector<std::int64_t> Executions::apply(std::string_view verb, const ExecutionChoice& which,

@@ -35,14 +35,15 @@ const char* sql_of(std::string_view verb) {
 }  // namespace
 
 Statement list_executions(const ExecutionFilter& filter, std::int64_t after, int most, const std::string& tenant) {
-  return {
-      "SELECT execution_id, workflow, version, status, priority, " INSULA_MICROSECONDS("created_at") ", "
-      INSULA_MICROSECONDS("started_at") ", " INSULA_MICROSECONDS("finished_at") ", error "
-      "FROM insula.list_executions($1, $2, 'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) $3::interval, "
-      "'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) $4::interval, $5, $6, $7)",
-      {text_or_null(filter.workflow), status_or_null(filter.status), time_or_null(filter.created_after),
-       time_or_null(filter.created_before), after == 0 ? Param{} : Param{std::to_string(after)}, std::to_string(most),
-       text_or_null(tenant)}};
+  return {"SELECT execution_id, workflow_name, version, execution_status, priority, " INSULA_MICROSECONDS(
+              "created_at") ", " INSULA_MICROSECONDS("started_at") ", " INSULA_MICROSECONDS("finished_at") ", "
+          "execution_error FROM insula.executions($1, $2, "
+          "'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) $3::interval, "
+          "'epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) $4::interval, $5, $6::pg_catalog.jsonb, $7, $8, $9)",
+          {text_or_null(filter.workflow), status_or_null(filter.status), time_or_null(filter.created_after),
+           time_or_null(filter.created_before), text_or_null(filter.error),
+           filter.context.empty() ? Param{} : Param{filter.context.to_json()},
+           after == 0 ? Param{} : Param{std::to_string(after)}, std::to_string(most), text_or_null(tenant)}};
 }
 
 std::vector<ExecutionInfo> read_listed(const Rows& rows) {
@@ -55,19 +56,19 @@ std::vector<ExecutionInfo> read_listed(const Rows& rows) {
   return listed;
 }
 
-Statement failures(std::string_view workflow, std::optional<std::chrono::milliseconds> within,
-                   const std::string& tenant) {
-  return {"SELECT workflow, error, executions, " INSULA_MICROSECONDS("last_at") ", last_execution "
-          "FROM insula.failures($1, $2::interval, tenant => $3)",
-          {text_or_null(workflow), interval_or_null(within), text_or_null(tenant)}};
+Statement failures(std::string_view workflow, std::chrono::milliseconds since, const std::string& tenant) {
+  return {"SELECT workflow, task, error, failed, retrying, " INSULA_MICROSECONDS("first_at") ", " INSULA_MICROSECONDS(
+              "last_at") ", example FROM insula.failures($1::interval, $2) "
+          "WHERE coalesce(workflow OPERATOR(pg_catalog.=) $3, true)",
+          {interval(since), text_or_null(tenant), text_or_null(workflow)}};
 }
 
 std::vector<FailureGroup> read_failures(const Rows& rows) {
   std::vector<FailureGroup> groups;
   groups.reserve(static_cast<std::size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row)
-    groups.push_back(
-        {rows.string(row, 0), rows.string(row, 1), rows.integer(row, 2), time_at(rows, row, 3), rows.integer(row, 4)});
+    groups.push_back({rows.string(row, 0), rows.string(row, 1), rows.string(row, 2), rows.integer(row, 3),
+                      rows.integer(row, 4), time_at(rows, row, 5), time_at(rows, row, 6), rows.integer(row, 7)});
   return groups;
 }
 

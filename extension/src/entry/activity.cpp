@@ -3,12 +3,10 @@
 #include <algorithm>
 
 #include "entry/answer.hpp"
-#include "entry/prologue.hpp"
+#include "entry/each_tenant.hpp"
 #include "shared/counters.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
-#include "tenant/caller.hpp"
-#include "tenant/in_subtransaction.hpp"
 
 using namespace insula;
 
@@ -18,20 +16,6 @@ INSULA_FUNCTION(insula_stat_reset);
 
 namespace {
 
-// The counters of one tenant, a slice of the whole report.
-struct TenantCounters {
-  const Activity *items;
-  int count;
-};
-
-TenantCounters counters_of_tenant(const ActivityReport &report, std::int32_t tenant) {
-  const auto before = [](const Activity &activity, std::int32_t number) { return activity.what.tenant < number; };
-  const Activity *end = report.items + report.count;
-  const Activity *first = std::lower_bound(report.items, end, tenant, before);
-  const Activity *last = std::lower_bound(first, end, tenant + 1, before);
-  return {first, static_cast<int>(last - first)};
-}
-
 // Counts the tenant's queue, and keeps the count for the readers after this one.
 TenantCounters counted_queue(const Tenant &tenant) {
   std::uint64_t ticket;
@@ -40,23 +24,6 @@ TenantCounters counted_queue(const Tenant &tenant) {
   found.items = count_queue(tenant, snapshot ? snapshot : GetLatestSnapshot(), &found.count);
   if (snapshot) end_counting(tenant.number, ticket, found.items, found.count);
   return found;
-}
-
-// Does the work, in a session, for each tenant that the filter admits.
-template <typename Filter, typename Work>
-void each_tenant(Filter filter, Work work) {
-  int count;
-  const TenantShare *tenants = all_tenants(&count);
-  for (int i = 0; i < count; ++i) {
-    CHECK_FOR_INTERRUPTS();
-    const std::int32_t number = tenants[i].number;
-    if (!filter(number)) continue;
-    (void)visit_in_subtransaction(number, [&] {
-      const Tenant *tenant = open_untouched_tenant(number);
-      if (!tenant) return;
-      in_session([&] { work(*tenant); });
-    });
-  }
 }
 
 void put_activity(ReturnSetInfo *result, const Tenant &tenant, TenantCounters activity) {
@@ -110,7 +77,7 @@ Datum insula_read_activity(PG_FUNCTION_ARGS) {
   const auto all = [](std::int32_t) { return true; };
   each_tenant(all, [&](const Tenant &tenant) {
     const bool known = report.knows(tenant.number);
-    put_activity(result, tenant, known ? counters_of_tenant(report, tenant.number) : counted_queue(tenant));
+    put_activity(result, tenant, known ? report.of(tenant.number) : counted_queue(tenant));
   });
   return Datum{0};
 }
@@ -119,12 +86,12 @@ Datum insula_read_counters(PG_FUNCTION_ARGS) {
   require_admin();
   ReturnSetInfo *result = begin_rows(fcinfo);
   ActivityReport report = read_activity();
-  const auto counted = [&](std::int32_t tenant) { return counters_of_tenant(report, tenant).count > 0; };
+  const auto counted = [&](std::int32_t tenant) { return report.of(tenant).count > 0; };
   const auto unknown = [&](std::int32_t tenant) { return counted(tenant) && !report.knows(tenant); };
   each_tenant(unknown, [](const Tenant &tenant) { (void)counted_queue(tenant); });
   report = read_activity();
   each_tenant(counted, [&](const Tenant &tenant) {
-    const TenantCounters activity = counters_of_tenant(report, tenant.number);
+    const TenantCounters activity = report.of(tenant.number);
     const bool known = report.knows(tenant.number);
     for (int i = 0; i < activity.count; ++i) put_counters(result, tenant, activity.items[i], known);
   });

@@ -41,11 +41,15 @@ struct View {
 const View views[] = {{"workflow_executions", R"(
 CREATE OR REPLACE VIEW {schema}.workflow_executions AS
 SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.seq::integer AS version,
-  {execution_status} AS status,
+  CASE w.state WHEN {state.completed} THEN 'completed' WHEN {state.failed} THEN 'failed'
+    WHEN {state.cancelled} THEN 'cancelled'
+    ELSE CASE WHEN w.paused_at IS NOT NULL THEN 'paused' WHEN t.started_at IS NULL THEN 'pending' ELSE 'running' END
+    END AS status,
   w.input AS context,
   CASE WHEN w.state < {state.completed} THEN NULL WHEN w.span > 0 THEN w.output
     WHEN w.state = {state.completed} THEN insula.merge_patch(w.input, w.output) ELSE w.input END AS final_context,
-  {execution_error} AS error,
+  CASE WHEN w.state IN ({state.failed}, {state.cancelled}) THEN CASE WHEN w.state = {state.failed} AND w.span = 0
+    THEN 'task "' || split_part(k.name, '.', 2) || '" failed: ' || w.error ELSE w.error END END AS error,
   w.priority, w.created_at, t.started_at, w.finished_at, {base} + w.parent AS parent_task_id
 FROM {schema}.work w
 JOIN {schema}.record d ON d.kind = {kind.version} AND d.owner = w.def

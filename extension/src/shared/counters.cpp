@@ -195,6 +195,14 @@ void count_wait(const Counted &what, std::int64_t microseconds) {
 
 bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_search(known, known + known_count, tenant); }
 
+TenantCounters ActivityReport::of(std::int32_t tenant) const {
+  const auto before = [](const Activity &activity, std::int32_t number) { return activity.what.tenant < number; };
+  const Activity *end = items + count;
+  const Activity *first = std::lower_bound(items, end, tenant, before);
+  const Activity *last = std::lower_bound(first, end, tenant + 1, before);
+  return {first, static_cast<int>(last - first)};
+}
+
 ActivityReport read_activity() {
   if (!shared_activity) return {};
   // Room is made without the lock; the tables have room for no more.

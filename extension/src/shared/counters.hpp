@@ -56,6 +56,17 @@ struct Activity {
   TimestampTz since;
 };
 
+struct TenantCounters {
+  const Activity *items;
+  int count;
+
+  std::int64_t tasks(Place place) const {
+    std::int64_t all = 0;
+    for (int i = 0; i < count; ++i) all += items[i].tasks[static_cast<int>(place)];
+    return all;
+  }
+};
+
 // The counters of this database at one moment.
 struct ActivityReport {
   const Activity *items;  // by tenant and definition
@@ -64,6 +75,7 @@ struct ActivityReport {
   int known_count;
 
   bool knows(std::int32_t tenant) const;
+  TenantCounters of(std::int32_t tenant) const;
 };
 ActivityReport read_activity();
 

@@ -108,6 +108,17 @@ struct DeadWorker {
   char name[129];
 };
 
+// The workers of this database.
+struct KnownWorker {
+  Oid role;
+  std::int32_t tenant;  // 0: all, or not known
+  int pid;              // of its life line; 0: none
+  bool parked;
+  TimestampTz died_at;  // 0: it lives
+  char name[129];
+};
+KnownWorker *list_workers(int *count);
+
 bool has_dead_worker(std::int32_t tenant);
 // Dead workers that may hold tasks of the tenant.
 DeadWorker *dead_workers_of(std::int32_t tenant, int *count);

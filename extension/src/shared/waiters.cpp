@@ -276,6 +276,8 @@ int find_waiting_session(const WorkerKey &worker, int except) {
   return slot ? place_of(*slot) : -1;
 }
 
+int pid_of_waiter(int slot) { return waiters->slots[slot].pid; }
+
 void wake_session(int slot) { SetLatch(waiters->slots[slot].latch); }
 
 bool any_session_waits() { return waiters->waiting > 0; }

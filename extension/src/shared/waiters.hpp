@@ -29,6 +29,7 @@ void signal_awaiting(const std::int64_t *executions, int count);
 
 // The slot of a session of the worker that waits, other than `except`; -1: there is none.
 int find_waiting_session(const WorkerKey &worker, int except);
+int pid_of_waiter(int slot);
 // Sets latches only: what ends the wait is elsewhere.
 void wake_session(int slot);
 bool any_session_waits();

@@ -20,6 +20,7 @@ struct WorkerEntry {
   char name[worker_name_max + 1];
   std::int32_t tenant;     // the tenant that it works for; 0: all
   std::int32_t life_line;  // slot of the session that is its life line; -1: none
+  int pid;                 // of that session
   std::int32_t maker;      // slot of the session that made the entry
   bool dead;               // its life line ended: its tasks are to be given back
   TimestampTz died_at;

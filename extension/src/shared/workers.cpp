@@ -137,7 +137,10 @@ void lose_life_line(WorkerEntry *worker, int slot) {
   leave_session(worker);
   worker->life_line = find_waiting_session(worker->key, slot);
   enter_session(worker);
-  if (worker->life_line >= 0) return;
+  if (worker->life_line >= 0) {
+    worker->pid = pid_of_waiter(worker->life_line);
+    return;
+  }
   set_dead(worker, true);
   signal_one_waiter(worker->key.database, {worker->tenant, 0, 0, false});
   note_due(worker->key.database, worker->tenant, DT_NOBEGIN, false);
@@ -281,6 +284,7 @@ void take_life_line(const char *worker, std::int32_t tenant) {
     set_dead(entry, false);
     leave_session(entry);
     entry->life_line = backend_slot();
+    entry->pid = MyProcPid;
     enter_session(entry);
     leave_tenant(entry);
     (void)enter_tenant(entry, tenant);
@@ -298,6 +302,30 @@ bool take_kick(const char *worker, bool *blind) {
   if (entry) entry->kicked = entry->blind = false;
   unlock_shared_memory();
   return kicked;
+}
+
+KnownWorker *list_workers(int *count) {
+  *count = 0;
+  if (!shared_memory_available()) return nullptr;
+  // Room is made without the lock; the table has room for no more.
+  auto *known = palloc_array_of<KnownWorker>(static_cast<std::size_t>(shared_room.workers));
+  lock_shared_memory(LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, workers);
+  while (const auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan))) {
+    if (entry->key.database != MyDatabaseId) continue;
+    const bool has_session = !entry->dead && entry->life_line >= 0;
+    KnownWorker &worker = known[(*count)++];
+    worker = {entry->key.role,
+              entry->tenant,
+              has_session ? entry->pid : 0,
+              find_waiting_session(entry->key, -1) >= 0,
+              entry->dead ? entry->died_at : 0,
+              {}};
+    strlcpy(worker.name, entry->name, sizeof worker.name);
+  }
+  unlock_shared_memory();
+  return known;
 }
 
 long known_workers() { return shared_memory_available() ? hash_get_num_entries(workers) : 0; }

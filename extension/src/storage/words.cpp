@@ -24,16 +24,6 @@ constexpr Word words[] = {
     // Whether `w` is claimable.
     {"is_ready", "w.lane < {lane.later}"},
 
-    // The status of the execution `w`, of which a task first started at t.started_at; and the reason of its end, `k`
-    // being the key of its single task.
-    {"execution_status", R"(CASE w.state WHEN {state.completed} THEN 'completed' WHEN {state.failed} THEN 'failed'
-      WHEN {state.cancelled} THEN 'cancelled'
-      ELSE CASE WHEN w.paused_at IS NOT NULL THEN 'paused' WHEN t.started_at IS NULL THEN 'pending' ELSE 'running' END
-      END)"},
-    {"execution_error", R"(CASE WHEN w.state IN ({state.failed}, {state.cancelled}) THEN
-      CASE WHEN w.state = {state.failed} AND w.span = 0
-        THEN 'task "' || split_part(k.name, '.', 2) || '" failed: ' || w.error ELSE w.error END END)"},
-
     // Finds one row of a lane, from a place on.
     {"probe", "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2"},
 

@@ -1,0 +1,155 @@
+// insula execution ..., and insula failures
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "program.hpp"
+
+namespace insula::cli {
+
+namespace {
+
+struct Filter {
+  std::optional<std::string> workflow, status, after, before_time, error, context, before;
+  std::string most = "50";
+};
+
+void add_list(CLI::App& group, Program& program) {
+  auto filter = std::make_shared<Filter>();
+  CLI::App* command = add_command(group, program, "list", "Executions, the newest first", [=, &program] {
+    program.show(
+        "SELECT execution_id, tenant_name AS tenant, workflow_name AS workflow, execution_status AS status, "
+        "created_at, "
+        "coalesce(finished_at, now()) - started_at AS took, execution_error AS error FROM insula.executions($1, $2, "
+        "$3::timestamptz, $4::timestamptz, $5, $6::jsonb, $7::bigint, $8::integer, $9)",
+        {filter->workflow, filter->status, filter->after, filter->before_time, filter->error, filter->context,
+         filter->before, filter->most, program.tenant});
+    return 0;
+  });
+  command->add_option("-w,--workflow", filter->workflow, "Of this workflow");
+  command->add_option("-s,--status", filter->status, "pending, running, paused, completed, failed or cancelled");
+  command->add_option("--after", filter->after, "Submitted at this time or later");
+  command->add_option("--before", filter->before_time, "Submitted earlier");
+  command->add_option("-e,--error", filter->error, "Whose error holds this text");
+  command->add_option("--with", filter->context, "Whose input holds this JSON, as '{\"customer\": 7}'");
+  command->add_option("--older-than-id", filter->before, "The next page: the last id of this one");
+  command->add_option("-n,--max", filter->most, "How many; 50");
+}
+
+int show(Program& program, const std::string& id) {
+  if (program.format == Format::json) {
+    std::cout << program.query("SELECT to_jsonb(r) FROM insula.result($1::bigint) r", {id}).value() << '\n';
+    return 0;
+  }
+  program.show_record(program.query(
+      "SELECT execution_id, workflow, version, status, error, created_at, started_at, finished_at, finished_at - "
+      "started_at AS took, final_context FROM insula.result($1::bigint)",
+      {id}));
+  if (program.format != Format::table) return 0;
+  std::cout << '\n';
+  program.show(
+      "SELECT t ->> 'task' AS task, t ->> 'status' AS status, t ->> 'attempt' AS attempt, t ->> 'started_at' AS "
+      "started_at, (t ->> 'finished_at')::timestamptz - (t ->> 'started_at')::timestamptz AS took, t ->> 'error' AS "
+      "error "
+      "FROM insula.result($1::bigint) r, jsonb_array_elements(r.tasks) WITH ORDINALITY e(t, n) ORDER BY n",
+      {id});
+  return 0;
+}
+
+// Commands that show rows of one execution.
+void add_look(CLI::App& group, Program& program, const char* name, const char* help, const char* sql) {
+  auto id = std::make_shared<std::string>();
+  CLI::App* command = add_command(group, program, name, help, [=, &program] {
+    program.show(sql, {*id});
+    return 0;
+  });
+  command->add_option("id", *id, "The execution")->required();
+}
+
+struct Verb {
+  const char *name, *help, *question;
+  const char* bulk;  // the function for many; nullptr: there is none
+  bool has_reason = true;
+};
+
+struct VerbArguments {
+  std::optional<std::string> id, workflow, status, older_than, reason;
+  bool dry_run = false;
+};
+
+int apply_to_many(Program& program, const Verb& verb, const VerbArguments& arguments) {
+  const std::string call = std::string("SELECT count(*) FROM insula.") + verb.bulk +
+                           "($1, $2, older_than => $3::interval, tenant => $4, dry_run => ";
+  const std::vector<Cell> parameters{arguments.workflow, arguments.status, arguments.older_than, program.tenant};
+  const std::string count = program.query(call + "true)", parameters).value();
+  if (arguments.dry_run || count == "0") {
+    program.say(count + " executions");
+    return 0;
+  }
+  program.confirm(verb.question + (" " + count) + " executions?", true);
+  auto with_reason = parameters;
+  if (verb.has_reason) with_reason.push_back(arguments.reason);
+  program.say(program.query(call + (verb.has_reason ? "false, reason => $5)" : "false)"), with_reason).value() +
+              " executions");
+  return 0;
+}
+
+int apply(Program& program, const Verb& verb, const VerbArguments& arguments) {
+  if (!arguments.id) return apply_to_many(program, verb, arguments);
+  program.confirm(verb.question + (" execution " + *arguments.id) + "?");
+  const Table done =
+      program.query(std::string("SELECT insula.") + verb.name + "($1::bigint, $2)", {arguments.id, arguments.reason});
+  program.say(done.value() == "t" ? "done" : "it was so already, or has ended");
+  return done.value() == "t" ? 0 : 1;
+}
+
+void add_verb(CLI::App& group, Program& program, const Verb& verb) {
+  auto arguments = std::make_shared<VerbArguments>();
+  CLI::App* command =
+      add_command(group, program, verb.name, verb.help, [=, &program] { return apply(program, verb, *arguments); });
+  CLI::Option* id = command->add_option("id", arguments->id, "The execution");
+  if (verb.has_reason) command->add_option("--reason", arguments->reason, "For its history");
+  if (!verb.bulk) {
+    id->required();
+    return;
+  }
+  CLI::Option* workflow = command->add_option("-w,--workflow", arguments->workflow, "All of this workflow");
+  CLI::Option* status = command->add_option("-s,--status", arguments->status, "All with this status");
+  CLI::Option* age = command->add_option("--older-than", arguments->older_than, "All that are older, as '1 hour'");
+  CLI::Option* dry_run = command->add_flag("--dry-run", arguments->dry_run, "Only count them");
+  for (CLI::Option* option : {workflow, status, age, dry_run}) option->excludes(id);
+  command->preparse_callback([=](std::size_t count) {
+    if (count == 0) throw CLI::RequiredError("an id, or a filter for many");
+  });
+}
+
+}  // namespace
+
+void add_execution_commands(CLI::App& app, Program& program) {
+  CLI::App* group = app.add_subcommand("execution", "List, look at, explain, cancel, retry, pause executions");
+  group->require_subcommand(1);
+  add_list(*group, program);
+  auto id = std::make_shared<std::string>();
+  CLI::App* shown =
+      add_command(*group, program, "show", "One, with its tasks", [=, &program] { return show(program, *id); });
+  shown->add_option("id", *id, "The execution")->required();
+  add_look(*group, program, "events", "What happened, and what each task has changed",
+           "SELECT at, task, event, attempt, worker, detail, changed FROM insula.timeline($1::bigint)");
+  add_look(*group, program, "explain", "Why each task is where it is",
+           "SELECT task, status, why FROM insula.explain_execution($1::bigint)");
+  add_verb(*group, program, {"cancel", "Cancel one, or all that a filter fits", "Cancel", "cancel_executions"});
+  add_verb(*group, program,
+           {"retry", "Open one that failed or was cancelled again, or all", "Retry", "retry_executions"});
+  add_verb(*group, program, {"pause", "No further task of it starts", "Pause", nullptr});
+  add_verb(*group, program, {"resume", "Undo pause", "Resume", nullptr});
+  auto since = std::make_shared<std::string>("1 day");
+  CLI::App* failures = add_command(app, program, "failures", "What fails, grouped by its error", [=, &program] {
+    program.show(
+        "SELECT tenant_name AS tenant, workflow, task, failed, retrying, last_at, example, error FROM "
+        "insula.failures($1::interval, $2)",
+        {*since, program.tenant});
+    return 0;
+  });
+  failures->add_option("--since", *since, "How far back; 1 day");
+}
+
+}  // namespace insula::cli

@@ -1,0 +1,67 @@
+// insula: looks at and steers tenants, workflows, executions, schedules and workers from a shell.
+#include <clocale>
+#include <iostream>
+
+#include "program.hpp"
+
+using namespace insula::cli;
+
+namespace {
+
+void add_options(CLI::App& app, Program& program) {
+  app.add_option("-d,--url", program.url, "Connection string of libpq; else DATABASE_URL, or PG* and ~/.pgpass");
+  app.add_option("-c,--context", program.context, "A context of ~/.config/insula/contexts.toml; else INSULA_CONTEXT");
+  app.add_option("-t,--tenant", program.tenant, "The tenant to act for; else that of the login, or all");
+  app.add_option("-o,--output", program.format, "table, json or csv")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Format>{{"table", Format::table}, {"json", Format::json}, {"csv", Format::csv}},
+          CLI::ignore_case));
+  app.add_flag("-y,--yes", program.yes, "Do not ask before a change");
+  app.set_version_flag("--version", "insula " INSULA_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+}
+
+void add_commands(CLI::App& app, Program& program) {
+  add_server_commands(app, program);
+  add_tenant_commands(app, program);
+  add_workflow_commands(app, program);
+  add_run_command(app, program);
+  add_execution_commands(app, program);
+  add_schedule_commands(app, program);
+  add_top_command(app, program);
+  add_dev_command(app, program);
+  add_help_commands(app, program);
+}
+
+int tell(const Failure& failure) {
+  std::cout.flush();
+  std::cerr << "insula: " << failure.what() << '\n' << failure.details;
+  return static_cast<int>(failure.exit);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::setlocale(LC_ALL, "");
+  Program program;
+  CLI::App app{"Multi-tenant durable workflows in PostgreSQL", "insula"};
+  app.get_formatter()->column_width(34);
+  add_options(app, program);
+  add_commands(app, program);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : static_cast<int>(Exit::usage);
+  }
+  try {
+    watch_for_interrupt();
+    const int code = program.work ? program.work() : 0;
+    std::cout.flush();
+    return code;
+  } catch (const Failure& failure) {
+    return tell(failure);
+  } catch (const std::exception& error) {
+    return tell(Failure(Exit::failed, error.what()));
+  }
+}

@@ -1,0 +1,76 @@
+// insula schedule ...
+#include "program.hpp"
+
+namespace insula::cli {
+
+namespace {
+
+struct NewSchedule {
+  std::string name, workflow, cron, timezone = "UTC", context = "{}", catch_up = "skip", overlap = "allow";
+  std::optional<std::string> jitter;
+};
+
+void add_add(CLI::App& group, Program& program) {
+  auto wanted = std::make_shared<NewSchedule>();
+  CLI::App* command = add_command(group, program, "add", "Make a schedule, or give it a new meaning", [=, &program] {
+    program.confirm("Set schedule " + wanted->name + "?");
+    program.query(
+        "SELECT insula.schedule($1, $2, $3, $4, $5::jsonb, $6, overlap => $7, jitter => $8::interval, tenant => $9)",
+        {wanted->name, wanted->workflow, wanted->cron, wanted->timezone, wanted->context, wanted->catch_up,
+         wanted->overlap, wanted->jitter, program.tenant});
+    program.show("SELECT fire FROM insula.next_fires($1, $2, 3) AS fire", {wanted->cron, wanted->timezone});
+    return 0;
+  });
+  command->add_option("name", wanted->name, "Its name")->required();
+  command->add_option("workflow", wanted->workflow, "What it submits")->required();
+  command->add_option("cron", wanted->cron, "As '0 3 * * *', or @daily")->required();
+  command->add_option("--timezone", wanted->timezone, "As Europe/Berlin; UTC");
+  command->add_option("--input", wanted->context, "JSON");
+  command->add_option("--catch-up", wanted->catch_up, "Of missed fires: skip, run_once or run_all");
+  command->add_option("--overlap", wanted->overlap, "With a run that goes on: allow, skip, queue or cancel");
+  command->add_option("--jitter", wanted->jitter, "Each fire is up to this much later");
+}
+
+void add_verb(CLI::App& group, Program& program, const char* name, const char* function, const char* help) {
+  auto schedule = std::make_shared<std::string>();
+  CLI::App* command = add_command(group, program, name, help, [=, &program] {
+    program.confirm(std::string(name) + " schedule " + *schedule + "?");
+    const Table done =
+        program.query(std::string("SELECT insula.") + function + "($1, $2)", {*schedule, program.tenant});
+    program.say(done.value() == "t" ? "done" : "there was nothing to do");
+    return done.value() == "t" ? 0 : 1;
+  });
+  command->add_option("name", *schedule, "The schedule")->required();
+}
+
+}  // namespace
+
+void add_schedule_commands(CLI::App& app, Program& program) {
+  CLI::App* group = app.add_subcommand("schedule", "What the clock submits");
+  group->require_subcommand(1);
+  add_command(*group, program, "list", "With the next and the last fire of each", [&program] {
+    program.show(
+        "SELECT name, workflow, cron, timezone, status, next_fire_at, next_fire_at - now() AS \"in\", last_fire_at "
+        "FROM "
+        "insula.schedules($1)",
+        {program.tenant});
+    return 0;
+  });
+  add_add(*group, program);
+  add_verb(*group, program, "remove", "unschedule", "Remove it; what it has submitted stays");
+  add_verb(*group, program, "pause", "pause_schedule", "It fires no more");
+  add_verb(*group, program, "resume", "resume_schedule", "Undo pause");
+  auto cron = std::make_shared<std::string>();
+  auto timezone = std::make_shared<std::string>("UTC");
+  auto count = std::make_shared<std::string>("5");
+  CLI::App* next = add_command(*group, program, "next", "When an expression fires", [=, &program] {
+    program.show("SELECT fire, fire - now() AS \"in\" FROM insula.next_fires($1, $2, $3::integer) AS fire",
+                 {*cron, *timezone, *count});
+    return 0;
+  });
+  next->add_option("cron", *cron, "As '0 3 * * *'")->required();
+  next->add_option("--timezone", *timezone, "As Europe/Berlin; UTC");
+  next->add_option("-n", *count, "How many; 5");
+}
+
+}  // namespace insula::cli

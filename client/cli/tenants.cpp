@@ -1,0 +1,169 @@
+// insula tenant ...
+#include <insula/insula.hpp>
+
+#include <iostream>
+
+#include "program.hpp"
+
+namespace insula::cli {
+
+namespace {
+
+// The password is shown once, here.
+void show_credentials(Program& program, const TenantCredentials& credentials) {
+  Table table;
+  for (const char* name : {"tenant", "schema_name", "username", "password", "connection_string"})
+    table.columns.push_back({name, 25});
+  const auto cell = [](const std::string& text) { return text.empty() ? Cell{} : Cell{text}; };
+  table.rows = {{cell(credentials.tenant), cell(credentials.schema_name), cell(credentials.username),
+                 cell(credentials.password), cell(credentials.connection_string)}};
+  program.show_record(table);
+}
+
+struct NewTenant {
+  std::string name, schema, user;
+  bool no_login = false, if_missing = false;
+};
+
+int create(Program& program, const NewTenant& wanted) {
+  program.confirm("Make tenant " + wanted.name + "?");
+  if (wanted.no_login || wanted.if_missing) {
+    const auto null_if_empty = [](const std::string& text) { return text.empty() ? Cell{} : Cell{text}; };
+    program.show_record(
+        program.query("SELECT tenant, schema_name, username, password, connection_string FROM insula.create_tenant($1, "
+                      "$2, $3, login => "
+                      "$4::boolean, if_not_exists => $5::boolean)",
+                      {wanted.name, null_if_empty(wanted.schema), null_if_empty(wanted.user),
+                       wanted.no_login ? "false" : "true", wanted.if_missing ? "true" : "false"}));
+    return 0;
+  }
+  // The client sends a verifier: the password reaches no log of the server.
+  DatabaseAdmin admin{program.conninfo()};
+  TenantConfig config;
+  config.tenant = wanted.name;
+  config.schema_name = wanted.schema.empty() ? "tenant_" + wanted.name : wanted.schema;
+  config.username = wanted.user;
+  show_credentials(program, admin.create_tenant(config));
+  return 0;
+}
+
+void add_create(CLI::App& group, Program& program) {
+  auto wanted = std::make_shared<NewTenant>();
+  CLI::App* command = add_command(group, program, "create", "Make a tenant; shows its password once",
+                                  [&program, wanted] { return create(program, *wanted); });
+  command->add_option("name", wanted->name, "3 to 30 characters of [a-z0-9_]")->required();
+  command->add_option("--schema", wanted->schema, "Its schema; else tenant_NAME");
+  command->add_option("--user", wanted->user, "Its login; else NAME_user");
+  command->add_flag("--no-login", wanted->no_login, "Without a login of its own");
+  command->add_flag("--if-not-exists", wanted->if_missing, "All is well if it is there; the password is the server's");
+}
+
+void add_drop(CLI::App& group, Program& program) {
+  auto name = std::make_shared<std::string>();
+  auto drain = std::make_shared<std::string>("30 s");
+  auto force = std::make_shared<bool>(false);
+  CLI::App* command = add_command(group, program, "drop", "Remove a tenant with all its data", [=, &program] {
+    program.confirm("Drop tenant " + *name + " with all its data?", true);
+    program.query("SELECT insula.drop_tenant($1, $2::interval, $3::boolean)",
+                  {*name, *drain, *force ? "true" : "false"});
+    program.say("dropped");
+    return 0;
+  });
+  command->add_option("name", *name, "The tenant")->required();
+  command->add_option("--drain", *drain, "How long to wait for tasks that run; 30 s");
+  command->add_flag("--force", *force, "With what others have made in its schema, or of it");
+}
+
+// A verb that takes the tenant's name alone.
+void add_verb(CLI::App& group, Program& program, const char* verb, const char* help, const char* sql,
+              const char* done) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* command = add_command(group, program, verb, help, [=, &program] {
+    program.confirm(std::string(verb) + " tenant " + *name + "?");
+    program.query(sql, {*name});
+    program.say(done);
+    return 0;
+  });
+  command->add_option("name", *name, "The tenant")->required();
+}
+
+void add_limits(CLI::App& group, Program& program) {
+  struct Limit {
+    const char *option, *parameter, *help;
+    Cell value = {};
+  };
+  auto name = std::make_shared<std::string>();
+  auto limits = std::make_shared<std::vector<Limit>>(
+      std::vector<Limit>{{"--max-running", "max_running", "Tasks that run at the same time"},
+                         {"--max-queued", "max_queued", "Tasks that wait or run"},
+                         {"--max-connections", "max_connections", "Sessions of its login"},
+                         {"--weight", "weight", "Its share of the workers of all tenants, 1 to 1000"},
+                         {"--rate", "rate_per_second", "Task starts a second"},
+                         {"--retain", "retain", "How long finished executions are kept, as '30 days'"},
+                         {"--retain-count", "retain_count", "How many finished executions are kept"}});
+  CLI::App* command =
+      add_command(group, program, "limits", "Show the limits, or set some; -1 lifts one", [=, &program] {
+        std::string sql = "SELECT insula.set_tenant_limits($1";
+        std::vector<Cell> parameters{*name};
+        for (const Limit& limit : *limits) {
+          if (!limit.value) continue;
+          parameters.push_back(limit.value == "-1" && std::string_view(limit.parameter) == "retain" ? "-1 s"
+                                                                                                    : limit.value);
+          sql += std::string(", ") + limit.parameter + " => $" + std::to_string(parameters.size());
+        }
+        if (parameters.size() > 1) {
+          program.confirm("Set limits of tenant " + *name + "?");
+          program.query(sql + ")", parameters);
+        }
+        const Table table = program.query(
+            "SELECT max_running, max_queued, max_connections, weight, rate_per_second, retain, retain_count FROM "
+            "insula.tenants WHERE tenant = $1",
+            {*name});
+        if (table.rows.empty()) throw Failure(Exit::not_found, "tenant \"" + *name + "\" does not exist");
+        program.show_record(table);
+        return 0;
+      });
+  command->add_option("name", *name, "The tenant")->required();
+  for (Limit& limit : *limits) command->add_option(limit.option, limit.value, limit.help);
+}
+
+}  // namespace
+
+void add_tenant_commands(CLI::App& app, Program& program) {
+  CLI::App* group = app.add_subcommand("tenant", "Make, look at, limit, suspend and drop tenants");
+  group->require_subcommand(1);
+  add_create(*group, program);
+  add_command(*group, program, "list", "All tenants and their queues", [&program] {
+    program.show(
+        "SELECT t.tenant, t.status, a.ready, a.running, a.delayed, a.waiting, a.paused, now() - a.oldest_ready_at AS "
+        "oldest, t.weight, t.max_running, t.max_queued, t.error FROM insula.tenants t LEFT JOIN insula.tenant_activity "
+        "a "
+        "USING (tenant) ORDER BY t.tenant");
+    return 0;
+  });
+  auto name = std::make_shared<std::string>();
+  CLI::App* show = add_command(*group, program, "show", "One tenant", [=, &program] {
+    const Table table = program.query(
+        "SELECT t.*, a.ready, a.delayed, a.running, a.waiting, a.paused, a.oldest_ready_at, a.sessions FROM "
+        "insula.tenants t LEFT JOIN insula.tenant_activity a USING (tenant) WHERE t.tenant = $1",
+        {*name});
+    if (table.rows.empty()) throw Failure(Exit::not_found, "tenant \"" + *name + "\" does not exist");
+    program.show_record(table);
+    return 0;
+  });
+  show->add_option("name", *name, "The tenant")->required();
+  add_limits(*group, program);
+  add_verb(*group, program, "suspend", "No log-ins, submissions and claims", "SELECT insula.suspend_tenant($1)",
+           "suspended");
+  add_verb(*group, program, "resume", "Undo suspend", "SELECT insula.resume_tenant($1)", "resumed");
+  auto whose = std::make_shared<std::string>();
+  CLI::App* rotate = add_command(*group, program, "rotate", "Give it a new password, shown once", [=, &program] {
+    program.confirm("Give tenant " + *whose + " a new password?");
+    show_credentials(program, DatabaseAdmin{program.conninfo()}.rotate_password(*whose));
+    return 0;
+  });
+  rotate->add_option("name", *whose, "The tenant")->required();
+  add_drop(*group, program);
+}
+
+}  // namespace insula::cli

@@ -1,0 +1,164 @@
+-- Looks at executions, tasks and workers: a tenant sees its own, an administrator who names no tenant all.
+
+CREATE FUNCTION insula.executions(
+	workflow text DEFAULT NULL,
+	status text DEFAULT NULL,
+	created_after timestamptz DEFAULT NULL,
+	created_before timestamptz DEFAULT NULL,
+	error text DEFAULT NULL,
+	context jsonb DEFAULT NULL,
+	before bigint DEFAULT NULL,
+	max_executions integer DEFAULT 100,
+	tenant text DEFAULT NULL,
+	OUT execution_id bigint,
+	OUT tenant_name text,
+	OUT workflow_name text,
+	OUT version integer,
+	OUT execution_status text,
+	OUT execution_error text,
+	OUT priority integer,
+	OUT created_at timestamptz,
+	OUT started_at timestamptz,
+	OUT finished_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.executions IS
+'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
+workflow, status (pending, running, paused, completed, failed or cancelled): NULL for any.  created_after (included), created_before (not included): an execution of a transaction that was open for more than an hour may be missed.  error: a part of its error, as it is written.  context: what its input contains, as the operator @> has it.
+Errors: 22023 bad argument, IS001 no such tenant, 42501.';
+
+CREATE FUNCTION insula.read_failures(
+	since interval,
+	tenant text DEFAULT NULL,
+	OUT tenant_name text,
+	OUT workflow text,
+	OUT task text,
+	OUT error text,
+	OUT failed bigint,
+	OUT retrying bigint,
+	OUT first_at timestamptz,
+	OUT last_at timestamptz,
+	OUT example bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_read_failures' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.read_failures IS 'What insula.failures() groups: it has each group once for each ten thousand rows read.';
+
+CREATE FUNCTION insula.failures(
+	since interval DEFAULT '1 day',
+	tenant text DEFAULT NULL,
+	OUT tenant_name text,
+	OUT workflow text,
+	OUT task text,
+	OUT error text,
+	OUT failed bigint,
+	OUT retrying bigint,
+	OUT first_at timestamptz,
+	OUT last_at timestamptz,
+	OUT example bigint)
+RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	SELECT f.tenant_name, f.workflow, f.task, f.error, pg_catalog.sum(f.failed)::bigint, pg_catalog.sum(f.retrying)::bigint,
+		pg_catalog.min(f.first_at), pg_catalog.max(f.last_at), pg_catalog.max(f.example)
+	FROM insula.read_failures(since, tenant) f
+	GROUP BY f.tenant_name, f.workflow, f.task, f.error
+	ORDER BY pg_catalog.sum(f.failed) + pg_catalog.sum(f.retrying) DESC, pg_catalog.max(f.last_at) DESC;
+END;
+COMMENT ON FUNCTION insula.failures IS
+'What has failed since then, grouped by tenant, workflow, task and error, most often first.  In the error numbers and ids are left out (#), and 200 characters of it are kept.
+failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at.
+For one tenant, or, for an administrator who names none, for all.
+Errors: 22023 since is negative, IS001 no such tenant, 42501.';
+
+CREATE FUNCTION insula.timeline(
+	execution_id bigint,
+	OUT at timestamptz,
+	OUT task text,
+	OUT event text,
+	OUT attempt integer,
+	OUT worker text,
+	OUT detail jsonb,
+	OUT changed jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_timeline' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.timeline IS
+'What happened to an execution, in order: its submission, each task''s start and end, attempts that failed, waits, retries, its own end.  The events are those of the tenant''s view execution_events.
+task: NULL of the execution itself; an element shows as id[n].  attempt, worker: of the task''s last start.  detail: the error, or what else the event says.  changed: at the submission the input, at a task''s end the patch that it has handed over.
+Errors: IS003 no such execution.';
+
+CREATE FUNCTION insula.leases(
+	tenant text DEFAULT NULL,
+	OUT tenant_name text,
+	OUT task_id bigint,
+	OUT execution_id bigint,
+	OUT workflow text,
+	OUT task text,
+	OUT worker text,
+	OUT attempt integer,
+	OUT started_at timestamptz,
+	OUT lease_expires timestamptz,
+	OUT deadline timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_leases' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.leases IS
+'The tasks that run, those whose lease ends first at the front: which worker has each, since when, until when its lease lasts without a heartbeat, and when the time limit of the attempt ends (NULL: it has none).  Of one tenant, or, for an administrator who names none, of all that have running tasks.
+Errors: IS001 no such tenant, 42501.';
+
+CREATE FUNCTION insula.read_workers(
+	OUT worker text,
+	OUT role oid,
+	OUT tenant_name text,
+	OUT pid integer,
+	OUT parked boolean,
+	OUT died_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_read_workers' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.read_workers IS 'The workers that shared memory knows, for insula.workers().';
+
+CREATE FUNCTION insula.workers(
+	OUT worker text,
+	OUT tenant_name text,
+	OUT role_name text,
+	OUT pid integer,
+	OUT status text,
+	OUT since timestamptz,
+	OUT tasks bigint,
+	OUT next_lease_expires timestamptz)
+RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+	WITH held AS (
+		SELECT l.worker, pg_catalog.count(*) AS tasks, pg_catalog.min(l.lease_expires) AS next_lease_expires
+		FROM insula.leases() l GROUP BY l.worker),
+	known AS (SELECT * FROM insula.read_workers())
+	SELECT coalesce(k.worker, h.worker), k.tenant_name, pg_catalog.pg_get_userbyid(k.role)::text, k.pid,
+		CASE WHEN k.worker IS NULL THEN 'unknown' WHEN k.died_at IS NOT NULL THEN 'dead' WHEN k.parked THEN 'parked'
+			WHEN k.pid IS NULL THEN 'no life line' ELSE 'busy' END,
+		coalesce(k.died_at, a.state_change), coalesce(h.tasks, 0), h.next_lease_expires
+	FROM known k
+	FULL JOIN held h ON h.worker = k.worker
+	LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = k.pid
+	ORDER BY 1;
+END;
+COMMENT ON FUNCTION insula.workers IS
+'The workers of all tenants, for administrators: their tenant (NULL: all, or not known), their role, the session that is their life line, and what they hold.
+status: parked (it waits for work), busy, dead (its life line has ended, and its tasks are about to be given back), no life line (it claims without waiting), unknown (it holds tasks, and shared memory knows nothing of it; so is every worker without shared_preload_libraries).  since: when that session began to wait or ended its last statement, or the moment of death.  tasks: how many it has leases of; next_lease_expires: which of these ends first.';
+
+CREATE FUNCTION insula.metrics(max_tenants integer DEFAULT 100) RETURNS text
+AS 'MODULE_PATHNAME', 'insula_metrics' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.metrics IS
+'The counters of this database as Prometheus text, from shared memory; no tenant''s table is read.  The max_tenants (0 to 10000) tenants with most tasks and events have series of their own, all others together have tenant="".  A tenant whose queue has not been counted since the server started has no insula_tasks; a look at insula.tenant_activity counts it.
+Without shared_preload_libraries it has insula_tenants and insula_shared_memory alone.
+Errors: 22023 bad argument.';
+
+CREATE FUNCTION insula.workflows(
+	tenant text DEFAULT NULL,
+	OUT tenant_name text,
+	OUT workflow text,
+	OUT version integer,
+	OUT status text,
+	OUT registered_at timestamptz,
+	OUT definition jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_workflows' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.workflows IS
+'The current version of each workflow, by name: status is active or paused, registered_at when it became current, definition what was registered.  Of one tenant, or, for an administrator who names none, of all.
+Errors: IS001 no such tenant, 42501.';

@@ -1,0 +1,76 @@
+-- Looks at executions, failures, leases, workers and counters.
+SET client_min_messages = error;
+SELECT a.tenant, b.tenant FROM insula.create_tenant('looked') a, insula.create_tenant('looked_too') b;
+SET insula.tenant = 'looked';
+SELECT insula.register_workflow('{"name": "one", "tasks": [{"id": "a", "retry": {"max_attempts": 1}}]}');
+SELECT insula.register_workflow('{"name": "two", "tasks": [{"id": "a", "retry": {"initial_delay": "1 h"}}, {"id": "b", "depends_on": ["a"]}, {"id": "each", "for_each": {"items": "list"}}]}');
+SELECT insula.register_workflow('{"name": "one", "tasks": [{"id": "a"}]}', tenant => 'looked_too');
+-- Bad arguments.
+SELECT try($$SELECT insula.executions(status => 'gone')$$), try($$SELECT insula.executions(max_executions => 0)$$), try($$SELECT insula.executions(max_executions => 10001)$$), try($$SELECT insula.executions(before => 7)$$), try($$SELECT insula.executions(context => '[]')$$), try($$SELECT insula.executions(tenant => 'nobody')$$);
+SELECT try($$SELECT insula.failures(since => NULL)$$), try($$SELECT insula.failures('-1 s')$$), try($$SELECT insula.timeline(NULL)$$), try($$SELECT insula.timeline(7)$$), try($$SELECT insula.leases('nobody')$$), try($$SELECT insula.metrics(-1)$$);
+
+CREATE TABLE looked_at AS SELECT n, insula.submit('one', jsonb_build_object('n', n)) AS id FROM generate_series(1, 25) n;
+SELECT count(insula.submit('one', tenant => 'looked_too')) FROM generate_series(1, 5);
+-- The newest first, in pages.
+SELECT string_agg(n::text, ' ' ORDER BY o) FROM insula.executions(max_executions => 10) WITH ORDINALITY e(id, t, w, v, s, r, p, c, b, f, o) JOIN looked_at USING (id);
+SELECT string_agg(n::text, ' ' ORDER BY o) FROM insula.executions(max_executions => 10, before => (SELECT id FROM looked_at WHERE n = 16)) WITH ORDINALITY e(id, t, w, v, s, r, p, c, b, f, o) JOIN looked_at USING (id);
+SELECT string_agg(n::text, ' ' ORDER BY o) FROM insula.executions(max_executions => 10, before => (SELECT id FROM looked_at WHERE n = 6)) WITH ORDINALITY e(id, t, w, v, s, r, p, c, b, f, o) JOIN looked_at USING (id);
+-- A page of all tenants goes on where the last one has ended.
+RESET insula.tenant;
+SET client_min_messages = notice;
+DO $$
+DECLARE
+	place bigint;
+	page bigint[];
+	seen bigint[] := '{}';
+BEGIN
+	LOOP
+		page := ARRAY(SELECT execution_id FROM insula.executions(max_executions => 7, before => place) WHERE tenant_name ~ '^looked');
+		EXIT WHEN page = '{}';
+		seen := seen || page;
+		place := page[array_upper(page, 1)];
+	END LOOP;
+	RAISE NOTICE '% executions, % of them once, in descending order: %', array_length(seen, 1), (SELECT count(DISTINCT s) FROM unnest(seen) s), seen = ARRAY(SELECT s FROM unnest(seen) s ORDER BY s DESC);
+END
+$$;
+SET client_min_messages = error;
+SET insula.tenant = 'looked';
+-- Filters count together.
+SELECT count(insula.fail(task_id, lease, CASE context ->> 'n' WHEN '3' THEN 'no such file' ELSE 'connection 4711 to host 10.0.0.1 lost, request 0xfe12 of 123e4567-e89b-12d3-a456-426614174000' END)) FROM insula.claim('w', ARRAY['one.a'], max_tasks => 5);
+SELECT workflow_name, version, execution_status, execution_error, count(*) FROM insula.executions(status => 'failed') GROUP BY 1, 2, 3, 4 ORDER BY 4;
+SELECT count(*) FROM insula.executions('none');
+SELECT count(*) FROM insula.executions('one', error => 'such file');
+SELECT count(*) FROM insula.executions('one', 'pending', context => '{"n": 20}');
+SELECT count(*) FROM insula.executions(created_before => now() - interval '1 h');
+SELECT count(*) FROM insula.executions(created_after => now() - interval '1 h');
+-- What fails, by what it says.
+SELECT tenant_name, workflow, task, error, failed, retrying, example IN (SELECT id FROM looked_at) AS ours FROM insula.failures();
+SELECT insula.submit('two', '{"list": [1, 2]}') AS id \gset
+SELECT task, insula.fail(task_id, lease, 'try again in 7 s') FROM insula.claim('w', ARRAY['two.a']);
+SELECT task, failed, retrying FROM insula.failures() ORDER BY task, failed;
+SELECT count(*) FROM insula.failures('0 s');
+SELECT count(*) FROM insula.failures(tenant => 'looked_too');
+-- What happened, in order, and what each task has changed.
+SELECT insula.complete(task_id, lease, jsonb_build_object('got', item)) FROM insula.claim('w2', ARRAY['two.each'], max_tasks => 2);
+SELECT insula.cancel(:id, 'enough');
+SELECT task, event, attempt, worker, detail - 'started_at' AS detail, changed FROM insula.timeline(:id);
+SELECT count(*) FROM insula.timeline((SELECT id FROM looked_at WHERE n = 25));
+-- Leases.
+SELECT count(*) FROM insula.claim('w3', ARRAY['one.a'], max_tasks => 2);
+SELECT tenant_name, workflow, task, worker, attempt, started_at <= now(), lease_expires > now() + interval '50 s', deadline IS NULL FROM insula.leases();
+RESET insula.tenant;
+SELECT tenant_name, count(*) FROM insula.leases() WHERE tenant_name ~ '^looked' GROUP BY 1;
+SELECT worker, tasks, next_lease_expires > now() FROM insula.workers() WHERE tasks > 0;
+SELECT insula.pause_workflow('two', 'looked');
+SELECT tenant_name, workflow, version, status, registered_at <= now(), definition -> 'name' FROM insula.workflows() WHERE tenant_name ~ '^looked' ORDER BY 1, 2;
+-- A tenant sees its own.
+SET ROLE looked_too_user;
+SELECT tenant_name, count(*) FROM insula.executions() GROUP BY 1;
+SELECT count(*) FROM insula.failures();
+SELECT count(*) FROM insula.leases();
+SELECT workflow FROM insula.workflows();
+SELECT try($$SELECT insula.executions(tenant => 'looked')$$), try($$SELECT insula.failures(tenant => 'looked')$$), try($$SELECT insula.leases('looked')$$), left(try(format('SELECT insula.timeline(%s)', :id)), 5) AS try, try($$SELECT insula.workers()$$), try($$SELECT insula.metrics()$$);
+SELECT count(*) FROM insula.executions(before => :id);
+RESET ROLE;
+DROP TABLE looked_at;
+SELECT insula.drop_tenant(t, '0') FROM unnest('{looked,looked_too}'::text[]) t;
