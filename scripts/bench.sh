@@ -40,8 +40,13 @@ install_pgq() {
 
 "$root/scripts/deps.sh"
 "$root/scripts/build-client.sh"
-(install_from_npm) || warn "the peers from npm are missing"
-(install_pgq) || warn "PgQ is missing"
+# The bars T have no peers.
+if [[ -z ${ONLY:-} || $ONLY == *P* ]]; then
+    (install_from_npm) || warn "the peers from npm are missing"
+    (install_pgq) || warn "PgQ is missing"
+fi
+mkdir -p "$build/bench"
+export BENCH_PICTURES=$build/bench
 
 "$root/scripts/with-cluster.sh" --preload --durable \
     --conf shared_buffers=1GB --conf max_wal_size=4GB --conf checkpoint_timeout=15min --conf max_connections=200 -- \

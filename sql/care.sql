@@ -28,7 +28,10 @@ ROLLBACK;
 
 -- health, capacity and the tenants' queues, by a member of insula_admin.
 SELECT * FROM insula.health();
-SELECT item, used <= available AS fits, advice FROM insula.capacity() WHERE available IS NOT NULL AND item !~ 'workers|watched';
+SELECT item, used <= available AS fits, advice FROM insula.capacity() WHERE setting IS NULL OR setting NOT LIKE 'insula.%';
+-- The sizes of shared memory, which are known where that is there.
+SELECT item, setting, (used IS NULL) = (current_setting('insula.max_databases', true) IS NULL) AS known, (available IS NULL) = (used IS NULL) AS both
+FROM insula.capacity() WHERE setting LIKE 'insula.%';
 SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'tended');
 SELECT count(insula.submit('w', tenant => 'tended')) FROM generate_series(1, 5);
 SELECT insula.submit('w', run_at => 'tomorrow', tenant => 'tended') > 0 AS submitted;

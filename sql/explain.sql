@@ -42,6 +42,26 @@ SELECT * FROM explain(:id);
 SELECT insula.resume_tenant('explained');
 SELECT insula.cancel(:id);
 SELECT * FROM explain(:id);
+
+-- A tenant's own account, without what only shared memory knows.
+SELECT insula.set_tenant_limits('explained', max_queued => 10, weight => 3);
+SELECT count(insula.submit('one')) FROM generate_series(1, 5);
+SELECT count(insula.fail(task_id, lease, 'it is broken', false)) FROM insula.claim('worker-1', max_tasks => 3);
+SELECT count(*) FROM insula.claim('worker-1');
+SELECT question, item, value, regexp_replace(says, 'since .*', 'since ...') AS says FROM insula.explain_tenant()
+WHERE question <> 'used' AND (question, item) NOT IN (('share', 'claimed')) AND item !~ 'wait p|share of|executions|runs|leases'
+	AND (question <> 'held back' OR item = 'max_queued');
+SELECT DISTINCT question FROM insula.explain_tenant() ORDER BY 1;
+SELECT bool_and(value IS NULL = (says = 'not known: insula is not in shared_preload_libraries')) AS told FROM insula.explain_tenant();
+SET ROLE explained_user;
+SELECT item FROM insula.explain_tenant() WHERE question = 'share';
+RESET ROLE;
+SELECT tenant FROM insula.create_tenant('unlike', login => false);
+SET ROLE explained_user;
+SELECT * FROM insula.explain_tenant('unlike');
+SELECT * FROM insula.explain_tenant('none_such');
+RESET ROLE;
+SELECT insula.drop_tenant('unlike', '0 s');
 RESET insula.tenant;
 DROP FUNCTION explain;
 SELECT insula.drop_tenant('explained', '0 s');

@@ -20,6 +20,7 @@ INSERT INTO insula.tenant_number SELECT n FROM generate_series(1, 131071) n ON C
 DELETE FROM insula.tenant_number WHERE tenant_no = (SELECT max(tenant_no) FROM insula.tenant_number WHERE tenant_no NOT IN (SELECT tenant_no FROM insula.tenant));
 SELECT tenant FROM insula.create_tenant('last');
 SELECT used = available AS all_given, advice FROM insula.capacity() WHERE item = 'tenant numbers';
+SELECT level, finding FROM insula.health() WHERE object = 'tenant numbers';
 SELECT try($$SELECT insula.create_tenant('none_left')$$);
 
 -- The one dropped first is used again first.

@@ -54,7 +54,7 @@ COMMENT ON FUNCTION insula.set_tenant_limits IS
 max_running: tasks that run at the same time, exact.
 max_queued: tasks that are ready, delayed, deferred or running; a submission whose tasks would go over it fails with IS006.  Exact with shared_preload_libraries; without, transactions that submit at the same moment do not see each other''s tasks.
 max_connections: sessions of the tenant''s role.
-weight: 1 to 1000, the tenant''s share of the workers that serve all tenants.
+weight: 1 to 1000, the tenant''s share of the workers that serve all tenants, while more is ready than they can do: exactly, of claimed tasks, or of the time that they run with insula.fairness = time.  What a tenant leaves goes to the others at once, and is not given to it later.
 rate_per_second: task starts a second; up to one second''s worth may start at once after a pause.
 retain, retain_count: how long, and how many, finished executions are kept; what is too old or too many is removed, with its history, when the tenant''s workers claim or wait, in sweeps at least a minute apart.
 Errors: IS001 no such tenant, 22023 a limit is out of range.';
@@ -80,4 +80,4 @@ COMMENT ON FUNCTION insula.is_valid_tenant_id IS
 CREATE FUNCTION insula.status(OUT item text, OUT value text) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_status' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.status IS
-'How Insula runs in this database: its version, whether shared memory is there, the number of tenants; and, of the whole server, how many sessions wait, workers are known, executions are watched, and tenants have something due or watermarks in shared memory (insula.max_due_tenants is the room for each).  wait events: whether pg_stat_activity has names for them, which PostgreSQL before 17 has not.';
+'How Insula runs in this database: its version, whether shared memory is there, the number of tenants; and, of the whole server, how many sessions wait, workers are known, executions are watched, tenants have something due, may have claimable tasks, or have watermarks in shared memory, how many of their limits, workflows and limits of workflows are counted there, and how many databases it knows: insula.capacity() has the sizes.  transactions of tenants: when those of their logins are ended (insula.max_tenant_transaction).  wait events: whether pg_stat_activity has names for them, which PostgreSQL before 17 has not.';

@@ -52,8 +52,61 @@ CREATE VIEW insula.numbers_in_use WITH (security_invoker = true) AS
 	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'work';
 COMMENT ON VIEW insula.numbers_in_use IS 'how many rows of executions and tasks each tenant has, as the last VACUUM or ANALYZE has seen: each has a number, of which there are 68719476735 a tenant';
 
+-- A size that a setting gives is named by it.
+CREATE FUNCTION insula.capacity(OUT item text, OUT used bigint, OUT available bigint, OUT advice text, OUT setting text)
+RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off
+BEGIN ATOMIC
+	WITH room(locks, tenants) AS (
+		SELECT pg_catalog.current_setting('max_locks_per_transaction')::bigint
+				* (pg_catalog.current_setting('max_connections')::bigint + pg_catalog.current_setting('max_prepared_transactions')::bigint),
+			(SELECT pg_catalog.count(*) FROM insula.tenant)
+	),
+	size(item, used, available, setting) AS (
+		SELECT 'tenant numbers', (SELECT pg_catalog.count(*) FROM insula.tenant_number WHERE dropped_at IS NULL), 131071::bigint, NULL
+		UNION ALL
+		SELECT 'numbers of a tenant''s executions and tasks', coalesce((SELECT pg_catalog.max(n.rows) FROM insula.numbers_in_use n), 0),
+			68719476735, NULL
+		UNION ALL
+		SELECT 'connections', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
+			pg_catalog.current_setting('max_connections')::bigint, 'max_connections'
+		UNION ALL
+		-- A worker of all tenants holds four locks for each tenant that it claims for, of which there are at most 500.
+		SELECT 'locks of a claim for all tenants', 4 * least(room.tenants, 500), room.locks, 'max_locks_per_transaction' FROM room
+		UNION ALL
+		-- It locks each tenant's tables, sequence and views.
+		SELECT 'locks of a pg_dump of all tenants', 7 * room.tenants, room.locks, 'max_locks_per_transaction' FROM room
+		UNION ALL
+		SELECT shared.item, s.value::bigint, shared.times * pg_catalog.current_setting(shared.setting, true)::bigint, shared.setting
+		FROM (VALUES ('workers'::text, 1, 'insula.max_workers'::text),
+			('watched executions', 1, 'insula.max_watches'),
+			('due tenants', 1, 'insula.max_due_tenants'),
+			('ready tenants', 1, 'insula.max_due_tenants'),
+			('tenants with low-water marks', 1, 'insula.max_due_tenants'),
+			('limits of tenants', 4, 'insula.max_due_tenants'),
+			('counted limits', 1, 'insula.max_counted_limits'),
+			('counted workflows', 1, 'insula.max_counted_workflows'),
+			('databases', 1, 'insula.max_databases')) shared(item, times, setting)
+		JOIN insula.status() s ON s.item = shared.item
+		UNION ALL
+		SELECT 'transaction ids', pg_catalog.age(d.datfrozenxid), 2100000000, NULL
+		FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
+	)
+	SELECT size.item, size.used, size.available,
+		-- One role gets half of the workers and of the watches.
+		CASE WHEN size.used > CASE WHEN size.setting IN ('insula.max_workers', 'insula.max_watches') THEN 0.4 ELSE 0.8 END * size.available THEN CASE
+			WHEN size.setting IS NOT NULL THEN 'raise ' || size.setting
+			WHEN size.item LIKE 'numbers of%' THEN 'set retain or retain_count for ' || (SELECT pg_catalog.string_agg(n.tenant, ', ' ORDER BY n.tenant)
+				FROM insula.numbers_in_use n WHERE n.rows > 0.8 * size.available)
+			WHEN size.item = 'tenant numbers' THEN 'drop tenants, or make new ones in another database'
+			ELSE 'this will run out' END END,
+		size.setting
+	FROM size;
+END;
+COMMENT ON FUNCTION insula.capacity IS
+'Sizes against settings: how much of what is used, of how much, by which setting, and what to do where more than four fifths are, or two fifths of the workers and watches, of which one role gets half.  What lies in shared memory is counted for the whole server, and beyond its size things go on more slowly; used and available are NULL without it.  Locks: what a claim for all tenants, and a pg_dump of the database, hold at the same time.';
+
 CREATE FUNCTION insula.health(OUT level text, OUT tenant text, OUT object text, OUT finding text)
-RETURNS SETOF record LANGUAGE sql STABLE PARALLEL UNSAFE SET jit = off
+RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
 	SELECT 'warning', t.tenant, 'session ' || a.pid,
 		pg_catalog.format('%s has had a transaction open since %s (%s): dead rows stay until it ends',
@@ -88,50 +141,14 @@ BEGIN ATOMIC
 	SELECT CASE WHEN n.rows > 0.9 * 68719476735 THEN 'error' ELSE 'warning' END, n.tenant, n.relation,
 		pg_catalog.format('about %s of the 68719476735 numbers of executions and tasks are in use: set retain or retain_count', n.rows)
 	FROM insula.numbers_in_use n
-	WHERE n.rows > 0.5 * 68719476735;
+	WHERE n.rows > 0.5 * 68719476735
+	UNION ALL
+	SELECT 'warning', NULL, c.item, pg_catalog.format('%s of %s are in use: %s', c.used, c.available, c.advice)
+	FROM insula.capacity() c
+	WHERE c.advice IS NOT NULL AND c.item NOT LIKE 'numbers of%';
 END;
 COMMENT ON FUNCTION insula.health IS
-'What holds something back, or will: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out, and tenants whose rows have more than half of the numbers that there are for executions and tasks.  No row: nothing does.';
-
-CREATE FUNCTION insula.capacity(OUT item text, OUT used bigint, OUT available bigint, OUT advice text)
-RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off
-BEGIN ATOMIC
-	WITH size(item, used, available, setting) AS (
-		SELECT 'tenant numbers', (SELECT pg_catalog.count(*) FROM insula.tenant_number WHERE dropped_at IS NULL), 131071::bigint, NULL
-		UNION ALL
-		SELECT 'numbers of a tenant''s executions and tasks', coalesce((SELECT pg_catalog.max(n.rows) FROM insula.numbers_in_use n), 0),
-			68719476735, NULL
-		UNION ALL
-		SELECT 'connections', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
-			pg_catalog.current_setting('max_connections')::bigint, 'max_connections'
-		UNION ALL
-		-- A worker of all tenants holds four locks for each tenant that it claims for.
-		SELECT 'locks of a claim for all tenants', 4 * (SELECT pg_catalog.count(*) FROM insula.tenant),
-			pg_catalog.current_setting('max_locks_per_transaction')::bigint
-				* (pg_catalog.current_setting('max_connections')::bigint + pg_catalog.current_setting('max_prepared_transactions')::bigint),
-			'max_locks_per_transaction'
-		UNION ALL
-		SELECT 'workers', s.value::bigint, pg_catalog.current_setting('insula.max_workers', true)::bigint, 'insula.max_workers'
-		FROM insula.status() s WHERE s.item = 'workers'
-		UNION ALL
-		SELECT 'watched executions', s.value::bigint, pg_catalog.current_setting('insula.max_watches', true)::bigint, 'insula.max_watches'
-		FROM insula.status() s WHERE s.item = 'watched executions'
-		UNION ALL
-		SELECT 'transaction ids', pg_catalog.age(d.datfrozenxid), 2100000000, NULL
-		FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()
-	)
-	SELECT size.item, size.used, size.available,
-		-- One role gets half of the workers and of the watches.
-		CASE WHEN size.used > CASE WHEN size.setting IN ('insula.max_workers', 'insula.max_watches') THEN 0.4 ELSE 0.8 END * size.available THEN CASE
-			WHEN size.setting IS NOT NULL THEN 'raise ' || size.setting
-			WHEN size.item LIKE 'numbers of%' THEN 'set retain or retain_count for ' || (SELECT pg_catalog.string_agg(n.tenant, ', ' ORDER BY n.tenant)
-				FROM insula.numbers_in_use n WHERE n.rows > 0.8 * size.available)
-			WHEN size.item = 'tenant numbers' THEN 'drop tenants, or make new ones in another database'
-			ELSE 'this will run out' END END
-	FROM size;
-END;
-COMMENT ON FUNCTION insula.capacity IS
-'Sizes against settings: how much of what is used, and what to do where more than four fifths are, or two fifths of the workers and watches, of which one role gets half.  NULL: unknown without shared memory.';
+'What holds something back, or will: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out, and tenants whose rows have more than half of the numbers that there are for executions and tasks; and what insula.capacity() has advice for.  No row: nothing does.';
 
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)

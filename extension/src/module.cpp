@@ -8,6 +8,7 @@
 #include "scheduler/scheduler.hpp"
 #include "shared/counters.hpp"
 #include "shared/permits.hpp"
+#include "shared/ready_tenants.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
 #include "spi/plans.hpp"
@@ -15,6 +16,7 @@
 #include "tenant/caller.hpp"
 #include "tenant/group.hpp"
 #include "tenant/home.hpp"
+#include "tenant/transaction_limit.hpp"
 
 extern "C" {
 PG_MODULE_MAGIC;
@@ -24,10 +26,11 @@ PGDLLEXPORT void _PG_init(void);
 namespace {
 
 // Announcements wake other processes, which must find the numbers published: they come last.
-const insula::TransactionStep *const steps[] = {
-    &insula::tenants_prepare_step, &insula::role_sessions_step, &insula::database_guard_step,
-    &insula::scheduler_nudge_step, &insula::async_commit_step,  &insula::joined_tasks_step,
-    &insula::counters_step,        &insula::permits_step,       &insula::announcements_step};
+const insula::TransactionStep *const steps[] = {&insula::tenants_prepare_step, &insula::transaction_limit_step,
+                                                &insula::role_sessions_step,   &insula::database_guard_step,
+                                                &insula::scheduler_nudge_step, &insula::async_commit_step,
+                                                &insula::joined_tasks_step,    &insula::counters_step,
+                                                &insula::permits_step,         &insula::announcements_step};
 
 }  // namespace
 
@@ -37,10 +40,13 @@ void _PG_init() {
   insula::define_argument_settings();
   insula::define_scheduler_settings();
   insula::define_fire_settings();
+  insula::define_fairness_settings();
+  insula::define_transaction_limit();
   if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {
     insula::request_shared_memory(insula::note_recovery);
     insula::register_launcher();
     insula::guard_databases();
+    insula::limit_tenant_transactions();
   }
   MarkGUCPrefixReserved("insula");
   insula::define_words(insula::storage_words());

@@ -40,7 +40,7 @@ step "apt install ./$package, CREATE EXTENSION"
 install "/tmp/packages/$package"
 query 'CREATE EXTENSION insula'
 expect 'SELECT pg_postmaster_start_time()' "$started"
-expect "SELECT schema_name FROM insula.create_tenant('acme_corp')" tenant_acme_corp
+expect "SELECT schema_name FROM insula.create_tenant('first_customer')" tenant_first_customer
 
 step "apt install the client, and the example with it"
 install g++ pkg-config /tmp/packages/libinsula*.deb
@@ -58,12 +58,12 @@ fi
 
 step "apt install the command line"
 install /tmp/packages/insula_*.deb
-as_postgres insula -d 'dbname=shop' tenant list | grep -q acme_corp
+as_postgres insula -d 'dbname=shop' tenant list | grep -q first_customer
 
 step "with shared_preload_libraries, after a restart"
 query "ALTER SYSTEM SET shared_preload_libraries = 'insula'"
 pg_ctlcluster "$version" main restart
-expect "SELECT count(*) > 0 FROM insula.tenants WHERE tenant = 'acme_corp'" t
+expect "SELECT count(*) > 0 FROM insula.tenants WHERE tenant = 'first_customer'" t
 
 step "apt remove"
 query 'ALTER SYSTEM RESET shared_preload_libraries'

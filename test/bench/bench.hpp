@@ -6,6 +6,7 @@
 #include <insula/insula.hpp>
 
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -51,7 +52,13 @@ std::vector<Figure> drain_wal();
 std::vector<Figure> drain_under_snapshot();
 std::vector<Figure> statements_per_task();
 std::vector<Figure> cost_of_limits();
+std::vector<Figure> provisioning();
+std::vector<Figure> claims_of_many();
+std::vector<Figure> noisy_neighbour();
+std::vector<Figure> shares_by_weight();
+std::vector<Figure> memory_of_many();
 std::vector<Figure> fire_lateness();
+std::vector<Figure> buffers_of_many();
 
 // ---- what measuring needs ----
 

@@ -358,8 +358,7 @@ TEST_F(Features, FairShareByWeight) {
   sql.query("RESET insula.tenant");
   int heavy = 0;
   for (int i = 0; i < 400; ++i) heavy += sql.query("SELECT tenant FROM insula.claim('w')") == "heavy" ? 1 : 0;
-  // Six standard deviations either side.
-  EXPECT_NEAR(heavy, 300, 52);
+  EXPECT_NEAR(heavy, 300, 6);
   sql.query("SELECT insula.drop_tenant('heavy', '0 s')");
 }
 

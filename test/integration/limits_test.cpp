@@ -135,20 +135,41 @@ TEST_F(Limits, NeverOneTooManyOfAWorkflow) {
   expect_never_more_than(3, 300);
 }
 
-TEST_F(Limits, WeightDecidesTheOrder) {
+// Under contention the tenants' shares are as their weights, within one part in twenty, however many tasks a claim
+// takes.
+TEST_F(Limits, WeightsDecideTheShares) {
   create("light", "weight => 1");
   create("middle", "weight => 2");
   create("heavy", "weight => 4");
-  for (const char* name : {"light", "middle", "heavy"}) submit(name, 700);
+  for (const char* name : {"light", "middle", "heavy"}) submit(name, 3000);
   admin.query("CREATE TEMP TABLE served (tenant text)");
-  for (int i = 0; i < 700; ++i) admin.query("INSERT INTO served SELECT tenant FROM insula.claim('w')");
-  const auto share = [this](const char* name) {
-    return std::stoi(admin.query("SELECT count(*) FROM served WHERE tenant = '" + std::string(name) + "'"));
-  };
-  // Six standard deviations either side of 100, 200 and 400.
-  EXPECT_NEAR(share("light"), 100, 56);
-  EXPECT_NEAR(share("middle"), 200, 72);
-  EXPECT_NEAR(share("heavy"), 400, 79);
+  for (const int tasks : {1, 10, 100}) {
+    // The set of ready tenants is read first.
+    admin.query("SELECT count(*) FROM insula.claim('w', max_tasks => 7)");
+    admin.query("TRUNCATE served");
+    for (int i = 0; i < 1400; i += tasks)
+      admin.query("INSERT INTO served SELECT tenant FROM insula.claim('w', max_tasks => " + std::to_string(tasks) +
+                  ")");
+    const auto share = [this](const char* name) {
+      return std::stoi(admin.query("SELECT count(*) FROM served WHERE tenant = '" + std::string(name) + "'"));
+    };
+    EXPECT_NEAR(share("light"), 200, 10) << tasks;
+    EXPECT_NEAR(share("middle"), 400, 20) << tasks;
+    EXPECT_NEAR(share("heavy"), 800, 40) << tasks;
+  }
+}
+
+// A tenant's unused share goes to the others, and it is given nothing of it later.
+TEST_F(Limits, NoShareIsLostOrSavedUp) {
+  create("light", "weight => 1");
+  create("heavy", "weight => 9");
+  submit("light", 2000);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(admin.query("SELECT count(*) FROM insula.claim('w', max_tasks => 100)"), "100");
+  submit("heavy", 500);
+  admin.query("CREATE TEMP TABLE served AS SELECT tenant FROM insula.claim('w', max_tasks => 100)");
+  for (int i = 0; i < 4; ++i) admin.query("INSERT INTO served SELECT tenant FROM insula.claim('w', max_tasks => 100)");
+  EXPECT_NEAR(std::stoi(admin.query("SELECT count(*) FROM served WHERE tenant = 'light'")), 50, 25);
+  EXPECT_EQ(admin.query("SELECT count(*) FROM insula.claim('w', max_tasks => 10000)"), "1500");
 }
 
 }  // namespace

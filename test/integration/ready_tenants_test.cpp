@@ -137,6 +137,49 @@ TEST_F(PreloadedReadyTenants, ABusyTenantKeepsNoTenantFromTheSweep) {
   EXPECT_TRUE(found);
 }
 
+// With insula.fairness = time a tenant pays for as long as its tasks run.
+TEST_F(PreloadedReadyTenants, TasksThatRunLongPayForIt) {
+  sql_.query("ALTER SYSTEM SET insula.fairness = 'time'");
+  sql_.query("SELECT pg_reload_conf()");
+  for (Session* session : {&sql_, &other_})
+    ASSERT_TRUE(eventually([&] { return session->query("SHOW insula.fairness") == "time"; }));
+  for (const char* tenant : {"slow", "quick"}) {
+    create(tenant);
+    sql_.query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[2000]), tenant => '" +
+               std::string(tenant) + "')");
+  }
+  sql_.query("CREATE TEMP TABLE mine (tenant text, task_id bigint, lease bigint)");
+  const auto claim_and_end = [this] {
+    sql_.query("INSERT INTO mine SELECT tenant, task_id, lease FROM insula.claim('r', max_tasks => 1)");
+    // The runs of one tenant have begun a second earlier than those of the other, as its rows say.
+    sql_.query("UPDATE tenant_slow.work SET started_at = started_at - interval '1 s' WHERE state = 2");
+    sql_.query("SELECT insula.complete(task_id, lease) FROM mine");
+    sql_.query("INSERT INTO served SELECT tenant FROM mine");
+    sql_.query("TRUNCATE mine");
+  };
+  sql_.query("CREATE TEMP TABLE served (tenant text)");
+  for (int i = 0; i < 300; ++i) claim_and_end();
+  const int slow = std::stoi(sql_.query("SELECT count(*) FROM served WHERE tenant = 'slow'"));
+  EXPECT_GE(slow, 1);
+  EXPECT_LE(slow, 15);
+  EXPECT_EQ(sql_.query("SELECT count(*) FROM served"), "300");
+  sql_.query("ALTER SYSTEM RESET insula.fairness");
+  sql_.query("SELECT pg_reload_conf()");
+  ASSERT_TRUE(eventually([this] { return sql_.query("SHOW insula.fairness") == "turns"; }));
+}
+
+// Tenants that are suspended leave the set, and a tenant that is dropped does.
+TEST_F(PreloadedReadyTenants, SuspendedTenantsLeave) {
+  create("one");
+  sql_.query("SELECT insula.submit('w', tenant => 'one')");
+  EXPECT_EQ(ready_tenants(), "1");
+  sql_.query("SELECT insula.suspend_tenant('one')");
+  EXPECT_TRUE(nothing_to_claim());
+  EXPECT_TRUE(eventually([this] { return nothing_to_claim() && ready_tenants() == "0"; }));
+  sql_.query("SELECT insula.resume_tenant('one')");
+  EXPECT_EQ(claim(), "1");
+}
+
 const std::string any = "NULL";
 
 // Each event but those of time (test/clock) makes one task of a tenant claimable of which claims and waits have found

@@ -37,19 +37,12 @@ void put_activity(ReturnSetInfo *result, const Tenant &tenant, TenantCounters ac
   put_row(result, fields, lengthof(fields));
 }
 
-// A percentile of the waits, as the least bound that is known for it; NULL where there are no waits.
 Field wait_percentile(const Activity &activity, double part) {
-  std::int64_t all = 0;
-  for (std::int64_t waits : activity.waits) all += waits;
-  if (all == 0) return null_field();
-  std::int64_t below = 0;
-  int place = 0;
-  while (place < wait_classes - 1 &&
-         static_cast<double>(below += activity.waits[place]) < part * static_cast<double>(all))
-    ++place;
-  auto *bound = static_cast<Interval *>(palloc0(sizeof(Interval)));
-  bound->time = std::int64_t{1000} << place;
-  return datum_field(IntervalPGetDatum(bound));
+  const std::int64_t bound = wait_bound(activity.waits, part);
+  if (bound < 0) return null_field();
+  auto *interval = static_cast<Interval *>(palloc0(sizeof(Interval)));
+  interval->time = bound;
+  return datum_field(IntervalPGetDatum(interval));
 }
 
 void put_counters(ReturnSetInfo *result, const Tenant &tenant, const Activity &activity, bool known) {

@@ -2,13 +2,16 @@
 #include "entry/answer.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
+#include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/ready_tenants.hpp"
 #include "shared/launch.hpp"
+#include "shared/permits.hpp"
+#include "shared/ready_tenants.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
 #include "tenant/tenant.hpp"
+#include "tenant/transaction_limit.hpp"
 #include "version.hpp"
 
 extern "C" {
@@ -54,6 +57,9 @@ Datum insula_status(PG_FUNCTION_ARGS) {
   ReturnSetInfo *result = begin_rows(fcinfo);
   int tenants;
   (void)all_tenants(&tenants);
+  const auto in_shared_memory = [](long number) -> const char * {
+    return shared_memory_available() ? psprintf("%ld", number) : nullptr;
+  };
   const struct {
     const char *item;
     const char *value;
@@ -62,16 +68,24 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"adopted", why_not_home() ? psprintf("no: %s", why_not_home()) : "yes"},
       {"shared memory", shared_memory_available() ? "on" : "off: add insula to shared_preload_libraries"},
       {"tenants", psprintf("%d", tenants)},
-      {"waiting sessions", shared_memory_available() ? psprintf("%d", waiting_sessions()) : nullptr},
-      {"workers", shared_memory_available() ? psprintf("%ld", known_workers()) : nullptr},
-      {"watched executions", shared_memory_available() ? psprintf("%ld", watched_executions()) : nullptr},
+      {"waiting sessions", in_shared_memory(waiting_sessions())},
+      {"workers", in_shared_memory(known_workers())},
+      {"watched executions", in_shared_memory(watched_executions())},
       {"scheduler", state_of_scheduler()},
-      {"tenants with low-water marks",
-       shared_memory_available() ? psprintf("%ld", tenants_with_watermarks()) : nullptr},
-      {"ready tenants", shared_memory_available() ? psprintf("%ld", tenants_in_ready_sets()) : nullptr},
+      {"tenants with low-water marks", in_shared_memory(tenants_with_watermarks())},
+      {"ready tenants", in_shared_memory(tenants_in_ready_sets())},
       {"wait events",
        has_wait_event_names ? "named" : "all of the name Extension: PostgreSQL before 17 has no others for extensions"},
-      {"due tenants", shared_memory_available() ? psprintf("%ld", due_tenants()) : nullptr},
+      {"due tenants", in_shared_memory(due_tenants())},
+      {"limits of tenants", in_shared_memory(limits_of_tenants())},
+      {"counted limits", in_shared_memory(counted_limits())},
+      {"counted workflows", in_shared_memory(counted_workflows())},
+      {"databases", in_shared_memory(databases_in_use())},
+      {"transactions of tenants",
+       tenant_transaction_limit() > 0
+           ? psprintf("end after %s", GetConfigOptionByName("insula.max_tenant_transaction", nullptr, false))
+       : shared_memory_available() ? "may last for ever: insula.max_tenant_transaction is 0"
+                                   : "may last for ever: add insula to shared_preload_libraries"},
   };
   for (const auto &row : rows) put_row(result, {text_field(row.item), text_field(row.value)});
   return Datum{0};

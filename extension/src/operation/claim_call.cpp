@@ -3,7 +3,6 @@
 #include "operation/claim_call.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
@@ -23,7 +22,7 @@ struct Claiming {
   TimestampTz now;
   TimestampTz lease_expires;
   std::size_t room;  // of a ClaimSink
-  int tenants_left;  // that may be claimed from besides
+  int visits_left;   // that may claim
 };
 
 // The bytes that one call's tasks may take together.  Ten thousand contexts of the largest size would
@@ -31,7 +30,7 @@ struct Claiming {
 constexpr std::size_t max_claimed_bytes = std::size_t{64} << 20;
 
 // A claim holds the locks of the tenants that it has claimed from, and the lock table is everybody's.
-constexpr int most_tenants = 500;
+constexpr int most_visits = 500;
 
 bool put_claimed_task(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes) {
   const auto *claiming = static_cast<Claiming *>(self);
@@ -53,7 +52,7 @@ int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
 }
 
 // A dead worker of all tenants may hold tasks of any: reaps it from all tenants, once.
-void reap_everywhere(const ServedTenant *tenants, int count, TimestampTz now) {
+void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
   int dead_count;
   const DeadWorker *dead = dead_workers_of(0, &dead_count);
   bool any = false;
@@ -61,9 +60,8 @@ void reap_everywhere(const ServedTenant *tenants, int count, TimestampTz now) {
   if (!any) return;
   bool all_reaped = true;
   for (int i = 0; i < count; ++i) {
-    const std::int32_t number = tenants[i].ready.tenant;
-    const bool done = visit_in_subtransaction(number, [&] {
-      const Tenant *tenant = open_untouched_tenant(number);
+    const bool done = visit_in_subtransaction(tenants[i].number, [&] {
+      const Tenant *tenant = open_untouched_tenant(tenants[i].number);
       if (!tenant) return;
       const Session session = open_session();
       if (!reap_dead_workers(*tenant, now)) all_reaped = false;
@@ -75,79 +73,142 @@ void reap_everywhere(const ServedTenant *tenants, int count, TimestampTz now) {
     if (dead[i].tenant == 0) announce_dead_worker_reaped(dead[i].role, dead[i].name);
 }
 
-struct Turn {
-  ServedTenant tenant;
-  double at;
-  int claimed;
-  bool done;  // it has no claimable task left
-};
-
-// Draws the order of the tenants by lot: a tenant with twice the weight comes first twice as often, and
-// no claim has to remember the last one.
-Turn *draw_turns(const ServedTenant *tenants, int count) {
-  auto *turns = palloc_array_of<Turn>(static_cast<std::size_t>(count) + 1);
-  for (int i = 0; i < count; ++i)
-    turns[i] = {tenants[i], -std::log(1 - random_fraction()) / tenants[i].weight, 0, false};
-  std::sort(turns, turns + count, [](const Turn &a, const Turn &b) { return a.at < b.at; });
-  return turns;
+bool is_full(const Claiming &claiming, int left) {
+  return left == 0 || claiming.room == 0 || claiming.visits_left == 0;
 }
 
-// Claims up to `wanted` tasks of one of all tenants in a subtransaction; 0 where that fails.
-int claim_share(Claiming *claiming, const ServedTenants &served, Turn *turn, int wanted) {
+// Claims up to `wanted` tasks of one of all tenants in a subtransaction; 0 where that fails.  `turn`, and `served`:
+// what the set is to be told of it; nullptr: nothing.
+int claim_share(Claiming *claiming, std::int32_t number, int wanted, const ServedTenants *served,
+                const ReadyTurn *turn) {
   int count = 0;
-  const std::int32_t number = turn->tenant.ready.tenant;
+  bool settled = false;
   const std::size_t room = claiming->room;
   const bool done = visit_in_subtransaction(number, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
-    if (!tenant) return note_not_open(turn->tenant);
-    if (tenant->suspended) return;
+    if (!tenant || tenant->suspended) {
+      if (turn) note_not_served(*served, turn->ready, tenant);
+      return;
+    }
     count = claim_of_tenant(claiming, *tenant, wanted);
+    if (!turn) return;
+    settle_ready_turn(*turn, count, tenant->limits.weight);
+    settled = true;
     if (count > 0) return;
     const Session session = open_session();
-    turn->done = note_if_nothing_claimable(served, turn->tenant, *tenant);
+    note_if_nothing_claimable(*served, {turn->ready, {}}, *tenant);
     close_session(session);
   });
   const ClaimOutput &output = claiming->output;
   (done ? output.keep : output.take_back)(output.self);
-  if (done) return count;
-  claiming->room = room;
-  return 0;
+  if (!done) {
+    count = 0;
+    claiming->room = room;
+  }
+  if (turn && !settled) settle_ready_turn(*turn, 0, turn->weight);
+  if (count > 0) --claiming->visits_left;
+  return count;
 }
 
-// First gives each tenant a share by weight, then hands out the rest.
-int claim_of_batch(Claiming *claiming, const ServedTenants &served, const ServedTenant *batch, int count, int left) {
+// The least number of tasks of a tenant that is served at all, so that a large claim visits fewer tenants.
+int tasks_at_once(const ClaimCall &call) { return 1 + call.max_tasks / 16; }
+
+int claim_in_turns(Claiming *claiming, ServedTenants *served) {
   const ClaimCall &call = claiming->call;
-  const int wanted = left;
-  Turn *turns = draw_turns(batch, count);
-  for (bool by_weight : {true, false}) {
-    for (int i = 0; i < count && left > 0 && claiming->room > 0 && claiming->tenants_left > 0; ++i) {
+  int left = call.max_tasks;
+  ReadyTurn turns[turns_at_once];
+  while (!is_full(*claiming, left)) {
+    const int count = next_turns(served, {left, call.max_per_tenant, tasks_at_once(call)}, turns);
+    if (count == 0) break;
+    for (int i = 0; i < count; ++i) {
       CHECK_FOR_INTERRUPTS();
-      Turn &turn = turns[i];
-      const int most = by_weight ? turn.tenant.weight * (1 + call.max_tasks / 16) : left;
-      const int share = std::min({most, call.max_per_tenant - turn.claimed, left});
-      if (turn.done || share <= 0 || !call.choice.admits(turn.tenant.ready.tenant)) continue;
-      const int claimed = claim_share(claiming, served, &turn, share);
-      if (claimed > 0 && turn.claimed == 0) --claiming->tenants_left;
-      turn.claimed += claimed;
+      const ReadyTurn &turn = turns[i];
+      if (is_full(*claiming, left)) {
+        settle_ready_turn(turn, 0, turn.weight);
+        continue;
+      }
+      const int wanted = std::min(turn.tasks, left);
+      const int claimed = claim_share(claiming, turn.ready.tenant, wanted, served, &turn);
+      note_visited(served, turn, claimed, claimed < wanted);
       left -= claimed;
     }
   }
-  return wanted - left;
+  return call.max_tasks - left;
+}
+
+// Where the set is not known each session goes through all tenants by itself, from one to the next.
+struct Position {
+  std::int32_t tenant;  // whose turn it is
+  int taken;            // tasks of that turn
+};
+Position position = {-1, 0};  // a session begins anywhere: many claim once
+
+// The claim has taken `taken` tasks of the tenant's turn, which are all or some of `share`.
+void move_position(std::int32_t tenant, int taken, int share) {
+  position = taken < share ? Position{tenant, taken} : Position{tenant + 1, 0};
+}
+
+struct EachTenant {
+  TenantShare tenant;
+  int claimed;
+  bool done;  // it has no more for this call
+};
+
+// The active tenants, in the order of their turns.
+EachTenant *in_order(TenantShare *tenants, int count) {
+  std::sort(tenants, tenants + count, [](const TenantShare &a, const TenantShare &b) { return a.number < b.number; });
+  if (position.tenant < 0 && count > 0)
+    position = {tenants[static_cast<int>(random_fraction() * count) % count].number, 0};
+  TenantShare *first = std::find_if(tenants, tenants + count,
+                                    [](const TenantShare &tenant) { return tenant.number >= position.tenant; });
+  std::rotate(tenants, first, tenants + count);
+  auto *each = palloc_array_of<EachTenant>(static_cast<std::size_t>(count) + 1);
+  for (int i = 0; i < count; ++i) each[i] = {tenants[i], 0, false};
+  return each;
+}
+
+// Gives each tenant a turn, which is `worth` tasks to a tenant of weight 1; returns what is left.
+int claim_a_round(Claiming *claiming, EachTenant *each, int count, int worth, int left) {
+  const ClaimCall &call = claiming->call;
+  for (int i = 0; i < count && !is_full(*claiming, left); ++i) {
+    CHECK_FOR_INTERRUPTS();
+    const TenantShare &tenant = each[i].tenant;
+    const int taken = tenant.number == position.tenant ? position.taken : 0;
+    const int share = tenant.weight * worth;
+    const int wanted = std::min({std::max(share - taken, 1), call.max_per_tenant - each[i].claimed, left});
+    if (each[i].done || wanted <= 0 || !call.choice.admits(tenant.number)) continue;
+    const int claimed = claim_share(claiming, tenant.number, wanted, nullptr, nullptr);
+    each[i].done = claimed < wanted;
+    each[i].claimed += claimed;
+    left -= claimed;
+    if (claimed > 0) move_position(tenant.number, taken + claimed, share);
+  }
+  return left;
+}
+
+int claim_from_each(Claiming *claiming, TenantShare *tenants, int count) {
+  const ClaimCall &call = claiming->call;
+  EachTenant *each = in_order(tenants, count);
+  int left = call.max_tasks;
+  for (int worth = tasks_at_once(call), before = left + 1; left < before && !is_full(*claiming, left);) {
+    before = left;
+    left = claim_a_round(claiming, each, count, worth, left);
+    int weights = 1;
+    for (int i = 0; i < count; ++i) weights += each[i].done ? 0 : each[i].tenant.weight;
+    worth = std::max(tasks_at_once(call), left / weights);
+  }
+  return call.max_tasks - left;
 }
 
 int claim_of_all(Claiming *claiming) {
   const ClaimCall &call = claiming->call;
   ServedTenants served = begin_serving(call.tasks, call.task_count, call.choice);
-  int left = call.max_tasks;
+  if (served.are_known) return claim_in_turns(claiming, &served);
   int count;
-  while (left > 0 && claiming->room > 0 && claiming->tenants_left > 0) {
-    ServedTenant *batch = next_batch(&served, &count);
-    if (!batch) break;
-    if (!served.are_known) reap_everywhere(batch, count, claiming->now);
-    left -= claim_of_batch(claiming, served, batch, count, left);
-  }
-  return call.max_tasks - left;
+  TenantShare *tenants = active_tenants(&count);
+  reap_everywhere(tenants, count, claiming->now);
+  return claim_from_each(claiming, tenants, count);
 }
 
 }  // namespace
@@ -158,11 +219,11 @@ bool TenantChoice::admits(std::int32_t tenant) const {
 }
 
 int claim_for(const ClaimCall &call, const Tenant *tenant, TimestampTz now, const ClaimOutput &output) {
-  Claiming claiming = {call, output, now, count_from(now) + call.lease, max_claimed_bytes, most_tenants};
+  Claiming claiming = {call, output, now, count_from(now) + call.lease, max_claimed_bytes, most_visits};
   const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
   output.keep(output.self);
   note_claim(count);
-  if (!tenant && (count == call.max_tasks || claiming.tenants_left == 0))
+  if (!tenant && (count == call.max_tasks || claiming.visits_left == 0))
     pass_owed_on();
   else if (count > 0)
     pass_permits_on();

@@ -157,6 +157,7 @@ int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
     if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
     announce_permits_lock(tenant.number);
     wanted = static_cast<int>(free_starts(tenant, now, wanted));
+    (wanted == 0 ? note_held_back : note_let_through)(limited_work(tenant, Limited::starts));
   }
   if (tenant.limits.max_running < 0 || wanted == 0) return wanted;
   const int reserved = reserve_running(tenant, wanted);
@@ -198,6 +199,7 @@ bool has_permit(const Tenant &tenant, TimestampTz now, Prospect *prospect) {
     return false;
   }
   if (free_starts(tenant, now, 1) >= 1) return true;
+  note_held_back(limited_work(tenant, Limited::starts));
   prospect->next = std::min(prospect->next, bucket_of(tenant, now).at(1));
   return false;
 }

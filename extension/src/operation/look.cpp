@@ -92,7 +92,7 @@ bool look_at_one_of_all(const WorkWait &wait, const ServedTenants &served, Serve
   if (kind == RowKind::unlimited && may_have_limited(tenant)) return true;
   // The look may have passed over rows that a transaction has locked, and such a lock may end without a word.
   if (claims_come_back_empty())
-    (void)note_if_nothing_claimable(served, *visited, tenant);
+    note_if_nothing_claimable(served, *visited, tenant);
   else
     note_nothing_claimable(served, *visited, tenant);
   return false;
@@ -109,7 +109,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
       (void)visit_in_subtransaction(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
-        if (!tenant) return note_not_open(batch[i]);
+        if (!tenant || tenant->suspended) return note_not_served(served, batch[i].ready, tenant);
         const Session session = open_session();
         has_limits = look_at_one_of_all(wait, served, &batch[i], *tenant, kind, look);
         close_session(session);

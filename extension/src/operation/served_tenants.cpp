@@ -41,39 +41,28 @@ bool add_touched(ServedTenants *served) {
   return count <= static_cast<int>(lengthof(served->others));
 }
 
+// A claim serves them in their turns.
 bool add_late(ServedTenants *served) {
   static std::int64_t helped_at = PG_INT64_MIN / 2;
   if (passing_time() - helped_at < between_helps) return true;
+  std::int32_t *late = served->others + served->other_count;
   const int room = lengthof(served->others) - served->other_count;
-  const int count = late_tenants(clock_now(), served->others + served->other_count, room);
-  if (count > 0) helped_at = passing_time();
-  served->other_count += std::min(count, room);
+  const int count = late_tenants(clock_now(), late, room);
+  if (count == 0) return true;
+  helped_at = passing_time();
+  if (count > room) return false;
+  served->other_count += count;
+  enter_late_tenants(late, count);
   std::sort(served->others, served->others + served->other_count);
   served->other_count =
       static_cast<int>(std::unique(served->others, served->others + served->other_count) - served->others);
-  return count <= room;
+  return true;
 }
 
 ServedTenant *all_active(int *count) {
   const TenantShare *tenants = active_tenants(count);
   auto *batch = palloc_array_of<ServedTenant>(static_cast<std::size_t>(*count) + 1);
-  for (int i = 0; i < *count; ++i) batch[i] = {{tenants[i].number, 0}, tenants[i].weight, {}};
-  return batch;
-}
-
-// Those of the tenants that are active and wanted, with their weights.
-ServedTenant *weighed(const ServedTenants &served, const ReadyTenant *tenants, int count, int *kept) {
-  auto *batch = palloc_array_of<ServedTenant>(static_cast<std::size_t>(count) + 1);
-  *kept = 0;
-  for (int i = 0; i < count; ++i) {
-    CHECK_FOR_INTERRUPTS();
-    if (tenants[i].version != 0 && !served.choice.admits(tenants[i].tenant)) continue;
-    const Tenant *tenant = find_tenant(tenants[i].tenant);
-    if (tenant && !tenant->suspended)
-      batch[(*kept)++] = {tenants[i], tenant->limits.weight, {}};
-    else if (tenants[i].version != 0)
-      note_nothing_ready(tenants[i], 0);
-  }
+  for (int i = 0; i < *count; ++i) batch[i] = {{tenants[i].number, 0}, {}};
   return batch;
 }
 
@@ -92,23 +81,26 @@ bool is_swept(const ServedTenants &served) { return served.sweep.after == PG_INT
 
 // A call that the set alone could fill also sweeps a stretch: else a busy tenant in the set would keep those that are
 // not yet swept from all calls.
+bool sweeps_first(const ServedTenants &served) { return served.may_note && !is_swept(served); }
+
 ServedTenant *first_batch(ServedTenants *served, int *count) {
   ReadyTenant swept[swept_at_once];
-  const int swept_count = served->may_note && !is_swept(*served) ? sweep_on(served, swept) : 0;
+  const int swept_count = sweeps_first(*served) ? sweep_on(served, swept) : 0;
   int ready_count;
   const ReadyTenant *ready = ready_tenants(served->filter, clock_now(), &ready_count, &served->next);
   served->next = std::min(served->next, scheduler_late_at());
   const auto most = static_cast<std::size_t>(ready_count + served->other_count + swept_count);
-  auto *tenants = palloc_array_of<ReadyTenant>(most + 1);
+  auto *batch = palloc_array_of<ServedTenant>(most + 1);
   auto *numbers = palloc_array_of<std::int32_t>(most + 1);
   int all = 0;
+  *count = 0;
   const auto add_missing = [&](const ReadyTenant *added, int added_count) {
     const int known = all;
     for (int i = 0; i < added_count; ++i) {
       if (std::binary_search(numbers, numbers + known, added[i].tenant)) continue;
-      tenants[all] = added[i];
-      if (!served->may_note) tenants[all].version = 0;
       numbers[all++] = added[i].tenant;
+      // Time's work is done for those that are late, even if the caller does not want to serve them.
+      if (added[i].version == 0 || served->choice.admits(added[i].tenant)) batch[(*count)++] = {added[i], {}};
     }
     std::sort(numbers, numbers + all);
   };
@@ -120,23 +112,65 @@ ServedTenant *first_batch(ServedTenants *served, int *count) {
   add_missing(swept, swept_count);
   served->begun_with = numbers;
   served->begun_count = all;
-  return weighed(*served, tenants, all, count);
+  return batch;
 }
 
 ServedTenant *swept_batch(ServedTenants *served, int *count) {
   ReadyTenant tenants[swept_at_once];
   const int found = sweep_on(served, tenants);
-  const ReadyTenant *end = std::remove_if(tenants, tenants + found, [served](const ReadyTenant &tenant) {
-    return std::binary_search(served->begun_with, served->begun_with + served->begun_count, tenant.tenant);
-  });
-  return weighed(*served, tenants, static_cast<int>(end - tenants), count);
+  auto *batch = palloc_array_of<ServedTenant>(swept_at_once);
+  *count = 0;
+  for (int i = 0; i < found; ++i)
+    if (!std::binary_search(served->begun_with, served->begun_with + served->begun_count, tenants[i].tenant))
+      batch[(*count)++] = {tenants[i], {}};
+  return batch;
+}
+
+bool by_number(const VisitedTenant &a, const VisitedTenant &b) { return a.tenant < b.tenant; }
+
+VisitedTenant *find_visited(const ServedTenants &served, std::int32_t tenant) {
+  VisitedTenant *end = served.visited + served.visited_count;
+  VisitedTenant *found = std::lower_bound(served.visited, end, VisitedTenant{tenant, 0, false}, by_number);
+  return found < end && found->tenant == tenant ? found : nullptr;
+}
+
+struct Wanting {
+  const ServedTenants &served;
+  int most_per_tenant;
+
+  int most_of(std::int32_t tenant) const {
+    if (!served.choice.admits(tenant)) return 0;
+    const VisitedTenant *visited = find_visited(served, tenant);
+    return visited ? (visited->done ? 0 : most_per_tenant - visited->claimed) : most_per_tenant;
+  }
+};
+
+// Sweeps a stretch; those of it that another session has swept, or for which there was no room, are strangers.
+void sweep_for_turns(ServedTenants *served) {
+  ReadyTenant tenants[swept_at_once];
+  const int found = sweep_on(served, tenants);
+  auto *strangers = palloc_array_of<std::int32_t>(swept_at_once);
+  served->stranger_count = 0;
+  for (int i = 0; i < found; ++i)
+    if (tenants[i].version == 0) strangers[served->stranger_count++] = tenants[i].tenant;
+  served->strangers = strangers;
+}
+
+int turns_of_strangers(ServedTenants *served, const ClaimWish &wish, const Wanting &wanting,
+                       ReadyTurn (&turns)[turns_at_once]) {
+  int count = 0;
+  while (served->stranger_count > 0 && count < turns_at_once) {
+    const std::int32_t tenant = served->strangers[--served->stranger_count];
+    const int most = std::min(wish.tasks, wanting.most_of(tenant));
+    if (most > 0) turns[count++] = {{tenant, 0}, 0, most};
+  }
+  return count;
 }
 
 }  // namespace
 
 ServedTenants begin_serving(const char **tasks, int task_count, const TenantChoice &choice) {
-  ServedTenants served = {tasks,   task_count, choice,  filter_of(tasks, task_count), false, false, false, {}, {}, 0,
-                          nullptr, 0,          DT_NOEND};
+  ServedTenants served = {tasks, task_count, choice, filter_of(tasks, task_count)};
   // A snapshot that is older than what the set says may not see what has entered a tenant.
   if (IsolationUsesXactSnapshot() || !time_is_left_to_scheduler()) return served;
   served.may_note = !TransactionIdIsValid(GetTopTransactionIdIfAny());
@@ -155,18 +189,60 @@ ServedTenant *next_batch(ServedTenants *served, int *count) {
   return swept_batch(served, count);
 }
 
-bool note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {
-  if (visited.ready.version == 0) return false;
+int next_turns(ServedTenants *served, const ClaimWish &wish, ReadyTurn (&turns)[turns_at_once]) {
+  if (!served->begun && sweeps_first(*served)) sweep_for_turns(served);
+  served->begun = true;
+  const Wanting wanting = {*served, wish.most_per_tenant};
+  const MostOfTenant most = {&wanting, [](const void *self, std::int32_t tenant) {
+                               return static_cast<const Wanting *>(self)->most_of(tenant);
+                             }};
+  for (;;) {
+    int count = take_ready_turns(served->filter, clock_now(), {wish.tasks, wish.at_once, pricing()}, most, turns,
+                                 turns_at_once);
+    if (count == 0) count = turns_of_strangers(served, wish, wanting, turns);
+    if (count > 0) return count;
+    if (!is_swept(*served)) {
+      sweep_for_turns(served);
+    } else if (served->other_count > 0) {
+      served->strangers = served->others;
+      served->stranger_count = served->other_count;
+      served->other_count = 0;
+    } else {
+      return 0;
+    }
+  }
+}
+
+void note_visited(ServedTenants *served, const ReadyTurn &turn, int claimed, bool done) {
+  if (VisitedTenant *visited = find_visited(*served, turn.ready.tenant)) {
+    visited->claimed += claimed;
+    visited->done = visited->done || done;
+    return;
+  }
+  if (served->visited_count == served->visited_room) {
+    served->visited_room = std::max(2 * served->visited_room, turns_at_once);
+    const Size size = sizeof(VisitedTenant) * static_cast<Size>(served->visited_room);
+    served->visited =
+        static_cast<VisitedTenant *>(served->visited ? repalloc_huge(served->visited, size) : palloc(size));
+  }
+  VisitedTenant *end = served->visited + served->visited_count++;
+  VisitedTenant *place = std::lower_bound(served->visited, end, VisitedTenant{turn.ready.tenant, 0, false}, by_number);
+  std::copy_backward(place, end, end + 1);
+  *place = {turn.ready.tenant, claimed, done};
+}
+
+void note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {
+  if (visited.ready.version == 0 || !served.may_note) return;
   ServedTenant found = visited;
   found.prospect = {};
-  if (would_claim(tenant, served.tasks, served.task_count, &found.prospect)) return false;
-  note_nothing_claimable(served, found, tenant);
-  return true;
+  if (!would_claim(tenant, served.tasks, served.task_count, &found.prospect))
+    note_nothing_claimable(served, found, tenant);
 }
 
 void note_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {
+  if (visited.ready.version == 0 || !served.may_note) return;
   // Visits do what time causes for a tenant that the scheduler has set aside.
-  if (visited.ready.version == 0 || visited.prospect.unsure || is_aside_in_queue(tenant.number)) return;
+  if (visited.prospect.unsure || is_aside_in_queue(tenant.number)) return;
   const TimestampTz now = clock_now();
   if (visited.prospect.next != DT_NOEND) return note_nothing_ready_before(visited.ready, now, visited.prospect.next);
   Prospect of_any = visited.prospect;
@@ -181,9 +257,10 @@ void note_nothing_claimable(const ServedTenants &served, const ServedTenant &vis
     note_nothing_ready(visited.ready, 0);
 }
 
-void note_not_open(const ServedTenant &visited) {
+void note_not_served(const ServedTenants &served, const ReadyTenant &visited, const Tenant *tenant) {
+  if (visited.version == 0 || !served.may_note) return;
   // Nothing tells when the relations of a tenant that exists are as they were made again.
-  if (visited.ready.version != 0 && !find_tenant(visited.ready.tenant)) note_nothing_ready(visited.ready, 0);
+  if (tenant ? tenant->suspended : !find_tenant(visited.tenant)) note_nothing_ready(visited, 0);
 }
 
 }  // namespace insula

@@ -30,7 +30,7 @@ namespace {
 constexpr int most_tenants = 1024;  // a claim of all tenants may serve as many
 constexpr int most_keys = 64;       // of one tenant's tasks
 constexpr int most_searches = 4 * most_tenants;
-constexpr int raised_at_once = 256;      // told under the lock before others may have it
+constexpr int raised_at_once = 256;     // told under the lock before others may have it
 constexpr int ended_at_once = 1024;     // told under the lock before others may have it
 constexpr std::int32_t every_key = -1;  // more than most_keys: each waiter that fits the tenant looks
 
@@ -88,6 +88,9 @@ PendingList<TenantOfLevel> permits_locks;  // outlives the callbacks, as the loc
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // there is work for a session that is not known
 bool all_changed;
+// Of the commit that is ending: other sessions learn of the changes only after its step here.
+Announced<std::int32_t> told_changed;
+bool told_all_changed;
 bool dues_lost;
 bool watermarks_lost;
 
@@ -96,9 +99,9 @@ int ended_count;
 int ended_room;
 
 bool anything_announced() {
-  return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count ||
-         reaped.count || upkeep.count || rescheduled.count || !raised.empty() || claimable.count || held.count ||
-         racing.count || asked || stopped || everyone || all_changed || dues_lost || watermarks_lost || ended_count;
+  return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count || reaped.count ||
+         upkeep.count || rescheduled.count || !raised.empty() || claimable.count || held.count || racing.count ||
+         asked || stopped || everyone || all_changed || dues_lost || watermarks_lost || ended_count;
 }
 
 void forget_announcements() {
@@ -234,8 +237,8 @@ void publish_free(const Search *searches) {
   if (locking > 0) announce_claimed(locking_in);
   locking = 0;
   if (!shared_memory_available()) return;
-  if (claimed.count == 0 && held.count == 0 && racing.count == 0 && searches == raised.end() &&
-      renumbered.count == 0 && !watermarks_lost)
+  if (claimed.count == 0 && held.count == 0 && racing.count == 0 && searches == raised.end() && renumbered.count == 0 &&
+      !watermarks_lost)
     return;
   lock_shared_memory(LW_EXCLUSIVE);
   publish_held();
@@ -256,6 +259,8 @@ void publish_free(const Search *searches) {
 void committed() {
   if (claimed.count > 0) settle_wake_up();
   publish();
+  told_changed = changed;
+  told_all_changed = all_changed;
   forget_announcements();
 }
 
@@ -279,6 +284,24 @@ void signal_for_permits_locks(int first) {
   unlock_shared_memory();
 }
 
+// A claim that came before the invalidations took a tenant that is resumed for a suspended one, and left it out.
+void enter_changed_again() {
+  if (shared_memory_available() && (told_changed.count > 0 || told_all_changed)) {
+    lock_shared_memory(LW_EXCLUSIVE);
+    for (int i = 0; i < told_changed.count; ++i) {
+      enter_ready_tenant(told_changed.items[i]);
+      signal_all_of_tenant(MyDatabaseId, told_changed.items[i]);
+    }
+    if (told_all_changed) {
+      doubt_all_ready_tenants();
+      signal_everyone(MyDatabaseId);
+    }
+    unlock_shared_memory();
+  }
+  told_changed.count = 0;
+  told_all_changed = false;
+}
+
 // Nothing here may fail.
 void locks_released(bool committed, bool top_level) {
   if (!top_level) {
@@ -289,6 +312,7 @@ void locks_released(bool committed, bool top_level) {
   }
   signal_for_permits_locks(0);
   permits_locks.forget();
+  enter_changed_again();
   if (mended && committed && shared_memory_available()) {
     lock_shared_memory(LW_EXCLUSIVE);
     note_aside_due(MyDatabaseId);

@@ -10,6 +10,7 @@
 #include "shared/drop_counters.hpp"
 #include "shared/pending.hpp"
 #include "shared/permits.hpp"
+#include "shared/ready_tenants.hpp"
 #include "shared/transaction_end.hpp"
 
 extern "C" {
@@ -32,9 +33,17 @@ struct ActivityEntry {
   Activity counts;
 };
 
+// The waits of one stretch of time.
+struct Stretch {
+  std::int64_t number;
+  std::int64_t waits[wait_classes];
+};
+constexpr std::int64_t stretch_length = 300 * USECS_PER_SEC;
+
 // A tenant's count of its queue, from which its numbers of tasks start.
 struct TallyEntry {
   TenantKey key;
+  Stretch stretches[2];  // the present one, and the one before
   TallyState state;
   int versions;          // that have counters of their own
   std::uint64_t ticket;  // of the last count
@@ -72,6 +81,7 @@ TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
   bool found;
   auto *tally = static_cast<TallyEntry *>(hash_search(shared_tallies, &key, action, &found));
   if (tally && !found) {
+    tally->stretches[0] = tally->stretches[1] = {};
     tally->state = TallyState::unknown;
     tally->versions = 0;
     tally->ticket = 0;
@@ -87,7 +97,7 @@ ActivityEntry *make_activity(TallyEntry &tally, const Counted &what) {
   entry = static_cast<ActivityEntry *>(hash_search(shared_activity, &key, HASH_ENTER_NULL, nullptr));
   if (!entry) return nullptr;
   ++tally.versions;
-  entry->counts = {{what.tenant, what.definition}, {}, {}, {}, GetCurrentTimestamp()};
+  entry->counts = {{what.tenant, what.definition}, {}, {}, {}, 0, 0, GetCurrentTimestamp()};
   return entry;
 }
 
@@ -96,15 +106,27 @@ void add(std::int64_t (&to)[N], const std::int64_t (&from)[N]) {
   for (int i = 0; i < N; ++i) to[i] += from[i];
 }
 
+std::int64_t present_stretch() { return passing_time() / stretch_length; }
+
+void add_recent(TallyEntry &tally, const std::int64_t (&waits)[wait_classes]) {
+  const std::int64_t now = present_stretch();
+  Stretch &stretch = tally.stretches[now % 2];
+  if (stretch.number != now) stretch = {now, {}};
+  add(stretch.waits, waits);
+}
+
 void publish_change(const Activity &change, std::uint64_t transaction) {
   TallyEntry *tally = find_tally(change.what.tenant, HASH_ENTER_NULL);
   ActivityEntry *entry = tally ? make_activity(*tally, change.what) : nullptr;
+  if (tally) add_recent(*tally, change.waits);
   if (!entry) {
     if (tally) tally->state = TallyState::unknown;
     return;
   }
   add(entry->counts.happened, change.happened);
   add(entry->counts.waits, change.waits);
+  entry->counts.runs += change.runs;
+  entry->counts.run_time += change.run_time;
   if (tally->state != TallyState::unknown && !tally->basis.shows(transaction)) add(entry->counts.tasks, change.tasks);
 }
 
@@ -116,6 +138,9 @@ void publish() {
   LWLockRelease(counters_lock);
   for (const PendingCount &count : pending)
     if (count.dropped) drop_counters_of(MyDatabaseId, count.key.tenant);
+  if (pricing() == core::Pricing::by_time)
+    for (const PendingCount &count : pending)
+      if (count.change.runs > 0) charge_ready_tenant(count.key.tenant, count.change.runs, count.change.run_time);
 }
 
 void committed() {
@@ -130,6 +155,8 @@ void subtransaction_committed(SubTransactionId) {
     add(to.change.tasks, from.change.tasks);
     add(to.change.happened, from.change.happened);
     add(to.change.waits, from.change.waits);
+    to.change.runs += from.change.runs;
+    to.change.run_time += from.change.run_time;
     to.dropped = to.dropped || from.dropped;
   });
 }
@@ -186,6 +213,13 @@ void count_happened(const Counted &what, Happened what_happened, std::int64_t ti
   if (shared_activity && times) change_of(what).happened[static_cast<int>(what_happened)] += times;
 }
 
+void count_run(const Counted &what, std::int64_t microseconds) {
+  if (!shared_activity) return;
+  Activity &change = change_of(what);
+  ++change.runs;
+  change.run_time += std::max<std::int64_t>(microseconds, 0);
+}
+
 void count_wait(const Counted &what, std::int64_t microseconds) {
   if (!shared_activity) return;
   int place = 0;
@@ -225,6 +259,43 @@ ActivityReport read_activity() {
   });
   std::sort(known, known + report.known_count);
   return report;
+}
+
+std::int64_t RecentClaims::count() const {
+  std::int64_t all = 0;
+  for (std::int64_t number : waits) all += number;
+  return all;
+}
+
+RecentClaims *recent_claims(int *count) {
+  *count = 0;
+  if (!shared_activity) return nullptr;
+  const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
+  auto *claims = static_cast<RecentClaims *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(RecentClaims) * most));
+  LWLockAcquire(counters_lock, LW_SHARED);
+  const std::int64_t now = present_stretch();
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_tallies);
+  while (const auto *tally = static_cast<TallyEntry *>(hash_seq_search(&scan))) {
+    if (tally->key.database != MyDatabaseId) continue;
+    RecentClaims &claim = claims[*count] = {tally->key.tenant, {}};
+    for (const Stretch &stretch : tally->stretches)
+      if (stretch.number >= now - 1) add(claim.waits, stretch.waits);
+    if (claim.count() > 0) ++*count;
+  }
+  LWLockRelease(counters_lock);
+  return claims;
+}
+
+std::int64_t wait_bound(const std::int64_t (&waits)[wait_classes], double part) {
+  std::int64_t all = 0;
+  for (std::int64_t number : waits) all += number;
+  if (all == 0) return -1;
+  std::int64_t below = 0;
+  int place = 0;
+  while (place < wait_classes - 1 && static_cast<double>(below += waits[place]) < part * static_cast<double>(all))
+    ++place;
+  return std::int64_t{1000} << place;
 }
 
 Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
@@ -272,6 +343,8 @@ void forget_activity() {
   drop_entries_of<TallyEntry>(shared_tallies, MyDatabaseId, 0);
   LWLockRelease(counters_lock);
 }
+
+long counted_workflows() { return shared_activity ? hash_get_num_entries(shared_activity) : 0; }
 
 int touched_tenants(std::int32_t *tenants, int room) {
   int count = 0;

@@ -43,7 +43,8 @@ void count_left(const Counted &what, Place place, std::int64_t tasks);
 void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks);
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times);
 void count_wait(const Counted &what, std::int64_t microseconds);
-void count_no_more(std::int32_t tenant);  // it is dropped
+void count_run(const Counted &what, std::int64_t microseconds);  // a run of a task has ended
+void count_no_more(std::int32_t tenant);                         // it is dropped
 extern const TransactionStep counters_step;
 
 // ---- reading ----
@@ -53,6 +54,8 @@ struct Activity {
   std::int64_t tasks[places];
   std::int64_t happened[happenings];
   std::int64_t waits[wait_classes];
+  std::int64_t runs;      // that have ended
+  std::int64_t run_time;  // of these, in microseconds
   TimestampTz since;
 };
 
@@ -85,7 +88,20 @@ ActivityReport read_activity();
 Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket);
 void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count);
 
-void forget_activity();  // of this database
+// Tasks claimed in the last five to ten minutes, by how long they had been ready.
+struct RecentClaims {
+  std::int32_t tenant;
+  std::int64_t waits[wait_classes];
+
+  std::int64_t count() const;
+};
+// Of the tenants that have any, unordered.
+RecentClaims *recent_claims(int *count);
+// The least bound, in microseconds, that is known for this part of the waits; -1: there are none.
+std::int64_t wait_bound(const std::int64_t (&waits)[wait_classes], double part);
+
+void forget_activity();    // of this database
+long counted_workflows();  // of all databases
 
 // Some of the tenants whose tasks the transaction has moved, each once; returns how many there are.
 int touched_tenants(std::int32_t *tenants, int room);

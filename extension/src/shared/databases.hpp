@@ -2,10 +2,10 @@
 // folder alone.  Under the lock of shared memory, but for what says otherwise.
 #pragma once
 
+#include "core/turns.hpp"
 #include "shared/memory.hpp"
 
 extern "C" {
-#include "lib/ilist.h"
 #include "lib/pairingheap.h"
 }
 
@@ -16,8 +16,9 @@ inline constexpr std::int64_t launch_lead = 200000;
 
 // The tenants of a database that may have claimable tasks: ready_tenants.hpp.
 struct ReadySet {
-  dlist_head tenants;
-  int count;
+  core::Turns turns;
+  pairingheap resting;    // until time makes a task claimable
+  TimestampTz rested_at;  // when the last of them began, by a clock that may be set back
   std::uint64_t version;  // counts entries
   std::uint64_t round;    // sweeps begun; 0: none
   std::int32_t swept;     // tenants up to this number have been entered; PG_INT32_MAX: all

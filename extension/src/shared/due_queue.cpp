@@ -437,6 +437,15 @@ bool due_in_queue(std::int32_t tenant, TimestampTz *due) {
   return known && !unsure;
 }
 
+int databases_in_use() {
+  int count = 0;
+  if (!shared_memory_available()) return count;
+  lock_shared_memory(LW_SHARED);
+  for (int i = 0; i < shared_room.databases; ++i) count += OidIsValid(databases->slots[i].database);
+  unlock_shared_memory();
+  return count;
+}
+
 long due_tenants() { return shared_memory_available() ? hash_get_num_entries(shared_dues) : 0; }
 
 bool left_to_scheduler() {

@@ -79,6 +79,7 @@ bool due_in_queue(std::int32_t tenant, TimestampTz *due);
 
 // In the due queues of all databases.
 long due_tenants();
+int databases_in_use();
 
 // Whether a scheduler is at work in the database, or will be when something is due: then
 // other sessions need not do what can wait for it.

@@ -45,12 +45,18 @@ void begin_limits_anew(const bool *is_aside) {
 
 }  // namespace
 
+volatile sig_atomic_t is_parked = false;
+volatile std::int64_t woke_at = 0;
+
 void park(TimestampTz until, const char *event_name, Timed timed) {
   bool is_aside[lengthof(time_limits)] = {};
   if (timed == Timed::no) set_limits_aside(is_aside);
   const long milliseconds = TimestampDifferenceMilliseconds(clock_now(), until);
   WaitEvent event;
+  is_parked = true;
   const int happened = WaitEventSetWait(events_of_session(), milliseconds, &event, 1, wait_event(event_name));
+  woke_at = passing_time();
+  is_parked = false;
   begin_limits_anew(is_aside);
   if (happened && (event.events & WL_SOCKET_CLOSED)) {
     whereToSendOutput = DestNone;

@@ -13,4 +13,8 @@ enum class Timed { yes, no };
 // PostgreSQL 17 on.
 void park(TimestampTz until, const char *event, Timed timed = Timed::yes);
 
+// For a signal handler: whether the session sleeps here, and when it last woke, in passing time.
+extern volatile sig_atomic_t is_parked;
+extern volatile std::int64_t woke_at;
+
 }  // namespace insula

@@ -3,13 +3,16 @@
 
 #include <algorithm>
 
+#include "core/list.hpp"
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
 #include "shared/drop_counters.hpp"
-#include "shared/list.hpp"
 #include "shared/pending.hpp"
 
 namespace insula {
+
+using core::Link;
+using core::List;
 
 namespace {
 
@@ -32,9 +35,9 @@ struct LimitEntry;
 struct WorkEntry {
   WorkKey key;
   bool known;
-  Oid work;          // the table that was counted
-  CountBasis basis;  // of `used`
-  int counter;       // the backend that counts, -1: none; its basis is that of `recounted`
+  Oid work;                 // the table that was counted
+  CountBasis basis;         // of `used`
+  int counter;              // the backend that counts, -1: none; its basis is that of `recounted`
   std::int64_t began_at;    // the last count, in passing time
   std::int64_t count_from;  // no count before that
   bool refused;             // permits were, since the last count
@@ -42,7 +45,10 @@ struct WorkEntry {
   std::uint64_t version;    // counts permits that have come back
   std::int64_t turned_away;
   std::uint64_t turned_away_ever;
-  Numbers own;  // under limit_of_tenant
+  std::int64_t refused_at;     // in passing time: a permit was last; 0: one has been given since
+  std::int64_t refused_limit;  // under this limit
+  std::int64_t held_back;      // microseconds
+  Numbers own;                 // under limit_of_tenant
   List<LimitEntry> limits;
   int limit_count;
 };
@@ -67,7 +73,7 @@ CountBasis *bases = nullptr;  // of counts under way, by backend
 
 Size bases_size() { return mul_size(sizeof(CountBasis), static_cast<Size>(MaxBackends)); }
 
-int room_for_works() { return 3 * shared_room.due_tenants; }
+int room_for_works() { return 4 * shared_room.due_tenants; }
 
 // ---- what the current transaction holds ----
 
@@ -134,6 +140,7 @@ WorkEntry *make_work(const LimitedWork &of) {
   all->counter = -1;
   all->began_at = all->count_from = 0;
   all->refused = all->is_at_least = false;
+  all->refused_at = all->refused_limit = all->held_back = 0;
   all->version = 0;
   // Sessions that were turned away before were not counted.
   all->turned_away = waiting_sessions();
@@ -187,8 +194,7 @@ Numbers *make_numbers(WorkEntry &all, std::int64_t limit) {
 }
 
 void remove_numbers_if_idle(const WorkEntry &all, std::int64_t limit, const Numbers &numbers) {
-  if (all.key.what == Limited::workflows && numbers.idle())
-    remove_if_idle(find_limit(all.key.tenant, limit));
+  if (all.key.what == Limited::workflows && numbers.idle()) remove_if_idle(find_limit(all.key.tenant, limit));
 }
 
 // Where permits are refused it may be because rows were written by hand: so often it is counted again, and no more
@@ -228,9 +234,7 @@ void lose_count_for_room(WorkEntry &all) {
   put_count_off(all);
 }
 
-bool is_known(const WorkEntry *all, const LimitedWork &of) {
-  return all && all->known && all->work == of.work;
-}
+bool is_known(const WorkEntry *all, const LimitedWork &of) { return all && all->known && all->work == of.work; }
 
 bool wants_count(const WorkEntry *all, const LimitedWork &of) {
   if (!all) return !is_full();
@@ -431,6 +435,54 @@ std::int64_t free_permits(const LimitedWork &of, std::int64_t limit, std::int64_
   return free;
 }
 
+// A tenant that is held back is looked at again within this time.
+constexpr std::int64_t longest_between_refusals = 90 * USECS_PER_SEC;
+
+static void count_holding(WorkEntry &all, std::int64_t now) {
+  if (all.refused_at != 0) all.held_back += std::min(now - all.refused_at, longest_between_refusals);
+}
+
+static void begin_holding(WorkEntry &all, std::int64_t limit) {
+  const std::int64_t now = passing_time();
+  if (all.refused_at == 0) all.refused_limit = limit;
+  count_holding(all, now);
+  all.refused_at = now;
+}
+
+// Another limit may still hold tasks back.
+static void end_holding(WorkEntry &all, std::int64_t limit) {
+  if (all.refused_at == 0 || (all.refused_limit != limit && all.refused_limit != limit_of_tenant)) return;
+  count_holding(all, passing_time());
+  all.refused_at = 0;
+}
+
+void note_held_back(const LimitedWork &of) {
+  if (!works) return;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  if (WorkEntry *all = make_work(of)) begin_holding(*all, limit_of_tenant);
+  LWLockRelease(counters_lock);
+}
+
+void note_let_through(const LimitedWork &of) {
+  if (!works) return;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  if (WorkEntry *all = find_work(of.tenant, of.what)) end_holding(*all, limit_of_tenant);
+  LWLockRelease(counters_lock);
+}
+
+std::int64_t held_back_time(const LimitedWork &of) {
+  if (!works) return 0;
+  LWLockAcquire(counters_lock, LW_SHARED);
+  WorkEntry held = {};
+  if (const WorkEntry *all = find_work(of.tenant, of.what)) {
+    held.held_back = all->held_back;
+    held.refused_at = all->refused_at;
+  }
+  LWLockRelease(counters_lock);
+  count_holding(held, passing_time());
+  return held.held_back;
+}
+
 Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t most, std::int64_t least,
                          std::int64_t wanted) {
   Reserved reserved;
@@ -444,6 +496,10 @@ Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t
     const std::int64_t free = free_of(*all, numbers, most + freed);
     reserved = {free >= least ? std::min(wanted, free) : 0, all->turned_away_ever, free != permits_unknown};
     all->refused = all->refused || reserved.count == 0;
+    if (reserved.count == 0)
+      begin_holding(*all, limit);
+    else
+      end_holding(*all, limit);
     const std::int64_t more = reserved.count > 0 ? reserved_for(of.what, reserved.count, freed) : 0;
     numbers->reserved += more;
     mine.reserved += more;
@@ -503,6 +559,7 @@ bool await_permit(const LimitedWork &of, std::uint64_t version) {
   if (all) {
     all->turned_away = std::min<std::int64_t>(all->turned_away + 1, MaxBackends);
     ++all->turned_away_ever;
+    if (of.what != Limited::queued) begin_holding(*all, limit_of_tenant);
   }
   LWLockRelease(counters_lock);
   return same;
@@ -621,5 +678,9 @@ void forget_permits() {
   // Others see what this transaction has written itself only then.
   forgets = true;
 }
+
+long limits_of_tenants() { return works ? hash_get_num_entries(works) : 0; }
+
+long counted_limits() { return limits ? hash_get_num_entries(limits) : 0; }
 
 }  // namespace insula

@@ -34,6 +34,7 @@ enum class Limited : std::int32_t {
   running,    // by max_running
   queued,     // by max_queued
   workflows,  // tasks that run, by the limits of workflows and of their keys
+  starts,     // by the rate; it has no permits, and only what it holds back is counted
 };
 
 // The key of a limit of `running` and `queued`.
@@ -77,6 +78,15 @@ void note_permits_used(std::int32_t tenant, Limited what, std::int64_t limit, st
 std::uint64_t permits_version(const LimitedWork &of);
 bool await_permit(const LimitedWork &of, std::uint64_t version);
 
+// ---- what the limits hold back ----
+
+// Ready tasks have found no permit, or have found one.  Calls about permits note it by themselves.
+void note_held_back(const LimitedWork &of);
+void note_let_through(const LimitedWork &of);
+// For how long tasks were ready that the limit did not let through, in microseconds, as far as claims and waits have
+// met it.
+std::int64_t held_back_time(const LimitedWork &of);
+
 // ---- counts ----
 
 // Whether the numbers can and ought to be counted, first or again.
@@ -99,6 +109,10 @@ std::int64_t permits_reserved_by_others(const LimitedWork &of, std::int64_t limi
 bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count);
 
 void forget_permits();  // of this database, now and at the commit: rows were written by others
+
+// Of all databases, in shared memory.
+long limits_of_tenants();
+long counted_limits();
 
 extern const TransactionStep permits_step;
 

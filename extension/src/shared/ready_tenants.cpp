@@ -5,9 +5,19 @@
 
 #include "shared/databases.hpp"
 
+extern "C" {
+#include "utils/guc.h"
+}
+
 namespace insula {
 
+int fairness = static_cast<int>(core::Pricing::by_task);
+
 namespace {
+
+const config_enum_entry fairness_words[] = {{"turns", static_cast<int>(core::Pricing::by_task), false},
+                                            {"time", static_cast<int>(core::Pricing::by_time), false},
+                                            {nullptr, 0, false}};
 
 // A filter that a visit has found nothing for, as of a version.
 struct Nothing {
@@ -16,20 +26,33 @@ struct Nothing {
 };
 constexpr int filters_kept = 4;
 
+// A tenant that is in the set, rests, or has not yet paid for what it was given.
 struct ReadyEntry {
   TenantKey key;
-  dlist_node node;
+  core::Turn turn;
+  pairingheap_node resting;
+  TimestampTz rests_until;  // DT_NOBEGIN: it does not rest
   std::uint64_t version;
-  TimestampTz noted_at;    // from then
-  TimestampTz not_before;  // until then nothing is claimable
   Nothing nothing[filters_kept];
   int next;  // to be replaced
+
+  bool rests() const { return rests_until != DT_NOBEGIN; }
 };
 
 HTAB *shared_ready = nullptr;
 
-ReadyEntry &entry_of(dlist_node *node) {
-  return *reinterpret_cast<ReadyEntry *>(reinterpret_cast<char *>(node) - offsetof(ReadyEntry, node));
+ReadyEntry &entry_of(core::Turn *turn) {
+  return *reinterpret_cast<ReadyEntry *>(reinterpret_cast<char *>(turn) - offsetof(ReadyEntry, turn));
+}
+
+ReadyEntry &entry_of(pairingheap_node *node) {
+  return *reinterpret_cast<ReadyEntry *>(reinterpret_cast<char *>(node) - offsetof(ReadyEntry, resting));
+}
+
+int later_first(const pairingheap_node *a, const pairingheap_node *b, void *) {
+  const TimestampTz at_a = entry_of(const_cast<pairingheap_node *>(a)).rests_until;
+  const TimestampTz at_b = entry_of(const_cast<pairingheap_node *>(b)).rests_until;
+  return at_a < at_b ? 1 : at_a > at_b ? -1 : 0;
 }
 
 ReadyEntry *find_ready(std::int32_t tenant) {
@@ -43,26 +66,57 @@ ReadyEntry *find_unchanged(const ReadyTenant &visited) {
   return entry && entry->version == visited.version ? entry : nullptr;
 }
 
-void remove(ReadySet &set, ReadyEntry *entry) {
-  dlist_delete(&entry->node);
-  --set.count;
-  hash_search(shared_ready, &entry->key, HASH_REMOVE, nullptr);
+void forget(ReadyEntry *entry) { hash_search(shared_ready, &entry->key, HASH_REMOVE, nullptr); }
+
+// The tenant is in no list of turns.
+void forget_unless_resting(core::Turn *turn) {
+  ReadyEntry &entry = entry_of(turn);
+  if (!entry.rests()) forget(&entry);
 }
 
-// False: there is no room.
-bool enter(ReadySet &set, std::int32_t tenant) {
+void end_rest(ReadySet &set, ReadyEntry *entry) {
+  if (!entry->rests()) return;
+  pairingheap_remove(&set.resting, &entry->resting);
+  entry->rests_until = DT_NOBEGIN;
+}
+
+void remove(ReadySet &set, ReadyEntry *entry) {
+  end_rest(set, entry);
+  set.turns.remove(&entry->turn);
+  forget(entry);
+}
+
+// nullptr: there is no room.
+ReadyEntry *make_ready(std::int32_t tenant) {
   TenantKey key = {MyDatabaseId, tenant};
   bool found;
   auto *entry = static_cast<ReadyEntry *>(hash_search(shared_ready, &key, HASH_ENTER_NULL, &found));
-  if (!entry) return false;
-  if (!found) {
-    std::fill(entry->nothing, entry->nothing + filters_kept, Nothing{0, 0});
-    entry->next = 0;
-    dlist_push_tail(&set.tenants, &entry->node);
-    ++set.count;
+  if (!entry || found) return entry;
+  entry->turn.clear();
+  entry->rests_until = DT_NOBEGIN;
+  entry->version = 0;
+  std::fill(entry->nothing, entry->nothing + filters_kept, Nothing{0, 0});
+  entry->next = 0;
+  return entry;
+}
+
+// What the tenants without work still have to pay takes no room from others.
+void make_room_for_one(ReadySet &set) {
+  if (set.turns.count() == 0) set.turns.forget_debts(forget_unless_resting);
+}
+
+enum class Coming { by_event, in_sweep };
+
+// False: there is no room.
+bool enter(ReadySet &set, std::int32_t tenant, Coming coming) {
+  ReadyEntry *entry = make_ready(tenant);
+  if (!entry) {
+    make_room_for_one(set);
+    if (!(entry = make_ready(tenant))) return false;
   }
+  end_rest(set, entry);
   entry->version = ++set.version;
-  entry->noted_at = entry->not_before = DT_NOBEGIN;
+  set.turns.enter(&entry->turn, coming == Coming::by_event);
   return true;
 }
 
@@ -86,31 +140,46 @@ bool has_nothing_for(const ReadyEntry &entry, std::uint64_t filter) {
 // A set without room for all tenants is of no use.  Each call takes some tenants out, so that no other process waits
 // for long, and a sweep begins anew when half of the room is free.
 void make_room(ReadySet &set) {
-  for (int i = 0; i < 256 && set.count > 0; ++i) remove(set, &entry_of(set.tenants.head.next));
+  for (int i = 0; i < 256; ++i) {
+    if (!pairingheap_is_empty(&set.resting))
+      remove(set, &entry_of(pairingheap_first(&set.resting)));
+    else if (core::Turn *turn = set.turns.first())
+      remove(set, &entry_of(turn));
+  }
   if (hash_get_num_entries(shared_ready) < shared_room.due_tenants / 2) begin_sweep(set);
 }
 
+// Lets tenants in whose time has come, all of them if the clock has been set back.  Sessions read the clock before they
+// have the lock, so that their times differ by the time that they wait for it.
+void end_rests(ReadySet &set, TimestampTz now) {
+  while (!pairingheap_is_empty(&set.resting)) {
+    ReadyEntry &first = entry_of(pairingheap_first(&set.resting));
+    if (now < first.rests_until && set.rested_at <= now + USECS_PER_SEC) return;
+    end_rest(set, &first);
+    set.turns.enter(&first.turn, true);
+  }
+  set.rested_at = DT_NOBEGIN;
+}
+
 // Copies the tenants for a filter; returns how many there are, of which only `room` were copied.
-int copy_ready(const ReadySet &set, std::uint64_t filter, TimestampTz now, ReadyTenant *tenants, int room,
-               TimestampTz *next) {
+int copy_ready(ReadySet &set, std::uint64_t filter, ReadyTenant *tenants, int room) {
   int count = 0;
-  *next = DT_NOEND;
-  const dlist_node *end = &set.tenants.head;
-  for (dlist_node *node = end->next; node && node != end; node = node->next) {
-    const ReadyEntry &entry = entry_of(node);
-    if (has_nothing_for(entry, filter)) continue;
-    // The clock may have been set back since.
-    if (entry.noted_at <= now && now < entry.not_before) {
-      *next = std::min(*next, entry.not_before);
-      continue;
-    }
+  set.turns.for_each_with_work([&](core::Turn *turn) {
+    const ReadyEntry &entry = entry_of(turn);
+    if (has_nothing_for(entry, filter)) return;
     if (count < room) tenants[count] = {entry.key.tenant, entry.version};
     ++count;
-  }
+  });
   return count;
 }
 
 }  // namespace
+
+void define_fairness_settings() {
+  DefineCustomEnumVariable("insula.fairness", "What a claim for all tenants counts as a tenant's share.",
+                           "turns: how many of its tasks were claimed; time: for how long they ran.", &fairness,
+                           fairness, fairness_words, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+}
 
 const SharedPart ready_tenants_part = {[] { return hash_estimate_size(shared_room.due_tenants, sizeof(ReadyEntry)); },
                                        [](bool) {
@@ -140,12 +209,18 @@ void enter_swept_tenants(const ReadySweep &sweep, ReadyTenant *tenants, int coun
     ReadySet &set = slot->ready;
     set.swept = last ? PG_INT32_MAX : tenants[count - 1].tenant;
     for (int i = 0; i < count && !set.crowded; ++i) {
-      if (enter(set, tenants[i].tenant))
+      if (enter(set, tenants[i].tenant, Coming::in_sweep))
         tenants[i].version = set.version;
       else
         fail_for_room(set);
     }
   }
+  unlock_shared_memory();
+}
+
+void enter_late_tenants(const std::int32_t *tenants, int count) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  for (int i = 0; i < count; ++i) enter_ready_tenant(tenants[i]);
   unlock_shared_memory();
 }
 
@@ -155,22 +230,72 @@ ReadyTenant *ready_tenants(std::uint64_t filter, TimestampTz now, int *count, Ti
     *count = 0;
     *next = DT_NOEND;
     tenants = palloc_array_of<ReadyTenant>(static_cast<std::size_t>(room));
-    lock_shared_memory(LW_SHARED);
-    if (DatabaseSlot *slot = my_database()) *count = copy_ready(slot->ready, filter, now, tenants, room, next);
+    lock_shared_memory(LW_EXCLUSIVE);
+    if (DatabaseSlot *slot = my_database()) {
+      ReadySet &set = slot->ready;
+      end_rests(set, now);
+      set.turns.forget_debts(forget_unless_resting);
+      *count = copy_ready(set, filter, tenants, room);
+      if (!pairingheap_is_empty(&set.resting)) *next = entry_of(pairingheap_first(&set.resting)).rests_until;
+    }
     unlock_shared_memory();
     if (*count <= room) return tenants;
     pfree(tenants);
   }
 }
 
+int take_ready_turns(std::uint64_t filter, TimestampTz now, const core::Wish &wish, const MostOfTenant &most,
+                     ReadyTurn *turns, int room) {
+  auto *shares = palloc_array_of<core::Share>(static_cast<std::size_t>(room));
+  const auto most_of = [&](core::Turn *turn) {
+    const ReadyEntry &entry = entry_of(turn);
+    return has_nothing_for(entry, filter) ? 0 : most.most(most.self, entry.key.tenant);
+  };
+  int count = 0;
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = my_database()) {
+    ReadySet &set = slot->ready;
+    end_rests(set, now);
+    set.turns.forget_debts(forget_unless_resting);
+    count = set.turns.deal(wish, shares, room, most_of, forget_unless_resting);
+    for (int i = 0; i < count; ++i) {
+      const ReadyEntry &entry = entry_of(shares[i].turn);
+      turns[i] = {{entry.key.tenant, entry.version}, entry.turn.weight, shares[i].tasks};
+    }
+  }
+  unlock_shared_memory();
+  pfree(shares);
+  return count;
+}
+
+void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight) {
+  if (turn.ready.version == 0 || (claimed == turn.tasks && weight == turn.weight)) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = my_database())
+    if (ReadyEntry *entry = find_ready(turn.ready.tenant))
+      slot->ready.turns.settle(&entry->turn, turn.tasks - claimed, weight, pricing());
+  unlock_shared_memory();
+}
+
+void charge_ready_tenant(std::int32_t tenant, std::int64_t tasks, std::int64_t time) {
+  if (!shared_memory_available()) return;
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (DatabaseSlot *slot = my_database()) {
+    ReadyEntry *entry = make_ready(tenant);
+    // One that has no work, and nothing to pay, is forgotten.
+    if (entry && !slot->ready.turns.charge(&entry->turn, tasks, time) && !entry->rests()) forget(entry);
+  }
+  unlock_shared_memory();
+}
+
 void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter) {
   lock_shared_memory(LW_EXCLUSIVE);
   if (ReadyEntry *entry = find_unchanged(visited)) {
-    if (filter == 0) {
-      remove(my_database()->ready, entry);
-    } else {
+    if (filter != 0) {
       entry->nothing[entry->next] = {filter, visited.version};
       entry->next = (entry->next + 1) % filters_kept;
+    } else if (my_database()->ready.turns.rest(&entry->turn)) {
+      forget_unless_resting(&entry->turn);
     }
   }
   unlock_shared_memory();
@@ -179,20 +304,34 @@ void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter) {
 void note_nothing_ready_before(const ReadyTenant &visited, TimestampTz now, TimestampTz next) {
   lock_shared_memory(LW_EXCLUSIVE);
   if (ReadyEntry *entry = find_unchanged(visited)) {
-    entry->noted_at = now;
-    entry->not_before = next;
+    ReadySet &set = my_database()->ready;
+    end_rest(set, entry);
+    (void)set.turns.rest(&entry->turn);
+    entry->rests_until = next;
+    set.rested_at = std::max(set.rested_at, now);
+    set.resting.ph_compare = later_first;
+    pairingheap_add(&set.resting, &entry->resting);
   }
   unlock_shared_memory();
 }
 
-long tenants_in_ready_sets() { return shared_memory_available() ? hash_get_num_entries(shared_ready) : 0; }
+long tenants_in_ready_sets() {
+  if (!shared_memory_available()) return 0;
+  long count = 0;
+  lock_shared_memory(LW_SHARED);
+  for (int i = 0; i < shared_room.databases; ++i)
+    if (OidIsValid(databases->slots[i].database)) count += databases->slots[i].ready.turns.count();
+  unlock_shared_memory();
+  return count;
+}
 
 // ---- under the lock ----
 
 void enter_ready_tenant(std::int32_t tenant) {
   DatabaseSlot *slot = my_database();
   // Before the first sweep has begun the set is not used.
-  if (slot && !slot->ready.crowded && slot->ready.round > 0 && !enter(slot->ready, tenant)) fail_for_room(slot->ready);
+  if (slot && !slot->ready.crowded && slot->ready.round > 0 && !enter(slot->ready, tenant, Coming::by_event))
+    fail_for_room(slot->ready);
 }
 
 void remove_ready_tenant(std::int32_t tenant) {

@@ -10,8 +10,8 @@
 #include <algorithm>
 
 #include "core/ids.hpp"
+#include "core/list.hpp"
 #include "shared/clock.hpp"
-#include "shared/list.hpp"
 #include "shared/ready_tenants.hpp"
 
 extern "C" {
@@ -19,6 +19,9 @@ extern "C" {
 }
 
 namespace insula {
+
+using core::Link;
+using core::List;
 
 namespace {
 

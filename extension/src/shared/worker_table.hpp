@@ -1,10 +1,13 @@
 // The entries of workers, for workers.cpp and watches.cpp alone.  Under the lock of shared memory.
 #pragma once
 
-#include "shared/list.hpp"
+#include "core/list.hpp"
 #include "shared/workers.hpp"
 
 namespace insula {
+
+using core::Link;
+using core::List;
 
 // What the workers of a role take of the tables.
 struct RoleEntry {

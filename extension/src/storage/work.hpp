@@ -406,6 +406,14 @@ std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit, Snapshot s
 
 // Reads the whole queue, as the snapshot shows it: the tasks of each version of a workflow.
 Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count);
+// Tasks whose last attempt has failed, among the newest rows, by workflow and error: those that are most.
+struct FailingTasks {
+  std::int32_t definition;
+  const char *error;
+  std::int64_t tasks;
+};
+inline constexpr int failures_looked_at = 1000;
+FailingTasks *failing_tasks(const Tenant &tenant, int *count);
 // Since when the oldest claimable task has been ready; DT_NOEND: there is none.
 TimestampTz oldest_ready(const Tenant &tenant);
 

@@ -2,6 +2,7 @@
 // (shared/counters.hpp), or from the queue itself.
 #include <algorithm>
 
+#include "shared/clock.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
@@ -35,13 +36,19 @@ void note_limit_freed(const Tenant &tenant, const TaskRow &task) {
   if (task.limited) note_permits_used(tenant.number, Limited::workflows, task.limit, -1);
 }
 
+static void count_run_time(const Tenant &tenant, const TaskRow &task) {
+  if (task.started_at) count_run({tenant.number, task.definition}, clock_now() - task.started_at);
+}
+
 void count_run_ended(const Tenant &tenant, const TaskRow &task) {
   count_left({tenant.number, task.definition}, Place::running, 1);
+  count_run_time(tenant, task);
   note_limit_freed(tenant, task);
 }
 
 void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to) {
   count_moved({tenant.number, task.definition}, Place::running, to, 1);
+  count_run_time(tenant, task);
   note_limit_freed(tenant, task);
 }
 
@@ -69,6 +76,27 @@ Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {
   }
   *count = static_cast<int>(rows);
   return activities;
+}
+
+FailingTasks *failing_tasks(const Tenant &tenant, int *count) {
+  static constexpr Statement failing_tasks = {
+      "failing_tasks",
+      R"(
+        SELECT w.def, w.error, count(*)
+        FROM (SELECT q.def, q.error, q.task FROM {work} q ORDER BY q.id DESC LIMIT $1) w
+        WHERE w.error IS NOT NULL AND w.task >= 0
+        GROUP BY w.def, w.error
+        ORDER BY count(*) DESC, w.def, w.error
+        LIMIT 5)",
+      {INT4OID},
+  };
+  Arguments arguments;
+  arguments.add(Int32GetDatum(failures_looked_at));
+  const auto rows = run(tenant, failing_tasks, arguments);
+  auto *failing = palloc_array_of<FailingTasks>(rows + 1);
+  for (std::uint64_t i = 0; i < rows; ++i) failing[i] = {get_int32(i, 1), get_text(i, 2), get_int64(i, 3)};
+  *count = static_cast<int>(rows);
+  return failing;
 }
 
 }  // namespace insula

@@ -63,6 +63,7 @@ static TaskRow complete_row(const Row &row, TimestampTz now, Jsonb *patch) {
   task.head = row.get_int64(Column::head);
   task.definition = row.get_int32(Column::def);
   task.task = row.get_int32(Column::task);
+  task.started_at = row.get_int64(Column::started_at);
   task.state = State::completed;
   task.parent = row.get_int64(Column::parent);
   task.parent_head = row.get_int64(Column::parent_head);

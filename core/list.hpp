@@ -1,8 +1,8 @@
 // Lists of entries in shared memory.  An entry has a link for each list that it may be in, so that it leaves
-// the list without a search.  For the files of this folder alone, under the lock of what is listed.
+// the list without a search.  A list is plain data under the lock of what is listed.
 #pragma once
 
-namespace insula {
+namespace insula::core {
 
 template <typename Entry>
 struct Link {
@@ -49,4 +49,4 @@ struct List {
   }
 };
 
-}  // namespace insula
+}  // namespace insula::core
