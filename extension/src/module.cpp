@@ -13,6 +13,7 @@
 #include "shared/transaction_end.hpp"
 #include "spi/plans.hpp"
 #include "storage/codes.hpp"
+#include "tenant/caches.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/group.hpp"
 #include "tenant/home.hpp"
@@ -42,6 +43,7 @@ void _PG_init() {
   insula::define_fire_settings();
   insula::define_fairness_settings();
   insula::define_transaction_limit();
+  insula::define_cache_settings();
   if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {
     insula::request_shared_memory(insula::note_recovery);
     insula::register_launcher();

@@ -9,6 +9,7 @@ class PreloadedExplainTenant : public ::testing::Test {
   void SetUp() override {
     sql.query("SET client_min_messages = warning");
     sql.query("CREATE EXTENSION IF NOT EXISTS insula");
+    sql.query("SELECT insula.stat_reset()");
     for (const char* name : {"one", "two"}) {
       const std::string tenant = name;
       sql.query("SELECT tenant FROM insula.create_tenant('" + tenant + "')");

@@ -137,6 +137,27 @@ TEST_F(PreloadedReadyTenants, ABusyTenantKeepsNoTenantFromTheSweep) {
   EXPECT_TRUE(found);
 }
 
+// A backend that goes from tenant to tenant keeps no more of them than insula.cache_size.
+TEST_F(PreloadedReadyTenants, ABackendKeepsNoMoreOfTenantsThanItsCacheSize) {
+  for (int i = 0; i < 250; ++i) create("t_" + std::to_string(i));
+  const auto megabytes_after_serving_all = [this] {
+    sql_.query("SELECT count(insula.submit('w', tenant => tenant)) FROM insula.tenant");
+    Session runner;
+    while (runner.query("SELECT count(*) FROM insula.claim('r', max_tasks => 20)") != "0") {
+    }
+    return std::stoi(runner.query("SELECT sum(total_bytes) / 1048576 FROM pg_backend_memory_contexts"));
+  };
+  const int all = megabytes_after_serving_all();
+  sql_.query("ALTER SYSTEM SET insula.cache_size = '8 MB'");
+  sql_.query("SELECT pg_reload_conf()");
+  ASSERT_TRUE(eventually([this] { return sql_.query("SHOW insula.cache_size") == "8MB"; }));
+  const int few = megabytes_after_serving_all();
+  sql_.query("ALTER SYSTEM RESET insula.cache_size");
+  sql_.query("SELECT pg_reload_conf()");
+  EXPECT_GT(all, 20);
+  EXPECT_LT(few, 20);
+}
+
 // With insula.fairness = time a tenant pays for as long as its tasks run.
 TEST_F(PreloadedReadyTenants, TasksThatRunLongPayForIt) {
   sql_.query("ALTER SYSTEM SET insula.fairness = 'time'");

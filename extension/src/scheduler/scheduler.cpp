@@ -18,6 +18,7 @@
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
+#include "tenant/caches.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
 #include "version.hpp"
@@ -42,10 +43,6 @@ constexpr std::int64_t longest_round = USECS_PER_SEC;
 // tenants: at most once a second and with a twentieth of a core.
 constexpr std::int64_t shortest_round = USECS_PER_SEC;
 constexpr int round_share = 20;
-// Above this size the process drops its caches of relations and plans, which tenants visited long
-// ago fill.
-constexpr Size cache_limit = Size{48} << 20;
-constexpr int visits_between_looks_at_caches = 256;
 constexpr std::int64_t pause_after_error = USECS_PER_SEC;
 constexpr char lock_timeout[] = "100ms";
 
@@ -113,13 +110,6 @@ AllTenants read_all_tenants() {
   return all;
 }
 
-void give_up_caches() {
-  static int visits = 0;
-  if (++visits % visits_between_looks_at_caches != 0) return;
-  if (MemoryContextMemAllocated(CacheMemoryContext, true) < cache_limit) return;
-  InvalidateSystemCaches();
-}
-
 void visit(const DueTenant &due) {
   if (const TimestampTz until = set_aside_until(due.tenant); !due.afresh && until > clock_now()) {
     requeue_due_tenant(due, until, false, true);
@@ -135,7 +125,7 @@ void visit(const DueTenant &due) {
     visit.awaits = false;
   }
   requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant));
-  give_up_caches();
+  give_up_large_caches();
 }
 
 // A failure because the process was told to end is no error.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "postgres.hpp"
+#include "tenant/caches.hpp"
 
 namespace insula {
 
@@ -26,9 +27,10 @@ bool in_subtransaction(std::int32_t tenant, Work work, const char **message = nu
 }
 
 // The same for one of many tenants that a call goes through: of those for which it has written nothing it keeps
-// neither a lock nor a transaction id.
+// neither a lock nor a transaction id, and the process keeps no more of them than insula.cache_size.
 template <typename Work>
 bool visit_in_subtransaction(std::int32_t tenant, Work work) {
+  give_up_large_caches();
   return run_in_subtransaction(
       tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work, {nullptr, 0}, IdleLocks::release);
 }

@@ -6,6 +6,7 @@
 #include "errors.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
+#include "tenant/caches.hpp"
 #include "tenant/home.hpp"
 #include "tenant/shape.hpp"
 #include "version.hpp"
@@ -210,6 +211,7 @@ Oid checked_relation(const Check &check, Part part, Oid table) {
 }
 
 bool check_relations(Tenant *tenant, LOCKMODE lock, const Opening &opening) {
+  note_relations_read();
   tenant->schemas = schemas_clock;
   const Check check = {get_namespace_oid(tenant->schema, true), lock, opening};
   tenant->schema_oid = check.schema;
