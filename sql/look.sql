@@ -61,6 +61,10 @@ SELECT tenant_name, workflow, task, worker, attempt, started_at <= now(), lease_
 RESET insula.tenant;
 SELECT tenant_name, count(*) FROM insula.leases() WHERE tenant_name ~ '^looked' GROUP BY 1;
 SELECT worker, tasks, next_lease_expires > now() FROM insula.workers() WHERE tasks > 0;
+-- Those of all tenants, also while the session acts for one.
+SET insula.tenant = 'looked_too';
+SELECT worker, tasks FROM insula.workers() WHERE tasks > 0;
+RESET insula.tenant;
 SELECT insula.pause_workflow('two', 'looked');
 SELECT tenant_name, workflow, version, status, registered_at <= now(), definition -> 'name' FROM insula.workflows() WHERE tenant_name ~ '^looked' ORDER BY 1, 2;
 -- A tenant sees its own.

@@ -54,7 +54,7 @@ COMMENT ON FUNCTION insula.set_tenant_limits IS
 max_running: tasks that run at the same time, exact.
 max_queued: tasks that are ready, delayed, deferred or running; a submission whose tasks would go over it fails with IS006.  Exact with shared_preload_libraries; without, transactions that submit at the same moment do not see each other''s tasks.
 max_connections: sessions of the tenant''s role.
-weight: 1 to 1000, the tenant''s share of the workers that serve all tenants, while more is ready than they can do: exactly, of claimed tasks, or of the time that they run with insula.fairness = time.  What a tenant leaves goes to the others at once, and is not given to it later.
+weight: 1 to 1000, the tenant''s share of the workers that serve all tenants, while more is ready than they can do: exactly, of claimed tasks; with insula.fairness = time roughly of the time that they run, which is estimated at the claim and settled at the end, and of which runs that are cancelled or lapse cost nothing.  What a tenant leaves goes to the others at once, and is not given to it later.
 rate_per_second: task starts a second; up to one second''s worth may start at once after a pause.
 retain, retain_count: how long, and how many, finished executions are kept; what is too old or too many is removed, with its history, when the tenant''s workers claim or wait, in sweeps at least a minute apart.
 Errors: IS001 no such tenant, 22023 a limit is out of range.';

@@ -35,5 +35,6 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_explain_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.explain_tenant IS
 'How a tenant fares.  waiting: its tasks by their places in the queue, and how many seconds those claimed in the last five to ten minutes had been ready, as bounds of the median and of 99 in a hundred.  share: its weight and its tasks claimed in those minutes; for an administrator also its part of all claims, beside its part of the weights of the tenants that had any.  held back: seconds for which each of its limits, or one of its workflows'' limits, held ready tasks back, as far as claims and waits met it; of max_queued the part that is used.  used: executions, runs of tasks and the seconds that these took, since the counters began.  failing: executions failed, runs retried and leases lapsed, and the errors that most of its thousand newest tasks have; insula.failures() has more of them.
+A session of a caller that is no administrator may look once a second, and waits for that.
 Without shared_preload_libraries what counters tell is NULL, and says says so.
 Errors: IS001 no such tenant, 42501 not the caller''s.';

@@ -23,7 +23,7 @@ CREATE FUNCTION insula.executions(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.executions IS
-'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
+'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, in the setting insula.tenant neither, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
 workflow, status (pending, running, paused, completed, failed or cancelled): NULL for any.  created_after (included), created_before (not included): an execution of a transaction that was open for more than an hour may be missed.  error: a part of its error, as it is written.  context: what its input contains, as the operator @> has it.
 Errors: 22023 bad argument, IS001 no such tenant, 42501.';
 
@@ -123,7 +123,7 @@ CREATE FUNCTION insula.workers(
 	OUT since timestamptz,
 	OUT tasks bigint,
 	OUT next_lease_expires timestamptz)
-RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE
+RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET insula.tenant = ''
 BEGIN ATOMIC
 	WITH held AS (
 		SELECT l.worker, pg_catalog.count(*) AS tasks, pg_catalog.min(l.lease_expires) AS next_lease_expires
@@ -139,7 +139,7 @@ BEGIN ATOMIC
 	ORDER BY 1;
 END;
 COMMENT ON FUNCTION insula.workers IS
-'The workers of all tenants, for administrators: their tenant (NULL: all, or not known), their role, the session that is their life line, and what they hold.
+'The workers of all tenants, whatever insula.tenant is, for administrators: their tenant (NULL: all, or not known), their role, the session that is their life line, and what they hold.
 status: parked (it waits for work), busy, dead (its life line has ended, and its tasks are about to be given back), no life line (it claims without waiting), unknown (it holds tasks, and shared memory knows nothing of it; so is every worker without shared_preload_libraries).  since: when that session began to wait or ended its last statement, or the moment of death.  tasks: how many it has leases of; next_lease_expires: which of these ends first.';
 
 CREATE FUNCTION insula.metrics(max_tenants integer DEFAULT 100) RETURNS text

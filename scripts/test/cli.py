@@ -117,6 +117,15 @@ def asks_in_production():
         check("it asks before a change", insula("-c", "live", "tenant", "suspend", "acme", env=environment).returncode == 5)
 
 
+def doctors():
+    done = insula("--url", "dbname=template1", "doctor")
+    check("the doctor misses the extension", done.returncode == 1 and "insula init" in done.stdout, done)
+    shell("psql -XAtqc \"SELECT insula.stop_scheduler()\"")
+    done = insula("doctor")
+    check("the doctor misses the scheduler", done.returncode == 0 and "SELECT insula.start_scheduler()" in done.stdout, done)
+    shell("psql -XAtqc \"SELECT insula.start_scheduler()\"")
+
+
 class Terminal:
     """A command in a pseudo-terminal of that width."""
 
@@ -191,7 +200,7 @@ def main():
     os.environ.pop("DATABASE_URL", None)
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
-        for part in (run_page, refuses, prints, changes, asks_in_production, draws, serves_itself):
+        for part in (run_page, refuses, prints, changes, asks_in_production, doctors, draws, serves_itself):
             part()
         os.chdir("/")
     return 1 if failures else 0
