@@ -20,7 +20,8 @@ enum class RetryCondition : std::uint8_t {
 };
 
 struct RetryPolicy {
-  std::int32_t max_attempts = 3;              // counts all runs, the first included
+  std::int32_t max_attempts = 3;              // counts all runs but those that lapsed, the first included
+  std::int32_t max_lapses = 10;               // runs that may end without a word from their worker
   std::int64_t initial_delay_us = 1'000'000;  // before the second run
   std::int64_t max_delay_us = 60'000'000;
   bool jitter = true;
@@ -76,6 +77,12 @@ constexpr bool retries(const RetryPolicy& policy, std::span<const std::string_vi
                          [error](std::string_view text) { return contains_ignoring_case(error, text); });
   }
   return false;
+}
+
+// Whether the task runs again after a run that lapsed, as `lapses` others did before.  A lapse says nothing about the
+// task, so it uses no attempt; but a task that is to run once never runs twice.
+constexpr bool survives_lapse(const RetryPolicy& policy, std::int64_t lapses) noexcept {
+  return policy.max_attempts > 1 && policy.condition != RetryCondition::never && lapses < policy.max_lapses;
 }
 
 }  // namespace insula::core

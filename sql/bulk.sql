@@ -12,6 +12,13 @@ SELECT count(insula.submit('one')), count(insula.submit('two')) FROM generate_se
 SELECT insula.pause(max(execution_id)) FROM tenant_bulk.workflow_executions;
 SELECT workflow, task FROM insula.claim('w', ARRAY['two.a'], max_tasks => 2);
 TABLE stands;
+-- Pausing and resuming those that fit.
+SELECT count(*) FROM insula.pause_executions('one');
+SELECT count(*) FROM insula.pause_executions('one', dry_run => false);
+TABLE stands;
+SELECT count(*) FROM insula.resume_executions('one', older_than => '1 h'), insula.pause_executions('one') p;
+SELECT count(*) FROM insula.resume_executions('one', dry_run => false);
+SELECT try($$SELECT insula.resume_executions(status => 'running')$$), try($$SELECT insula.pause_executions(status => 'paused')$$);
 -- A dry run, which is the default, does nothing; filters count together.
 SELECT count(*) FROM insula.cancel_executions();
 SELECT count(*) FROM insula.cancel_executions('one'), insula.cancel_executions(status => 'paused') p;

@@ -45,6 +45,17 @@ SELECT insula.resume(:id);
 SELECT task, event, insula.complete(task_id, lease), insula.wait_event(task_id, lease, 'go') FROM insula.claim('w', max_tasks => 2);
 SELECT task, event, insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 2);
 SELECT status FROM insula.result(:id);
+-- Of those with the same idempotency key the first counts.
+SELECT insula.submit('one') AS id \gset
+SELECT insula.send_event(:id, 'once', '1', 'key'), insula.send_event(:id, 'once', '2', 'key'), insula.send_event(:id, 'once', '3', 'other key');
+SELECT insula.wait_event(task_id, lease, 'once') FROM insula.claim('w');
+SELECT event, insula.wait_event(task_id, lease, 'once') FROM insula.claim('w');
+SELECT event, insula.wait_event(task_id, lease, 'once') FROM insula.claim('w');
+SELECT count(*) FROM insula.claim('w');
+SELECT try(format('SELECT insula.send_event(%s, ''once'', idempotency_key => '''')', :id)), try(format('SELECT insula.send_event(%s, ''once'', idempotency_key => repeat(''x'', 256))', :id));
+SELECT insula.cancel(:id), insula.send_event(:id, 'once', '2', 'key') AS known, insula.send_event(:id, 'once', '2', 'late key') AS late, insula.send_event(:id, 'once', '2', 'late key') AS later;
+SELECT count(*) FROM insula.delete_executions(status => 'cancelled', dry_run => false);
+SELECT count(*) FROM tenant_events.record WHERE kind = 'm';
 -- At most a thousand are kept; cancelling ends the wait.
 SELECT insula.submit('one') AS id \gset
 SELECT insula.wait_event(task_id, lease, 'never') FROM insula.claim('w');

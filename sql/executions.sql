@@ -111,6 +111,20 @@ UPDATE tenant_exec.work SET due = 0 WHERE lane = 100002;
 SELECT attempt, context, insula.complete(task_id, lease, '{"done": true}') FROM insula.claim('w');
 SELECT final_context FROM insula.result(:e);
 
+-- A submission that says whether it was the first with its key.
+SELECT execution_id AS e, is_new FROM insula.submit_once('one', '{"n": 1}', idempotency_key => 'once') \gset
+SELECT :'is_new' AS is_new, execution_id = :e AS same, again.is_new FROM insula.submit_once('one', idempotency_key => 'once') again;
+SELECT is_new FROM insula.submit_once('one');
+SELECT count(*) FROM insula.cancel_executions('one', dry_run => false);
+
+-- A failure that says itself when the next run comes; the attempts still count.
+SELECT insula.register_workflow('{"name": "patient", "tasks": [{"id": "a", "retry": {"max_attempts": 2, "condition": "never"}}]}');
+SELECT insula.submit('patient') AS e \gset
+SELECT insula.fail(task_id, lease, 'not yet', retry_in => '1 hour') FROM insula.claim('w');
+SELECT status, run_at > now() + '59 min' AS in_an_hour, error FROM tenant_exec.task_executions WHERE execution_id = :e;
+UPDATE tenant_exec.work SET due = 0 WHERE lane = 100000;
+SELECT attempt, insula.fail(task_id, lease, 'not yet', retry_in => '1 hour') FROM insula.claim('w');
+
 -- Leases: a heartbeat extends, a lapsed one goes to the next, and the late comer is told.
 SELECT insula.submit('one') AS e \gset
 SELECT lease FROM insula.claim('w1', lease_for => '1 s') \gset old_
@@ -121,13 +135,30 @@ SELECT attempt, lease FROM insula.claim('w2') \gset new_
 SELECT :new_attempt AS attempt, :new_lease <> :old_lease AS new_lease;
 SELECT task_id = :e AS same, reason FROM insula.heartbeat(ARRAY[:e], ARRAY[:old_lease]);
 SELECT insula.complete(:e, :old_lease), insula.fail(:e, :old_lease, 'late'), insula.defer(:e, :old_lease, now());
--- The third run is the last, also for workers that never report back.
+-- Workers that never report back use up no attempt, but a limit of their own.
 UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
 SELECT attempt FROM insula.claim('w3');
 UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
-SELECT count(*) FROM insula.claim('w4');
+SELECT attempt, insula.fail(task_id, lease, 'x') FROM insula.claim('w4');
+SELECT count(*) FROM insula.claim('w5');
 SELECT status, error FROM insula.result(:e);
 SELECT event, detail - 'started_at' FROM tenant_exec.execution_events WHERE execution_id = :e AND event = 'task_lease_lapsed' ORDER BY detail ->> 'attempt';
+SELECT insula.cancel(:e);
+SELECT insula.register_workflow('{"name": "frail", "tasks": [{"id": "a", "retry": {"max_attempts": 2, "max_lapses": 1}},
+	{"id": "once", "retry": {"max_attempts": 1}}]}');
+SELECT insula.submit('frail') AS e \gset
+SELECT task, attempt FROM insula.claim('f1', max_tasks => 2) ORDER BY task;
+UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
+SELECT task, attempt FROM insula.claim('f2', max_tasks => 2) ORDER BY task;
+UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
+SELECT count(*) FROM insula.claim('f3', max_tasks => 2);
+SELECT t ->> 'task' AS task, t ->> 'status' AS status, t ->> 'error' AS error FROM insula.result(:e), jsonb_array_elements(tasks) t;
+-- A retry of the execution counts them anew.
+SELECT insula.retry(:e);
+SELECT task, attempt FROM insula.claim('f4', max_tasks => 2) ORDER BY task;
+UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
+SELECT task, attempt FROM insula.claim('f5', max_tasks => 2) ORDER BY task;
+SELECT insula.cancel(:e);
 -- A worker that leaves gives its tasks back, without an attempt used.
 SELECT insula.submit('one') AS e \gset
 SELECT attempt FROM insula.claim('leaver');

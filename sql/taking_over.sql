@@ -68,7 +68,8 @@ SELECT c.change, l.* FROM unnest(ARRAY[
 	$$ALTER VIEW tenant_taken.schedules OWNER TO regress_eve$$,
 	$$DROP VIEW tenant_taken.schedules; CREATE VIEW tenant_taken.schedules AS SELECT public.spy(1) AS name$$,
 	$$CREATE OR REPLACE VIEW tenant_taken.task_executions AS SELECT w.id AS task_id, w.id AS execution_id, public.spy('w'::text) AS workflow,
-		'a'::text AS task, 'x'::text AS status, w.attempt, w.worker, w.error, w.run_at, w.started_at, w.finished_at FROM tenant_taken.work w$$,
+		'a'::text AS task, 'x'::text AS status, w.attempt, w.worker, w.error, w.run_at, w.started_at, w.finished_at,
+		NULL::double precision AS progress, NULL::text AS note, NULL::jsonb AS checkpoint FROM tenant_taken.work w$$,
 	$$ALTER TABLE tenant_taken.record RENAME TO other$$
 ]) c(change), LATERAL pg_temp.look(c.change) l;
 \x

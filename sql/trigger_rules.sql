@@ -37,6 +37,26 @@ SELECT try(format('SELECT run(%L)', '[{"id": "a"}, {"id": "b", "depends_on": ["a
 SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "depends_on": ["b"]}, {"id": "d"}]', '{"a": "fail"}');
 -- Always: also after a failure, which it handles.
 SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": "always"}]', '{"a": "fail"}');
+-- A task that runs if the execution fails, which it does all the same; it sees what the others have handed over.
+SELECT * FROM run('[{"id": "undo", "on_failure": true}, {"id": "a"}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "depends_on": ["b"]}, {"id": "d"}]', '{"b": "fail"}');
+SELECT * FROM run('[{"id": "undo", "on_failure": true}, {"id": "a"}, {"id": "b", "depends_on": ["a"]}]', '{"undo": "fail"}');
+SELECT * FROM run('[{"id": "undo", "on_failure": true}, {"id": "a"}]', '{"a": "fail", "undo": "fail"}');
+-- A failure that another task has dealt with is none.
+SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": "always"}, {"id": "undo", "on_failure": true}]', '{"a": "fail"}');
+SELECT * FROM run('[{"id": "a"}, {"id": "b", "depends_on": ["a"], "trigger_rule": "always"}, {"id": "undo", "on_failure": true}]', '{"a": "fail", "b": "fail"}');
+SELECT * FROM run('[{"id": "g", "for_each": {"items": "l"}}, {"id": "undo", "on_failure": true}]', '{"g": "fail"}', '{"l": [1, 2]}');
+-- A retry decides anew.
+SELECT insula.register_workflow('{"name": "undone", "tasks": [{"id": "a", "retry": {"max_attempts": 1}}, {"id": "undo", "on_failure": true}]}');
+SELECT insula.submit('undone') AS e \gset
+SELECT task, insula.fail(task_id, lease, 'broken') FROM insula.claim('w');
+SELECT task, insula.complete(task_id, lease, '{"undone": true}') FROM insula.claim('w');
+SELECT status, final_context, error FROM insula.result(:e);
+SELECT insula.retry(:e);
+SELECT task, status FROM tenant_rules.task_executions WHERE execution_id = :e ORDER BY task;
+SELECT task, insula.complete(task_id, lease) FROM insula.claim('w');
+SELECT status, final_context, error FROM insula.result(:e);
+SELECT task, why FROM insula.explain_execution(:e);
+SELECT try($$SELECT run('[{"id": "a", "on_failure": true}]')$$), try($$SELECT run('[{"id": "a", "on_failure": 1}, {"id": "b", "on_failure": true}, {"id": "c", "on_failure": true, "depends_on": ["b"]}]')$$);
 -- A fallback runs only where it is needed.
 SELECT * FROM run('[{"id": "a"}, {"id": "fallback", "depends_on": ["a"], "trigger_rule": {"all": [{"task_failed": "a"}]}}, {"id": "join", "depends_on": ["a", "fallback"], "trigger_rule": {"any": [{"task_success": "a"}, {"task_success": "fallback"}]}}]', '{"a": "fail"}');
 SELECT * FROM run('[{"id": "a"}, {"id": "fallback", "depends_on": ["a"], "trigger_rule": {"all": [{"task_failed": "a"}]}}, {"id": "join", "depends_on": ["a", "fallback"], "trigger_rule": {"any": [{"task_success": "a"}, {"task_success": "fallback"}]}}]');

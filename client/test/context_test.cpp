@@ -4,9 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <clocale>
 #include <cstdint>
 #include <limits>
+#include <map>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -247,6 +250,71 @@ TEST(Numbers, ThatADoubleHoldsAreDoubles) {
     EXPECT_EQ(Value::from_json(number).to_json(), number);
   for (const char* number : {"01", "1.", "-", "1e", ".5", "+1", "1e400x", "1e400 2"})
     EXPECT_THROW((void)Value::from_json(number), insula::error) << number;
+}
+
+TEST(Context, HoldsOptionalsMapsAndLists) {
+  const Context in{{"tags", {"a"}},
+                   {"mixed", {1, "two", nullptr}},
+                   {"none", std::optional<int>{}},
+                   {"some", std::optional<int>{3}},
+                   {"prices", std::map<std::string, std::vector<double>>{{"a", {1.5}}, {"b", {}}}}};
+  EXPECT_EQ(in.to_json(), R"({"mixed":[1,"two",null],"none":null,"prices":{"a":[1.5],"b":[]},"some":3,"tags":["a"]})");
+  EXPECT_EQ(in.at<std::vector<std::string>>("tags"), std::vector<std::string>{"a"});
+  EXPECT_EQ(in.at<std::optional<int>>("none"), std::nullopt);
+  EXPECT_EQ(in.at<std::optional<int>>("some"), 3);
+  EXPECT_EQ(in.at<std::optional<int>>("absent"), std::nullopt);
+  EXPECT_FALSE(in.get<std::optional<int>>("tags")) << "of another type";
+  EXPECT_EQ((in.at<std::map<std::string, std::vector<double>>>("prices").at("a").at(0)), 1.5);
+  EXPECT_FALSE((in.get<std::map<std::string, int>>("prices")));
+  EXPECT_EQ((in.at<std::vector<std::optional<Value>>>("mixed").size()), 3U);
+  Context set;
+  set.set("list", {"x"});
+  EXPECT_EQ(set.with("more", {1}).to_json(), R"({"list":["x"],"more":[1]})");
+}
+
+TEST(Context, CanBeWalked) {
+  const Context in{{"b", 2}, {"a", 1}};
+  std::string seen;
+  for (const auto& [key, value] : in) seen += key + "=" + value.to_json() + ";";
+  EXPECT_EQ(seen, "a=1;b=2;");
+}
+
+TEST(Context, TimesAndDurationsAreIso8601) {
+  using namespace std::chrono;
+  using namespace std::chrono_literals;
+  const sys_time<microseconds> leap = sys_days{2024y / 2 / 29} + 23h + 59min + 59s + 5ms;
+  const Context in{{"at", leap}, {"for", 90s + 500ms}, {"back", -1500ms}, {"a_bit", -5us}, {"ever", hours::max()}};
+  EXPECT_EQ(in.at<std::string>("at"), "2024-02-29T23:59:59.005Z");
+  EXPECT_EQ(in.at<std::string>("for"), "PT90.5S");
+  EXPECT_EQ(in.at<std::string>("back"), "PT-1.5S");
+  EXPECT_EQ(in.at<sys_time<microseconds>>("at"), leap);
+  EXPECT_EQ(in.at<system_clock::time_point>("at"), leap);
+  EXPECT_EQ(in.at<milliseconds>("for"), 90'500ms);
+  EXPECT_EQ(in.at<duration<double>>("back").count(), -1.5);
+  EXPECT_EQ(in.at<microseconds>("a_bit"), -5us);
+  EXPECT_FALSE(in.get<nanoseconds>("ever")) << "longer than that holds";
+  EXPECT_EQ(in.at<microseconds>("ever"), microseconds::max());
+  EXPECT_THROW((void)Value(sys_days{12'000y / 1 / 1}), insula::error);
+}
+
+TEST(Context, ReadsTheTimesThatPostgresqlWrites) {
+  using namespace std::chrono;
+  using namespace std::chrono_literals;
+  const auto time = [](const char* text) { return Value{text}.as<sys_time<microseconds>>(); };
+  const auto span = [](const char* text) { return Value{text}.as<microseconds>(); };
+  const sys_time<microseconds> noon = sys_days{2026y / 5 / 1} + 12h;
+  for (const char* text : {"2026-05-01T12:00:00Z", "2026-05-01T14:00:00+02:00", "2026-05-01 14:00:00.000+02",
+                           "2026-05-01T06:30-0530", "2026-05-01t12:00:00.0000009z"})
+    EXPECT_EQ(time(text), noon) << text;
+  for (const char* text : {"", "2026-05-01", "2026-05-01T12:00:00", "2026-02-30T00:00:00Z", "2026-05-01T24:00:00Z",
+                           "2026-05-01T12:00:00Z ", "-026-05-01T12:00:00Z", "2026-05-01T12:00:00.Z"})
+    EXPECT_FALSE(time(text)) << text;
+  EXPECT_EQ(span("P1DT2H3M4.5S"), 26h + 3min + 4s + 500ms);
+  EXPECT_EQ(span("-PT1.5H"), -90min);
+  EXPECT_EQ(span("P2W"), 336h);
+  EXPECT_EQ(span("PT-0.25S"), -250ms);
+  for (const char* text : {"", "P", "PT", "1S", "P1Y", "P1M", "PT1", "PT1S1", "PTS", "PT9999999999999999H", "P1DT"})
+    EXPECT_FALSE(span(text)) << text;
 }
 
 }  // namespace

@@ -114,7 +114,7 @@ TEST(Attempt, APredicateDecidesWhichExceptionsAreFinal) {
   EXPECT_FALSE(thrown(Busy{"busy"}).permanent);
   EXPECT_TRUE(thrown(std::runtime_error{"broken"}).permanent);
   EXPECT_EQ(thrown(std::runtime_error{"broken"}).error, "broken");
-  EXPECT_EQ(thrown(retry_after{1s}).outcome, TaskOutcome::put_off);
+  EXPECT_EQ(thrown(retry_after{1s}).retry_in, 1s) << "it says itself when";
 }
 
 TEST(Attempt, AnErrorsTextIsMadeStorable) {
@@ -210,10 +210,15 @@ TEST(Attempt, MayGoOnAsAChild) {
   EXPECT_FALSE(both.retryable);
 }
 
-TEST(Attempt, NotNowUsesNoAttemptAndDropsWhatWasSet) {
+TEST(Attempt, NotNowUsesAnAttemptUnlessItSaysOtherwise) {
+  const Outcome failed = run_attempt(make_attempt([](TaskContext&) { throw retry_after{5s, "rate limited"}; }));
+  EXPECT_EQ(failed.kind, Kind::failed);
+  EXPECT_EQ(failed.error, "rate limited");
+  EXPECT_EQ(failed.retry_in, 5s);
+  EXPECT_TRUE(failed.retryable);
   const auto attempt = make_attempt([](TaskContext& ctx) {
     ctx.set("seen", true);
-    throw retry_after{5s, "rate limited"};
+    throw retry_after::without_attempt(5s, "rate limited");
   });
   const Outcome outcome = run_attempt(attempt);
   EXPECT_EQ(outcome.kind, Kind::put_off);

@@ -57,7 +57,7 @@ TEST(RunTask, ShowsWhatItWaitsFor) {
   EXPECT_EQ(first.event, "approved");
   EXPECT_EQ(first.event_timeout, 1h);
   EXPECT_EQ(run(approval, {.event = Event{.name = "approved", .payload = "Ada"}}).changes, (Context{{"by", "Ada"}}));
-  EXPECT_EQ(run([](TaskContext&) { throw retry_after{5s}; }).delay, 5s);
+  EXPECT_EQ(run([](TaskContext&) { throw retry_after::without_attempt(5s); }).delay, 5s);
   EXPECT_TRUE(run([](TaskContext& ctx) { ctx.defer_until(std::chrono::system_clock::now()); }).until);
   const TaskRun child = run([](TaskContext& ctx) { ctx.submit_child("other", {{"n", 1}}); });
   EXPECT_EQ(child.child, "other");

@@ -101,12 +101,14 @@ TEST(Workflow, ListsEveryProblemOfItsOptions) {
           .task("a", nothing, {.trigger_rule = TriggerRule::always()})
           .task("b", nothing, {.depends_on = {"a"}, .trigger_rule = TriggerRule::task_failed("c")})
           .task("c", nothing, {.depends_on = {"a"}, .trigger_rule = deep})
-          .task("d", nothing, {.retry = {.max_attempts = 0, .max_delay = -1ms}, .timeout = -1ms, .priority = 40'000})
+          .task(
+              "d", nothing,
+              {.retry = {.max_attempts = 0, .max_delay = -1ms, .max_lapses = 101}, .timeout = -1ms, .priority = 40'000})
           .task("e", nothing, {.for_each = ForEach{}}));
   for (const char* part :
        {"its timeout", "its limit", "\"p\" is there twice", "\"p\" has a default", "\"a\" has a trigger rule but",
         "\"b\": its trigger rule asks for \"c\"", "\"c\": its trigger rule is nested", "\"d\": retry.max_attempts",
-        "\"d\": a delay", "\"d\": timeout", "\"d\": priority", "\"e\": for_each needs"})
+        "\"d\": retry.max_lapses", "\"d\": a delay", "\"d\": timeout", "\"d\": priority", "\"e\": for_each needs"})
     EXPECT_TRUE(holds(text, part)) << part << "\nin\n" << text;
 }
 
@@ -180,6 +182,18 @@ TEST(Status, KnowsTheServersWords) {
   }
   EXPECT_EQ(insula::Status::from_name("levitating"), insula::Status::unknown);
   EXPECT_FALSE(insula::Status::from_name("levitating").is_final());
+}
+
+TEST(Workflow, ATaskThatRunsOnFailureStandsAlone) {
+  const auto builder = Workflow::builder("w").task("a", nothing).task("undo", nothing, {.on_failure = true});
+  EXPECT_TRUE(holds(builder.build().definition_json(), R"({"id":"undo","on_failure":true})"));
+  const std::string problems = problems_of(Workflow::Builder{builder}
+                                               .task("b", nothing, {.depends_on = {"undo"}})
+                                               .task("c", nothing, {.depends_on = {"a"}, .on_failure = true}));
+  for (const char* part : {"\"b\" depends on \"undo\", which runs on failure", "\"c\" is not the only one",
+                           "\"c\": on_failure goes with no depends_on"})
+    EXPECT_TRUE(holds(problems, part)) << part << problems;
+  EXPECT_TRUE(holds(problems_of(Workflow::builder("w").task("a", nothing, {.on_failure = true})), "no other task"));
 }
 
 }  // namespace

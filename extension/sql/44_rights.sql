@@ -22,14 +22,14 @@ CREATE VIEW insula.intended_right WITH (security_invoker = true) AS
 		('routine', 'EXECUTE', ARRAY[
 			'current_tenant', 'is_valid_tenant_id', 'merge_patch', 'append_patch',
 			'register_workflow', 'cancel', 'pause', 'resume', 'retry',
-			'cancel_executions', 'retry_executions', 'delete_executions',
+			'cancel_executions', 'pause_executions', 'resume_executions', 'retry_executions', 'delete_executions',
 			'pause_workflow', 'resume_workflow', 'send_event', 'explain_execution', 'explain_tenant',
 			'result', 'executions', 'read_failures', 'failures', 'timeline', 'leases', 'workflows', 'await', 'next_fires', 'schedule', 'unschedule', 'pause_schedule', 'resume_schedule',
 			'schedules', 'create_trigger', 'drop_trigger', 'fire_trigger', 'triggers'],
 			ARRAY['insula_admin', 'insula_tenant']),
 		('routine', 'EXECUTE', ARRAY[
-			'submit', 'submit_many', 'claim', 'read_claimed', 'watch', 'nudge', 'leave', 'complete', 'complete_many', 'complete_batch',
-			'fail', 'defer', 'wait_event', 'submit_child', 'join_task', 'heartbeat', 'wait_for_work', 'claim_when_ready'],
+			'submit', 'submit_once', 'submit_many', 'claim', 'read_claimed', 'watch', 'nudge', 'leave', 'complete', 'complete_many', 'complete_batch',
+			'fail', 'defer', 'wait_event', 'submit_child', 'join_task', 'heartbeat', 'save_progress', 'checkpoint', 'wait_for_work', 'claim_when_ready'],
 			ARRAY['insula_admin', 'insula_runner', 'insula_tenant'])
 	) r(kind, privilege, names, grantees),
 	LATERAL pg_catalog.unnest(r.names) n(name),

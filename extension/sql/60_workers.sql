@@ -98,11 +98,12 @@ COMMENT ON FUNCTION insula.complete_batch IS
 'Completes many tasks as insula.complete_many does, and returns those that it did not complete: their place in task_ids, from 1, and the reason.
 lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, as insula.fail would have it.  later: what is NULL there; only a tenant''s own login waits here.';
 
-CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true) RETURNS text
+CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true, retry_in interval DEFAULT NULL)
+RETURNS text
 AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.fail IS
 'Reports that a task failed, and returns its next status: ready (it runs again, after the delay that its retry policy says; see insula.register_workflow) or failed (its attempts are used up, the policy''s condition does not fit the error, or it is not retryable).  NULL: the lease is lost.
-error: up to 64 kB of it are kept.';
+error: up to 64 kB of it are kept.  retry_in: it runs again after that time, whatever the policy''s delays and condition, if it has attempts left.';
 
 CREATE FUNCTION insula.defer(task_id bigint, lease bigint, until timestamptz, context jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_defer' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -140,6 +141,24 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_heartbeat' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION insula.heartbeat IS
 'Extends the leases of running tasks to lease_for from now, and returns those whose handlers should stop, with the reason: cancelled, paused (the lease goes on), timeout or lost; and those whose lease could not be extended now, since another transaction holds the task: later, ask again before the lease ends.  It waits for no lock of a task.';
+
+CREATE FUNCTION insula.save_progress(
+	task_id bigint,
+	lease bigint,
+	checkpoint jsonb DEFAULT NULL,
+	progress double precision DEFAULT NULL,
+	note text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'insula_save_progress' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.save_progress IS
+'Saves how far a running task has come; a NULL leaves what was said before.  checkpoint: any JSON, for the task''s later runs; see insula.checkpoint.  progress (0 to 1) and note: for people; insula.result shows them until the execution ends, and the view task_executions as long as the execution is kept.
+False: no such task for the caller, or the lease is lost.  NULL: another transaction holds the task, ask again.  It waits for no lock of a task.
+Errors: 22023 bad argument, 54000 the checkpoint is too large.';
+
+CREATE FUNCTION insula.checkpoint(task_id bigint, lease bigint) RETURNS jsonb
+AS 'MODULE_PATHNAME', 'insula_checkpoint' LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.checkpoint IS
+'What this run of the task, or an earlier one, has saved by insula.save_progress; NULL: nothing, or the lease is lost.';
 
 CREATE FUNCTION insula.merge_patch(target jsonb, patch jsonb) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'insula_merge_patch' LANGUAGE C IMMUTABLE PARALLEL SAFE;

@@ -8,6 +8,7 @@
 
 #include <iostream>
 #include <stdexcept>
+#include <utility>
 
 #include "client_test.hpp"
 
@@ -78,6 +79,10 @@ TEST_F(Examples, Context) {
   int n = in.get<int>("n").value_or(0);
   auto city = in.at<insula::Context>("address").at<std::string>("city");
   // clang-format on
+  // clang-format off
+  in.set("sizes", {1, 2, 3}).set("paid_at", std::chrono::system_clock::now());
+  for (const auto& [key, value] : in) std::cout << key << '=' << value.to_json() << '\n';
+  // clang-format on
   EXPECT_EQ(n, 3);
   EXPECT_EQ(city, "Rome");
 }
@@ -98,6 +103,36 @@ TEST_F(Examples, Enqueue) {
   EXPECT_EQ(sql.value("SELECT count(*) FROM orders"), "1");
   EXPECT_EQ(sql.value("SELECT count(*) FROM shop.workflow_executions"), "3");
   sql.rows("ALTER DATABASE mydb RESET insula.tenant");
+}
+
+// In place of libpqxx, which may not be installed.
+namespace pqxx {
+struct params {
+  std::vector<std::optional<std::string>> values;
+  void append(const std::optional<std::string>& value) { values.push_back(value); }
+};
+using row = std::vector<std::string>;
+struct work {
+  row exec_params1(const std::string& sql, const params& params) const {
+    std::vector<std::string> given;
+    for (const auto& value : params.values) given.push_back(value.value_or(""));
+    given[3] = "0 s";
+    given[5] = "from pqxx";
+    given[6] = "shop";
+    return Sql{"dbname=mydb"}.rows(sql, given).at(0);
+  }
+};
+}  // namespace pqxx
+
+TEST_F(Examples, EnqueueByAnotherLibrary) {
+  auto runner = insula::Runner::with_schema(url, "shop");
+  runner.add(named("ship"));
+  const pqxx::work transaction;
+  insula::SqlStatement submit = insula::enqueue_statement("ship", {{"order", 42}});
+  pqxx::params params;
+  for (const auto& parameter : submit.parameters) params.append(parameter);
+  pqxx::row answer = transaction.exec_params1(submit.sql, params);
+  EXPECT_EQ(answer.at(1), "t");
 }
 
 TEST_F(Examples, RunnerAndExecution) {
@@ -175,12 +210,29 @@ TEST_F(Examples, Schedule) {
 }
 
 namespace event {
-void charge(insula::TaskContext& ctx) {
-  if (!ctx.event()) return ctx.wait_event("approved", std::chrono::hours{24});
+std::optional<insula::Suspend> charge(insula::TaskContext& ctx) {
+  if (!ctx.event()) return insula::wait_event("approved", std::chrono::hours{24});
   if (ctx.event()->timed_out) throw insula::permanent_error{"no approval in time"};
   ctx.set("charged", ctx.at<int>("amount"));
+  return std::nullopt;
 }
 }  // namespace event
+
+namespace progress {
+void import_row(int row) {
+  static bool broken = false;
+  if (row == 2 && !std::exchange(broken, true)) throw std::runtime_error{"a bad connection"};
+}
+
+void import(insula::TaskContext& ctx) {
+  const auto rows = ctx.at<int>("rows");
+  for (int row = ctx.last_checkpoint<int>().value_or(0); row < rows; ++row) {
+    import_row(row);
+    ctx.checkpoint(row + 1);
+    ctx.progress(static_cast<double>(row + 1) / rows, "importing");
+  }
+}
+}  // namespace progress
 
 namespace transaction {
 void charge(insula::TaskContext& ctx) {
@@ -194,13 +246,122 @@ void charge(insula::TaskContext& ctx) {
 
 TEST_F(Examples, TaskContext) {
   auto runner = insula::Runner::with_schema(url, "charging");
-  runner.add(insula_test::one_task("by_event", event::charge));
+  runner.add(insula::Workflow::builder("by_event").task("only", event::charge).build());
   const auto execution = runner.execute_async("by_event", {{"amount", 7}});
   EXPECT_TRUE(execution.send_event("approved"));
   EXPECT_EQ(execution.wait().final_context.at<int>("charged"), 7);
   runner.add(insula_test::one_task("booked", transaction::charge));
   EXPECT_TRUE(runner.execute("booked").status.is_success());
   EXPECT_EQ(Sql{"dbname=mydb"}.value("SELECT balance FROM account"), "90");
+  runner.add(
+      insula::Workflow::builder("import").task("only", progress::import, {.retry = {.initial_delay = 1ms}}).build());
+  EXPECT_EQ(runner.execute("import", {{"rows", 4}}).tasks.at(0).attempt, 2);
+  runner.add(insula_test::one_task("limited", [](insula::TaskContext&) {
+    throw insula::retry_after{std::chrono::minutes{1}, "too many requests"};
+  }));
+  runner.add(insula_test::one_task(
+      "patient", [](insula::TaskContext&) { throw insula::retry_after::without_attempt(std::chrono::minutes{1}); }));
+  for (const char* workflow : {"limited", "patient"}) {
+    const auto put_off = runner.execute_async(workflow);
+    EXPECT_TRUE(insula_test::eventually([&] {
+      return Sql{"dbname=mydb"}.value("SELECT run_at > now() FROM charging.task_executions WHERE execution_id = $1",
+                                      {std::to_string(put_off.id())}) == "t" ||
+             put_off.result().tasks.at(0).status == insula::Status::waiting;
+    }));
+    EXPECT_TRUE(put_off.cancel());
+  }
+}
+
+namespace typed {
+// clang-format off
+struct Order { std::string id; int amount; };
+struct Charged { std::string receipt; };
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Order, id, amount)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Charged, receipt)
+// clang-format on
+}  // namespace typed
+
+TEST_F(Examples, Typed) {
+  using typed::Charged, typed::Order;
+  auto runner = insula::Runner::with_schema(url, "typed");
+  // clang-format off
+  runner.add(insula::Workflow::builder("orders")
+                 .task("charge", insula::task<Order, Charged>([](const Order& order) {
+                   return Charged{"receipt for " + order.id};
+                 }))
+                 .build());
+  const insula::Typed<Order, Charged> orders{"orders"};
+  Charged charged = orders.execute(runner, {"o-1", 30});
+  std::vector<insula::Execution> many = orders.submit_many(runner, std::vector<Order>{{"o-2", 5}, {"o-3", 7}});
+  Charged second = orders.output(many[0].wait());
+  // clang-format on
+  EXPECT_EQ(charged.receipt, "receipt for o-1");
+  EXPECT_EQ(second.receipt, "receipt for o-2");
+  EXPECT_EQ(orders.output(orders.submit(runner, {"o-4", 1}).wait()).receipt, "receipt for o-4");
+}
+
+TEST_F(Examples, Executions) {
+  auto runner = insula::Runner::with_schema(url, "steered");
+  runner.add(
+      insula_test::one_task("orders", [](insula::TaskContext&) { throw insula::permanent_error{"the bank is down"}; }));
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(runner.execute("orders").status.is_success());
+  // clang-format off
+  const insula::Executions all = runner.executions();
+  insula::ExecutionFilter failed{.workflow = "orders", .status = insula::Status::failed};
+  for (insula::ExecutionPage page = all.list(failed);; page = all.list(failed, page.next)) {
+    for (const insula::ExecutionInfo& one : page.executions) std::cout << one.id << ": " << one.error << '\n';
+    if (page.next == 0) break;
+  }
+  for (const insula::FailureGroup& group : all.failures())
+    std::cout << group.failed << " times: " << group.error << '\n';
+  std::vector<std::int64_t> retried = all.retry({.workflow = "orders"}, {.reason = "the bank is back"});
+  // clang-format on
+  EXPECT_EQ(retried.size(), 3U);
+}
+
+std::string user_name() { return "ada"; }
+
+struct Stopwatch {
+  Stopwatch(const std::string& workflow, const std::string& task) {
+    std::cout << workflow << '.' << task << " begins\n";
+  }
+};
+
+TEST_F(Examples, Middleware) {
+  struct Timing : insula::Middleware {
+    // clang-format off
+    void around_task(insula::TaskContext& task, const std::function<void()>& run) override {
+      const Stopwatch watch{task.workflow(), task.task()};
+      run();
+    }
+    void before_submit(insula::Submission& submission) override {
+      submission.context.set("submitted_by", user_name());
+    }
+    // clang-format on
+  };
+  const std::string url = insula::DatabaseAdmin{admin_url}.create_tenant({.tenant = "timed"}).connection_string;
+  insula::Runner runner{url, {.middleware = {std::make_shared<Timing>()}}};
+  runner.add(named("w"));
+  EXPECT_EQ(runner.execute("w").final_context.at<std::string>("submitted_by"), "ada");
+  const auto video = insula::Workflow::builder("video").task("transcode", [](insula::TaskContext&) {}).build();
+  runner.add(video, {.only = {"transcode"}});
+  EXPECT_TRUE(runner.execute("video").status.is_success());
+}
+
+bool index(const std::string& document) { return document != "lost"; }
+
+TEST_F(Examples, Batch) {
+  // clang-format off
+  const auto workflow = insula::Workflow::builder("indexing")
+  .batch("index", [](std::span<insula::TaskContext* const> tasks) {
+    for (insula::TaskContext* task : tasks)
+      if (!index(task->at<std::string>("document"))) task->fail("no such document");
+  })
+                            // clang-format on
+                            .build();
+  auto runner = insula::Runner::with_schema(url, "indexed");
+  runner.add(workflow);
+  EXPECT_TRUE(runner.execute("indexing", {{"document", "found"}}).status.is_success());
 }
 
 void count(insula::TaskContext& ctx) {

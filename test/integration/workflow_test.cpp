@@ -68,7 +68,7 @@ TEST_F(Workflows, NotNowUsesNoAttempt) {
   std::atomic<int> runs{0};
   auto runner = make_runner();
   runner.add(one_task("later", [&](TaskContext& ctx) {
-    if (++runs < 5) throw retry_after{1ms, "rate limited"};
+    if (++runs < 5) throw retry_after::without_attempt(1ms, "rate limited");
     ctx.set("attempt", ctx.attempt());
   }));
   EXPECT_EQ(runner.execute("later").final_context.at<int>("attempt"), 1);

@@ -59,7 +59,8 @@ Json Definition::json(const std::string& workflow) const {
     Json task = {{"id", id_of(static_cast<int>(i))}};
     for (int n : tasks[i].waits_for) task["depends_on"].push_back(id_of(n));
     if (tasks[i].rule) task["trigger_rule"] = tasks[i].rule->json();
-    task["retry"] = {{"max_attempts", tasks[i].max_attempts}, {"initial_delay", "0 s"}};
+    task["retry"] = {
+        {"max_attempts", tasks[i].max_attempts}, {"max_lapses", tasks[i].max_lapses}, {"initial_delay", "0 s"}};
     if (tasks[i].never_retried) task["retry"]["condition"] = "never";
     if (tasks[i].for_each) task["for_each"] = {{"items", "l"}, {"allow_failures", tasks[i].allow_failures}};
     list.push_back(task);
@@ -353,8 +354,9 @@ void Execution::give_back(Place place) {
 
 void Execution::lapse(Place place) {
   const Task& defined = definition_->tasks[ix(place.task)];
-  const bool again = !defined.never_retried && at(place).attempt < defined.max_attempts;
+  const bool again = !defined.never_retried && defined.max_attempts > 1 && at(place).lapses++ < defined.max_lapses;
   at(place).state = again ? State::ready : State::failed;
+  if (again) --at(place).attempt;
   settle();
 }
 

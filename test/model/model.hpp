@@ -32,6 +32,7 @@ struct Task {
   std::vector<int> waits_for;
   std::optional<Rule> rule;
   int max_attempts = 3;
+  int max_lapses = 10;
   bool never_retried = false;
   bool for_each = false;  // of the array at key l
   bool allow_failures = false;
@@ -53,6 +54,7 @@ struct Definition {
 struct TaskRun {
   State state = State::pending;
   int attempt = 0;
+  int lapses = 0;
   std::vector<Json> handed_over;  // what it said when it was deferred
   Json output;
   std::string awaited;     // the event that it waits for

@@ -84,6 +84,7 @@ class Model : public ::testing::Test {
         if (chance(35)) task.waits_for.push_back(other);
       if (!task.waits_for.empty() && chance(40)) task.rule = rule(task, 2);
       task.max_attempts = 1 + below(3);
+      task.max_lapses = below(4);
       task.never_retried = chance(10);
       task.for_each = chance(20);
       task.allow_failures = chance(50);

@@ -33,6 +33,16 @@ TEST(Retry, HasTheDocumentedDefaults) {
   EXPECT_EQ(policy.initial_delay_us, second);
   EXPECT_EQ(policy.max_delay_us, 60 * second);
   EXPECT_TRUE(policy.jitter);
+  EXPECT_EQ(policy.max_lapses, 10);
+}
+
+TEST(Retry, LapsesHaveALimitOfTheirOwn) {
+  using insula::core::survives_lapse;
+  EXPECT_TRUE(survives_lapse({}, 9));
+  EXPECT_FALSE(survives_lapse({}, 10));
+  EXPECT_FALSE(survives_lapse({.max_lapses = 0}, 0));
+  EXPECT_FALSE(survives_lapse({.max_attempts = 1}, 0)) << "a task that is to run once";
+  EXPECT_FALSE(survives_lapse({.condition = insula::core::RetryCondition::never}, 0));
 }
 
 TEST(Retry, Doubles) {

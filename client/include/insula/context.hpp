@@ -6,9 +6,14 @@
 //   in.set("address", insula::Context{{"city", "Rome"}});
 //   int n = in.get<int>("n").value_or(0);        // nullopt: absent, null, another type, out of range
 //   auto city = in.at<insula::Context>("address").at<std::string>("city");   // throws error{invalid}
+//   in.set("sizes", {1, 2, 3}).set("paid_at", std::chrono::system_clock::now());
+//   for (const auto& [key, value] : in) std::cout << key << '=' << value.to_json() << '\n';   // sorted by key
 //
-// Types: bool, every integer type, float and double, std::string, std::vector of these
-// and Context.  Nothing is converted behind your back: a bool comes only from a bool, an
+// Types: bool, every integer type, float and double, std::string, Context, and of all of these
+// std::vector (or a list in braces), std::optional (nullopt is null) and std::map from std::string (an object).
+// A time point of the system's clock is its text in UTC, "2026-05-01T12:00:00.5Z", and a duration "PT90.5S":
+// ISO 8601, to the microsecond, as PostgreSQL reads it too.
+// Nothing is converted behind your back: a bool comes only from a bool, an
 // integer only from an integer that fits, a string only from a string.  A floating point
 // type takes any number in its range.  A number that neither an integer nor a double holds is kept
 // as it stands in the JSON, digit by digit.  insula/nlohmann.hpp adds all types that nlohmann::json converts,
@@ -19,6 +24,7 @@
 
 #include <insula/export.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -62,11 +68,51 @@ template <class T, class A>
 struct is_vector<std::vector<T, A>> : std::true_type {};
 
 template <class T>
+struct is_optional : std::false_type {};
+template <class T>
+struct is_optional<std::optional<T>> : std::true_type {};
+
+template <class T>
+struct is_string_map : std::false_type {};
+template <class T, class C, class A>
+struct is_string_map<std::map<std::string, T, C, A>> : std::true_type {};
+
+template <class T>
+struct is_duration : std::false_type {};
+template <class R, class P>
+struct is_duration<std::chrono::duration<R, P>> : std::true_type {};
+
+template <class T>
+struct is_time : std::false_type {};
+template <class D>
+struct is_time<std::chrono::time_point<std::chrono::system_clock, D>> : std::true_type {};
+
+template <class T>
 concept has_codec = requires(const T& value) {
   Codec<T>::to_value(value);
 };
 
 struct DecimalAccess;
+
+// ISO 8601, and back; nullopt: no such text.
+INSULA_EXPORT std::string text_of(std::chrono::microseconds duration);
+INSULA_EXPORT std::string text_of(std::chrono::sys_time<std::chrono::microseconds> time);
+INSULA_EXPORT std::optional<std::chrono::microseconds> duration_of(std::string_view text) noexcept;
+INSULA_EXPORT std::optional<std::chrono::sys_time<std::chrono::microseconds>> time_of(std::string_view text) noexcept;
+
+// The nearest duration of another unit; nullopt: it has none.
+template <class To, class R, class P>
+constexpr std::optional<To> fitting(std::chrono::duration<R, P> from) {
+  using Seconds = std::chrono::duration<long double>;
+  if (Seconds{from} > Seconds{To::max()} || Seconds{from} < Seconds{To::min()}) return std::nullopt;
+  return std::chrono::duration_cast<To>(from);
+}
+template <class R, class P>
+std::chrono::microseconds in_microseconds(std::chrono::duration<R, P> from) {
+  using Microseconds = std::chrono::microseconds;
+  if (const auto fits = fitting<Microseconds>(from)) return *fits;
+  return from < decltype(from)::zero() ? Microseconds::min() : Microseconds::max();
+}
 
 }  // namespace detail
 
@@ -123,6 +169,18 @@ class INSULA_EXPORT Value {
     array.reserve(values.size());
     for (const auto& value : values) array.emplace_back(static_cast<T>(value));
   }
+  template <class T>
+  Value(const std::optional<T>& value) {
+    if (value) *this = Value(*value);
+  }
+  template <class T, class C, class A>
+  Value(const std::map<std::string, T, C, A>& values);
+  template <class R, class P>
+  Value(std::chrono::duration<R, P> value) : Value(detail::text_of(detail::in_microseconds(value))) {}
+  template <class D>
+  Value(std::chrono::time_point<std::chrono::system_clock, D> value)
+      : Value(detail::text_of(
+            std::chrono::sys_time<std::chrono::microseconds>{detail::in_microseconds(value.time_since_epoch())})) {}
   template <detail::has_codec T>
   Value(const T& value) : Value(Codec<T>::to_value(value)) {}
   template <class T>
@@ -153,8 +211,14 @@ class INSULA_EXPORT Value {
 
 class INSULA_EXPORT Context {
  public:
-  // One `{"key", value}` of an initializer list.
+  // One `{"key", value}` of an initializer list.  A value in braces is an array, of one element too.
   struct Entry {
+    template <class T>
+    requires std::constructible_from<Value, T> Entry(std::string_view its_key, T&& its_value)
+        : key(its_key), value(std::forward<T>(its_value)) {}
+    Entry(std::string_view its_key, std::initializer_list<Value> elements)
+        : key(its_key), value(Value::Array(elements)) {}
+
     std::string_view key;
     Value value;
   };
@@ -170,16 +234,24 @@ class INSULA_EXPORT Context {
   std::string to_json() const;
 
   Context& set(std::string_view key, Value value);
+  Context& set(std::string_view key, std::initializer_list<Value> elements) { return set(key, Value::Array(elements)); }
   // The same, for chains: Context{}.with("a", 1).with("b", 2).
   [[nodiscard]] Context with(std::string_view key, Value value) const&;
   [[nodiscard]] Context with(std::string_view key, Value value) &&;
+  [[nodiscard]] Context with(std::string_view key, std::initializer_list<Value> elements) const& {
+    return with(key, Value(Value::Array(elements)));
+  }
+  [[nodiscard]] Context with(std::string_view key, std::initializer_list<Value> elements) && {
+    return std::move(*this).with(key, Value(Value::Array(elements)));
+  }
   bool erase(std::string_view key);  // false: there was none
 
   // nullopt if the key is absent or its value null, of another type or out of range.
   template <class T>
   std::optional<T> get(std::string_view key) const {
-    const Value* value = find(key);
-    return value ? value->as<T>() : std::nullopt;
+    if (const Value* value = find(key)) return value->as<T>();
+    if constexpr (detail::is_optional<T>::value) return T{};  // absent counts as null
+    return std::nullopt;
   }
   // As get, but throws error{invalid} that names the key.
   template <class T>
@@ -193,6 +265,10 @@ class INSULA_EXPORT Context {
   std::vector<std::string> keys() const;                                      // sorted
   std::size_t size() const noexcept { return entries_.size(); }
   bool empty() const noexcept { return entries_.empty(); }
+
+  using const_iterator = std::map<std::string, Value, std::less<>>::const_iterator;
+  const_iterator begin() const noexcept { return entries_.begin(); }  // pairs of key and value, sorted by key
+  const_iterator end() const noexcept { return entries_.end(); }
 
   // RFC 7396: objects merge, anything else is replaced, a null deletes.
   void merge_patch(const Context& patch);
@@ -211,6 +287,13 @@ class INSULA_EXPORT Context {
 
 inline Value::Value(Context value)
     : storage_(std::in_place_type<Object>, std::make_shared<const Context>(std::move(value))) {}
+
+template <class T, class C, class A>
+Value::Value(const std::map<std::string, T, C, A>& values) {
+  Context object;
+  for (const auto& [key, value] : values) object.set(key, Value(value));
+  *this = Value(std::move(object));
+}
 
 template <class T>
 std::optional<T> Value::as_integer() const noexcept {
@@ -261,12 +344,37 @@ std::optional<T> Value::as() const {
       values.push_back(*std::move(value));
     }
     return values;
+  } else if constexpr (detail::is_optional<T>::value) {
+    if (is_null()) return std::optional<T>{std::in_place};
+    auto value = as<typename T::value_type>();
+    return value ? std::optional<T>{std::in_place, *std::move(value)} : std::nullopt;
+  } else if constexpr (detail::is_string_map<T>::value) {
+    const Object* object = std::get_if<Object>(&storage_);
+    if (!object) return std::nullopt;
+    T values;
+    for (const auto& [key, element] : **object) {
+      auto value = element.template as<typename T::mapped_type>();
+      if (!value) return std::nullopt;
+      values.emplace(key, *std::move(value));
+    }
+    return values;
+  } else if constexpr (detail::is_duration<T>::value || detail::is_time<T>::value) {
+    const auto* text = std::get_if<std::string>(&storage_);
+    if (!text) return std::nullopt;
+    if constexpr (detail::is_time<T>::value) {
+      const auto time = detail::time_of(*text);
+      const auto since = time ? detail::fitting<typename T::duration>(time->time_since_epoch()) : std::nullopt;
+      return since ? std::optional<T>{T{*since}} : std::nullopt;
+    } else {
+      const auto duration = detail::duration_of(*text);
+      return duration ? detail::fitting<T>(*duration) : std::nullopt;
+    }
   } else if constexpr (detail::has_codec<T>) {
     return Codec<T>::from_value(*this);
   } else {
     static_assert(detail::always_false<T>,
-                  "a Context holds bool, integers, floating point, std::string, "
-                  "std::vector of these, Context, and what insula/nlohmann.hpp or a Codec adds");
+                  "a Context holds bool, integers, floating point, std::string, Context, times and durations, "
+                  "std::vector, std::optional and std::map of these, and what insula/nlohmann.hpp or a Codec adds");
   }
 }
 

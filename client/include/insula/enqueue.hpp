@@ -10,7 +10,13 @@
 //
 //   insula::enqueue_many(conn, "ship", contexts, {.idempotency_keys = {"a", "b"}});   // one for each
 //
-// Any runner of the tenant may do the work; none is needed here.
+// Any runner of the tenant may do the work; none is needed here.  With a library that hides its PGconn, or has none,
+// send the statement yourself:
+//
+//   insula::SqlStatement submit = insula::enqueue_statement("ship", {{"order", 42}});
+//   pqxx::params params;
+//   for (const auto& parameter : submit.parameters) params.append(parameter);
+//   pqxx::row answer = transaction.exec_params1(submit.sql, params);   // execution_id, is_new
 #pragma once
 
 #include <insula/context.hpp>
@@ -78,5 +84,22 @@ INSULA_EXPORT std::vector<std::int64_t> enqueue_many(PGconn* conn, std::string_v
                                                      std::span<const Context> contexts,
                                                      const SubmitManyOptions& options = {},
                                                      std::string_view tenant = {});
+
+// The same, and whether this call has started the execution: false where its idempotency key was known.
+struct Submitted {
+  std::int64_t execution_id = 0;
+  bool is_new = true;
+};
+INSULA_EXPORT Submitted enqueue_once(PGconn* conn, std::string_view workflow, const Context& context = {},
+                                     const SubmitOptions& options = {}, std::string_view tenant = {});
+
+// enqueue_once as data: SQL with $1, $2 and so on, and their values as text, nullopt being NULL; the answer is a row
+// of execution_id, a bigint, and is_new, a boolean.  Nothing is sent.
+struct SqlStatement {
+  std::string sql;
+  std::vector<std::optional<std::string>> parameters;
+};
+INSULA_EXPORT SqlStatement enqueue_statement(std::string_view workflow, const Context& context = {},
+                                             const SubmitOptions& options = {}, std::string_view tenant = {});
 
 }  // namespace insula

@@ -4,7 +4,7 @@
 // what() for people.  No message ever holds a password.
 //
 // A handler speaks by exceptions too: permanent_error ends its task without another
-// attempt, retry_after puts it off without using one up, stopped says "I was asked to stop
+// attempt, retry_after says when the next one is to come, stopped says "I was asked to stop
 // and did"; any other exception is a failed attempt whose what() is kept as the task's error.
 #pragma once
 
@@ -35,6 +35,7 @@ enum class errc {
   would_deadlock,     // a handler asked to wait for what needs its own slot
   shut_down,          // the runner was shut down
   server,             // anything else the server reported: see sqlstate()
+  failed,             // an execution whose output was asked for did not complete
 };
 
 // The enumerator's name, as in "unreachable".
@@ -70,16 +71,28 @@ class INSULA_EXPORT permanent_error : public std::runtime_error {
 };
 
 // Thrown by a handler: not now.  The task starts again from its beginning after the delay, on
-// any worker; no attempt is used, so it may do so for ever.  What was set is dropped.
+// any worker, whatever delays and condition its retry policy has.  It has used an attempt, so that it does not do so
+// for ever: after the last one the task fails, with `why`.  What was set is dropped.
+//
+//   throw insula::retry_after{std::chrono::minutes{1}, "too many requests"};
+//   throw insula::retry_after::without_attempt(std::chrono::minutes{1});   // for ever, if need be
 class INSULA_EXPORT retry_after : public std::runtime_error {
  public:
   explicit retry_after(std::chrono::milliseconds delay, const std::string& why = "not now")
-      : std::runtime_error(why), delay_(delay) {}
+      : retry_after(delay, why, true) {}
+  static retry_after without_attempt(std::chrono::milliseconds delay, const std::string& why = "not now") {
+    return {delay, why, false};
+  }
 
   std::chrono::milliseconds delay() const noexcept { return delay_; }
+  bool uses_attempt() const noexcept { return uses_attempt_; }
 
  private:
+  retry_after(std::chrono::milliseconds delay, const std::string& why, bool uses_attempt)
+      : std::runtime_error(why), delay_(delay), uses_attempt_(uses_attempt) {}
+
   std::chrono::milliseconds delay_;
+  bool uses_attempt_;
 };
 
 // Thrown by TaskContext::throw_if_stopped().

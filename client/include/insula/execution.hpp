@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,12 @@ namespace detail {
 struct RunnerHandle;
 struct WaitState;
 }  // namespace detail
+
+struct EventOptions {
+  // Of the execution's events with the same key the first counts, and sending another changes nothing: so the call is
+  // safe to repeat, and is repeated where a connection breaks.  Up to 255 bytes.
+  std::string idempotency_key = {};
+};
 
 // A started execution.  A cheap shared handle, usable from any thread; it keeps its
 // runner's runtime alive.
@@ -60,7 +67,8 @@ class INSULA_EXPORT Execution {
   bool retry(std::string_view reason = {}) const;
   // For the task of it that waits for the event, or will (TaskContext::wait_event).
   // false: it has ended.
-  [[nodiscard]] bool send_event(std::string_view event, const Value& payload = {}) const;
+  [[nodiscard]] bool send_event(std::string_view event, const Value& payload = {},
+                                const EventOptions& options = {}) const;
 
  private:
   friend class Fleet;

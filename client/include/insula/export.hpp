@@ -4,3 +4,9 @@
 #pragma once
 
 #define INSULA_EXPORT __attribute__((visibility("default")))
+
+#ifdef INSULA_WARN_DEPRECATED
+#define INSULA_DEPRECATED(instead) [[deprecated(instead)]]
+#else
+#define INSULA_DEPRECATED(instead)
+#endif

@@ -51,6 +51,9 @@ struct FleetConfig {
   std::chrono::milliseconds call_timeout{30'000};
   std::function<void(LogLevel, std::string_view)> log = {};
   std::shared_ptr<Observer> observer = {};
+  std::vector<std::shared_ptr<Middleware>> middleware = {};
+  std::string label = {};
+  std::function<void(std::function<void()>)> executor = {};
 };
 
 class INSULA_EXPORT Fleet {
@@ -64,7 +67,7 @@ class INSULA_EXPORT Fleet {
   // Begins to run the workflow's tasks, for each tenant that has registered it (by Tenant::
   // register_workflow, a Runner, or SQL).  Adding it again replaces the handlers.
   // Throws error{permission} if the user may not work for all tenants.
-  void add(const Workflow& workflow);
+  void add(const Workflow& workflow, const AddOptions& options = {});
 
   // To start executions of one tenant, and to see to its schedules.  Takes more rights than to run them: those of the
   // tenant's login (GRANT acme_user TO fleet), or of insula_admin.  Nothing is sent yet.
@@ -94,6 +97,7 @@ class INSULA_EXPORT Fleet::Tenant {
   std::vector<Execution> submit_many(std::string_view workflow, std::span<const Context> contexts,
                                      const SubmitManyOptions& options = {}) const;
   Execution execution(std::int64_t id) const;
+  Executions executions() const;
 
   bool pause_workflow(std::string_view workflow) const;
   bool resume_workflow(std::string_view workflow) const;

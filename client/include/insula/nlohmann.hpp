@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: PostgreSQL
-// Opt-in: a Context holds whatever nlohmann::json converts, std::map, std::pair, enums and
+// Opt-in: a Context holds whatever nlohmann::json converts, std::set, std::pair, enums and
 // types of your own among it.  Not part of insula.hpp; the library itself does not need it
 // (link nlohmann_json::nlohmann_json).
 //
@@ -92,6 +92,7 @@ inline nlohmann::json json_of(const Value& value) {
 // Types that need no codec; asking nlohmann::json about them would lead in a circle.
 template <class T>
 concept native = std::is_arithmetic_v<T> || std::is_pointer_v<T> || std::is_null_pointer_v<T> || is_vector<T>::value ||
+    is_optional<T>::value || is_string_map<T>::value || is_duration<T>::value || is_time<T>::value ||
     std::same_as<T, Value> || std::same_as<T, Context> || std::same_as<T, Value::Object> ||
     std::convertible_to<T, std::string_view>;
 

@@ -48,7 +48,7 @@ struct TaskEnd {
   bool final = false;
 };
 
-// A task whose outcome came too late.
+// A task whose outcome came too late, or that has failed for good.
 struct LostTask {
   std::string tenant;
   std::string workflow;
@@ -77,6 +77,11 @@ class INSULA_EXPORT Observer {
   // After task_ended: the server has not taken the outcome, because the lease was lost; the task is
   // another worker's.  On the runtime's own thread.
   virtual void outcome_refused(const LostTask& task);
+
+  // After task_ended: the server has taken the failure as the task's last, by its policy, and so fails the execution,
+  // unless another task's trigger_rule deals with it.  On the runtime's own thread.  (What runs whenever an execution
+  // has failed, for whatever reason and wherever its tasks ran, is a task with TaskOptions::on_failure.)
+  virtual void task_failed(const LostTask& task, std::string_view error);
 };
 
 }  // namespace insula

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,9 @@ struct TaskResult {
   Status status;
   int attempt = 0;    // how many runs it had
   std::string error;  // of its last failed attempt; empty if none
+  // How far it has come, and a word about it, while the execution goes on: see TaskContext::progress.
+  std::optional<double> progress = {};
+  std::string note = {};
 };
 
 // Why a task is where it is, for people to read.

@@ -29,7 +29,9 @@
 #include <insula/enqueue.hpp>
 #include <insula/error.hpp>
 #include <insula/execution.hpp>
+#include <insula/executions.hpp>
 #include <insula/export.hpp>
+#include <insula/middleware.hpp>
 #include <insula/observer.hpp>
 #include <insula/result.hpp>
 #include <insula/schedule.hpp>
@@ -78,6 +80,15 @@ struct INSULA_EXPORT RunnerConfig {
   std::function<void(LogLevel, std::string_view)> log = {};
   // See observer.hpp; shared by as many runners as you like.
   std::shared_ptr<Observer> observer = {};
+  // See middleware.hpp.
+  std::vector<std::shared_ptr<Middleware>> middleware = {};
+  // In front of the worker's name, as `label@host:pid:number`, so that people find this process among others: 1 to
+  // 32 printable characters without spaces.
+  std::string label = {};
+  // Runs the handlers in place of threads of the library's own: it is given a job for each, and calls it later on
+  // some thread, never within the call.  Called on a thread of the runtime's; must be quick and not throw.
+  // max_concurrent_tasks holds all the same.
+  std::function<void(std::function<void()>)> executor = {};
 
   class Builder;
   static Builder builder();
@@ -92,6 +103,9 @@ class RunnerConfig::Builder {
   Builder& call_timeout(std::chrono::milliseconds d) { return config_.call_timeout = d, *this; }
   Builder& log(std::function<void(LogLevel, std::string_view)> f) { return config_.log = std::move(f), *this; }
   Builder& observer(std::shared_ptr<Observer> o) { return config_.observer = std::move(o), *this; }
+  Builder& middleware(std::shared_ptr<Middleware> m) { return config_.middleware.push_back(std::move(m)), *this; }
+  Builder& label(std::string s) { return config_.label = std::move(s), *this; }
+  Builder& executor(std::function<void(std::function<void()>)> f) { return config_.executor = std::move(f), *this; }
   RunnerConfig build() const { return config_; }
 
  private:
@@ -99,6 +113,11 @@ class RunnerConfig::Builder {
 };
 
 inline RunnerConfig::Builder RunnerConfig::builder() { return {}; }
+
+struct AddOptions {
+  // The tasks of the workflow that this runtime runs; empty: all.  Others leave theirs to other runtimes.
+  std::vector<std::string> only = {};
+};
 
 struct ShutdownOptions {
   std::chrono::milliseconds drain{30'000};   // how long running handlers may go on
@@ -130,7 +149,9 @@ class INSULA_EXPORT Runner {
   // Registers the definition with the server (a new one becomes the current version) and
   // begins to run its tasks.  Returns the version.  Adding it again replaces the handlers.
   // Throws error{limit} where not all of max_concurrent_tasks threads can be made.
-  int add(const Workflow& workflow);
+  //   runner.add(video, {.only = {"transcode"}});   // on the machines that can
+  // Throws error{invalid} for an id that is none of its tasks.
+  int add(const Workflow& workflow, const AddOptions& options = {});
 
   // Start, and wait for the end.  Any runner of the tenant may run the tasks.
   // Throws error{not_found} for a workflow that is not registered, error{would_deadlock} in a
@@ -148,6 +169,8 @@ class INSULA_EXPORT Runner {
 
   // A handle of an execution that was started before, or by another process.
   Execution execution(std::int64_t id) const;
+  // All executions of the tenant: lists of them, and verbs for many; see executions.hpp.
+  Executions executions() const;
 
   // No worker claims tasks of the workflow any more; running tasks may end, and submissions
   // wait.  false: it was so already.  Throws error{not_found} for a workflow that is not

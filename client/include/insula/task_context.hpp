@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: PostgreSQL
 // TaskContext: what a handler is given, and how it says what became of its task.
 //
-//   void charge(insula::TaskContext& ctx) {
-//     if (!ctx.event()) return ctx.wait_event("approved", std::chrono::hours{24});
+//   std::optional<insula::Suspend> charge(insula::TaskContext& ctx) {
+//     if (!ctx.event()) return insula::wait_event("approved", std::chrono::hours{24});
 //     if (ctx.event()->timed_out) throw insula::permanent_error{"no approval in time"};
 //     ctx.set("charged", ctx.at<int>("amount"));
+//     return std::nullopt;
 //   }
 //
 // A handler ends in one of these ways:
 //   it returns                      the task is completed, with what was set
-//   it returns, having called       the task is put off, and holds no thread, no connection
-//     defer_until, wait_event,      and no attempt, through restarts of anything.
-//     submit_child                  Of several calls the last counts
+//   it returns a Suspend            the task is put off, and holds no thread, no connection
+//                                   and no attempt, through restarts of anything
 //   it throws permanent_error       the task has failed, whatever attempts are left
-//   it throws retry_after           the task runs again after that time, no attempt used
+//   it throws retry_after           the task runs again after that time, if it has attempts left
 //   it throws stopped, or anything  (when it was asked to stop) the task is given back, and
 //     else                          runs again unless its execution has ended
 //   it throws anything else         this attempt failed: the task's retry policy decides.
@@ -26,6 +26,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -54,6 +56,16 @@ enum class StopReason {
 
 // The enumerator's name, as in "lease_lost".
 INSULA_EXPORT std::string_view name(StopReason reason) noexcept;
+
+// When a checkpoint reaches the server.
+enum class Durable {
+  with_heartbeat,  // with the next heartbeat, a third of the lease away at most; and when the run ends otherwise than
+                   // well
+  at_once,         // before the call returns, which waits for a commit
+};
+
+// What a handler returns in place of being done; see below the class.
+class Suspend;
 
 // The event that a task has waited for.
 struct Event {
@@ -89,6 +101,9 @@ class INSULA_EXPORT TaskContext {
   // an object is merged into one that is there (to replace it, erase it first), anything
   // else replaces, null deletes.
   TaskContext& set(std::string_view key, Value value);
+  TaskContext& set(std::string_view key, std::initializer_list<Value> elements) {
+    return set(key, Value(Value::Array(elements)));
+  }
   TaskContext& erase(std::string_view key) { return set(key, nullptr); }
   const Context& changes() const noexcept;
 
@@ -108,6 +123,34 @@ class INSULA_EXPORT TaskContext {
   const std::optional<Event>& event() const noexcept;
   // When the task's time is up, by its timeout; nullopt: it has none.
   std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
+
+  // What a long handler need not do again, for the task's later runs: any value, replaced by the next.
+  //
+  //   void import(insula::TaskContext& ctx) {
+  //     const auto rows = ctx.at<int>("rows");
+  //     for (int row = ctx.last_checkpoint<int>().value_or(0); row < rows; ++row) {
+  //       import_row(row);
+  //       ctx.checkpoint(row + 1);
+  //       ctx.progress(static_cast<double>(row + 1) / rows, "importing");
+  //     }
+  //   }
+  //
+  // What is not durable yet goes with a worker that dies.  With Durable::at_once throws insula::error, and stopped if
+  // the lease is lost.
+  void checkpoint(const Value& value, Durable when = Durable::with_heartbeat);
+  // The last one of this run, or else of an earlier run, for which the first call asks the server; nullopt: there is
+  // none, or it is no T.  Throws insula::error.
+  template <class T>
+  std::optional<T> last_checkpoint() const {
+    const Value* value = find_checkpoint();
+    return value ? value->as<T>() : std::nullopt;
+  }
+  // How far it has come, from 0 to 1, and a word about it, for people: insula.result and the view task_executions show
+  // them, after the next heartbeat.
+  void progress(double reached, std::string_view note = {});
+
+  // This attempt fails when the handler returns, as if it had thrown: for one task of a batch.
+  void fail(std::string_view why, bool retryable = true);
 
   // Asked to stop: long handlers look at it now and then.  A handler that stops early
   // must throw (anything: throw_if_stopped is handy), since to return means "done".  What is tied to
@@ -143,28 +186,58 @@ class INSULA_EXPORT TaskContext {
   // attempt used.
   PGconn* transaction();
 
-  // Each of these is carried out when the handler returns, which it should do next.
-
-  // The task starts again from its beginning at that time, on any worker, with what was
-  // set so far.  A delay is counted by the server's clock.
-  void defer_until(std::chrono::system_clock::time_point when);
-  void defer_until(std::chrono::milliseconds from_now);
-
-  // The task starts again, with what was set so far and the event in event(), when its
-  // execution is sent an event of that name (Execution::send_event), or after the timeout;
-  // nullopt: it waits for ever.  An event that was sent before is there at once.
-  // Throws error{invalid} for a name that is none.
+  // The former way to suspend: what these ask for is carried out when the handler returns, which it should do next;
+  // of several calls the last counts.  A handler that forgets to return goes on, so return the Suspend of the
+  // functions below instead.  They go with version 1.0; define INSULA_WARN_DEPRECATED to find them.
+  INSULA_DEPRECATED("return insula::defer_until(when)") void defer_until(std::chrono::system_clock::time_point when);
+  INSULA_DEPRECATED("return insula::defer_for(delay)") void defer_until(std::chrono::milliseconds from_now);
+  INSULA_DEPRECATED("return insula::wait_event(event)")
   void wait_event(std::string_view event, std::optional<std::chrono::milliseconds> timeout = std::nullopt);
-
-  // Starts an execution of another workflow of the tenant, in which this task goes on: when
-  // it completes, so does this task, and its final context is handed over under this task's
-  // id.  When it fails, so does this attempt.  What was set besides could not be kept, so a
-  // task that has set something fails for good.
+  INSULA_DEPRECATED("return insula::submit_child(workflow)")
   void submit_child(std::string_view workflow, Context context = {});
 
  private:
+  friend class Suspend;
+  const Value* find_checkpoint() const;  // nullptr: none
+
   detail::Attempt& attempt_;
 };
+
+// A handler that returns one of these, or a std::optional or std::variant that holds one, is not done: its task is
+// put off.  Made by the functions below.  (A std::function<void(TaskContext&)> around that handler would drop it.)
+class [[nodiscard, gnu::visibility("default")]] Suspend {
+ public:
+  // For the library: notes what is to be carried out when the handler has returned.
+  void apply(TaskContext & task) const;
+
+ private:
+  friend Suspend defer_until(std::chrono::system_clock::time_point when);
+  friend Suspend defer_for(std::chrono::milliseconds delay);
+  friend Suspend wait_event(std::string_view event, std::optional<std::chrono::milliseconds> timeout);
+  friend Suspend submit_child(std::string_view workflow, Context context);
+  struct Request;
+  explicit Suspend(Request request);
+
+  std::shared_ptr<const Request> request_;
+};
+
+// The task starts again from its beginning at that time, on any worker, with what was
+// set so far.  A delay is counted by the server's clock.
+INSULA_EXPORT Suspend defer_until(std::chrono::system_clock::time_point when);
+INSULA_EXPORT Suspend defer_for(std::chrono::milliseconds delay);
+
+// The task starts again, with what was set so far and the event in event(), when its
+// execution is sent an event of that name (Execution::send_event), or after the timeout;
+// nullopt: it waits for ever.  An event that was sent before is there at once.
+// Throws error{invalid} for a name that is none.
+INSULA_EXPORT Suspend wait_event(std::string_view event,
+                                 std::optional<std::chrono::milliseconds> timeout = std::nullopt);
+
+// Starts an execution of another workflow of the tenant, in which this task goes on: when
+// it completes, so does this task, and its final context is handed over under this task's
+// id.  When it fails, so does this attempt.  What was set besides could not be kept, so a
+// task that has set something fails for good.
+INSULA_EXPORT Suspend submit_child(std::string_view workflow, Context context = {});
 
 namespace detail {
 

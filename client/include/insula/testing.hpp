@@ -45,6 +45,11 @@ struct TaskInput {
   Value item = {};                               // of a for_each task
   std::optional<Event> event = {};               // that has ended its wait
   StopReason stop_requested = StopReason::none;  // else it is asked to stop from the start
+  std::optional<Value> checkpoint = {};          // that an earlier run has saved
+  // What ctx.transaction() gives; none: error{invalid}.  Where it is in no transaction, the first call begins one,
+  // which is committed if the task is completed or put off, and else rolled back.  In one of yours nothing is sent:
+  // look at what the handler has done, and roll it back.
+  PGconn* connection = nullptr;
 };
 
 // The outcome of the run.
@@ -61,6 +66,11 @@ struct TaskRun {
   std::optional<std::chrono::milliseconds> event_timeout = {};
   std::string child = {};  // goes on in an execution of this workflow
   Context child_context = {};
+
+  std::optional<Value> checkpoint = {};  // the last that it has saved
+  std::optional<double> progress = {};
+  std::string note = {};                                   // to that
+  std::optional<std::chrono::milliseconds> retry_in = {};  // of a failed one that has said so by retry_after
 };
 
 // Calls the task's handler, on this thread.  Does not throw what the handler throws: that is

@@ -17,7 +17,8 @@
 //   }
 //
 // or returns it: a Context is as if each of its keys were set, any other value that a
-// Context can hold is set under the task's own id.
+// Context can hold is set under the task's own id.  One that returns a Suspend, or an optional or variant
+// with one in it, may be put off instead; see task_context.hpp.
 //
 // To return means: done.  To throw means: this attempt failed, try again by the task's
 // policy (three attempts unless told otherwise); task_context.hpp has the finer points.  A
@@ -36,9 +37,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace insula {
@@ -46,6 +49,34 @@ namespace insula {
 namespace detail {
 struct WorkflowAccess;
 struct WorkflowState;
+
+// What a handler returns is set, or puts its task off.
+template <class T>
+struct Returning {
+  static_assert(std::constructible_from<Value, T>,
+                "a handler returns nothing, a Context, what a Context can hold, or a Suspend");
+  static void take(TaskContext& task, T returned) { hand_over(task, std::move(returned)); }
+};
+template <>
+struct Returning<Suspend> {
+  static void take(TaskContext& task, const Suspend& suspend) { suspend.apply(task); }
+};
+template <>
+struct Returning<std::optional<Suspend>> {
+  static void take(TaskContext& task, const std::optional<Suspend>& suspend) {
+    if (suspend) suspend->apply(task);
+  }
+};
+template <class... T>
+struct Returning<std::variant<T...>> {
+  static void take(TaskContext& task, std::variant<T...> returned) {
+    std::visit(
+        [&]<class One>(One& one) {
+          if constexpr (!std::same_as<One, std::monostate>) Returning<One>::take(task, std::move(one));
+        },
+        returned);
+  }
+};
 
 template <class Handler>
 bool is_empty(const Handler& handler) {
@@ -82,12 +113,15 @@ class INSULA_EXPORT RetryCondition {
 // attempt's number (linear) or doubled with each (exponential), up to max_delay; jitter
 // takes up to a quarter off, so that a crowd of failures spreads.
 struct RetryPolicy {
-  int max_attempts = 3;  // all runs, the first included
+  int max_attempts = 3;  // all runs whose outcome was reported, the first included
   Backoff backoff = Backoff::exponential;
   std::chrono::milliseconds initial_delay{1'000};
   std::chrono::milliseconds max_delay{60'000};
   bool jitter = true;
   RetryCondition condition = {};
+  // Runs whose worker died, or did not report before their lease ended: they use no attempt, but no more than these
+  // may come; 0 to 100.  A task of one attempt, or that is never retried, fails at the first.
+  int max_lapses = 10;
 
   friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
 };
@@ -115,6 +149,10 @@ struct TaskOptions {
   // retry.condition says, which goes by the text.
   //   const auto is_busy = [](const std::exception& e) { return dynamic_cast<const Busy*>(&e) != nullptr; };
   std::function<bool(const std::exception&)> retry_if = {};
+  // Of one task, which depends on nothing: it runs when all others have ended and the execution is about to fail, to
+  // clean up or to tell about it, and is skipped otherwise.  The execution fails all the same.  (One that is
+  // cancelled, or past its timeout, ends without it.)
+  bool on_failure = false;
 };
 
 enum class ParamType { string, integer, number, boolean, object, array };
@@ -166,17 +204,26 @@ class INSULA_EXPORT Workflow::Builder {
   &, TaskContext& > Builder& task(std::string id, Handler&& handler, TaskOptions options = {}) {
     using Stored = std::decay_t<Handler>;
     using Returned = std::invoke_result_t<Stored&, TaskContext&>;
-    static_assert(std::is_void_v<Returned> || std::constructible_from<Value, Returned>,
-                  "a handler returns nothing, a Context, or what a Context can hold");
     if (detail::is_empty<Stored>(handler)) return add(std::move(id), {}, std::move(options));
     auto run = [kept = std::make_shared<Stored>(std::forward<Handler>(handler))](TaskContext& task) {
       if constexpr (std::is_void_v<Returned>)
         (*kept)(task);
       else
-        detail::hand_over(task, (*kept)(task));
+        detail::Returning<std::remove_cvref_t<Returned>>::take(task, (*kept)(task));
     };
     return add(std::move(id), std::move(run), std::move(options));
   }
+
+  // A task whose handler is given several executions' tasks at a time, up to `most`: those that are there, one at
+  // least.  To return means that all are done, but those on which it has called TaskContext::fail; to throw, that all
+  // have failed.  Each counts as a handler of its own in max_concurrent_tasks, and may have a transaction of its own.
+  //
+  //   .batch("index", [](std::span<insula::TaskContext* const> tasks) {
+  //     for (insula::TaskContext* task : tasks)
+  //       if (!index(task->at<std::string>("document"))) task->fail("no such document");
+  //   })
+  Builder& batch(std::string id, std::function<void(std::span<TaskContext* const>)> handler, TaskOptions options = {},
+                 int most = 100);
 
   // Checks the whole: names, no task twice, dependencies that exist, no cycle, options in
   // their range, at least one task.  Throws error{invalid} that lists every problem, one a
@@ -185,7 +232,6 @@ class INSULA_EXPORT Workflow::Builder {
 
  private:
   Builder& add(std::string id, std::function<void(TaskContext&)> handler, TaskOptions options);
-
   std::shared_ptr<detail::WorkflowState> state_;
 };
 

@@ -29,6 +29,7 @@ Context json_of(const RetryPolicy& policy) {
   if (policy.initial_delay != usual.initial_delay) json.set("initial_delay", interval(policy.initial_delay));
   if (policy.max_delay != usual.max_delay) json.set("max_delay", interval(policy.max_delay));
   if (policy.jitter != usual.jitter) json.set("jitter", policy.jitter);
+  if (policy.max_lapses != usual.max_lapses) json.set("max_lapses", policy.max_lapses);
   if (!(policy.condition == usual.condition)) json.set("condition", policy.condition.json());
   return json;
 }
@@ -48,6 +49,7 @@ Context json_of(const detail::TaskState& task) {
   if (Context retry = json_of(options.retry); !retry.empty()) json.set("retry", std::move(retry));
   if (options.timeout.count() != 0) json.set("timeout", interval(options.timeout));
   if (options.priority != 0) json.set("priority", options.priority);
+  if (options.on_failure) json.set("on_failure", true);
   if (options.for_each) json.set("for_each", json_of(*options.for_each));
   return json;
 }

@@ -27,6 +27,19 @@ std::int64_t enqueue(PGconn* conn, std::string_view workflow, const Context& con
   return wire::read_number(wire::exchange(conn, wire::submit(workflow, context, options, std::string{tenant})));
 }
 
+Submitted enqueue_once(PGconn* conn, std::string_view workflow, const Context& context, const SubmitOptions& options,
+                       std::string_view tenant) {
+  require_usable(conn);
+  return wire::read_submitted(wire::exchange(conn, wire::submit_once(workflow, context, options, std::string{tenant})));
+}
+
+SqlStatement enqueue_statement(std::string_view workflow, const Context& context, const SubmitOptions& options,
+                               std::string_view tenant) {
+  wire::Statement statement = wire::submit_once(workflow, context, options, std::string{tenant});
+  wire::require_sendable(statement);
+  return {statement.sql, std::move(statement.params)};
+}
+
 std::vector<std::int64_t> enqueue_many(PGconn* conn, std::string_view workflow, std::span<const Context> contexts,
                                        const SubmitManyOptions& options, std::string_view tenant) {
   require_usable(conn);

@@ -42,6 +42,8 @@ std::string_view name(errc code) noexcept {
       return "shut_down";
     case errc::server:
       return "server";
+    case errc::failed:
+      return "failed";
   }
   return "unknown";
 }

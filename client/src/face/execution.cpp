@@ -36,16 +36,19 @@ Execution::Execution(std::shared_ptr<detail::RunnerHandle> runner, std::int64_t 
 
 Result Execution::wait() const {
   runner_->refuse_in_handler("wait()");
-  return *wait_until(*runner_->engine, id_, state_, detail::Clock::time_point::max());
+  return runner_->shown(*wait_until(*runner_->engine, id_, state_, detail::Clock::time_point::max()), state_->tenant);
 }
 
 std::optional<Result> Execution::wait_for(std::chrono::milliseconds timeout) const {
-  return wait_until(*runner_->engine, id_, state_, detail::Clock::now() + wire::bounded(timeout));
+  auto result = wait_until(*runner_->engine, id_, state_, detail::Clock::now() + wire::bounded(timeout));
+  return result ? std::optional{runner_->shown(*std::move(result), state_->tenant)} : std::nullopt;
 }
 
 Status Execution::status() const { return wire::read_status_of(runner_->engine->call(wire::status_of(id_))); }
 
-Result Execution::result() const { return wire::read_results(runner_->engine->call(wire::result(id_))).at(0); }
+Result Execution::result() const {
+  return runner_->shown(wire::read_results(runner_->engine->call(wire::result(id_))).at(0), state_->tenant);
+}
 
 std::vector<TaskExplanation> Execution::explain() const {
   return wire::read_explanations(runner_->engine->call(wire::explain(id_)));
@@ -70,15 +73,16 @@ bool Execution::retry(std::string_view reason) const {
       runner_->engine->call(wire::retry(id_, reason), {.reopens = id_, .tenant = tenant_of(id_)}));
 }
 
-bool Execution::send_event(std::string_view event, const Value& payload) const {
-  // Twice would be two events.
-  return wire::read_boolean(
-      runner_->engine->call(wire::send_event(id_, event, payload), {.repeatable = false, .tenant = tenant_of(id_)}));
+bool Execution::send_event(std::string_view event, const Value& payload, const EventOptions& options) const {
+  const std::string& key = options.idempotency_key;
+  // Without a key twice would be two events.
+  return wire::read_boolean(runner_->engine->call(wire::send_event(id_, event, payload, key),
+                                                  {.repeatable = !key.empty(), .tenant = tenant_of(id_)}));
 }
 
 std::vector<Result> wait_all(std::span<const Execution> executions) {
   // All are watched before the first is waited for.
-  for (const Execution& execution : executions) execution.wait_for(std::chrono::milliseconds{0});
+  for (const Execution& execution : executions) (void)execution.wait_for(std::chrono::milliseconds{0});
   std::vector<Result> results;
   results.reserve(executions.size());
   for (const Execution& execution : executions) results.push_back(execution.wait());

@@ -16,7 +16,10 @@ detail::Settings settings_of(std::string_view connection_string, FleetConfig con
                      .connect_timeout = config.connect_timeout,
                      .call_timeout = config.call_timeout,
                      .log = std::move(config.log),
-                     .observer = std::move(config.observer)};
+                     .observer = std::move(config.observer),
+                     .middleware = std::move(config.middleware),
+                     .label = std::move(config.label),
+                     .executor = std::move(config.executor)};
   detail::Settings settings = detail::make_settings(connection_string, {}, std::move(usual));
   settings.serves_all = true;
   settings.max_concurrent_per_tenant = config.max_concurrent_per_tenant;
@@ -29,11 +32,12 @@ detail::Settings settings_of(std::string_view connection_string, FleetConfig con
 Fleet::Fleet(std::string_view connection_string, FleetConfig config)
     : handle_(std::make_shared<detail::RunnerHandle>(settings_of(connection_string, std::move(config)))) {}
 
-void Fleet::add(const Workflow& workflow) {
+void Fleet::add(const Workflow& workflow, const AddOptions& options) {
+  detail::require_tasks(*workflow.state_, options.only);
   handle_->engine->start_handlers();
   if (!wire::read_boolean(handle_->engine->call(wire::serves_all())))
     throw error{errc::permission, "to work for all tenants takes the rights of insula_runner"};
-  handle_->engine->add_handlers(*workflow.state_);
+  handle_->engine->add_handlers(*workflow.state_, options.only);
 }
 
 Fleet::Tenant Fleet::tenant(std::string_view id) const { return Tenant{handle_, id}; }
@@ -69,8 +73,10 @@ std::vector<Execution> Fleet::Tenant::submit_many(std::string_view workflow, std
 }
 
 Execution Fleet::Tenant::execution(std::int64_t id) const {
-  return Execution{handle_, id, std::make_shared<detail::WaitState>()};
+  return Execution{handle_, id, std::make_shared<detail::WaitState>(id_)};
 }
+
+Executions Fleet::Tenant::executions() const { return Executions{handle_, id_}; }
 
 bool Fleet::Tenant::pause_workflow(std::string_view workflow) const {
   return handle_->ask(wire::pause_workflow(workflow, id_), id_);

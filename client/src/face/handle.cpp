@@ -26,18 +26,52 @@ void RunnerHandle::refuse_in_handler(std::string_view what) const {
     throw error{errc::would_deadlock, fmt::format("{} in a handler of the same runner would wait for itself", what)};
 }
 
-std::int64_t RunnerHandle::submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
+std::string RunnerHandle::tenant_name(const std::string& tenant) const {
+  if (!tenant.empty()) return tenant;
+  const std::lock_guard lock{name_mutex_};
+  if (name_.empty()) name_ = engine->call(wire::current_tenant()).string(0, 0);
+  return name_;
+}
+
+Result RunnerHandle::shown(Result result, const std::string& tenant) const {
+  const auto& middleware = engine->settings().config.middleware;
+  if (middleware.empty() || result.final_context.empty()) return result;
+  const std::string name = tenant_name(tenant);
+  for (auto one = middleware.rbegin(); one != middleware.rend(); ++one) (*one)->from_server(name, result.final_context);
+  return result;
+}
+
+std::optional<Submission> RunnerHandle::prepared(std::string_view workflow, const Context& context,
+                                                 const std::string& traceparent, const std::string& tenant) const {
+  const auto& middleware = engine->settings().config.middleware;
+  if (middleware.empty()) return std::nullopt;
+  Submission submission{tenant_name(tenant), std::string{workflow}, context, traceparent};
+  for (const auto& one : middleware) one->before_submit(submission);
+  for (const auto& one : middleware) one->to_server(submission.tenant, submission.context);
+  return submission;
+}
+
+std::int64_t RunnerHandle::submit(std::string_view workflow, const Context& context, const SubmitOptions& asked,
                                   const std::string& tenant, std::shared_ptr<WaitState> wait) const {
+  const auto submission = prepared(workflow, context, asked.traceparent, tenant);
+  SubmitOptions options = asked;
+  if (submission) options.traceparent = submission->traceparent;
   const std::string& key = options.idempotency_key;
   Manner manner{.repeatable = !key.empty(), .together = true, .tenant = tenant};
   if (!key.empty()) manner.subject = fmt::format("idempotency key \"{}\"", key);
   return wire::read_number(
-      engine->call(wire::submit(workflow, context, options, tenant), std::move(manner), std::move(wait)));
+      engine->call(wire::submit(workflow, submission ? submission->context : context, options, tenant),
+                   std::move(manner), std::move(wait)));
 }
 
 std::vector<std::int64_t> RunnerHandle::submit_many(std::string_view workflow, std::span<const Context> contexts,
                                                     const SubmitManyOptions& options, const std::string& tenant) const {
   if (contexts.empty()) return {};
+  std::vector<Context> prepared_contexts;
+  for (const Context& context : contexts)
+    if (auto submission = prepared(workflow, context, options.traceparent, tenant))
+      prepared_contexts.push_back(std::move(submission->context));
+  if (!prepared_contexts.empty()) contexts = prepared_contexts;
   const auto& keys = options.idempotency_keys;
   const bool repeatable = !keys.empty() && std::ranges::none_of(keys, &std::string::empty);
   return wire::read_numbers(engine->call(wire::submit_many(workflow, contexts, options, tenant),

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,6 +39,12 @@ struct RunnerHandle {
   bool ask(wire::Statement statement, std::string tenant = {}) const;
   std::int64_t ask_number(wire::Statement statement, std::string tenant = {}) const;
 
+  // The name of a tenant of which a runner knows `tenant`: that, or the one whose login it uses, for which the first
+  // call asks the server.
+  std::string tenant_name(const std::string& tenant) const;
+  // A result as its caller is to see it.  `tenant`: as above.
+  Result shown(Result result, const std::string& tenant) const;
+
   // The tenant that a Runner works for; empty: the one whose login it uses.
   const std::string& tenant() const noexcept { return engine->settings().tenant; }
 
@@ -44,6 +52,14 @@ struct RunnerHandle {
   ShutdownReport run_until_signal(const ShutdownOptions& options) const;
 
   std::unique_ptr<Engine> engine;
+
+ private:
+  // What the middleware makes of it; nullopt: there is none.
+  std::optional<Submission> prepared(std::string_view workflow, const Context& context, const std::string& traceparent,
+                                     const std::string& tenant) const;
+
+  mutable std::mutex name_mutex_;
+  mutable std::string name_;  // of the tenant whose login it uses; empty: not asked; under name_mutex_
 };
 
 }  // namespace insula::detail

@@ -23,5 +23,6 @@ void Observer::task_ended(const TaskContext&, const TaskEnd&) {}
 void Observer::connection_up(std::string_view) {}
 void Observer::connection_lost(std::string_view, const error&) {}
 void Observer::outcome_refused(const LostTask&) {}
+void Observer::task_failed(const LostTask&, std::string_view) {}
 
 }  // namespace insula

@@ -1,5 +1,6 @@
 // Running a handler without a runtime.
 #include "runtime/attempt.hpp"
+#include "wire/session.hpp"
 
 #include <insula/error.hpp>
 #include <insula/testing.hpp>
@@ -56,6 +57,12 @@ TaskOutcome word_for(detail::Outcome::Kind kind) {
   }
 }
 
+void end_transaction(const Attempt& attempt, const detail::Outcome& outcome) {
+  if (!attempt.began || PQtransactionStatus(attempt.test_connection) == PQTRANS_IDLE) return;
+  const bool kept = outcome.kind == detail::Outcome::Kind::completed || outcome.kind == detail::Outcome::Kind::put_off;
+  wire::exchange(attempt.test_connection, {kept ? "COMMIT" : "ROLLBACK"});
+}
+
 }  // namespace
 
 TaskRun run_task(const Workflow& workflow, std::string_view task, TaskInput input) {
@@ -78,13 +85,22 @@ TaskRun run_task(const Workflow& workflow, std::string_view task, TaskInput inpu
   if (input.event) claimed.event = json_of(*input.event);
   const auto attempt = std::make_shared<Attempt>(std::move(claimed), found->handler);
   if (input.stop_requested != StopReason::none) attempt->request_stop(input.stop_requested);
+  if (input.checkpoint) attempt->checkpoint.emplace(*input.checkpoint);
+  attempt->test_connection = input.connection;
 
   const detail::Outcome outcome = detail::run_attempt(attempt);
+  end_transaction(*attempt, outcome);
   TaskRun run;
   run.outcome = word_for(outcome.kind);
   if (!outcome.patch.empty()) run.changes = Context::from_json(outcome.patch);
   run.error = outcome.error;
   run.permanent = run.outcome == TaskOutcome::failed && !outcome.retryable;
+  run.retry_in = outcome.retry_in;
+  if (const auto progress = attempt->take_progress()) {
+    if (progress->checkpoint) run.checkpoint = Value::from_json(*progress->checkpoint);
+    run.progress = progress->reached;
+    run.note = progress->note.value_or("");
+  }
   if (run.outcome == TaskOutcome::put_off) std::visit(ReadRequest{run}, attempt->request);
   return run;
 }

@@ -39,18 +39,19 @@ Runner Runner::with_schema(std::string_view connection_string, std::string_view 
   return runner;
 }
 
-int Runner::add(const Workflow& workflow) {
+int Runner::add(const Workflow& workflow, const AddOptions& options) {
   detail::Engine& engine = *handle_->engine;
+  detail::require_tasks(*workflow.state_, options.only);
   engine.start_handlers();
   const wire::Rows rows = engine.call(wire::register_workflow(workflow.definition_json(), engine.settings().tenant));
-  engine.add_handlers(*workflow.state_);
+  engine.add_handlers(*workflow.state_, options.only);
   return static_cast<int>(wire::read_number(rows));
 }
 
 Result Runner::execute(std::string_view workflow, const Context& context, SubmitOptions options) const {
   handle_->refuse_in_handler("execute()");
   // Watched from the moment the server answers, without another way through the inbox.
-  const auto state = std::make_shared<detail::WaitState>();
+  const auto state = std::make_shared<detail::WaitState>(handle_->tenant());
   return Execution{handle_, handle_->submit(workflow, context, options, handle_->tenant(), state), state}.wait();
 }
 
@@ -68,8 +69,10 @@ std::vector<Execution> Runner::submit_many(std::string_view workflow, std::span<
 }
 
 Execution Runner::execution(std::int64_t id) const {
-  return Execution{handle_, id, std::make_shared<detail::WaitState>()};
+  return Execution{handle_, id, std::make_shared<detail::WaitState>(handle_->tenant())};
 }
+
+Executions Runner::executions() const { return Executions{handle_, handle_->tenant()}; }
 
 bool Runner::pause_workflow(std::string_view workflow) const {
   return handle_->ask(wire::pause_workflow(workflow, handle_->tenant()));

@@ -11,6 +11,15 @@
 
 namespace insula {
 
+namespace {
+
+void require_name(std::string_view name, std::string_view whose) {
+  if (!core::is_valid_name(name))
+    throw error{errc::invalid, fmt::format("\"{}\" is no name of {}", wire::storable(std::string{name}), whose)};
+}
+
+}  // namespace
+
 std::string_view name(StopReason reason) noexcept {
   switch (reason) {
     case StopReason::none:
@@ -72,20 +81,69 @@ std::optional<std::chrono::steady_clock::time_point> TaskContext::deadline() con
 
 PGconn* TaskContext::transaction() { return attempt_.begin_transaction(); }
 
+void TaskContext::checkpoint(const Value& value, Durable when) {
+  attempt_.add_progress({.checkpoint = value.to_json()});
+  attempt_.checkpoint.emplace(value);
+  if (when == Durable::at_once) attempt_.save_progress();
+}
+
+const Value* TaskContext::find_checkpoint() const {
+  if (!attempt_.checkpoint && attempt_.workplace) {
+    const auto& info = attempt_.info;
+    attempt_.checkpoint =
+        wire::read_checkpoint(attempt_.workplace->ask(wire::checkpoint(info.task_id, info.lease), info.task_id));
+  }
+  return attempt_.checkpoint && *attempt_.checkpoint ? &**attempt_.checkpoint : nullptr;
+}
+
+void TaskContext::progress(double reached, std::string_view note) {
+  if (!(reached >= 0 && reached <= 1)) throw error{errc::invalid, "progress is not from 0 to 1"};
+  attempt_.add_progress({.reached = reached});
+  if (!note.empty()) attempt_.add_progress({.note = wire::storable(std::string{note})});
+}
+
+void TaskContext::fail(std::string_view why, bool retryable) { attempt_.verdict = {std::string{why}, retryable}; }
+
+struct Suspend::Request {
+  detail::Request what;
+  Context input = {};  // of a child
+};
+
+Suspend::Suspend(Request request) : request_(std::make_shared<const Request>(std::move(request))) {}
+
+void Suspend::apply(TaskContext& task) const {
+  if (const auto* child = std::get_if<detail::Child>(&request_->what))
+    task.submit_child(child->workflow, request_->input);
+  else
+    task.attempt_.request = request_->what;
+}
+
+Suspend defer_until(std::chrono::system_clock::time_point when) { return Suspend{{when}}; }
+Suspend defer_for(std::chrono::milliseconds delay) { return Suspend{{delay}}; }
+
+Suspend wait_event(std::string_view event, std::optional<std::chrono::milliseconds> timeout) {
+  require_name(event, "an event");
+  return Suspend{{detail::EventWait{std::string{event}, timeout}}};
+}
+
+Suspend submit_child(std::string_view workflow, Context context) {
+  require_name(workflow, "a workflow");
+  return Suspend{{detail::Child{std::string{workflow}, {}}, std::move(context)}};
+}
+
 void TaskContext::defer_until(std::chrono::system_clock::time_point when) { attempt_.request = when; }
 void TaskContext::defer_until(std::chrono::milliseconds from_now) { attempt_.request = from_now; }
 
 void TaskContext::wait_event(std::string_view event, std::optional<std::chrono::milliseconds> timeout) {
-  if (!core::is_valid_name(event))
-    throw error{errc::invalid, fmt::format("\"{}\" is no name of an event", wire::storable(std::string{event}))};
+  require_name(event, "an event");
   attempt_.request = detail::EventWait{std::string{event}, timeout};
 }
 
 void TaskContext::submit_child(std::string_view workflow, Context context) {
-  if (!core::is_valid_name(workflow))
-    throw error{errc::invalid, fmt::format("\"{}\" is no name of a workflow", wire::storable(std::string{workflow}))};
+  require_name(workflow, "a workflow");
   const auto trace = get<std::string>(traceparent_key);
   if (trace && !context.contains(traceparent_key)) context.set(traceparent_key, *trace);
+  if (attempt_.workplace) attempt_.workplace->to_server(tenant(), context);
   attempt_.request = detail::Child{std::string{workflow}, context.to_json()};
 }
 

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 namespace insula {
 
 using detail::WorkflowState;
@@ -53,10 +55,13 @@ Workflow::Builder& Workflow::Builder::param(std::string name, ParamType type, Pa
 namespace {
 
 // The handler, whose exceptions are final where the predicate says so.
-detail::Handler with_retry_if(detail::Handler handler, std::function<bool(const std::exception&)> retry_if) {
-  return [run = std::move(handler), retry_if = std::move(retry_if)](TaskContext& task) {
+template <class Tasks>
+std::function<void(Tasks)> with_retry_if(std::function<void(Tasks)> handler,
+                                         std::function<bool(const std::exception&)> retry_if) {
+  if (!handler || !retry_if) return handler;
+  return [run = std::move(handler), retry_if = std::move(retry_if)](Tasks tasks) {
     try {
-      run(task);
+      run(tasks);
     } catch (const permanent_error&) {
       throw;
     } catch (const retry_after&) {
@@ -74,8 +79,17 @@ detail::Handler with_retry_if(detail::Handler handler, std::function<bool(const 
 
 Workflow::Builder& Workflow::Builder::add(std::string id, std::function<void(TaskContext&)> handler,
                                           TaskOptions options) {
-  if (handler && options.retry_if) handler = with_retry_if(std::move(handler), options.retry_if);
-  auto kept = handler ? std::make_shared<const detail::Handler>(std::move(handler)) : nullptr;
+  auto run = with_retry_if(std::move(handler), options.retry_if);
+  auto kept = run ? std::make_shared<const detail::Handler>(std::move(run)) : nullptr;
+  state_->tasks.push_back({std::move(id), std::move(options), std::move(kept)});
+  return *this;
+}
+
+Workflow::Builder& Workflow::Builder::batch(std::string id, std::function<void(std::span<TaskContext* const>)> handler,
+                                            TaskOptions options, int most) {
+  auto run = with_retry_if(std::move(handler), options.retry_if);
+  const auto at_most = static_cast<std::size_t>(std::max(most, 1));
+  auto kept = run ? std::make_shared<const detail::Handler>(std::move(run), at_most) : nullptr;
   state_->tasks.push_back({std::move(id), std::move(options), std::move(kept)});
   return *this;
 }

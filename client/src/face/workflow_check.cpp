@@ -23,6 +23,7 @@ constexpr std::string_view name_rule = "[A-Za-z_][A-Za-z0-9_-]{0,62}";
 constexpr std::size_t max_tasks = 10'000;
 constexpr int max_priority = 32'767;
 constexpr int max_count = 1'000'000;  // of attempts, of tasks at once
+constexpr int max_lapses = 100;
 constexpr milliseconds longest = std::chrono::days{36'500};
 
 class Checker {
@@ -42,6 +43,7 @@ class Checker {
       check_rule(task);
       check_options(task);
     }
+    check_on_failure();
     check_cycles();
     return std::move(problems_);
   }
@@ -118,6 +120,8 @@ class Checker {
     const TaskOptions& options = task.options;
     if (!is_count(options.retry.max_attempts))
       report("task \"{}\": retry.max_attempts is not 1 to {}", task.id, max_count);
+    if (options.retry.max_lapses < 0 || options.retry.max_lapses > max_lapses)
+      report("task \"{}\": retry.max_lapses is not 0 to {}", task.id, max_lapses);
     if (!is_duration(options.retry.initial_delay) || !is_duration(options.retry.max_delay))
       report("task \"{}\": a delay of its retries is not 0 to 100 years", task.id);
     if (!is_duration(options.timeout)) report("task \"{}\": timeout is not up to 100 years", task.id);
@@ -125,6 +129,22 @@ class Checker {
       report("task \"{}\": priority is not -{} to {}", task.id, max_priority, max_priority);
     if (options.for_each && (options.for_each->items.empty() || options.for_each->as.empty()))
       report("task \"{}\": for_each needs items and as", task.id);
+  }
+
+  void check_on_failure() {
+    int count = 0;
+    for (const TaskState& task : workflow_.tasks) {
+      for (const std::string& dependency : task.options.depends_on)
+        if (const auto at = positions_.find(dependency);
+            at != positions_.end() && workflow_.tasks[static_cast<std::size_t>(at->second)].options.on_failure)
+          report("task \"{}\" depends on \"{}\", which runs on failure", task.id, dependency);
+      const TaskOptions& options = task.options;
+      if (!options.on_failure) continue;
+      if (++count > 1) report("task \"{}\" is not the only one with on_failure", task.id);
+      if (!options.depends_on.empty() || options.trigger_rule || options.for_each)
+        report("task \"{}\": on_failure goes with no depends_on, trigger_rule or for_each", task.id);
+      if (workflow_.tasks.size() == 1) report("task \"{}\" has on_failure, and there is no other task", task.id);
+    }
   }
 
   void check_cycles() {
@@ -151,6 +171,12 @@ class Checker {
 };
 
 }  // namespace
+
+void require_tasks(const WorkflowState& workflow, const std::vector<std::string>& ids) {
+  for (const std::string& id : ids)
+    if (std::ranges::none_of(workflow.tasks, [&](const TaskState& task) { return task.id == id; }))
+      throw error{errc::invalid, fmt::format("workflow \"{}\" has no task \"{}\"", workflow.name, id)};
+}
 
 std::vector<std::string> problems_of(const WorkflowState& workflow) { return Checker{workflow}.problems(); }
 

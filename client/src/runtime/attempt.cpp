@@ -2,11 +2,15 @@
 #include "runtime/attempt.hpp"
 
 #include "runtime/outcomes.hpp"
+#include "wire/session.hpp"
 #include "wire/text.hpp"
 
 #include <insula/error.hpp>
 
+#include <deque>
 #include <exception>
+#include <thread>
+#include <utility>
 
 namespace insula::detail {
 
@@ -33,6 +37,13 @@ Outcome failure(const std::shared_ptr<Attempt>& attempt, std::string why, bool r
   return {.attempt = attempt, .kind = Outcome::Kind::failed, .error = std::move(why), .retryable = retryable};
 }
 
+// What the handler is given.
+Context input_of(const Attempt& attempt) {
+  Context input = Context::from_json(attempt.info.context);
+  if (attempt.workplace) attempt.workplace->from_server(attempt.info.tenant, input);
+  return input;
+}
+
 // The patch that makes `to` of `from`.
 Context difference(const Context& from, const Context& to) {
   Context patch;
@@ -50,22 +61,27 @@ Context difference(const Context& from, const Context& to) {
 }
 
 Outcome success(const std::shared_ptr<Attempt>& attempt) {
+  if (const auto& verdict = attempt->verdict) return failure(attempt, verdict->why, verdict->retryable);
   Outcome outcome{.attempt = attempt};
   if (attempt->request.index() != 0) outcome.kind = Outcome::Kind::put_off;
   if (std::holds_alternative<Child>(attempt->request) && !attempt->changes.empty())
     throw permanent_error{"what a task has set cannot be kept when it goes on as a child execution"};
   if (attempt->replaced_object) {
-    Context reached = Context::from_json(attempt->info.context);
+    Context reached = input_of(*attempt);
     reached.merge_patch(attempt->changes);
     attempt->changes.append_patch(difference(reached, attempt->context()));
   }
-  if (!attempt->changes.empty()) outcome.patch = attempt->changes.to_json();
+  if (attempt->changes.empty()) return outcome;
+  if (attempt->workplace) attempt->workplace->to_server(attempt->info.tenant, attempt->changes);
+  outcome.patch = attempt->changes.to_json();
   return outcome;
 }
 
 // The outcome told and everything committed at once, if the handler has a transaction.
 Outcome settle_in_transaction(const std::shared_ptr<Attempt>& attempt, const Outcome& outcome) {
   try {
+    const auto progress = outcome.kind == Outcome::Kind::completed ? std::nullopt : attempt->take_progress();
+    if (progress) attempt->transaction->say(wire::save_progress(attempt->info.task_id, attempt->info.lease, *progress));
     const bool committed = attempt->transaction->commit(statement_for(outcome));
     if (!committed) attempt->request_stop(StopReason::lease_lost);
     return {.attempt = attempt, .kind = committed ? Outcome::Kind::settled : Outcome::Kind::given_back};
@@ -92,18 +108,28 @@ void read_claimed(Attempt& attempt) {
   if (!attempt.info.event.empty()) attempt.event = read_event(attempt.info.event);
 }
 
-Outcome run(const std::shared_ptr<Attempt>& attempt, TaskContext& context) {
+void call_handler(const Attempt& attempt, TaskContext& context, std::size_t middleware = 0) {
+  if (!attempt.workplace || middleware == attempt.workplace->middleware.size()) return attempt.handler->run(context);
+  attempt.workplace->middleware[middleware]->around_task(context,
+                                                         [&] { call_handler(attempt, context, middleware + 1); });
+}
+
+template <class Call>
+Outcome outcome_of(const std::shared_ptr<Attempt>& attempt, Call call) {
   try {
-    (*attempt->handler)(context);
+    call();
     Outcome outcome = success(attempt);
-    if (attempt->transaction) return settle_in_transaction(attempt, outcome);
+    if (attempt->transaction && outcome.kind != Outcome::Kind::failed) return settle_in_transaction(attempt, outcome);
     return outcome;
   } catch (const not_again& e) {
     return failure(attempt, e.what(), attempt->lacked_connection);
   } catch (const permanent_error& e) {
     return failure(attempt, e.what(), false);
   } catch (const retry_after& e) {
-    return attempt->is_stopping() ? failure(attempt, e.what(), true) : put_off(attempt, e.delay());
+    if (!attempt->is_stopping() && !e.uses_attempt()) return put_off(attempt, e.delay());
+    Outcome outcome = failure(attempt, e.what(), true);
+    if (outcome.kind == Outcome::Kind::failed) outcome.retry_in = e.delay();
+    return outcome;
   } catch (const std::exception& e) {
     return failure(attempt, e.what(), true);
   } catch (...) {
@@ -137,11 +163,9 @@ TaskOutcome word_for(const Attempt& attempt, Outcome::Kind kind) {
   return TaskOutcome::given_back;
 }
 
-Outcome run_observed(const std::shared_ptr<Attempt>& attempt) {
-  const auto started = Clock::now();
-  TaskContext context{*attempt};
-  observe(*attempt, [&](Observer& observer) { observer.task_started(context); });
-  Outcome outcome = run(attempt, context);
+// Tells the observer and the metrics.
+Outcome end_observed(const std::shared_ptr<Attempt>& attempt, const TaskContext& context, Clock::time_point started,
+                     Outcome outcome) {
   // Roll the handler's transaction back before its outcome is reported.
   attempt->transaction.reset();
   const bool final =
@@ -153,15 +177,136 @@ Outcome run_observed(const std::shared_ptr<Attempt>& attempt) {
   return outcome;
 }
 
+Outcome run_observed(const std::shared_ptr<Attempt>& attempt) {
+  const auto started = Clock::now();
+  TaskContext context{*attempt};
+  observe(*attempt, [&](Observer& observer) { observer.task_started(context); });
+  if (attempt->handler->run_batch) {
+    TaskContext* const alone = &context;
+    return end_observed(attempt, context, started, outcome_of(attempt, [&] {
+                          attempt->handler->run_batch({&alone, 1});
+                        }));
+  }
+  return end_observed(attempt, context, started, outcome_of(attempt, [&] { call_handler(*attempt, context); }));
+}
+
+// Nothing of the handler's outlives it.
+void let_go(Attempt& attempt) {
+  attempt.seen.reset();
+  attempt.changes = {};
+  attempt.item = {};
+  attempt.event.reset();
+  attempt.checkpoint.reset();
+  attempt.workplace.reset();
+}
+
+// A task of a batch, with what its handler is given.
+struct Member {
+  explicit Member(const std::shared_ptr<Attempt>& member) : attempt(member), context(*member) {}
+  std::shared_ptr<Attempt> attempt;
+  TaskContext context;
+};
+
+std::vector<Outcome> run_batch(const std::vector<std::shared_ptr<Attempt>>& attempts) {
+  std::vector<Outcome> outcomes;
+  std::deque<Member> members;
+  std::vector<TaskContext*> tasks;
+  const auto started = Clock::now();
+  for (const auto& attempt : attempts) {
+    try {
+      read_claimed(*attempt);
+      TaskContext& task = members.emplace_back(attempt).context;
+      tasks.push_back(&task);
+      observe(*attempt, [&](Observer& observer) { observer.task_started(task); });
+    } catch (const error& unreadable) {
+      outcomes.push_back(failure(attempt, unreadable.what(), true));
+    }
+  }
+  std::exception_ptr thrown;
+  try {
+    if (!tasks.empty()) attempts.front()->handler->run_batch(tasks);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  for (const Member& member : members)
+    outcomes.push_back(end_observed(member.attempt, member.context, started, outcome_of(member.attempt, [&] {
+                                      if (thrown) std::rethrow_exception(thrown);
+                                    })));
+  return outcomes;
+}
+
 }  // namespace
 
+void Workplace::to_server(const std::string& tenant, Context& context) const {
+  for (const auto& one : middleware) one->to_server(tenant, context);
+}
+
+void Workplace::from_server(const std::string& tenant, Context& context) const {
+  for (auto one = middleware.rbegin(); one != middleware.rend(); ++one) (*one)->from_server(tenant, context);
+}
+
 Context& Attempt::context() {
-  if (!seen) seen = Context::from_json(info.context);
+  if (!seen) seen = input_of(*this);
   return *seen;
 }
 
+std::optional<wire::Progress> Attempt::take_progress() {
+  const std::lock_guard lock{progress_mutex_};
+  return std::exchange(progress_, std::nullopt);
+}
+
+void Attempt::add_progress(wire::Progress later) {
+  const std::lock_guard lock{progress_mutex_};
+  if (!progress_) progress_.emplace();
+  if (later.checkpoint) progress_->checkpoint = std::move(later.checkpoint);
+  if (later.reached) progress_->reached = later.reached;
+  if (later.note) progress_->note = std::move(later.note);
+}
+
+void Attempt::put_back_progress(const wire::Progress& earlier) {
+  const std::lock_guard lock{progress_mutex_};
+  if (!progress_) progress_.emplace();
+  if (!progress_->checkpoint) progress_->checkpoint = earlier.checkpoint;
+  if (!progress_->reached) progress_->reached = earlier.reached;
+  if (!progress_->note) progress_->note = earlier.note;
+}
+
+void Attempt::save_progress() {
+  constexpr std::chrono::milliseconds pause{100};
+  constexpr int most = 50;
+  for (int i = 0; i < most; ++i) {
+    const auto progress = take_progress();
+    if (!progress || !workplace) return;
+    std::optional<bool> saved;
+    try {
+      saved = wire::read_saved(workplace->ask(wire::save_progress(info.task_id, info.lease, *progress), info.task_id));
+    } catch (...) {
+      put_back_progress(*progress);
+      throw;
+    }
+    if (saved == true) return;
+    if (saved == false) {
+      request_stop(StopReason::lease_lost);
+      throw stopped{"stopped: lease_lost"};
+    }
+    put_back_progress(*progress);
+    std::this_thread::sleep_for(pause);
+  }
+  throw error{errc::server, "the checkpoint was not saved: another transaction holds the task", "55P03", true};
+}
+
+static PGconn* begin_in_test(Attempt& attempt) {
+  if (!attempt.test_connection)
+    throw error{errc::invalid, "there is no server here to have a transaction with: see TaskInput::connection"};
+  if (PQtransactionStatus(attempt.test_connection) == PQTRANS_IDLE) {
+    wire::exchange(attempt.test_connection, {"BEGIN"});
+    attempt.began = true;
+  }
+  return attempt.test_connection;
+}
+
 PGconn* Attempt::begin_transaction() {
-  if (!workplace) throw error{errc::invalid, "there is no server here to have a transaction with"};
+  if (!workplace) return begin_in_test(*this);
   if (!transaction) {
     lacked_connection = true;  // unless the next lines say otherwise
     std::unique_ptr<Transaction> begun;
@@ -191,12 +336,15 @@ Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept {
   } catch (const error& unreadable) {
     outcome = failure(attempt, unreadable.what(), true);
   }
-  attempt->seen.reset();
-  attempt->changes = {};
-  attempt->item = {};
-  attempt->event.reset();
-  attempt->workplace.reset();
+  let_go(*attempt);
   return outcome;
+}
+
+std::vector<Outcome> run_attempts(const std::vector<std::shared_ptr<Attempt>>& attempts) noexcept {
+  if (attempts.size() == 1) return {run_attempt(attempts.front())};
+  std::vector<Outcome> outcomes = run_batch(attempts);
+  for (const auto& attempt : attempts) let_go(*attempt);
+  return outcomes;
 }
 
 }  // namespace insula::detail

@@ -11,15 +11,19 @@
 #include "wire/calls.hpp"
 
 #include <insula/context.hpp>
+#include <insula/middleware.hpp>
 #include <insula/workflow.hpp>
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace insula::detail {
 
@@ -40,6 +44,12 @@ struct Workplace {
   std::string acts_for;  // Settings::tenant
   std::shared_ptr<Observer> observer;
   std::shared_ptr<Metrics> metrics;
+  std::vector<std::shared_ptr<Middleware>> middleware = {};
+  // Asks the server about a task, over the control connection, and waits.  Throws insula::error.
+  std::function<wire::Rows(wire::Statement, std::int64_t task_id)> ask = {};
+
+  void to_server(const std::string& tenant, Context& context) const;
+  void from_server(const std::string& tenant, Context& context) const;
 };
 
 struct Attempt {
@@ -62,6 +72,14 @@ struct Attempt {
   // Throws insula::error, or stopped.
   PGconn* begin_transaction();
 
+  // What the handler has said of its progress and the server has not been told; nullopt: nothing.
+  std::optional<wire::Progress> take_progress();
+  void add_progress(wire::Progress later);
+  // It could not be told: what has been said since then counts.
+  void put_back_progress(const wire::Progress& earlier);
+  // Tells it, and waits for that.  Throws insula::error, or stopped.  The handler thread's.
+  void save_progress();
+
   // Immutable once the handler has started.
   const wire::Claimed info;
   const std::shared_ptr<const Handler> handler;
@@ -71,13 +89,26 @@ struct Attempt {
   std::stop_source stop;
   std::atomic<StopReason> reason{StopReason::none};
 
+ private:
+  std::mutex progress_mutex_;
+  std::optional<wire::Progress> progress_;  // under progress_mutex_
+
+ public:
   // The handler thread's.
   Context& context();           // what the handler sees; see TaskContext::context
   std::optional<Context> seen;  // once it was asked for: not every handler does
   Context changes;
   bool replaced_object = false;  // changes alone do not say all: see Context::append_patch
   std::unique_ptr<Transaction> transaction;
-  bool lacked_connection = false;  // for one: what it throws then is no verdict on the task
+  bool lacked_connection = false;                  // for one: what it throws then is no verdict on the task
+  PGconn* test_connection = nullptr;               // in a test: for its transaction
+  bool began = false;                              // that, here
+  std::optional<std::optional<Value>> checkpoint;  // once it was asked for, or saved
+  struct Verdict {
+    std::string why;
+    bool retryable;
+  };
+  std::optional<Verdict> verdict;  // its own, in place of an exception
   Value item;
   std::optional<Event> event;
   Request request;  // what the handler wants in place of being done; also the I/O thread's, later
@@ -100,9 +131,10 @@ struct Outcome {
 
   std::shared_ptr<Attempt> attempt;
   Kind kind = Kind::completed;
-  std::string patch = {};  // completed, put off: JSON; empty: no change
-  std::string error = {};  // failed
-  bool retryable = true;   // failed
+  std::string patch = {};                                  // completed, put off: JSON; empty: no change
+  std::string error = {};                                  // failed
+  bool retryable = true;                                   // failed
+  std::optional<std::chrono::milliseconds> retry_in = {};  // failed: the handler's own choice
   bool sent_before = false;
   // The most outcomes of a batch that it goes in: fewer each time that such a batch was refused.
   std::size_t together = 5'000;
@@ -110,5 +142,7 @@ struct Outcome {
 
 // Calls the handler, on the calling thread.  Does not throw.
 Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept;
+// The same for attempts of one handler, that are several only if it takes batches.
+std::vector<Outcome> run_attempts(const std::vector<std::shared_ptr<Attempt>>& attempts) noexcept;
 
 }  // namespace insula::detail

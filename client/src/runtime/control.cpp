@@ -58,6 +58,10 @@ void Control::on_down(const error& why, bool was_up) {
   outage_told_ = true;
 }
 
+void Control::save_progress(const std::shared_ptr<Attempt>& attempt) {
+  if (link_.is_up()) send_progress(link_, settings_, attempt);
+}
+
 void Control::request(CallerRequest request) {
   requests_.add(std::move(request));
   link_.open();
@@ -121,6 +125,9 @@ void Control::send_heartbeat(Clock::time_point now) {
   auto leases = std::make_shared<std::vector<std::int64_t>>();
   const wire::Statement statement = leases_.heartbeat(now, *leases);
   if (leases->empty()) return;
+  for (const auto& [lease, attempt] : leases_.attempts())
+    if (link_.is_up()) send_progress(link_, settings_, attempt);
+  if (!link_.is_up()) return;
   heartbeat_in_flight_ = true;
   send(statement, [this, leases, now](const wire::Reply& reply) {
     heartbeat_in_flight_ = false;

@@ -30,6 +30,7 @@ class Control {
   Outcomes& outcomes() noexcept { return outcomes_; }
   const Outcomes& outcomes() const noexcept { return outcomes_; }
 
+  void save_progress(const std::shared_ptr<Attempt>& attempt);  // now, if the link is up
   Aside& aside() noexcept { return aside_; }
   void request(CallerRequest request);
   std::size_t requests() const noexcept { return requests_.size(); }

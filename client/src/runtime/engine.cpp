@@ -1,6 +1,7 @@
 // The loop of the I/O thread, what other threads ask of it, and the way down.
 #include "runtime/engine.hpp"
 
+#include "core/ids.hpp"
 #include "wire/forever.hpp"
 
 #include <insula/error.hpp>
@@ -37,6 +38,21 @@ error no_thread_error(const std::system_error& why) {
 
 error shut_down_error() { return {errc::shut_down, "the runner is shut down"}; }
 
+// A handler's question.  A handler may outlive the runtime, so all that it holds of that is the inbox, which takes no
+// job then.
+wire::Rows ask(Inbox& inbox, Control* control, wire::Statement statement, std::int64_t task) {
+  wire::require_sendable(statement);
+  auto answer = std::make_shared<std::promise<wire::Reply>>();
+  auto future = answer->get_future();
+  const auto done = [answer](wire::Reply reply) { answer->set_value(std::move(reply)); };
+  auto request = std::make_shared<CallerRequest>(
+      CallerRequest{std::move(statement), done, {.tenant = std::to_string(core::tenant_of(task))}});
+  if (!inbox.post([control, request] { control->request(std::move(*request)); })) throw shut_down_error();
+  wire::Reply reply = future.get();
+  if (reply.failure) throw *reply.failure;
+  return std::move(reply.rows);
+}
+
 }  // namespace
 
 Engine::Engine(Settings settings)
@@ -44,10 +60,14 @@ Engine::Engine(Settings settings)
       inbox_(std::make_shared<Inbox>()),
       metrics_(std::make_shared<Metrics>()),
       workplace_(std::make_shared<const Workplace>(
-          Workplace{std::make_shared<Lender>(settings_), settings_.tenant, settings_.config.observer, metrics_})),
+          Workplace{std::make_shared<Lender>(settings_), settings_.tenant, settings_.config.observer, metrics_,
+                    settings_.config.middleware,
+                    [inbox = inbox_, control = &control_](wire::Statement statement, std::int64_t task) {
+                      return ask(*inbox, control, std::move(statement), task);
+                    }})),
       stopper_(inbox_),
       leases_(settings_, stopper_),
-      pool_(inbox_),
+      pool_(inbox_, settings_.config.executor),
       control_(settings_, leases_, waits_, *workplace_),
       dispatcher_(settings_, {leases_, waits_, pool_, workplace_,
                               [this](std::function<void()> heard) { control_.nudge(std::move(heard)); },
@@ -97,8 +117,10 @@ wire::Rows Engine::call(wire::Statement statement, Manner manner, std::shared_pt
   wire::require_sendable(statement);
   auto answer = std::make_shared<std::promise<wire::Reply>>();
   auto future = answer->get_future();
-  const auto done = [this, answer, wait, reopens = manner.reopens](wire::Reply reply) {
+  const auto done = [this, answer, wait, reopens = manner.reopens, all = manner.reopens_all](wire::Reply reply) {
     if (reopens != 0 && reply.ok() && wire::read_boolean(reply.rows)) waits_.reopen(reopens);
+    if (all && reply.ok())
+      for (const std::int64_t execution : wire::read_numbers(reply.rows)) waits_.reopen(execution);
     if (wait && reply.ok()) {
       const std::lock_guard lock{wait->mutex};
       wait->registered = true;
@@ -130,9 +152,11 @@ void Engine::await(std::int64_t execution, const std::shared_ptr<WaitState>& sta
   }
 }
 
-void Engine::add_handlers(const WorkflowState& workflow) {
+void Engine::add_handlers(const WorkflowState& workflow, const std::vector<std::string>& only) {
   Dispatcher::Handlers handlers;
-  for (const TaskState& task : workflow.tasks) handlers.emplace(workflow.name + '.' + task.id, task.handler);
+  for (const TaskState& task : workflow.tasks)
+    if (only.empty() || std::ranges::find(only, task.id) != only.end())
+      handlers.emplace(workflow.name + '.' + task.id, task.handler);
   post([this, handlers = std::move(handlers)] { dispatcher_.add_handlers(handlers); });
 }
 
@@ -165,6 +189,7 @@ void Engine::hasten_shutdown() {
 }
 
 void Engine::run() {
+  name_thread("insula-io");
   inbox_->adopt_io_thread();
   while (phase_ != Phase::ended) {
     try {
@@ -218,6 +243,7 @@ void Engine::collect(Clock::time_point now) {
   Pool::Finished finished = pool_.take_finished();
   for (Outcome& outcome : finished.outcomes) {
     leases_.finish(*outcome.attempt);
+    if (outcome.kind == Outcome::Kind::given_back) control_.save_progress(outcome.attempt);
     if (phase_ != Phase::running) ++(stop_requested_ ? tally_.stopped : tally_.finished);
     control_.outcomes().add(std::move(outcome));
   }

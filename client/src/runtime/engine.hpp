@@ -49,7 +49,7 @@ class Engine {
   void await(std::int64_t execution, const std::shared_ptr<WaitState>& state);
   // Makes the handlers' threads, unless there are some.  Throws error{limit} where not all can be made.
   void start_handlers();
-  void add_handlers(const WorkflowState& workflow);
+  void add_handlers(const WorkflowState& workflow, const std::vector<std::string>& only);  // empty: all its tasks
   std::string metrics() const { return metrics_->text(settings_.config.max_concurrent_tasks); }
   ShutdownReport shutdown(const ShutdownOptions& options);
   void hasten_shutdown();  // ends the present wait for handlers

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace insula::detail {
@@ -31,6 +32,17 @@ class Inbox {
   // runtime would be waiting for oneself.
   bool is_own_thread() const noexcept { return current_ == this; }
   void adopt_thread() const noexcept { current_ = this; }
+  // The calling thread belongs to it for a while.
+  class Visit {
+   public:
+    explicit Visit(const Inbox& inbox) noexcept : before_(std::exchange(current_, &inbox)) {}
+    ~Visit() { current_ = before_; }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+
+   private:
+    const Inbox* const before_;
+  };
   // Whether it is the one that runs the jobs: there any answer would be waited for in vain.
   bool is_io_thread() const noexcept { return served_ == this; }
   void adopt_io_thread() const noexcept { current_ = served_ = this; }

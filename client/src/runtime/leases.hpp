@@ -47,6 +47,7 @@ class Leases {
   // The statement, and whose leases are in it: nothing to send if there are none.  Between two heartbeats for all it is
   // for those that the server could not extend.
   wire::Statement heartbeat(Clock::time_point now, std::vector<std::int64_t>& leases);
+  const Attempts& attempts() const noexcept { return attempts_; }
   // The answer to a heartbeat sent at `sent_at`: some handlers are asked to stop, all others
   // have their leases extended, but those that another session's lock keeps from it.
   void on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_point sent_at,

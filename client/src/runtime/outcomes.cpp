@@ -26,6 +26,11 @@ std::string label(const Outcome& outcome) {
   return fmt::format("{}.{} (task {}, attempt {})", info.workflow, info.task, info.task_id, info.attempt);
 }
 
+LostTask named(const Outcome& outcome) {
+  const auto& info = outcome.attempt->info;
+  return {info.tenant, info.workflow, info.task, info.execution_id, info.task_id, info.attempt};
+}
+
 bool in_batch(const Outcome& outcome) { return outcome.kind == Outcome::Kind::completed && outcome.together > 1; }
 
 // The request of a handler, as a call.
@@ -53,8 +58,23 @@ struct RequestCall {
 wire::Statement statement_for(const Outcome& outcome) {
   const auto& info = outcome.attempt->info;
   if (outcome.kind == Outcome::Kind::failed)
-    return wire::fail(info.task_id, info.lease, outcome.error, outcome.retryable);
+    return wire::fail(info.task_id, info.lease, {outcome.error, outcome.retryable, outcome.retry_in});
   return std::visit(RequestCall{outcome}, outcome.attempt->request);
+}
+
+void send_progress(wire::Link& link, const Settings& settings, const std::shared_ptr<Attempt>& attempt) {
+  const auto progress = attempt->take_progress();
+  if (!progress) return;
+  const auto& info = attempt->info;
+  const auto on_reply = [&settings, attempt, progress = *progress](const wire::Reply& reply) {
+    // Held by another transaction, or the connection broke: with the next heartbeat.
+    if (reply.lost || (reply.ok() && !wire::read_saved(reply.rows))) return attempt->put_back_progress(progress);
+    if (!reply.ok())
+      settings.log(LogLevel::warning,
+                   fmt::format("{}.{} (task {}): its progress was refused: {}", attempt->info.workflow,
+                               attempt->info.task, attempt->info.task_id, reply.failure->what()));
+  };
+  link.send(wire::save_progress(info.task_id, info.lease, *progress), on_reply, settings.patience());
 }
 
 void Outcomes::add(Outcome outcome) {
@@ -158,6 +178,7 @@ void Outcomes::send(wire::Link& link, std::vector<Outcome> batch, std::optional<
     if (!one) completions.push_back({outcome.attempt->info.task_id, outcome.attempt->info.lease, outcome.patch});
     on_told_(*outcome.attempt);
   }
+  if (one && batch.front().kind != Outcome::Kind::completed) send_progress(link, settings_, batch.front().attempt);
   const wire::Statement statement = one ? statement_for(batch.front()) : wire::complete_batch(completions);
   auto kept = std::make_shared<std::vector<Outcome>>(std::move(batch));
   const auto on_reply = [this, kept, one, probe](const wire::Reply& reply) {
@@ -197,7 +218,11 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
 }
 
 void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
-  if (reply.ok()) return settle(outcome, wire::read_accepted(reply.rows));
+  if (reply.ok()) {
+    if (outcome.kind == Outcome::Kind::failed && wire::read_failed_for_good(reply.rows))
+      settings_.tell([&](Observer& observer) { observer.task_failed(named(outcome), outcome.error); });
+    return settle(outcome, wire::read_accepted(reply.rows));
+  }
   std::vector<Outcome> batch;
   batch.push_back(std::move(outcome));
   if (reply.lost) return put_back(batch);
@@ -208,9 +233,7 @@ void Outcomes::settle(const Outcome& outcome, bool accepted) {
   if (!accepted) {
     if (!outcome.sent_before) {
       ++metrics_.leases_lost;
-      const auto& info = outcome.attempt->info;
-      const LostTask lost{info.tenant, info.workflow, info.task, info.execution_id, info.task_id, info.attempt};
-      settings_.tell([&](Observer& observer) { observer.outcome_refused(lost); });
+      settings_.tell([&](Observer& observer) { observer.outcome_refused(named(outcome)); });
     }
     // After a broken connection the first sending may have been the one that counted.
     const LogLevel level = outcome.sent_before ? LogLevel::debug : LogLevel::warning;

@@ -32,6 +32,9 @@ namespace insula::detail {
 // The call that tells the server of it.
 wire::Statement statement_for(const Outcome& outcome);
 
+// Tells what a handler has said of its progress since the last time; only when the link is up.
+void send_progress(wire::Link& link, const Settings& settings, const std::shared_ptr<Attempt>& attempt);
+
 class Outcomes {
  public:
   using On = std::function<void(const Attempt&)>;

@@ -11,8 +11,9 @@
 #include <deque>
 #include <iterator>
 #include <mutex>
-#include <optional>
 #include <utility>
+
+#include <pthread.h>
 
 namespace insula::detail {
 
@@ -35,40 +36,69 @@ struct Pool::Shared {
     return waking = true;
   }
 
-  // Leaves the outcome of the last and waits for the next; none: the pool is stopped.
-  std::shared_ptr<Attempt> exchange(std::size_t thread, std::optional<Outcome> outcome);
+  using Batch = std::vector<std::shared_ptr<Attempt>>;  // of one handler
+
+  // Leaves the outcomes of the last and waits for the next; none: the pool is stopped.
+  Batch exchange(std::size_t thread, std::vector<Outcome> outcomes);
+  // Under mutex, which is free for a moment.
+  void leave(std::unique_lock<std::mutex>& lock, std::vector<Outcome> outcomes);
+  Batch take();
 };
 
-std::shared_ptr<Attempt> Pool::Shared::exchange(std::size_t thread, std::optional<Outcome> outcome) {
+void Pool::Shared::leave(std::unique_lock<std::mutex>& lock, std::vector<Outcome> outcomes) {
+  std::move(outcomes.begin(), outcomes.end(), std::back_inserter(finished));
+  if (finished.empty() || !queue.empty() || std::exchange(told, true)) return;
+  lock.unlock();
+  inbox->wake();
+  lock.lock();
+}
+
+Pool::Shared::Batch Pool::Shared::take() {
+  Batch batch{std::move(queue.front())};
+  queue.pop_front();
+  const Handler& handler = *batch.front()->handler;
+  if (handler.most == 1) return batch;
+  for (auto next = queue.begin(); next != queue.end() && batch.size() < handler.most;) {
+    if ((*next)->handler.get() != &handler) {
+      ++next;
+      continue;
+    }
+    batch.push_back(std::move(*next));
+    next = queue.erase(next);
+  }
+  return batch;
+}
+
+Pool::Shared::Batch Pool::Shared::exchange(std::size_t thread, std::vector<Outcome> outcomes) {
   std::unique_lock lock{mutex};
   running[thread] = 0;
-  if (outcome) finished.push_back(*std::move(outcome));
-  if (!finished.empty() && queue.empty() && !std::exchange(told, true)) {
-    lock.unlock();
-    inbox->wake();
-    lock.lock();
-  }
+  leave(lock, std::move(outcomes));
   while (!stopping && queue.empty()) {
     ++idle;
     changed.wait(lock);
     --idle;
     waking = false;
   }
-  if (stopping) return nullptr;
-  std::shared_ptr<Attempt> attempt = std::move(queue.front());
-  queue.pop_front();
+  if (stopping) return {};
+  Batch batch = take();
   running[thread] = 1;
   const bool wake = wake_one();
   lock.unlock();
   if (wake) changed.notify_one();
-  return attempt;
+  return batch;
 }
 
-Pool::Pool(std::shared_ptr<Inbox> inbox) : shared_(std::make_shared<Shared>()) { shared_->inbox = std::move(inbox); }
+void name_thread(const std::string& name) noexcept { pthread_setname_np(pthread_self(), name.substr(0, 15).c_str()); }
+
+Pool::Pool(std::shared_ptr<Inbox> inbox, Executor executor)
+    : shared_(std::make_shared<Shared>()), executor_(std::move(executor)) {
+  shared_->inbox = std::move(inbox);
+}
 
 Pool::~Pool() { stop(); }
 
 void Pool::start(int threads) {
+  if (executor_) return;
   const auto count = static_cast<std::size_t>(threads);
   shared_->running.assign(count, 0);
   try {
@@ -82,12 +112,27 @@ void Pool::start(int threads) {
 
 void Pool::run(std::vector<std::shared_ptr<Attempt>> attempts) {
   bool wake = false;
+  const std::size_t count = attempts.size();
   {
     const std::lock_guard lock{shared_->mutex};
     std::move(attempts.begin(), attempts.end(), std::back_inserter(shared_->queue));
     wake = shared_->wake_one();
   }
   if (wake) shared_->changed.notify_one();
+  if (!executor_) return;
+  for (std::size_t i = 0; i < count; ++i) executor_([shared = shared_] { run_next(*shared); });
+}
+
+// An attempt more than this one was given for may be there no more: a batch has taken it, or a shutdown.
+void Pool::run_next(Shared& shared) {
+  const Inbox::Visit visit{*shared.inbox};
+  std::unique_lock lock{shared.mutex};
+  if (shared.stopping || shared.queue.empty()) return;
+  const Shared::Batch batch = shared.take();
+  lock.unlock();
+  std::vector<Outcome> outcomes = run_attempts(batch);
+  lock.lock();
+  shared.leave(lock, std::move(outcomes));
 }
 
 Pool::Finished Pool::take_finished() {
@@ -128,10 +173,14 @@ void Pool::end_threads() {
 }
 
 void Pool::work(const std::shared_ptr<Shared>& shared, std::size_t index) {
+  name_thread("insula-task-" + std::to_string(index));
   shared->inbox->adopt_thread();
-  std::optional<Outcome> outcome;
-  while (const std::shared_ptr<Attempt> attempt = shared->exchange(index, std::exchange(outcome, std::nullopt)))
-    outcome = run_attempt(attempt);
+  std::vector<Outcome> outcomes;
+  for (;;) {
+    const Shared::Batch batch = shared->exchange(index, std::move(outcomes));
+    if (batch.empty()) return;
+    outcomes = run_attempts(batch);
+  }
 }
 
 }  // namespace insula::detail

@@ -3,19 +3,27 @@
 // A thread that does not come back from its handler cannot be ended, only left behind:
 // so all that the threads touch is shared state that outlives the Pool, and stop() joins
 // those that are free and detaches those that are not.
+// With an executor there are none: for each attempt it is given a job, which runs what waits then.
 #pragma once
 
 #include "runtime/attempt.hpp"
 #include "runtime/inbox.hpp"
 
 #include <cstddef>
+#include <functional>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
 namespace insula::detail {
 
+// Of the calling thread, for debuggers and top; 15 characters.
+void name_thread(const std::string& name) noexcept;
+
 class Pool {
+  using Executor = std::function<void(std::function<void()>)>;
+
  public:
   // The outcomes since the last call.
   struct Finished {
@@ -24,7 +32,8 @@ class Pool {
   };
 
   // The inbox is woken for what is finished, once for all that comes together.
-  explicit Pool(std::shared_ptr<Inbox> inbox);
+  // `executor`: runs the handlers in place of threads of our own, where it is set.
+  explicit Pool(std::shared_ptr<Inbox> inbox, Executor executor = {});
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -40,9 +49,11 @@ class Pool {
  private:
   struct Shared;
   void end_threads();
+  static void run_next(Shared& shared);
   static void work(const std::shared_ptr<Shared>& shared, std::size_t index);
 
   std::shared_ptr<Shared> shared_;
+  const Executor executor_;
   std::vector<std::thread> threads_;
 };
 

@@ -28,6 +28,7 @@ struct Manner {
   bool together = false;     // may share a transaction with others
   bool stops = false;        // handlers may have to stop because of it
   std::int64_t reopens = 0;  // this execution, if the answer is yes
+  bool reopens_all = false;  // the executions of the answer
   std::string subject = {};  // what it is about, for the error of a caller that has waited in vain
   std::string tenant = {};   // by name or number, where the caller knows it
 };

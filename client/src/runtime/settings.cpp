@@ -11,6 +11,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <utility>
@@ -46,10 +47,11 @@ void Settings::log(LogLevel level, std::string_view message) const noexcept {
   }
 }
 
-static std::string make_worker_name() {
+static std::string make_worker_name(const std::string& label) {
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
-  return fmt::format("{:.60}:{}:{:016x}", wire::plain(host.data()), getpid(), wire::random_bits());
+  const std::string name = fmt::format("{:.40}:{}:{:016x}", wire::plain(host.data()), getpid(), wire::random_bits());
+  return label.empty() ? name : fmt::format("{}@{}", label, name);
 }
 
 static void check_config(const RunnerConfig& config) {
@@ -63,13 +65,18 @@ static void check_config(const RunnerConfig& config) {
   require(config.lease >= 1s && config.lease <= 24h, "lease must be 1 s to 1 day");
   require(config.connect_timeout > 0ms, "connect_timeout must be positive");
   require(config.call_timeout > 0ms, "call_timeout must be positive");
+  require(config.label.size() <= 32 && std::ranges::all_of(config.label, [](char c) { return c > ' ' && c <= '~'; }),
+          "label must have 1 to 32 printable characters of ASCII, without spaces");
+  require(std::ranges::all_of(config.middleware, [](const auto& one) { return one != nullptr; }),
+          "middleware must not be null");
 }
 
 Settings make_settings(std::string_view conninfo, std::string_view tenant, RunnerConfig config) {
   check_config(config);
   config.connect_timeout = wire::bounded(config.connect_timeout);
   config.call_timeout = wire::bounded(config.call_timeout);
-  return {wire::ConnInfo{conninfo}, std::move(config), std::string{tenant}, make_worker_name()};
+  std::string worker = make_worker_name(config.label);
+  return {wire::ConnInfo{conninfo}, std::move(config), std::string{tenant}, std::move(worker)};
 }
 
 }  // namespace insula::detail

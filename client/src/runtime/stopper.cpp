@@ -1,6 +1,8 @@
 // Asking handlers to stop, one after the other.
 #include "runtime/stopper.hpp"
 
+#include "runtime/pool.hpp"
+
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -50,6 +52,7 @@ void Stopper::stop() {
 }
 
 void Stopper::work(const std::shared_ptr<Shared>& shared) {
+  name_thread("insula-stop");
   shared->inbox->adopt_thread();
   std::unique_lock lock{shared->mutex};
   for (;;) {

@@ -50,6 +50,12 @@ void Transaction::require_open() const {
     throw error{errc::invalid, "the handler ended its transaction itself; returning is what commits it"};
 }
 
+void Transaction::say(const wire::Statement& statement) {
+  require_open();
+  wire::reset_client_side(conn_);
+  exchange(statement);
+}
+
 bool Transaction::commit(const wire::Statement& outcome) {
   require_open();
   // A notice that comes now would go to an object of the handler's, which has returned.

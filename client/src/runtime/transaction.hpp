@@ -23,6 +23,8 @@ class Transaction {
   bool join(const wire::Claimed& task, const std::string& tenant);
   PGconn* connection() const noexcept { return conn_; }
 
+  // A statement of our own in it.
+  void say(const wire::Statement& statement);
   // Tells the task's outcome, and commits.  false: the lease was lost, and nothing of it
   // stays.  Throws insula::error, with outcome_unknown() if the commit was under way.
   bool commit(const wire::Statement& outcome);

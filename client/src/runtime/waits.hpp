@@ -19,13 +19,19 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace insula::detail {
 
 // The first answer stays.
 struct WaitState {
+  WaitState() = default;
+  explicit WaitState(std::string of_tenant) : tenant(std::move(of_tenant)) {}
+
+  const std::string tenant;  // of the execution, as the face knows it
   std::mutex mutex;
   std::condition_variable changed;
   bool registered = false;  // under mutex, as all below: the I/O thread knows of it

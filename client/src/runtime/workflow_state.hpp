@@ -6,14 +6,28 @@
 #include <insula/workflow.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace insula::detail {
 
-using Handler = std::function<void(TaskContext&)>;
+struct Handler {
+  Handler() = default;
+  template <std::invocable<TaskContext&> One>
+  Handler(One one) : run(std::move(one)) {}
+  Handler(std::function<void(std::span<TaskContext* const>)> many, std::size_t at_most)
+      : run_batch(std::move(many)), most(at_most) {}
+
+  std::function<void(TaskContext&)> run;
+  // In its place, of a task that runs in batches of up to `most`.
+  std::function<void(std::span<TaskContext* const>)> run_batch;
+  std::size_t most = 1;
+};
 
 // What a handler has thrown, which TaskOptions::retry_if has found not worth another attempt.
 struct not_again : permanent_error {
@@ -43,6 +57,9 @@ struct WorkflowState {
   std::vector<TaskState> tasks;
   std::string definition;  // JSON; filled by build()
 };
+
+// Throws error{invalid} for an id that is none of its tasks.
+void require_tasks(const WorkflowState& workflow, const std::vector<std::string>& ids);
 
 // Every problem, a line each; none: it can be registered.
 std::vector<std::string> problems_of(const WorkflowState& workflow);

@@ -59,7 +59,14 @@ struct Cluster::Impl {
   std::unique_ptr<PGconn, void (*)(PGconn*)> conn;  // under mutex
 };
 
-Cluster::Cluster(ClusterOptions options) : impl_(std::make_unique<Impl>(options)) { query("CREATE EXTENSION insula"); }
+Cluster::Cluster(ClusterOptions options) : impl_(std::make_unique<Impl>(options)) {
+  try {
+    query("CREATE EXTENSION insula");
+  } catch (const error& e) {
+    if (e.sqlstate() != "0A000" && e.sqlstate() != "58P01") throw;
+    throw error{errc::extension_missing, missing_extension, e.sqlstate(), false};
+  }
+}
 Cluster::~Cluster() = default;
 
 const std::string& Cluster::connection_string() const noexcept { return impl_->connection_string; }

@@ -130,7 +130,10 @@ void Server::wait_until_ready() {
   while (PQping(where.c_str()) != PQPING_OK) {
     if (waitpid(pid_, nullptr, WNOHANG) == pid_) {
       pid_ = -1;
-      fail("the server ended: " + log_tail());
+      const std::string log = log_tail();
+      if (log.find("could not access file \"insula\"") != std::string::npos)
+        throw error{errc::extension_missing, missing_extension};
+      fail("the server ended: " + log);
     }
     if (std::chrono::steady_clock::now() > deadline) fail("the server does not get ready: " + log_tail());
     std::this_thread::sleep_for(20ms);

@@ -32,6 +32,10 @@ class Server {
   pid_t pid_ = -1;
 };
 
+inline constexpr const char* missing_extension =
+    "the PostgreSQL of ClusterOptions::bindir, INSULA_PGBIN or PG_CONFIG has no extension insula: run `make install "
+    "PG_CONFIG=...` for it, or set INSULA_PGBIN to the directory that scripts/server-tree.sh prints";
+
 // The directory of the server's programs; see ClusterOptions::bindir.
 std::filesystem::path find_bindir(const std::filesystem::path& given);
 

@@ -4,6 +4,7 @@
 
 #include "wire/binary.hpp"
 #include "wire/forever.hpp"
+#include "wire/params.hpp"
 
 #include <insula/error.hpp>
 
@@ -19,24 +20,9 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-Param text_or_null(std::string_view text) { return text.empty() ? Param{} : Param{std::string{text}}; }
-
 Param array_or_null(const std::vector<std::string>& values) { return values.empty() ? Param{} : array_of(values); }
 
 std::string number(std::int64_t value) { return std::to_string(value); }
-
-std::string interval(milliseconds d) { return fmt::format("{} ms", std::clamp(d, -forever, forever).count()); }
-
-std::string since_epoch(std::chrono::system_clock::time_point when) {
-  return fmt::format("{} us", std::chrono::floor<std::chrono::microseconds>(when.time_since_epoch()).count());
-}
-
-std::optional<std::chrono::system_clock::time_point> read_time(const Rows& rows, int row, int column) {
-  if (rows.is_null(row, column)) return std::nullopt;
-  // The server knows times that this clock does not.
-  constexpr auto most = std::chrono::duration_cast<microseconds>(std::chrono::system_clock::duration::max());
-  return std::chrono::system_clock::time_point{std::clamp(microseconds{rows.integer(row, column)}, -most, most)};
-}
 
 // The moment at which a delay ends that begins then; the clock's last at most.
 std::chrono::system_clock::time_point delayed(std::chrono::system_clock::time_point when, milliseconds delay) {
@@ -74,7 +60,8 @@ std::vector<TaskResult> read_tasks(std::string_view json) {
   for (const Context& task : wrapper.get<std::vector<Context>>("tasks").value_or(std::vector<Context>{}))
     tasks.push_back({task.get<std::string>("task").value_or(""),
                      Status::from_name(task.get<std::string>("status").value_or("")),
-                     task.get<int>("attempt").value_or(0), task.get<std::string>("error").value_or("")});
+                     task.get<int>("attempt").value_or(0), task.get<std::string>("error").value_or(""),
+                     task.get<double>("progress"), task.get<std::string>("note").value_or("")});
   return tasks;
 }
 
@@ -137,6 +124,20 @@ Statement submit(std::string_view workflow, const Context& context, const Submit
            text_or_null(options.idempotency_key), text_or_null(tenant)}};
 }
 
+Statement submit_once(std::string_view workflow, const Context& context, const SubmitOptions& options,
+                      const std::string& tenant) {
+  const auto at = options.run_at ? std::optional{delayed(*options.run_at, options.delay)} : std::nullopt;
+  return {
+      "SELECT execution_id, is_new FROM insula.submit_once($1::text, $2::pg_catalog.jsonb, $3::integer, "
+      "coalesce('epoch'::pg_catalog.timestamptz OPERATOR(pg_catalog.+) ($4::text)::interval, "
+      "pg_catalog.now() OPERATOR(pg_catalog.+) ($5::text)::interval), $6::text, $7::text)",
+      {std::string{workflow}, input_of(context, options.traceparent), number(options.priority),
+       at ? Param{since_epoch(*at)} : Param{}, interval(options.delay), text_or_null(options.idempotency_key),
+       text_or_null(tenant)}};
+}
+
+Submitted read_submitted(const Rows& rows) { return {rows.integer(0, 0), rows.boolean(0, 1)}; }
+
 Statement submit_many(std::string_view workflow, std::span<const Context> contexts, const SubmitManyOptions& options,
                       const std::string& tenant) {
   std::vector<std::string> inputs;
@@ -174,9 +175,11 @@ Statement retry(std::int64_t execution_id, std::string_view reason) {
   return {"SELECT insula.retry($1, $2)", {number(execution_id), text_or_null(reason)}};
 }
 
-Statement send_event(std::int64_t execution_id, std::string_view event, const Value& payload) {
-  return {"SELECT insula.send_event($1, $2, $3::pg_catalog.jsonb)",
-          {number(execution_id), std::string{event}, payload.is_null() ? Param{} : Param{payload.to_json()}}};
+Statement send_event(std::int64_t execution_id, std::string_view event, const Value& payload,
+                     std::string_view idempotency_key) {
+  return {"SELECT insula.send_event($1, $2, $3::pg_catalog.jsonb, $4)",
+          {number(execution_id), std::string{event}, payload.is_null() ? Param{} : Param{payload.to_json()},
+           text_or_null(idempotency_key)}};
 }
 
 Statement pause_workflow(std::string_view workflow, const std::string& tenant) {
@@ -377,9 +380,30 @@ Statement complete(const Completion& completion) {
           {number(completion.task_id), number(completion.lease), text_or_null(completion.patch)}};
 }
 
-Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable) {
-  return {"SELECT insula.fail($1, $2, $3, $4)",
-          {number(task_id), number(lease), std::string{why}, retryable ? "true" : "false"}};
+Statement fail(std::int64_t task_id, std::int64_t lease, const Failed& failed) {
+  return {"SELECT insula.fail($1, $2, $3, $4, $5::interval)",
+          {number(task_id), number(lease), std::string{failed.why}, failed.retryable ? "true" : "false",
+           failed.retry_in ? Param{interval(std::max(*failed.retry_in, milliseconds{0}))} : Param{}}};
+}
+
+bool read_failed_for_good(const Rows& rows) { return !rows.is_null(0, 0) && rows.text(0, 0) == "failed"; }
+
+Statement save_progress(std::int64_t task_id, std::int64_t lease, const Progress& progress) {
+  return {"SELECT insula.save_progress($1, $2, $3::pg_catalog.jsonb, $4, $5)",
+          {number(task_id), number(lease), progress.checkpoint,
+           progress.reached ? Param{fmt::format("{}", *progress.reached)} : Param{}, progress.note}};
+}
+
+std::optional<bool> read_saved(const Rows& rows) {
+  return rows.is_null(0, 0) ? std::nullopt : std::optional{rows.boolean(0, 0)};
+}
+
+Statement checkpoint(std::int64_t task_id, std::int64_t lease) {
+  return {"SELECT insula.checkpoint($1, $2)", {number(task_id), number(lease)}};
+}
+
+std::optional<Value> read_checkpoint(const Rows& rows) {
+  return rows.is_null(0, 0) ? std::nullopt : std::optional{Value::from_json(rows.text(0, 0))};
 }
 
 bool read_accepted(const Rows& rows) {
@@ -435,6 +459,8 @@ std::vector<std::pair<std::int64_t, std::string>> read_stops(const Rows& rows) {
 Statement nudge(const std::string& worker) { return {"SELECT insula.nudge($1)", {worker}}; }
 
 Statement leave(const std::string& worker) { return {"SELECT insula.leave($1)", {worker}}; }
+
+Statement current_tenant() { return {"SELECT insula.current_tenant()"}; }
 
 Statement serves_all() {
   return {"SELECT pg_catalog.pg_has_role('insula_runner', 'USAGE') OR pg_catalog.pg_has_role('insula_admin', 'USAGE')"};

@@ -55,6 +55,9 @@ std::string function_of(const Statement& statement);
 Statement register_workflow(const std::string& definition, const std::string& tenant);
 Statement submit(std::string_view workflow, const Context& context, const SubmitOptions& options,
                  const std::string& tenant);
+Statement submit_once(std::string_view workflow, const Context& context, const SubmitOptions& options,
+                      const std::string& tenant);
+Submitted read_submitted(const Rows& rows);
 Statement submit_many(std::string_view workflow, std::span<const Context> contexts, const SubmitManyOptions& options,
                       const std::string& tenant);
 Ids read_numbers(const Rows& rows);
@@ -62,7 +65,8 @@ Statement cancel(std::int64_t execution_id, std::string_view reason);
 Statement pause(std::int64_t execution_id, std::string_view reason);
 Statement resume(std::int64_t execution_id, std::string_view reason);
 Statement retry(std::int64_t execution_id, std::string_view reason);
-Statement send_event(std::int64_t execution_id, std::string_view event, const Value& payload);
+Statement send_event(std::int64_t execution_id, std::string_view event, const Value& payload,
+                     std::string_view idempotency_key);
 Statement pause_workflow(std::string_view workflow, const std::string& tenant);
 Statement resume_workflow(std::string_view workflow, const std::string& tenant);
 Statement explain(std::int64_t execution_id);
@@ -134,7 +138,23 @@ struct NotCompleted {
   std::string error;
 };
 std::vector<NotCompleted> read_not_completed(const Rows& rows, std::size_t completions);  // throws insula::error
-Statement fail(std::int64_t task_id, std::int64_t lease, std::string_view why, bool retryable);
+struct Failed {
+  std::string_view why;
+  bool retryable = true;
+  std::optional<std::chrono::milliseconds> retry_in = {};  // nullopt: as the task's policy says
+};
+Statement fail(std::int64_t task_id, std::int64_t lease, const Failed& failed);
+bool read_failed_for_good(const Rows& rows);
+// What a running task says of itself; nullopt leaves what was said before.
+struct Progress {
+  std::optional<std::string> checkpoint = {};  // JSON
+  std::optional<double> reached = {};
+  std::optional<std::string> note = {};
+};
+Statement save_progress(std::int64_t task_id, std::int64_t lease, const Progress& progress);
+std::optional<bool> read_saved(const Rows& rows);  // false: the lease is lost; nullopt: not now, ask again
+Statement checkpoint(std::int64_t task_id, std::int64_t lease);
+std::optional<Value> read_checkpoint(const Rows& rows);  // throws insula::error
 // Reads the answer to any report of one task: false means that the lease was lost.
 bool read_accepted(const Rows& rows);
 Statement defer_to(std::int64_t task_id, std::int64_t lease, std::chrono::system_clock::time_point when,
@@ -151,6 +171,7 @@ Statement nudge(const std::string& worker);
 Statement leave(const std::string& worker);
 
 // --- the tenants of a runner
+Statement current_tenant();
 Statement serves_all();  // whether the user may work for all tenants
 Statement ensure_tenant(std::string_view schema);
 

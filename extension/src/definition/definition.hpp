@@ -30,6 +30,8 @@ struct TaskOptions {
   int rule_size = 0;
   const ContextCondition *conditions = nullptr;  // the rule's nodes name them by number
   const ForEach *for_each = nullptr;             // nullptr: it runs once
+  // It waits for all others, and runs if the execution fails, which it does all the same; its rule is `always`.
+  bool on_failure = false;
 
   bool has_rule() const { return rule_size > 0; }
   // Whether the end of its dependencies leaves a decision beyond making the task ready.

@@ -179,6 +179,50 @@ void link_dependencies(Reader &reader) {
   reader.parsed.dependencies = {{offsets, tasks + 1}, {targets, static_cast<std::size_t>(used)}};
 }
 
+// Notes what a task that runs on failure may not have; false: the definition has none.
+bool find_on_failure(Reader &reader, std::int32_t *found) {
+  const core::Graph &graph = reader.parsed.dependencies;
+  int count = 0;
+  for (std::int32_t task = 0; task < reader.parsed.tasks; ++task) {
+    if (!reader.parsed.options[task].on_failure) continue;
+    const TaskOptions &options = reader.parsed.options[task];
+    *found = task;
+    if (++count > 1) problem(reader, "$.tasks[%d].on_failure: another task has it", task);
+    if (!graph.of(task).empty() || options.has_rule() || options.for_each)
+      problem(reader, "$.tasks[%d].on_failure: goes with no depends_on, trigger_rule or for_each", task);
+    if (reader.parsed.tasks == 1) problem(reader, "$.tasks[%d].on_failure: there is no other task", task);
+  }
+  for (std::int32_t target : graph.targets)
+    if (count > 0 && target == *found) problem(reader, "$.tasks[%d].on_failure: other tasks depend on it", *found);
+  return count == 1 && reader.parsed.tasks > 1;
+}
+
+// The task that runs on failure waits for all on which nothing depends, and so for all.
+void link_on_failure(Reader &reader) {
+  std::int32_t last = 0;
+  if (!find_on_failure(reader, &last)) return;
+  const core::Graph before = reader.parsed.dependencies;
+  const auto tasks = static_cast<std::size_t>(reader.parsed.tasks);
+  auto *needed = static_cast<bool *>(palloc0(tasks));
+  for (std::int32_t target : before.targets) needed[target] = true;
+  auto *offsets = palloc_array_of<std::int32_t>(tasks + 1);
+  auto *targets = palloc_array_of<std::int32_t>(before.targets.size() + tasks);
+  std::int32_t used = 0;
+  for (std::int32_t task = 0; task < reader.parsed.tasks; ++task) {
+    offsets[task] = used;
+    for (std::int32_t target : before.of(task)) targets[used++] = target;
+    for (std::int32_t other = 0; task == last && other < reader.parsed.tasks; ++other)
+      if (!needed[other] && other != last) targets[used++] = other;
+  }
+  offsets[tasks] = used;
+  reader.parsed.dependencies = {{offsets, tasks + 1}, {targets, static_cast<std::size_t>(used)}};
+  TaskOptions &options = reader.parsed.options[last];
+  options.rule = palloc_array_of<core::RuleNode>(1);
+  options.rule[0] = {core::RuleKind::always, 1, 0};
+  options.rule_size = 1;
+  reader.parsed.has_rules = true;
+}
+
 // A rule may name only dependencies of its own task: when the rule is decided, only these are sure
 // to have ended.
 void link_rules(Reader &reader) {
@@ -366,6 +410,7 @@ ParsedDefinition parse_definition(Jsonb *definition) {
   read_members(reader, definition);
   if (reader.parsed.tasks > 0) {
     link_dependencies(reader);
+    link_on_failure(reader);
     if (reader.parsed.has_rules) link_rules(reader);
     check_cycles(reader);
   }

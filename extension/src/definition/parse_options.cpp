@@ -6,11 +6,12 @@ namespace insula {
 namespace {
 
 constexpr int max_patterns = 100;
+// All lapses of an execution are counted at once: see count_lapses.
+constexpr int most_lapses = 100;
 
-void read_max_attempts(Reader &reader, const char *path, const JsonbValue &value, TaskOptions &options) {
-  std::int64_t attempts;
-  if (read_integer(reader, path, value, 1, 1000000, &attempts))
-    options.retry.max_attempts = static_cast<std::int32_t>(attempts);
+void read_count(Reader &reader, const char *path, const JsonbValue &value, int least, int most, std::int32_t *count) {
+  std::int64_t number;
+  if (read_integer(reader, path, value, least, most, &number)) *count = static_cast<std::int32_t>(number);
 }
 
 void read_backoff(Reader &reader, const char *path, const JsonbValue &value, TaskOptions &options) {
@@ -60,7 +61,9 @@ void read_retry(Reader &reader, std::int32_t task, const JsonbValue &value, Task
   for_each_member(value, [&](const JsonbValue &key, const JsonbValue &member) {
     const char *path = psprintf("$.tasks[%d].retry.%s", task, string_of(key));
     if (key_is(key, "max_attempts"))
-      read_max_attempts(reader, path, member, options);
+      read_count(reader, path, member, 1, 1000000, &options.retry.max_attempts);
+    else if (key_is(key, "max_lapses"))
+      read_count(reader, path, member, 0, most_lapses, &options.retry.max_lapses);
     else if (key_is(key, "backoff"))
       read_backoff(reader, path, member, options);
     else if (key_is(key, "initial_delay"))
@@ -141,6 +144,9 @@ bool read_task_option(Reader &reader, std::int32_t task, const JsonbValue &key, 
     read_trigger_rule(reader, task, value);
   } else if (key_is(key, "for_each")) {
     read_for_each(reader, task, value, options);
+  } else if (key_is(key, "on_failure")) {
+    if (value.type != jbvBool) problem(reader, "$.tasks[%d].on_failure: must be true or false", task);
+    options.on_failure = value.type == jbvBool && value.val.boolean;
   } else {
     return false;
   }

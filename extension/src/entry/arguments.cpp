@@ -37,6 +37,17 @@ const char *message_argument(FunctionCallInfo fcinfo, int argument) {
   return pnstrdup(data, static_cast<Size>(pg_mbcliplen(data, length, max_message)));
 }
 
+void check_idempotency_key(const char *key) {
+  if (key && (key[0] == '\0' || strlen(key) > 255))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("an idempotency key must have 1 to 255 bytes")));
+}
+
+const char *idempotency_key_argument(FunctionCallInfo fcinfo, int argument) {
+  const char *key = text_argument(fcinfo, argument);
+  check_idempotency_key(key);
+  return key;
+}
+
 const char *required_worker(FunctionCallInfo fcinfo, int argument) {
   const char *worker = required_text(fcinfo, argument, "worker");
   check_worker_name(worker);

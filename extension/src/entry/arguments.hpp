@@ -18,6 +18,9 @@ const char *required_text(FunctionCallInfo fcinfo, int argument, const char *nam
 // A text for people, an error or a reason: clipped at max_message bytes.
 const char *message_argument(FunctionCallInfo fcinfo, int argument);
 inline constexpr int max_message = 65536;
+// nullptr where NULL.
+const char *idempotency_key_argument(FunctionCallInfo fcinfo, int argument);
+void check_idempotency_key(const char *key);
 const char *required_worker(FunctionCallInfo fcinfo, int argument);
 // Raises 22023 with this message, and says what a name looks like.
 [[noreturn]] void refuse_name(const char *message);

@@ -1,4 +1,4 @@
-// SQL entry points that cancel, retry or delete many executions.
+// SQL entry points that cancel, pause, resume, retry or delete many executions.
 #include "core/ids.hpp"
 #include "entry/answer.hpp"
 #include "entry/arguments.hpp"
@@ -9,6 +9,8 @@
 using namespace insula;
 
 INSULA_FUNCTION(insula_cancel_executions);
+INSULA_FUNCTION(insula_pause_executions);
+INSULA_FUNCTION(insula_resume_executions);
 INSULA_FUNCTION(insula_retry_executions);
 INSULA_FUNCTION(insula_delete_executions);
 
@@ -20,9 +22,11 @@ constexpr int most_at_once = 100000;
 struct VerbFacts {
   Verb verb;
   const char *call;
-  const char *statuses[3];
+  const char *statuses[3];  // nullptr where they are fewer
 };
 constexpr VerbFacts cancel_facts = {Verb::cancel, "insula.cancel_executions()", {"pending", "running", "paused"}};
+constexpr VerbFacts pause_facts = {Verb::pause, "insula.pause_executions()", {"pending", "running", nullptr}};
+constexpr VerbFacts resume_facts = {Verb::resume, "insula.resume_executions()", {"paused", nullptr, nullptr}};
 constexpr VerbFacts retry_facts = {Verb::retry, "insula.retry_executions()", {"failed", "cancelled", nullptr}};
 constexpr VerbFacts delete_facts = {Verb::remove, "insula.delete_executions()", {"completed", "failed", "cancelled"}};
 
@@ -31,7 +35,8 @@ void check_status(const VerbFacts &facts, const char *status) {
   for (const char *known : facts.statuses)
     if (known && strcmp(known, status) == 0) return;
   ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("status \"%s\" does not fit", status),
-                  facts.statuses[2]
+                  !facts.statuses[1] ? errdetail("It must be %s.", facts.statuses[0])
+                  : facts.statuses[2]
                       ? errdetail("It must be %s, %s or %s.", facts.statuses[0], facts.statuses[1], facts.statuses[2])
                       : errdetail("It must be %s or %s.", facts.statuses[0], facts.statuses[1])));
 }
@@ -65,6 +70,12 @@ Datum apply_verb(FunctionCallInfo fcinfo, const VerbFacts &facts, const char *re
 
 Datum insula_cancel_executions(PG_FUNCTION_ARGS) {
   return apply_verb(fcinfo, cancel_facts, message_argument(fcinfo, 3), 4);
+}
+Datum insula_pause_executions(PG_FUNCTION_ARGS) {
+  return apply_verb(fcinfo, pause_facts, message_argument(fcinfo, 3), 4);
+}
+Datum insula_resume_executions(PG_FUNCTION_ARGS) {
+  return apply_verb(fcinfo, resume_facts, message_argument(fcinfo, 3), 4);
 }
 Datum insula_retry_executions(PG_FUNCTION_ARGS) {
   return apply_verb(fcinfo, retry_facts, message_argument(fcinfo, 3), 4);

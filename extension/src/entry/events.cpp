@@ -36,9 +36,11 @@ Datum insula_send_event(PG_FUNCTION_ARGS) {
   const char *event = event_argument(fcinfo, 1);
   Jsonb *payload = PG_ARGISNULL(2) ? nullptr : PG_GETARG_JSONB_P(2);
   if (payload) check_json(payload, "payload");
+  const char *key = idempotency_key_argument(fcinfo, 3);
   const Tenant *tenant = open_tenant_of_execution(id, Access::write);
-  const Change outcome =
-      in_session([&] { return send_event(*tenant, core::local_of(id), clock_now(), event, payload); });
+  const Change outcome = in_session([&] {
+    return send_event(*tenant, core::local_of(id), clock_now(), {event, payload, key});
+  });
   if (outcome == Change::unknown) no_such_execution(id);
   PG_RETURN_BOOL(outcome == Change::done);
 }

@@ -91,7 +91,7 @@ void fail_share(const Share &share, TimestampTz now) {
     if (share.wait == LockWait::skip && !try_lock_for_failure(share.tenant, id, problem))
       batch.told[at] = Told::later;
     else
-      batch.failed[at] = fail(share.tenant, now, id, batch.leases[at], problem, true) != nullptr;
+      batch.failed[at] = fail(share.tenant, now, id, batch.leases[at], {problem, true}) != nullptr;
   }
 }
 
@@ -209,12 +209,12 @@ Datum insula_fail(PG_FUNCTION_ARGS) {
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
   const std::int64_t lease = required_int64(fcinfo, 1, "lease");
   require_not_null(fcinfo, 2, "error");
-  const char *error = message_argument(fcinfo, 2);
-  const bool retryable = required_bool(fcinfo, 3, "retryable");
+  Failure failure = {message_argument(fcinfo, 2), required_bool(fcinfo, 3, "retryable")};
+  if (!PG_ARGISNULL(4)) failure.retry_in = required_duration(fcinfo, 4, "retry_in");
   const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_NULL();
-  const char *status = in_outcome_session(
-      *tenant, [&] { return fail(*tenant, clock_now(), core::local_of(id), lease, error, retryable); });
+  const char *status =
+      in_outcome_session(*tenant, [&] { return fail(*tenant, clock_now(), core::local_of(id), lease, failure); });
   if (!status) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text(status));
 }

@@ -9,6 +9,7 @@
 #include "entry/arguments.hpp"
 #include "entry/prologue.hpp"
 #include "operation/operations.hpp"
+#include "storage/progress.hpp"
 
 namespace insula {
 
@@ -30,21 +31,35 @@ struct Elements {
   int count;
 };
 
+struct ProgressOfTasks {
+  const ShownProgress *items;  // sorted by task
+  int count;
+
+  Jsonb *with(Jsonb *task, std::int64_t id) const {
+    const ShownProgress *at = std::lower_bound(
+        items, items + count, id, [](const ShownProgress &of, std::int64_t wanted) { return of.task < wanted; });
+    return at != items + count && at->task == id ? merge_patch(task, at->shown) : task;
+  }
+};
+
 void push(JsonbMaker &array, Jsonb *json) {
   JsonbValue value;
   JsonbToJsonbValue(json, &value);
   push_json(array, WJB_ELEM, &value);
 }
 
-void push_elements(JsonbMaker &array, const char *id, std::int32_t task, const Elements &elements) {
+void push_elements(JsonbMaker &array, const char *id, std::int32_t task, const Elements &elements,
+                   const ProgressOfTasks &progress) {
   const ElementResult *element =
       std::lower_bound(elements.items, elements.items + elements.count, task,
                        [](const ElementResult &of, std::int32_t wanted) { return of.result.task < wanted; });
   for (; element != elements.items + elements.count && element->result.task == task; ++element)
-    push(array, task_as_json(psprintf("%s[%d]", id, element->element), element->result));
+    push(array, progress.with(task_as_json(psprintf("%s[%d]", id, element->element), element->result), element->id));
 }
 
-Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, int count, const Elements &elements) {
+// `first`: the number of the first task.
+Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, int count, std::int64_t first,
+                     const Elements &elements, const ProgressOfTasks &progress) {
   auto *places = static_cast<int *>(palloc0(sizeof(int) * static_cast<Size>(definition.tasks)));
   for (int i = 0; i < count; ++i) places[results[i].task] = i + 1;
   JsonbMaker array = {};
@@ -52,8 +67,8 @@ Jsonb *tasks_as_json(const Definition &definition, const TaskResult *results, in
   for (int i = 0; i < definition.tasks; ++i) {
     const std::int32_t task = definition.order[i];
     if (places[task] == 0) continue;
-    push(array, task_as_json(definition.ids[task], results[places[task] - 1]));
-    push_elements(array, definition.ids[task], task, elements);
+    push(array, progress.with(task_as_json(definition.ids[task], results[places[task] - 1]), first + task));
+    push_elements(array, definition.ids[task], task, elements, progress);
   }
   push_json(array, WJB_END_ARRAY);
   return JsonbValueToJsonb(array.result);
@@ -94,7 +109,10 @@ bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport 
   report->finished_at = row.finished_at;
   Elements elements = {};
   if (definition.has_groups) elements.items = element_results(tenant, local, row.span, &elements.count);
-  report->tasks = tasks_as_json(definition, results, count, elements);
+  // It tells nothing more of what has ended.
+  ProgressOfTasks progress = {};
+  if (!report->ended) progress.items = read_progress(tenant, local, &progress.count);
+  report->tasks = tasks_as_json(definition, results, count, row.span ? local + 1 : local, elements, progress);
   return true;
 }
 

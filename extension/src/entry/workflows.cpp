@@ -1,6 +1,7 @@
 // SQL entry points for workflows and executions.
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
+#include "entry/answer.hpp"
 #include "entry/arguments.hpp"
 #include "entry/prologue.hpp"
 #include "operation/operations.hpp"
@@ -12,6 +13,7 @@ using namespace insula;
 
 INSULA_FUNCTION(insula_register_workflow);
 INSULA_FUNCTION(insula_submit);
+INSULA_FUNCTION(insula_submit_once);
 INSULA_FUNCTION(insula_submit_many);
 INSULA_FUNCTION(insula_cancel);
 INSULA_FUNCTION(insula_pause_workflow);
@@ -37,11 +39,6 @@ static void check_priority(std::int32_t priority) {
                     errmsg("priority must be between %d and %d", -max_priority, max_priority)));
 }
 
-static void check_idempotency_key(const char *key) {
-  if (key && (key[0] == '\0' || strlen(key) > 255))
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("an idempotency key must have 1 to 255 bytes")));
-}
-
 static std::int64_t *submit_for(const char *tenant_name, const SubmitRequest &request) {
   check_priority(request.priority);
   for (int i = 0; request.keys && i < request.count; ++i) check_idempotency_key(request.keys[i]);
@@ -51,15 +48,25 @@ static std::int64_t *submit_for(const char *tenant_name, const SubmitRequest &re
   return joined_tenant() == tenant->number ? in_outcome_session(*tenant, work) : in_session(work);
 }
 
-Datum insula_submit(PG_FUNCTION_ARGS) {
-  require_writable("insula.submit()");
+// `is_new`: whether its idempotency key was not known; nullptr: not asked.
+static std::int64_t submit_one(FunctionCallInfo fcinfo, const char *call, bool *is_new) {
+  require_writable(call);
   require_not_null(fcinfo, 1, "context");
   Jsonb *context = context_argument(fcinfo, 1);
   const char *key = text_argument(fcinfo, 4);
-  const SubmitRequest request = {
+  SubmitRequest request = {
       required_text(fcinfo, 0, "workflow"), &context, &key, 1, required_int32(fcinfo, 2, "priority"),
       required_time(fcinfo, 3, "run_at")};
-  PG_RETURN_INT64(submit_for(text_argument(fcinfo, 5), request)[0]);
+  request.fresh = is_new;
+  return submit_for(text_argument(fcinfo, 5), request)[0];
+}
+
+Datum insula_submit(PG_FUNCTION_ARGS) { PG_RETURN_INT64(submit_one(fcinfo, "insula.submit()", nullptr)); }
+
+Datum insula_submit_once(PG_FUNCTION_ARGS) {
+  bool is_new = true;
+  const std::int64_t id = submit_one(fcinfo, "insula.submit_once()", &is_new);
+  PG_RETURN_DATUM(row_datum(answer_columns(fcinfo), {int64_field(id), bool_field(is_new)}));
 }
 
 Datum insula_submit_many(PG_FUNCTION_ARGS) {

@@ -49,26 +49,32 @@ void note_lapse(const Tenant &tenant, const TaskRow &task, TimestampTz now, cons
 
 // Returns how many tasks were requeued; the others are locked or have changed.
 int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
-                  bool give_back_attempt, const char *event) {
+                  const char *event) {
   if (count == 0) return 0;
   std::sort(tasks, tasks + count, [](const TaskRow &a, const TaskRow &b) { return a.id < b.id; });
-  const int written = requeue(tenant, tasks, count, now, due_by, give_back_attempt);
+  const int written = requeue(tenant, tasks, count, now, due_by);
   for (int i = 0; i < written; ++i) {
     announce_ready(tenant.number, tasks[i].key);
-    if (!give_back_attempt) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
+    if (event == lapse_event) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
     note_lapse(tenant, tasks[i], now, event);
   }
   return written;
 }
 
-// A lapse says nothing about the task, so a task with attempts left runs again unless its policy is
-// never to retry.
-bool survives_lapse(const Tenant &tenant, const TaskRow &task) {
-  const core::RetryPolicy &retry = definition_of(tenant, task.definition).options[task.task].retry;
-  return task.attempt < retry.max_attempts && retry.condition != core::RetryCondition::never;
+// Moves the tasks that run again after a lapse to the front, and returns how many they are.
+int part_survivors(const Tenant &tenant, TaskRow *tasks, int count) {
+  if (count == 0) return 0;
+  auto *ids = palloc_array_of<TaskOfExecution>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) ids[i] = {tasks[i].id, tasks[i].execution()};
+  const std::int64_t *lapses = count_lapses(tenant, ids, count);
+  int survivors = 0;
+  for (int i = 0; i < count; ++i)
+    if (core::survives_lapse(definition_of(tenant, tasks[i].definition).options[tasks[i].task].retry, lapses[i]))
+      std::swap(tasks[survivors++], tasks[i]);
+  return survivors;
 }
 
-// Fails tasks whose last attempt has lapsed; returns how many.
+// Fails tasks whose runs may not lapse once more; returns how many.
 int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
   count = lock_for_failure(tenant, tasks, count);
   if (count == 0) return 0;
@@ -77,13 +83,12 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   std::sort(ids, ids + count);
   // A heartbeat or a completion may have come before the locks.
   int found;
-  const TaskRow *locked = peek_tasks(tenant, ids, count, &found);
+  TaskRow *locked = peek_tasks(tenant, ids, count, &found);
   int failed = 0;
-  for (int i = 0; i < found; ++i) {
+  for (int i = part_survivors(tenant, locked, found); i < found; ++i) {
     if (locked[i].state != State::running || locked[i].due > due_by) continue;
-    if (survives_lapse(tenant, locked[i])) continue;
     if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
-    note_lapse(tenant, locked[i], now, "task_lease_lapsed");
+    note_lapse(tenant, locked[i], now, lapse_event);
     count_happened({tenant.number, locked[i].definition}, Happened::lapsed, 1);
     ++failed;
   }
@@ -95,26 +100,24 @@ int fail_timed_out(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   count = lock_for_failure(tenant, tasks, count);
   int failed = 0;
   for (int i = 0; i < count; ++i) {
-    const bool done = runs_again(tenant, tasks[i], timeout_error) ? retry_later(tenant, now, tasks[i], timeout_error)
-                                                                  : fail_for_good(tenant, now, tasks[i], timeout_error);
+    const bool done = runs_again(tenant, tasks[i], timeout_error)
+                          ? retry_later(tenant, now, tasks[i], time_of_retry(tenant, tasks[i], now), timeout_error)
+                          : fail_for_good(tenant, now, tasks[i], timeout_error);
     failed += done ? 1 : 0;
   }
   return failed;
 }
 
-// A lapsed run has used its attempt; the last one fails the task.  True: every task was dealt with;
-// false: some are locked.
+// A lapsed run uses no attempt; one too many fails the task.  True: every task was dealt with; false: some are locked.
 bool lapse(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
   const int all = count;
   TaskRow *in_time = std::partition(tasks, tasks + count, [now](const TaskRow &task) { return task.timed_out(now); });
   const int timed_out = fail_timed_out(tenant, tasks, static_cast<int>(in_time - tasks), now);
   count -= static_cast<int>(in_time - tasks);
   tasks = in_time;
-  TaskRow *exhausted =
-      std::partition(tasks, tasks + count, [&](const TaskRow &task) { return survives_lapse(tenant, task); });
-  const int back =
-      back_to_queue(tenant, tasks, static_cast<int>(exhausted - tasks), now, due_by, false, "task_lease_lapsed");
-  const int failed = fail_exhausted(tenant, exhausted, static_cast<int>(tasks + count - exhausted), now, due_by);
+  const int survivors = part_survivors(tenant, tasks, count);
+  const int back = back_to_queue(tenant, tasks, survivors, now, due_by, lapse_event);
+  const int failed = fail_exhausted(tenant, tasks + survivors, count - survivors, now, due_by);
   return timed_out + back + failed == all;
 }
 
@@ -201,7 +204,7 @@ void advance(const Tenant &tenant, TimestampTz now) {
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now) {
   int count;
   TaskRow *tasks = tasks_held_by(tenant, &worker, 1, &count);
-  (void)back_to_queue(tenant, tasks, count, now, DT_NOEND, true, "task_given_back");
+  (void)back_to_queue(tenant, tasks, count, now, DT_NOEND, "task_given_back");
 }
 
 }  // namespace insula

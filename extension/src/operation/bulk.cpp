@@ -16,6 +16,10 @@ bool apply(const Tenant &tenant, Verb verb, std::int64_t id, TimestampTz now, co
   switch (verb) {
     case Verb::cancel:
       return cancel(tenant, id, now, reason) == Change::done;
+    case Verb::pause:
+      return pause(tenant, id, now, reason) == Change::done;
+    case Verb::resume:
+      return resume(tenant, id, now, reason) == Change::done;
     case Verb::retry:
       return retry(tenant, id, now, reason) == Change::done;
     case Verb::remove:

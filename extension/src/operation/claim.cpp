@@ -58,7 +58,7 @@ void fail_claimed(const Tenant &tenant, const Claimed &row, TimestampTz now, Una
     error = psprintf("the context of the task, its item or event cannot be sent to the worker in its encoding, %s",
                      pg_get_client_encoding_name());
     if (runs_again(tenant, *task, error)) {
-      (void)retry_later(tenant, now, *task, error);
+      (void)retry_later(tenant, now, *task, time_of_retry(tenant, *task, now), error);
       return;
     }
   }

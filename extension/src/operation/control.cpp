@@ -52,7 +52,8 @@ RetrySet retry_set_of(const Definition &definition, const TaskResult *results) {
     const State state = results[task].state;
     retried.runs[task] = state == State::cancelled ||
                          (state == State::failed && !is_handled(definition, results, task)) ||
-                         (state == State::skipped && waits_only_for_these(definition, results, retried, task));
+                         (state == State::skipped && waits_only_for_these(definition, results, retried, task)) ||
+                         (definition.options[task].on_failure && retried.count > 0);
     retried.count += retried.runs[task] ? 1 : 0;
   }
   return retried;
@@ -204,7 +205,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     reopen_execution(tenant, execution, retried.count, due);
     if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, retried);
   }
-  note(tenant, execution, "execution_retried", now, reason);
+  note(tenant, execution, retry_event, now, reason);
   return Change::done;
 }
 

@@ -60,12 +60,15 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   return true;
 }
 
-Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload) {
+Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const SentEvent &sent) {
+  const auto [event, payload, idempotency_key] = sent;
   int locked;
   (void)lock_executions(tenant, &execution, 1, false, &locked);
   ExecutionRow row;
   if (locked == 0 || !read_execution(tenant, execution, &row)) return Change::unknown;
-  if (has_ended(row.state)) return Change::already;
+  if (has_ended(row.state))
+    return idempotency_key && knows_event_key(tenant, execution, idempotency_key) ? Change::done : Change::already;
+  if (idempotency_key && !take_event_key(tenant, execution, idempotency_key, now)) return Change::done;
   JsonObject detail = begin_object();
   add_member(detail, "event", event);
   insert_event(tenant, execution, execution, "event_received", now, end_object(detail));

@@ -115,8 +115,7 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
   return true;
 }
 
-bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
-  const TimestampTz at = time_of_retry(tenant, task, now);
+bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error) {
   if (!retry_row(tenant, at, task.id, task.lease, error)) return false;
   note_settled(tenant, task.id);
   count_run_moved(tenant, task, Place::delayed);
@@ -126,13 +125,18 @@ bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, con
   return true;
 }
 
-const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,
-                 bool retryable) {
+const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const Failure &failure) {
+  const char *error = failure.error;
   int found;
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
   if (found == 0 || task->state != State::running || task->lease != lease) return nullptr;
-  if (retryable && runs_again(tenant, *task, error))
-    return retry_later(tenant, now, *task, error) ? state_name(State::ready) : nullptr;
+  const bool at_will = failure.retry_in >= 0;
+  const bool again =
+      at_will ? task->attempt < options_of(tenant, *task).retry.max_attempts : runs_again(tenant, *task, error);
+  if (failure.retryable && again) {
+    const TimestampTz at = at_will ? now + failure.retry_in : time_of_retry(tenant, *task, now);
+    return retry_later(tenant, now, *task, at, error) ? state_name(State::ready) : nullptr;
+  }
   (void)lock_executions_of(tenant, task, 1);
   return fail_for_good(tenant, now, *task, error) ? state_name(State::failed) : nullptr;
 }

@@ -113,9 +113,13 @@ void complete(const Tenant &tenant, const Completions &completions, LockWait wai
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
 // The same for one task that is to fail, without waiting; false: another transaction holds one.
 bool try_lock_for_failure(const Tenant &tenant, std::int64_t id, const char *error);
+struct Failure {
+  const char *error;
+  bool retryable;
+  std::int64_t retry_in = -1;  // microseconds, whatever the policy says but its number of attempts; -1: as that says
+};
 // Returns the task's next state; nullptr: the lease is lost.
-const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error,
-                 bool retryable);
+const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const Failure &failure);
 bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampTz until, Jsonb *patch);
 
 // Makes the task wait for the event until `until`; DT_NOEND: for ever.  False: the lease is lost.
@@ -194,11 +198,17 @@ Change pause(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
 Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 // Runs failed and cancelled tasks again, and those skipped because of them.
 Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
-// Wakes the task that waits for the event, or stores the event for one that will.
-Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);
+// Wakes the task that waits for the event, or stores the event for one that will.  `key`: the first event with it
+// counts; nullptr: none.
+struct SentEvent {
+  const char *name;
+  Jsonb *payload;
+  const char *key;
+};
+Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const SentEvent &event);
 Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
 
-enum class Verb { cancel, retry, remove };
+enum class Verb { cancel, pause, resume, retry, remove };
 struct BulkRequest {
   Verb verb;
   ExecutionFilter filter;
@@ -215,8 +225,8 @@ std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int
 void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
 // Fails a task; the caller holds its row and its execution's.
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
-// Retries a task after its delay; the caller holds its row.  False: the lease is lost.
-bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+// Retries a task at that time; the caller holds its row.  False: the lease is lost.
+bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error);
 // Records the attempt in the history.
 void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error);
 TimestampTz time_of_retry(const Tenant &tenant, const TaskRow &task, TimestampTz now);

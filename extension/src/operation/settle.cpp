@@ -102,6 +102,11 @@ void count_dependants(const Graph &graph, Tasks ended, bool decided, std::int32_
 bool passes(const Graph &graph, std::int32_t task) {
   const TaskOptions &options = graph.definition.options[task];
   if (!options.has_rule()) return true;
+  if (options.on_failure) {
+    int count;
+    const TaskResult *results = task_results(graph.tenant, graph.head, graph.definition.tasks, &count);
+    return failure_of(graph.definition, results, count) != nullptr;
+  }
   const auto waits_for = graph.definition.graph.of(task);
   Tasks subjects = no_tasks(graph);
   for (std::int32_t dependency : waits_for) subjects.items[subjects.count++] = dependency;
@@ -267,14 +272,15 @@ bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head |
 bool is_handled(const Definition &definition, const TaskResult *results, std::int32_t task) {
   for (std::int32_t dependant : definition.dependants.of(task)) {
     const State state = results[dependant].state;
-    if (definition.options[dependant].has_rule() && (state == State::completed || state == State::failed)) return true;
+    const TaskOptions &options = definition.options[dependant];
+    if (options.has_rule() && !options.on_failure && (state == State::completed || state == State::failed)) return true;
   }
   return false;
 }
 
 const char *failure_of(const Definition &definition, const TaskResult *results, int count) {
   for (int i = 0; i < count; ++i) {
-    if (results[i].state != State::failed) continue;
+    if (results[i].state != State::failed || definition.options[results[i].task].on_failure) continue;
     if (definition.has_rules && is_handled(definition, results, results[i].task)) continue;
     return psprintf("task \"%s\" failed: %s", definition.ids[results[i].task],
                     results[i].error ? results[i].error : "");

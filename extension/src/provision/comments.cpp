@@ -50,7 +50,10 @@ constexpr ColumnComment tasks[] = {
     {"error", "The error of the last run that failed, or the reason of the end."},
     {"run_at", "The time before which the task does not run."},
     {"started_at", "The start of the present or the last run."},
-    {"finished_at", "The time of its end; NULL: it has not ended."}};
+    {"finished_at", "The time of its end; NULL: it has not ended."},
+    {"progress", "How far its runs have come, from 0 to 1, as they have said; NULL: they have not."},
+    {"note", "What its runs have said of that."},
+    {"checkpoint", "What its runs have saved for later runs."}};
 
 constexpr ColumnComment events[] = {{"event_id", "The id of the event, unique in the tenant."},
                                     {"execution_id", "The execution that the event is about."},

@@ -66,6 +66,8 @@ static_assert(lane_limited + max_priority < lanes_free && lanes_free < -max_prio
   X(subscription, 'g')    /* of a workflow to a trigger: name `trigger.workflow`, body how */                         \
   X(sweep, 's')           /* how far retention has come: at its next turn, ref where it is */                         \
   X(rate, 'r')            /* limit: at the moment up to which it is spent */                                          \
+  X(event_key, 'm')       /* idempotency key of an event: owner the execution, name */                                \
+  X(progress, 'p')        /* of a task: owner its execution, seq the task, body what its runs have said */            \
   X(history, 'h')         /* what departed from an undisturbed run: owner the execution, name the event, seq in       \
                              order, ref the task, body details */
 

@@ -315,6 +315,70 @@ void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t tas
   insert_record(tenant, Kind::history, execution, event, take_serial(tenant), at, task, Datum{0}, detail);
 }
 
+bool take_event_key(const Tenant &tenant, std::int64_t execution, const char *key, TimestampTz now) {
+  static constexpr Statement take_event_key = {
+      "take_event_key",
+      R"(
+        INSERT INTO {record} (kind, owner, name, seq, at)
+        VALUES ({kind.event_key}, $1, $2, 0, $3)
+        ON CONFLICT (kind, owner, name, seq) DO NOTHING)",
+      {INT8OID, TEXTOID, TIMESTAMPTZOID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add_text(key).add(TimestampTzGetDatum(now));
+  return run(tenant, take_event_key, arguments) > 0;
+}
+
+bool knows_event_key(const Tenant &tenant, std::int64_t execution, const char *key) {
+  static constexpr Statement knows_event_key = {
+      "knows_event_key",
+      R"(
+        SELECT 1
+        FROM {record}
+        WHERE kind = {kind.event_key} AND owner = $1 AND name = $2 AND seq = 0)",
+      {INT8OID, TEXTOID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add_text(key);
+  return run(tenant, knows_event_key, arguments) > 0;
+}
+
+std::int64_t *count_lapses(const Tenant &tenant, const TaskOfExecution *tasks, int count) {
+  static constexpr Statement count_lapses = {
+      "count_lapses",
+      R"(
+        WITH u AS (
+          SELECT task, execution, n FROM unnest($1, $2) WITH ORDINALITY u(task, execution, n)),
+        r AS (
+          SELECT q.execution, max(h.seq) AS seq
+          FROM (SELECT DISTINCT execution FROM u) q, {record} h
+          WHERE h.kind = {kind.history} AND h.owner = q.execution AND h.name = $4
+          GROUP BY q.execution),
+        l AS (
+          SELECT h.owner, h.ref, count(*) AS lapses
+          FROM (SELECT DISTINCT execution FROM u) q LEFT JOIN r USING (execution), {record} h
+          WHERE h.kind = {kind.history} AND h.owner = q.execution AND h.name = $3 AND h.seq > coalesce(r.seq, 0)
+          GROUP BY h.owner, h.ref)
+        SELECT coalesce(l.lapses, 0)
+        FROM u LEFT JOIN l ON l.owner = u.execution AND l.ref = u.task
+        ORDER BY u.n)",
+      {INT8ARRAYOID, INT8ARRAYOID, TEXTOID, TEXTOID},
+  };
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  auto *executions = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) {
+    ids[i] = tasks[i].task;
+    executions[i] = tasks[i].execution;
+  }
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(int64_array(executions, count));
+  arguments.add_text(lapse_event).add_text(retry_event);
+  const auto rows = run(tenant, count_lapses, arguments);
+  auto *lapses = palloc_array_of<std::int64_t>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) lapses[i] = get_int64(i, 1);
+  return lapses;
+}
+
 void release_idempotency_key(const Tenant &tenant, const char *name, std::int64_t execution) {
   static constexpr Statement release_idempotency_key = {
       "release_idempotency_key",

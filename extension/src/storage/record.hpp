@@ -74,6 +74,9 @@ void write_sweep(const Tenant &tenant, const Sweep &sweep);
 // Events sent to an execution, oldest first; a payload may be nullptr.
 void keep_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *event, Jsonb *payload);
 bool take_kept_event(const Tenant &tenant, std::int64_t execution, const char *event, Jsonb **payload);
+// False: an event with this key was sent before.
+bool take_event_key(const Tenant &tenant, std::int64_t execution, const char *key, TimestampTz now);
+bool knows_event_key(const Tenant &tenant, std::int64_t execution, const char *key);
 // How many there are, counted up to `most`, and how many bytes they take.
 int kept_events(const Tenant &tenant, std::int64_t execution, int most, std::int64_t *bytes);
 
@@ -82,7 +85,16 @@ TimestampTz rate_spent(const Tenant &tenant);
 void spend_rate(const Tenant &tenant, TimestampTz until);
 
 // A line of history.
+inline constexpr const char *lapse_event = "task_lease_lapsed";
+inline constexpr const char *retry_event = "execution_retried";
 void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t task, const char *event, TimestampTz at,
                   Jsonb *detail);
+
+// How many runs of each of the tasks have lapsed since its execution was submitted, or last retried; in their order.
+struct TaskOfExecution {
+  std::int64_t task;
+  std::int64_t execution;
+};
+std::int64_t *count_lapses(const Tenant &tenant, const TaskOfExecution *tasks, int count);
 
 }  // namespace insula

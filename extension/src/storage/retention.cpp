@@ -48,8 +48,9 @@ std::int64_t *matching_executions(const Tenant &tenant, const ExecutionFilter &f
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(after)).add(Int64GetDatum(last)).add_text(filter.workflow);
-  arguments.add(filter.status ? text_array(&filter.status, 1)
-                              : text_array(filter.statuses, filter.statuses[2] ? 3 : 2));
+  int statuses = 1;
+  while (statuses < 3 && filter.statuses[statuses]) ++statuses;
+  arguments.add(filter.status ? text_array(&filter.status, 1) : text_array(filter.statuses, statuses));
   arguments.add(TimestampTzGetDatum(filter.before));
   const auto rows = run(tenant, matching_executions, arguments);
   auto *ids = palloc_array_of<std::int64_t>(rows);
@@ -150,7 +151,7 @@ constexpr Statement remove_records = {
     "remove_records",
     R"(
       DELETE FROM {record}
-      WHERE kind IN ({kind.history}, {kind.event}) AND owner = ANY ($1))",
+      WHERE kind IN ({kind.history}, {kind.event}, {kind.event_key}, {kind.progress}) AND owner = ANY ($1))",
     {INT8ARRAYOID},
 };
 

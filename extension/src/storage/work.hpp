@@ -173,10 +173,9 @@ TimestampTz next_due(const Tenant &tenant);  // DT_NOEND: nothing
 std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count);
 TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count);
 TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count);
-// Running tasks, sorted by id, become claimable again, if no transaction holds their row and their lease
-// ends by `due_by`.  Moves those written to the front of `tasks` and returns how many.
-int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
-            bool give_back_attempt);
+// Running tasks, sorted by id, become claimable again, with no attempt used, if no transaction holds their row and
+// their lease ends by `due_by`.  Moves those written to the front of `tasks` and returns how many.
+int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by);
 
 TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Locks executions' rows; with `skip`, only those that no other transaction holds.  Returns the locked.
@@ -305,7 +304,7 @@ struct ExecutionFilter {
   const char *workflow;         // nullptr: any
   const char *status;           // nullptr: any of `statuses`
   TimestampTz before;           // finished, or where it has not ended created, by then
-  const char *const *statuses;  // three, or two and nullptr
+  const char *const *statuses;  // three, or fewer and nullptr
 };
 std::int64_t *matching_executions(const Tenant &tenant, const ExecutionFilter &filter, std::int64_t after,
                                   std::int64_t last, int *count);

@@ -246,22 +246,21 @@ TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, in
   return read_task_rows(run(tenant, peek_tasks, arguments), found);
 }
 
-int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
-            bool give_back_attempt) {
+int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
   static constexpr Statement requeue = {
       "requeue",
       R"(
         WITH c AS (
           SELECT w.id
           FROM unnest($1, $2) u(id, lease), {work} w
-          WHERE w.id = ANY (ARRAY[u.id]) AND w.lease = u.lease AND w.state = {state.running} AND w.due <= $5
+          WHERE w.id = ANY (ARRAY[u.id]) AND w.lease = u.lease AND w.state = {state.running} AND w.due <= $4
           FOR NO KEY UPDATE OF w SKIP LOCKED)
         UPDATE {work} w
-        SET state = {state.ready}, lane = {ready_lane}, due = $3, lease = NULL, attempt = w.attempt - $4
+        SET state = {state.ready}, lane = {ready_lane}, due = $3, lease = NULL, attempt = w.attempt - 1
         FROM c
         WHERE w.id = ANY (ARRAY[c.id])
         RETURNING w.id, w.def, w.lane)",
-      {INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT4OID, INT8OID},
+      {INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT8OID},
   };
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   auto *leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
@@ -271,7 +270,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   }
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
-  arguments.add(Int32GetDatum(give_back_attempt ? 1 : 0)).add(Int64GetDatum(due_by));
+  arguments.add(Int64GetDatum(due_by));
   announce_racing(tenant.number);
   const auto rows = run(tenant, requeue, arguments);
   for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: PostgreSQL
+// Middleware: code of your own around every handler and every submission of a runtime: logs, traces, metrics; and what
+// no server may see, such as the encryption of chosen values with a key for each tenant.  (examples/encryption.cpp
+// has that with OpenSSL.)
+//
+//   struct Timing : insula::Middleware {
+//     void around_task(insula::TaskContext& task, const std::function<void()>& run) override {
+//       const Stopwatch watch{task.workflow(), task.task()};
+//       run();   // throws what the handler throws; to throw something else decides the task's fate in its place
+//     }
+//     void before_submit(insula::Submission& submission) override {
+//       submission.context.set("submitted_by", user_name());
+//     }
+//   };
+//   insula::Runner runner{url, {.middleware = {std::make_shared<Timing>()}}};
+//
+// The first of several is the outermost: it sees a submission first, and what comes from the server last.  Everything
+// has a body that changes nothing, so that you override what you want.  Calls come from several threads at once: the
+// callers' own and those of handlers.  enqueue() has no runtime, and so no middleware.
+#pragma once
+
+#include <insula/context.hpp>
+#include <insula/export.hpp>
+#include <insula/task_context.hpp>
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace insula {
+
+// A submission on its way.
+struct Submission {
+  std::string tenant;
+  std::string workflow;
+  Context context;          // to be changed, as the next
+  std::string traceparent;  // as in SubmitOptions; of submit_many it stays as it is, being the same for all
+};
+
+class INSULA_EXPORT Middleware {
+ public:
+  Middleware() = default;
+  Middleware(const Middleware&) = delete;
+  Middleware& operator=(const Middleware&) = delete;
+  virtual ~Middleware();
+
+  // On the handler's thread; `run` is the handler, to be called once.  Not called for batches.
+  virtual void around_task(TaskContext& task, const std::function<void()>& run);
+  // On the thread of execute, execute_async and submit_many; what it throws, they throw.
+  virtual void before_submit(Submission& submission);
+  // What goes to the server, or has come from it: the input of an execution or a child, what a task hands over, the
+  // context that a handler sees, the final context of a result.  Values of for_each items, events, params with
+  // defaults and checkpoints do not come by here.  What these throw, the caller throws, or fails the attempt.
+  virtual void to_server(std::string_view tenant, Context& context);
+  virtual void from_server(std::string_view tenant, Context& context);
+};
+
+}  // namespace insula
