@@ -159,6 +159,17 @@ SELECT task, attempt FROM insula.claim('f4', max_tasks => 2) ORDER BY task;
 UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
 SELECT task, attempt FROM insula.claim('f5', max_tasks => 2) ORDER BY task;
 SELECT insula.cancel(:e);
+-- So does a run that puts the task off.
+SELECT insula.submit('frail') AS e \gset
+SELECT attempt FROM insula.claim('f6', '{frail.a}');
+UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
+SELECT attempt, insula.defer(task_id, lease, now()) FROM insula.claim('f7', '{frail.a}');
+SELECT attempt FROM insula.claim('f8', '{frail.a}');
+UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
+SELECT attempt FROM insula.claim('f9', '{frail.a}');
+UPDATE tenant_exec.work SET due = 0 WHERE lane = 100001;
+SELECT count(*) FROM insula.claim('f10', '{frail.a}');
+SELECT insula.cancel(:e);
 -- A worker that leaves gives its tasks back, without an attempt used.
 SELECT insula.submit('one') AS e \gset
 SELECT attempt FROM insula.claim('leaver');

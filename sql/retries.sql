@@ -62,6 +62,37 @@ SELECT define('all', '{"retry": {"condition": "all"}}');
 SELECT insula.submit('all') AS id \gset
 SELECT attempt, next FROM fail_once('a', false);
 
+-- Put off at will: whatever the policy's delay and condition, and the first runs without an attempt.
+SELECT define('busy', '{"retry": {"max_attempts": 2, "condition": "never"}}');
+SELECT insula.submit('busy') AS id \gset
+CREATE FUNCTION put_off(OUT attempt int, OUT next text, OUT delay numeric) LANGUAGE plpgsql AS $$
+DECLARE
+	claimed insula.claimed_task;
+	failed_at timestamptz;
+BEGIN
+	SELECT * INTO claimed FROM insula.claim('w');
+	attempt := claimed.attempt;
+	SELECT insula.fail(claimed.task_id, claimed.lease, 'busy', retry_in => '1 h', free_retries => 2), clock_timestamp() INTO next, failed_at;
+	SELECT round(extract(epoch FROM run_at - failed_at)) INTO delay
+	FROM tenant_retries.task_executions WHERE task_id = claimed.task_id AND next = 'ready';
+	UPDATE tenant_retries.work SET due = 0 WHERE lane = 100000;
+END
+$$;
+SELECT * FROM put_off() UNION ALL SELECT * FROM put_off() UNION ALL SELECT * FROM put_off() UNION ALL SELECT * FROM put_off();
+SELECT status, error FROM insula.result(:id);
+SELECT event, detail - 'started_at' AS detail FROM tenant_retries.execution_events WHERE execution_id = :id ORDER BY at, event_id;
+-- Counted anew after a retry.
+SELECT insula.retry(:id);
+SELECT * FROM put_off() UNION ALL SELECT * FROM put_off() UNION ALL SELECT * FROM put_off();
+SELECT task_id, lease FROM insula.claim('w') \gset
+SELECT try(format('SELECT insula.fail(%s, %s, ''x'', retry_in => ''1 s'', free_retries => 1001)', :task_id, :lease)),
+	try(format('SELECT insula.fail(%s, %s, ''x'', retry_in => ''1 s'', free_retries => -1)', :task_id, :lease)),
+	try(format('SELECT insula.fail(%s, %s, ''x'', free_retries => 1)', :task_id, :lease)),
+	try(format('SELECT insula.fail(%s, %s, ''x'', free_retries => NULL)', :task_id, :lease)),
+	try(format('SELECT insula.fail(%s, %s, ''x'', retry_in => ''-1 s'')', :task_id, :lease));
+SELECT insula.fail(:task_id, :lease, 'x', false, '1 s', 1000);
+DROP FUNCTION put_off;
+
 -- The history of attempts.
 SELECT define('history', '{"retry": {"max_attempts": 2, "initial_delay": "1 s"}}');
 SELECT insula.submit('history') AS id \gset

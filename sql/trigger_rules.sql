@@ -56,7 +56,56 @@ SELECT task, status FROM tenant_rules.task_executions WHERE execution_id = :e OR
 SELECT task, insula.complete(task_id, lease) FROM insula.claim('w');
 SELECT status, final_context, error FROM insula.result(:e);
 SELECT task, why FROM insula.explain_execution(:e);
-SELECT try($$SELECT run('[{"id": "a", "on_failure": true}]')$$), try($$SELECT run('[{"id": "a", "on_failure": 1}, {"id": "b", "on_failure": true}, {"id": "c", "on_failure": true, "depends_on": ["b"]}]')$$);
+SELECT try($$SELECT run('[{"id": "a", "on_failure": true}]')$$), try($$SELECT run('[{"id": "a", "on_failure": 1}, {"id": "b", "on_failure": true}, {"id": "c", "on_failure": true, "depends_on": ["b"]}]')$$),
+	try($$SELECT run('[{"id": "a", "on_failure": true}, {"id": "b", "depends_on": ["a"]}, {"id": "c", "depends_on": ["a"]}]')$$);
+-- It waits for tasks that run while others are skipped already, and is decided when all have ended.
+CREATE TEMPORARY TABLE held (task text, task_id bigint, lease bigint);
+CREATE FUNCTION begin_run(tasks jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM insula.register_workflow(jsonb_build_object('name', 'undone', 'tasks', '[{"id": "undo", "on_failure": true}]' || tasks), true);
+	RETURN insula.submit('undone');
+END
+$$;
+-- The fates of tasks that are claimed already; then what is claimed next.
+CREATE FUNCTION step(VARIADIC fates text[] DEFAULT '{}') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	fate text;
+	claimed text;
+BEGIN
+	FOREACH fate IN ARRAY fates LOOP
+		IF fate LIKE '-%' THEN
+			PERFORM insula.fail(task_id, lease, 'broken', false) FROM held WHERE task = substr(fate, 2);
+		ELSE
+			PERFORM insula.complete(task_id, lease, jsonb_build_object(fate, 1)) FROM held WHERE task = fate;
+		END IF;
+	END LOOP;
+	DELETE FROM held WHERE task = ANY (fates) OR '-' || task = ANY (fates);
+	WITH new AS (INSERT INTO held SELECT task, task_id, lease FROM insula.claim('w', max_tasks => 10) RETURNING task)
+	SELECT string_agg(task, ' ' ORDER BY task) INTO claimed FROM new;
+	RETURN claimed;
+END
+$$;
+SELECT begin_run('[{"id": "a"}, {"id": "c"}, {"id": "b", "depends_on": ["a", "c"]}]') AS e \gset
+SELECT step(), step('-a'), step('c'), step('undo');
+SELECT status, final_context, error FROM insula.result(:e);
+SELECT begin_run('[{"id": "s"}, {"id": "r", "depends_on": ["s"], "trigger_rule": {"all": [{"task_failed": "s"}]}}, {"id": "c"}, {"id": "b", "depends_on": ["r", "c"]}]') AS e \gset
+SELECT step(), step('s'), step('-c'), step('undo');
+SELECT status, final_context, error FROM insula.result(:e);
+SELECT begin_run('[{"id": "a"}, {"id": "c"}, {"id": "h", "depends_on": ["a", "c"], "trigger_rule": "always"}, {"id": "k", "depends_on": ["a", "h"]}]') AS e \gset
+SELECT step(), step('-a'), step('c'), step('h');
+SELECT status, final_context, error FROM insula.result(:e);
+-- After a retry it waits again, whatever of the others runs again, and begins anew.
+SELECT begin_run('[{"id": "a"}, {"id": "c"}, {"id": "d", "depends_on": ["c"], "trigger_rule": "always"}, {"id": "b", "depends_on": ["a", "c"]}]') AS e \gset
+SELECT step(), step('-a', '-c'), step('d');
+SELECT insula.save_progress(task_id, lease, '{"step": 3}', 0.5) FROM held;
+SELECT step('undo');
+SELECT status, final_context, error FROM insula.result(:e);
+SELECT insula.retry(:e);
+SELECT task, checkpoint, progress FROM tenant_rules.task_executions WHERE execution_id = :e AND task = 'undo';
+SELECT step(), step('a');
+SELECT status, final_context, error FROM insula.result(:e);
+DROP FUNCTION begin_run, step;
+DROP TABLE held;
 -- A fallback runs only where it is needed.
 SELECT * FROM run('[{"id": "a"}, {"id": "fallback", "depends_on": ["a"], "trigger_rule": {"all": [{"task_failed": "a"}]}}, {"id": "join", "depends_on": ["a", "fallback"], "trigger_rule": {"any": [{"task_success": "a"}, {"task_success": "fallback"}]}}]', '{"a": "fail"}');
 SELECT * FROM run('[{"id": "a"}, {"id": "fallback", "depends_on": ["a"], "trigger_rule": {"all": [{"task_failed": "a"}]}}, {"id": "join", "depends_on": ["a", "fallback"], "trigger_rule": {"any": [{"task_success": "a"}, {"task_success": "fallback"}]}}]');

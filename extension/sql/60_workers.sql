@@ -98,12 +98,13 @@ COMMENT ON FUNCTION insula.complete_batch IS
 'Completes many tasks as insula.complete_many does, and returns those that it did not complete: their place in task_ids, from 1, and the reason.
 lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, as insula.fail would have it.  later: what is NULL there; only a tenant''s own login waits here.';
 
-CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true, retry_in interval DEFAULT NULL)
+CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true, retry_in interval DEFAULT NULL, free_retries integer DEFAULT 0)
 RETURNS text
 AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.fail IS
 'Reports that a task failed, and returns its next status: ready (it runs again, after the delay that its retry policy says; see insula.register_workflow) or failed (its attempts are used up, the policy''s condition does not fit the error, or it is not retryable).  NULL: the lease is lost.
-error: up to 64 kB of it are kept.  retry_in: it runs again after that time, whatever the policy''s delays and condition, if it has attempts left.';
+error: up to 64 kB of it are kept.  retry_in: it runs again after that time, whatever the policy''s delays and condition, if it has attempts left.  free_retries (0 to 1000, with retry_in): the first runs of the task that end so use no attempt.
+Errors: 22023 bad argument.';
 
 CREATE FUNCTION insula.defer(task_id bigint, lease bigint, until timestamptz, context jsonb DEFAULT NULL) RETURNS boolean
 AS 'MODULE_PATHNAME', 'insula_defer' LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -179,32 +179,35 @@ void link_dependencies(Reader &reader) {
   reader.parsed.dependencies = {{offsets, tasks + 1}, {targets, static_cast<std::size_t>(used)}};
 }
 
-// Notes what a task that runs on failure may not have; false: the definition has none.
-bool find_on_failure(Reader &reader, std::int32_t *found) {
+// Notes what a task that runs on failure may not have; -1: there is none, or it is not sound.
+std::int32_t find_on_failure(Reader &reader) {
   const core::Graph &graph = reader.parsed.dependencies;
-  int count = 0;
+  std::int32_t found = -1;
+  bool sound = true;
+  const auto refuse = [&](std::int32_t task, const char *why) {
+    problem(reader, "$.tasks[%d].on_failure: %s", task, why);
+    sound = false;
+  };
   for (std::int32_t task = 0; task < reader.parsed.tasks; ++task) {
-    if (!reader.parsed.options[task].on_failure) continue;
     const TaskOptions &options = reader.parsed.options[task];
-    *found = task;
-    if (++count > 1) problem(reader, "$.tasks[%d].on_failure: another task has it", task);
+    if (!options.on_failure) continue;
+    if (found >= 0) refuse(task, "another task has it");
+    found = task;
     if (!graph.of(task).empty() || options.has_rule() || options.for_each)
-      problem(reader, "$.tasks[%d].on_failure: goes with no depends_on, trigger_rule or for_each", task);
-    if (reader.parsed.tasks == 1) problem(reader, "$.tasks[%d].on_failure: there is no other task", task);
+      refuse(task, "goes with no depends_on, trigger_rule or for_each");
+    if (reader.parsed.tasks == 1) refuse(task, "there is no other task");
   }
-  for (std::int32_t target : graph.targets)
-    if (count > 0 && target == *found) problem(reader, "$.tasks[%d].on_failure: other tasks depend on it", *found);
-  return count == 1 && reader.parsed.tasks > 1;
+  if (std::find(graph.targets.begin(), graph.targets.end(), found) != graph.targets.end())
+    refuse(found, "other tasks depend on it");
+  return sound ? found : -1;
 }
 
-// The task that runs on failure waits for all on which nothing depends, and so for all.
+// The task that runs on failure waits for each other task: one that is skipped may end before what it depends on.
 void link_on_failure(Reader &reader) {
-  std::int32_t last = 0;
-  if (!find_on_failure(reader, &last)) return;
+  const std::int32_t last = find_on_failure(reader);
+  if (last < 0) return;
   const core::Graph before = reader.parsed.dependencies;
   const auto tasks = static_cast<std::size_t>(reader.parsed.tasks);
-  auto *needed = static_cast<bool *>(palloc0(tasks));
-  for (std::int32_t target : before.targets) needed[target] = true;
   auto *offsets = palloc_array_of<std::int32_t>(tasks + 1);
   auto *targets = palloc_array_of<std::int32_t>(before.targets.size() + tasks);
   std::int32_t used = 0;
@@ -212,7 +215,7 @@ void link_on_failure(Reader &reader) {
     offsets[task] = used;
     for (std::int32_t target : before.of(task)) targets[used++] = target;
     for (std::int32_t other = 0; task == last && other < reader.parsed.tasks; ++other)
-      if (!needed[other] && other != last) targets[used++] = other;
+      if (other != last) targets[used++] = other;
   }
   offsets[tasks] = used;
   reader.parsed.dependencies = {{offsets, tasks + 1}, {targets, static_cast<std::size_t>(used)}};

@@ -6,7 +6,6 @@ namespace insula {
 namespace {
 
 constexpr int max_patterns = 100;
-// All lapses of an execution are counted at once: see count_lapses.
 constexpr int most_lapses = 100;
 
 void read_count(Reader &reader, const char *path, const JsonbValue &value, int least, int most, std::int32_t *count) {

@@ -4,6 +4,7 @@
 #include "entry/arguments.hpp"
 #include "entry/prologue.hpp"
 #include "entry/result.hpp"
+#include "operation/operations.hpp"
 #include "operation/wait.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
@@ -25,6 +26,10 @@ bool look_at_execution(void *self) {
   const Tenant *tenant = open_tenant_of_execution(awaited->id, Access::read);
   begin_wait({tenant->number, nullptr, 0, nullptr, InvalidOid, awaited->id});
   return in_session([&] {
+    // A report of one that goes on would be made in vain.
+    ExecutionRow row;
+    if (!read_execution(*tenant, core::local_of(awaited->id), &row)) no_such_execution(awaited->id);
+    if (!has_ended(row.state)) return false;
     ExecutionReport report;
     if (!report_execution(*tenant, core::local_of(awaited->id), &report)) no_such_execution(awaited->id);
     if (!report.ended) return false;

@@ -80,7 +80,7 @@ const char *why_waiting(const Explanation &of, const TaskDetail &task) {
 }
 
 const char *why_skipped(const Explanation &of, std::int32_t task) {
-  if (of.definition.options[task].on_failure) return "the execution has not failed";
+  if (of.definition.options[task].on_failure) return "no task has failed that no other deals with";
   if (of.definition.options[task].has_rule()) return "its trigger rule was not met";
   return psprintf("not completed: %s", names_of(of, task, [](State state) { return state != State::completed; }));
 }

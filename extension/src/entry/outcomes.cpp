@@ -204,6 +204,15 @@ Datum insula_complete_batch(PG_FUNCTION_ARGS) {
   return Datum{0};
 }
 
+static void check_free_retries(const Failure &failure) {
+  constexpr int most = 1000;
+  if (failure.free_retries < 0 || failure.free_retries > most)
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("free_retries must be between 0 and %d", most)));
+  if (failure.free_retries > 0 && failure.retry_in < 0)
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("free_retries needs retry_in")));
+}
+
 Datum insula_fail(PG_FUNCTION_ARGS) {
   require_writable("insula.fail()");
   const std::int64_t id = required_int64(fcinfo, 0, "task_id");
@@ -211,6 +220,8 @@ Datum insula_fail(PG_FUNCTION_ARGS) {
   require_not_null(fcinfo, 2, "error");
   Failure failure = {message_argument(fcinfo, 2), required_bool(fcinfo, 3, "retryable")};
   if (!PG_ARGISNULL(4)) failure.retry_in = required_duration(fcinfo, 4, "retry_in");
+  failure.free_retries = required_int32(fcinfo, 5, "free_retries");
+  check_free_retries(failure);
   const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_NULL();
   const char *status =

@@ -7,6 +7,7 @@
 #include "operation/operations.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/shared.hpp"
+#include "storage/progress.hpp"
 #include "storage/record.hpp"
 
 namespace insula {
@@ -47,12 +48,19 @@ void note_lapse(const Tenant &tenant, const TaskRow &task, TimestampTz now, cons
   insert_event(tenant, task.execution(), task.id, event, now, end_object(detail));
 }
 
+const TaskOfExecution *executions_of(const TaskRow *tasks, int count) {
+  auto *ids = palloc_array_of<TaskOfExecution>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) ids[i] = {tasks[i].id, tasks[i].execution()};
+  return ids;
+}
+
 // Returns how many tasks were requeued; the others are locked or have changed.
 int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by,
                   const char *event) {
   if (count == 0) return 0;
   std::sort(tasks, tasks + count, [](const TaskRow &a, const TaskRow &b) { return a.id < b.id; });
   const int written = requeue(tenant, tasks, count, now, due_by);
+  if (event == lapse_event) add_lapses(tenant, executions_of(tasks, written), written);
   for (int i = 0; i < written; ++i) {
     announce_ready(tenant.number, tasks[i].key);
     if (event == lapse_event) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
@@ -64,9 +72,7 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
 // Moves the tasks that run again after a lapse to the front, and returns how many they are.
 int part_survivors(const Tenant &tenant, TaskRow *tasks, int count) {
   if (count == 0) return 0;
-  auto *ids = palloc_array_of<TaskOfExecution>(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) ids[i] = {tasks[i].id, tasks[i].execution()};
-  const std::int64_t *lapses = count_lapses(tenant, ids, count);
+  const std::int64_t *lapses = count_lapses(tenant, executions_of(tasks, count), count);
   int survivors = 0;
   for (int i = 0; i < count; ++i)
     if (core::survives_lapse(definition_of(tenant, tasks[i].definition).options[tasks[i].task].retry, lapses[i]))

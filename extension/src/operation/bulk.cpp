@@ -67,7 +67,9 @@ int apply_to_each(const Tenant &tenant, const BulkRequest &request, std::int64_t
   int done = 0;
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    if (apply(tenant, request.verb, ids[i], request.now, request.reason)) ids[done++] = ids[i];
+    bool applied = false;
+    in_stretch([&] { applied = apply(tenant, request.verb, ids[i], request.now, request.reason); });
+    if (applied) ids[done++] = ids[i];
     MemoryContextReset(scratch);
   }
   MemoryContextSwitchTo(before);

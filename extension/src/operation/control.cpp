@@ -7,6 +7,7 @@
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
 #include "shared/shared.hpp"
+#include "storage/progress.hpp"
 #include "storage/record.hpp"
 
 namespace insula {
@@ -119,7 +120,7 @@ void note_failure(const Tenant &tenant, std::int64_t execution, std::int64_t id,
   add_member(detail, "worker", result.worker);
   add_time(detail, "started_at", result.started_at);
   add_member(detail, "error", result.error);
-  insert_event(tenant, execution, id, "task_attempt_failed", result.finished_at, end_object(detail));
+  insert_event(tenant, execution, id, attempt_event, result.finished_at, end_object(detail));
 }
 
 // The elements of groups with elements that run again.
@@ -199,13 +200,16 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     const Elements elements = elements_of(tenant, execution, definition);
     check_room_for(tenant, retried, elements);
     note_failures(tenant, execution, definition, results, retried, elements);
+    for (std::int32_t task = 0; task < definition.tasks; ++task)
+      if (definition.options[task].on_failure) forget_progress(tenant, execution, execution + 1 + task);
     reopen_tasks(tenant, execution, now, definition, retried);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
     if (due) announce_due(tenant.number, due);
     reopen_execution(tenant, execution, retried.count, due);
     if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, retried);
   }
-  note(tenant, execution, retry_event, now, reason);
+  forget_tallies(tenant, execution);
+  note(tenant, execution, "execution_retried", now, reason);
   return Change::done;
 }
 

@@ -9,6 +9,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "storage/progress.hpp"
 #include "storage/random.hpp"
 #include "storage/record.hpp"
 
@@ -22,13 +23,14 @@ const TaskOptions &options_of(const Tenant &tenant, const TaskRow &task) {
 
 }  // namespace
 
-void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error) {
+void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error,
+                         const char *event) {
   JsonObject detail = begin_object();
   add_member(detail, "attempt", std::int64_t{task.attempt});
   add_member(detail, "worker", task.worker);
   add_time(detail, "started_at", task.started_at);
   add_member(detail, "error", error);
-  insert_event(tenant, task.execution(), task.id, "task_attempt_failed", now, end_object(detail));
+  insert_event(tenant, task.execution(), task.id, event, now, end_object(detail));
 }
 
 TimestampTz time_of_retry(const Tenant &tenant, const TaskRow &task, TimestampTz now) {
@@ -115,14 +117,20 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
   return true;
 }
 
-bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error) {
-  if (!retry_row(tenant, at, task.id, task.lease, error)) return false;
+bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error,
+                 bool uses_attempt) {
+  if (!retry_row(tenant, at, task.id, task.lease, error, uses_attempt)) return false;
   note_settled(tenant, task.id);
   count_run_moved(tenant, task, Place::delayed);
   count_happened({tenant.number, task.definition}, Happened::retried, 1);
-  note_failed_attempt(tenant, task, now, error);
+  note_failed_attempt(tenant, task, now, error, uses_attempt ? attempt_event : free_retry_event);
+  if (!uses_attempt) add_free_retry(tenant, {task.id, task.execution()});
   announce_due(tenant.number, at);
   return true;
+}
+
+static bool has_free_retry(const Tenant &tenant, const TaskRow &task, int most) {
+  return most > 0 && count_free_retries(tenant, {task.id, task.execution()}) < most;
 }
 
 const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const Failure &failure) {
@@ -131,11 +139,12 @@ const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::in
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
   if (found == 0 || task->state != State::running || task->lease != lease) return nullptr;
   const bool at_will = failure.retry_in >= 0;
+  const bool is_free = failure.retryable && has_free_retry(tenant, *task, failure.free_retries);
   const bool again =
       at_will ? task->attempt < options_of(tenant, *task).retry.max_attempts : runs_again(tenant, *task, error);
-  if (failure.retryable && again) {
+  if (failure.retryable && (again || is_free)) {
     const TimestampTz at = at_will ? now + failure.retry_in : time_of_retry(tenant, *task, now);
-    return retry_later(tenant, now, *task, at, error) ? state_name(State::ready) : nullptr;
+    return retry_later(tenant, now, *task, at, error, !is_free) ? state_name(State::ready) : nullptr;
   }
   (void)lock_executions_of(tenant, task, 1);
   return fail_for_good(tenant, now, *task, error) ? state_name(State::failed) : nullptr;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "definition/definition.hpp"
+#include "storage/record.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
@@ -117,6 +118,7 @@ struct Failure {
   const char *error;
   bool retryable;
   std::int64_t retry_in = -1;  // microseconds, whatever the policy says but its number of attempts; -1: as that says
+  int free_retries = 0;        // with retry_in: the first runs that end so use no attempt
 };
 // Returns the task's next state; nullptr: the lease is lost.
 const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const Failure &failure);
@@ -226,9 +228,11 @@ void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
 // Fails a task; the caller holds its row and its execution's.
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
 // Retries a task at that time; the caller holds its row.  False: the lease is lost.
-bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error);
+bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error,
+                 bool uses_attempt = true);
 // Records the attempt in the history.
-void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error);
+void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error,
+                         const char *event = attempt_event);
 TimestampTz time_of_retry(const Tenant &tenant, const TaskRow &task, TimestampTz now);
 // Ends an execution in this state with all its open tasks; the caller holds its row.
 void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason);

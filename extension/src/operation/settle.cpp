@@ -99,14 +99,23 @@ void count_dependants(const Graph &graph, Tasks ended, bool decided, std::int32_
       if (graph.definition.options[dependant].is_decided() == decided) ++counts[dependant];
 }
 
+// Whether the execution fails, once all of it has ended but the task that runs then.
+bool has_failed(const Graph &graph) {
+  Tasks all = no_tasks(graph);
+  while (all.count < graph.definition.tasks) all.items[all.count] = all.count, ++all.count;
+  const State *states = task_states(graph.tenant, ids_of(graph, all), all.count);
+  auto *results = static_cast<TaskResult *>(palloc0(sizeof(TaskResult) * graph.tasks()));
+  for (std::int32_t task = 0; task < all.count; ++task) {
+    results[task].task = task;
+    results[task].state = states[task];
+  }
+  return failure_of(graph.definition, results, all.count) != nullptr;
+}
+
 bool passes(const Graph &graph, std::int32_t task) {
   const TaskOptions &options = graph.definition.options[task];
   if (!options.has_rule()) return true;
-  if (options.on_failure) {
-    int count;
-    const TaskResult *results = task_results(graph.tenant, graph.head, graph.definition.tasks, &count);
-    return failure_of(graph.definition, results, count) != nullptr;
-  }
+  if (options.on_failure) return has_failed(graph);
   const auto waits_for = graph.definition.graph.of(task);
   Tasks subjects = no_tasks(graph);
   for (std::int32_t dependency : waits_for) subjects.items[subjects.count++] = dependency;

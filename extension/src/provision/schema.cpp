@@ -65,13 +65,15 @@ SELECT {base} + w.id AS task_id, {base} + coalesce(w.head, w.id) AS execution_id
   split_part(k.name, '.', 2) COLLATE "default" || coalesce('[' || w.element || ']', '') AS task,
   ({task_states})[w.state + 1] AS status,
   w.attempt, w.worker, w.error, coalesce(w.run_at, w.created_at, h.created_at) AS run_at, w.started_at, w.finished_at,
-  (p.body ->> 'progress')::double precision AS progress, p.body ->> 'note' AS note, p.body -> 'checkpoint' AS checkpoint
+  (p.body ->> 'progress')::double precision AS progress, p.body ->> 'note' AS note, c.body AS checkpoint
 FROM {schema}.work w
 JOIN {schema}.record d ON d.kind = {kind.version} AND d.owner = w.def
 JOIN {schema}.record k ON k.kind = {kind.task_key} AND k.owner = w.key
 LEFT JOIN {schema}.work h ON h.id = w.head
 LEFT JOIN {schema}.record p ON p.kind = {kind.progress} AND p.owner = coalesce(w.head, w.id) AND p.name = ''
   AND p.seq = w.id
+LEFT JOIN {schema}.record c ON c.kind = {kind.progress} AND c.owner = coalesce(w.head, w.id) AND c.name = 'checkpoint'
+  AND c.seq = w.id
 WHERE w.task >= 0;
 )"},
                       {"execution_events", R"(

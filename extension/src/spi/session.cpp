@@ -20,6 +20,14 @@ void close_session(const Session &session) {
   leave_owner(session.owner);
 }
 
+void open_stretch() {
+  MemoryContext callers = CurrentMemoryContext;
+  SPI_connect();
+  MemoryContextSwitchTo(callers);
+}
+
+void close_stretch() { SPI_finish(); }
+
 // SPI leaves a memory context of its own behind as the current one: the caller gets back the one that it had, or
 // what it allocates and caches would go with the session.
 static std::uint64_t run_plan(const TenantTables *tenant, const Statement &statement, Arguments &arguments,

@@ -18,6 +18,16 @@ Session open_session();
 Session open_callers_session();
 void close_session(const Session &session);
 
+// Within a session: what the statements of `work` leave in memory goes with it.  For loops of many.
+void open_stretch();
+void close_stretch();
+template <class Work>
+void in_stretch(Work work) {
+  open_stretch();
+  work();
+  close_stretch();
+}
+
 // Arguments of one statement.
 struct Arguments {
   Datum values[16];

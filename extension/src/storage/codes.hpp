@@ -67,7 +67,10 @@ static_assert(lane_limited + max_priority < lanes_free && lanes_free < -max_prio
   X(sweep, 's')           /* how far retention has come: at its next turn, ref where it is */                         \
   X(rate, 'r')            /* limit: at the moment up to which it is spent */                                          \
   X(event_key, 'm')       /* idempotency key of an event: owner the execution, name */                                \
-  X(progress, 'p')        /* of a task: owner its execution, seq the task, body what its runs have said */            \
+  X(progress, 'p')        /* of a task: owner its execution, seq the task, body what its runs have said; by name      \
+                             `checkpoint` the value that they have saved */                                           \
+  X(tally, 'y')           /* of runs of a task that used no attempt: owner its execution, name which, seq the task,   \
+                             ref their number, at what it is counted from */                                          \
   X(history, 'h')         /* what departed from an undisturbed run: owner the execution, name the event, seq in       \
                              order, ref the task, body details */
 

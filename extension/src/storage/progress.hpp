@@ -1,5 +1,6 @@
-// How far running tasks have come, as they say themselves: records of kind `progress`, one for each task that has said
-// something.  A writer holds the task's row, so that what it says is of the run that has the lease.
+// What runs of tasks leave beside their outcomes.  How far they have come, as they say themselves, and the value that
+// they have saved: records of kind `progress`, for each task that has said something.  How many of them used no attempt:
+// records of kind `tally`.  A writer holds the task's row, so that what it says is of the run that has the lease.
 #pragma once
 
 #include "tenant/tenant.hpp"
@@ -23,5 +24,21 @@ struct ShownProgress {
   Jsonb *shown;
 };
 ShownProgress *read_progress(const Tenant &tenant, std::int64_t execution, int *count);
+
+// A task that has completed begins anew when it is run again.
+void forget_progress(const Tenant &tenant, std::int64_t execution, std::int64_t task);
+
+struct TaskOfExecution {
+  std::int64_t task;
+  std::int64_t execution;
+};
+// How many runs of each of the tasks have lapsed in a row, since the task was put off or its execution retried; in
+// their order.
+std::int64_t *count_lapses(const Tenant &tenant, const TaskOfExecution *tasks, int count);
+void add_lapses(const Tenant &tenant, const TaskOfExecution *tasks, int count);
+// How many failed ones used no attempt, since the execution was submitted or retried.
+std::int64_t count_free_retries(const Tenant &tenant, const TaskOfExecution &task);
+void add_free_retry(const Tenant &tenant, const TaskOfExecution &task);
+void forget_tallies(const Tenant &tenant, std::int64_t execution);
 
 }  // namespace insula

@@ -343,42 +343,6 @@ bool knows_event_key(const Tenant &tenant, std::int64_t execution, const char *k
   return run(tenant, knows_event_key, arguments) > 0;
 }
 
-std::int64_t *count_lapses(const Tenant &tenant, const TaskOfExecution *tasks, int count) {
-  static constexpr Statement count_lapses = {
-      "count_lapses",
-      R"(
-        WITH u AS (
-          SELECT task, execution, n FROM unnest($1, $2) WITH ORDINALITY u(task, execution, n)),
-        r AS (
-          SELECT q.execution, max(h.seq) AS seq
-          FROM (SELECT DISTINCT execution FROM u) q, {record} h
-          WHERE h.kind = {kind.history} AND h.owner = q.execution AND h.name = $4
-          GROUP BY q.execution),
-        l AS (
-          SELECT h.owner, h.ref, count(*) AS lapses
-          FROM (SELECT DISTINCT execution FROM u) q LEFT JOIN r USING (execution), {record} h
-          WHERE h.kind = {kind.history} AND h.owner = q.execution AND h.name = $3 AND h.seq > coalesce(r.seq, 0)
-          GROUP BY h.owner, h.ref)
-        SELECT coalesce(l.lapses, 0)
-        FROM u LEFT JOIN l ON l.owner = u.execution AND l.ref = u.task
-        ORDER BY u.n)",
-      {INT8ARRAYOID, INT8ARRAYOID, TEXTOID, TEXTOID},
-  };
-  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  auto *executions = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) {
-    ids[i] = tasks[i].task;
-    executions[i] = tasks[i].execution;
-  }
-  Arguments arguments;
-  arguments.add(int64_array(ids, count)).add(int64_array(executions, count));
-  arguments.add_text(lapse_event).add_text(retry_event);
-  const auto rows = run(tenant, count_lapses, arguments);
-  auto *lapses = palloc_array_of<std::int64_t>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) lapses[i] = get_int64(i, 1);
-  return lapses;
-}
-
 void release_idempotency_key(const Tenant &tenant, const char *name, std::int64_t execution) {
   static constexpr Statement release_idempotency_key = {
       "release_idempotency_key",

@@ -85,16 +85,10 @@ TimestampTz rate_spent(const Tenant &tenant);
 void spend_rate(const Tenant &tenant, TimestampTz until);
 
 // A line of history.
+inline constexpr const char *attempt_event = "task_attempt_failed";
+inline constexpr const char *free_retry_event = "task_put_off";  // an attempt that failed and uses none
 inline constexpr const char *lapse_event = "task_lease_lapsed";
-inline constexpr const char *retry_event = "execution_retried";
 void insert_event(const Tenant &tenant, std::int64_t execution, std::int64_t task, const char *event, TimestampTz at,
                   Jsonb *detail);
-
-// How many runs of each of the tasks have lapsed since its execution was submitted, or last retried; in their order.
-struct TaskOfExecution {
-  std::int64_t task;
-  std::int64_t execution;
-};
-std::int64_t *count_lapses(const Tenant &tenant, const TaskOfExecution *tasks, int count);
 
 }  // namespace insula

@@ -211,7 +211,8 @@ struct Completing {
 TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, const Completing &how, int *written);
 void close_found_tasks(const FoundTasks &found);
 bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error);
-bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error);
+bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error,
+               bool uses_attempt);
 // DT_NOEND: for ever.
 bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, const char *event,
               Jsonb *patch);

@@ -188,9 +188,15 @@ void empty_group(const Tenant &tenant, std::int64_t group) {
   static constexpr Statement remove_elements_of_group = {
       "remove_elements_of_group",
       R"(
-        DELETE FROM {work} w
-        USING (SELECT e.id FROM {elements} WHERE g.id = $1 AND g.first_element IS NOT NULL OFFSET 0) x
-        WHERE w.id = ANY (ARRAY[x.id]))",
+        WITH gone AS (
+          DELETE FROM {work} w
+          USING (SELECT e.id FROM {elements} WHERE g.id = $1 AND g.first_element IS NOT NULL OFFSET 0) x
+          WHERE w.id = ANY (ARRAY[x.id])
+          RETURNING w.id, w.head)
+        DELETE FROM {record} r
+        USING gone
+        WHERE r.kind IN ({kind.progress}, {kind.tally}) AND r.owner = ANY (ARRAY[gone.head])
+          AND r.name IN ('', 'checkpoint', 'lapses', 'free_retries') AND r.seq = ANY (ARRAY[gone.id]))",
       {INT8OID},
   };
   Arguments arguments;

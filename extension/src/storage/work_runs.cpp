@@ -30,19 +30,21 @@ bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64
   return run_on_leases(tenant, fail_row, arguments, 1) > 0;
 }
 
-bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error) {
+bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error,
+               bool uses_attempt) {
   static constexpr Statement retry_row = {
       "retry_row",
       R"(
         UPDATE {work}
-        SET state = {state.ready}, lane = {lane.later}, due = $1, run_at = $2, lease = NULL, error = $5
+        SET state = {state.ready}, lane = {lane.later}, due = $1, run_at = $2, lease = NULL, error = $5,
+          attempt = attempt - $6
         WHERE id = $3 AND lease = $4 AND state = {state.running}
         RETURNING id)",
-      {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID},
+      {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID, INT4OID},
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
-  arguments.add_text(error);
+  arguments.add_text(error).add(Int32GetDatum(uses_attempt ? 0 : 1));
   return run_on_leases(tenant, retry_row, arguments, 1) > 0;
 }
 
