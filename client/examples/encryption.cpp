@@ -3,8 +3,8 @@
 //
 //   encryption postgresql://...    # makes the tenant `sealed`, and runs a workflow of it
 //
-// A sealed value is a text, "sealed:" and the hexadecimal digits of nonce, tag and cipher text. The tenant's name is
-// authenticated with it, so that no tenant's value is taken for another's.
+// A sealed value is a text, "sealed:" and the hexadecimal digits of nonce, tag and cipher text. The names of
+// the tenant and the key are authenticated with it, so that no value is taken for another's.
 #include <insula/insula.hpp>
 
 #include <openssl/evp.h>
@@ -52,14 +52,15 @@ std::string from_hex(std::string_view text) {
 
 class Cipher {
  public:
-  Cipher(const Key& key, std::string_view tenant) : key_(key), tenant_(tenant) {}
+  Cipher(const Key& key, std::string_view tenant, std::string_view name)
+      : key_(key), whose_(std::string{tenant} + '.' + std::string{name}) {}
 
   std::string seal(const std::string& clear) {
     std::string nonce(nonce_size, '\0');
     require(RAND_bytes(bytes_of(nonce), static_cast<int>(nonce_size)));
     require(EVP_EncryptInit_ex(context_.get(), EVP_aes_256_gcm(), nullptr, key_.data(), bytes_of(nonce)));
     int length = 0;
-    require(EVP_EncryptUpdate(context_.get(), nullptr, &length, bytes_of(tenant_), static_cast<int>(tenant_.size())));
+    require(EVP_EncryptUpdate(context_.get(), nullptr, &length, bytes_of(whose_), static_cast<int>(whose_.size())));
     std::string sealed(clear.size(), '\0');
     require(EVP_EncryptUpdate(context_.get(), bytes_of(sealed), &length, bytes_of(std::string_view{clear}),
                               static_cast<int>(clear.size())));
@@ -76,7 +77,7 @@ class Cipher {
     const std::string sealed = raw.substr(nonce_size + tag_size);
     require(EVP_DecryptInit_ex(context_.get(), EVP_aes_256_gcm(), nullptr, key_.data(), bytes_of(raw)));
     int length = 0;
-    require(EVP_DecryptUpdate(context_.get(), nullptr, &length, bytes_of(tenant_), static_cast<int>(tenant_.size())));
+    require(EVP_DecryptUpdate(context_.get(), nullptr, &length, bytes_of(whose_), static_cast<int>(whose_.size())));
     std::string clear(sealed.size(), '\0');
     require(EVP_DecryptUpdate(context_.get(), bytes_of(clear), &length, bytes_of(std::string_view{sealed}),
                               static_cast<int>(sealed.size())));
@@ -87,7 +88,7 @@ class Cipher {
 
  private:
   const Key& key_;
-  const std::string_view tenant_;
+  std::string whose_;
   const std::unique_ptr<EVP_CIPHER_CTX, void (*)(EVP_CIPHER_CTX*)> context_{EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free};
 };
 
@@ -100,13 +101,13 @@ class Encryption : public insula::Middleware {
   void to_server(std::string_view tenant, insula::Context& context) override {
     for (const std::string& key : chosen_)
       if (const insula::Value* value = context.find(key); value && !value->is_null())
-        context.set(key, Cipher{key_of(tenant), tenant}.seal(value->to_json()));
+        context.set(key, Cipher{key_of(tenant), tenant, key}.seal(value->to_json()));
   }
   void from_server(std::string_view tenant, insula::Context& context) override {
     for (const std::string& key : chosen_) {
       const auto text = context.get<std::string>(key);
       if (text && text->starts_with(mark))
-        context.set(key, insula::Value::from_json(Cipher{key_of(tenant), tenant}.open(*text)));
+        context.set(key, insula::Value::from_json(Cipher{key_of(tenant), tenant, key}.open(*text)));
     }
   }
 
@@ -137,7 +138,7 @@ int main(int argc, char** argv) {
     const insula::Result result = runner.execute("pay", {{"iban", "DE89370400440532013000"}});
     std::cout << result.status << ": " << result.final_context.to_json() << '\n';
 
-    // What the server has, as a runner without the middleware sees it.
+    // The server's own copy, as a runner without the middleware sees it.
     auto plain = insula::Runner::with_schema(argc > 1 ? argv[1] : "", "sealed");
     const auto stored = plain.execution(result.execution_id).result().final_context.at<std::string>("iban");
     std::cout << "stored: " << stored.substr(0, mark.size()) << "...\n";

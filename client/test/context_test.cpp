@@ -283,7 +283,7 @@ TEST(Context, TimesAndDurationsAreIso8601) {
   using namespace std::chrono;
   using namespace std::chrono_literals;
   const sys_time<microseconds> leap = sys_days{2024y / 2 / 29} + 23h + 59min + 59s + 5ms;
-  const Context in{{"at", leap}, {"for", 90s + 500ms}, {"back", -1500ms}, {"a_bit", -5us}, {"ever", hours::max()}};
+  const Context in{{"at", leap}, {"for", 90s + 500ms}, {"back", -1500ms}, {"a_bit", -5us}};
   EXPECT_EQ(in.at<std::string>("at"), "2024-02-29T23:59:59.005Z");
   EXPECT_EQ(in.at<std::string>("for"), "PT90.5S");
   EXPECT_EQ(in.at<std::string>("back"), "PT-1.5S");
@@ -292,8 +292,15 @@ TEST(Context, TimesAndDurationsAreIso8601) {
   EXPECT_EQ(in.at<milliseconds>("for"), 90'500ms);
   EXPECT_EQ(in.at<duration<double>>("back").count(), -1.5);
   EXPECT_EQ(in.at<microseconds>("a_bit"), -5us);
-  EXPECT_FALSE(in.get<nanoseconds>("ever")) << "longer than that holds";
-  EXPECT_EQ(in.at<microseconds>("ever"), microseconds::max());
+  EXPECT_FALSE(in.get<seconds>("for")) << "no whole number of them";
+  EXPECT_FALSE(in.get<sys_days>("at"));
+  EXPECT_FALSE(Value{"PT9999999999S"}.as<nanoseconds>()) << "longer than that holds";
+  EXPECT_EQ(Value(sys_time<nanoseconds>{-1ns}).as<std::string>(), "1969-12-31T23:59:59.999999Z");
+  for (const duration<double> none : {duration<double>{std::numeric_limits<double>::quiet_NaN()},
+                                      duration<double>{std::numeric_limits<double>::infinity()}})
+    EXPECT_THROW((void)Value(none), insula::error);
+  EXPECT_THROW((void)Value(hours::max()), insula::error);
+  EXPECT_THROW((void)Value(milliseconds::max()), insula::error) << "for ever is no duration";
   EXPECT_THROW((void)Value(sys_days{12'000y / 1 / 1}), insula::error);
 }
 

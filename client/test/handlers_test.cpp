@@ -1,4 +1,5 @@
-// What handlers return, say of their progress, and are wrapped in; batches, executors, types.  Without a server.
+// Handlers: the values they return, their progress, what they are wrapped in; batches, executors, types.  Without a
+// server.
 #include "runtime/attempt.hpp"
 #include "runtime/inbox.hpp"
 #include "runtime/pool.hpp"
@@ -109,6 +110,22 @@ TEST(Progress, IsKeptForLaterRuns) {
   EXPECT_EQ(run(import, {.checkpoint = first.checkpoint}).checkpoint, Value(2));
 }
 
+TEST(Progress, ACheckpointAtOnceIsShown) {
+  EXPECT_EQ(run([](TaskContext& ctx) { ctx.checkpoint(7, Durable::at_once); }).checkpoint, Value(7));
+}
+
+TEST(Progress, WhatIsToldLateOverwritesNothingNewer) {
+  detail::Attempt attempt{{}, std::make_shared<const detail::Handler>([](TaskContext&) {})};
+  attempt.add_progress({.checkpoint = "1", .note = "old"});
+  const auto first = attempt.take_progress();
+  attempt.add_progress({.checkpoint = "2"});
+  EXPECT_TRUE(attempt.take_progress());  // and told
+  attempt.put_back_progress(*first);
+  const auto again = attempt.take_progress();
+  EXPECT_FALSE(again->checkpoint);
+  EXPECT_EQ(again->note, "old");
+}
+
 TEST(Progress, WhatWasNotToldIsNotOverwritten) {
   detail::Attempt attempt{{}, std::make_shared<const detail::Handler>([](TaskContext&) {})};
   attempt.add_progress({.checkpoint = "1", .note = "old"});
@@ -201,6 +218,23 @@ TEST(Middleware, TheFirstIsTheOutermost) {
   EXPECT_FALSE(failed.retryable);
 }
 
+TEST(Middleware, CallsTheHandlerOnce) {
+  struct Calling : Middleware {
+    explicit Calling(int its_times) : times(its_times) {}
+    void around_task(TaskContext&, const std::function<void()>& run) override {
+      for (int i = 0; i < times; ++i) run();
+    }
+    const int times;
+  };
+  for (const int times : {0, 2}) {
+    int runs = 0;
+    const auto outcome =
+        run_attempt(make_attempt([&](TaskContext&) { ++runs; }, "{}", {std::make_shared<Calling>(times)}));
+    EXPECT_EQ(outcome.kind, detail::Outcome::Kind::failed) << times;
+    EXPECT_LE(runs, 1);
+  }
+}
+
 // ---- batches and executors ----
 
 struct Jobs {
@@ -276,6 +310,56 @@ TEST(Batch, AnExceptionFailsAll) {
   EXPECT_EQ(run_task(alone, "t").changes, (Context{{"n", 1}}));
 }
 
+TEST(Batch, WhatOneLacksIsNoVerdictOnTheOthers) {
+  const auto handler = std::make_shared<const detail::Handler>(
+      [](std::span<TaskContext* const>) { throw std::runtime_error{"no connection"}; }, 10);
+  for (const bool stopped : {false, true}) {
+    std::vector<std::shared_ptr<detail::Attempt>> attempts;
+    for (int i = 0; i < 3; ++i) attempts.push_back(std::make_shared<detail::Attempt>(wire::Claimed{}, handler));
+    attempts[1]->lacked_connection = !stopped;
+    if (stopped) attempts[1]->request_stop(StopReason::cancelled);
+    const auto outcomes = detail::run_attempts(attempts);
+    EXPECT_EQ(outcomes[0].kind, detail::Outcome::Kind::put_off);
+    EXPECT_EQ(outcomes[1].kind, stopped ? detail::Outcome::Kind::given_back : detail::Outcome::Kind::put_off);
+    EXPECT_EQ(outcomes[2].kind, detail::Outcome::Kind::put_off);
+  }
+}
+
+TEST(Batch, HoldsATaskAtLeast) {
+  auto builder = Workflow::builder("w");
+  builder.batch("t", [](std::span<TaskContext* const>) {}, {}, 0);
+  EXPECT_THROW((void)builder.build(), error);
+}
+
+TEST(Executor, WhatItDropsIsPutOffAndWhatIsStoppedIsNotBegun) {
+  const Jobs jobs;
+  const auto inbox = std::make_shared<detail::Inbox>();
+  bool refuses = true;
+  detail::Pool pool{inbox, [&](std::function<void()> job) {
+                      if (refuses) throw std::runtime_error{"full"};
+                      jobs(std::move(job));
+                    }};
+  int runs = 0;
+  pool.run({make_attempt([&](TaskContext&) { ++runs; })});
+  auto outcomes = pool.take_finished().outcomes;
+  ASSERT_EQ(outcomes.size(), 1U);
+  EXPECT_EQ(outcomes[0].kind, detail::Outcome::Kind::put_off);
+  refuses = false;
+  pool.run({make_attempt([&](TaskContext&) { ++runs; })});
+  jobs.state->jobs.clear();
+  ASSERT_EQ(pool.take_finished().outcomes.size(), 1U) << "dropped";
+  const auto stopped = make_attempt([&](TaskContext&) { ++runs; });
+  pool.run({stopped, make_attempt([&](TaskContext&) { ++runs; })});
+  EXPECT_FALSE(pool.take_finished().more_soon) << "it may be long";
+  stopped->note_stop(StopReason::lease_lost);
+  jobs.run_all();
+  outcomes = pool.take_finished().outcomes;
+  ASSERT_EQ(outcomes.size(), 2U);
+  EXPECT_EQ(outcomes[0].kind, detail::Outcome::Kind::given_back);
+  EXPECT_EQ(outcomes[1].kind, detail::Outcome::Kind::completed);
+  EXPECT_EQ(runs, 1);
+}
+
 // ---- types ----
 
 TEST(Typed, ReadsAndSetsTheKeysOfAnObject) {
@@ -290,6 +374,12 @@ TEST(Typed, ReadsAndSetsTheKeysOfAnObject) {
     return order.amount;
   };
   EXPECT_EQ(run(task<shop::Order, int>(amount), {.context = input}).changes, (Context{{"seen", true}, {"t", 30}}));
+  using Left = std::map<std::string, int>;
+  EXPECT_EQ(run(task<shop::Order, Left>([](const shop::Order&) { return Left{{"a", 1}}; }),
+                {.context = Context{input}.with("t", Context{{"a", 1}, {"b", 2}})})
+                .changes,
+            (Context{{"t", Context{{"b", nullptr}}}}))
+      << "what is gone goes";
   int calls = 0;
   run(task<shop::Order>([&](const shop::Order&) { ++calls; }), {.context = input});
   EXPECT_EQ(calls, 1);

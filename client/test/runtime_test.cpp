@@ -221,9 +221,10 @@ TEST(Attempt, NotNowUsesAnAttemptUnlessItSaysOtherwise) {
     throw retry_after::without_attempt(5s, "rate limited");
   });
   const Outcome outcome = run_attempt(attempt);
-  EXPECT_EQ(outcome.kind, Kind::put_off);
+  EXPECT_EQ(outcome.kind, Kind::failed);
   EXPECT_EQ(outcome.patch, "");
-  EXPECT_EQ(std::get<std::chrono::milliseconds>(attempt->request), 5s);
+  EXPECT_EQ(outcome.retry_in, 5s);
+  EXPECT_EQ(outcome.free_retries, 1'000);
 }
 
 // Waits as the I/O thread does.

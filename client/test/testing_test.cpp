@@ -57,7 +57,10 @@ TEST(RunTask, ShowsWhatItWaitsFor) {
   EXPECT_EQ(first.event, "approved");
   EXPECT_EQ(first.event_timeout, 1h);
   EXPECT_EQ(run(approval, {.event = Event{.name = "approved", .payload = "Ada"}}).changes, (Context{{"by", "Ada"}}));
-  EXPECT_EQ(run([](TaskContext&) { throw retry_after::without_attempt(5s); }).delay, 5s);
+  const TaskRun later = run([](TaskContext&) { throw retry_after::without_attempt(5s, "busy", 7); });
+  EXPECT_EQ(later.error, "busy");
+  EXPECT_EQ(later.retry_in, 5s);
+  EXPECT_EQ(later.free_retries, 7);
   EXPECT_TRUE(run([](TaskContext& ctx) { ctx.defer_until(std::chrono::system_clock::now()); }).until);
   const TaskRun child = run([](TaskContext& ctx) { ctx.submit_child("other", {{"n", 1}}); });
   EXPECT_EQ(child.child, "other");

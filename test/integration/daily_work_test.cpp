@@ -1,4 +1,4 @@
-// What a day's work with the client asks for: looking at many executions and steering them, progress, middleware,
+// A day's work with the client: looking at many executions and steering them, progress, middleware,
 // batches, handlers for some tasks, executors, and submissions that say whether they are new.
 #include "client_test.hpp"
 
@@ -192,6 +192,39 @@ TEST_F(DailyWork, MiddlewareKeepsValuesFromTheServer) {
       "2");
 }
 
+// Seals one key, whatever its value.
+struct Sealing : Middleware {
+  void to_server(std::string_view, Context& context) override {
+    if (const Value* value = context.find("person")) context.set("person", "sealed:" + value->to_json());
+  }
+  void from_server(std::string_view, Context& context) override {
+    if (const auto text = context.get<std::string>("person")) context.set("person", Value::from_json(text->substr(7)));
+  }
+};
+
+TEST_F(DailyWork, MiddlewareSeesWholeValues) {
+  auto runner = make_runner({.middleware = {std::make_shared<Sealing>()}});
+  const auto set = [](std::string key, Context value) {
+    return [key = std::move(key), value = std::move(value)](TaskContext& ctx) { ctx.set(key, value); };
+  };
+  runner.add(Workflow::builder("w")
+                 .task("phone", set("person", {{"phone", 1}}))
+                 .task("gone", set("person", {{"street", nullptr}}), {.depends_on = {"phone"}})
+                 .task("left", set("plain", {{"left", 1}}))
+                 .task("right", set("plain", {{"right", 1}, {"old", nullptr}}))
+                 .task("erased", [](TaskContext& ctx) { ctx.erase("other"); })
+                 .build());
+  const Result result = runner.execute("w", {{"person", Context{{"name", "Ada"}, {"street", "Via"}}},
+                                             {"plain", Context{{"old", 1}, {"kept", 1}}},
+                                             {"other", 1}});
+  EXPECT_EQ(result.final_context, (Context{{"person", Context{{"name", "Ada"}, {"phone", 1}}},
+                                           {"plain", Context{{"kept", 1}, {"left", 1}, {"right", 1}}}}))
+      << result.final_context.to_json();
+  EXPECT_EQ(sql_.value("SELECT left(final_context ->> 'person', 7) FROM insula.result($1)",
+                       {std::to_string(result.execution_id)}),
+            "sealed:");
+}
+
 // ---- who runs what ----
 
 TEST_F(DailyWork, ARuntimeRunsOnlyTheTasksThatItWasGiven) {
@@ -265,6 +298,10 @@ TEST_F(DailyWork, RetryAfterUsesAnAttempt) {
       const std::lock_guard lock{mutex};
       story += task.workflow + " " + std::to_string(task.attempt) + " " + std::string{error};
     }
+    void execution_failed(const FailedExecution& execution) override {
+      const std::lock_guard lock{mutex};
+      story += "; " + execution.workflow + ": " + execution.error;
+    }
     std::mutex mutex;
     std::string story;
   };
@@ -283,8 +320,53 @@ TEST_F(DailyWork, RetryAfterUsesAnAttempt) {
   EXPECT_EQ(runs, 2) << "whatever the condition";
   EXPECT_TRUE(eventually([&] {
     const std::lock_guard lock{recorder->mutex};
-    return recorder->story == "later 2 rate limited";
+    return recorder->story == "later 2 rate limited; later: task \"only\" failed: rate limited";
   }));
+}
+
+TEST_F(DailyWork, RetryWithoutAnAttemptHasABound) {
+  std::atomic<int> runs{0};
+  auto runner = make_runner();
+  runner.add(Workflow::builder("busy")
+                 .task("only",
+                       [&](TaskContext& ctx) {
+                         EXPECT_EQ(ctx.attempt(), 1);
+                         ++runs;
+                         throw retry_after::without_attempt(1ms, "busy", 3);
+                       },
+                       {.retry = {.max_attempts = 1}})
+                 .build());
+  const Execution execution = runner.execute_async("busy");
+  EXPECT_EQ(execution.wait().error, "task \"only\" failed: busy");
+  EXPECT_EQ(runs, 4);
+  EXPECT_TRUE(execution.retry());
+  EXPECT_EQ(execution.wait().status, Status::failed);
+  EXPECT_EQ(runs, 8) << "counted anew";
+}
+
+// A handler that says its task has failed has failed, though asked to stop, and though it has a transaction.
+TEST_F(DailyWork, AVerdictIsNotCommitted) {
+  sql_.rows("CREATE TABLE verdict (n int)");
+  const Gate gate;
+  auto runner = make_runner();
+  runner.add(Workflow::builder("w")
+                 .batch("only",
+                        [&, gate](std::span<TaskContext* const> tasks) {
+                          for (TaskContext* task : tasks) {
+                            if (task->context().get<bool>("second")) continue;
+                            PQclear(PQexec(task->transaction(), "INSERT INTO verdict VALUES (1)"));
+                            gate.arrive();
+                            gate.wait(task->stop_token());
+                            task->fail("stopped halfway");
+                          }
+                        })
+                 .build());
+  const Execution execution = runner.execute_async("w");
+  gate.wait_for_arrivals(1);
+  EXPECT_TRUE(runner.shutdown({.drain = 0ms}).clean());
+  EXPECT_EQ(sql_.value("SELECT count(*) FROM verdict"), "0");
+  EXPECT_NE(status_of(execution.id()), "completed");
+  sql_.rows("DROP TABLE verdict");
 }
 
 TEST_F(DailyWork, ATaskRunsWhenTheExecutionFails) {

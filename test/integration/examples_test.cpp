@@ -259,8 +259,10 @@ TEST_F(Examples, TaskContext) {
   runner.add(insula_test::one_task("limited", [](insula::TaskContext&) {
     throw insula::retry_after{std::chrono::minutes{1}, "too many requests"};
   }));
-  runner.add(insula_test::one_task(
-      "patient", [](insula::TaskContext&) { throw insula::retry_after::without_attempt(std::chrono::minutes{1}); }));
+  runner.add(insula_test::one_task("patient", [](insula::TaskContext&) {
+    // On a line of its own, as in the header.
+    throw insula::retry_after::without_attempt(std::chrono::minutes{1});
+  }));
   for (const char* workflow : {"limited", "patient"}) {
     const auto put_off = runner.execute_async(workflow);
     EXPECT_TRUE(insula_test::eventually([&] {

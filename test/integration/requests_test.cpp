@@ -8,6 +8,7 @@
 #include "client_test.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -147,6 +148,25 @@ TEST_F(Sending, ABatchThatBreaksItsConnectionIsHalved) {
   outcomes.send_next(link_);
   ASSERT_TRUE(run_until(link_, [&] { return settled_ > 0; }));
   EXPECT_EQ(settled_, 4U);
+}
+
+TEST_F(Sending, AnOutcomeStaysWhereItsProgressFindsTheConnectionBroken) {
+  Outcomes outcomes = make_outcomes();
+  wire::Claimed claimed;
+  claimed.tenant = "acme";
+  claimed.task_id = 1;
+  claimed.lease = 1;
+  const auto attempt = std::make_shared<Attempt>(claimed, nullptr);
+  attempt->add_progress({.checkpoint = "1"});
+  outcomes.add({.attempt = attempt, .kind = Outcome::Kind::failed, .error = "broken"});
+  ASSERT_EQ(shutdown(link_.poll_entry().fd, SHUT_RDWR), 0);
+  outcomes.send_next(link_);
+  EXPECT_FALSE(link_.is_up());
+  EXPECT_TRUE(outcomes.sendable(Clock::now()));
+  ASSERT_TRUE(run_until(link_, [&] { return link_.is_up(); }));
+  outcomes.send_next(link_);
+  ASSERT_TRUE(run_until(link_, [&] { return settled_ == 1; }));
+  EXPECT_EQ(outcomes.size(), 0U);
 }
 
 // A standby may be one for long; claims for other tenants go on.

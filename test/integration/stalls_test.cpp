@@ -224,6 +224,40 @@ TEST_F(ClientTest, ToWaitForAConnectionUsesNoAttempt) {
   EXPECT_TRUE(runner.shutdown().clean());
 }
 
+TEST_F(Stalls, ACheckpointThatFindsNoServerUsesNoAttempt) {
+  const Gate gate;
+  auto fleet = make_fleet({.call_timeout = 300ms});
+  std::atomic<int> refused{0};
+  fleet.add(one_task("once", [&, gate](TaskContext& ctx) {
+    gate.arrive();
+    gate.wait();
+    try {
+      ctx.set("from", ctx.last_checkpoint<int>().value_or(7));
+      ctx.checkpoint(8, Durable::at_once);
+    } catch (const error&) {
+      ++refused;
+      throw;
+    }
+    ctx.set("attempt", ctx.attempt());
+  }));
+  sql_.rows(
+      "SELECT insula.register_workflow("
+      "'{\"name\": \"once\", \"tasks\": [{\"id\": \"only\", \"retry\": {\"max_attempts\": 1}}]}', tenant => $1)",
+      {tenants_[0]});
+  const std::string id = sql_.value("SELECT insula.submit('once', tenant => $1)", {tenants_[0]});
+  gate.wait_for_arrivals(1);
+  sql_.rows("ALTER ROLE " + user_ + " CONNECTION LIMIT 0");
+  sql_.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND application_name = $2",
+            {user_, "insula control"});
+  EXPECT_TRUE(eventually([&] { return log_.holds("lost the control connection"); }));
+  gate.open();
+  EXPECT_TRUE(eventually([&] { return refused > 0; }));
+  sql_.rows("ALTER ROLE " + user_ + " CONNECTION LIMIT -1");
+  EXPECT_TRUE(eventually([&] { return status_of(std::stoll(id)) == "completed"; }));
+  EXPECT_EQ(sql_.value("SELECT final_context FROM insula.result($1)", {id}), "{\"from\": 7, \"attempt\": 1}");
+  EXPECT_TRUE(fleet.shutdown().clean());
+}
+
 TEST_F(Stalls, AHandlerThatFindsNoServerUsesNoAttempt) {
   sql_.rows("ALTER ROLE " + user_ + " CONNECTION LIMIT 2");
   auto fleet = make_fleet();

@@ -12,7 +12,8 @@
 // Types: bool, every integer type, float and double, std::string, Context, and of all of these
 // std::vector (or a list in braces), std::optional (nullopt is null) and std::map from std::string (an object).
 // A time point of the system's clock is its text in UTC, "2026-05-01T12:00:00.5Z", and a duration "PT90.5S":
-// ISO 8601, to the microsecond, as PostgreSQL reads it too.
+// ISO 8601, to the microsecond, as PostgreSQL reads it too; one that is no whole number of a unit is none in that unit.
+// Null in an object is as good as absent: a Context that is merged drops it.
 // Nothing is converted behind your back: a bool comes only from a bool, an
 // integer only from an integer that fits, a string only from a string.  A floating point
 // type takes any number in its range.  A number that neither an integer nor a double holds is kept
@@ -100,18 +101,25 @@ INSULA_EXPORT std::string text_of(std::chrono::sys_time<std::chrono::microsecond
 INSULA_EXPORT std::optional<std::chrono::microseconds> duration_of(std::string_view text) noexcept;
 INSULA_EXPORT std::optional<std::chrono::sys_time<std::chrono::microseconds>> time_of(std::string_view text) noexcept;
 
-// The nearest duration of another unit; nullopt: it has none.
+// The same duration in another unit; nullopt: there is none.
 template <class To, class R, class P>
 constexpr std::optional<To> fitting(std::chrono::duration<R, P> from) {
   using Seconds = std::chrono::duration<long double>;
   if (Seconds{from} > Seconds{To::max()} || Seconds{from} < Seconds{To::min()}) return std::nullopt;
-  return std::chrono::duration_cast<To>(from);
+  const To to = std::chrono::duration_cast<To>(from);
+  if constexpr (!std::chrono::treat_as_floating_point_v<typename To::rep>)
+    if (to != from) return std::nullopt;
+  return to;
 }
+[[noreturn]] INSULA_EXPORT void refuse_duration();
+// A finer part is cut off, towards the past.
 template <class R, class P>
 std::chrono::microseconds in_microseconds(std::chrono::duration<R, P> from) {
   using Microseconds = std::chrono::microseconds;
-  if (const auto fits = fitting<Microseconds>(from)) return *fits;
-  return from < decltype(from)::zero() ? Microseconds::min() : Microseconds::max();
+  using Seconds = std::chrono::duration<long double>;
+  constexpr Seconds most{Microseconds::max()};
+  if (!(Seconds{from} < most && Seconds{from} > -most)) refuse_duration();  // not a number too
+  return std::chrono::floor<Microseconds>(from);
 }
 
 }  // namespace detail

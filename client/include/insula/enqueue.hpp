@@ -90,8 +90,8 @@ struct Submitted {
   std::int64_t execution_id = 0;
   bool is_new = true;
 };
-INSULA_EXPORT Submitted enqueue_once(PGconn* conn, std::string_view workflow, const Context& context = {},
-                                     const SubmitOptions& options = {}, std::string_view tenant = {});
+[[nodiscard]] INSULA_EXPORT Submitted enqueue_once(PGconn* conn, std::string_view workflow, const Context& context = {},
+                                                   const SubmitOptions& options = {}, std::string_view tenant = {});
 
 // enqueue_once as data: SQL with $1, $2 and so on, and their values as text, nullopt being NULL; the answer is a row
 // of execution_id, a bigint, and is_new, a boolean.  Nothing is sent.
@@ -99,7 +99,8 @@ struct SqlStatement {
   std::string sql;
   std::vector<std::optional<std::string>> parameters;
 };
-INSULA_EXPORT SqlStatement enqueue_statement(std::string_view workflow, const Context& context = {},
-                                             const SubmitOptions& options = {}, std::string_view tenant = {});
+[[nodiscard]] INSULA_EXPORT SqlStatement enqueue_statement(std::string_view workflow, const Context& context = {},
+                                                           const SubmitOptions& options = {},
+                                                           std::string_view tenant = {});
 
 }  // namespace insula

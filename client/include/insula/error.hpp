@@ -54,8 +54,8 @@ class INSULA_EXPORT error : public std::exception {
   // The same call may succeed later without anything being changed.
   bool retryable() const noexcept;
   // The connection broke after the statement was sent: it may or may not have been
-  // committed.  Only a submit without an idempotency key and an event end so; all else is
-  // sent again by the library, since doing it twice is the same as once.
+  // committed.  Only a submit or an event without an idempotency key end so, and Executions'
+  // verbs; all else is sent again by the library, since doing it twice is the same as once.
   bool outcome_unknown() const noexcept;
   const char* what() const noexcept override;
 
@@ -75,24 +75,26 @@ class INSULA_EXPORT permanent_error : public std::runtime_error {
 // for ever: after the last one the task fails, with `why`.  What was set is dropped.
 //
 //   throw insula::retry_after{std::chrono::minutes{1}, "too many requests"};
-//   throw insula::retry_after::without_attempt(std::chrono::minutes{1});   // for ever, if need be
+//   throw insula::retry_after::without_attempt(std::chrono::minutes{1});   // no attempt, 1,000 times at most
 class INSULA_EXPORT retry_after : public std::runtime_error {
  public:
   explicit retry_after(std::chrono::milliseconds delay, const std::string& why = "not now")
-      : retry_after(delay, why, true) {}
-  static retry_after without_attempt(std::chrono::milliseconds delay, const std::string& why = "not now") {
-    return {delay, why, false};
+      : retry_after(delay, why, 0) {}
+  // The first `most` runs of the task that end so, 1 to 1,000, use no attempt; those after them do.
+  static retry_after without_attempt(std::chrono::milliseconds delay, const std::string& why = "not now",
+                                     int most = 1'000) {
+    return {delay, why, most};
   }
 
   std::chrono::milliseconds delay() const noexcept { return delay_; }
-  bool uses_attempt() const noexcept { return uses_attempt_; }
+  int free_retries() const noexcept { return free_retries_; }  // 0: it uses an attempt
 
  private:
-  retry_after(std::chrono::milliseconds delay, const std::string& why, bool uses_attempt)
-      : std::runtime_error(why), delay_(delay), uses_attempt_(uses_attempt) {}
+  retry_after(std::chrono::milliseconds delay, const std::string& why, int free_retries)
+      : std::runtime_error(why), delay_(delay), free_retries_(free_retries) {}
 
   std::chrono::milliseconds delay_;
-  bool uses_attempt_;
+  int free_retries_;
 };
 
 // Thrown by TaskContext::throw_if_stopped().

@@ -30,7 +30,7 @@ struct WaitState;
 }  // namespace detail
 
 struct EventOptions {
-  // Of the execution's events with the same key the first counts, and sending another changes nothing: so the call is
+  // The first of the execution's events with the same key counts, and sending another changes nothing: so the call is
   // safe to repeat, and is repeated where a connection breaks.  Up to 255 bytes.
   std::string idempotency_key = {};
 };

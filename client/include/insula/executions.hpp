@@ -90,12 +90,13 @@ class INSULA_EXPORT Executions {
  public:
   // A page of those that fit, of up to `size`, 1 to 10,000; `after`: the `next` of the page before.
   [[nodiscard]] ExecutionPage list(const ExecutionFilter& filter = {}, std::int64_t after = 0, int size = 100) const;
-  // What has failed since that long ago, of one workflow or of all (empty), most often first.
+  // The failures since that long ago, of one workflow or of all (empty), most often first.
   [[nodiscard]] std::vector<FailureGroup> failures(std::string_view workflow = {},
                                                    std::chrono::milliseconds since = std::chrono::hours{24}) const;
 
-  // What Execution's calls of these names do, to each that fits, oldest first.  They return the ids of those that they
-  // have changed, or would change; call again until there are none.
+  // Execution's calls of these names, applied to each that fits, oldest first.  They return the ids of those that they
+  // have changed, or would change: as many as BulkOptions::most, there may be more.  None is repeated when a
+  // connection breaks: error::outcome_unknown() says so.
   std::vector<std::int64_t> cancel(const ExecutionChoice& which, const BulkOptions& options = {}) const;
   std::vector<std::int64_t> pause(const ExecutionChoice& which, const BulkOptions& options = {}) const;
   std::vector<std::int64_t> resume(const ExecutionChoice& which, const BulkOptions& options = {}) const;

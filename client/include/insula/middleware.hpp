@@ -31,8 +31,8 @@ namespace insula {
 
 // A submission on its way.
 struct Submission {
-  std::string tenant;
-  std::string workflow;
+  const std::string tenant;
+  const std::string workflow;
   Context context;          // to be changed, as the next
   std::string traceparent;  // as in SubmitOptions; of submit_many it stays as it is, being the same for all
 };
@@ -44,13 +44,17 @@ class INSULA_EXPORT Middleware {
   Middleware& operator=(const Middleware&) = delete;
   virtual ~Middleware();
 
-  // On the handler's thread; `run` is the handler, to be called once.  Not called for batches.
+  // On the handler's thread; `run` is the handler, to be called once: without that the attempt fails, and a second call
+  // throws error{invalid}.  Not called for batches.
   virtual void around_task(TaskContext& task, const std::function<void()>& run);
   // On the thread of execute, execute_async and submit_many; what it throws, they throw.
   virtual void before_submit(Submission& submission);
-  // What goes to the server, or has come from it: the input of an execution or a child, what a task hands over, the
-  // context that a handler sees, the final context of a result.  Values of for_each items, events, params with
-  // defaults and checkpoints do not come by here.  What these throw, the caller throws, or fails the attempt.
+  // All that goes to the server, or has come from it: the input of an execution, a child or a schedule, what a task
+  // hands over, the context that a handler sees, the final context of a result.  Of what a task hands over this is the
+  // whole value of each key that it has set, as it is to be read again: of an object all parts, changed or not.  What
+  // to_server changes replaces what the server has; of the rest only the changed parts go there.  Values of for_each
+  // items, events, params with defaults and checkpoints do not come by here.  What these throw, the caller throws, or
+  // fails the attempt.
   virtual void to_server(std::string_view tenant, Context& context);
   virtual void from_server(std::string_view tenant, Context& context);
 };

@@ -86,8 +86,9 @@ struct INSULA_EXPORT RunnerConfig {
   // 32 printable characters without spaces.
   std::string label = {};
   // Runs the handlers in place of threads of the library's own: it is given a job for each, and calls it later on
-  // some thread, never within the call.  Called on a thread of the runtime's; must be quick and not throw.
-  // max_concurrent_tasks holds all the same.
+  // some thread, never within the call.  Called on a thread of the runtime's; must be quick.  What it drops, or refuses
+  // by an exception, is put off for a second.  max_concurrent_tasks holds all the same, and a task's timeout runs
+  // while its job waits.
   std::function<void(std::function<void()>)> executor = {};
 
   class Builder;

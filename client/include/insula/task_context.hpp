@@ -64,7 +64,7 @@ enum class Durable {
   at_once,         // before the call returns, which waits for a commit
 };
 
-// What a handler returns in place of being done; see below the class.
+// A handler returns it in place of being done; see below the class.
 class Suspend;
 
 // The event that a task has waited for.
@@ -124,7 +124,7 @@ class INSULA_EXPORT TaskContext {
   // When the task's time is up, by its timeout; nullopt: it has none.
   std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept;
 
-  // What a long handler need not do again, for the task's later runs: any value, replaced by the next.
+  // Keeps for the task's later runs how far a long handler has come: any value, replaced by the next.
   //
   //   void import(insula::TaskContext& ctx) {
   //     const auto rows = ctx.at<int>("rows");
@@ -135,13 +135,13 @@ class INSULA_EXPORT TaskContext {
   //     }
   //   }
   //
-  // What is not durable yet goes with a worker that dies.  With Durable::at_once throws insula::error, and stopped if
-  // the lease is lost.
+  // A checkpoint that is not durable yet goes with a worker that dies.  With Durable::at_once throws insula::error, and
+  // stopped if the lease is lost.
   void checkpoint(const Value& value, Durable when = Durable::with_heartbeat);
   // The last one of this run, or else of an earlier run, for which the first call asks the server; nullopt: there is
   // none, or it is no T.  Throws insula::error.
   template <class T>
-  std::optional<T> last_checkpoint() const {
+  [[nodiscard]] std::optional<T> last_checkpoint() const {
     const Value* value = find_checkpoint();
     return value ? value->as<T>() : std::nullopt;
   }

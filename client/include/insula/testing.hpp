@@ -46,7 +46,7 @@ struct TaskInput {
   std::optional<Event> event = {};               // that has ended its wait
   StopReason stop_requested = StopReason::none;  // else it is asked to stop from the start
   std::optional<Value> checkpoint = {};          // that an earlier run has saved
-  // What ctx.transaction() gives; none: error{invalid}.  Where it is in no transaction, the first call begins one,
+  // Given by ctx.transaction(); none: error{invalid}.  Where it is in no transaction, the first call begins one,
   // which is committed if the task is completed or put off, and else rolled back.  In one of yours nothing is sent:
   // look at what the handler has done, and roll it back.
   PGconn* connection = nullptr;
@@ -71,6 +71,7 @@ struct TaskRun {
   std::optional<double> progress = {};
   std::string note = {};                                   // to that
   std::optional<std::chrono::milliseconds> retry_in = {};  // of a failed one that has said so by retry_after
+  int free_retries = 0;                                    // of that: see retry_after::without_attempt
 };
 
 // Calls the task's handler, on this thread.  Does not throw what the handler throws: that is

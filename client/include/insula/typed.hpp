@@ -17,8 +17,8 @@
 //   Charged second = orders.output(many[0].wait());
 //
 // A type that is an object in JSON is read from the keys of the context, and its own keys are set; so the next
-// task's type reads what it wants of both.  Any other type is read from nothing but a context of its own, and is set
-// under the task's id.
+// task's type reads what it wants of both.  A key that is set replaces what was there, whole; null in an object is as
+// good as absent.  A task may have any other type as its output: it is set under the task's id.
 #pragma once
 
 #include <insula/context.hpp>
@@ -33,6 +33,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -42,27 +43,36 @@ namespace insula {
 
 // The value as a context; throws error{invalid} for one that is no object in JSON.
 template <class T>
-Context context_of(const T& value) {
+[[nodiscard]] Context context_of(const T& value) {
   if (auto context = Value(value).template as<Context>()) return *std::move(context);
   throw error{errc::invalid, "context: the value is no object"};
 }
 
 // The context as a T; throws error{invalid} for one that is none.
 template <class T>
-T value_of(const Context& context) {
+[[nodiscard]] T value_of(const Context& context) {
   if (auto value = Value(context).template as<T>()) return *std::move(value);
   throw error{errc::invalid, "context: it is not of the type that was asked for"};
 }
 
 namespace detail {
 
+// Types that are known to be no objects, or whose keys are anyone's.
+template <class T>
+concept keyed = !std::is_arithmetic_v<T> && !std::convertible_to<T, std::string_view> && !is_vector<T>::value &&
+                !is_optional<T>::value && !is_string_map<T>::value && !is_duration<T>::value && !is_time<T>::value;
+
+inline void replace(TaskContext& task, std::string_view key, const Value& value) {
+  if (value.as<Context>() && task.context().contains(key)) task.erase(key);
+  task.set(key, value);
+}
+
 template <class Out>
 void hand_over_typed(TaskContext& task, const Out& out) {
-  const Value value(out);
-  if (auto object = value.as<Context>())
-    hand_over(task, *object);
+  if constexpr (keyed<Out>)
+    for (const auto& [key, value] : context_of(out)) replace(task, key, value);
   else
-    hand_over(task, value);
+    replace(task, task.task(), Value(out));
 }
 
 // A typed handler's outcome: an Out, a Suspend, either, or nothing.
@@ -89,6 +99,7 @@ In input_of(const TaskContext& task) {
 // std::variant<Out, Suspend>.  A context that is no In fails the task for good.
 template <class In, class Out = void, class Fn>
 auto task(Fn fn) {
+  static_assert(detail::keyed<In>, "a task's input is a type with keys: a struct with a codec, or a Context");
   return [fn = std::move(fn)](TaskContext& ctx) mutable {
     const auto call = [&](const In& in) -> decltype(auto) {
       if constexpr (std::invocable<Fn&, const In&, TaskContext&>)
@@ -97,6 +108,7 @@ auto task(Fn fn) {
         return fn(in);
     };
     using Returned = std::invoke_result_t<decltype(call), const In&>;
+    static_assert(std::is_void_v<Out> || !std::is_void_v<Returned>, "the handler returns no Out");
     if constexpr (std::is_void_v<Returned>)
       call(detail::input_of<In>(ctx));
     else if constexpr (std::is_void_v<Out>)
@@ -109,6 +121,9 @@ auto task(Fn fn) {
 // A workflow with the types of its input and its output.  `Runs` is a Runner or a Fleet::Tenant.
 template <class In, class Out = Context>
 class Typed {
+  static_assert(detail::keyed<In> && detail::keyed<Out>,
+                "an execution's input and output are types with keys: a struct with a codec, or a Context");
+
  public:
   explicit Typed(std::string workflow) : workflow_(std::move(workflow)) {}
 
@@ -133,7 +148,7 @@ class Typed {
 
   // Throws error{failed} with the execution's own error where it was not completed, and error{invalid} where its
   // final context is no Out.
-  static Out output(const Result& result) {
+  [[nodiscard]] static Out output(const Result& result) {
     if (!result.status.is_success())
       throw error{errc::failed, result.error.empty() ? "the execution was not completed" : result.error};
     return value_of<Out>(result.final_context);

@@ -50,7 +50,7 @@ namespace detail {
 struct WorkflowAccess;
 struct WorkflowState;
 
-// What a handler returns is set, or puts its task off.
+// Sets the value that a handler returns, or puts its task off.
 template <class T>
 struct Returning {
   static_assert(std::constructible_from<Value, T>,
@@ -145,11 +145,11 @@ struct TaskOptions {
   int priority = 0;                      // added to the execution's; higher first
   std::optional<ForEach> for_each = {};
   // Whether what the handler has thrown is worth another attempt; false: the task fails for good.
-  // Called on the handler's thread, for all but permanent_error, retry_after and stopped.  Empty: as
+  // Called on the handler's thread, for each std::exception but permanent_error, retry_after and stopped.  Empty: as
   // retry.condition says, which goes by the text.
   //   const auto is_busy = [](const std::exception& e) { return dynamic_cast<const Busy*>(&e) != nullptr; };
   std::function<bool(const std::exception&)> retry_if = {};
-  // Of one task, which depends on nothing: it runs when all others have ended and the execution is about to fail, to
+  // For one task, which depends on nothing: it runs when all others have ended and the execution is about to fail, to
   // clean up or to tell about it, and is skipped otherwise.  The execution fails all the same.  (One that is
   // cancelled, or past its timeout, ends without it.)
   bool on_failure = false;

@@ -15,15 +15,20 @@ ExecutionPage Executions::list(const ExecutionFilter& filter, std::int64_t after
 }
 
 std::vector<FailureGroup> Executions::failures(std::string_view workflow, std::chrono::milliseconds since) const {
-  return wire::read_failures(handle_->engine->call(wire::failures(workflow, since, tenant_), {.tenant = tenant_}));
+  return wire::read_failures(
+      handle_->engine->call(wire::failures(workflow, since, tenant_), {.slow = true, .tenant = tenant_}));
 }
 
 std::vector<std::int64_t> Executions::apply(std::string_view verb, const ExecutionChoice& which,
                                             const BulkOptions& options) const {
   const bool stops = !options.dry_run && (verb == "cancel" || verb == "pause");
-  return wire::read_numbers(
-      handle_->engine->call(wire::apply_to_all(verb, which, options, tenant_),
-                            {.stops = stops, .reopens_all = !options.dry_run && verb == "retry", .tenant = tenant_}));
+  // Done again it would be done to others.
+  return wire::read_numbers(handle_->engine->call(wire::apply_to_all(verb, which, options, tenant_),
+                                                  {.repeatable = options.dry_run,
+                                                   .stops = stops,
+                                                   .reopens_all = !options.dry_run && verb == "retry",
+                                                   .slow = true,
+                                                   .tenant = tenant_}));
 }
 
 std::vector<std::int64_t> Executions::cancel(const ExecutionChoice& which, const BulkOptions& options) const {

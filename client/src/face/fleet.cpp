@@ -88,7 +88,7 @@ bool Fleet::Tenant::resume_workflow(std::string_view workflow) const {
 
 std::int64_t Fleet::Tenant::schedule(std::string_view name, std::string_view workflow, std::string_view cron,
                                      const ScheduleOptions& options) const {
-  return handle_->ask_number(wire::schedule(name, workflow, cron, options, id_), id_);
+  return handle_->ask_number(wire::schedule(name, workflow, cron, handle_->prepared(options, id_), id_), id_);
 }
 
 bool Fleet::Tenant::unschedule(std::string_view name) const { return handle_->ask(wire::unschedule(name, id_), id_); }

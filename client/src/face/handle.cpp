@@ -28,9 +28,14 @@ void RunnerHandle::refuse_in_handler(std::string_view what) const {
 
 std::string RunnerHandle::tenant_name(const std::string& tenant) const {
   if (!tenant.empty()) return tenant;
+  {
+    const std::lock_guard lock{name_mutex_};
+    if (!name_.empty()) return name_;
+  }
+  // Asked without the lock: where there is no server, all that ask at once wait no longer than one.
+  std::string name = engine->call(wire::current_tenant()).string(0, 0);
   const std::lock_guard lock{name_mutex_};
-  if (name_.empty()) name_ = engine->call(wire::current_tenant()).string(0, 0);
-  return name_;
+  return name_ = std::move(name);
 }
 
 Result RunnerHandle::shown(Result result, const std::string& tenant) const {
@@ -49,6 +54,15 @@ std::optional<Submission> RunnerHandle::prepared(std::string_view workflow, cons
   for (const auto& one : middleware) one->before_submit(submission);
   for (const auto& one : middleware) one->to_server(submission.tenant, submission.context);
   return submission;
+}
+
+ScheduleOptions RunnerHandle::prepared(const ScheduleOptions& options, const std::string& tenant) const {
+  const auto& middleware = engine->settings().config.middleware;
+  if (middleware.empty() || options.context.empty()) return options;
+  ScheduleOptions passed = options;
+  const std::string name = tenant_name(tenant);
+  for (const auto& one : middleware) one->to_server(name, passed.context);
+  return passed;
 }
 
 std::int64_t RunnerHandle::submit(std::string_view workflow, const Context& context, const SubmitOptions& asked,

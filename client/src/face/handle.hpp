@@ -45,6 +45,9 @@ struct RunnerHandle {
   // A result as its caller is to see it.  `tenant`: as above.
   Result shown(Result result, const std::string& tenant) const;
 
+  // With the input of the schedule's executions as the middleware makes it.
+  ScheduleOptions prepared(const ScheduleOptions& options, const std::string& tenant) const;
+
   // The tenant that a Runner works for; empty: the one whose login it uses.
   const std::string& tenant() const noexcept { return engine->settings().tenant; }
 
@@ -54,7 +57,7 @@ struct RunnerHandle {
   std::unique_ptr<Engine> engine;
 
  private:
-  // What the middleware makes of it; nullopt: there is none.
+  // The submission as the middleware makes it; nullopt: there is none.
   std::optional<Submission> prepared(std::string_view workflow, const Context& context, const std::string& traceparent,
                                      const std::string& tenant) const;
 

@@ -24,5 +24,6 @@ void Observer::connection_up(std::string_view) {}
 void Observer::connection_lost(std::string_view, const error&) {}
 void Observer::outcome_refused(const LostTask&) {}
 void Observer::task_failed(const LostTask&, std::string_view) {}
+void Observer::execution_failed(const FailedExecution&) {}
 
 }  // namespace insula

@@ -57,10 +57,18 @@ TaskOutcome word_for(detail::Outcome::Kind kind) {
   }
 }
 
-void end_transaction(const Attempt& attempt, const detail::Outcome& outcome) {
+// As a runtime does: what cannot be committed has failed.
+void end_transaction(const Attempt& attempt, detail::Outcome& outcome) {
+  using Kind = detail::Outcome::Kind;
+  if (!attempt.used_test_connection) return;
+  const bool kept = outcome.kind == Kind::completed || outcome.kind == Kind::put_off;
+  try {
+    if (kept) detail::require_open_transaction(attempt.test_connection);
+  } catch (const error& e) {
+    outcome = {.attempt = outcome.attempt, .kind = Kind::failed, .error = e.what()};
+  }
   if (!attempt.began || PQtransactionStatus(attempt.test_connection) == PQTRANS_IDLE) return;
-  const bool kept = outcome.kind == detail::Outcome::Kind::completed || outcome.kind == detail::Outcome::Kind::put_off;
-  wire::exchange(attempt.test_connection, {kept ? "COMMIT" : "ROLLBACK"});
+  wire::exchange(attempt.test_connection, {kept && outcome.kind != Kind::failed ? "COMMIT" : "ROLLBACK"});
 }
 
 }  // namespace
@@ -88,7 +96,7 @@ TaskRun run_task(const Workflow& workflow, std::string_view task, TaskInput inpu
   if (input.checkpoint) attempt->checkpoint.emplace(*input.checkpoint);
   attempt->test_connection = input.connection;
 
-  const detail::Outcome outcome = detail::run_attempt(attempt);
+  detail::Outcome outcome = detail::run_attempt(attempt);
   end_transaction(*attempt, outcome);
   TaskRun run;
   run.outcome = word_for(outcome.kind);
@@ -96,6 +104,7 @@ TaskRun run_task(const Workflow& workflow, std::string_view task, TaskInput inpu
   run.error = outcome.error;
   run.permanent = run.outcome == TaskOutcome::failed && !outcome.retryable;
   run.retry_in = outcome.retry_in;
+  run.free_retries = outcome.free_retries;
   if (const auto progress = attempt->take_progress()) {
     if (progress->checkpoint) run.checkpoint = Value::from_json(*progress->checkpoint);
     run.progress = progress->reached;

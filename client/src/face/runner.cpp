@@ -84,7 +84,8 @@ bool Runner::resume_workflow(std::string_view workflow) const {
 
 std::int64_t Runner::schedule(std::string_view name, std::string_view workflow, std::string_view cron,
                               const ScheduleOptions& options) const {
-  return handle_->ask_number(wire::schedule(name, workflow, cron, options, handle_->tenant()));
+  return handle_->ask_number(
+      wire::schedule(name, workflow, cron, handle_->prepared(options, handle_->tenant()), handle_->tenant()));
 }
 
 bool Runner::unschedule(std::string_view name) const { return handle_->ask(wire::unschedule(name, handle_->tenant())); }

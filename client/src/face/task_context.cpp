@@ -82,16 +82,18 @@ std::optional<std::chrono::steady_clock::time_point> TaskContext::deadline() con
 PGconn* TaskContext::transaction() { return attempt_.begin_transaction(); }
 
 void TaskContext::checkpoint(const Value& value, Durable when) {
-  attempt_.add_progress({.checkpoint = value.to_json()});
+  const std::string json = value.to_json();
   attempt_.checkpoint.emplace(value);
-  if (when == Durable::at_once) attempt_.save_progress();
+  if (when == Durable::at_once)
+    attempt_.save_checkpoint(json);
+  else
+    attempt_.add_progress({.checkpoint = json});
 }
 
 const Value* TaskContext::find_checkpoint() const {
   if (!attempt_.checkpoint && attempt_.workplace) {
     const auto& info = attempt_.info;
-    attempt_.checkpoint =
-        wire::read_checkpoint(attempt_.workplace->ask(wire::checkpoint(info.task_id, info.lease), info.task_id));
+    attempt_.checkpoint = wire::read_checkpoint(attempt_.ask(wire::checkpoint(info.task_id, info.lease)));
   }
   return attempt_.checkpoint && *attempt_.checkpoint ? &**attempt_.checkpoint : nullptr;
 }

@@ -113,6 +113,8 @@ bool add_part(std::string_view& text, bool after_t, microseconds& sum) {
 
 }  // namespace
 
+void refuse_duration() { throw error{errc::invalid, "context: a duration or time must be within 292,000 years"}; }
+
 std::string text_of(microseconds duration) {
   // Without a sign of its own: the least number has no opposite.
   const std::int64_t whole = duration.count() / 1'000'000;

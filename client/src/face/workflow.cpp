@@ -88,7 +88,7 @@ Workflow::Builder& Workflow::Builder::add(std::string id, std::function<void(Tas
 Workflow::Builder& Workflow::Builder::batch(std::string id, std::function<void(std::span<TaskContext* const>)> handler,
                                             TaskOptions options, int most) {
   auto run = with_retry_if(std::move(handler), options.retry_if);
-  const auto at_most = static_cast<std::size_t>(std::max(most, 1));
+  const auto at_most = static_cast<std::size_t>(std::max(most, 0));
   auto kept = run ? std::make_shared<const detail::Handler>(std::move(run), at_most) : nullptr;
   state_->tasks.push_back({std::move(id), std::move(options), std::move(kept)});
   return *this;

@@ -89,6 +89,7 @@ class Checker {
       const TaskState& task = workflow_.tasks[i];
       if (!core::is_valid_name(task.id)) report("the task id \"{}\" is not {}", task.id, name_rule);
       if (!task.handler) report("task \"{}\" has no handler", task.id);
+      if (task.handler && task.handler->most == 0) report("task \"{}\": a batch holds 1 task or more", task.id);
       if (!positions_.emplace(task.id, static_cast<std::int32_t>(i)).second)
         report("task \"{}\" is there twice", task.id);
     }

@@ -7,6 +7,9 @@
 
 #include <insula/error.hpp>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <deque>
 #include <exception>
 #include <thread>
@@ -37,27 +40,53 @@ Outcome failure(const std::shared_ptr<Attempt>& attempt, std::string why, bool r
   return {.attempt = attempt, .kind = Outcome::Kind::failed, .error = std::move(why), .retryable = retryable};
 }
 
-// What the handler is given.
+// The context that the handler is given.
 Context input_of(const Attempt& attempt) {
   Context input = Context::from_json(attempt.info.context);
   if (attempt.workplace) attempt.workplace->from_server(attempt.info.tenant, input);
   return input;
 }
 
+Context difference(const Context& from, const Context& to);
+
+// The word of a patch on a key whose value was `before` (nullptr: none) and is to be `after`.
+Value change_of(const Value* before, const Value& after) {
+  const auto before_object = before ? before->as<Context>() : std::nullopt;
+  const auto after_object = after.as<Context>();
+  return before_object && after_object ? Value{difference(*before_object, *after_object)} : after;
+}
+
 // The patch that makes `to` of `from`.
 Context difference(const Context& from, const Context& to) {
   Context patch;
-  for (const std::string& key : from.keys())
+  for (const auto& [key, before] : from)
     if (!to.contains(key)) patch.set(key, nullptr);
-  for (const std::string& key : to.keys()) {
+  for (const auto& [key, after] : to) {
     const Value* before = from.find(key);
-    const Value* after = to.find(key);
-    if (before && *before == *after) continue;
-    const auto before_object = before ? before->as<Context>() : std::nullopt;
-    const auto after_object = after->as<Context>();
-    patch.set(key, before_object && after_object ? Value{difference(*before_object, *after_object)} : *after);
+    if (!before || *before != after) patch.set(key, change_of(before, after));
   }
   return patch;
+}
+
+// Middleware sees the whole value of each key that was set, as it is to be read again: of an object that it seals, the
+// parts that have not changed too.  What it changes replaces what the server has.
+void pass_middleware(Attempt& attempt) {
+  if (!attempt.workplace || attempt.workplace->middleware.empty()) return;
+  Context whole;
+  for (const auto& [key, change] : attempt.changes)
+    if (const Value* value = attempt.context().find(key)) whole.set(key, *value);
+  Context shown = whole;
+  attempt.workplace->to_server(attempt.info.tenant, shown);
+  const Context at_server = Context::from_json(attempt.info.context);
+  Context patch;
+  for (const auto& [key, change] : attempt.changes)
+    if (!whole.contains(key)) patch.set(key, change);  // it is to go
+  for (const auto& [key, value] : shown) {
+    const Value* before = whole.find(key);
+    const bool as_it_was = before && *before == value;
+    patch.set(key, as_it_was ? *attempt.changes.find(key) : change_of(at_server.find(key), value));
+  }
+  attempt.changes = std::move(patch);
 }
 
 Outcome success(const std::shared_ptr<Attempt>& attempt) {
@@ -72,20 +101,21 @@ Outcome success(const std::shared_ptr<Attempt>& attempt) {
     attempt->changes.append_patch(difference(reached, attempt->context()));
   }
   if (attempt->changes.empty()) return outcome;
-  if (attempt->workplace) attempt->workplace->to_server(attempt->info.tenant, attempt->changes);
-  outcome.patch = attempt->changes.to_json();
+  pass_middleware(*attempt);
+  if (!attempt->changes.empty()) outcome.patch = attempt->changes.to_json();
   return outcome;
 }
 
 // The outcome told and everything committed at once, if the handler has a transaction.
 Outcome settle_in_transaction(const std::shared_ptr<Attempt>& attempt, const Outcome& outcome) {
+  const auto progress = outcome.kind == Outcome::Kind::completed ? std::nullopt : attempt->take_progress();
   try {
-    const auto progress = outcome.kind == Outcome::Kind::completed ? std::nullopt : attempt->take_progress();
     if (progress) attempt->transaction->say(wire::save_progress(attempt->info.task_id, attempt->info.lease, *progress));
     const bool committed = attempt->transaction->commit(statement_for(outcome));
     if (!committed) attempt->request_stop(StopReason::lease_lost);
     return {.attempt = attempt, .kind = committed ? Outcome::Kind::settled : Outcome::Kind::given_back};
   } catch (const error& e) {
+    if (progress) attempt->put_back_progress(*progress);
     // If it was committed, the lease is gone and this changes nothing; if not, it is over.
     if (e.outcome_unknown()) {
       Outcome again = put_off(attempt, std::chrono::milliseconds{0});
@@ -110,8 +140,12 @@ void read_claimed(Attempt& attempt) {
 
 void call_handler(const Attempt& attempt, TaskContext& context, std::size_t middleware = 0) {
   if (!attempt.workplace || middleware == attempt.workplace->middleware.size()) return attempt.handler->run(context);
-  attempt.workplace->middleware[middleware]->around_task(context,
-                                                         [&] { call_handler(attempt, context, middleware + 1); });
+  bool called = false;
+  attempt.workplace->middleware[middleware]->around_task(context, [&] {
+    if (std::exchange(called, true)) throw error{errc::invalid, "a middleware calls the handler a second time"};
+    call_handler(attempt, context, middleware + 1);
+  });
+  if (!called) throw error{errc::invalid, "a middleware has not called the handler"};
 }
 
 template <class Call>
@@ -119,16 +153,17 @@ Outcome outcome_of(const std::shared_ptr<Attempt>& attempt, Call call) {
   try {
     call();
     Outcome outcome = success(attempt);
-    if (attempt->transaction && outcome.kind != Outcome::Kind::failed) return settle_in_transaction(attempt, outcome);
+    if (attempt->transaction && !attempt->verdict) return settle_in_transaction(attempt, outcome);
     return outcome;
   } catch (const not_again& e) {
     return failure(attempt, e.what(), attempt->lacked_connection);
   } catch (const permanent_error& e) {
     return failure(attempt, e.what(), false);
   } catch (const retry_after& e) {
-    if (!attempt->is_stopping() && !e.uses_attempt()) return put_off(attempt, e.delay());
     Outcome outcome = failure(attempt, e.what(), true);
-    if (outcome.kind == Outcome::Kind::failed) outcome.retry_in = e.delay();
+    if (outcome.kind != Outcome::Kind::failed) return outcome;
+    outcome.retry_in = e.delay();
+    outcome.free_retries = e.free_retries();
     return outcome;
   } catch (const std::exception& e) {
     return failure(attempt, e.what(), true);
@@ -169,7 +204,7 @@ Outcome end_observed(const std::shared_ptr<Attempt>& attempt, const TaskContext&
   // Roll the handler's transaction back before its outcome is reported.
   attempt->transaction.reset();
   const bool final =
-      outcome.kind == Outcome::Kind::failed &&
+      outcome.kind == Outcome::Kind::failed && outcome.free_retries == 0 &&
       (!outcome.retryable || (attempt->info.max_attempts > 0 && attempt->info.attempt >= attempt->info.max_attempts));
   const TaskEnd end{word_for(*attempt, outcome.kind), outcome.error, Clock::now() - started, final};
   observe(*attempt, [&](Observer& observer) { observer.task_ended(context, end); });
@@ -207,12 +242,21 @@ struct Member {
   TaskContext context;
 };
 
+// Whether what the handler of a batch has thrown may be no verdict on its tasks: one of them has found no connection,
+// or was asked to stop.
+bool is_excused(const std::vector<std::shared_ptr<Attempt>>& batch) {
+  return std::ranges::any_of(batch,
+                             [](const auto& attempt) { return attempt->lacked_connection || attempt->is_stopping(); });
+}
+
 std::vector<Outcome> run_batch(const std::vector<std::shared_ptr<Attempt>>& attempts) {
   std::vector<Outcome> outcomes;
   std::deque<Member> members;
   std::vector<TaskContext*> tasks;
   const auto started = Clock::now();
+  const auto transactions = std::make_shared<std::size_t>(0);
   for (const auto& attempt : attempts) {
+    attempt->batch_transactions = transactions;
     try {
       read_claimed(*attempt);
       TaskContext& task = members.emplace_back(attempt).context;
@@ -228,14 +272,20 @@ std::vector<Outcome> run_batch(const std::vector<std::shared_ptr<Attempt>>& atte
   } catch (...) {
     thrown = std::current_exception();
   }
+  const bool excused = thrown && is_excused(attempts);
   for (const Member& member : members)
     outcomes.push_back(end_observed(member.attempt, member.context, started, outcome_of(member.attempt, [&] {
+                                      member.attempt->lacked_connection |= excused;
                                       if (thrown) std::rethrow_exception(thrown);
                                     })));
   return outcomes;
 }
 
 }  // namespace
+
+Outcome refuse_attempt(const std::shared_ptr<Attempt>& attempt) {
+  return attempt->is_stopping() ? failure(attempt, {}, true) : put_off(attempt, pause_without_connection);
+}
 
 void Workplace::to_server(const std::string& tenant, Context& context) const {
   for (const auto& one : middleware) one->to_server(tenant, context);
@@ -250,55 +300,85 @@ Context& Attempt::context() {
   return *seen;
 }
 
-std::optional<wire::Progress> Attempt::take_progress() {
+std::optional<Attempt::Said> Attempt::take_progress() {
   const std::lock_guard lock{progress_mutex_};
-  return std::exchange(progress_, std::nullopt);
+  auto said = std::exchange(progress_, std::nullopt);
+  return said ? std::optional{Said{*std::move(said), serial_}} : std::nullopt;
+}
+
+bool Attempt::has_progress() {
+  const std::lock_guard lock{progress_mutex_};
+  return progress_.has_value();
 }
 
 void Attempt::add_progress(wire::Progress later) {
   const std::lock_guard lock{progress_mutex_};
+  ++serial_;
   if (!progress_) progress_.emplace();
-  if (later.checkpoint) progress_->checkpoint = std::move(later.checkpoint);
-  if (later.reached) progress_->reached = later.reached;
-  if (later.note) progress_->note = std::move(later.note);
+  const auto say = [this](auto& said, auto& now, std::uint64_t& last) {
+    if (!now) return;
+    said = std::move(now);
+    last = serial_;
+  };
+  say(progress_->checkpoint, later.checkpoint, last_said_.checkpoint);
+  say(progress_->reached, later.reached, last_said_.reached);
+  say(progress_->note, later.note, last_said_.note);
 }
 
-void Attempt::put_back_progress(const wire::Progress& earlier) {
+void Attempt::put_back_progress(const Said& earlier) {
   const std::lock_guard lock{progress_mutex_};
   if (!progress_) progress_.emplace();
-  if (!progress_->checkpoint) progress_->checkpoint = earlier.checkpoint;
-  if (!progress_->reached) progress_->reached = earlier.reached;
-  if (!progress_->note) progress_->note = earlier.note;
+  const auto put_back = [&](auto& said, const auto& before, std::uint64_t last) {
+    if (before && last <= earlier.serial) said = before;
+  };
+  put_back(progress_->checkpoint, earlier.checkpoint, last_said_.checkpoint);
+  put_back(progress_->reached, earlier.reached, last_said_.reached);
+  put_back(progress_->note, earlier.note, last_said_.note);
 }
 
-void Attempt::save_progress() {
+wire::Rows Attempt::ask(wire::Statement statement) {
+  lacked_connection = true;  // unless the next lines say otherwise
+  try {
+    wire::Rows rows = workplace->ask(std::move(statement), info.task_id);
+    lacked_connection = false;
+    return rows;
+  } catch (const error& e) {
+    lacked_connection = e.retryable();
+    throw;
+  }
+}
+
+void Attempt::save_checkpoint(const std::string& json) {
   constexpr std::chrono::milliseconds pause{100};
   constexpr int most = 50;
-  for (int i = 0; i < most; ++i) {
-    const auto progress = take_progress();
-    if (!progress || !workplace) return;
+  add_progress({.checkpoint = json});
+  for (int i = 0; workplace && i < most; ++i) {
+    Said said = take_progress().value_or(Said{});
+    // A heartbeat has taken it, and may not bring it there.
+    if (!said.checkpoint) said.checkpoint = json;
     std::optional<bool> saved;
     try {
-      saved = wire::read_saved(workplace->ask(wire::save_progress(info.task_id, info.lease, *progress), info.task_id));
+      saved = wire::read_saved(ask(wire::save_progress(info.task_id, info.lease, said)));
     } catch (...) {
-      put_back_progress(*progress);
+      put_back_progress(said);
       throw;
     }
     if (saved == true) return;
-    if (saved == false) {
-      request_stop(StopReason::lease_lost);
-      throw stopped{"stopped: lease_lost"};
-    }
-    put_back_progress(*progress);
+    if (saved == false) request_stop(StopReason::lease_lost);
+    put_back_progress(said);
+    if (is_stopping()) throw stopped{fmt::format("stopped: {}", name(reason))};
     std::this_thread::sleep_for(pause);
   }
+  if (!workplace) return;
+  lacked_connection = true;
   throw error{errc::server, "the checkpoint was not saved: another transaction holds the task", "55P03", true};
 }
 
 static PGconn* begin_in_test(Attempt& attempt) {
   if (!attempt.test_connection)
     throw error{errc::invalid, "there is no server here to have a transaction with: see TaskInput::connection"};
-  if (PQtransactionStatus(attempt.test_connection) == PQTRANS_IDLE) {
+  if (!std::exchange(attempt.used_test_connection, true) &&
+      PQtransactionStatus(attempt.test_connection) == PQTRANS_IDLE) {
     wire::exchange(attempt.test_connection, {"BEGIN"});
     attempt.began = true;
   }
@@ -308,6 +388,9 @@ static PGconn* begin_in_test(Attempt& attempt) {
 PGconn* Attempt::begin_transaction() {
   if (!workplace) return begin_in_test(*this);
   if (!transaction) {
+    if (batch_transactions && *batch_transactions >= std::max<std::size_t>(workplace->lender->most(), 1))
+      throw error{errc::invalid,
+                  "a batch has a transaction of each connection that is lent already: see max_connections"};
     lacked_connection = true;  // unless the next lines say otherwise
     std::unique_ptr<Transaction> begun;
     bool joined = false;
@@ -324,6 +407,7 @@ PGconn* Attempt::begin_transaction() {
       throw stopped{"stopped: lease_lost"};
     }
     transaction = std::move(begun);
+    if (batch_transactions) ++*batch_transactions;
   }
   return transaction->connection();
 }

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -72,13 +73,20 @@ struct Attempt {
   // Throws insula::error, or stopped.
   PGconn* begin_transaction();
 
-  // What the handler has said of its progress and the server has not been told; nullopt: nothing.
-  std::optional<wire::Progress> take_progress();
+  // All that the handler has said of its progress and the server has not been told; nullopt: nothing.
+  struct Said : wire::Progress {
+    std::uint64_t serial = 0;
+  };
+  std::optional<Said> take_progress();
+  bool has_progress();
   void add_progress(wire::Progress later);
-  // It could not be told: what has been said since then counts.
-  void put_back_progress(const wire::Progress& earlier);
-  // Tells it, and waits for that.  Throws insula::error, or stopped.  The handler thread's.
-  void save_progress();
+  // It could not be told: what has been said since then counts, told or not.
+  void put_back_progress(const Said& earlier);
+  // Saves it with all that was said before, and waits for that.  Throws insula::error, or stopped.  The handler
+  // thread's.
+  void save_checkpoint(const std::string& json);
+  // Asks the server about this task.  Throws insula::error.  The handler thread's.
+  wire::Rows ask(wire::Statement statement);
 
   // Immutable once the handler has started.
   const wire::Claimed info;
@@ -91,7 +99,11 @@ struct Attempt {
 
  private:
   std::mutex progress_mutex_;
-  std::optional<wire::Progress> progress_;  // under progress_mutex_
+  std::optional<wire::Progress> progress_;  // under progress_mutex_, as the next
+  std::uint64_t serial_ = 0;
+  struct {
+    std::uint64_t checkpoint = 0, reached = 0, note = 0;
+  } last_said_;  // serials
 
  public:
   // The handler thread's.
@@ -100,9 +112,11 @@ struct Attempt {
   Context changes;
   bool replaced_object = false;  // changes alone do not say all: see Context::append_patch
   std::unique_ptr<Transaction> transaction;
-  bool lacked_connection = false;                  // for one: what it throws then is no verdict on the task
-  PGconn* test_connection = nullptr;               // in a test: for its transaction
-  bool began = false;                              // that, here
+  bool lacked_connection = false;  // for its transaction or a question: what it throws then is no verdict
+  std::shared_ptr<std::size_t> batch_transactions;  // that its batch has; nullptr: it is in none
+  PGconn* test_connection = nullptr;                // in a test: for its transaction
+  bool used_test_connection = false;
+  bool began = false;                              // its transaction, here
   std::optional<std::optional<Value>> checkpoint;  // once it was asked for, or saved
   struct Verdict {
     std::string why;
@@ -135,11 +149,14 @@ struct Outcome {
   std::string error = {};                                  // failed
   bool retryable = true;                                   // failed
   std::optional<std::chrono::milliseconds> retry_in = {};  // failed: the handler's own choice
+  int free_retries = 0;                                    // with that: see retry_after
   bool sent_before = false;
   // The most outcomes of a batch that it goes in: fewer each time that such a batch was refused.
   std::size_t together = 5'000;
 };
 
+// The outcome of one that no thread runs: where it is not stopped, it comes again a little later.
+Outcome refuse_attempt(const std::shared_ptr<Attempt>& attempt);
 // Calls the handler, on the calling thread.  Does not throw.
 Outcome run_attempt(const std::shared_ptr<Attempt>& attempt) noexcept;
 // The same for attempts of one handler, that are several only if it takes batches.

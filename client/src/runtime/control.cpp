@@ -25,7 +25,8 @@ Control::Control(const Settings& settings, Leases& leases, Waits& waits, const W
           settings, *workplace.metrics,
           // Its execution may end with it; to look is quicker than to be told.
           [this](const Attempt& attempt) { waits_.suspect(attempt.info.execution_id); },
-          [this](const Attempt& attempt) { leases_.remove(attempt); }),
+          [this](const Attempt& attempt) { leases_.remove(attempt); },
+          [this](const Attempt& attempt) { watch_failing(attempt.info); }),
       // The next heartbeat brings the server's word for each.
       requests_(settings, [this] { leases_.hurry_heartbeat(); }),
       link_(settings.conninfo, "insula control", settings.config.connect_timeout,
@@ -62,6 +63,20 @@ void Control::save_progress(const std::shared_ptr<Attempt>& attempt) {
   if (link_.is_up()) send_progress(link_, settings_, attempt);
 }
 
+// The task's failure need not be the execution's, nor come last in it.
+void Control::watch_failing(const wire::Claimed& task) {
+  if (!settings_.config.observer) return;
+  const auto [place, is_new] = failing_.try_emplace(task.execution_id);
+  if (!is_new) return;
+  place->second = std::make_shared<WaitState>();
+  place->second->on_end = [this, tenant = task.tenant, id = task.execution_id](const wire::ResultRow* ended) {
+    const auto kept = failing_.extract(id);
+    if (!ended || ended->status != Status::failed) return;
+    settings_.tell([&](Observer& observer) { observer.execution_failed({tenant, ended->workflow, id, ended->error}); });
+  };
+  waits_.add(task.execution_id, place->second);
+}
+
 void Control::request(CallerRequest request) {
   requests_.add(std::move(request));
   link_.open();
@@ -82,6 +97,7 @@ void Control::drive(Clock::time_point now) {
   if (!link_.is_up()) return;
   if (now >= leases_.heartbeat_at() && !heartbeat_in_flight_) send_heartbeat(now);
   if (nudge_ && now >= nudge_at_ && link_.is_up()) send_nudge();
+  tell_progress();
   if (outcomes_.sendable(now) && link_.is_up()) outcomes_.send_next(link_);
   if (requests_.sendable() && link_.is_up()) requests_.send_next(link_);
   if (now >= waits_.ask_at() && !watch_in_flight_ && link_.is_up()) send_watch();
@@ -125,9 +141,9 @@ void Control::send_heartbeat(Clock::time_point now) {
   auto leases = std::make_shared<std::vector<std::int64_t>>();
   const wire::Statement statement = leases_.heartbeat(now, *leases);
   if (leases->empty()) return;
+  to_tell_.clear();
   for (const auto& [lease, attempt] : leases_.attempts())
-    if (link_.is_up()) send_progress(link_, settings_, attempt);
-  if (!link_.is_up()) return;
+    if (attempt->has_progress()) to_tell_.push_back(attempt);
   heartbeat_in_flight_ = true;
   send(statement, [this, leases, now](const wire::Reply& reply) {
     heartbeat_in_flight_ = false;
@@ -136,6 +152,17 @@ void Control::send_heartbeat(Clock::time_point now) {
     else if (!reply.lost)
       settings_.log(LogLevel::error, fmt::format("heartbeat refused: {}", reply.failure->what()));
   });
+}
+
+// Each is a commit of its own, so that few go at a time: whatever else is to be said comes in between.
+void Control::tell_progress() {
+  constexpr int most = 20;
+  while (!to_tell_.empty() && telling_ < most && link_.is_up()) {
+    const auto attempt = std::move(to_tell_.back());
+    to_tell_.pop_back();
+    ++telling_;
+    if (!send_progress(link_, settings_, attempt, [this] { --telling_; })) --telling_;
+  }
 }
 
 void Control::send_nudge() {

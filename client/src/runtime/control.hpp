@@ -17,7 +17,11 @@
 #include "wire/link.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
 
 namespace insula::detail {
 
@@ -48,10 +52,12 @@ class Control {
   void on_down(const error& why, bool was_up);
   void send(const wire::Statement& statement, wire::Link::OnReply on_reply);
   void send_heartbeat(Clock::time_point now);
+  void tell_progress();
   void send_nudge();
   void on_nudge(std::function<void()> heard, const wire::Reply& reply);
   void send_watch();
   void drive_aside(Clock::time_point now);
+  void watch_failing(const wire::Claimed& task);
 
   const Settings& settings_;
   Leases& leases_;
@@ -64,6 +70,11 @@ class Control {
   bool probed_last_ = false;  // aside: outcomes and requests take turns
   bool ever_up_ = false;
   bool outage_told_ = false;
+
+  std::unordered_map<std::int64_t, std::shared_ptr<WaitState>> failing_;  // executions, for the observer
+
+  std::vector<std::shared_ptr<Attempt>> to_tell_;  // whose progress goes with this heartbeat
+  int telling_ = 0;                                // of it is under way
 
   bool heartbeat_in_flight_ = false;
   bool watch_in_flight_ = false;

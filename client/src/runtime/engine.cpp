@@ -41,6 +41,8 @@ error shut_down_error() { return {errc::shut_down, "the runner is shut down"}; }
 // A handler's question.  A handler may outlive the runtime, so all that it holds of that is the inbox, which takes no
 // job then.
 wire::Rows ask(Inbox& inbox, Control* control, wire::Statement statement, std::int64_t task) {
+  if (inbox.is_io_thread())
+    throw error{errc::would_deadlock, "an executor that runs handlers within its call waits for itself"};
   wire::require_sendable(statement);
   auto answer = std::make_shared<std::promise<wire::Reply>>();
   auto future = answer->get_future();

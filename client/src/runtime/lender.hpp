@@ -24,6 +24,7 @@ class Lender {
   void give_back(std::unique_ptr<wire::Session> session) noexcept;
   // Counts one that the runtime makes for itself, unless handlers would have none left; false: not.
   // It is given back as nullptr.
+  std::size_t most() const noexcept { return most_; }
   bool reserve() noexcept;
   void close() noexcept;  // lends no more
 

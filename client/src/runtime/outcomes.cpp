@@ -58,15 +58,19 @@ struct RequestCall {
 wire::Statement statement_for(const Outcome& outcome) {
   const auto& info = outcome.attempt->info;
   if (outcome.kind == Outcome::Kind::failed)
-    return wire::fail(info.task_id, info.lease, {outcome.error, outcome.retryable, outcome.retry_in});
+    return wire::fail(info.task_id, info.lease,
+                      {outcome.error, outcome.retryable, outcome.retry_in, outcome.free_retries});
   return std::visit(RequestCall{outcome}, outcome.attempt->request);
 }
 
-void send_progress(wire::Link& link, const Settings& settings, const std::shared_ptr<Attempt>& attempt) {
+bool send_progress(wire::Link& link, const Settings& settings, const std::shared_ptr<Attempt>& attempt,
+                   std::function<void()> on_answer) {
   const auto progress = attempt->take_progress();
-  if (!progress) return;
+  if (!progress) return false;
   const auto& info = attempt->info;
-  const auto on_reply = [&settings, attempt, progress = *progress](const wire::Reply& reply) {
+  const auto on_reply = [&settings, attempt, progress = *progress,
+                         answered = std::move(on_answer)](const wire::Reply& reply) {
+    answered();
     // Held by another transaction, or the connection broke: with the next heartbeat.
     if (reply.lost || (reply.ok() && !wire::read_saved(reply.rows))) return attempt->put_back_progress(progress);
     if (!reply.ok())
@@ -75,6 +79,7 @@ void send_progress(wire::Link& link, const Settings& settings, const std::shared
                                attempt->info.task, attempt->info.task_id, reply.failure->what()));
   };
   link.send(wire::save_progress(info.task_id, info.lease, *progress), on_reply, settings.patience());
+  return true;
 }
 
 void Outcomes::add(Outcome outcome) {
@@ -179,6 +184,8 @@ void Outcomes::send(wire::Link& link, std::vector<Outcome> batch, std::optional<
     on_told_(*outcome.attempt);
   }
   if (one && batch.front().kind != Outcome::Kind::completed) send_progress(link, settings_, batch.front().attempt);
+  // It may have been what showed that the connection is broken.
+  if (!link.is_up()) return keep_unsent(batch, probe);
   const wire::Statement statement = one ? statement_for(batch.front()) : wire::complete_batch(completions);
   auto kept = std::make_shared<std::vector<Outcome>>(std::move(batch));
   const auto on_reply = [this, kept, one, probe](const wire::Reply& reply) {
@@ -219,8 +226,10 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
 
 void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
   if (reply.ok()) {
-    if (outcome.kind == Outcome::Kind::failed && wire::read_failed_for_good(reply.rows))
+    if (outcome.kind == Outcome::Kind::failed && wire::read_failed_for_good(reply.rows)) {
       settings_.tell([&](Observer& observer) { observer.task_failed(named(outcome), outcome.error); });
+      on_failed_(*outcome.attempt);
+    }
     return settle(outcome, wire::read_accepted(reply.rows));
   }
   std::vector<Outcome> batch;
@@ -248,11 +257,23 @@ void Outcomes::end(const Outcome& outcome) {
   on_settled_(*outcome.attempt);
 }
 
+void Outcomes::keep_unsent(std::vector<Outcome>& batch, const std::optional<Probe>& probe) {
+  (probe ? probing_ : in_flight_) = 0;
+  put_in_front(batch);
+  if (probe) end_probe(*probe, false);
+}
+
 void Outcomes::put_back(std::vector<Outcome>& batch) {
-  for (auto outcome = batch.rbegin(); outcome != batch.rend(); ++outcome) {
-    outcome->sent_before = true;
+  for (Outcome& outcome : batch) {
+    outcome.sent_before = true;
     // It may have been the batch that broke the connection.
-    if (batch.size() > 1) outcome->together = batch.size() / 2;
+    if (batch.size() > 1) outcome.together = batch.size() / 2;
+  }
+  put_in_front(batch);
+}
+
+void Outcomes::put_in_front(std::vector<Outcome>& batch) {
+  for (auto outcome = batch.rbegin(); outcome != batch.rend(); ++outcome) {
     const auto waits = put_off_.find(outcome->attempt->info.tenant);
     if (waits != put_off_.end()) ++put_off_count_;
     (waits == put_off_.end() ? queue_ : waits->second.outcomes).push_front(std::move(*outcome));

@@ -32,17 +32,25 @@ namespace insula::detail {
 // The call that tells the server of it.
 wire::Statement statement_for(const Outcome& outcome);
 
-// Tells what a handler has said of its progress since the last time; only when the link is up.
-void send_progress(wire::Link& link, const Settings& settings, const std::shared_ptr<Attempt>& attempt);
+// Tells what a handler has said of its progress since the last time; only when the link is up.  false: that was
+// nothing. `on_answer`: whatever the answer is.
+bool send_progress(
+    wire::Link& link, const Settings& settings, const std::shared_ptr<Attempt>& attempt,
+    std::function<void()> on_answer = [] {});
 
 class Outcomes {
  public:
   using On = std::function<void(const Attempt&)>;
 
   // `on_told`: its outcome is being sent, so that what is sent after it finds it told; `on_settled`:
-  // the server has, or never will have, the outcome.
-  Outcomes(const Settings& settings, Metrics& metrics, On on_told, On on_settled)
-      : settings_(settings), metrics_(metrics), on_told_(std::move(on_told)), on_settled_(std::move(on_settled)) {}
+  // the server has, or never will have, the outcome; `on_failed`: it has it as the task's last.
+  Outcomes(
+      const Settings& settings, Metrics& metrics, On on_told, On on_settled, On on_failed = [](const Attempt&) {})
+      : settings_(settings),
+        metrics_(metrics),
+        on_told_(std::move(on_told)),
+        on_settled_(std::move(on_settled)),
+        on_failed_(std::move(on_failed)) {}
 
   void add(Outcome outcome);
   // More is to come soon, for which what is there waits, but no longer than until then.
@@ -97,7 +105,9 @@ class Outcomes {
   void on_one(Outcome outcome, const wire::Reply& reply);
   void settle(const Outcome& outcome, bool accepted);
   void end(const Outcome& outcome);  // nothing more is to be told of it
-  void put_back(std::vector<Outcome>& batch);
+  void keep_unsent(std::vector<Outcome>& batch, const std::optional<Probe>& probe);
+  void put_back(std::vector<Outcome>& batch);  // that may have reached the server
+  void put_in_front(std::vector<Outcome>& batch);
   void enqueue(Outcome outcome);  // behind what waits already
   void put_off(Outcome outcome);
   void on_refused(std::vector<Outcome>& batch, const error& why);
@@ -107,6 +117,7 @@ class Outcomes {
   Metrics& metrics_;
   const On on_told_;
   const On on_settled_;
+  const On on_failed_;
   std::deque<Outcome> queue_;
   std::size_t in_flight_ = 0;
   std::map<std::string, PutOff> put_off_;  // by tenant

@@ -7,6 +7,7 @@
 // waits to be begun, whose outcome may follow at once.
 #include "runtime/pool.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <iterator>
@@ -16,6 +17,17 @@
 #include <pthread.h>
 
 namespace insula::detail {
+
+// An executor is given these.  One that it drops, or refuses by an exception, puts its attempt off.
+struct Pool::Job {
+  explicit Job(std::shared_ptr<Shared> its) : shared(std::move(its)) {}
+  ~Job();
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+  void run();
+
+  std::shared_ptr<Shared> shared;  // nullptr: it has run
+};
 
 struct Pool::Shared {
   std::shared_ptr<Inbox> inbox;
@@ -40,14 +52,14 @@ struct Pool::Shared {
 
   // Leaves the outcomes of the last and waits for the next; none: the pool is stopped.
   Batch exchange(std::size_t thread, std::vector<Outcome> outcomes);
-  // Under mutex, which is free for a moment.
-  void leave(std::unique_lock<std::mutex>& lock, std::vector<Outcome> outcomes);
+  // Under mutex, which is free for a moment.  `at_once`: whatever waits to be begun.
+  void leave(std::unique_lock<std::mutex>& lock, std::vector<Outcome> outcomes, bool at_once);
   Batch take();
 };
 
-void Pool::Shared::leave(std::unique_lock<std::mutex>& lock, std::vector<Outcome> outcomes) {
+void Pool::Shared::leave(std::unique_lock<std::mutex>& lock, std::vector<Outcome> outcomes, bool at_once) {
   std::move(outcomes.begin(), outcomes.end(), std::back_inserter(finished));
-  if (finished.empty() || !queue.empty() || std::exchange(told, true)) return;
+  if (finished.empty() || (!queue.empty() && !at_once) || std::exchange(told, true)) return;
   lock.unlock();
   inbox->wake();
   lock.lock();
@@ -72,7 +84,7 @@ Pool::Shared::Batch Pool::Shared::take() {
 Pool::Shared::Batch Pool::Shared::exchange(std::size_t thread, std::vector<Outcome> outcomes) {
   std::unique_lock lock{mutex};
   running[thread] = 0;
-  leave(lock, std::move(outcomes));
+  leave(lock, std::move(outcomes), false);
   while (!stopping && queue.empty()) {
     ++idle;
     changed.wait(lock);
@@ -120,25 +132,50 @@ void Pool::run(std::vector<std::shared_ptr<Attempt>> attempts) {
   }
   if (wake) shared_->changed.notify_one();
   if (!executor_) return;
-  for (std::size_t i = 0; i < count; ++i) executor_([shared = shared_] { run_next(*shared); });
+  for (std::size_t i = 0; i < count; ++i) {
+    try {
+      executor_([job = std::make_shared<Job>(shared_)] { job->run(); });
+    } catch (...) {
+      // The job is gone, which says all.
+    }
+  }
 }
 
-// An attempt more than this one was given for may be there no more: a batch has taken it, or a shutdown.
-void Pool::run_next(Shared& shared) {
-  const Inbox::Visit visit{*shared.inbox};
-  std::unique_lock lock{shared.mutex};
-  if (shared.stopping || shared.queue.empty()) return;
-  const Shared::Batch batch = shared.take();
+Pool::Job::~Job() {
+  if (!shared) return;
+  std::unique_lock lock{shared->mutex};
+  if (shared->stopping || shared->queue.empty()) return;
+  std::vector<Outcome> outcomes{refuse_attempt(shared->queue.back())};
+  shared->queue.pop_back();
+  shared->leave(lock, std::move(outcomes), true);
+}
+
+// The attempt that it was made for may be there no more: a batch has taken it, or a shutdown.
+void Pool::Job::run() {
+  const auto its = std::exchange(shared, nullptr);
+  if (!its) return;
+  const Inbox::Visit visit{*its->inbox};
+  std::unique_lock lock{its->mutex};
+  if (its->stopping || its->queue.empty()) return;
+  Shared::Batch batch = its->take();
   lock.unlock();
-  std::vector<Outcome> outcomes = run_attempts(batch);
+  // An attempt that was stopped while it waited is not begun.
+  const auto stopped =
+      std::stable_partition(batch.begin(), batch.end(), [](const auto& a) { return !a->is_stopping(); });
+  std::vector<Outcome> outcomes;
+  for (auto attempt = stopped; attempt != batch.end(); ++attempt) outcomes.push_back(refuse_attempt(*attempt));
+  batch.erase(stopped, batch.end());
+  if (!batch.empty()) std::ranges::move(run_attempts(batch), std::back_inserter(outcomes));
+  batch.clear();  // not under the lock: its end may be that of what handlers have captured
   lock.lock();
-  shared.leave(lock, std::move(outcomes));
+  // The queue may wait long: the executor may have fewer threads than there are attempts.
+  its->leave(lock, std::move(outcomes), true);
 }
 
 Pool::Finished Pool::take_finished() {
   const std::lock_guard lock{shared_->mutex};
   shared_->told = false;
-  return {std::exchange(shared_->finished, {}), !shared_->queue.empty()};
+  return {std::exchange(shared_->finished, {}), !executor_ && !shared_->queue.empty()};
 }
 
 std::vector<std::shared_ptr<Attempt>> Pool::take_unstarted() {

@@ -18,7 +18,7 @@
 
 namespace insula::detail {
 
-// Of the calling thread, for debuggers and top; 15 characters.
+// Names the calling thread, for debuggers and top; 15 characters.
 void name_thread(const std::string& name) noexcept;
 
 class Pool {
@@ -48,8 +48,8 @@ class Pool {
 
  private:
   struct Shared;
+  struct Job;
   void end_threads();
-  static void run_next(Shared& shared);
   static void work(const std::shared_ptr<Shared>& shared, std::size_t index);
 
   std::shared_ptr<Shared> shared_;

@@ -43,7 +43,11 @@ std::size_t size_of(const wire::Statement& statement) {
 
 void Requests::add(CallerRequest request) {
   request.asked_at = Clock::now();
-  (size_of(request.statement) > heavy ? waiting_ : new_).push_back(std::move(request));
+  (would_hold_up(request) ? waiting_ : new_).push_back(std::move(request));
+}
+
+bool Requests::would_hold_up(const CallerRequest& request) {
+  return request.lock || request.manner.slow || size_of(request.statement) > heavy;
 }
 
 void Requests::fail_all(const error& why) {
@@ -168,9 +172,9 @@ void Requests::answer(const CallerRequest& request, wire::Rows rows) {
 
 void Requests::on_lost(CallerRequest request, wire::Reply reply) {
   if (request.manner.repeatable && request.sendings < sendings_limit) {
-    const bool would_hold_up = request.lock || size_of(request.statement) > heavy;
-    return (would_hold_up ? waiting_ : new_).push_front(std::move(request));
+    return (would_hold_up(request) ? waiting_ : new_).push_front(std::move(request));
   }
+  if (request.manner.stops) on_stop_();
   const error& why = *reply.failure;
   reply.failure = error{errc::unreachable, why.what(), why.sqlstate(), true, true};
   request.done(std::move(reply));

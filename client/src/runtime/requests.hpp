@@ -29,6 +29,7 @@ struct Manner {
   bool stops = false;        // handlers may have to stop because of it
   std::int64_t reopens = 0;  // this execution, if the answer is yes
   bool reopens_all = false;  // the executions of the answer
+  bool slow = false;         // the server may take its time: it goes aside
   std::string subject = {};  // what it is about, for the error of a caller that has waited in vain
   std::string tenant = {};   // by name or number, where the caller knows it
 };
@@ -75,6 +76,7 @@ class Requests {
 
   std::vector<CallerRequest> take_next();
   std::deque<CallerRequest>::iterator next_waiting(Clock::time_point now, bool aside);
+  static bool would_hold_up(const CallerRequest& request);
   void send(wire::Link& link, Way way);
   void on_reply(std::vector<CallerRequest> batch, wire::Reply reply, Way way);
   void on_single_reply(CallerRequest request, wire::Reply reply, Way way);

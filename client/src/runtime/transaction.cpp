@@ -40,24 +40,29 @@ bool Transaction::join(const wire::Claimed& task, const std::string& tenant) {
   return wire::read_boolean(exchange(wire::join_task(task.task_id, task.lease, tenant)));
 }
 
-void Transaction::require_open() const {
-  if (PQstatus(conn_) != CONNECTION_OK) throw error{errc::unreachable, "the transaction's connection broke", {}, true};
-  if (PQpipelineStatus(conn_) != PQ_PIPELINE_OFF || PQtransactionStatus(conn_) == PQTRANS_ACTIVE)
+void require_open_transaction(const PGconn* conn) {
+  if (PQstatus(conn) != CONNECTION_OK) throw error{errc::unreachable, "the transaction's connection broke", {}, true};
+  if (PQpipelineStatus(conn) != PQ_PIPELINE_OFF || PQtransactionStatus(conn) == PQTRANS_ACTIVE)
     throw error{errc::invalid, "the handler left its transaction's connection busy"};
-  if (PQtransactionStatus(conn_) == PQTRANS_INERROR)
+  if (PQtransactionStatus(conn) == PQTRANS_INERROR)
     throw error{errc::invalid, "a statement of the handler's transaction has failed"};
-  if (PQtransactionStatus(conn_) != PQTRANS_INTRANS)
+  if (PQtransactionStatus(conn) != PQTRANS_INTRANS)
     throw error{errc::invalid, "the handler ended its transaction itself; returning is what commits it"};
 }
 
 void Transaction::say(const wire::Statement& statement) {
-  require_open();
+  require_open_transaction(conn_);
   wire::reset_client_side(conn_);
-  exchange(statement);
+  exchange({"SAVEPOINT insula"});
+  try {
+    exchange(statement);
+  } catch (const error&) {
+    exchange({"ROLLBACK TO SAVEPOINT insula"});  // throws where the connection broke
+  }
 }
 
 bool Transaction::commit(const wire::Statement& outcome) {
-  require_open();
+  require_open_transaction(conn_);
   // A notice that comes now would go to an object of the handler's, which has returned.
   wire::reset_client_side(conn_);
   try {

@@ -11,6 +11,9 @@
 
 namespace insula::detail {
 
+// Throws error{invalid} for a handler's transaction that can no longer be committed.
+void require_open_transaction(const PGconn* conn);
+
 class Transaction {
  public:
   // Begins one, over a borrowed connection.  Throws insula::error, or stopped.
@@ -23,7 +26,7 @@ class Transaction {
   bool join(const wire::Claimed& task, const std::string& tenant);
   PGconn* connection() const noexcept { return conn_; }
 
-  // A statement of our own in it.
+  // A statement of our own in it; what the server refuses of that changes nothing.
   void say(const wire::Statement& statement);
   // Tells the task's outcome, and commits.  false: the lease was lost, and nothing of it
   // stays.  Throws insula::error, with outcome_unknown() if the commit was under way.
@@ -33,7 +36,6 @@ class Transaction {
   // On this very connection: a session would make a new one, with nothing of ours in it.
   wire::Rows exchange(const wire::Statement& statement) const;
   bool is_clean() const;
-  void require_open() const;
 
   const std::shared_ptr<Lender> lender_;
   std::unique_ptr<wire::Session> session_;

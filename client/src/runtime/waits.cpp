@@ -2,6 +2,7 @@
 #include "runtime/waits.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace insula::detail {
 
@@ -20,6 +21,7 @@ void WaitState::settle(const std::shared_ptr<const wire::ResultRow>& ended) {
     if (!failure && !result) result = ended;
   }
   changed.notify_all();
+  if (on_end) std::exchange(on_end, {})(ended.get());
 }
 
 void WaitState::settle(const error& why) {
@@ -28,6 +30,7 @@ void WaitState::settle(const error& why) {
     if (!failure && !result) failure = why;
   }
   changed.notify_all();
+  if (on_end) std::exchange(on_end, {})(nullptr);
 }
 
 void WaitState::reopen() {

@@ -15,6 +15,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -37,6 +38,8 @@ struct WaitState {
   bool registered = false;  // under mutex, as all below: the I/O thread knows of it
   std::shared_ptr<const wire::ResultRow> result;
   std::optional<error> failure;
+  // The I/O thread's, for its own wait: called once with the end; nullptr: it will not be known.
+  std::function<void(const wire::ResultRow*)> on_end = {};
 
   void settle(const std::shared_ptr<const wire::ResultRow>& ended);
   void settle(const error& why);

@@ -24,7 +24,7 @@ struct Handler {
       : run_batch(std::move(many)), most(at_most) {}
 
   std::function<void(TaskContext&)> run;
-  // In its place, of a task that runs in batches of up to `most`.
+  // In its place, of a task that runs in batches of up to `most`; 0: build() refuses it.
   std::function<void(std::span<TaskContext* const>)> run_batch;
   std::size_t most = 1;
 };

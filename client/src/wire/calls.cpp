@@ -381,9 +381,10 @@ Statement complete(const Completion& completion) {
 }
 
 Statement fail(std::int64_t task_id, std::int64_t lease, const Failed& failed) {
-  return {"SELECT insula.fail($1, $2, $3, $4, $5::interval)",
+  return {"SELECT insula.fail($1, $2, $3, $4, $5::interval, $6)",
           {number(task_id), number(lease), std::string{failed.why}, failed.retryable ? "true" : "false",
-           failed.retry_in ? Param{interval(std::max(*failed.retry_in, milliseconds{0}))} : Param{}}};
+           failed.retry_in ? Param{interval(std::max(*failed.retry_in, milliseconds{0}))} : Param{},
+           number(std::clamp(failed.free_retries, 0, 1'000))}};
 }
 
 bool read_failed_for_good(const Rows& rows) { return !rows.is_null(0, 0) && rows.text(0, 0) == "failed"; }

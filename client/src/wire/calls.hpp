@@ -142,10 +142,11 @@ struct Failed {
   std::string_view why;
   bool retryable = true;
   std::optional<std::chrono::milliseconds> retry_in = {};  // nullopt: as the task's policy says
+  int free_retries = 0;                                    // with that
 };
 Statement fail(std::int64_t task_id, std::int64_t lease, const Failed& failed);
 bool read_failed_for_good(const Rows& rows);
-// What a running task says of itself; nullopt leaves what was said before.
+// A running task's word on itself; nullopt leaves what was said before.
 struct Progress {
   std::optional<std::string> checkpoint = {};  // JSON
   std::optional<double> reached = {};

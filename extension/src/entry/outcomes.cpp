@@ -207,8 +207,7 @@ Datum insula_complete_batch(PG_FUNCTION_ARGS) {
 static void check_free_retries(const Failure &failure) {
   constexpr int most = 1000;
   if (failure.free_retries < 0 || failure.free_retries > most)
-    ereport(ERROR,
-            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("free_retries must be between 0 and %d", most)));
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("free_retries must be between 0 and %d", most)));
   if (failure.free_retries > 0 && failure.retry_in < 0)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("free_retries needs retry_in")));
 }

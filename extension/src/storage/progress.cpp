@@ -1,4 +1,4 @@
-// What runs of tasks leave, over SPI; see progress.hpp.
+// The traces of tasks' runs, over SPI; see progress.hpp.
 #include "storage/progress.hpp"
 
 #include "spi/session.hpp"
@@ -39,7 +39,8 @@ Jsonb *read_checkpoint(const Tenant &tenant, std::int64_t task, std::int64_t lea
         SELECT r.body
         FROM {work} w, {record} r
         WHERE w.id = $1 AND w.lease = $2 AND w.state = {state.running}
-          AND r.kind = {kind.progress} AND r.owner = coalesce(w.head, w.id) AND r.name = 'checkpoint' AND r.seq = w.id)",
+          AND r.kind = {kind.progress} AND r.owner = coalesce(w.head, w.id) AND r.name = 'checkpoint'
+          AND r.seq = w.id)",
       {INT8OID, INT8OID},
   };
   Arguments arguments;
@@ -152,9 +153,7 @@ std::int64_t *count_lapses(const Tenant &tenant, const TaskOfExecution *tasks, i
   return read_tally(tenant, tasks, count, lapses);
 }
 
-void add_free_retry(const Tenant &tenant, const TaskOfExecution &task) {
-  add_to_tally(tenant, &task, 1, free_retries);
-}
+void add_free_retry(const Tenant &tenant, const TaskOfExecution &task) { add_to_tally(tenant, &task, 1, free_retries); }
 
 std::int64_t count_free_retries(const Tenant &tenant, const TaskOfExecution &task) {
   return *read_tally(tenant, &task, 1, free_retries);

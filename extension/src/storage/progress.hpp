@@ -1,6 +1,7 @@
-// What runs of tasks leave beside their outcomes.  How far they have come, as they say themselves, and the value that
-// they have saved: records of kind `progress`, for each task that has said something.  How many of them used no attempt:
-// records of kind `tally`.  A writer holds the task's row, so that what it says is of the run that has the lease.
+// Traces of tasks' runs beside their outcomes.  How far they have come, as they say themselves, and the value that
+// they have saved: records of kind `progress`, for each task that has said something.  How many of them used no
+// attempt: records of kind `tally`.  A writer holds the task's row, so that what it says is of the run that has the
+// lease.
 #pragma once
 
 #include "tenant/tenant.hpp"
@@ -15,7 +16,7 @@ struct Progress {
 void write_progress(const Tenant &tenant, std::int64_t execution, std::int64_t task, TimestampTz now,
                     const Progress &progress);
 
-// What the runs of the task have saved; nullptr: nothing, or the lease is lost.
+// The value that the runs of the task have saved; nullptr: nothing, or the lease is lost.
 Jsonb *read_checkpoint(const Tenant &tenant, std::int64_t task, std::int64_t lease);
 
 // {"progress", "note"} of the tasks of an execution that have said so, by id.

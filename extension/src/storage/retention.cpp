@@ -151,7 +151,8 @@ constexpr Statement remove_records = {
     "remove_records",
     R"(
       DELETE FROM {record}
-      WHERE kind IN ({kind.history}, {kind.event}, {kind.event_key}, {kind.progress}, {kind.tally}) AND owner = ANY ($1))",
+      WHERE kind IN ({kind.history}, {kind.event}, {kind.event_key}, {kind.progress}, {kind.tally})
+        AND owner = ANY ($1))",
     {INT8ARRAYOID},
 };
 
