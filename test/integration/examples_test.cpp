@@ -6,9 +6,12 @@
 
 #include <libpq-fe.h>
 
+#include <atomic>
 #include <iostream>
 #include <stdexcept>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "client_test.hpp"
 
@@ -152,7 +155,20 @@ TEST_F(Examples, RunnerAndExecution) {
       std::cout << result->status << '\n';
     else
       execution.cancel("took too long");
+    // clang-format off
+    if (!execution.send_event("paid", 30, {.idempotency_key = "payment-7"})) std::cout << "it has ended\n";
+    // clang-format on
   }
+  struct Pool {
+    void post(std::function<void()> job) { threads.emplace_back(std::move(job)); }
+    std::vector<std::jthread> threads;
+  } pool;
+  insula::RunnerConfig config{.label = "gpu-3"};
+  config.executor = [&](std::function<void()> job) { pool.post(std::move(job)); };
+  auto labelled = insula::Runner::with_schema(database_url, "acme_corp", config);
+  labelled.add(workflow);
+  EXPECT_TRUE(labelled.execute("orders").status.is_success());
+  labelled.shutdown();
   runner.shutdown();
 }
 
@@ -178,6 +194,12 @@ void end_span(std::string_view outcome, std::string_view error) {
   story += ", end " + std::string{outcome} + std::string{error};
 }
 
+std::atomic<int> alarms{0};
+void alarm(const std::string& workflow, std::int64_t, const std::string& error) {
+  EXPECT_EQ(workflow + ", " + error, "bad, task \"only\" failed: never");
+  ++alarms;
+}
+
 TEST_F(Examples, Observer) {
   struct Spans : insula::Observer {
     void task_started(const insula::TaskContext& task) override {
@@ -186,15 +208,23 @@ TEST_F(Examples, Observer) {
     void task_ended(const insula::TaskContext&, const insula::TaskEnd& end) override {
       end_span(name(end.outcome), end.error);
     }
+    // clang-format off
+    void execution_failed(const insula::FailedExecution& failed) override {
+      alarm(failed.workflow, failed.execution_id, failed.error);
+    }
+    // clang-format on
   };
   {
     const std::string url = insula::DatabaseAdmin{admin_url}.create_tenant({.tenant = "traced"}).connection_string;
     insula::Runner runner{url, {.observer = std::make_shared<Spans>()}};
     runner.add(named("w"));
     runner.execute("w");
+    EXPECT_EQ(story, "begin only, end completed");
+    runner.add(insula_test::one_task("bad", [](insula::TaskContext&) { throw insula::permanent_error{"never"}; }));
+    runner.execute("bad");
+    EXPECT_TRUE(insula_test::eventually([] { return alarms == 1; }));
     runner.shutdown();
   }
-  EXPECT_EQ(story, "begin only, end completed");
 }
 
 TEST_F(Examples, Schedule) {
@@ -434,11 +464,24 @@ TEST_F(Examples, TriggerRule) {
   EXPECT_TRUE(runner.execute("order").final_context.at<bool>("reported"));
 }
 
+void book(insula::TaskContext& ctx) {
+  const std::string sql = "INSERT INTO booked VALUES (" + std::to_string(ctx.at<int>("amount")) + ")";
+  PQclear(PQexec(ctx.transaction(), sql.c_str()));
+}
+
 TEST(PreloadedExamples, Testing) {
   const insula::Workflow workflow = insula::Workflow::builder("w").task("count", count).build();
   const insula::Context input{{"words", std::vector<std::string>{"a", "b"}}};
   auto run = insula::testing::run_task(workflow, "count", {.context = input});
   EXPECT_EQ(run.changes.at<int>("word_count"), 2);
+  const insula_test::Connection conn;
+  const insula::Workflow booking = insula::Workflow::builder("booking").task("book", book).build();
+  PQclear(PQexec(conn, "CREATE TEMPORARY TABLE booked (amount int)"));
+  PQclear(PQexec(conn, "BEGIN"));
+  auto booked = insula::testing::run_task(booking, "book", {.context = {{"amount", 5}}, .connection = conn});
+  EXPECT_EQ(booked.outcome, insula::TaskOutcome::completed);
+  EXPECT_EQ(conn.value("SELECT amount FROM booked"), "5");
+  PQclear(PQexec(conn, "ROLLBACK"));
   insula::testing::Cluster cluster;
   auto runner = insula::Runner::with_schema(cluster.connection_string(), "acme");
   runner.add(workflow);

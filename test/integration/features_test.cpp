@@ -149,7 +149,7 @@ TEST_F(Features, BatchClaimsWithLeasesThatFenceLateWorkers) {
 }
 
 TEST_F(Features, LeasesByTheDatabasesClockWithACapOnTakeovers) {
-  add(R"({"id": "a", "retry": {"max_attempts": 2}})");
+  add(R"({"id": "a", "retry": {"max_lapses": 1}})");
   const std::string id = submit();
   claim();
   EXPECT_EQ(sql.query("SELECT count(*) FROM mine, insula.heartbeat(ARRAY[task_id], ARRAY[lease], '1 h')"), "0");

@@ -125,7 +125,7 @@ TEST_F(Waiting, LapsedLeaseWakesWaiter) {
   ASSERT_TRUE(worker.finished());
   EXPECT_EQ(worker.answer(), "t");
   // The scheduler may be putting it back at this very moment.
-  EXPECT_TRUE(eventually([&] { return worker.query("SELECT attempt FROM insula.claim('next')") == "2"; }));
+  EXPECT_TRUE(eventually([&] { return worker.query("SELECT attempt FROM insula.claim('next')") == "1"; }));
 }
 
 TEST_F(Waiting, TimeoutReturnsFalse) {
@@ -375,7 +375,7 @@ TEST_F(PreloadedWaiting, DeadSessionGivesItsTasksBack) {
   dying.vanish();
   ASSERT_TRUE(next.finished());
   EXPECT_EQ(next.answer(), "t");
-  EXPECT_EQ(next.query("SELECT string_agg(attempt::text, ',') FROM insula.claim('heir', max_tasks => 10)"), "2,2,2");
+  EXPECT_EQ(next.query("SELECT string_agg(attempt::text, ',') FROM insula.claim('heir', max_tasks => 10)"), "1,1,1");
 }
 
 TEST_F(PreloadedWaiting, LifeLineMovesWithTheWorker) {

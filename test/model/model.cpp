@@ -301,6 +301,7 @@ void Execution::fail(Place place, bool retryable) {
   const bool again = retryable && !defined.never_retried && run.attempt < defined.max_attempts;
   run.state = again ? State::ready : State::failed;
   run.child = 0;
+  run.lapses = 0;
   failed_attempts += again ? 1 : 0;
   settle();
 }
@@ -308,6 +309,7 @@ void Execution::fail(Place place, bool retryable) {
 void Execution::defer(Place place, const Json& patch) {
   at(place).state = State::waiting;
   at(place).handed_over.push_back(patch);
+  at(place).lapses = 0;
   --at(place).attempt;
 }
 

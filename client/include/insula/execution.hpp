@@ -6,6 +6,7 @@
 //     std::cout << result->status << '\n';
 //   else
 //     execution.cancel("took too long");
+//   if (!execution.send_event("paid", 30, {.idempotency_key = "payment-7"})) std::cout << "it has ended\n";
 #pragma once
 
 #include <insula/context.hpp>

@@ -10,6 +10,9 @@
 //     void task_ended(const insula::TaskContext&, const insula::TaskEnd& end) override {
 //       end_span(name(end.outcome), end.error);
 //     }
+//     void execution_failed(const insula::FailedExecution& failed) override {
+//       alarm(failed.workflow, failed.execution_id, failed.error);
+//     }
 //   };
 //   insula::Runner runner{url, {.observer = std::make_shared<Spans>()}};
 //

@@ -84,6 +84,9 @@ struct INSULA_EXPORT RunnerConfig {
   std::vector<std::shared_ptr<Middleware>> middleware = {};
   // In front of the worker's name, as `label@host:pid:number`, so that people find this process among others: 1 to
   // 32 printable characters without spaces.
+  //
+  //   insula::RunnerConfig config{.label = "gpu-3"};
+  //   config.executor = [&](std::function<void()> job) { pool.post(std::move(job)); };
   std::string label = {};
   // Runs the handlers in place of threads of the library's own: it is given a job for each, and calls it later on
   // some thread, never within the call.  Called on a thread of the runtime's; must be quick.  What it drops, or refuses

@@ -8,6 +8,13 @@
 //   auto run = insula::testing::run_task(workflow, "count", {.context = input});
 //   EXPECT_EQ(run.changes.at<int>("word_count"), 2);
 //
+// A handler that calls ctx.transaction() gets a connection of yours: here in a transaction that is rolled back.
+//
+//   PQclear(PQexec(conn, "BEGIN"));
+//   auto booked = insula::testing::run_task(booking, "book", {.context = {{"amount", 5}}, .connection = conn});
+//   EXPECT_EQ(booked.outcome, insula::TaskOutcome::completed);
+//   PQclear(PQexec(conn, "ROLLBACK"));
+//
 // With one: a PostgreSQL of its own, thrown away at the end (link insula::testing).
 //
 //   insula::testing::Cluster cluster;                       // a second or so: one for all tests

@@ -5,6 +5,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "storage/progress.hpp"
 #include "storage/record.hpp"
 
 namespace insula {
@@ -43,6 +44,8 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   (void)lock_executions(tenant, &execution, 1, false, &locked);
   if (!wait_row(tenant, until, id, lease, event, patch)) return false;
   note_settled(tenant, id);
+  // One that waits for ever has the same run_at each time, by which lapses are counted.
+  if (until == DT_NOEND) forget_lapses(tenant, {id, execution});
   count_run_moved(tenant, *task, Place::waiting);
   const TimestampTz now = clock_now();
   JsonObject detail = begin_object();

@@ -153,6 +153,19 @@ std::int64_t *count_lapses(const Tenant &tenant, const TaskOfExecution *tasks, i
   return read_tally(tenant, tasks, count, lapses);
 }
 
+void forget_lapses(const Tenant &tenant, const TaskOfExecution &task) {
+  static constexpr Statement forget_lapses = {
+      "forget_lapses",
+      R"(
+        DELETE FROM {record}
+        WHERE kind = {kind.tally} AND owner = $1 AND name = $2 AND seq = $3)",
+      {INT8OID, TEXTOID, INT8OID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(task.execution)).add_text(lapses.name).add(Int64GetDatum(task.task));
+  (void)run(tenant, forget_lapses, arguments);
+}
+
 void add_free_retry(const Tenant &tenant, const TaskOfExecution &task) { add_to_tally(tenant, &task, 1, free_retries); }
 
 std::int64_t count_free_retries(const Tenant &tenant, const TaskOfExecution &task) {

@@ -36,6 +36,7 @@ struct TaskOfExecution {
 // How many runs of each of the tasks have lapsed in a row, since the task was put off or its execution retried; in
 // their order.
 std::int64_t *count_lapses(const Tenant &tenant, const TaskOfExecution *tasks, int count);
+void forget_lapses(const Tenant &tenant, const TaskOfExecution &task);
 void add_lapses(const Tenant &tenant, const TaskOfExecution *tasks, int count);
 // How many failed ones used no attempt, since the execution was submitted or retried.
 std::int64_t count_free_retries(const Tenant &tenant, const TaskOfExecution &task);
