@@ -366,6 +366,7 @@ TEST_F(DailyWork, AVerdictIsNotCommitted) {
   EXPECT_TRUE(runner.shutdown({.drain = 0ms}).clean());
   EXPECT_EQ(sql_.value("SELECT count(*) FROM verdict"), "0");
   EXPECT_NE(status_of(execution.id()), "completed");
+  sql_.rows("SELECT insula.cancel($1)", {std::to_string(execution.id())});
   sql_.rows("DROP TABLE verdict");
 }
 

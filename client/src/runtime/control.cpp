@@ -158,8 +158,9 @@ void Control::send_heartbeat(Clock::time_point now) {
 void Control::tell_progress() {
   constexpr int most = 20;
   while (!to_tell_.empty() && telling_ < most && link_.is_up()) {
-    const auto attempt = std::move(to_tell_.back());
+    const auto attempt = to_tell_.back().lock();
     to_tell_.pop_back();
+    if (!attempt) continue;
     ++telling_;
     if (!send_progress(link_, settings_, attempt, [this] { --telling_; })) --telling_;
   }

@@ -73,8 +73,8 @@ class Control {
 
   std::unordered_map<std::int64_t, std::shared_ptr<WaitState>> failing_;  // executions, for the observer
 
-  std::vector<std::shared_ptr<Attempt>> to_tell_;  // whose progress goes with this heartbeat
-  int telling_ = 0;                                // of it is under way
+  std::vector<std::weak_ptr<Attempt>> to_tell_;  // whose progress goes with this heartbeat
+  int telling_ = 0;                              // of it is under way
 
   bool heartbeat_in_flight_ = false;
   bool watch_in_flight_ = false;
