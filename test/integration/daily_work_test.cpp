@@ -399,6 +399,7 @@ TEST_F(DailyWork, ASubmissionSaysWhetherItIsNew) {
   const Submitted again = enqueue_once(conn, "w", {}, {.idempotency_key = "k"}, tenant_);
   EXPECT_FALSE(again.is_new);
   EXPECT_EQ(again.execution_id, first.execution_id);
+  EXPECT_TRUE(runner.execution(first.execution_id).wait().status.is_success());
   // As another library would send it.
   const auto at = std::chrono::system_clock::now() + 1h;
   const SqlStatement submit = enqueue_statement("w", {{"n", 2}}, {.priority = 3, .run_at = at}, tenant_);
