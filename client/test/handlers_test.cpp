@@ -327,7 +327,8 @@ TEST(Batch, WhatOneLacksIsNoVerdictOnTheOthers) {
 
 TEST(Batch, HoldsATaskAtLeast) {
   auto builder = Workflow::builder("w");
-  builder.batch("t", [](std::span<TaskContext* const>) {}, {}, 0);
+  builder.batch(
+      "t", [](std::span<TaskContext* const>) {}, {}, 0);
   EXPECT_THROW((void)builder.build(), error);
 }
 
@@ -375,7 +376,9 @@ TEST(Typed, ReadsAndSetsTheKeysOfAnObject) {
   };
   EXPECT_EQ(run(task<shop::Order, int>(amount), {.context = input}).changes, (Context{{"seen", true}, {"t", 30}}));
   using Left = std::map<std::string, int>;
-  EXPECT_EQ(run(task<shop::Order, Left>([](const shop::Order&) { return Left{{"a", 1}}; }),
+  EXPECT_EQ(run(task<shop::Order, Left>([](const shop::Order&) {
+                  return Left{{"a", 1}};
+                }),
                 {.context = Context{input}.with("t", Context{{"a", 1}, {"b", 2}})})
                 .changes,
             (Context{{"t", Context{{"a", 1}, {"b", nullptr}}}}))

@@ -54,7 +54,7 @@ struct Definition {
 struct TaskRun {
   State state = State::pending;
   int attempt = 0;
-  int lapses = 0;  // in a row
+  int lapses = 0;                 // in a row
   std::vector<Json> handed_over;  // what it said when it was deferred
   Json output;
   std::string awaited;     // the event that it waits for
