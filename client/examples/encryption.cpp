@@ -136,12 +136,12 @@ int main(int argc, char** argv) {
                          [](insula::TaskContext& ctx) { ctx.set("country", ctx.at<std::string>("iban").substr(0, 2)); })
                    .build());
     const insula::Result result = runner.execute("pay", {{"iban", "DE89370400440532013000"}});
-    std::cout << result.status << ": " << result.final_context.to_json() << '\n';
+    std::cout << result.status << ", from " << result.final_context.at<std::string>("country");
 
     // The server's own copy, as a runner without the middleware sees it.
     auto plain = insula::Runner::with_schema(argc > 1 ? argv[1] : "", "sealed");
     const auto stored = plain.execution(result.execution_id).result().final_context.at<std::string>("iban");
-    std::cout << "stored: " << stored.substr(0, mark.size()) << "...\n";
+    std::cout << ", stored as " << stored.substr(0, mark.size()) << "...\n";
     return result.status.is_success() && stored.starts_with(mark) ? 0 : 1;
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
