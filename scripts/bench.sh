@@ -48,6 +48,6 @@ fi
 mkdir -p "$build/bench"
 export BENCH_PICTURES=$build/bench
 
-"$root/scripts/with-cluster.sh" --preload --durable \
+"$root/scripts/with-cluster.sh" --preload --durable --conf insula.visit_time=1s \
     --conf shared_buffers=1GB --conf max_wal_size=4GB --conf checkpoint_timeout=15min --conf max_connections=200 -- \
     "$build/client/bin/bench" "$build/bench.json"

@@ -2,7 +2,7 @@
 #
 # What takes longer than a check may: the engine against its model with fresh seeds,
 # ten minutes of looks for hidden work, a minute for each fuzz target, and the
-# integration tests and attacks again and again on a busy machine. Forty minutes;
+# integration tests and attacks again and again on a busy machine. Fifty minutes;
 # SEEDS, INSULA_FUZZ_SECONDS and ROUNDS choose otherwise. What fails says its seed.
 
 set -euo pipefail
@@ -26,6 +26,11 @@ INSULA_SOAK=1 GTEST_FILTER='Watermarks*' "$bin/unit_tests"
 say "hidden work, for ten minutes"
 env -u INSULA_MODEL_SEED INSULA_SOAK=1 GTEST_FILTER='HiddenWork*' \
     "$cluster" --preload --conf insula.scheduler=off -- "$bin/model_tests"
+
+say "budgets that hold next to nothing, for ten minutes"
+for preload in --preload --no-preload; do
+    INSULA_SOAK=1 GTEST_FILTER='BudgetsFuzz*' "$cluster" $preload -- "$bin/attack_tests"
+done
 
 say "hidden work of fleets, for seven minutes"
 env -u INSULA_MODEL_SEED INSULA_SOAK=1 GTEST_FILTER='HiddenFleet*' "$cluster" --preload -- "$bin/model_tests"

@@ -164,6 +164,8 @@ fi
 if ((preload)); then
     setting shared_preload_libraries insula
 fi
+# A test sees what is put off only if it asks for it, however slow the machine is.
+setting insula.visit_time '1 min'
 for line in ${conf[@]+"${conf[@]}"}; do
     setting "${line%%=*}" "${line#*=}"
 done

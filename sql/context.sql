@@ -45,7 +45,7 @@ EXCEPTION WHEN statement_too_complex THEN
 END
 $$;
 
--- Contexts are bounded in memory: one claim hands out 64 MB of them at most, in order, and
+-- Contexts are bounded in memory: one claim hands out 32 MB of them at most, in order, and
 -- tasks that are decided at the same time have their contexts one after the other.
 SELECT tenant FROM insula.create_tenant('contexts', login => false);
 SET insula.tenant = 'contexts';
@@ -55,6 +55,7 @@ SELECT count(*) AS first FROM insula.claim('w', max_tasks => 100);
 SELECT status, count(*), count(worker) AS workers, count(started_at) AS starts, max(attempt) AS attempt
 FROM tenant_contexts.task_executions GROUP BY status ORDER BY status DESC;
 SELECT max(task_id) FILTER (WHERE status = 'running') < min(task_id) FILTER (WHERE status = 'ready') AS in_order FROM tenant_contexts.task_executions;
+SELECT count(*) AS next, max(attempt) AS attempt FROM insula.claim('w', max_tasks => 100);
 SELECT count(*) AS rest, max(attempt) AS attempt FROM insula.claim('w', max_tasks => 100);
 SELECT insula.register_workflow(jsonb_build_object('name', 'decided', 'tasks', '[{"id": "a"}]' || (
 	SELECT jsonb_agg(jsonb_build_object('id', 'b' || n, 'depends_on', '["a"]'::jsonb,

@@ -215,6 +215,7 @@ SELECT lease FROM insula.claim('w') \gset
 SELECT insula.complete_many(ARRAY[(:e >> 36) << 36, -1, :e], ARRAY[:lease, :lease, :lease], NULL);
 
 -- A context that is too large to merge fails its task, not the claim.
+SET insula.visit_time = '1 min';
 SELECT insula.register_workflow(jsonb_build_object('name', 'huge', 'tasks',
 	(SELECT jsonb_agg(jsonb_build_object('id', 't' || i)) FROM generate_series(1, 17) i)
 	|| jsonb_build_object('id', 'end', 'depends_on', (SELECT jsonb_agg('t' || i) FROM generate_series(1, 17) i))));

@@ -12,7 +12,7 @@ CREATE FUNCTION insula.claim(
 RETURNS SETOF insula.claimed_task
 AS 'MODULE_PATHNAME', 'insula_claim' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10;
 COMMENT ON FUNCTION insula.claim IS
-'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any); fewer where their contexts together come to more than 64 MB, or where they are of more than 500 tenants.  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
+'Claims up to max_tasks (1 to 10000) ready tasks whose key, workflow.task, is in tasks (NULL: any); fewer where contexts of a tenant take more than insula.visit_time to put together or come to more than insula.visit_bytes, where all come to more than 64 MB, or where they are of more than 500 tenants.  Each comes with a lease that lasts lease_for (1 s to 1 day, longer with heartbeats) and that complete, fail, defer and heartbeat must show.
 A member of insula_runner who names no tenant is served all tenants: of each at most max_per_tenant tasks, and of those only in only_tenants and not in except_tenants, where given.
 Errors: 22023 bad argument, IS001 no such tenant, IS007 the tenant is suspended, 25006 in a read-only transaction, as of every call that may write.';
 
@@ -82,7 +82,7 @@ Errors: 22023 the context is not an object; 55P03, as of insula.fail, defer, wai
 CREATE FUNCTION insula.complete_many(task_ids bigint[], leases bigint[], contexts jsonb[]) RETURNS boolean[]
 AS 'MODULE_PATHNAME', 'insula_complete_many' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.complete_many IS
-'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL: another transaction holds the task or its execution, or has locked the tenant''s tables; nothing was written for it, ask again.  Only a call for tasks of one tenant, by a caller with rights to it beside those of insula_runner, waits for such a transaction.';
+'Completes many tasks; see insula.complete.  A context that is not an object, or too large, fails its own task as insula.fail would, and no other.  NULL: another transaction holds the task or its execution, or has locked the tenant''s tables, or the tenant''s other tasks in the call have taken long; nothing was written for it, ask again.  Only a call for tasks of one tenant, by a caller with rights to it beside those of insula_runner, waits for such a transaction.';
 
 CREATE FUNCTION insula.complete_batch(
 	task_ids bigint[],

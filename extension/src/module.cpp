@@ -11,6 +11,7 @@
 #include "shared/ready_tenants.hpp"
 #include "shared/shared.hpp"
 #include "shared/transaction_end.hpp"
+#include "spi/budget.hpp"
 #include "spi/plans.hpp"
 #include "storage/codes.hpp"
 #include "tenant/caller.hpp"
@@ -40,6 +41,7 @@ void _PG_init() {
   insula::define_argument_settings();
   insula::define_scheduler_settings();
   insula::define_fire_settings();
+  insula::define_budget_settings();
   insula::define_fairness_settings();
   insula::define_transaction_limit();
   if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {

@@ -13,6 +13,9 @@ namespace insula {
 namespace {
 
 constexpr int max_steps = 64;
+// Each counts as so many bytes that are looked at.
+constexpr std::size_t cost_of_condition = 256;
+constexpr std::size_t cost_of_element = 16;
 
 bool is_name_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
@@ -93,25 +96,38 @@ bool compare(const JsonbValue &a, const JsonbValue &b, int *order) {
   return true;
 }
 
-bool has_element(JsonbContainer *array, const JsonbValue &part) {
+bool look_at(std::size_t bytes, std::size_t *left) {
+  *left -= std::min(bytes, *left);
+  return *left > 0;
+}
+
+std::size_t size_of(const JsonbValue &value) {
+  if (value.type == jbvString) return static_cast<std::size_t>(value.val.string.len);
+  return value.type == jbvBinary ? static_cast<std::size_t>(value.val.binary.len) : 0;
+}
+
+bool has_element(JsonbContainer *array, const JsonbValue &part, std::size_t *left) {
+  const std::size_t size = size_of(part);
   JsonbIterator *elements = JsonbIteratorInit(array);
   JsonbValue element;
   (void)JsonbIteratorNext(&elements, &element, true);
   while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM) {
-    // A definition may hold ten thousand conditions on an array of a million elements.
     CHECK_FOR_INTERRUPTS();
+    if (!look_at(cost_of_element + std::min(size, size_of(element)), left)) return false;
     if (same_value(element, part)) return true;
   }
   return false;
 }
 
-bool contains(const JsonbValue &whole, const JsonbValue &part) {
-  if (whole.type == jbvString && part.type == jbvString)
+bool contains(const JsonbValue &whole, const JsonbValue &part, std::size_t *left) {
+  if (whole.type == jbvString && part.type == jbvString) {
+    if (!look_at(size_of(whole), left)) return false;
     return part.val.string.len == 0 || memmem(whole.val.string.val, static_cast<Size>(whole.val.string.len),
                                               part.val.string.val, static_cast<Size>(part.val.string.len)) != nullptr;
+  }
   if (whole.type != jbvBinary) return false;
   JsonbContainer *container = whole.val.binary.data;
-  if (JsonContainerIsArray(container)) return has_element(container, part);
+  if (JsonContainerIsArray(container)) return has_element(container, part, left);
   JsonbValue buffer;
   return part.type == jbvString &&
          getKeyJsonValueFromContainer(container, part.val.string.val, part.val.string.len, &buffer) != nullptr;
@@ -183,8 +199,9 @@ Jsonb *without_value(const ContextCondition &path, Jsonb *context) {
   return DatumGetJsonbP(DirectFunctionCall2(jsonb_delete_path, PointerGetDatum(context), array));
 }
 
-bool condition_holds(const ContextCondition &condition, Jsonb *context) {
+bool condition_holds(const ContextCondition &condition, Jsonb *context, std::size_t *left) {
   CHECK_FOR_INTERRUPTS();
+  if (!look_at(cost_of_condition, left)) return false;
   JsonbValue buffer;
   const JsonbValue *found = find_value(condition, context, &buffer);
   int order = 0;
@@ -203,9 +220,9 @@ bool condition_holds(const ContextCondition &condition, Jsonb *context) {
     case Comparison::less_or_equal:
       return ordered && order <= 0;
     case Comparison::contains:
-      return found && contains(*found, condition.value);
+      return found && contains(*found, condition.value, left);
     case Comparison::not_contains:
-      return !found || !contains(*found, condition.value);
+      return !found || !contains(*found, condition.value, left);
     case Comparison::exists:
       return found != nullptr;
     case Comparison::not_exists:

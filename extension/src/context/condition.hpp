@@ -49,6 +49,8 @@ bool parse_comparison(const char *name, Comparison *comparison);
 // A missing key equals, contains and is greater than nothing; null is a value.  Numbers compare as
 // numbers, texts byte by byte; other values are never greater or less.  A text contains its parts,
 // an array its elements, an object its keys.
-bool condition_holds(const ContextCondition &condition, Jsonb *context);
+// *left: how many bytes may still be looked at, since a rule can have ten thousand conditions on an array of a million
+// elements; 0: that was too much, and the answer means nothing.
+bool condition_holds(const ContextCondition &condition, Jsonb *context, std::size_t *left);
 
 }  // namespace insula

@@ -12,6 +12,9 @@ Jsonb *merge_patch(Jsonb *target, Jsonb *patch);
 // Applies many patches (nullptr: none) in order, in one pass.
 Jsonb *merge_patches(Jsonb *target, Jsonb *const *patches, std::size_t count);
 
+// More is not merged: the task or the execution fails.
+inline constexpr std::size_t max_merged_size = std::size_t{64} << 20;
+
 // The bytes of all values; nullptr counts nothing.
 std::size_t total_size(Jsonb *const *values, int count);
 

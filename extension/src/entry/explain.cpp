@@ -24,6 +24,7 @@ struct Explanation {
   const LimitCount *limits;  // those under which tasks run
   int limit_count;
   TimestampTz now;
+  bool ends;  // all tasks have ended, and the execution's end is put off
 };
 
 const char *time_text(TimestampTz time) {
@@ -108,10 +109,15 @@ const char *why(const Explanation &of, std::int32_t task, const TaskDetail &deta
   const bool group = of.definition.options[task].for_each && !element;
   switch (detail.state) {
     case State::pending:
+      if (detail.lane == lane_deciding)
+        return group ? "deciding: its dependencies have ended, and its elements are still to be made"
+                     : "deciding: its dependencies have ended, and its trigger rule is still to be evaluated";
       return psprintf("waits for %s", names_of(of, task, [](State state) { return !has_ended(state); }));
     case State::ready:
       return why_not_claimed(of, detail);
     case State::running:
+      if (detail.lane == lane_deciding)
+        return "deciding: its elements have ended, and what they have handed over is still to be put together";
       return group ? why_open(of, task) : why_running(of, detail);
     case State::waiting:
       return why_waiting(of, detail);
@@ -120,7 +126,7 @@ const char *why(const Explanation &of, std::int32_t task, const TaskDetail &deta
     case State::skipped:
       return why_skipped(of, task);
     default:
-      return nullptr;
+      return of.ends ? "deciding: all tasks have ended, and the execution's end is still to come" : nullptr;
   }
 }
 
@@ -143,7 +149,10 @@ void explain(ReturnSetInfo *result, const Tenant &tenant, std::int64_t id) {
   if (!read_execution(tenant, local, &row)) no_such_execution(id);
   const Definition &definition = definition_of(tenant, row.definition);
   const TaskDetail *tasks = task_details(tenant, local, row.span, definition.tasks);
-  Explanation explanation = {tenant, definition, tasks, nullptr, 0, nullptr, 0, clock_now()};
+  Explanation explanation = {tenant, definition, tasks, nullptr, 0, nullptr, 0, clock_now(), false};
+  int ends;
+  (void)still_put_off(tenant, &local, 1, &ends);
+  explanation.ends = ends > 0 && !has_ended(row.state);
   if (definition.has_groups)
     explanation.elements = element_details(tenant, local, row.span, &explanation.element_count);
   if (definition.limit.max > 0) explanation.limits = running_by_limit(tenant, nullptr, &explanation.limit_count);

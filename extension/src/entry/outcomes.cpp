@@ -9,6 +9,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/in_subtransaction.hpp"
 
@@ -59,13 +60,14 @@ void lock_share(const Share &share) {
   if (any_problem) lock_tasks(share.tenant, ids, share.count);
 }
 
-void complete_share(const Share &share) {
+// Returns how many of the positions are dealt with; the others are to be asked for again.
+int complete_share(const Share &share) {
   const Completion &batch = share.batch;
   const auto room = static_cast<std::size_t>(share.count);
   auto *ids = palloc_array_of<std::int64_t>(room);
   auto *leases = palloc_array_of<std::int64_t>(room);
   auto **patches = palloc_array_of<Jsonb *>(room);
-  auto *positions = palloc_array_of<int>(room);
+  auto *places = palloc_array_of<int>(room);
   auto *told = palloc_array_of<Told>(room);
   int count = 0;
   for (int i = 0; i < share.count; ++i) {
@@ -74,11 +76,12 @@ void complete_share(const Share &share) {
     ids[count] = core::local_of(batch.ids[at]);
     leases[count] = batch.leases[at];
     patches[count] = batch.contexts ? batch.contexts[at] : nullptr;
-    positions[count++] = at;
+    places[count++] = i;
   }
-  if (count == 0) return;
-  complete(share.tenant, {ids, leases, patches, count, told}, share.wait);
-  for (int i = 0; i < count; ++i) batch.told[positions[i]] = told[i];
+  if (count == 0) return share.count;
+  const int stay = complete(share.tenant, {ids, leases, patches, count, told}, share.wait);
+  for (int i = 0; i < count; ++i) batch.told[share.positions[places[i]]] = told[i];
+  return stay < count ? places[stay] : share.count;
 }
 
 void fail_share(const Share &share, TimestampTz now) {
@@ -88,7 +91,9 @@ void fail_share(const Share &share, TimestampTz now) {
     const char *problem = batch.problem(at);
     if (!problem) continue;
     const std::int64_t id = core::local_of(batch.ids[at]);
-    if (share.wait == LockWait::skip && !try_lock_for_failure(share.tenant, id, problem))
+    const bool later = share.wait == LockWait::skip &&
+                       ((i > 0 && budget_is_spent()) || !try_lock_for_failure(share.tenant, id, problem));
+    if (later)
       batch.told[at] = Told::later;
     else
       batch.failed[at] = fail(share.tenant, now, id, batch.leases[at], {problem, true}) != nullptr;
@@ -99,6 +104,25 @@ void put_off(const Completion &batch, const int *order, int first, int last) {
   for (int i = first; i < last; ++i) batch.told[order[i]] = Told::later;
 }
 
+constexpr int first_step = 64;
+// Steps that take less than this are followed by larger ones.
+constexpr std::int64_t short_step = 10000;
+
+// Completes the share step by step until the budget is spent; what is left is to be asked for again.
+void complete_in_steps(const Share &share, TimestampTz now, bool alone) {
+  begin_budget(alone ? visit_microseconds() : share_microseconds());
+  int done = 0;
+  for (int step = first_step; done < share.count && (done == 0 || !budget_is_spent());) {
+    const std::int64_t began = passing_time();
+    Share part = {share.batch, share.tenant, share.positions + done, std::min(step, share.count - done), share.wait};
+    part.count = complete_share(part);
+    fail_share(part, now);
+    done += part.count;
+    if (passing_time() - began < short_step) step *= 2;
+  }
+  put_off(share.batch, share.positions, done, share.count);
+}
+
 // `alone`: the batch has tasks of no other tenant.
 void complete_group(const Completion &batch, const int *order, int first, int last, bool alone) {
   const TenantOfTasks opened = open_tenant_of_tasks(batch.ids[order[first]], alone ? batch.may_wait : nullptr);
@@ -107,8 +131,9 @@ void complete_group(const Completion &batch, const int *order, int first, int la
   const TimestampTz now = clock_now();
   in_outcome_session(*opened.tenant, [&] {
     const Share share = {batch, *opened.tenant, order + first, last - first, opened.wait};
-    if (share.wait == LockWait::block) lock_share(share);
-    complete_share(share);
+    if (share.wait == LockWait::skip) return complete_in_steps(share, now, alone);
+    lock_share(share);
+    (void)complete_share(share);
     fail_share(share, now);
   });
 }

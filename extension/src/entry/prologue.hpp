@@ -8,6 +8,7 @@
 
 #include <type_traits>
 
+#include "spi/budget.hpp"
 #include "spi/session.hpp"
 #include "tenant/tenant.hpp"
 
@@ -74,11 +75,13 @@ auto run_in(const Session &session, Work work) {
 
 template <typename Work>
 auto in_session(Work work) {
+  begin_budget();
   return run_in(open_session(), work);
 }
 
 template <typename Work>
 auto in_outcome_session(const Tenant &tenant, Work work) {
+  begin_budget();
   return run_in(open_outcome_session(tenant), work);
 }
 

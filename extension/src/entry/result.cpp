@@ -86,8 +86,9 @@ bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport 
   ExecutionRow row;
   if (!read_execution(tenant, local, &row)) return false;
   TaskResult single = {0, row.state, row.output, row.error, row.attempt, row.started_at, row.finished_at, row.worker};
-  int count = 1;
-  const TaskResult *results = row.span ? task_results(tenant, local, row.span, &count) : &single;
+  const TaskResults all = row.span ? task_results(tenant, local, row.span, 0) : TaskResults{&single, 1, 0};
+  const TaskResult *results = all.items;
+  const int count = all.count;
   const Definition &definition = definition_of(tenant, row.definition);
   TimestampTz started_at = row.started_at;
   for (int i = 0; i < count; ++i)

@@ -7,6 +7,7 @@
 #include "operation/operations.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/progress.hpp"
 #include "storage/record.hpp"
 
@@ -91,7 +92,8 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   int found;
   TaskRow *locked = peek_tasks(tenant, ids, count, &found);
   int failed = 0;
-  for (int i = part_survivors(tenant, locked, found); i < found; ++i) {
+  const int survivors = part_survivors(tenant, locked, found);
+  for (int i = survivors; i < found && (i == survivors || !budget_is_spent()); ++i) {
     if (locked[i].state != State::running || locked[i].due > due_by) continue;
     if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
     note_lapse(tenant, locked[i], now, lapse_event);
@@ -105,7 +107,7 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
 int fail_timed_out(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now) {
   count = lock_for_failure(tenant, tasks, count);
   int failed = 0;
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < count && (i == 0 || !budget_is_spent()); ++i) {
     const bool done = runs_again(tenant, tasks[i], timeout_error)
                           ? retry_later(tenant, now, tasks[i], time_of_retry(tenant, tasks[i], now), timeout_error)
                           : fail_for_good(tenant, now, tasks[i], timeout_error);
@@ -159,41 +161,70 @@ bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   return due <= now || has_dead_worker(tenant.number) || sweep;
 }
 
-// Locks the rows below a locked execution that its end changes: its open tasks, and the executions
-// that they wait for.  False: another transaction holds one.
-static bool lock_all_below(const Tenant &tenant, std::int64_t execution, std::int32_t span) {
-  int count;
-  std::int64_t *children;
-  if (!lock_open_rows(tenant, execution, span, &children, &count)) return false;
-  for (int i = 0; i < count; ++i) {
-    int locked;
-    ExecutionRow child;
-    (void)lock_executions(tenant, &children[i], 1, true, &locked);
-    if (locked == 0 || !read_execution(tenant, children[i], &child)) return false;
-    if (!has_ended(child.state) && !lock_all_below(tenant, children[i], child.span)) return false;
-  }
-  return true;
-}
-
-// An execution past its timeout fails at once, whatever its tasks do.
-static void fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
+// An execution past its timeout fails at once, whatever its tasks do, unless it has very many elements: then
+// these go first.  True: some have.
+static bool fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
   const char *error = "timeout: the execution took longer than its timeout";
   int count;
   const HeadProgress *heads = timed_out_executions(tenant, now, &count);
-  for (int i = 0; i < count; ++i) {
+  bool some_gone = false;
+  for (int i = 0; i < count && (i == 0 || !budget_is_spent()); ++i) {
     const HeadProgress &head = heads[i];
     // The timeout of its parent may just have ended it.
     ExecutionRow row;
     if (!read_execution(tenant, head.id, &row) || has_ended(row.state)) continue;
     if (head.parent_head && !lock_lineage(tenant, head.parent_head, true)) continue;
-    if (!lock_all_below(tenant, head.id, head.span)) continue;
-    end_open_tasks(tenant, now, head, State::failed, error);
+    if (definition_of(tenant, head.definition).has_groups) {
+      const CancelledElements cancelled = cancel_some_elements(tenant, head.id, head.span, now, most_elements);
+      some_gone = some_gone || cancelled.any;
+      if (!cancelled.all) continue;
+    }
+    if (!lock_open_rows(tenant, head.id, head.span)) continue;
+    end_open_tasks(tenant, now, head, State::failed, error, LockWait::skip);
     note_end(tenant, head.id, head.definition, State::failed);
     if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }
+  return some_gone;
 }
 
-void advance(const Tenant &tenant, TimestampTz now) {
+// Takes up the decisions of one execution, unless a transaction holds it or its lineage; true: it decided.
+static bool decide_of_one(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count) {
+  if (!lock_lineage(tenant, rows[0].execution(), true)) return false;
+  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  for (int i = 0; i < count; ++i) ids[i] = rows[i].id;
+  std::sort(ids, ids + count);
+  // Another transaction may have decided before the locks.
+  int found;
+  const TaskRow *locked = still_put_off(tenant, ids, count, &found);
+  return found > 0 && settle_put_off(tenant, now, locked, found, LockWait::skip);
+}
+
+// Execution by execution, in the order of their turns, at least one; those that transactions hold are passed over.
+bool take_up_decisions(const Tenant &tenant, TimestampTz now) {
+  constexpr int most_held = 100;
+  if (tenant.suspended) return false;
+  int decided = 0;
+  int held = 0;
+  const auto is_over = [&] { return held == most_held || (decided + held > 0 && budget_is_spent()); };
+  DecisionPlace place = {PG_INT64_MIN, 0};
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula decisions", ALLOCSET_DEFAULT_SIZES);
+  MemoryContext before = MemoryContextSwitchTo(scratch);
+  for (int count = 1; count > 0 && !is_over();) {
+    MemoryContextReset(scratch);
+    const TaskRow *rows = open_decisions(tenant, now, place, &count);
+    for (int first = 0, last; first < count && !is_over(); first = last) {
+      CHECK_FOR_INTERRUPTS();
+      for (last = first + 1; last < count && rows[last].execution() == rows[first].execution();) ++last;
+      ++(decide_of_one(tenant, now, rows + first, last - first) ? decided : held);
+      place = {rows[last - 1].due, rows[last - 1].id};
+    }
+  }
+  MemoryContextSwitchTo(before);
+  MemoryContextDelete(scratch);
+  return decided > 0;
+}
+
+bool advance(const Tenant &tenant, TimestampTz now, Visitor visitor) {
   for (Lane lane : {lane_later, lane_deferred}) {
     int count;
     const std::int32_t *keys = release_due(tenant, lane, now, &count);
@@ -203,8 +234,11 @@ void advance(const Tenant &tenant, TimestampTz now) {
   TaskRow *tasks = lapsed_tasks(tenant, now, &count);
   (void)lapse(tenant, tasks, count, now, now);
   (void)reap_dead_workers(tenant, now);
-  fail_timed_out_executions(tenant, now);
+  const bool cancelled = fail_timed_out_executions(tenant, now);
+  const bool decides = visitor == Visitor::scheduler || !is_attended(tenant.number, now);
+  const bool decided = decides && take_up_decisions(tenant, now);
   remove_finished(tenant, now);
+  return cancelled || decided;
 }
 
 void give_back(const Tenant &tenant, const char *worker, TimestampTz now) {

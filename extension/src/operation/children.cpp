@@ -11,6 +11,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 
 namespace insula {
@@ -18,6 +19,8 @@ namespace insula {
 namespace {
 
 constexpr int max_depth = 32;
+// That one turn finds.
+constexpr int most_open_children = 1000;
 
 // The lineage, outermost execution first; returns its length.
 int lineage_of(const Tenant &tenant, std::int64_t execution, std::int64_t (&ids)[max_depth + 1]) {
@@ -189,11 +192,58 @@ void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std
                 : !fail_waiting(tenant, now, *task, outcome))
     return;
   task->state = completed ? State::completed : State::failed;
-  settle(tenant, now, task, 1);
+  settle(tenant, now, task, 1, true);
 }
 
-void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now) {
-  for (int i = 0; i < count; ++i) (void)cancel(tenant, children[i], now, "the execution that waited for it has ended");
+// Locks the rows that a cancel changes, and cancels some elements before, if they are very many.  False: they still
+// are, or another transaction holds a row.
+static bool prepare_cancel(const Tenant &tenant, TimestampTz now, std::int64_t execution, bool *any) {
+  int locked;
+  ExecutionRow row;
+  (void)lock_executions(tenant, &execution, 1, true, &locked);
+  if (locked == 0 || !read_execution(tenant, execution, &row)) return false;
+  if (definition_of(tenant, row.definition).has_groups) {
+    const CancelledElements cancelled = cancel_some_elements(tenant, execution, row.span, now, most_elements);
+    *any = *any || cancelled.any;
+    if (!cancelled.all) return false;
+  }
+  return lock_open_rows(tenant, execution, row.span);
+}
+
+// Returns how many; *any: whether something was done at all.
+static int cancel_some_children(const Tenant &tenant, TimestampTz now, const std::int64_t *children, int count,
+                                bool one, LockWait wait, bool *any) {
+  const char *reason = "the execution that waited for it has ended";
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula cancel", ALLOCSET_DEFAULT_SIZES);
+  int done = 0;
+  for (; done < count && ((one && done == 0) || !budget_is_spent()); ++done) {
+    CHECK_FOR_INTERRUPTS();
+    if (wait == LockWait::skip && !prepare_cancel(tenant, now, children[done], any)) break;
+    MemoryContext before = MemoryContextSwitchTo(scratch);
+    (void)cancel_open(tenant, children[done], now, reason, wait);
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(scratch);
+    *any = true;
+  }
+  MemoryContextDelete(scratch);
+  return done;
+}
+
+void cancel_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, const std::int64_t *children,
+                     int count, LockWait wait) {
+  bool any = false;
+  if (cancel_some_children(tenant, now, children, count, false, wait, &any) < count)
+    put_off(tenant, now, &execution, 1);
+}
+
+bool cancel_open_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, LockWait wait) {
+  int count;
+  const std::int64_t *children = open_children(tenant, execution, most_open_children, &count);
+  bool any = false;
+  const int done = cancel_some_children(tenant, now, children, count, true, wait, &any);
+  if (done < count || count == most_open_children) return any;
+  no_longer_put_off(tenant, execution);
+  return true;
 }
 
 }  // namespace insula

@@ -1,14 +1,17 @@
 // Claiming: first advances what is due, then claims rows, then builds the context of each task: the
 // execution's input, the patches of all the task's ancestors in topological order, and the patches
-// with which the task itself deferred.
+// with which the task itself deferred.  When the session's budget is spent, the tasks that are left go
+// back to the queue.
 #include <algorithm>
 
 #include "context/merge_patch.hpp"
 #include "context/text_size.hpp"
 #include "operation/operations.hpp"
+#include "operation/task_context.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "shared/watermarks.hpp"
+#include "spi/budget.hpp"
 #include "storage/limited_rows.hpp"
 #include "storage/random.hpp"
 
@@ -20,29 +23,6 @@ extern "C" {
 namespace insula {
 
 namespace {
-
-// The cost grows with the task's ancestors, not with the graph.
-Jsonb *merge_ancestors(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
-  const auto tasks = static_cast<std::size_t>(definition.tasks);
-  auto *seen = static_cast<std::uint8_t *>(palloc0(tasks));
-  auto *ancestors = palloc_array_of<std::int32_t>(tasks);
-  const std::size_t count = core::find_ancestors(definition.graph, task, {seen, tasks}, {ancestors, tasks});
-
-  auto *ids = palloc_array_of<std::int64_t>(count + 1);
-  ids[0] = head;
-  std::sort(ancestors, ancestors + count);
-  for (std::size_t i = 0; i < count; ++i) ids[i + 1] = head + 1 + ancestors[i];
-  Jsonb **outputs = outputs_of(tenant, ids, static_cast<int>(count) + 1);
-  if (total_size(outputs, static_cast<int>(count) + 1) > max_merged_size) return nullptr;
-  auto *order = palloc_array_of<std::size_t>(count);
-  for (std::size_t i = 0; i < count; ++i) order[i] = i;
-  std::sort(order, order + count, [&](std::size_t a, std::size_t b) {
-    return definition.rank[ancestors[a]] < definition.rank[ancestors[b]];
-  });
-  auto **patches = palloc_array_of<Jsonb *>(count);
-  for (std::size_t i = 0; i < count; ++i) patches[i] = outputs[order[i] + 1];
-  return merge_patches(outputs[0], patches, count);
-}
 
 // A task that cannot be handed out fails, unless a transaction holds its execution: then its lease
 // lapses and another claim tries again.  A run whose text this worker's encoding cannot hold is
@@ -74,14 +54,30 @@ struct GroupContext {
   Jsonb *context;
 };
 
-Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, GroupContext *group) {
+// Contexts that tasks of one claim share.
+struct ClaimContexts {
+  SeenContext seen;
+  GroupContext group;
+};
+
+bool is_of_group(const Claimed &row, const GroupContext &group) {
+  return row.element >= 0 && group.head == row.head && group.task == row.task;
+}
+
+// Whether the row's context is yet to be merged.
+bool merges(const Claimed &row, const ClaimContexts &contexts) { return row.head && !is_of_group(row, contexts.group); }
+
+Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, ClaimContexts *contexts) {
   if (!row.head) return datum_jsonb(row.input);
   const Definition &definition = definition_of(tenant, row.definition);
-  if (row.element < 0) return context_of_task(tenant, definition, row.head, row.task);
+  if (row.element < 0) return context_of_task(tenant, definition, row.head, row.task, &contexts->seen);
   const ForEach &for_each = *definition.options[row.task].for_each;
-  if (group->head != row.head || group->task != row.task) {
-    Jsonb *context = context_of_task(tenant, definition, row.head, row.task);
-    *group = {row.head, row.task, context ? without_value(for_each.items, context) : nullptr};
+  GroupContext *group = &contexts->group;
+  if (!is_of_group(row, *group)) {
+    Jsonb *context = context_of_task(tenant, definition, row.head, row.task, &contexts->seen);
+    *group = {row.head, row.task, nullptr};
+    // It may be the context itself, which goes with the next one.
+    if (context) group->context = copy_of(without_value(for_each.items, context));
   }
   if (!group->context) return nullptr;
   JsonObject item = begin_object();
@@ -118,8 +114,8 @@ void count_start(const Tenant &tenant, const Claimed &row, TimestampTz now) {
 }
 
 // False: the context would be too large.
-bool build_context(const Tenant &tenant, const Claimed &row, GroupContext *group, ClaimedTask *task) {
-  Jsonb *context = context_of_claimed(tenant, row, group);
+bool build_context(const Tenant &tenant, const Claimed &row, ClaimContexts *contexts, ClaimedTask *task) {
+  Jsonb *context = context_of_claimed(tenant, row, contexts);
   if (!context) return false;
   if (row.output) context = merge_patch(context, datum_jsonb(row.output));
   *task = {row, context, row.element < 0 ? nullptr : datum_jsonb(row.input),
@@ -131,22 +127,6 @@ bool expecting = false;
 bool came_back_empty = false;
 
 }  // namespace
-
-Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task) {
-  // A context in a graph of ten thousand tasks takes far more memory to build than to keep.
-  MemoryContext result = CurrentMemoryContext;
-  MemoryContext scratch = AllocSetContextCreate(result, "insula task context", ALLOCSET_DEFAULT_SIZES);
-  MemoryContextSwitchTo(scratch);
-  const Jsonb *context = merge_ancestors(tenant, definition, head, task);
-  MemoryContextSwitchTo(result);
-  Jsonb *copy = nullptr;
-  if (context) {
-    copy = static_cast<Jsonb *>(palloc(VARSIZE(context)));
-    memcpy(copy, context, VARSIZE(context));
-  }
-  MemoryContextDelete(scratch);
-  return copy;
-}
 
 void expect_claim() { expecting = true; }
 
@@ -177,6 +157,7 @@ bool would_claim(const Tenant &tenant, const char **tasks, int task_count, Prosp
 
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink) {
   if (may_need_advance(tenant, request.now, nullptr)) advance(tenant, request.now);
+  begin_budget(sink.for_all ? share_microseconds() : visit_microseconds());
   if (request.keys && request.key_count == 0) return 0;
   ClaimRequest allowed = request;
   allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
@@ -185,15 +166,17 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   const int before = begin_locking(tenant.number);
   begin_async_commit();
   Claimed *rows = claim_both(tenant, allowed, &row_count);
-  GroupContext group = {};
+  ClaimContexts contexts = {see_contexts(), {}};
   int count = 0;
   int used = 0;
-  for (; used < row_count && (*sink.room > 0); ++used) {
+  for (; used < row_count && 0 < *sink.room; ++used) {
     CHECK_FOR_INTERRUPTS();
     const Claimed &row = rows[used];
+    // The first is handed out whatever it costs, so that each is at some time; even behind one that cannot be.
+    if ((count > 0 || used > 1) && (merges(row, contexts) ? budget_is_spent() : budget_bytes_are_spent())) break;
     count_start(tenant, row, request.now);
     ClaimedTask task;
-    if (!build_context(tenant, row, &group, &task)) {
+    if (!build_context(tenant, row, &contexts, &task)) {
       fail_claimed(tenant, row, request.now, Unable::context_too_large);
       continue;
     }
@@ -203,8 +186,10 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
       continue;
     }
     *sink.room -= std::min(*sink.room, bytes);
+    charge(bytes);
     ++count;
   }
+  *sink.cut_short = used < row_count;
   if (used < row_count) {
     put_back(tenant, rows + used, row_count - used);
     announce_ready(tenant.number, 0);

@@ -7,6 +7,7 @@
 #include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "spi/session.hpp"
 #include "storage/random.hpp"
 #include "tenant/in_subtransaction.hpp"
@@ -21,8 +22,10 @@ struct Claiming {
   const ClaimOutput &output;
   TimestampTz now;
   TimestampTz lease_expires;
-  std::size_t room;  // of a ClaimSink
-  int visits_left;   // that may claim
+  bool for_all;
+  std::size_t room;    // of a ClaimSink
+  int visits_left;     // that may claim
+  std::int64_t until;  // in passing time: then a call for all tenants ends, if it has claimed something
 };
 
 // The bytes that one call's tasks may take together.  Ten thousand contexts of the largest size would
@@ -42,12 +45,15 @@ bool put_claimed_task(void *self, const Tenant &tenant, const ClaimedTask &task,
 int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
   const ClaimCall &call = claiming->call;
   const Session session = open_session();
+  begin_budget(claiming->for_all ? share_microseconds() : visit_microseconds());
+  bool cut_short = false;
   ClaimRequest request = {
       call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, claiming->lease_expires - call.lease};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
-  const int count = claim(tenant, request, {claiming, put_claimed_task, &claiming->room});
+  const int count =
+      claim(tenant, request, {claiming, put_claimed_task, &claiming->room, &cut_short, claiming->for_all});
   close_session(session);
-  if (count == wanted) wake_another(tenant.number);
+  if (count == wanted || cut_short) wake_another(tenant.number);
   return count;
 }
 
@@ -64,6 +70,7 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
       const Tenant *tenant = open_untouched_tenant(tenants[i].number);
       if (!tenant) return;
       const Session session = open_session();
+      begin_budget(share_microseconds());
       if (!reap_dead_workers(*tenant, now)) all_reaped = false;
       close_session(session);
     });
@@ -74,7 +81,9 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
 }
 
 bool is_full(const Claiming &claiming, int left) {
-  return left == 0 || claiming.room == 0 || claiming.visits_left == 0;
+  // The claimed tasks' leases run already.
+  const bool is_late = left < claiming.call.max_tasks && passing_time() >= claiming.until;
+  return left == 0 || claiming.room == 0 || claiming.visits_left == 0 || is_late;
 }
 
 // Claims up to `wanted` tasks of one of all tenants in a subtransaction; 0 where that fails.  `turn`, and `served`:
@@ -219,11 +228,18 @@ bool TenantChoice::admits(std::int32_t tenant) const {
 }
 
 int claim_for(const ClaimCall &call, const Tenant *tenant, TimestampTz now, const ClaimOutput &output) {
-  Claiming claiming = {call, output, now, count_from(now) + call.lease, max_claimed_bytes, most_visits};
+  Claiming claiming = {call,
+                       output,
+                       now,
+                       count_from(now) + call.lease,
+                       tenant == nullptr,
+                       max_claimed_bytes,
+                       most_visits,
+                       passing_time() + visit_microseconds()};
   const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
   output.keep(output.self);
   note_claim(count);
-  if (!tenant && (count == call.max_tasks || claiming.visits_left == 0))
+  if (!tenant && is_full(claiming, call.max_tasks - count))
     pass_owed_on();
   else if (count > 0)
     pass_permits_on();

@@ -60,56 +60,79 @@ RetrySet retry_set_of(const Definition &definition, const TaskResult *results) {
   return retried;
 }
 
-// A group whose elements exist runs the failed ones again; any other is opened anew once its
-// dependencies have ended.  Returns how many ends the group waits for.
-std::int32_t reopen_group(const Tenant &tenant, TimestampTz now, std::int64_t execution, std::int32_t task,
-                          std::int32_t remaining) {
-  const int elements = remaining ? 0 : reopen_elements(tenant, now, execution + 1 + task);
-  if (elements) return elements;
-  empty_group(tenant, execution + 1 + task);
-  return remaining ? remaining : 1;
+// The elements of groups with elements that run again.
+struct Elements {
+  const ElementResult *items;
+  int count;
+};
+
+Elements elements_of(const Tenant &tenant, std::int64_t execution, const Definition &definition) {
+  Elements elements = {};
+  if (definition.has_groups) elements.items = element_results(tenant, execution, definition.tasks, &elements.count);
+  return elements;
 }
 
-void reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
-                  const RetrySet &retried) {
-  auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(retried.count));
-  auto *remaining = palloc_array_of<std::int32_t>(static_cast<std::size_t>(retried.count));
+// Tasks that a retry decides on, as if their last dependency had just ended, and groups that it closes.
+struct Open {
+  TaskRow *rows;
+  int count;
+};
+
+// Whether the group was cancelled when its elements had ended, and was only to be closed.
+bool is_to_close(const TaskResult &group, const Elements &elements) {
+  return group.state == State::cancelled &&
+         std::any_of(elements.items, elements.items + elements.count,
+                     [&](const ElementResult &element) { return element.result.task == group.task; });
+}
+
+// A task with a rule stays pending until the rule lets it run: the run before may have ended without a decision.
+// A group whose elements exist runs the failed ones again; any other is opened anew once its dependencies have ended.
+Open reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
+                  const RetrySet &retried, const TaskResult *results, const Elements &elements) {
+  const auto room = static_cast<std::size_t>(retried.count);
+  auto *ids = palloc_array_of<std::int64_t>(room);
+  auto *remaining = palloc_array_of<std::int32_t>(room);
+  Open open = {palloc_array_of<TaskRow>(room), 0};
   int count = 0;
   for (std::int32_t task = 0; task < definition.tasks; ++task) {
     if (!retried.runs[task]) continue;
     ids[count] = execution + 1 + task;
-    remaining[count] = 0;
-    for (std::int32_t dependency : definition.graph.of(task)) remaining[count] += retried.runs[dependency] ? 1 : 0;
-    if (definition.options[task].for_each)
-      remaining[count] = reopen_group(tenant, now, execution, task, remaining[count]);
-    ++count;
+    std::int32_t waits_for = 0;
+    for (std::int32_t dependency : definition.graph.of(task)) waits_for += retried.runs[dependency] ? 1 : 0;
+    if (definition.options[task].for_each) {
+      const int again = waits_for > 0 ? 0 : reopen_elements(tenant, now, ids[count]);
+      const bool to_close = waits_for == 0 && again == 0 && is_to_close(results[task], elements);
+      if (to_close) open.rows[open.count++] = ended_group({tenant, definition, execution, task}, State::running);
+      if (again == 0 && !to_close) empty_group(tenant, ids[count]);
+      waits_for += to_close ? 1 : again;
+    }
+    if (waits_for == 0 && definition.options[task].is_decided()) {
+      open.rows[open.count++] = ended_group({tenant, definition, execution, task}, State::pending);
+      waits_for = 1;
+    }
+    remaining[count++] = waits_for;
   }
   int ready;
   const std::int32_t *keys = reopen_rows(tenant, now, ids, remaining, count, &ready);
   for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
+  for (int i = 0; i < open.count; ++i)
+    if (open.rows[i].state == State::running) open_group_row(tenant, open.rows[i].id, 0, now);
+  return open;
 }
 
-// Opens the groups of a reopened execution that wait for no other task.
-void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now, std::int32_t number,
+// Opens the groups of a reopened execution that wait for nothing but elements of theirs.
+void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now, const Definition &definition,
                    const RetrySet &retried) {
-  const std::int32_t tasks = definition_of(tenant, number).tasks;
-  for (std::int32_t task = 0; task < tasks; ++task) {
-    const Definition &definition = definition_of(tenant, number);
+  for (std::int32_t task = 0; task < definition.tasks; ++task) {
     if (!retried.runs[task] || !definition.options[task].for_each) continue;
     const auto waits_for = definition.graph.of(task);
     if (std::any_of(waits_for.begin(), waits_for.end(), [&](std::int32_t other) { return retried.runs[other]; }))
       continue;
-    const FanOut group = {tenant, definition, execution, task};
-    const int elements = open_elements(tenant, group.id());
-    if (elements) {
-      open_group_row(tenant, group.id(), elements, now);
-      announce_ready(tenant.number, definition.keys[task]);
-      continue;
-    }
-    const Opened opened = open_group(group, now, now);
-    if (opened.state == State::running) continue;
-    TaskRow ended = ended_group(group, opened.state);
-    settle(tenant, now, &ended, 1);
+    const std::int64_t group = execution + 1 + task;
+    const int elements = open_elements(tenant, group);
+    if (elements == 0) continue;
+    open_group_row(tenant, group, elements, now);
+    announce_ready(tenant.number, definition.keys[task]);
   }
 }
 
@@ -121,18 +144,6 @@ void note_failure(const Tenant &tenant, std::int64_t execution, std::int64_t id,
   add_time(detail, "started_at", result.started_at);
   add_member(detail, "error", result.error);
   insert_event(tenant, execution, id, attempt_event, result.finished_at, end_object(detail));
-}
-
-// The elements of groups with elements that run again.
-struct Elements {
-  const ElementResult *items;
-  int count;
-};
-
-Elements elements_of(const Tenant &tenant, std::int64_t execution, const Definition &definition) {
-  Elements elements = {};
-  if (definition.has_groups) elements.items = element_results(tenant, execution, definition.tasks, &elements.count);
-  return elements;
 }
 
 // Raises IS006 if the tasks that run again exceed max_queued.
@@ -178,6 +189,7 @@ Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
 }
 
 Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+  finish_put_off(tenant, now, execution);
   ExecutionRow row;
   const Change live = locked_and_live(tenant, execution, &row);
   if (live != Change::already) return live == Change::done ? Change::already : live;
@@ -193,8 +205,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     (void)reopen_rows(tenant, now, &execution, &none, 1, &ready);
     announce_ready(tenant.number, definition.keys[0]);
   } else {
-    int count;
-    const TaskResult *results = task_results(tenant, execution, row.span, &count);
+    const TaskResult *results = task_results(tenant, execution, row.span, 0).items;
     const RetrySet retried = retry_set_of(definition, results);
     if (retried.count == 0) return Change::already;
     const Elements elements = elements_of(tenant, execution, definition);
@@ -202,11 +213,12 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     note_failures(tenant, execution, definition, results, retried, elements);
     for (std::int32_t task = 0; task < definition.tasks; ++task)
       if (definition.options[task].on_failure) forget_progress(tenant, execution, execution + 1 + task);
-    reopen_tasks(tenant, execution, now, definition, retried);
+    const Open open = reopen_tasks(tenant, execution, now, definition, retried, results, elements);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
     if (due) announce_due(tenant.number, due);
     reopen_execution(tenant, execution, retried.count, due);
-    if (definition.has_groups) reopen_groups(tenant, execution, now, row.definition, retried);
+    if (definition.has_groups) reopen_groups(tenant, execution, now, definition, retried);
+    if (open.count > 0) settle_open(tenant, now, open.rows, open.count);
   }
   forget_tallies(tenant, execution);
   note(tenant, execution, "execution_retried", now, reason);

@@ -4,13 +4,17 @@
 // execution's row, so that one transaction at a time counts down.
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
+#include "operation/task_context.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 
 namespace insula {
 
 namespace {
 
 constexpr std::uint32_t max_elements = 10000;
+// The outputs of a group's elements may take more as jsonb than as text.
+constexpr std::size_t most_stored = 4 * max_merged_size;
 
 struct Items {
   Jsonb **values;
@@ -27,6 +31,7 @@ const char *read_items(const ForEach &for_each, Jsonb *context, Items *items) {
   items->values = palloc_array_of<Jsonb *>(count);
   JsonbIterator *elements = JsonbIteratorInit(&array->root);
   JsonbValue element;
+  charge(VARSIZE(array));
   (void)JsonbIteratorNext(&elements, &element, true);
   while (JsonbIteratorNext(&elements, &element, true) == WJB_ELEM)
     items->values[items->count++] = JsonbValueToJsonb(&element);
@@ -44,11 +49,11 @@ Opened close_at_once(const FanOut &group, TimestampTz now, const char *error) {
   return {State::failed, 0};
 }
 
-Opened open_in_memory(const FanOut &group, TimestampTz now, TimestampTz run_at) {
+Opened open_in_memory(const FanOut &group, TimestampTz now, TimestampTz run_at, SeenContext *seen) {
   const ForEach &for_each = *group.definition.options[group.task].for_each;
   const std::int32_t key = group.definition.keys[group.task];
   Items items = {};
-  Jsonb *context = context_of_task(group.tenant, group.definition, group.head, group.task);
+  Jsonb *context = context_of_task(group.tenant, group.definition, group.head, group.task, seen);
   const char *error = context ? read_items(for_each, context, &items) : "the context of the task would be too large";
   if (!error) error = queue_problem(group.tenant, items.count);
   if (error || items.count == 0) return close_at_once(group, now, error);
@@ -64,11 +69,11 @@ Opened open_in_memory(const FanOut &group, TimestampTz now, TimestampTz run_at) 
 
 }  // namespace
 
-Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at) {
+Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at, SeenContext *seen) {
   MemoryContext before = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(before, "insula fan-out", ALLOCSET_DEFAULT_SIZES);
   MemoryContextSwitchTo(scratch);
-  const Opened opened = open_in_memory(group, now, run_at);
+  const Opened opened = open_in_memory(group, now, run_at, seen);
   MemoryContextSwitchTo(before);
   MemoryContextDelete(scratch);
   return opened;
@@ -76,12 +81,13 @@ Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at) {
 
 State close_group(const FanOut &group, TimestampTz now) {
   const char *id = group.definition.ids[group.task];
-  const GroupSummary summary = summarize_group(group.tenant, group.id(), id);
+  const GroupSummary summary = summarize_group(group.tenant, group.id(), id, most_stored);
   const char *error = nullptr;
   if (summary.failed > 0 && !group.definition.options[group.task].for_each->allow_failures)
     error = summary.error;
   else if (summary.bytes > static_cast<std::int64_t>(max_merged_size))
     error = "the outputs of its elements would be too large together";
+  if (!error) charge(static_cast<std::size_t>(summary.bytes));
   Jsonb *outputs = error ? nullptr : group_outputs(group.tenant, group.id(), id);
   const State state = error ? State::failed : State::completed;
   end_group_row(group.tenant, group.id(), state, now, outputs, error);

@@ -69,10 +69,38 @@ static FoundTasks find_and_try_lock(const Tenant &tenant, const Completions &com
   return found;
 }
 
-void complete(const Tenant &tenant, const Completions &completions, LockWait wait) {
+// Rows of their executions that the ends of tasks may count down in one step.
+constexpr int most_counted = 10000;
+
+// Leaves out the tasks from the one on with which their executions have so many tasks together, but never the first
+// execution's; returns how many stay.
+static int leave_some(const Tenant &tenant, const FoundTasks &found, const Completions &completions) {
+  int tasks = 0;
+  std::int64_t head = 0;
+  for (int i = 0; i < found.task_count; ++i) {
+    const TaskRow &task = found.tasks[i];
+    if (task.execution() == head) continue;
+    head = task.execution();
+    if (tasks < most_counted) {
+      tasks += definition_of(tenant, task.definition).tasks;
+      continue;
+    }
+    const auto *first = std::lower_bound(completions.ids, completions.ids + completions.count, task.id);
+    const auto stay = static_cast<int>(first - completions.ids);
+    for (int left = stay; left < found.count; ++left) {
+      found.tuples[left] = nullptr;
+      completions.told[left] = Told::later;
+    }
+    return stay;
+  }
+  return completions.count;
+}
+
+int complete(const Tenant &tenant, const Completions &completions, LockWait wait) {
   std::fill(completions.told, completions.told + completions.count, Told::lost);
   const FoundTasks found = wait == LockWait::block ? find_and_lock(tenant, completions.ids, completions.count)
                                                    : find_and_try_lock(tenant, completions);
+  const int stay = wait == LockWait::skip ? leave_some(tenant, found, completions) : completions.count;
   // The locks may have taken a while, and a task must not end before its start or its dependencies'
   // ends.
   const TimestampTz now = clock_now();
@@ -86,6 +114,7 @@ void complete(const Tenant &tenant, const Completions &completions, LockWait wai
     count_run_ended(tenant, ended[i]);
   }
   if (written) settle(tenant, now, ended, written);
+  return stay;
 }
 
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count) {
@@ -164,19 +193,19 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   return true;
 }
 
-void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason) {
+void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason,
+                    LockWait wait) {
   int child_count;
   const std::int64_t *children = cancel_task_rows(tenant, head.id, head.span, now, &child_count);
-  int count;
-  const TaskResult *results = task_results(tenant, head.id, head.span, &count);
+  const TaskResults results = task_results(tenant, head.id, head.span, max_merged_size);
   const Definition &definition = definition_of(tenant, head.definition);
-  Jsonb *final_context = final_context_of(definition, head.input, results, count);
+  Jsonb *final_context = final_context_of(definition, head, results);
   end_execution(tenant, head.id, state, now, final_context, reason);
-  if (final_context) note_conflicts(tenant, now, definition, head.id, results, count);
-  cancel_children(tenant, children, child_count, now);
+  if (final_context) note_conflicts(tenant, now, definition, head.id, results.items, results.count);
+  cancel_children(tenant, now, head.id, children, child_count, wait);
 }
 
-Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+Change cancel_open(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason, LockWait wait) {
   Lineage lineage;
   if (!read_lineage(tenant, execution, &lineage)) return Change::unknown;
   (void)lock_lineage(tenant, lineage.parent_head, false);
@@ -184,12 +213,31 @@ Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
   std::int64_t child;
   if (!cancel_execution_row(tenant, execution, now, reason, &head, &child)) return Change::already;
   if (head.span > 0)
-    end_open_tasks(tenant, now, head, State::cancelled, reason);
+    end_open_tasks(tenant, now, head, State::cancelled, reason, wait);
   else if (child)
-    cancel_children(tenant, &child, 1, now);
+    cancel_children(tenant, now, execution, &child, 1, wait);
   note_end(tenant, execution, head.definition, State::cancelled);
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;
+}
+
+void finish_put_off(const Tenant &tenant, TimestampTz now, std::int64_t execution) {
+  int count;
+  (void)still_put_off(tenant, &execution, 1, &count);
+  if (count == 0) return;
+  (void)lock_lineage(tenant, execution, false);
+  for (bool goes_on = true; goes_on;) {
+    CHECK_FOR_INTERRUPTS();
+    const TaskRow *head = still_put_off(tenant, &execution, 1, &count);
+    goes_on = count > 0 && settle_put_off(tenant, now, head, count, LockWait::block);
+  }
+}
+
+// An execution whose tasks have all ended is over, even if its end is put off.
+Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
+  const Change change = cancel_open(tenant, execution, now, reason, LockWait::block);
+  if (change == Change::already) finish_put_off(tenant, now, execution);
+  return change;
 }
 
 }  // namespace insula

@@ -8,6 +8,7 @@
 #include "operation/served_tenants.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "spi/session.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/in_subtransaction.hpp"
@@ -23,6 +24,8 @@ namespace {
 
 // Due rows that another transaction has locked are looked at again after this time.
 constexpr std::int64_t locked_recheck = USECS_PER_SEC;
+// A look that had more to do than fits its budget is repeated after this time.
+constexpr std::int64_t unfinished_recheck = USECS_PER_SEC / 10;
 
 // Does for one tenant what time has made due.
 void advance_tenant(const Tenant &tenant, Look *look) {
@@ -31,7 +34,7 @@ void advance_tenant(const Tenant &tenant, Look *look) {
   if (may_need_advance(tenant, now, &next)) {
     advance(tenant, now);
     next = next_due(tenant);
-    if (next <= now) next = now + locked_recheck;
+    if (next <= now) next = now + (budget_is_spent() ? unfinished_recheck : locked_recheck);
   }
   look->next = std::min(look->next, next);
 }
@@ -66,6 +69,7 @@ void look_at_one(const WorkWait &wait, Look *look) {
   const Tenant *tenant = open_tenant(wait.tenant);
   if (!tenant) tenant_is_gone();
   const Session session = open_session();
+  begin_budget();
   begin_wait(filter_of(wait, tenant));
   if (try_share_life(wait.tenant)) {
     advance_tenant(*tenant, look);
@@ -111,6 +115,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant || tenant->suspended) return note_not_served(served, batch[i].ready, tenant);
         const Session session = open_session();
+        begin_budget(share_microseconds());
         has_limits = look_at_one_of_all(wait, served, &batch[i], *tenant, kind, look);
         close_session(session);
       });

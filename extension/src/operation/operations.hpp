@@ -25,8 +25,12 @@ struct SubmitRequest {
 std::int64_t *submit(const Tenant &tenant, const SubmitRequest &request, MemoryContext result_memory);
 
 // Advances the tenant's queue: delayed and deferred tasks become claimable, leases lapse, tasks of
-// dead workers are requeued, timeouts end executions.
-void advance(const Tenant &tenant, TimestampTz now);
+// dead workers are requeued, timeouts end executions, finished ones go, and decisions that were put off are taken up.
+// True: it has done something that the next due moment does not show.
+enum class Visitor { scheduler, call };  // a call leaves decisions to a scheduler that attends to the tenant
+bool advance(const Tenant &tenant, TimestampTz now, Visitor visitor = Visitor::call);
+// The part of it that decides.
+bool take_up_decisions(const Tenant &tenant, TimestampTz now);
 // Whether `advance` has anything to do by `now`.  With shared memory the answer costs nothing.
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
@@ -53,6 +57,8 @@ struct ClaimSink {
   // *bytes: the room that the task takes.  False: the caller's encoding cannot hold its text.
   bool (*put)(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes);
   std::size_t *room;  // bytes left; the last task may take more
+  bool *cut_short;    // set if tasks may be left for which there was no room
+  bool for_all;       // the call serves other tenants, too
 };
 // Rows under no limit of their workflow, or under one.
 enum class RowKind { unlimited, limited };
@@ -109,7 +115,9 @@ struct Completions {
   int count;
   Told *told;  // what became of each
 };
-void complete(const Tenant &tenant, const Completions &completions, LockWait wait);
+// Returns how many of them it has dealt with: with LockWait::skip the ends of the others would change too much in one
+// step, and they are to be told later.
+int complete(const Tenant &tenant, const Completions &completions, LockWait wait);
 // Locks tasks, and the rows that their end may change, for several calls that settle them.  Ids ascend.
 void lock_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
 // The same for one task that is to fail, without waiting; false: another transaction holds one.
@@ -128,6 +136,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
 bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const char *event, TimestampTz until,
                 Jsonb *patch);
 
+struct SeenContext;
 // A group of an execution whose row is locked.
 struct FanOut {
   const Tenant &tenant;
@@ -142,7 +151,7 @@ struct Opened {
   int elements;
 };
 // Opens a group whose dependencies have ended: its elements are ready at `run_at`, or at once.
-Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at);
+Opened open_group(const FanOut &group, TimestampTz now, TimestampTz run_at, SeenContext *seen);
 // Closes a group whose elements have all ended.
 State close_group(const FanOut &group, TimestampTz now);
 // Makes the row of an ended group for `settle`.
@@ -161,8 +170,12 @@ struct Outcome {
 // execution.
 void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std::int64_t child,
                  const Outcome &outcome);
-// Cancels the executions of cancelled or timed-out parents; ids ascending.
-void cancel_children(const Tenant &tenant, const std::int64_t *children, int count, TimestampTz now);
+// Cancels the executions that an execution which has ended has waited for; ids ascending.  Those that do not fit the
+// budget, or that another transaction holds where the call is not to wait, are put off.
+void cancel_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, const std::int64_t *children,
+                     int count, LockWait wait);
+// Takes that up, at least one of them; false: all are held.
+bool cancel_open_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, LockWait wait);
 
 // Locks the rows that the tasks' end may change: their executions, unless all are single, and all
 // executions that wait for these.  False: nothing needs a lock.
@@ -209,6 +222,11 @@ struct SentEvent {
 };
 Change send_event(const Tenant &tenant, std::int64_t execution, TimestampTz now, const SentEvent &event);
 Change cancel(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason);
+// The same if it has not ended.  With LockWait::skip the caller holds the rows that this changes, but for those of
+// executions that it waits for.
+Change cancel_open(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason, LockWait wait);
+// Brings the execution's end about if that is put off.
+void finish_put_off(const Tenant &tenant, TimestampTz now, std::int64_t execution);
 
 enum class Verb { cancel, pause, resume, retry, remove };
 struct BulkRequest {
@@ -224,7 +242,17 @@ std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int
 
 // Settles tasks whose rows have just ended: their dependants become ready or skipped, their
 // executions end.  The caller holds the executions' rows, except those of single tasks.
-void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count);
+// Decisions on tasks with a trigger rule or with for_each, and ends of executions, that do not fit the budget are put
+// off: `advance` takes them up.  One execution ends in any case, unless what has ended is a child, whose lineage may be
+// long.
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bool of_child = false);
+// Decides on tasks of one execution that are pending and wait for nothing more.  The caller holds its row.
+void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int count);
+// Takes up decisions of one execution that were put off, at least the first one; the caller holds its row, and those
+// of its lineage.  False: nothing could be done, since other transactions hold what it would change.
+bool settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, LockWait wait);
+// Puts off the decision on rows of executions that the caller holds; ids ascending.
+void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // Fails a task; the caller holds its row and its execution's.
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
 // Retries a task at that time; the caller holds its row.  False: the lease is lost.
@@ -234,8 +262,9 @@ bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, Tim
 void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *error,
                          const char *event = attempt_event);
 TimestampTz time_of_retry(const Tenant &tenant, const TaskRow &task, TimestampTz now);
-// Ends an execution in this state with all its open tasks; the caller holds its row.
-void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason);
+// Ends an execution in this state with all its open tasks; the caller holds its row, and with LockWait::skip theirs.
+void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &head, State state, const char *reason,
+                    LockWait wait);
 // Whether the task runs again if its present run ends with this error.
 bool runs_again(const Tenant &tenant, const TaskRow &task, const char *error);
 // Whether a task with a trigger rule has run after the failed task.
@@ -245,6 +274,7 @@ bool is_handled(const Definition &definition, const TaskResult *results, std::in
 const char *failure_of(const Definition &definition, const TaskResult *results, int count);
 // nullptr: the context would be too large.
 Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskResult *results, int count);
+Jsonb *final_context_of(const Definition &definition, const HeadProgress &head, const TaskResults &results);
 // Records the places where tasks, neither of which waits for the other, set different values.
 void note_conflicts(const Tenant &tenant, TimestampTz now, const Definition &definition, std::int64_t head,
                     const TaskResult *results, int count);
@@ -252,12 +282,5 @@ void note_conflicts(const Tenant &tenant, TimestampTz now, const Definition &def
 // The errors of runs that did not report back.
 inline constexpr const char *lapse_error = "the worker did not report back before its lease ended";
 inline constexpr const char *timeout_error = "timeout: the run took longer than the task's timeout";
-
-// The context of a task of a larger execution: the input, with the patches of all its completed
-// ancestors. nullptr: it would be too large.
-Jsonb *context_of_task(const Tenant &tenant, const Definition &definition, std::int64_t head, std::int32_t task);
-
-// Larger inputs are not merged: the task or the execution fails.
-inline constexpr std::size_t max_merged_size = std::size_t{64} << 20;
 
 }  // namespace insula

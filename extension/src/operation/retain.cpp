@@ -8,6 +8,7 @@
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 #include "tenant/lock.hpp"
 
@@ -60,6 +61,21 @@ void note_end(const Tenant &tenant, std::int64_t execution, std::int32_t definit
   if (tenant.limits.retains()) announce_upkeep(tenant.number, clock_now() + pause_of(tenant.limits));
 }
 
+// Removes the executions, ids ascending, until the budget is spent, but at least one; returns up to which number.
+static std::int64_t remove_in_steps(const Tenant &tenant, const std::int64_t *ids, int count, std::int64_t last) {
+  // One execution can have a million rows.
+  constexpr std::int64_t short_step = 10000;
+  for (int done = 0, step = 1; done < count; step *= 2) {
+    if (done > 0 && budget_is_spent()) return ids[done - 1];
+    const std::int64_t began = passing_time();
+    const int now_done = std::min(step, count - done);
+    (void)remove_executions(tenant, ids + done, now_done);
+    done += now_done;
+    if (passing_time() - began > short_step) step = 1;
+  }
+  return last;
+}
+
 void remove_finished(const Tenant &tenant, TimestampTz now) {
   if (!retention_due(tenant, now, nullptr)) return;
   if (!try_lock_tenant(tenant.number, TenantLock::retention)) return;
@@ -69,10 +85,10 @@ void remove_finished(const Tenant &tenant, TimestampTz now) {
     int count;
     int left;
     const std::int64_t *ids = removable(tenant, now, sweep, last, &count, &left);
-    int locked;
+    int locked = 0;
     const std::int64_t *held = count ? lock_executions(tenant, ids, count, true, &locked) : nullptr;
-    if (held && locked) remove_executions(tenant, held, locked);
-    write_sweep(tenant, {now, last, sweep.something_left || left > 0});
+    const std::int64_t done = remove_in_steps(tenant, held, locked, last);
+    write_sweep(tenant, {now, done, sweep.something_left || left > 0});
   } else {
     write_sweep(tenant, {now + pause_of(tenant.limits), 0, sweep.something_left && sweep.after > 0});
   }

@@ -9,7 +9,10 @@
 #include "context/text_size.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
+#include "operation/task_context.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 
 namespace insula {
 
@@ -112,30 +115,6 @@ bool has_failed(const Graph &graph) {
   return failure_of(graph.definition, results, all.count) != nullptr;
 }
 
-bool passes(const Graph &graph, std::int32_t task) {
-  const TaskOptions &options = graph.definition.options[task];
-  if (!options.has_rule()) return true;
-  if (options.on_failure) return has_failed(graph);
-  const auto waits_for = graph.definition.graph.of(task);
-  Tasks subjects = no_tasks(graph);
-  for (std::int32_t dependency : waits_for) subjects.items[subjects.count++] = dependency;
-  const std::int64_t *ids = ids_of(graph, subjects);
-  const State *states = task_states(graph.tenant, ids, subjects.count);
-  Jsonb *context = nullptr;
-  return core::rule_passes(
-      std::span<const core::RuleNode>{options.rule, static_cast<std::size_t>(options.rule_size)},
-      [&](std::int32_t subject) {
-        const auto at = std::lower_bound(subjects.items, subjects.items + subjects.count, subject) - subjects.items;
-        return states[at] == State::completed ? core::Ended::completed
-               : states[at] == State::failed  ? core::Ended::failed
-                                              : core::Ended::skipped;
-      },
-      [&](std::int32_t condition) {
-        if (!context) context = context_of_task(graph.tenant, graph.definition, graph.head, task);
-        return context && condition_holds(options.conditions[condition], context);
-      });
-}
-
 // Tasks that ended together, whose dependants are not settled yet.
 struct Wave {
   Tasks completed;
@@ -158,35 +137,84 @@ void make_all_ready(const Graph &graph, Tasks tasks) {
   for (int i = 0; i < count; ++i) announce_ready(graph.tenant.number, keys[i]);
 }
 
-// Runs or skips decided tasks that wait for nothing more; returns those that have ended by it.
-Wave decide(const Graph &graph, Tasks open) {
-  Tasks ready = no_tasks(graph);
-  Tasks refused = no_tasks(graph);
-  Wave wave = no_wave(graph);
+// How tasks have been decided.
+struct Decided {
+  Tasks ready;
+  Tasks opened;
+  Tasks refused;
+  Wave ended;
+};
+
+void decide_one(const Graph &graph, std::int32_t task, SeenContext *seen, Decided &decided) {
+  const bool on_failure = graph.definition.options[task].on_failure;
+  switch (on_failure ? (has_failed(graph) ? Verdict::runs : Verdict::skipped)
+                     : judge_rule(graph.tenant, graph.definition, graph.head, task, seen)) {
+    case Verdict::skipped:
+      decided.refused.items[decided.refused.count++] = task;
+      return;
+    case Verdict::too_costly:
+      end_group_row(graph.tenant, graph.id_of(task), State::failed, graph.now, nullptr,
+                    "trigger_rule: its conditions would look at too much of the context");
+      return add_ended(decided.ended, task, State::failed);
+    case Verdict::runs:
+      break;
+  }
+  if (!graph.definition.options[task].for_each) {
+    decided.ready.items[decided.ready.count++] = task;
+    return;
+  }
+  const Opened opened = open_group({graph.tenant, graph.definition, graph.head, task}, graph.now, graph.now, seen);
+  if (opened.state != State::running) return add_ended(decided.ended, task, opened.state);
+  decided.opened.items[decided.opened.count++] = task;
+}
+
+// What is known of the tasks that are to be settled: they have ended, or wait for nothing but a decision, which was
+// put off or is new.
+enum class Given { ended, open, put_off };
+
+// A decision may follow for each such part of a large context.
+constexpr std::size_t worth_another = std::size_t{1} << 20;
+
+// Whether a task is decided beyond the budget: so that a large context is not merged again for each, some that need the
+// same one are, in as much time as it took to merge that and decide the first.
+bool shares_context(const Graph &graph, const SeenContext &seen, std::int32_t task, int done, std::int64_t began,
+                    std::int64_t first) {
+  return has_seen(seen, graph.definition, graph.head, task) && seen.context &&
+         VARSIZE(seen.context) / worth_another >= static_cast<std::size_t>(done) && passing_time() - began < 2 * first;
+}
+
+// Runs or skips decided tasks that wait for nothing more; returns those that have ended by it.  Those that
+// do not fit the budget are put off, or stay so; the first of those that were is decided in any case.
+Wave decide(const Graph &graph, Tasks open, Given given) {
+  Decided decided = {no_tasks(graph), no_tasks(graph), no_tasks(graph), no_wave(graph)};
+  SeenContext seen = see_contexts();
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula rule", ALLOCSET_DEFAULT_SIZES);
-  for (int i = 0; i < open.count; ++i) {
+  const std::int64_t began = passing_time();
+  std::int64_t first = 0;
+  int done = 0;
+  for (; done < open.count; ++done) {
     CHECK_FOR_INTERRUPTS();
-    const std::int32_t task = open.items[i];
+    const bool in_any_case = given == Given::put_off && done == 0;
+    if (budget_is_spent() && !in_any_case && !shares_context(graph, seen, open.items[done], done, began, first)) break;
     MemoryContext before = MemoryContextSwitchTo(scratch);
-    const bool runs = passes(graph, task);
+    decide_one(graph, open.items[done], &seen, decided);
     MemoryContextSwitchTo(before);
     MemoryContextReset(scratch);
-    if (!runs) {
-      refused.items[refused.count++] = task;
-    } else if (!graph.definition.options[task].for_each) {
-      ready.items[ready.count++] = task;
-    } else {
-      const Opened opened = open_group({graph.tenant, graph.definition, graph.head, task}, graph.now, graph.now);
-      if (opened.state != State::running) add_ended(wave, task, opened.state);
-    }
+    if (done == 0) first = passing_time() - began;
   }
   MemoryContextDelete(scratch);
-  make_all_ready(graph, ready);
-  if (refused.count == 0) return wave;
+  MemoryContextDelete(seen.memory);
+  const Tasks left = {open.items + done, open.count - done};
+  if (left.count > 0 && given != Given::put_off) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  make_all_ready(graph, decided.ready);
+  for (const Tasks &running : {decided.ready, decided.opened})
+    keep_context_for(graph.tenant, graph.definition, graph.head, running.items, running.count);
+  if (decided.refused.count == 0) return decided.ended;
   int skipped;
-  const std::int32_t *tasks = skip_rows(graph.tenant, graph.now, ids_of(graph, refused), refused.count, &skipped);
-  for (int i = 0; i < skipped; ++i) add_ended(wave, tasks[i], State::skipped);
-  return wave;
+  const std::int32_t *tasks =
+      skip_rows(graph.tenant, graph.now, ids_of(graph, decided.refused), decided.refused.count, &skipped);
+  for (int i = 0; i < skipped; ++i) add_ended(decided.ended, tasks[i], State::skipped);
+  return decided.ended;
 }
 
 // The decided tasks whose last open dependency is among the given ones.
@@ -204,16 +232,22 @@ Tasks open_decided(const Graph &graph, const Wave &ended, Tasks skipped) {
   return open;
 }
 
-// Closes groups whose last elements have ended.
+void close_one(const Graph &graph, std::int32_t task, Wave &wave) {
+  add_ended(wave, task, close_group({graph.tenant, graph.definition, graph.head, task}, graph.now));
+}
+
+// Closes groups whose last elements have ended; those that do not fit the budget are put off.
 void close_groups(const Graph &graph, const std::int32_t *elements, Wave &wave) {
   Changes changes = no_changes();
   for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
     if (elements[task]) add_change(changes, graph.id_of(task), elements[task]);
   if (changes.count == 0) return;
   int closed;
-  const std::int32_t *tasks = count_down_groups(graph.tenant, changes.ids, changes.counts, changes.count, &closed);
-  for (int i = 0; i < closed; ++i)
-    add_ended(wave, tasks[i], close_group({graph.tenant, graph.definition, graph.head, tasks[i]}, graph.now));
+  std::int32_t *tasks = count_down_groups(graph.tenant, changes.ids, changes.counts, changes.count, &closed);
+  int done = 0;
+  for (; done < closed && !budget_is_spent(); ++done) close_one(graph, tasks[done], wave);
+  const Tasks left = {tasks + done, closed - done};
+  if (left.count > 0) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
 }
 
 Wave first_wave(const Graph &graph, const TaskRow *rows, int count) {
@@ -229,19 +263,47 @@ Wave first_wave(const Graph &graph, const TaskRow *rows, int count) {
   return wave;
 }
 
-// Settles the tasks of one execution that have just ended: adds the dependants that are only
-// counted down to `dependants`, and decides or skips the others.  Returns how many tasks have ended
-// in all.
-int settle_tasks(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Changes &dependants) {
-  const Graph graph = {tenant, now, definition_of(tenant, rows[0].definition), rows[0].head};
+void add_all(Tasks &to, const Tasks &from) {
+  std::copy(from.items, from.items + from.count, to.items + to.count);
+  to.count += from.count;
+}
+
+// Groups whose elements have ended are closed, all others are decided.
+Wave open_wave(const Graph &graph, const TaskRow *rows, int count, Given given) {
+  Wave wave = no_wave(graph);
+  Tasks open = no_tasks(graph);
+  Tasks left = no_tasks(graph);
+  for (int i = 0; i < count; ++i) {
+    if (rows[i].state == State::pending)
+      open.items[open.count++] = rows[i].task;
+    else if (wave.count() == 0 || !budget_is_spent())
+      close_one(graph, rows[i].task, wave);
+    else
+      left.items[left.count++] = rows[i].task;
+  }
+  if (given == Given::put_off && wave.count() > 0 && budget_is_spent()) return wave;
+  if (left.count > 0 && given != Given::put_off) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (open.count == 0) return wave;
+  const Wave decided = decide(graph, open, given);
+  add_all(wave.completed, decided.completed);
+  add_all(wave.missed, decided.missed);
+  return wave;
+}
+
+// Settles tasks of one execution: adds the dependants that are only counted down to `dependants`, and decides or
+// skips the others.  Returns how many tasks have ended in all.
+int settle_tasks(const Graph &graph, const TaskRow *rows, int count, Given given, Changes &dependants) {
   auto *counts = static_cast<std::int32_t *>(palloc0(sizeof(std::int32_t) * graph.tasks()));
   int gone = 0;
-  for (Wave wave = first_wave(graph, rows, count); wave.count() > 0;) {
+  Wave wave = given == Given::ended ? first_wave(graph, rows, count) : open_wave(graph, rows, count, given);
+  while (wave.count() > 0) {
     const Tasks skipped = skip_below(graph, wave.missed);
     gone += wave.count() + skipped.count;
     count_dependants(graph, wave.completed, false, counts);
     if (!graph.definition.has_rules && !graph.definition.has_groups) break;
-    wave = decide(graph, open_decided(graph, wave, skipped));
+    // A wave takes memory by the size of the graph, and there can be as many as there are tasks.
+    charge(graph.tasks() * 16);
+    wave = decide(graph, open_decided(graph, wave, skipped), Given::open);
   }
   for (std::int32_t task = 0; task < graph.definition.tasks; ++task)
     if (counts[task]) add_change(dependants, graph.id_of(task), counts[task]);
@@ -249,22 +311,20 @@ int settle_tasks(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int
 }
 
 void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress &head) {
-  int count;
-  const TaskResult *results = task_results(tenant, head.id, head.span, &count);
+  const TaskResults results = task_results(tenant, head.id, head.span, max_merged_size);
   const Definition &definition = definition_of(tenant, head.definition);
-  const char *error = failure_of(definition, results, count);
-  Jsonb *final_context = final_context_of(definition, head.input, results, count);
+  const char *error = failure_of(definition, results.items, results.count);
+  Jsonb *final_context = final_context_of(definition, head, results);
   if (!final_context && !error) error = "the final context would be too large";
   const State state = error ? State::failed : State::completed;
   end_execution(tenant, head.id, state, now, final_context, error);
-  if (final_context) note_conflicts(tenant, now, definition, head.id, results, count);
+  if (final_context) note_conflicts(tenant, now, definition, head.id, results.items, results.count);
   note_end(tenant, head.id, head.definition, state);
   if (head.parent) child_ended(tenant, now, head.parent, head.id, {state, final_context, error});
 }
 
-void finish_single(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
-  note_end(tenant, task.id, task.definition, task.state);
-  if (!task.parent) return;
+// Tells the execution that waits for a single task how that has ended.
+void tell_parent(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
   ExecutionRow row;
   if (!read_execution(tenant, task.id, &row)) return;
   const TaskResult result = {0,           row.state,      row.output,      row.error,
@@ -274,7 +334,86 @@ void finish_single(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
               {row.state, final_context_of(definition, row.input, &result, 1), failure_of(definition, &result, 1)});
 }
 
+// Ends single tasks.  What that is to executions that wait for them is put off where it does not fit the budget.
+void finish_singles(const Tenant &tenant, TimestampTz now, const TaskRow *tasks, int count, bool of_child) {
+  auto *left = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  int left_count = 0;
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle single", ALLOCSET_SMALL_SIZES);
+  for (int i = 0; i < count; ++i) {
+    note_end(tenant, tasks[i].id, tasks[i].definition, tasks[i].state);
+    if (!tasks[i].parent) continue;
+    if ((i > 0 || of_child) && budget_is_spent()) {
+      left[left_count++] = tasks[i].id;
+      continue;
+    }
+    MemoryContext before = MemoryContextSwitchTo(scratch);
+    tell_parent(tenant, now, tasks[i]);
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(scratch);
+  }
+  MemoryContextDelete(scratch);
+  if (left_count > 0) put_off(tenant, now, left, left_count);
+}
+
 bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
+
+// Ends executions whose tasks have all ended.
+// Those that do not fit the budget are put off, or stay so; with `one`, the first one ends in any case.
+void finish_executions(const Tenant &tenant, TimestampTz now, const HeadProgress *heads, int count, bool taken_up,
+                       bool one) {
+  auto *left = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
+  int left_count = 0;
+  for (int i = 0; i < count; ++i) {
+    if (heads[i].remaining != 0) continue;
+    if (one || !budget_is_spent())
+      finish_execution(tenant, now, heads[i]);
+    else
+      left[left_count++] = heads[i].id;
+    one = false;
+  }
+  if (left_count > 0 && !taken_up) put_off(tenant, now, left, left_count);
+}
+
+// Counts down the dependants that are under no decision; `keep`: their contexts may be worth keeping.
+void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Changes &dependants, bool keep) {
+  int count;
+  const ReadyTask *ready = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &count);
+  for (int i = 0; i < count; ++i) announce_ready(tenant.number, ready[i].key);
+  if (!keep) return;
+  auto *tasks = palloc_array_of<std::int32_t>(static_cast<std::size_t>(count));
+  for (int first = 0; first < count;) {
+    const ReadyTask &of = ready[first];
+    int last = first;
+    for (; last < count && ready[last].head == of.head; ++last)
+      tasks[last - first] = static_cast<std::int32_t>(ready[last].id - of.head - 1);
+    keep_context_for(tenant, definition_of(tenant, of.definition), of.head, tasks, last - first);
+    first = last;
+  }
+}
+
+void settle_graphs(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, Given given, bool one) {
+  Changes dependants = no_changes();
+  Changes heads = no_changes();
+  bool keep = false;
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle", ALLOCSET_DEFAULT_SIZES);
+  for (int first = 0; first < count;) {
+    int last = first;
+    while (last < count && rows[last].head == rows[first].head) ++last;
+    MemoryContext before = MemoryContextSwitchTo(scratch);
+    const Graph graph = {tenant, now, definition_of(tenant, rows[first].definition), rows[first].head};
+    keep = keep || may_keep_contexts(graph.definition);
+    const int gone = settle_tasks(graph, rows + first, last - first, given, dependants);
+    MemoryContextSwitchTo(before);
+    MemoryContextReset(scratch);
+    if (gone) add_change(heads, rows[first].head, gone);
+    first = last;
+  }
+  if (dependants.count) make_counted_down_ready(tenant, now, dependants, keep);
+  if (heads.count == 0) return;
+  int found;
+  const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
+  finish_executions(tenant, now, progress, found, false, one);
+}
 
 }  // namespace
 
@@ -306,35 +445,44 @@ Jsonb *final_context_of(const Definition &definition, Jsonb *input, const TaskRe
   return is_too_long_as_text(context) ? nullptr : context;
 }
 
-void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count) {
-  std::sort(ended, ended + count, by_execution);
-  int first = 0;
-  for (; first < count && ended[first].head == 0; ++first) finish_single(tenant, now, ended[first]);
-  if (first == count) return;
+Jsonb *final_context_of(const Definition &definition, const HeadProgress &head, const TaskResults &results) {
+  charge(results.bytes + stored_size(head.input));
+  if (results.bytes > max_merged_size) return nullptr;
+  return final_context_of(definition, head.input ? datum_jsonb(head.input) : nullptr, results.items, results.count);
+}
 
-  Changes dependants = no_changes();
-  Changes heads = no_changes();
-  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle", ALLOCSET_DEFAULT_SIZES);
-  while (first < count) {
-    int last = first;
-    while (last < count && ended[last].head == ended[first].head) ++last;
-    MemoryContext before = MemoryContextSwitchTo(scratch);
-    const int gone = settle_tasks(tenant, now, ended + first, last - first, dependants);
-    MemoryContextSwitchTo(before);
-    MemoryContextReset(scratch);
-    if (gone) add_change(heads, ended[first].head, gone);
-    first = last;
+void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bool of_child) {
+  std::sort(ended, ended + count, by_execution);
+  int singles = 0;
+  while (singles < count && ended[singles].head == 0) ++singles;
+  finish_singles(tenant, now, ended, singles, of_child);
+  if (singles < count) settle_graphs(tenant, now, ended + singles, count - singles, Given::ended, !of_child);
+}
+
+void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int count) {
+  settle_graphs(tenant, now, open, count, Given::open, true);
+}
+
+bool settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, LockWait wait) {
+  const TaskRow &first = rows[0];
+  if (first.head) {
+    settle_graphs(tenant, now, rows, count, Given::put_off, true);
+    return true;
   }
-  if (dependants.count) {
-    int ready;
-    const std::int32_t *keys = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &ready);
-    for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
+  if (has_ended(first.state)) {
+    if (first.task >= 0 && first.parent) tell_parent(tenant, now, first);
+    return cancel_open_children(tenant, now, first.id, wait);
   }
-  if (heads.count == 0) return;
+  const std::int32_t none = 0;
   int found;
-  const HeadProgress *progress = head_progress(tenant, heads.ids, heads.counts, heads.count, &found);
-  for (int i = 0; i < found; ++i)
-    if (progress[i].remaining == 0) finish_execution(tenant, now, progress[i]);
+  const HeadProgress *progress = head_progress(tenant, &first.id, &none, 1, &found);
+  finish_executions(tenant, now, progress, found, true, true);
+  return true;
+}
+
+void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {
+  put_off_decisions(tenant, now, ids, count);
+  announce_due(tenant.number, now);
 }
 
 }  // namespace insula

@@ -4,8 +4,10 @@
 
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
+#include "operation/task_context.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 
 namespace insula {
@@ -110,17 +112,23 @@ int admit(const Tenant &tenant, const Definition &definition, const SubmitReques
   return count;
 }
 
-// Opens the groups without dependencies: their elements are part of the submission.
+// Opens the groups without dependencies: their elements are part of the submission, if they fit the budget.
 void open_root_groups(const Tenant &tenant, std::int32_t number, const Submission &submission,
                       const NewExecutions &executions) {
   std::int64_t elements = 0;
+  SeenContext seen = see_contexts();
   for (int i = 0; i < executions.count; ++i) {
     for (std::int32_t task = 0; task < definition_of(tenant, number).tasks; ++task) {
       const Definition &definition = definition_of(tenant, number);
       if (!definition.options[task].for_each || !definition.graph.of(task).empty()) continue;
       CHECK_FOR_INTERRUPTS();
       const FanOut group = {tenant, definition, executions.ids[i], task};
-      const Opened opened = open_group(group, submission.now, submission.run_at);
+      if (budget_is_spent()) {
+        const std::int64_t id = group.id();
+        put_off(tenant, std::max(submission.now, submission.run_at), &id, 1);
+        continue;
+      }
+      const Opened opened = open_group(group, submission.now, submission.run_at, &seen);
       elements += opened.elements;
       if (elements > max_rows)
         ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

@@ -11,6 +11,7 @@
 #include "schedule/agenda.hpp"
 #include "schedule/zone.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "tenant/in_subtransaction.hpp"
 
 extern "C" {
@@ -117,6 +118,7 @@ Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz 
       core::plan_fires(item.rules, item.dealt_with, now - zero, std::int64_t{grace_seconds} * USECS_PER_SEC,
                        held == DT_NOBEGIN ? INT64_MIN : held - zero, {fires, most_at_once});
   for (int i = 0; i < plan.count; ++i) {
+    if (i > 0 && budget_is_spent()) return outcome;
     const Decision decision = apply_overlap(tenant, item, now);
     outcome.waits = decision == Decision::wait;
     if (outcome.waits) return outcome;
@@ -195,7 +197,7 @@ void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit) {
     if (item.waits && visit->ended) item.due = now;
     if (item.due <= now) {
       CHECK_FOR_INTERRUPTS();
-      if (done >= most_in_turn) {
+      if (done >= most_in_turn || (done > 0 && budget_is_spent())) {
         if (agenda.turn == first) agenda.turn = place;
         visit->next = now;
       } else {

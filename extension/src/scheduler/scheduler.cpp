@@ -17,6 +17,7 @@
 #include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "spi/session.hpp"
 #include "tenant/home.hpp"
 #include "tenant/lock.hpp"
@@ -46,6 +47,7 @@ constexpr int round_share = 20;
 // ago fill.
 constexpr Size cache_limit = Size{48} << 20;
 constexpr int visits_between_looks_at_caches = 256;
+constexpr std::int64_t least_visit = 50000;
 constexpr std::int64_t pause_after_error = USECS_PER_SEC;
 constexpr char lock_timeout[] = "100ms";
 
@@ -120,12 +122,20 @@ void give_up_caches() {
   InvalidateSystemCaches();
 }
 
+// Until another tenant is due.
+std::int64_t time_for_visit() {
+  const TimestampTz now = clock_now();
+  const TimestampTz next = next_in_due_queue();
+  if (next <= now + least_visit) return least_visit;
+  return std::max(least_visit, std::min(next - now, visit_microseconds()));
+}
+
 void visit(const DueTenant &due) {
   if (const TimestampTz until = set_aside_until(due.tenant); !due.afresh && until > clock_now()) {
     requeue_due_tenant(due, until, false, true);
     return;
   }
-  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false};
+  Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit()};
   ErrorData *error;
   if (in_transaction([&] { visit_tenant(&visit); }, &error)) {
     if (!visit.trouble) no_longer_aside(due.tenant);

@@ -55,11 +55,12 @@ bool in_transaction(Work work, ErrorData **error) {
 
 struct Visit {
   std::int32_t tenant;
-  bool reload;       // the schedules may have changed; stays set if the tenant could not be visited
-  bool ended;        // an execution that a fire waits for may have ended
-  TimestampTz next;  // when the tenant is due again
-  bool awaits;       // it is also due when an execution ends
-  bool trouble;      // a part of the visit failed, and is noted
+  bool reload;           // the schedules may have changed; stays set if the tenant could not be visited
+  bool ended;            // an execution that a fire waits for may have ended
+  TimestampTz next;      // when the tenant is due again
+  bool awaits;           // it is also due when an execution ends
+  bool trouble;          // a part of the visit failed, and is noted
+  std::int64_t longest;  // what a visit takes at most, in microseconds, but for its last step
 };
 // Runs in the caller's transaction, which is the visit's own.
 void visit_tenant(Visit *visit);

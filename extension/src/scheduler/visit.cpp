@@ -1,6 +1,6 @@
 // A scheduler's visit of one tenant: it advances the tenant's queue, then fires the tenant's
 // schedules.  It never waits for a lock that a transaction of the tenant holds, and does a bounded
-// amount: a tenant with more to do is requeued behind the others.
+// amount, a budget for each of the two: a tenant with more to do is requeued behind the others.
 #include <algorithm>
 
 #include "operation/operations.hpp"
@@ -8,6 +8,7 @@
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
+#include "spi/budget.hpp"
 #include "tenant/lock.hpp"
 
 namespace insula {
@@ -20,16 +21,19 @@ constexpr std::int64_t held_sleep = USECS_PER_SEC;
 // The pause between two visits of a tenant that always has more to do: drop_tenant needs a moment
 // without a visit.
 constexpr std::int64_t busy_pause = 20000;
+// The same if all that it had time for could not be done.
+constexpr std::int64_t unfinished_pause = USECS_PER_SEC / 10;
 
 TimestampTz advance_tenant(const Tenant &tenant, TimestampTz now) {
   TimestampTz next = DT_NOEND;
   TimestampTz before = DT_NOBEGIN;
   for (int i = 0; i < most_advances; ++i) {
     if (!needs_advance(tenant, now, &next)) return next;
-    advance(tenant, now);
+    const bool moved = advance(tenant, now, Visitor::scheduler);
+    if (budget_is_spent()) return moved ? now : now + unfinished_pause;
     // The earliest due moment has not changed, so another transaction holds its row.
     const TimestampTz still = next_due(tenant);
-    if (still <= now && still == before) return now + held_sleep;
+    if (!moved && still <= now && still == before) return now + held_sleep;
     before = still;
   }
   return needs_advance(tenant, now, &next) ? now : next;
@@ -66,10 +70,12 @@ void visit_tenant(Visit *visit) {
     return;
   }
   const Session session = open_session();
+  begin_budget(visit->longest);
   const TimestampTz now = clock_now();
   visit->next = advance_tenant(*tenant, now);
   if (!tenant->suspended) {
     FireVisit fires = {reload, visit->ended, is_set_aside(visit->tenant), DT_NOEND, false, false, nullptr};
+    begin_budget(visit->longest);
     make_due_fires(*tenant, now, &fires);
     visit->next = std::min(visit->next, fires.next);
     visit->awaits = fires.awaits;

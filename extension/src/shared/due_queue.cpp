@@ -372,6 +372,13 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
   unlock_shared_memory();
 }
 
+TimestampTz next_in_due_queue() {
+  lock_shared_memory(LW_SHARED);
+  const TimestampTz at = first_due(*my_database());
+  unlock_shared_memory();
+  return at;
+}
+
 TimestampTz plan_sleep() {
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
@@ -487,6 +494,18 @@ int late_tenants(TimestampTz now, std::int32_t *tenants, int room) {
   }
   unlock_shared_memory();
   return count;
+}
+
+bool is_attended(std::int32_t tenant, TimestampTz now) {
+  if (!left_to_scheduler()) return false;
+  const TimestampTz since = now - scheduler_patience;
+  lock_shared_memory(LW_SHARED);
+  const DatabaseSlot *slot = my_database();
+  const DueEntry *entry = slot ? find_due(MyDatabaseId, tenant) : nullptr;
+  const bool attended =
+      entry && !entry->aside && entry->due > since && !(entry->in_hand && slot->hand_at <= since);
+  unlock_shared_memory();
+  return attended;
 }
 
 TimestampTz scheduler_late_at() {

@@ -38,6 +38,8 @@ void make_all_due(TimestampTz due);
 
 // Whether all that were due by then have been taken.
 bool all_taken_since(TimestampTz at);
+// When the first of those is due that are not taken; DT_NOEND: none.
+TimestampTz next_in_due_queue();
 // The next tenant that is due; it is in hand until it is put back.
 bool take_due_tenant(TimestampTz now, DueTenant *due);
 // DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
@@ -91,6 +93,8 @@ bool time_is_left_to_scheduler();
 inline constexpr std::int64_t scheduler_patience = 5 * USECS_PER_SEC;
 // The tenants that it is late with; more than `room`: they are not known.
 int late_tenants(TimestampTz now, std::int32_t *tenants, int room);
+// Whether there is one that will soon do what time causes for the tenant.
+bool is_attended(std::int32_t tenant, TimestampTz now);
 // The moment at which it will be late; DT_NOEND: nothing is due.
 TimestampTz scheduler_late_at();
 

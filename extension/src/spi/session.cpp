@@ -1,6 +1,11 @@
 // SPI, wrapped once; see session.hpp.
 #include "spi/session.hpp"
 
+extern "C" {
+#include "access/detoast.h"
+#include "utils/datum.h"
+}
+
 namespace insula {
 
 Session open_session() {
@@ -101,6 +106,12 @@ char *get_text(std::uint64_t row, int column) {
 Jsonb *get_jsonb(std::uint64_t row, int column) {
   return is_null(row, column) ? nullptr : DatumGetJsonbPCopy(get_datum(row, column));
 }
+
+Datum get_stored(std::uint64_t row, int column) {
+  return is_null(row, column) ? Datum{0} : datumCopy(get_datum(row, column), false, -1);
+}
+
+std::size_t stored_size(Datum value) { return value ? toast_raw_datum_size(value) : 0; }
 
 Datum int64_array(const std::int64_t *values, int count) {
   auto *datums = palloc_array_of<Datum>(static_cast<std::size_t>(count));

@@ -67,6 +67,10 @@ std::int32_t get_int32(std::uint64_t row, int column);
 std::int32_t get_int16(std::uint64_t row, int column);
 char *get_text(std::uint64_t row, int column);    // nullptr where NULL
 Jsonb *get_jsonb(std::uint64_t row, int column);  // nullptr where NULL; detoasted
+// As it is stored, maybe compressed and elsewhere; 0 where NULL.
+Datum get_stored(std::uint64_t row, int column);
+// The bytes that reading a stored value would make.
+std::size_t stored_size(Datum value);
 
 Datum int64_array(const std::int64_t *values, int count);
 Datum int32_array(const std::int32_t *values, int count);

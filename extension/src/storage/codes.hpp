@@ -32,13 +32,15 @@ const char *state_name(State state);
 // The low lanes are claimable and are the negated priority, of rows under a concurrency limit with `lane_limited`
 // added: these lie below `lanes_free`.  In the others `due` is a moment, in microseconds as timestamps count them. What
 // runs comes behind all that is ready: an index takes what is added at its end more easily than in its middle.
-#define INSULA_LANES(X)                                           \
-  X(limited, -200000)                                             \
-  X(later, 100000)   /* ready, but not yet due */                 \
-  X(running, 100001) /* due: the end of the lease */              \
-  X(deferred, 100002)                                             \
-  X(timeout, 100003) /* an execution's own row: its time is up */ \
-  X(paused, 100004)  /* ready, but paused */
+#define INSULA_LANES(X)                                                                   \
+  X(limited, -200000)                                                                     \
+  X(later, 100000)   /* ready, but not yet due */                                         \
+  X(running, 100001) /* due: the end of the lease */                                      \
+  X(deferred, 100002)                                                                     \
+  X(timeout, 100003)  /* an execution's own row: its time is up */                        \
+  X(paused, 100004)   /* ready, but paused */                                             \
+  X(deciding, 100005) /* waits for nothing but a decision that did not fit a budget: of a \
+                         pending task whether it runs; of an execution how it has ended */
 
 #define INSULA_LANE(name, number) lane_##name = number,
 enum Lane : std::int32_t { INSULA_LANES(INSULA_LANE) };

@@ -65,7 +65,7 @@ FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after,
       R"(
         SELECT id, finished_at
         FROM {work}
-        WHERE id > $1 AND id <= $2 AND head IS NULL AND state >= {state.completed}
+        WHERE id > $1 AND id <= $2 AND head IS NULL AND state >= {state.completed} AND lane IS NULL
         ORDER BY id)",
       {INT8OID, INT8OID},
   };
@@ -116,7 +116,7 @@ constexpr Statement remove_heads = {
     "remove_heads",
     R"(
       DELETE FROM {work} w
-      WHERE w.id = ANY ($1) AND w.state >= {state.completed}
+      WHERE w.id = ANY ($1) AND w.state >= {state.completed} AND w.lane IS NULL
       RETURNING w.id, w.span, (
         SELECT d.name || ':' || w.idempotency_key
         FROM {record} d

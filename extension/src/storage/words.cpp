@@ -31,6 +31,9 @@ constexpr Word words[] = {
     {"elements", R"({work} g, LATERAL (
       SELECT q.* FROM {work} q WHERE q.id >= g.first_element AND q.id < g.first_element + g.span OFFSET 0) e)"},
 
+    // Whether a group can have elements which have not ended.
+    {"open_groups", "g.state < {state.completed}"},
+
     // A task that is to run anew forgets its former runs.
     {"as_never_run", R"(lease = NULL, attempt = 0, started_at = NULL, finished_at = NULL, worker = NULL, error = NULL,
       output = NULL, paused_at = NULL, event = NULL, waits_for = NULL, child = NULL)"},

@@ -7,9 +7,9 @@
 //
 // This is the storage interface: operations call these functions and nothing below them.
 // work_queue.cpp submits and does what time causes, work_claim.cpp and work_limits.cpp claim, work_complete.cpp and
-// work_runs.cpp end runs, work_graph.cpp moves executions on, work_elements.cpp has groups, work_control.cpp locks,
-// cancels and pauses, retention.cpp removes, work_read.cpp reads, work_activity.cpp counts.
-// Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
+// work_runs.cpp end runs, work_graph.cpp moves executions on, work_decisions.cpp puts off what they wait for,
+// work_elements.cpp has groups, work_control.cpp locks, cancels and pauses, retention.cpp removes, work_read.cpp reads,
+// work_activity.cpp counts. Ids here are local numbers.  All arrays come sorted by id.  Lock order: the execution's
 // row, then its tasks' rows, both ascending.
 #pragma once
 
@@ -89,7 +89,7 @@ struct HeadProgress {
   std::int32_t definition;
   std::int32_t span;
   std::int32_t remaining;
-  Jsonb *input;              // nullptr while tasks remain
+  Datum input;               // as it is stored; 0 while tasks remain
   std::int64_t parent;       // the task that waits for it; 0: none
   std::int64_t parent_head;  // and that task's execution
 };
@@ -122,7 +122,8 @@ struct ExecutionRow {
 };
 
 // From row `row` of the last result, whose columns are those of task_rows and task_details.
-TaskResult read_result(std::uint64_t row);
+// Without the output.
+TaskResult read_result(std::uint64_t row, bool with_error);
 struct TaskDetail;
 TaskDetail read_detail(std::uint64_t row);
 // The same, from definition, span, remaining, input, parent and parent_head on.
@@ -167,7 +168,8 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
 void put_back(const Tenant &tenant, Claimed *rows, int count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
-TimestampTz next_due(const Tenant &tenant);  // DT_NOEND: nothing
+// Decisions count unless the tenant is suspended.  DT_NOEND: nothing.
+TimestampTz next_due(const Tenant &tenant);
 
 // Tasks whose time has come become claimable; their keys are returned.
 std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count);
@@ -177,6 +179,8 @@ TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int wor
 // their lease ends by `due_by`.  Moves those written to the front of `tasks` and returns how many.
 int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by);
 
+// The last result has the columns of {task_header}.
+TaskRow *read_task_rows(std::uint64_t rows, int *count);
 TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Locks executions' rows; with `skip`, only those that no other transaction holds.  Returns the locked.
 std::int64_t *lock_executions(const Tenant &tenant, const std::int64_t *ids, int count, bool skip, int *locked);
@@ -221,22 +225,47 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
                    Jsonb *event, std::int32_t *key);
 bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch);
 
-// Counts down open dependencies; returns the keys of those that became ready.
-std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
-                         int count, int *ready);
+struct ReadyTask {
+  std::int64_t id;
+  std::int64_t head;
+  std::int32_t definition;
+  std::int32_t key;
+};
+// Counts down open dependencies; returns those that became ready.
+ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
+                      int count, int *ready);
 // Counts down dependencies of tasks that have a trigger rule; returns those (by declared
 // position) that wait for nothing more.
 std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
                                int *open);
 // Pending tasks become claimable; their keys are returned.
 std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready);
+// Rows wait in the lane of decisions, from `now` on.
+void put_off_decisions(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
+// The next of those whose turn has come, up to a hundred behind the place, in the order of their turns.
+struct DecisionPlace {
+  std::int64_t due;
+  std::int64_t id;
+};
+TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, const DecisionPlace &after, int *count);
+void no_longer_put_off(const Tenant &tenant, std::int64_t execution);
+// Executions that have not ended and that the execution, which has, or tasks of its have waited for, up to `most`.
+std::int64_t *open_children(const Tenant &tenant, std::int64_t execution, int most, int *count);
+// Those of the rows that wait for one.
+TaskRow *still_put_off(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
 // Pending tasks are skipped; returns those that were, by declared position.
 std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped);
 // Aligned with `ids`, which are sorted.
 State *task_states(const Tenant &tenant, const std::int64_t *ids, int count);
 HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *ended, int count,
                             int *found);
-TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count);
+struct TaskResults {
+  TaskResult *items;
+  int count;
+  std::size_t bytes;  // of the outputs of completed tasks
+};
+// Outputs that come to more than `most` bytes together are not read, and neither are errors beyond 16 MB.
+TaskResults task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::size_t most);
 void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
                    const char *error);
 
@@ -251,14 +280,24 @@ void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t
 // Executions whose time is up and whose rows no other transaction holds; locks these.
 HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *count);
 
-// Locks the rows of tasks and elements that have not ended, without waiting, and returns the executions that
-// they wait for; false: another transaction holds one.  The execution's row is locked by the caller.
-bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
-                    int *child_count);
+// Locks the rows of tasks and elements that have not ended, without waiting; false: another transaction holds one.  The
+// execution's row is locked by the caller.
+bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span);
 
-// Cancels the execution's row; false if it has ended or does not exist.  `child`: the execution that it waits for.
+// Cancels the execution's row; false if it has ended, even if that is put off, or does not exist.  `child`: the
+// execution that it waits for.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
                           HeadProgress *execution, std::int64_t *child);
+// So many in one step.
+inline constexpr int most_elements = 10000;
+// Cancels up to `most` elements of an execution that is to end, of those that wait for no child and that no transaction
+// holds.
+struct CancelledElements {
+  bool any;
+  bool all;  // of which there are no more
+};
+CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execution, std::int32_t span,
+                                       TimestampTz now, int most);
 // Returns the executions that they waited for, ascending.
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children);
@@ -278,9 +317,18 @@ struct Lineage {
 // False: there is no such execution.
 bool read_lineage(const Tenant &tenant, std::int64_t execution, Lineage *lineage);
 
+// The context of one of its tasks that an execution which has not ended keeps, for others that see more.
+struct KeptContext {
+  std::int32_t task;  // -1: it keeps none
+  Jsonb *context;     // nullptr: not asked for
+};
+KeptContext kept_context(const Tenant &tenant, std::int64_t execution, bool whole);
+// The caller holds the execution's row.
+void keep_context(const Tenant &tenant, std::int64_t execution, const KeptContext &kept);
+
 // The given rows' output, if they were completed, or input of an execution's row; aligned with `ids`, nullptr where
-// there is none.
-Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count);
+// there is none.  nullptr: they come to more than `most` bytes together, and are not read.
+Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count, std::size_t most);
 
 struct ExtendedLease {
   std::int64_t id;
@@ -374,7 +422,8 @@ struct GroupSummary {
   std::int64_t bytes;  // of what its elements handed over
   const char *error;   // of the first that failed, with its name
 };
-GroupSummary summarize_group(const Tenant &tenant, std::int64_t group, const char *id);
+// Outputs that take more than `most` bytes as jsonb are not read, and `bytes` is their size as such.
+GroupSummary summarize_group(const Tenant &tenant, std::int64_t group, const char *id, std::size_t most);
 // {id: [what each element handed over, null where it failed]}
 Jsonb *group_outputs(const Tenant &tenant, std::int64_t group, const char *id);
 
@@ -418,8 +467,8 @@ FailingTasks *failing_tasks(const Tenant &tenant, int *count);
 // Since when the oldest claimable task has been ready; DT_NOEND: there is none.
 TimestampTz oldest_ready(const Tenant &tenant);
 
-// The row of an execution may stand in the queue for its timeout alone.
-inline bool is_queued(std::int32_t lane) { return lane != lane_timeout; }
+// Rows may stand in the queue index for a timeout or a decision alone.
+inline bool is_queued(std::int32_t lane) { return lane != lane_timeout && lane != lane_deciding; }
 Place place_of(std::int32_t lane);  // where it is queued
 // Counts rows of the last result, which have definition and lane from this column on, as tasks
 // that came into the queue, or from another place in it.

@@ -63,7 +63,7 @@ Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {
           count(*) FILTER (WHERE lane = {lane.deferred}),
           count(*) FILTER (WHERE lane = {lane.paused})
         FROM {work} w
-        WHERE lane IS NOT NULL AND lane <> {lane.timeout}
+        WHERE lane IS NOT NULL AND lane NOT IN ({lane.timeout}, {lane.deciding})
         GROUP BY def)",
       {},
   };

@@ -107,8 +107,7 @@ HeadProgress *timed_out_executions(const Tenant &tenant, TimestampTz now, int *c
 constexpr Statement lock_open_tasks = {
     "lock_open_tasks",
     R"(
-      SELECT id, child
-      FROM {work}
+      SELECT FROM {work}
       WHERE id > $1 AND id <= $2 AND state < {state.completed}
       ORDER BY id
       FOR NO KEY UPDATE SKIP LOCKED)",
@@ -118,9 +117,9 @@ constexpr Statement lock_open_tasks = {
 constexpr Statement lock_open_elements = {
     "lock_open_elements",
     R"(
-      SELECT w.id, w.child
+      SELECT
       FROM {work} w,
-        (SELECT e.id FROM {elements} WHERE g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL OFFSET 0) x
+        (SELECT e.id FROM {elements} WHERE {open_groups} AND g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL OFFSET 0) x
       WHERE w.id = ANY (ARRAY[x.id]) AND w.state < {state.completed}
       FOR NO KEY UPDATE OF w SKIP LOCKED)",
     {INT8OID, INT8OID},
@@ -131,36 +130,26 @@ constexpr Statement count_open = {
     R"(
       SELECT (SELECT count(*) FROM {work} WHERE id > $1 AND id <= $2 AND state < {state.completed}) +
         (SELECT count(*)
-         FROM (SELECT e.state FROM {elements} WHERE g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL) x
+         FROM (SELECT e.state FROM {elements} WHERE {open_groups} AND g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL) x
          WHERE x.state < {state.completed}))",
     {INT8OID, INT8OID},
 };
 
-bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::int64_t **children,
-                    int *child_count) {
+bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  *children = nullptr;
-  *child_count = 0;
-  std::int64_t locked = 0;
   announce_held(tenant.number);
-  for (const Statement *statement : {&lock_open_tasks, &lock_open_elements}) {
-    const auto rows = run(tenant, *statement, arguments);
-    auto *waited_for = palloc_array_of<std::int64_t>(static_cast<std::size_t>(*child_count) + rows);
-    std::copy(*children, *children + *child_count, waited_for);
-    *children = waited_for;
-    for (std::uint64_t i = 0; i < rows; ++i)
-      if (const std::int64_t child = get_int64(i, 2)) waited_for[(*child_count)++] = child;
-    locked += static_cast<std::int64_t>(rows);
-  }
+  std::uint64_t locked = run(tenant, lock_open_tasks, arguments);
+  locked += run(tenant, lock_open_elements, arguments);
   (void)run(tenant, count_open, arguments);
-  return locked == get_int64(0, 1);
+  return static_cast<std::int64_t>(locked) == get_int64(0, 1);
 }
 
 // A row of the last result, which has its former lane in this column and its limit in the next.
 static void count_cancelled(const Tenant &tenant, std::uint64_t row, std::int32_t definition, int column) {
   if (is_null(row, column)) return;
   const std::int32_t lane = get_int32(row, column);
+  if (!is_queued(lane)) return;
   count_left({tenant.number, definition}, place_of(lane), 1);
   if (lane == lane_running && !is_null(row, column + 1))
     note_permits_used(tenant.number, Limited::workflows, get_int64(row, column + 1), -1);
@@ -174,7 +163,7 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
         WITH o AS (
           SELECT id, lane
           FROM {work}
-          WHERE id = $2 AND head IS NULL AND state < {state.completed}
+          WHERE id = $2 AND head IS NULL AND state < {state.completed} AND lane IS DISTINCT FROM {lane.deciding}
           FOR NO KEY UPDATE)
         UPDATE {work} w
         SET state = {state.cancelled}, lane = NULL, due = NULL, finished_at = $1, error = $3
@@ -232,7 +221,8 @@ constexpr Statement cancel_elements = {
       WITH o AS (
         SELECT w.id, w.lane
         FROM {work} w,
-          (SELECT e.id FROM {elements} WHERE g.id > $2 AND g.id <= $3 AND g.first_element IS NOT NULL OFFSET 0) x
+          (SELECT e.id FROM {elements} WHERE {open_groups} AND g.id > $2 AND g.id <= $3 AND g.first_element IS NOT NULL
+           OFFSET 0) x
         WHERE w.id = ANY (ARRAY[x.id]) AND w.state < {state.completed}
         FOR NO KEY UPDATE OF w),
       c AS (
@@ -247,17 +237,51 @@ constexpr Statement cancel_elements = {
     {TIMESTAMPTZOID, INT8OID, INT8OID},
 };
 
+CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
+                                       int most) {
+  static constexpr Statement cancel_some_elements = {
+      "cancel_some_elements",
+      R"(
+        WITH x AS MATERIALIZED (
+          SELECT e.id
+          FROM {elements}
+          WHERE {open_groups} AND g.id > $2 AND g.id <= $3 AND g.first_element IS NOT NULL
+            AND e.state < {state.completed} AND e.child IS NULL
+          LIMIT $4),
+        o AS (
+          SELECT w.id, w.lane
+          FROM {work} w, x
+          WHERE w.id = ANY (ARRAY[x.id]) AND w.state < {state.completed} AND w.child IS NULL
+          FOR NO KEY UPDATE OF w SKIP LOCKED),
+        c AS (
+          UPDATE {work} w
+          SET state = {state.cancelled}, lane = NULL, due = NULL, finished_at = $1
+          FROM o
+          WHERE w.id = ANY (ARRAY[o.id])
+          RETURNING w.def, o.lane, w.limit_key)
+        SELECT n.found, c.def, c.lane, c.limit_key
+        FROM (SELECT count(*) FROM x) n(found) LEFT JOIN c ON true)",
+      {TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
+  };
+  announce_held(tenant.number);
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  arguments.add(Int64GetDatum(most));
+  const auto rows = run(tenant, cancel_some_elements, arguments);
+  for (std::uint64_t i = 0; i < rows; ++i) count_cancelled(tenant, i, get_int32(i, 2), 3);
+  return {!is_null(0, 2), get_int64(0, 1) < most};
+}
+
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children) {
   announce_held(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
+  // Elements are found by their groups, while these are open.
+  int indirect;
+  const std::int64_t *of_elements = children_of_cancelled(tenant, run(tenant, cancel_elements, arguments), &indirect);
   int direct;
   const std::int64_t *of_tasks = children_of_cancelled(tenant, run(tenant, cancel_tasks, arguments), &direct);
-  Arguments elements;
-  elements.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  int indirect;
-  const std::int64_t *of_elements = children_of_cancelled(tenant, run(tenant, cancel_elements, elements), &indirect);
   auto *all = palloc_array_of<std::int64_t>(static_cast<std::size_t>(direct + indirect));
   std::merge(of_tasks, of_tasks + direct, of_elements, of_elements + indirect, all);
   *children = direct + indirect;

@@ -11,7 +11,7 @@ void open_group_row(const Tenant &tenant, std::int64_t group, int elements, Time
       "open_group",
       R"(
         UPDATE {work}
-        SET state = {state.running}, remaining = $2, started_at = $3
+        SET state = {state.running}, remaining = $2, started_at = $3, lane = NULL, due = NULL
         WHERE id = $1)",
       {INT8OID, INT4OID, TIMESTAMPTZOID},
   };
@@ -26,7 +26,7 @@ void end_group_row(const Tenant &tenant, std::int64_t group, State state, Timest
       "end_group",
       R"(
         UPDATE {work}
-        SET state = $2, finished_at = $3, output = $4, error = $5
+        SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL
         WHERE id = $1)",
       {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID},
   };
@@ -58,21 +58,44 @@ std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups
   return tasks;
 }
 
-GroupSummary summarize_group(const Tenant &tenant, std::int64_t group, const char *id) {
+// Adds up the outputs of a group's elements without reading them.
+static std::size_t stored_outputs_of(const Tenant &tenant, std::int64_t group) {
+  static constexpr Statement stored_outputs = {
+      "stored_outputs",
+      R"(
+        SELECT e.output
+        FROM {elements}
+        WHERE g.id = $1 AND g.first_element IS NOT NULL AND e.state = {state.completed})",
+      {INT8OID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(group));
+  const auto rows = run(tenant, stored_outputs, arguments);
+  std::size_t bytes = 0;
+  for (std::uint64_t i = 0; i < rows; ++i) bytes += stored_size(get_datum(i, 1));
+  return bytes;
+}
+
+GroupSummary summarize_group(const Tenant &tenant, std::int64_t group, const char *id, std::size_t most) {
   static constexpr Statement summarize_group = {
       "summarize_group",
       R"(
         SELECT count(*) FILTER (WHERE x.state = {state.failed}),
-          coalesce(sum(octet_length(x.output::text)) FILTER (WHERE x.state = {state.completed}), 0)::bigint,
-          (array_agg(format('%s[%s]: %s', $2, x.element, x.error) ORDER BY x.element)
-            FILTER (WHERE x.state = {state.failed}))[1]
+          coalesce(sum(octet_length(x.output::text)) FILTER (WHERE x.state = {state.completed} AND $3), 0)::bigint,
+          (SELECT format('%s[%s]: %s', $2, f.element, f.error)
+           FROM (SELECT e.* FROM {elements} WHERE g.id = $1 AND g.first_element IS NOT NULL) f
+           WHERE f.state = {state.failed}
+           ORDER BY f.element
+           LIMIT 1)
         FROM (SELECT e.* FROM {elements} WHERE g.id = $1 AND g.first_element IS NOT NULL) x)",
-      {INT8OID, TEXTOID},
+      {INT8OID, TEXTOID, BOOLOID},
   };
+  const std::size_t stored = stored_outputs_of(tenant, group);
+  const bool may_fit = stored <= most;
   Arguments arguments;
-  arguments.add(Int64GetDatum(group)).add_text(id);
+  arguments.add(Int64GetDatum(group)).add_text(id).add(BoolGetDatum(may_fit));
   (void)run(tenant, summarize_group, arguments);
-  return {get_int64(0, 1), get_int64(0, 2), get_text(0, 3)};
+  return {get_int64(0, 1), may_fit ? get_int64(0, 2) : static_cast<std::int64_t>(stored), get_text(0, 3)};
 }
 
 Jsonb *group_outputs(const Tenant &tenant, std::int64_t group, const char *id) {
@@ -103,7 +126,7 @@ ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std
   static constexpr Statement element_results = {
       "element_results",
       R"(
-        SELECT e.task, e.state, e.output, e.error, e.attempt, e.started_at, e.finished_at, e.worker, e.element, e.id
+        SELECT e.task, e.state, NULL, e.error, e.attempt, e.started_at, e.finished_at, e.worker, e.element, e.id
         FROM {elements}
         WHERE g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL
         ORDER BY e.id)",
@@ -111,7 +134,7 @@ ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std
   };
   const auto rows = run_on_execution(tenant, element_results, execution, span);
   auto *results = palloc_array_of<ElementResult>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) results[i] = {read_result(i), get_int32(i, 9), get_int64(i, 10)};
+  for (std::uint64_t i = 0; i < rows; ++i) results[i] = {read_result(i, true), get_int32(i, 9), get_int64(i, 10)};
   *count = static_cast<int>(rows);
   std::sort(results, results + rows, [](const ElementResult &a, const ElementResult &b) {
     return a.result.task < b.result.task || (a.result.task == b.result.task && a.element < b.element);

@@ -26,8 +26,8 @@ static std::int32_t *first_column(std::uint64_t rows, int *count) {
   return values;
 }
 
-std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
-                         int count, int *ready) {
+ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
+                      int count, int *ready) {
   static constexpr Statement count_down = {
       "count_down",
       R"(
@@ -38,12 +38,20 @@ std::int32_t *count_down(const Tenant &tenant, TimestampTz now, const std::int64
           due = CASE WHEN w.remaining = u.n THEN $1 END
         FROM unnest($2, $3) u(id, n)
         WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.pending}
-        RETURNING w.key, w.state, w.def, w.lane)",
+        RETURNING w.key, w.state, w.def, w.lane, w.id, w.head)",
       {INT8OID, INT8ARRAYOID, INT4ARRAYOID},
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(counts, count));
-  return keys_of_ready(tenant, run(tenant, count_down, arguments), ready);
+  const auto rows = run(tenant, count_down, arguments);
+  auto *tasks = palloc_array_of<ReadyTask>(rows);
+  *ready = 0;
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    if (static_cast<State>(get_int16(i, 2)) != State::ready) continue;
+    tasks[(*ready)++] = {get_int64(i, 5), get_int64(i, 6), get_int32(i, 3), get_int32(i, 1)};
+    count_arrived({tenant.number, get_int32(i, 3)}, place_of(get_int32(i, 4)), 1);
+  }
+  return tasks;
 }
 
 std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
@@ -91,7 +99,7 @@ std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_
       "skip_rows",
       R"(
         UPDATE {work} w
-        SET state = {state.skipped}, finished_at = $1
+        SET state = {state.skipped}, finished_at = $1, lane = NULL, due = NULL
         FROM unnest($2) u(id)
         WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.pending}
         RETURNING w.task)",
@@ -191,7 +199,7 @@ void end_execution(const Tenant &tenant, std::int64_t id, State state, Timestamp
       "end_execution",
       R"(
         UPDATE {work}
-        SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL
+        SET state = $2, finished_at = $3, output = $4, error = $5, lane = NULL, due = NULL, element = NULL
         WHERE id = $1)",
       {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID},
   };
@@ -199,6 +207,36 @@ void end_execution(const Tenant &tenant, std::int64_t id, State state, Timestamp
   arguments.add(Int64GetDatum(id)).add(Int32GetDatum(static_cast<std::int32_t>(state))).add(TimestampTzGetDatum(now));
   arguments.add_nullable(PointerGetDatum(final_context), final_context == nullptr).add_text(error);
   (void)run(tenant, end_execution, arguments);
+}
+
+// The execution's own row has room for it: its output comes with its end, and it is no element of a group.
+KeptContext kept_context(const Tenant &tenant, std::int64_t execution, bool whole) {
+  static constexpr Statement kept_context = {
+      "kept_context",
+      R"(
+        SELECT coalesce(element, -1), CASE WHEN $2 THEN output END
+        FROM {work}
+        WHERE id = $1 AND state < {state.completed})",
+      {INT8OID, BOOLOID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(BoolGetDatum(whole));
+  if (run(tenant, kept_context, arguments) == 0) return {-1, nullptr};
+  return {get_int32(0, 1), get_jsonb(0, 2)};
+}
+
+void keep_context(const Tenant &tenant, std::int64_t execution, const KeptContext &kept) {
+  static constexpr Statement keep_context = {
+      "keep_context",
+      R"(
+        UPDATE {work}
+        SET element = $2, output = $3
+        WHERE id = $1 AND state < {state.completed})",
+      {INT8OID, INT4OID, JSONBOID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(Int32GetDatum(kept.task)).add(PointerGetDatum(kept.context));
+  (void)run(tenant, keep_context, arguments);
 }
 
 std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,

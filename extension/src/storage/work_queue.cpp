@@ -145,10 +145,13 @@ TimestampTz next_due(const Tenant &tenant) {
           (SELECT due FROM {work} WHERE lane = {lane.later} ORDER BY due LIMIT 1),
           (SELECT due FROM {work} WHERE lane = {lane.running} ORDER BY due LIMIT 1),
           (SELECT due FROM {work} WHERE lane = {lane.deferred} ORDER BY due LIMIT 1),
-          (SELECT due FROM {work} WHERE lane = {lane.timeout} ORDER BY due LIMIT 1)))",
-      {},
+          (SELECT due FROM {work} WHERE lane = {lane.timeout} ORDER BY due LIMIT 1),
+          (SELECT due FROM {work} WHERE lane = {lane.deciding} AND $1 ORDER BY due LIMIT 1)))",
+      {BOOLOID},
   };
-  (void)run(tenant, next_due);
+  Arguments arguments;
+  arguments.add(BoolGetDatum(!tenant.suspended));
+  (void)run(tenant, next_due, arguments);
   return is_null(0, 1) ? DT_NOEND : get_int64(0, 1);
 }
 
@@ -188,7 +191,7 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
   return keys_of_rows(rows, 1, count);
 }
 
-static TaskRow *read_task_rows(std::uint64_t rows, int *count) {
+TaskRow *read_task_rows(std::uint64_t rows, int *count) {
   auto *tasks = palloc_array_of<TaskRow>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
     tasks[i] = {get_int64(i, 1),  get_int64(i, 2),  get_int32(i, 3),
@@ -329,7 +332,7 @@ std::int64_t queued_at_most(const Tenant &tenant, std::int64_t limit, Snapshot s
         FROM (
           (SELECT FROM {work} WHERE lane < {lane.timeout} LIMIT $1)
           UNION ALL
-          (SELECT FROM {work} WHERE lane > {lane.timeout} LIMIT $1)
+          (SELECT FROM {work} WHERE lane = {lane.paused} LIMIT $1)
           LIMIT $1) q)",
       {INT8OID},
   };

@@ -19,7 +19,7 @@ bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
   static constexpr Statement read_execution = {
       "read_execution",
       R"(
-        SELECT def, span, state, input, output, error, created_at, started_at, finished_at, attempt,
+        SELECT def, span, state, input, CASE WHEN state >= {state.completed} THEN output END, error, created_at, started_at, finished_at, attempt,
           paused_at IS NOT NULL, parent_head, worker
         FROM {work}
         WHERE id = $1 AND head IS NULL)",
@@ -65,23 +65,27 @@ HeadProgress read_head(std::uint64_t row, std::int64_t id, int first_column) {
           get_int32(row, first_column),
           get_int32(row, first_column + 1),
           get_int32(row, first_column + 2),
-          get_jsonb(row, first_column + 3),
+          get_stored(row, first_column + 3),
           get_int64(row, first_column + 4),
           get_int64(row, first_column + 5)};
 }
 
-TaskResult read_result(std::uint64_t row) {
+TaskResult read_result(std::uint64_t row, bool with_error) {
   return {get_int32(row, 1), static_cast<State>(get_int16(row, 2)),
-          get_jsonb(row, 3), get_text(row, 4),
+          nullptr,           with_error ? get_text(row, 4) : nullptr,
           get_int32(row, 5), get_int64(row, 6),
           get_int64(row, 7), get_text(row, 8)};
 }
 
-TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count) {
+// The texts of a result's errors take no more, and the last of them.
+constexpr std::size_t most_errors = std::size_t{16} << 20;
+
+TaskResults task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::size_t most) {
   static constexpr Statement task_results = {
       "task_results",
       R"(
-        SELECT task, state, output, error, attempt, started_at, finished_at, worker
+        SELECT task, state, CASE WHEN state = {state.completed} THEN output END, error, attempt, started_at, finished_at,
+          worker
         FROM {work}
         WHERE id > $1 AND id <= $2
         ORDER BY id)",
@@ -90,9 +94,14 @@ TaskResult *task_results(const Tenant &tenant, std::int64_t execution, std::int3
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   const auto rows = run(tenant, task_results, arguments);
-  auto *results = palloc_array_of<TaskResult>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) results[i] = read_result(i);
-  *count = static_cast<int>(rows);
+  TaskResults results = {palloc_array_of<TaskResult>(rows), static_cast<int>(rows), 0};
+  for (std::uint64_t i = 0; i < rows; ++i) results.bytes += stored_size(get_datum(i, 3));
+  std::size_t errors = 0;
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    results.items[i] = read_result(i, errors <= most_errors);
+    errors += stored_size(get_datum(i, 4));
+  }
+  for (std::uint64_t i = 0; i < rows && results.bytes <= most; ++i) results.items[i].output = get_jsonb(i, 3);
   return results;
 }
 
@@ -146,7 +155,7 @@ State *task_states(const Tenant &tenant, const std::int64_t *ids, int count) {
   return states;
 }
 
-Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
+Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count, std::size_t most) {
   static constexpr Statement outputs_of = {
       "outputs_of",
       R"(
@@ -158,6 +167,9 @@ Jsonb **outputs_of(const Tenant &tenant, const std::int64_t *ids, int count) {
   Arguments arguments;
   arguments.add(int64_array(ids, count));
   const auto rows = run(tenant, outputs_of, arguments);
+  std::size_t bytes = 0;
+  for (std::uint64_t row = 0; row < rows; ++row) bytes += stored_size(get_datum(row, 2));
+  if (bytes > most) return nullptr;
   auto **outputs = palloc_array_of<Jsonb *>(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) outputs[i] = nullptr;
   for (std::uint64_t row = 0; row < rows; ++row) {

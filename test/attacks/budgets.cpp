@@ -1,0 +1,261 @@
+// Attacks on budgets: what a tenant inside its limits has shared processes do for it, and what becomes of the others'
+// work in the same scheduler, claim or batch. What is late is told by order, not by clocks: the others have had their
+// turn while much of the tenant's work is still to be done.
+#include <chrono>
+#include <fstream>
+#include <limits>
+#include <memory>
+
+#include "support/session.hpp"
+
+namespace attacks {
+namespace {
+
+using namespace insula_test;
+using std::to_string;
+
+class Budgets : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    admin.query("SET client_min_messages = error");
+    for (const char* tenant : {"greedy", "bystander"}) {
+      admin.query(std::string("SELECT tenant FROM insula.create_tenant('") + tenant + "', password => 'x')");
+      admin.query(std::string("SELECT insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', "
+                              "tenant => '") +
+                  tenant + "')");
+    }
+    greedy = std::make_unique<Session>("user=greedy_user");
+    greedy->query("SET client_min_messages = error");
+  }
+  void TearDown() override {
+    greedy.reset();
+    admin.query("ALTER SYSTEM RESET ALL");
+    admin.query("SELECT pg_reload_conf()");
+    admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants WHERE tenant IN ('greedy', 'bystander')");
+  }
+
+  void set_for_all(const std::string& setting, const std::string& value) {
+    admin.query("ALTER SYSTEM SET " + setting + " = '" + value + "'");
+    admin.query("SELECT pg_reload_conf()");
+    EXPECT_TRUE(eventually([&] { return Session().query("SHOW " + setting) == value; }));
+  }
+
+  // Registers a workflow whose task `a` is followed by many, each with its own options.
+  void register_followed_by(int count, const std::string& options) {
+    greedy->query(
+        "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'tasks', '[{\"id\": \"a\", \"timeout\": \"1 "
+        "h\", \"retry\": {\"max_attempts\": 1}}]'::jsonb || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, "
+        "'depends_on', '[\"a\"]'::jsonb) || " +
+        options + ") FROM generate_series(1, " + to_string(count) + ") g)))");
+  }
+  // The running attempts of the tenant's tasks are past their timeouts.
+  void time_out() {
+    admin.query("UPDATE tenant_greedy.work SET due = 0, deadline = 1 WHERE lane = 100001");
+    admin.query("SELECT insula.start_scheduler()");
+  }
+
+  std::string put_off() { return admin.query("SELECT count(*) FROM tenant_greedy.work WHERE lane = 100005"); }
+  std::string count(const std::string& where) {
+    return admin.query("SELECT count(*) FROM tenant_greedy.work WHERE " + where);
+  }
+
+  // The scheduler has had a turn for the bystander.
+  void expect_turn_of_bystander() {
+    admin.query("SELECT insula.submit('w', run_at => clock_timestamp() + interval '50 ms', tenant => 'bystander')");
+    EXPECT_TRUE(eventually([&] {
+      return admin.query("SELECT count(*) FROM tenant_bystander.work WHERE lane IN (100000, 100005)") == "0";
+    }));
+  }
+
+  // How long the session's process has run for the statement, in nanoseconds.
+  static long ran(Session& session, const std::string& sql) {
+    const auto until_now = [&] {
+      std::ifstream file("/proc/" + to_string(session.pid()) + "/schedstat");
+      long nanoseconds = 0;
+      EXPECT_TRUE(file >> nanoseconds);
+      return nanoseconds;
+    };
+    const long before = until_now();
+    session.query(sql);
+    return until_now() - before;
+  }
+
+  Session admin;
+  std::unique_ptr<Session> greedy;
+};
+
+// A rule that would look at too much of the context fails its task.
+TEST_F(Budgets, ARuleLooksAtNoMoreThanItMay) {
+  const auto costs = [&](int conditions, const std::string& state) {
+    register_followed_by(1,
+                         "jsonb_build_object('trigger_rule', jsonb_build_object('any', (SELECT "
+                         "jsonb_agg(jsonb_build_object('context_value', jsonb_build_object('key', 'list', 'op', "
+                         "'contains', 'value', 'not ' || n))) FROM generate_series(1, " +
+                             to_string(conditions) + ") n)))");
+    greedy->query(
+        "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg('a' || n) FROM generate_series(1, "
+        "200000) n)))");
+    greedy->query("CREATE TEMP TABLE claimed AS SELECT task_id, lease FROM insula.claim('w')");
+    const long took = ran(*greedy, "SELECT insula.complete(task_id, lease) FROM claimed");
+    greedy->query("DROP TABLE claimed");
+    EXPECT_EQ(count("head IS NOT NULL AND state = " + state), "1");
+    admin.query("TRUNCATE tenant_greedy.work");
+    return took;
+  };
+  const long few = std::max({costs(20, "6"), costs(21, "6"), costs(22, "6")});
+  EXPECT_LT(costs(9900, "5"), 20 * few);
+}
+
+// A timeout's decisions are taken in turns, and others have theirs.
+TEST_F(Budgets, FanOutsThatATimeoutOpensHaveTurns) {
+  constexpr int groups = 60;
+  constexpr int elements = 2000;
+  set_for_all("insula.visit_time", "20ms");
+  register_followed_by(groups, "'{\"for_each\": {\"items\": \"$.list\"}, \"trigger_rule\": \"always\"}'");
+  const std::string id = greedy->query(
+      "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg(n) FROM generate_series(1, " +
+      to_string(elements) + ") n)))");
+  EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h')"), "1");
+  time_out();
+  EXPECT_TRUE(eventually([&] { return count("element >= 0") != "0"; }));
+  expect_turn_of_bystander();
+  EXPECT_NE(put_off(), "0");
+  EXPECT_TRUE(eventually([&] { return count("element >= 0") == to_string(groups * elements); }));
+  EXPECT_EQ(put_off(), "0");
+  EXPECT_EQ(
+      greedy->query("SELECT count(*) FROM insula.explain_execution(" + id + ") WHERE why LIKE '% elements have %'"),
+      to_string(groups));
+}
+
+// A dropped tenant's decisions are in nobody's way.
+TEST_F(Budgets, ADropEndsTheTurns) {
+  set_for_all("insula.visit_time", "20ms");
+  register_followed_by(60, "'{\"for_each\": {\"items\": \"$.list\"}, \"trigger_rule\": \"always\"}'");
+  greedy->query(
+      "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg(n) FROM generate_series(1, 4000) n)))");
+  greedy->query("SELECT count(*) FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h')");
+  time_out();
+  EXPECT_TRUE(eventually([&] { return count("element >= 0") != "0"; }));
+  EXPECT_NE(put_off(), "0");
+  EXPECT_EQ(admin.error("SELECT insula.drop_tenant('greedy', '0 s')"), "none");
+}
+
+// Decisions of a suspended tenant wait for its return.
+TEST_F(Budgets, ASuspendedTenantHasNoTurns) {
+  register_followed_by(30, "'{\"for_each\": {\"items\": \"$.list\"}}'");
+  greedy->query("SELECT insula.submit('w', jsonb_build_object('list', '[1, 2]'::jsonb, 'x', repeat('x', 100000)))");
+  admin.query("CREATE TEMP TABLE claimed AS SELECT task_id, lease FROM insula.claim('w', tenant => 'greedy')");
+  admin.query("SELECT insula.suspend_tenant('greedy')");
+  admin.query("SET insula.visit_bytes = '1kB'");
+  admin.query("SELECT insula.complete(task_id, lease) FROM claimed");
+  admin.query("DROP TABLE claimed");
+  EXPECT_EQ(put_off(), "29");
+  expect_turn_of_bystander();
+  EXPECT_EQ(put_off(), "29");
+  admin.query("SELECT insula.resume_tenant('greedy')");
+  EXPECT_TRUE(eventually([&] { return put_off() == "0"; }));
+  EXPECT_EQ(count("element >= 0"), "60");
+}
+
+// The elements of an execution whose time is up are cancelled in turns.
+TEST_F(Budgets, ElementsOfAnExecutionThatTimesOutAreCancelledInTurns) {
+  constexpr int elements = 25000;
+  set_for_all("insula.visit_time", "1ms");
+  greedy->query(
+      "SELECT insula.register_workflow('{\"name\": \"p\", \"timeout\": \"1 h\", \"tasks\": ["
+      "{\"id\": \"f\", \"for_each\": {\"items\": \"$.many\"}}, {\"id\": \"g\", \"for_each\": {\"items\": "
+      "\"$.many\"}}, {\"id\": \"h\", \"for_each\": {\"items\": \"$.half\"}}, {\"id\": \"j\"}]}')");
+  greedy->query(
+      "SELECT insula.submit('p', jsonb_build_object('many', (SELECT jsonb_agg(n) FROM generate_series(1, 10000) n), "
+      "'half', (SELECT jsonb_agg(n) FROM generate_series(1, 5000) n)))");
+  admin.query("SELECT insula.start_scheduler()");
+  EXPECT_TRUE(eventually([&] { return count("element >= 0") == to_string(elements); }));
+  admin.query("UPDATE tenant_greedy.work SET due = 0 WHERE lane = 100003");
+  admin.query("SELECT insula.start_scheduler()");
+  EXPECT_TRUE(eventually([&] { return count("state < 4") == "0"; }));
+  EXPECT_EQ(count("element >= 0 AND state = 7"), to_string(elements));
+  EXPECT_GT(std::stoi(admin.query("SELECT count(DISTINCT xmin::text) FROM tenant_greedy.work WHERE element >= 0")), 2);
+  EXPECT_EQ(admin.query("SELECT status FROM tenant_greedy.workflow_executions"), "failed");
+  EXPECT_EQ(admin.query("SELECT ready + delayed + running + waiting + paused FROM insula.tenant_activity WHERE tenant "
+                        "= 'greedy'"),
+            "0");
+}
+
+// The executions that an execution's tasks wait for are cancelled in turns.
+TEST_F(Budgets, ChildrenAreCancelledInTurns) {
+  constexpr int children = 300;
+  set_for_all("insula.visit_time", "1ms");
+  greedy->query(
+      "SELECT insula.register_workflow(jsonb_build_object('name', 'p', 'timeout', '1 h', 'tasks', (SELECT "
+      "jsonb_agg(jsonb_build_object('id', 't' || g)) FROM generate_series(1, " +
+      to_string(children) + ") g)))");
+  greedy->query("SELECT insula.register_workflow('{\"name\": \"c\", \"tasks\": [{\"id\": \"x\"}, {\"id\": \"y\"}]}')");
+  greedy->query("SELECT insula.submit('p')");
+  EXPECT_TRUE(eventually([&] {
+    greedy->query("SELECT insula.submit_child(task_id, lease, 'c') FROM insula.claim('w', '{p.t1}', 1)");
+    greedy->query(
+        "SELECT count(insula.submit_child(task_id, lease, 'c')) FROM insula.claim('w', (SELECT array_agg('p.t' || g) "
+        "FROM generate_series(1, 300) g), 300)");
+    return count("child IS NOT NULL") == to_string(children);
+  }));
+  admin.query("UPDATE tenant_greedy.work SET due = 0 WHERE lane = 100003");
+  admin.query("SELECT insula.start_scheduler()");
+  EXPECT_TRUE(eventually([&] { return count("state < 4") == "0"; }));
+  EXPECT_EQ(put_off(), "0");
+  EXPECT_EQ(count("head IS NULL AND state = 7"), to_string(children));
+  EXPECT_GT(std::stoi(admin.query("SELECT count(DISTINCT xmin::text) FROM tenant_greedy.work WHERE head IS NULL")), 2);
+}
+
+// A claim for all tenants gives one whose contexts are large a part of it, and goes on.
+TEST_F(Budgets, LargeContextsOfOneTenantLeaveAClaimToTheOthers) {
+  greedy->query(
+      "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'tasks', (SELECT jsonb_agg(jsonb_build_object("
+      "'id', 'a' || g)) FROM generate_series(1, 10) g) || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, "
+      "'depends_on', jsonb_build_array('a' || (1 + g % 10), 'a' || (1 + (g + 1 + g / 10 % 9) % 10)))) FROM "
+      "generate_series(1, 90) g)))");
+  greedy->query("SELECT insula.submit('w')");
+  greedy->query(
+      "SELECT count(insula.complete(task_id, lease, jsonb_build_object('x', repeat('x', 1000000)))) FROM "
+      "insula.claim('w', max_tasks => 10)");
+  admin.query("SELECT cardinality(insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[40]), tenant => 'bystander'))");
+  admin.query("SET insula.visit_bytes = '4MB'");
+  // Shares by weight come first, so that one claim finds both.
+  const std::string claimed = admin.query(
+      "SELECT count(*) FILTER (WHERE tenant = 'greedy') || ' ' || count(*) FILTER (WHERE tenant = 'bystander') FROM "
+      "insula.claim('w', max_tasks => 1000)");
+  const int of_greedy = std::stoi(claimed);
+  EXPECT_GT(of_greedy, 0);
+  EXPECT_LT(of_greedy, 20);
+  EXPECT_EQ(claimed.substr(claimed.find(' ') + 1), "40");
+  // Tasks that were not handed out have lost nothing by it.
+  EXPECT_EQ(count("state = 1 AND attempt = 0 AND lease IS NULL AND head IS NOT NULL"), to_string(90 - of_greedy));
+}
+
+// A claim reads of a task's ancestors what has come since the context that its execution keeps, and tasks with the
+// same ancestors share the reading.
+TEST_F(Budgets, ThousandsOfAncestorsAreReadOnce) {
+  greedy->query(
+      "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'tasks', (SELECT jsonb_agg(jsonb_build_object("
+      "'id', 'a' || g)) FROM generate_series(1, 5000) g) || jsonb_build_array(jsonb_build_object('id', 'join', "
+      "'depends_on', (SELECT jsonb_agg('a' || g) FROM generate_series(1, 5000) g))) || (SELECT "
+      "jsonb_agg(jsonb_build_object('id', 'b' || g, 'depends_on', '[\"join\"]'::jsonb)) FROM generate_series(1, 40) "
+      "g)))");
+  greedy->query("SELECT insula.submit('w')");
+  EXPECT_EQ(greedy->query("SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, 1))) FROM "
+                          "insula.claim('w', max_tasks => 5000)"),
+            "5000");
+  EXPECT_EQ(greedy->query("SELECT insula.complete(task_id, lease) FROM insula.claim('w')"), "t");
+  const std::string read =
+      "SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = "
+      "'tenant_greedy.work'::regclass";
+  for (int claim = 0; claim < 2; ++claim) {
+    greedy->query("BEGIN");
+    const int before = std::stoi(greedy->query(read));
+    EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w', max_tasks => 10) WHERE context ? 'a5000'"), "10");
+    EXPECT_LT(std::stoi(greedy->query(read)) - before, 200);
+    greedy->query("COMMIT");
+  }
+}
+
+}  // namespace
+}  // namespace attacks
