@@ -98,8 +98,8 @@ export function useTrouble() {
   return troubles.size ? troubles.values().next().value : null;
 }
 
-// `every`: milliseconds between two looks; 0: once. `view` null: nothing is asked.
-export function useView(view, params, every = 3000) {
+// `every`: milliseconds between two looks; 0: once. `view` null: nothing is asked. `more`: further parameters of each look.
+export function useView(view, params, every = 3000, more = null) {
   const key = view ? urlOf(view, params) : "";
   const [state, setState] = useState({ key, data: null, error: null });
   const refresh = useRef(() => {});
@@ -115,7 +115,7 @@ export function useView(view, params, every = 3000) {
       if (running || ended) return;
       running = true;
       try {
-        const data = await get(view, params);
+        const data = await get(view, more ? { ...params, ...more() } : params);
         failures = 0;
         setTrouble(token, null);
         if (!ended) setState((old) => (old.data === data && old.key === key && !old.error ? old : { key, data, error: null }));
