@@ -48,7 +48,11 @@ FROM insula.explain_tenant())";
 
 }  // namespace
 
-Samples::Samples(Database& database) : database_(database), thread_([this] { run(); }) {}
+// A page that is opened soon shall show what went before.
+Samples::Samples(Database& database) : database_(database) {
+  series_[""].asked = Clock::now();
+  thread_ = std::thread([this] { run(); });
+}
 
 Samples::~Samples() {
   {

@@ -81,7 +81,7 @@ constexpr const char* tenant_sql = "SELECT question, item, value, says FROM insu
 constexpr const char* result_sql = R"(
 SELECT execution_id, workflow, version, status, pg_catalog.left(error, 20000) AS error, created_at, started_at, finished_at,
   (extract(epoch FROM greatest(coalesce(finished_at, pg_catalog.clock_timestamp()) - created_at, '0')) * 1000)::float8 AS age_ms,
-  (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 AS took_ms,
+  CASE WHEN finished_at IS NOT NULL THEN (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 END AS took_ms,
   pg_catalog.left(final_context::text, 1000000) AS final_context, pg_catalog.octet_length(final_context::text) AS final_bytes,
   CASE WHEN pg_catalog.jsonb_array_length(tasks) <= 2000 THEN tasks::text END AS tasks, pg_catalog.jsonb_array_length(tasks) AS task_count
 FROM insula.result($1::bigint))";
@@ -97,8 +97,7 @@ constexpr const char* timeline_sql = R"(
 SELECT at, task, event, attempt, worker, pg_catalog.left(detail::text, 20000) AS detail,
   CASE WHEN pg_catalog.octet_length(changed::text) <= 200000 THEN changed::text END AS changed,
   pg_catalog.octet_length(changed::text) AS changed_bytes,
-  (extract(epoch FROM greatest(at - min(at) OVER (), '0')) * 1000)::float8 AS after_ms,
-  (extract(epoch FROM greatest((detail ->> 'started_at')::timestamptz - min(at) OVER (), '0')) * 1000)::float8 AS started_after_ms
+  (extract(epoch FROM greatest(at - min(at) OVER (), '0')) * 1000)::float8 AS after_ms
 FROM insula.timeline($1::bigint) ORDER BY at LIMIT 3000)";
 
 // ---- workflows and schedules ----
@@ -110,13 +109,17 @@ constexpr const char* workflows_sql =
     "FROM insula.workflows($1) LIMIT 500";
 
 constexpr const char* one_schedules_sql = R"(
-SELECT coalesce($1, insula.current_tenant()) AS tenant, s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
+SELECT coalesce($1, insula.current_tenant()) AS tenant, (
+    SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => $1) e WHERE e.execution_id = s.last_execution) AS last_status,
+  s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
   s.last_fire_at, s.last_execution, pg_catalog.left(s.context::text, 20000) AS context,
   CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
 FROM insula.schedules($1) s LIMIT 300)";
 
 constexpr const char* all_schedules_sql = R"(
-SELECT t.tenant, s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
+SELECT t.tenant, (
+    SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => t.tenant) e WHERE s.last_execution IS NOT NULL AND e.execution_id = s.last_execution) AS last_status,
+  s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
   s.last_fire_at, s.last_execution, pg_catalog.left(s.context::text, 20000) AS context,
   CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
 FROM (SELECT tenant FROM insula.tenants ORDER BY tenant LIMIT 200) t CROSS JOIN LATERAL insula.schedules(t.tenant) s LIMIT 300)";
@@ -210,7 +213,7 @@ std::string show_part(Connection& connection, const Part& part, const Ask& ask) 
 constexpr const char* list_sql = R"(
 SELECT execution_id, tenant_name AS tenant, workflow_name AS workflow, version, execution_status AS status,
   pg_catalog.left(execution_error, 500) AS error, priority, created_at, started_at, finished_at,
-  (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 AS took_ms,
+  CASE WHEN finished_at IS NOT NULL THEN (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 END AS took_ms,
   ($10::text IS NULL OR workflow_name <> $10) AND ($11::text IS NULL OR execution_status <> $11)
     AND ($12::text IS NULL OR execution_error IS NULL OR pg_catalog.strpos(execution_error, $12) = 0) AS fits
 FROM insula.executions($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::jsonb, $7::bigint, $8::integer, $9))";

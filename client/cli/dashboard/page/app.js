@@ -38,7 +38,7 @@ function Live() {
     return () => document.removeEventListener("visibilitychange", look);
   }, []);
   const [kind, word] = trouble ? ["bad", trouble.kind === "away" || trouble.kind === "offline" ? "Not connected" : "Slow"] : hidden ? ["calm", "Paused"] : ["good", "Live"];
-  return html`<span class=${`live ${kind}`} role="status" title=${trouble ? trouble.message : "The page asks anew every few seconds, and not while it is hidden"}><i aria-hidden="true" />${word}</span>`;
+  return html`<span class=${`liveness ${kind}`} role="status" title=${trouble ? trouble.message : "The page asks anew every few seconds, and not while it is hidden"}><i aria-hidden="true" />${word}</span>`;
 }
 
 function Banner() {

@@ -10,7 +10,9 @@ export function parseTime(text) {
   if (!text || text.includes("infinity")) return null;
   const iso = text.replace(" ", "T").replace(/([+-]\d\d)$/, "$1:00");
   const time = Date.parse(iso);
-  return Number.isNaN(time) ? null : time;
+  if (Number.isNaN(time)) return null;
+  const beyond = /\.\d{3}(\d{1,3})/.exec(iso); // Date holds milliseconds
+  return beyond ? time + Number(beyond[1].padEnd(3, "0")) / 1000 : time;
 }
 
 const pad = (n, width = 2) => String(n).padStart(width, "0");

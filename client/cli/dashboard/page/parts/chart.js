@@ -10,7 +10,7 @@ function options(series, width, format) {
   const text = colour("--text-3");
   const font = "11px system-ui, sans-serif";
   return {
-    width, height: tall, legend: { show: false }, cursor: { y: false, points: { size: 6 } }, padding: [8, 8, 0, 0],
+    width, height: tall, legend: { show: false }, cursor: { y: false, points: { size: 6 } }, padding: [8, 18, 0, 0],
     scales: { x: { time: true }, y: { range: (u, low, high) => [0, Math.max(1, (high ?? 1) * 1.15)] } },
     axes: [
       { stroke: text, font, grid: { show: false }, ticks: { show: false }, size: 24, space: 76, values: (u, splits) => splits.map((at) => clockTime(at * 1000)) },

@@ -3,6 +3,10 @@ import { html, useState } from "../core/html.js";
 import { Icon, StateIcon } from "./icons.js";
 import { say } from "./toast.js";
 
+// Control characters and those that turn the direction of writing are shown, not obeyed.
+export const plain = (text) => String(text ?? "").replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+export const cut = (text, most) => { const all = plain(text); return all.length > most ? `${all.slice(0, most)}… (${all.length} characters)` : all; };
+
 const kinds = {
   completed: "good", active: "good", ok: "good", parked: "good", failed: "bad", error: "bad", dead: "bad",
   running: "live", busy: "live", paused: "held", suspended: "held", warning: "held", waiting: "wait", ready: "wait",

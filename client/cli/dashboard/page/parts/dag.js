@@ -7,7 +7,7 @@ import { duration } from "../core/time.js";
 
 const height = 44;
 const mostNodes = 300;
-const widthOf = (text) => Math.min(230, Math.max(112, 46 + text.length * 7.1));
+const widthOf = (text) => Math.min(250, Math.max(148, 46 + text.length * 7.3));
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 function layOut(tasks, direction) {
@@ -40,9 +40,10 @@ function curve(points) {
 // `tasks`: {id, depends, status, attempt, took, elements: {ended, all}}.
 export function Dag({ tasks, chosen, choose }) {
   const box = useRef(null);
-  const [direction, setDirection] = useState("LR");
+  const [room, setRoom] = useState(1000);
+  const direction = room < 560 ? "TB" : "LR";
   useLayoutEffect(() => {
-    const look = () => setDirection(box.current && box.current.clientWidth < 560 ? "TB" : "LR");
+    const look = () => { if (box.current) setRoom(box.current.clientWidth - 24); };
     look();
     const observer = new ResizeObserver(look);
     observer.observe(box.current);
@@ -51,6 +52,8 @@ export function Dag({ tasks, chosen, choose }) {
   const shape = tasks.map((task) => `${task.id}<${task.depends}`).join("|");
   const shown = tasks.slice(0, mostNodes);
   const plan = useMemo(() => layOut(shown, direction), [shape, direction]);
+  // A little smaller rather than cut off.
+  const scale = plan.width > room && plan.width * 0.72 <= room ? room / plan.width : 1;
   const byId = new Map(tasks.map((task) => [task.id, task]));
   const pick = (event, id) => {
     if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;
@@ -58,20 +61,19 @@ export function Dag({ tasks, chosen, choose }) {
     choose(id === chosen ? null : id);
   };
   return html`<div class="dag" ref=${box}>
-    <svg width=${plan.width} height=${plan.height} viewBox=${`0 0 ${plan.width} ${plan.height}`} role="group" aria-label=${`Graph of ${tasks.length} tasks`}>
+    <svg width=${plan.width * scale} height=${plan.height * scale} viewBox=${`0 0 ${plan.width} ${plan.height}`} role="group" aria-label=${`Graph of ${tasks.length} tasks`}>
       <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0.5 1l6.5 3-6.5 3" fill="none" stroke="context-stroke" stroke-width="1.3" /></marker></defs>
       ${plan.edges.map((edge) => html`<path key=${`${edge.from}>${edge.to}`} class=${`edge ${byId.get(edge.from)?.status === "completed" ? "passed" : ""}`} d=${curve(edge.points)} marker-end="url(#arrow)" />`)}
       ${plan.nodes.map(({ task: { id }, x, y, width }) => {
         const task = byId.get(id);
-        const more = task.elements ? `${task.elements.ended}/${task.elements.all} elements` : task.status + (task.attempt > 1 ? ` · attempt ${task.attempt}` : "");
+        const shownId = cut(id, Math.floor((width - 42) / 6.9));
+        const more = task.elements ? `${task.elements.ended}/${task.elements.all} elements` : task.attempt > 1 ? `${task.status} · attempt ${task.attempt}` : task.took !== null && task.status !== "skipped" ? `${task.status} · ${duration(task.took)}` : task.status;
         return html`<g key=${id} class=${`node ${kindOf(task.status)} ${id === chosen ? "chosen" : ""}`} transform=${`translate(${x - width / 2},${y - height / 2})`} role="button" tabindex="0"
-          aria-pressed=${id === chosen ? "true" : "false"} aria-label=${`Task ${id}: ${more}${task.took === null ? "" : `, ${duration(task.took)}`}`} onClick=${(event) => pick(event, id)} onKeyDown=${(event) => pick(event, id)}>
-          <title>${id}</title>
+          aria-pressed=${id === chosen ? "true" : "false"} onClick=${(event) => pick(event, id)} onKeyDown=${(event) => pick(event, id)}>
           ${task.elements && html`<rect class="behind" x="4" y="-4" width=${width} height=${height} rx="8" />`}
           <rect width=${width} height=${height} rx="8" />
           <g class="sign" transform="translate(12,15)"><${StateIcon} status=${task.status} size=${14} /></g>
-          <text class="name" x="34" y="19">${cut(id, Math.floor((width - 42) / 6.9))}</text>
-          <text class="more" x="34" y="34">${cut(more, Math.floor((width - 42) / 5.6))}${task.took !== null && width > 150 && !task.elements && task.attempt < 2 ? ` · ${duration(task.took)}` : ""}</text></g>`;
+          <text><tspan class="name" x="34" y="19">${shownId}</tspan>${" "}<tspan class="more" x="34" y="34">${more}</tspan></text></g>`;
       })}
     </svg>
     ${tasks.length > mostNodes && html`<p class="faint">The first ${mostNodes} of ${tasks.length} tasks.</p>`}</div>`;

@@ -3,7 +3,7 @@
 import { html, useState } from "../core/html.js";
 import { Exact, isObject, parseExact, writeExact } from "../core/json.js";
 import { Icon } from "./icons.js";
-import { copy } from "./common.js";
+import { copy, plain } from "./common.js";
 import { bytes } from "../core/time.js";
 
 const longest = 400;
@@ -12,7 +12,7 @@ const mostItems = 200;
 function Scalar({ value }) {
   if (value instanceof Exact) return html`<span class="j-number">${value.number}</span>`;
   if (typeof value === "string") {
-    const text = JSON.stringify(value);
+    const text = plain(JSON.stringify(value));
     return html`<span class="j-string">${text.length > longest ? `${text.slice(0, longest)}… (${value.length} characters)` : text}</span>`;
   }
   return html`<span class="j-word">${String(value)}</span>`;
@@ -39,12 +39,12 @@ function Node({ name, value, before, depth, marks, opens }) {
   const mark = markOf(value, before, marks);
   const sign = marks && html`<span class=${`j-mark ${mark}`} title=${mark}>${signs[mark] ?? ""}</span>`;
   if (!isBranch(value) || sizeOf(value) === 0)
-    return html`<li class=${mark}><span class="j-line">${sign}<span class="j-gap" /><span class="j-key">${name}</span>
+    return html`<li class=${mark}><span class="j-line">${sign}<span class="j-gap" /><span class="j-key">${plain(name)}</span>
       ${mark === "changed" && before !== undefined && !isBranch(before) && html`<span class="j-old"><${Scalar} value=${before} /></span><span class="faint">→</span>`}
       ${mark === "removed" ? html`<span class="j-old">${before === undefined ? "removed" : isBranch(before) ? "…" : html`<${Scalar} value=${before} />`}</span>` : isBranch(value) ? html`<span class="faint">${Array.isArray(value) ? "[]" : "{}"}</span>` : html`<${Scalar} value=${value} />`}</span></li>`;
   const entries = entriesOf(value);
   return html`<li class=${mark}><button class="j-line" aria-expanded=${open ? "true" : "false"} onClick=${() => setOpen(!open)}>${sign}<span class="j-fold"><${Icon} name="right" size=${12} /></span>
-    <span class="j-key">${name}</span><span class="faint">${Array.isArray(value) ? `[${value.length}]` : `{${value.size}}`}</span></button>
+    <span class="j-key">${plain(name)}</span><span class="faint">${Array.isArray(value) ? `[${value.length}]` : `{${value.size}}`}</span></button>
     ${open && html`<ul>${entries.slice(0, mostItems).map(([key, item]) => html`<${Node} key=${key} name=${key} value=${item} before=${lookUp(before, key)} depth=${depth + 1} marks=${marks && isObject(value) && mark === ""} opens=${opens} />`)}
       ${entries.length > mostItems && html`<li class="faint">… and ${entries.length - mostItems} more</li>`}</ul>`}</li>`;
 }
@@ -56,7 +56,7 @@ export function safeParse(text) {
 export function JsonTree({ text = null, value = undefined, before = undefined, marks = false, size = null, opens = 2 }) {
   const parsed = value !== undefined ? value : text === null ? undefined : safeParse(text);
   if (parsed === undefined)
-    return text ? html`<div><p class="faint">The first part of ${bytes(size ?? text.length)}:</p><pre class="raw">${text.slice(0, 20000)}</pre></div>` : html`<p class="faint">Nothing.</p>`;
+    return text ? html`<div><p class="faint">The first part of ${bytes(size ?? text.length)}:</p><pre class="raw">${plain(text.slice(0, 20000))}</pre></div>` : html`<p class="faint">Nothing.</p>`;
   if (!isBranch(parsed)) return html`<div class="json"><${Scalar} value=${parsed} /></div>`;
   if (sizeOf(parsed) === 0) return html`<p class="faint">Empty.</p>`;
   return html`<div class="json"><button class="ghost copy" aria-label="Copy as JSON" title="Copy as JSON" onClick=${() => copy(writeExact(parsed))}><${Icon} name="copy" size=${14} /></button>

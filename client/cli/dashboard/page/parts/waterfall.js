@@ -1,9 +1,11 @@
 // What each task did when: its attempts, its waits, and how long it was ready before a worker took it.
 import { html, useMemo } from "../core/html.js";
 import { duration, exactTime, parseTime } from "../core/time.js";
+import { cut } from "./common.js";
 
 const mostRows = 200;
 const ends = new Set(["task_completed", "task_failed", "task_cancelled", "task_skipped"]);
+const oneLine = (text, most) => cut(text, most).replaceAll("\n", " ");
 const words = { run: "ran", wait: "waited", failed: "failed", queue: "was ready", open: "runs" };
 
 function detailOf(event) {
@@ -81,7 +83,7 @@ export function Waterfall({ events, tasks, depends, now, over }) {
       const run = row.segments.filter((one) => one.kind !== "queue" && one.kind !== "wait").reduce((sum, one) => sum + one.to - one.from, 0);
       return html`<div class="row" role="row" key=${row.task}><span class="name" role="rowheader" title=${row.task}>${row.task}</span>
         <div class="lane" role="cell">${row.segments.map((one, i) => {
-          const says = `${words[one.kind]} ${duration(one.to - one.from)}${one.attempt ? `, attempt ${one.attempt}` : ""}${one.worker ? `, worker ${one.worker}` : ""}${one.says ? `: ${String(one.says).slice(0, 300)}` : ""}`;
+          const says = `${words[one.kind]} ${duration(one.to - one.from)}${one.attempt ? `, attempt ${one.attempt}` : ""}${one.worker ? `, worker ${oneLine(one.worker, 60)}` : ""}${one.says ? `: ${oneLine(one.says, 200)}` : ""}`;
           return html`<i key=${i} class=${`segment ${one.kind}`} style=${{ left: left(one.from), width: `${Math.max(0.25, ((one.to - one.from) / whole) * 100).toFixed(3)}%` }} title=${`${says}\n${exactTime(one.from)}`}><b class="unseen">${says}. </b></i>`;
         })}</div>
         <span class="took" role="cell">${run > 0 ? duration(run) : "–"}</span></div>`;

@@ -6,7 +6,7 @@ import { useKeys } from "../core/keys.js";
 import { mergePatch, writeExact } from "../core/json.js";
 import { Confirm } from "../parts/dialog.js";
 import { Dag } from "../parts/dag.js";
-import { Folding, Panel, Shown, Status, copy } from "../parts/common.js";
+import { Folding, Panel, Shown, Status, copy, cut } from "../parts/common.js";
 import { Icon } from "../parts/icons.js";
 import { JsonTree, safeParse } from "../parts/json-tree.js";
 import { RunDialog } from "../parts/run-dialog.js";
@@ -44,7 +44,7 @@ function graphOf(data) {
 function Why({ text }) {
   const child = /^waits for execution (\d+)$/.exec(text ?? "");
   if (child) return html`waits for execution <a href=${link(`execution/${child[1]}`)}>${child[1]}</a>`;
-  return text;
+  return cut(text, 4000);
 }
 
 const hints = [
@@ -63,8 +63,8 @@ function Explanation({ data, tenant, hello }) {
   const stuck = overs.has(status) ? failed : open.length ? open : data.explain.filter((row) => row.status === "pending");
   const title = status === "failed" ? "Why it failed" : status === "cancelled" ? "It was cancelled" : status === "paused" ? "It is paused" : "Why it is not done yet";
   const hint = stuck.map((row) => hints.find(([pattern]) => pattern.test(row.why ?? ""))).find(Boolean);
-  return html`<section class=${`explanation ${status === "failed" ? "bad" : status === "cancelled" ? "calm" : status === "paused" ? "held" : "live"}`} aria-label=${title}><h2>${title}</h2>
-    ${error && !stuck.some((row) => row.why && error.endsWith(row.why)) && html`<pre class="error-text">${error}</pre>`}
+  return html`<section class=${`explanation t-${status === "failed" ? "bad" : status === "cancelled" ? "calm" : status === "paused" ? "held" : "live"}`} aria-label=${title}><h2>${title}</h2>
+    ${error && !stuck.some((row) => row.why && error.endsWith(row.why)) && html`<p class="error-text">${cut(error, 4000)}</p>`}
     <ul>${stuck.slice(0, 6).map((row) => html`<li key=${row.task}><${Status} status=${row.status} /><b>${row.task}</b><span class=${row.status === "failed" ? "error-text" : ""}><${Why} text=${row.why} /></span></li>`)}${stuck.length > 6 && html`<li class="faint">and ${stuck.length - 6} more</li>`}</ul>
     ${hint && html`<p class="faint">${hint[1]} ${hint[2] && (hint[2] !== "workers" || hello.admin) && html`<a href=${link(hint[2] === "leases" ? "workers" : hint[2], hint[2] === "workflows" || hint[2] === "leases" ? { tenant } : {})}>${hint[3]}</a>`}</p>`}</section>`;
 }
@@ -98,7 +98,7 @@ const names = {
   execution_submitted: "submitted", execution_completed: "completed", execution_failed: "failed", execution_cancelled: "cancelled", execution_paused: "paused", execution_resumed: "resumed", execution_retried: "retried",
   task_started: "started", task_completed: "completed", task_failed: "failed", task_cancelled: "cancelled", task_skipped: "skipped", task_attempt_failed: "attempt failed", task_waiting: "waits for an event", task_deferred: "deferred", event_received: "event received",
 };
-const toneOf = (event) => (event.includes("failed") ? "bad" : event.endsWith("completed") ? "good" : event.includes("started") ? "live" : "calm");
+const toneOf = (event) => (event.includes("failed") ? "t-bad" : event.endsWith("completed") ? "t-good" : event.includes("started") ? "t-live" : "t-calm");
 
 function says(event) {
   let detail = {};
@@ -109,7 +109,7 @@ function says(event) {
   if (detail.reason) parts.push(String(detail.reason));
   if (detail.event) parts.push(String(detail.event));
   if (detail.until) parts.push(`until ${String(detail.until).replace("T", " ").slice(0, 19)}`);
-  return parts.join(" · ");
+  return cut(parts.join(" · "), 1000);
 }
 
 function Events({ events }) {
@@ -119,7 +119,7 @@ function Events({ events }) {
   return html`<ol class="events">${shown.map((event, i) => {
     const at = parseTime(event.at);
     return html`<li key=${i} class=${toneOf(event.event)}><time datetime=${at === null ? undefined : new Date(at).toISOString()} title=${at === null ? "" : exactTime(at)}>${at === null ? "" : clockTime(at)}</time><span class="plus">+${duration(event.after_ms)}</span>
-      <span class="what"><b>${event.task ?? "execution"}</b> ${names[event.event] ?? event.event.replaceAll("_", " ")}${event.attempt > 1 ? `, attempt ${event.attempt}` : ""}${event.worker && event.event === "task_started" ? html` <span class="faint">by ${event.worker}</span>` : ""}${says(event) && html`<span class="says">${says(event)}</span>`}</span></li>`;
+      <span class="what"><b>${event.task ?? "execution"}</b> ${names[event.event] ?? event.event.replaceAll("_", " ")}${event.attempt > 1 ? `, attempt ${event.attempt}` : ""}${event.worker && event.event === "task_started" ? html` <span class="faint">by ${cut(event.worker, 80)}</span>` : ""}${says(event) && html`<span class="says">${says(event)}</span>`}</span></li>`;
   })}</ol>${events.length > shown.length && html`<button class="button small" onClick=${() => setAll(true)}>All ${events.length}</button>`}`;
 }
 

@@ -4,7 +4,7 @@ import { act, useView } from "../core/api.js";
 import { go, link, savedViews, saveViews } from "../core/router.js";
 import { useKeys } from "../core/keys.js";
 import { Dialog } from "../parts/dialog.js";
-import { Empty, Panel, Shown, Status } from "../parts/common.js";
+import { Empty, Panel, Shown, Status, cut } from "../parts/common.js";
 import { Icon, StateIcon } from "../parts/icons.js";
 import { RunDialog } from "../parts/run-dialog.js";
 import { say } from "../parts/toast.js";
@@ -109,10 +109,10 @@ function Bulk({ filter, close }) {
 
 function Rows({ rows, all }) {
   return html`<div class="list executions" role="table" aria-label="Executions"><div class="head" role="row"><span role="columnheader">Status</span><span role="columnheader">Workflow</span><span role="columnheader">Execution</span>${all && html`<span role="columnheader">Tenant</span>`}<span role="columnheader" class="n">Took</span><span role="columnheader" class="n">Submitted</span></div>
-    ${rows.map((row) => html`<a data-row role="row" class=${`row${all ? " all" : ""}`} key=${row.execution_id} href=${link(`execution/${row.execution_id}`)}>
-      <span role="cell"><${Status} status=${row.status} /></span><span role="cell" class="what"><b>${row.workflow}</b>${row.version > 1 && html`<small>v${row.version}</small>`}${row.priority !== 0 && html`<small class="badge">priority ${row.priority}</small>`}${row.error && html`<span class="error" title=${row.error}>${row.error}</span>`}</span>
+    ${rows.map((row) => html`<div role="row" class=${`row${all ? " all" : ""}`} key=${row.execution_id}>
+      <span role="cell"><${Status} status=${row.status} /></span><span role="cell" class="what"><a data-row href=${link(`execution/${row.execution_id}`)} aria-label=${`${row.workflow}, execution ${row.execution_id}`}>${row.workflow}</a>${row.version > 1 && html`<small>v${row.version}</small>`}${row.priority !== 0 && html`<small class="badge">priority ${row.priority}</small>`}${row.error && html`<span class="error" title=${cut(row.error, 500)}>${cut(row.error, 300)}</span>`}</span>
       <span role="cell" class="id">${row.execution_id}</span>${all && html`<span role="cell" class="tenant">${row.tenant}</span>`}
-      <span role="cell" class="n">${row.started_at ? html`<${Since} from=${row.started_at} to=${row.finished_at} took=${row.took_ms} />` : html`<span class="faint">–</span>`}</span><span role="cell" class="n"><${Time} at=${row.created_at} /></span></a>`)}</div>`;
+      <span role="cell" class="n">${row.started_at ? html`<${Since} from=${row.started_at} to=${row.finished_at} took=${row.took_ms} />` : html`<span class="faint">–</span>`}</span><span role="cell" class="n"><${Time} at=${row.created_at} /></span></div>`)}</div>`;
 }
 
 export function Executions({ route, hello, tenant }) {

@@ -3,7 +3,7 @@ import { html, useEffect, useMemo, useRef, useState } from "../core/html.js";
 import { useView } from "../core/api.js";
 import { link } from "../core/router.js";
 import { Chart } from "../parts/chart.js";
-import { Command, Empty, Panel, Shown } from "../parts/common.js";
+import { Command, Empty, Panel, Shown, plain } from "../parts/common.js";
 import { Since, Time, count, duration, rate } from "../core/time.js";
 
 const kept = 300;
@@ -91,7 +91,7 @@ function sharesOf(samples) {
 function Fairness({ samples }) {
   const shares = useMemo(() => sharesOf(samples), [samples]);
   const percent = (part) => `${Math.round(part * 100)} %`;
-  return html`<${Panel} title="Fairness" note="claims of each tenant over the last minutes, beside its weight">
+  return html`<${Panel} title="Fairness" note="claims, beside weights">
     ${!shares || !shares.tenants.length ? html`<p class="gathering tall">No claims in these minutes.</p>` : html`<div class="strip" aria-hidden="true">${shares.slots.map(({ at, slot }) => {
       const sum = [...slot.values()].reduce((a, b) => a + b, 0);
       return html`<i key=${at}>${sum > 0 && shares.tenants.map((one) => html`<b key=${one.tenant} class=${one.colour.slice(2)} style=${{ height: `${((slot.get(one.tenant) ?? 0) / sum) * 100}%` }} />`)}</i>`;
@@ -108,7 +108,7 @@ export function Failures({ tenant, since = "1 hour", all }) {
   const failures = useView("failures", { since, tenant }, 10000);
   return html`<${Panel} title="What fails" note=${`in the last ${since}, by its error`} flush>
     <${Shown} view=${failures} rows=${3}>${({ failures: rows }) => (rows.length ? html`<ul class="failures">${rows.slice(0, 8).map((row) => html`<li key=${`${row.tenant}/${row.workflow}/${row.task}/${row.error}`}><a data-row href=${link(`execution/${row.example}`)}>
-      <span class="error">${row.error ?? "without a word"}</span><span class="where">${all && html`<b>${row.tenant}</b> · `}${row.workflow}${row.task ? ` · ${row.task}` : ""} · <${Time} at=${row.last_at} /></span>
+      <span class="error">${row.error ? plain(row.error) : "without a word"}</span><span class="where">${all && html`<b>${row.tenant}</b> · `}${row.workflow}${row.task ? ` · ${row.task}` : ""} · <${Time} at=${row.last_at} /></span>
       <span class="counts"><b class="bad">${count(row.failed)}</b> failed${row.retrying !== "0" ? html`, <b class="held">${count(row.retrying)}</b> retrying` : ""}</span></a></li>`)}</ul>` : html`<${Empty} title="Nothing has failed" icon="good">In the last ${since} no task has failed for good or waits for a further try.<//>`)}<//><//>`;
 }
 
@@ -116,8 +116,8 @@ function HoldsUp({ hello, tenant }) {
   const now = useView(hello.admin ? "now" : null, { tenant }, 4000);
   if (!hello.admin) return null;
   return html`<${Panel} title="Oldest ready" note="tasks that wait longest for a worker" flush>
-    <${Shown} view=${now} rows=${3}>${({ oldest, holder }) => html`${oldest.length ? html`<table><thead><tr><th>Tenant</th><th class="n">Ready</th><th class="n">Running</th><th class="n">Ready for</th></tr></thead><tbody>${oldest.map((row) => html`<tr key=${row.tenant}><td><a data-row href=${link("tenants", { open: row.tenant })}>${row.tenant}</a>${row.status === "suspended" ? html` <span class="badge held">suspended</span>` : ""}</td><td class="n">${count(row.ready)}</td><td class="n">${count(row.running)}</td><td class="n"><${Since} from=${row.oldest_ready_at} /></td></tr>`)}</tbody></table>` : html`<${Empty} title="Nothing waits" icon="good">No task is ready and without a worker.<//>`}
-      <div class="holder"><h3>Oldest snapshot</h3>${holder.length ? html`<p><b>${holder[0].role ?? "?"}</b>${holder[0].application && html` <span class="faint">${holder[0].application}</span>`} holds it since <${Since} from=${holder[0].xact_start} /> (${holder[0].state ?? "?"}, ${count(holder[0].transactions)} transactions). Dead rows stay until it ends.</p><${Command} text=${`SELECT pg_terminate_backend(${holder[0].pid})`} />` : html`<p class="faint">No session holds one for longer than a second.</p>`}</div>`}<//><//>`;
+    <${Shown} view=${now} rows=${3}>${({ oldest, holder }) => html`${oldest.length ? html`<div class="scroll"><table class="snug"><thead><tr><th>Tenant</th><th class="n">Ready</th><th class="n">Running</th><th class="n">Ready for</th></tr></thead><tbody>${oldest.map((row) => html`<tr key=${row.tenant}><td><a data-row href=${link("tenants", { open: row.tenant })}>${row.tenant}</a>${row.status === "suspended" ? html` <span class="badge held">suspended</span>` : ""}</td><td class="n">${count(row.ready)}</td><td class="n">${count(row.running)}</td><td class="n"><${Since} from=${row.oldest_ready_at} /></td></tr>`)}</tbody></table></div>` : html`<${Empty} title="Nothing waits" icon="good">No task is ready and without a worker.<//>`}
+      <div class="holder"><h3>Oldest snapshot</h3>${holder.length ? html`<p><b>${holder[0].role ?? "?"}</b>${holder[0].application && html` <span class="faint">${plain(holder[0].application)}</span>`} holds it since <${Since} from=${holder[0].xact_start} /> (${holder[0].state ?? "?"}, ${count(holder[0].transactions)} transactions). Dead rows stay until it ends.</p><${Command} text=${`SELECT pg_terminate_backend(${holder[0].pid})`} />` : html`<p class="faint">No session holds one for longer than a second.</p>`}</div>`}<//><//>`;
 }
 
 export function Now({ hello, tenant }) {
@@ -130,10 +130,10 @@ export function Now({ hello, tenant }) {
   return html`<div class="now">${look.error && !samples.length && html`<${Shown} view=${look} />`}
     <div class="tiles"><${Tile} label="Ready" value=${count(last.ready)} note="for a worker" kind="c-ready" /><${Tile} label="Running" value=${count(last.running)} note=${own ? "tasks" : `${rate(rateNow("started"))} starts/s`} kind="c-running" href=${executions("running")} />
       <${Tile} label="Delayed" value=${count(last.delayed)} note="start or retry later" /><${Tile} label="Waiting" value=${count(last.waiting)} note="for time or event" /><${Tile} label="Paused" value=${count(last.paused)} note="tasks" href=${executions("paused")} />
-      <${Tile} label="Failed" value=${count(last.failed)} note="since the counters began" kind=${last.failed > 0 ? "c-bad" : ""} href=${executions("failed")} /></div>
+      <${Tile} label="Failed" value=${count(last.failed)} note="since counted" kind=${last.failed > 0 ? "c-bad" : ""} href=${executions("failed")} /></div>
     <div class="charts"><${Chart} title="Rates" note="a second" format=${rate} data=${useMemo(() => (own ? [charts.times, charts.rates("submitted"), charts.rates("ended"), charts.rates("failed")] : [charts.times, charts.rates("submitted"), charts.rates("started"), charts.rates("completed"), charts.rates("failed")]), [charts])}
         series=${own ? [{ name: "submitted", colour: "--c1" }, { name: "runs ended", colour: "--c2" }, { name: "failed", colour: "--c-bad", fill: true }] : [{ name: "submitted", colour: "--c1" }, { name: "claimed", colour: "--c3" }, { name: "completed", colour: "--c2" }, { name: "failed", colour: "--c-bad", fill: true }]} />
       <${Chart} title="Depth" note="tasks" format=${count} data=${useMemo(() => [charts.times, charts.depth("ready"), charts.depth("running"), charts.depth("delayed")], [charts])} series=${[{ name: "ready", colour: "--c4", fill: true }, { name: "running", colour: "--c1" }, { name: "delayed", colour: "--c5" }]} />
-      <${Chart} title="Pick-up" note="how long tasks are ready before a worker has them" format=${(ms) => (ms === 0 ? "0" : duration(ms))} data=${useMemo(() => [charts.times, charts.p50, charts.p99], [charts])} series=${[{ name: "half within", colour: "--c2", steps: true }, { name: "99 % within", colour: "--c4", steps: true }]} /></div>
+      <${Chart} title="Pick-up" note="from ready to claimed" format=${(ms) => (ms === 0 ? "0" : duration(ms))} data=${useMemo(() => [charts.times, charts.p50, charts.p99], [charts])} series=${[{ name: "half within", colour: "--c2", steps: true }, { name: "99 % within", colour: "--c4", steps: true }]} /></div>
     <div class=${own ? "columns one" : "columns"}><${Failures} tenant=${hello.tenant ? "" : tenant} all=${hello.admin && !tenant} /><${HoldsUp} hello=${hello} tenant=${tenant} />${hello.admin && html`<${Fairness} samples=${samples} />`}</div></div>`;
 }

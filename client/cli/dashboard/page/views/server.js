@@ -17,13 +17,17 @@ function Capacity({ rows }) {
   })}</tbody></table>`;
 }
 
+function Acts({ view }) {
+  return html`<${Panel} title="Administrative acts" note="the last thirty" flush><${Shown} view=${view} rows=${4}>${(data) => html`${data.log_error && html`<p class="wrong">${data.log_error}</p>`}${data.log.length ? html`<div class="scroll low" tabindex="0" role="region" aria-label="Table of administrative acts"><table class="grid"><thead><tr><th>When</th><th>Role</th><th>Act</th><th>Tenant</th></tr></thead><tbody>${data.log.map((row) => html`<tr key=${row.log_id}><td><${Time} at=${row.at} /></td><td>${row.role}</td><td title=${row.detail ?? ""}><code>${row.act}</code></td><td>${row.tenant ?? ""}</td></tr>`)}</tbody></table></div>` : html`<${Empty} title="No acts yet" />`}`}<//><//>`;
+}
+
 export function Server() {
   const server = useView("server", {}, 10000);
   const audit = useView("audit", {}, 0);
   const wrong = (data, name) => data[`${name}_error`] && html`<p class="wrong">${data[`${name}_error`]}</p>`;
-  return html`<div class="stack"><div class="columns two"><${Panel} title="Health" note="what holds something up, or will" flush><${Shown} view=${server} rows=${3}>${(data) => html`${wrong(data, "health")}<${Findings} rows=${data.health} none="Nothing holds it up" />`}<//><//>
+  return html`<div class="stack"><div class="columns two"><div class="stack"><${Panel} title="Health" note="what holds something up, or will" flush><${Shown} view=${server} rows=${3}>${(data) => html`${wrong(data, "health")}<${Findings} rows=${data.health} none="Nothing holds it up" />`}<//><//>
+      <${Acts} view=${server} /></div>
       <${Panel} title="Status"><${Shown} view=${server}>${(data) => html`${wrong(data, "status")}<dl class="pairs">${data.status.map((row) => html`<div key=${row.item} class=${row.mend ? "warn" : ""}><dt>${row.item}</dt><dd>${row.value}${row.mend && html`<br /><${Command} text=${row.mend} />`}</dd></div>`)}</dl>`}<//><//></div>
     <${Panel} title="Audit" note="rights and objects that are not as Insula made them" flush actions=${html`<button class="ghost" aria-label="Look again" title="Look again" onClick=${audit.reload}><${Icon} name="retry" size=${15} /></button>`}><${Shown} view=${audit} rows=${4}>${({ audit: rows }) => html`<${Findings} rows=${rows} none="All is as it was made" />`}<//><//>
-    <${Panel} title="Capacity" note="sizes against settings" flush><${Shown} view=${server} rows=${8}>${(data) => html`${wrong(data, "capacity")}<div class="scroll" tabindex="0" role="region" aria-label="Table of capacity"><${Capacity} rows=${data.capacity} /></div>`}<//><//>
-    <${Panel} title="Administrative acts" note="the last thirty" flush><${Shown} view=${server} rows=${4}>${(data) => html`${wrong(data, "log")}${data.log.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Table of administrative acts"><table class="grid"><thead><tr><th class="n">When</th><th>Role</th><th>Act</th><th>Tenant</th><th>Detail</th></tr></thead><tbody>${data.log.map((row) => html`<tr key=${row.log_id}><td class="n"><${Time} at=${row.at} /></td><td>${row.role}</td><td><code>${row.act}</code></td><td>${row.tenant ?? ""}</td><td class="clip">${row.detail ?? ""}</td></tr>`)}</tbody></table></div>` : html`<${Empty} title="No acts yet" />`}`}<//><//></div>`;
+    <${Panel} title="Capacity" note="sizes against settings" flush><${Shown} view=${server} rows=${8}>${(data) => html`${wrong(data, "capacity")}<div class="scroll" tabindex="0" role="region" aria-label="Table of capacity"><${Capacity} rows=${data.capacity} /></div>`}<//><//></div>`;
 }

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../core/html.js";
 import { useView } from "../core/api.js";
 import { go, link } from "../core/router.js";
 import { useKeys } from "../core/keys.js";
-import { Badge, Empty, Panel, Shown } from "../parts/common.js";
+import { Badge, Empty, Panel, Shown, plain } from "../parts/common.js";
 import { Icon } from "../parts/icons.js";
 import { Since, Time, count, duration } from "../core/time.js";
 
@@ -30,6 +30,13 @@ function valueOf(line) {
   return count(Math.round(line.value));
 }
 
+// The server's sentences are for psql: here the value has its unit already, and a time needs no fractions.
+function saysOf(line) {
+  if (line.item === "wait p50" || line.item === "wait p99") return line.value === null ? line.says : "of the tasks claimed in the last minutes";
+  return line.says.replace(/^seconds (for which )?/, (all, rest) => rest ?? "").replace(/(\d{4}-\d\d-\d\d \d\d:\d\d)\S*/, "$1").replace(/^that these took/, "in all");
+}
+const labels = { "wait p50": "half within", "wait p99": "99 % within" };
+
 const questions = { waiting: "What waits", share: "Its share", "held back": "What holds it back", used: "What it used", failing: "What fails" };
 
 export function TenantDetail({ tenant, close = null }) {
@@ -37,7 +44,7 @@ export function TenantDetail({ tenant, close = null }) {
   return html`<${Panel} title=${tenant || "This tenant"} wide actions=${html`<a class="button" href=${link("executions", { tenant })}>Executions</a><a class="button" href=${link("schedules", { tenant })}>Schedules</a>${close && html`<button class="ghost" aria-label="Close" onClick=${close}><${Icon} name="close" /></button>`}`}>
     <${Shown} view=${view} rows=${6}>${({ lines }) => html`<div class="explain-tenant">${Object.entries(questions).map(([question, title]) => {
       const mine = lines.filter((line) => line.question === question);
-      return html`<section key=${question}><h3>${title}</h3>${mine.length ? html`<dl>${mine.map((line, i) => html`<div key=${line.item + i}><dt>${line.item}</dt><dd><b>${valueOf(line)}</b><span>${line.says}</span></dd></div>`)}</dl>` : html`<p class="faint">${question === "failing" ? "Nothing." : "No limit is set."}</p>`}</section>`;
+      return html`<section key=${question}><h3>${title}</h3>${mine.length ? html`<dl>${mine.map((line, i) => html`<div key=${line.item + i}><dt>${labels[line.item] ?? line.item}</dt><dd>${valueOf(line)}</dd><dd class="says">${plain(saysOf(line))}</dd></div>`)}</dl>` : html`<p class="faint">${question === "failing" ? "Nothing." : "No limit is set."}</p>`}</section>`;
     })}</div>`}<//><//>`;
 }
 
