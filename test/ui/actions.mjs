@@ -30,7 +30,7 @@ async function byMouse(browser, url) {
   await page.locator("nav").getByText("Executions").click();
   await page.locator(".filter", { hasText: "Error has" }).locator("input").fill("no approver for mouse");
   await page.keyboard.press("Enter");
-  await page.locator(".list .row").nth(1).waitFor({ state: "detached" });
+  await until("the mouse: it is found by its error", async () => (await page.locator(".list .row").count()) === 1);
   await page.locator(".list [data-row]").first().click();
   await page.getByText("Why it failed").waitFor();
   check("the mouse: it says why", (await page.locator(".explanation").innerText()).includes("no approver for mouse"));
@@ -56,7 +56,7 @@ async function byKeys(browser, url) {
   await press("/", "Tab");
   await page.keyboard.type("no approver for keys");
   await press("Enter", "Escape");
-  await page.locator(".list .row").nth(1).waitFor({ state: "detached" });
+  await until("the keys: it is found by its error", async () => (await page.locator(".list .row").count()) === 1);
   await press("j", "Enter");
   await page.getByText("Why it failed").waitFor();
   await press("r");
@@ -199,6 +199,7 @@ export async function checkActions(browser, url, ids) {
       await part(browser, url, ids);
     } catch (error) {
       check(`${part.name} goes to its end`, false, error.stack);
+      for (const context of browser.contexts()) for (const page of context.pages()) await page.screenshot({ path: `${process.env.UI_PICTURES}/failed-${part.name}.png` });
     }
   }
 }

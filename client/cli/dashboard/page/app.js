@@ -1,5 +1,5 @@
 // The frame of the page: navigation, tenant, theme, keys, and the view that the address names.
-import { html, render, useEffect, useState } from "./core/html.js";
+import { html, render, useEffect, useErrorBoundary, useState } from "./core/html.js";
 import { get, useTrouble } from "./core/api.js";
 import { useKeys, useRowKeys } from "./core/keys.js";
 import { go, link, useRoute } from "./core/router.js";
@@ -63,6 +63,12 @@ function Navigation({ hello, route, tenant, open, close }) {
       <span class=${`badge ${hello.actions ? "held" : "calm"}`}>${hello.actions ? "can change" : "read-only"}</span></div></nav>`;
 }
 
+// A mistake in one view leaves the frame, and says so.
+function Guard({ children }) {
+  const [error, reset] = useErrorBoundary((problem) => console.error(problem));
+  return error ? html`<${Trouble} error=${{ kind: "broken", message: `The page has a mistake here: ${error.message}` }} retry=${reset} />` : children;
+}
+
 function Frame({ hello }) {
   const route = useRoute();
   const [help, setHelp] = useState(false);
@@ -91,7 +97,7 @@ function Frame({ hello }) {
       ${hello.admin ? html`<${TenantSwitch} tenant=${tenant} choose=${(name) => go(route.view === "execution" || route.view === "server" ? "executions" : route.view, { ...(route.view === "execution" ? {} : route.params), from: "", open: "", tenant: name })} />` : html`<span class="only-tenant"><${Icon} name="tenants" />${hello.tenant}</span>`}
       <${Live} /><button class="ghost" aria-label="Keys and help" title="Keys and help (?)" onClick=${() => setHelp(true)}><${Icon} name="help" /></button><${ThemeSwitch} /></header>
     <${Banner} />
-    <main id="main" tabindex="-1">${View ? html`<${View} key=${route.view + (route.rest[0] ?? "")} route=${route} hello=${hello} tenant=${tenant} />` : html`<${Trouble} error=${{ kind: "missing", message: "There is no such view." }} />`}</main></div>
+    <main id="main" tabindex="-1">${View ? html`<${Guard} key=${route.view + (route.rest[0] ?? "")}><${View} route=${route} hello=${hello} tenant=${tenant} /><//>` : html`<${Trouble} error=${{ kind: "missing", message: "There is no such view." }} />`}</main></div>
     ${help && html`<${Help} close=${() => setHelp(false)} hello=${hello} places=${places} />`}<${Toasts} />`;
 }
 

@@ -7,7 +7,7 @@ import { duration } from "../core/time.js";
 
 const height = 44;
 const mostNodes = 300;
-const widthOf = (text) => Math.min(250, Math.max(148, 46 + text.length * 7.3));
+const widthOf = (text) => Math.min(250, Math.max(168, 46 + text.length * 7.3));
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 function layOut(tasks, direction) {

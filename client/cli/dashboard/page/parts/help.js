@@ -13,5 +13,5 @@ export function Help({ close, hello, places }) {
   ];
   return html`<${Dialog} title="Keys" close=${close} wide><div class="help">${groups.map(([title, keys]) => html`<section key=${title}><h3>${title}</h3><dl>${keys.map(([key, does]) => html`<div key=${key}><dt>${key.split(" ").map((one) => html`<kbd key=${one}>${one}</kbd>`)}</dt><dd>${does}</dd></div>`)}</dl></section>`)}</div>
     <footer><label class="check"><input type="checkbox" checked=${on} onChange=${(event) => { switchKeys(event.target.checked); setOn(event.target.checked); }} /> Single keys do something</label><span class="grow" />
-    <span class="faint">Insula ${hello.version} · PostgreSQL ${String(hello.postgresql).split(" ")[0]} · <a href="/vendor/licences.txt">licences</a></span></footer><//>`;
+    <span class="faint foot-note">Insula ${hello.version} · PostgreSQL ${String(hello.postgresql).split(" ")[0]} · <a href="/vendor/licences.txt">licences</a></span></footer><//>`;
 }

@@ -78,7 +78,7 @@ function Head({ data, hello, actions }) {
       ${parent && html`<div><dt>Child of</dt><dd><a class="mono" href=${link(`execution/${parent}`)}>${parent}</a></dd></div>`}
       <div><dt>Submitted</dt><dd><${Time} at=${run.created_at} /></dd></div><div><dt>Started</dt><dd><${Time} at=${run.started_at} /></dd></div>
       <div><dt>${overs.has(run.status) ? "Ended" : "Open for"}</dt><dd>${overs.has(run.status) ? html`<${Time} at=${run.finished_at} />` : html`<${Since} from=${run.created_at} />`}</dd></div>
-      <div><dt>Took</dt><dd>${run.started_at ? html`<${Since} from=${run.started_at} to=${run.finished_at} took=${run.took_ms} />` : "–"}</dd></div><div><dt>Tasks</dt><dd>${run.task_count}</dd></div></dl></div>`;
+      <div><dt>${overs.has(run.status) ? "Took" : "Runs for"}</dt><dd>${run.started_at ? html`<${Since} from=${run.started_at} to=${run.finished_at} took=${run.took_ms} />` : "–"}</dd></div><div><dt>Tasks</dt><dd>${run.task_count}</dd></div></dl></div>`;
 }
 
 function TaskPanel({ id, graph, data, close }) {

@@ -18,7 +18,7 @@ function Capacity({ rows }) {
 }
 
 function Acts({ view }) {
-  return html`<${Panel} title="Administrative acts" note="the last thirty" flush><${Shown} view=${view} rows=${4}>${(data) => html`${data.log_error && html`<p class="wrong">${data.log_error}</p>`}${data.log.length ? html`<div class="scroll low" tabindex="0" role="region" aria-label="Table of administrative acts"><table class="grid"><thead><tr><th>When</th><th>Role</th><th>Act</th><th>Tenant</th></tr></thead><tbody>${data.log.map((row) => html`<tr key=${row.log_id}><td><${Time} at=${row.at} /></td><td>${row.role}</td><td title=${row.detail ?? ""}><code>${row.act}</code></td><td>${row.tenant ?? ""}</td></tr>`)}</tbody></table></div>` : html`<${Empty} title="No acts yet" />`}`}<//><//>`;
+  return html`<${Panel} title="Administrative acts" note="the last thirty" flush><${Shown} view=${view} rows=${4}>${(data) => html`${data.log_error && html`<p class="wrong">${data.log_error}</p>`}${data.log.length ? html`<div class="scroll low" tabindex="0" role="region" aria-label="Table of administrative acts"><table class="grid snug"><thead><tr><th>When</th><th>Role</th><th>Act</th><th>Tenant</th></tr></thead><tbody>${data.log.map((row) => html`<tr key=${row.log_id}><td><${Time} at=${row.at} /></td><td>${row.role}</td><td title=${row.detail ?? ""}><code>${row.act}</code></td><td>${row.tenant ?? ""}</td></tr>`)}</tbody></table></div>` : html`<${Empty} title="No acts yet" />`}`}<//><//>`;
 }
 
 export function Server() {

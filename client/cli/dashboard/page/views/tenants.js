@@ -41,7 +41,7 @@ const questions = { waiting: "What waits", share: "Its share", "held back": "Wha
 
 export function TenantDetail({ tenant, close = null }) {
   const view = useView("tenant", { tenant }, 4000);
-  return html`<${Panel} title=${tenant || "This tenant"} wide actions=${html`<a class="button" href=${link("executions", { tenant })}>Executions</a><a class="button" href=${link("schedules", { tenant })}>Schedules</a>${close && html`<button class="ghost" aria-label="Close" onClick=${close}><${Icon} name="close" /></button>`}`}>
+  return html`<${Panel} title=${tenant || "This tenant"} wide actions=${html`<a class="button small" href=${link("executions", { tenant })}>Executions</a><a class="button small" href=${link("schedules", { tenant })}>Schedules</a>${close && html`<button class="ghost" aria-label="Close" onClick=${close}><${Icon} name="close" /></button>`}`}>
     <${Shown} view=${view} rows=${6}>${({ lines }) => html`<div class="explain-tenant">${Object.entries(questions).map(([question, title]) => {
       const mine = lines.filter((line) => line.question === question);
       return html`<section key=${question}><h3>${title}</h3>${mine.length ? html`<dl>${mine.map((line, i) => html`<div key=${line.item + i}><dt>${labels[line.item] ?? line.item}</dt><dd>${valueOf(line)}</dd><dd class="says">${plain(saysOf(line))}</dd></div>`)}</dl>` : html`<p class="faint">${question === "failing" ? "Nothing." : "No limit is set."}</p>`}</section>`;
