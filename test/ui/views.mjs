@@ -90,3 +90,14 @@ export async function checkOverlays(browser, url, ids, pictures) {
   check("and it lasts", (await theme()) !== before);
   await page.context().close();
 }
+
+// Those that docs/ shows, to be copied by hand when the page has changed.
+export async function takePictures(browser, url, ids, pictures) {
+  for (const [name, dark, height] of [["now", true, 800], ["execution", false, 860], ["executions", false, 640], ["tenants", true, 760]]) {
+    const page = await open(browser, { url, width: 1280, height, dark });
+    await show(page, url, viewsOf(ids)[name === "executions" ? "failed" : name]);
+    await page.waitForTimeout(500);
+    await page.screenshot({ path: `${pictures}/dashboard-${name}.png` });
+    await page.context().close();
+  }
+}

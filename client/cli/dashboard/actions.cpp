@@ -46,7 +46,9 @@ std::string reason_of(const Database& database, const json& request, const std::
   return (said.empty() ? "" : said + " ") + "(dashboard: " + by + ")";
 }
 
-std::string told(const Table& done) { return std::string("{\"done\":") + (done.value() == "t" ? "true" : "false") + "}"; }
+std::string told(const Table& done) {
+  return std::string("{\"done\":") + (done.value() == "t" ? "true" : "false") + "}";
+}
 
 constexpr std::array verbs_of_one = {"cancel", "retry", "pause", "resume"};
 
@@ -87,8 +89,7 @@ std::string act_on_many(Database& database, const json& request, const std::stri
   try {
     auto connection = database.take();
     for (std::size_t at = 0; at < ids.size(); at += chunk) {
-      const Table changed =
-          connection->change(sql, {array_of(ids, at, std::min(at + chunk, ids.size())), reason});
+      const Table changed = connection->change(sql, {array_of(ids, at, std::min(at + chunk, ids.size())), reason});
       done += std::stoul(changed.value());
     }
   } catch (const Refusal& refusal) {

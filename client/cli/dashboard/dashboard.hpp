@@ -16,9 +16,9 @@ namespace insula::cli::dashboard {
 struct Options {
   std::string address = "127.0.0.1";
   int port = 8484;
-  std::vector<std::string> hosts;     // names by which a proxy or a browser may call it, besides localhost
-  std::string token;                  // empty: none is asked for
-  std::string user_header;            // of a proxy that has checked the user; empty: none
+  std::vector<std::string> hosts;  // names by which a proxy or a browser may call it, besides localhost
+  std::string token;               // empty: none is asked for
+  std::string user_header;         // of a proxy that has checked the user; empty: none
   bool allow_actions = false;
   std::string conninfo;
   std::optional<std::string> tenant;  // the only one that is shown, by the rights of its own role

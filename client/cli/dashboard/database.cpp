@@ -11,8 +11,8 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr milliseconds patience{2000};       // for a free connection
-constexpr milliseconds grace{2000};          // after the server's own limit, for its answer to come
+constexpr milliseconds patience{2000};  // for a free connection
+constexpr milliseconds grace{2000};     // after the server's own limit, for its answer to come
 constexpr int lock_timeout_milliseconds = 1000;
 
 struct ResultCloser {
@@ -87,13 +87,14 @@ Connection::Connection(const Options& options, const std::string& role) : usual_
   PQsetNoticeProcessor(
       connection_.get(), [](void*, const char*) {}, nullptr);
   if (!role.empty()) query("SET ROLE " + quoted(role));
-  query("SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false), "
-        "set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false), set_config('search_path', '', "
-        "false), set_config('intervalstyle', 'postgres', false), set_config('extra_float_digits', '1', false), "
-        "set_config('jit', 'off', false), set_config('bytea_output', 'hex', false), "
-        "set_config('idle_in_transaction_session_timeout', '10s', false), set_config('default_transaction_read_only', "
-        "'on', false)",
-        {std::to_string(usual_timeout_.count()), std::to_string(lock_timeout_milliseconds)});
+  query(
+      "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false), "
+      "set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false), set_config('search_path', '', "
+      "false), set_config('intervalstyle', 'postgres', false), set_config('extra_float_digits', '1', false), "
+      "set_config('jit', 'off', false), set_config('bytea_output', 'hex', false), "
+      "set_config('idle_in_transaction_session_timeout', '10s', false), set_config('default_transaction_read_only', "
+      "'on', false)",
+      {std::to_string(usual_timeout_.count()), std::to_string(lock_timeout_milliseconds)});
 }
 
 Table Connection::run(const std::string& sql, const std::vector<Cell>& parameters, milliseconds timeout) {
@@ -157,7 +158,9 @@ Database::Database(const Options& options) : options_(options), room_(options.co
     idle_.push_back(std::make_unique<Connection>(options_, role_));
   } catch (const Refusal& refusal) {
     const bool is_away = refusal.kind == "away";
-    throw Failure(is_away ? Exit::no_connection : refusal.kind == "missing" ? Exit::not_found : Exit::failed,
+    throw Failure(is_away                     ? Exit::no_connection
+                  : refusal.kind == "missing" ? Exit::not_found
+                                              : Exit::failed,
                   is_away && !refusal.detail.empty() ? refusal.detail : refusal.what(),
                   refusal.hint.empty() ? "" : "HINT:  " + refusal.hint + "\n");
   }
@@ -166,8 +169,7 @@ Database::Database(const Options& options) : options_(options), room_(options.co
 // An administrator takes on the role of the tenant that is to be shown; a tenant's own login is that role.
 void Database::identify(const Options& options) {
   Connection connection(options, "");
-  const Table extension =
-      connection.query("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'");
+  const Table extension = connection.query("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'");
   if (extension.rows.empty())
     throw Failure(Exit::failed, "the extension is not in this database",
                   "HINT:  insula init installs it, insula doctor tells.\n");
@@ -187,8 +189,7 @@ void Database::identify(const Options& options) {
   if (!identity_.is_admin && identity_.tenant == *options.tenant) return;
   if (identity_.is_admin) {
     const Table tenant = connection.query("SELECT username FROM insula.tenants WHERE tenant = $1", {options.tenant});
-    if (tenant.rows.empty())
-      throw Failure(Exit::not_found, "tenant \"" + *options.tenant + "\" does not exist");
+    if (tenant.rows.empty()) throw Failure(Exit::not_found, "tenant \"" + *options.tenant + "\" does not exist");
     role_ = tenant.value();
     if (role_.empty())
       throw Failure(Exit::failed, "tenant \"" + *options.tenant + "\" has no role, by whose rights it could be shown");
@@ -227,15 +228,12 @@ Database::Lease Database::take() {
 
 double Database::clock() {
   constexpr std::chrono::seconds stale{15};
-  const auto elapsed = [this] {
-    return std::chrono::duration<double, std::milli>(Clock::now() - clock_read_).count();
-  };
+  const auto elapsed = [this] { return std::chrono::duration<double, std::milli>(Clock::now() - clock_read_).count(); };
   {
     const std::scoped_lock lock(mutex_);
     if (clock_ > 0 && Clock::now() - clock_read_ < stale) return clock_ + elapsed();
   }
-  const double now = std::stod(
-      take()->query("SELECT extract(epoch FROM pg_catalog.clock_timestamp()) * 1000").value());
+  const double now = std::stod(take()->query("SELECT extract(epoch FROM pg_catalog.clock_timestamp()) * 1000").value());
   const std::scoped_lock lock(mutex_);
   clock_ = now;
   clock_read_ = Clock::now();

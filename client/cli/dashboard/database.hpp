@@ -64,6 +64,7 @@ class Database {
     ~Lease() { database_->give_back(std::move(connection_)); }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
+    Connection& operator*() const { return *connection_; }
     Connection* operator->() const { return connection_.get(); }
 
    private:
@@ -84,7 +85,7 @@ class Database {
   std::mutex mutex_;
   std::condition_variable given_back_;
   std::vector<std::unique_ptr<Connection>> idle_;
-  int room_;  // for further connections, and those that are idle
+  int room_;          // for further connections, and those that are idle
   double clock_ = 0;  // at that time
   std::chrono::steady_clock::time_point clock_read_{};
 };

@@ -8,9 +8,7 @@ namespace {
 
 constexpr Oid bool_type = 16, int2_type = 21, int4_type = 23, float4_type = 700, float8_type = 701;
 
-bool is_finite(const std::string& number) {
-  return number.find_first_not_of("0123456789+-.eE") == std::string::npos;
-}
+bool is_finite(const std::string& number) { return number.find_first_not_of("0123456789+-.eE") == std::string::npos; }
 
 std::string json_cell(const Column& column, const Cell& cell) {
   if (!cell) return "null";

@@ -78,16 +78,13 @@ std::string cookie_of(const httplib::Request& request) {
   return all.substr(from, all.find(';', from) - from);
 }
 
-bool is_one(const httplib::Request& request, const char* header) {
-  return request.get_header_value_count(header) == 1;
-}
+bool is_one(const httplib::Request& request, const char* header) { return request.get_header_value_count(header) == 1; }
 
 }  // namespace
 
 void check_options(const Options& options) {
   if (!options.token.empty() && options.token.size() < shortest_token)
-    throw Failure(Exit::usage, "the token has less than 16 characters",
-                  "HINT:  openssl rand -hex 24 makes one.\n");
+    throw Failure(Exit::usage, "the token has less than 16 characters", "HINT:  openssl rand -hex 24 makes one.\n");
   if (options.token.empty() && !is_loopback(options.address))
     throw Failure(Exit::usage, "an address other than that of this machine needs a token",
                   "HINT:  Put one into a file, and name it by --token-file, or into INSULA_DASHBOARD_TOKEN.\n");

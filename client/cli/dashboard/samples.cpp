@@ -90,9 +90,8 @@ std::string Samples::after(const std::string& tenant, std::int64_t after) {
   {
     const std::scoped_lock lock(mutex_);
     if (!series_.contains(tenant) && series_.size() >= most_series) {
-      const auto oldest = std::min_element(series_.begin(), series_.end(), [](const auto& a, const auto& b) {
-        return a.second.asked < b.second.asked;
-      });
+      const auto oldest = std::min_element(
+          series_.begin(), series_.end(), [](const auto& a, const auto& b) { return a.second.asked < b.second.asked; });
       if (!oldest->second.is_being_taken) series_.erase(oldest);
     }
     if (!series_.contains(tenant) && series_.size() >= most_series + 4)

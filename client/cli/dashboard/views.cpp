@@ -239,9 +239,9 @@ bool has_negation(const Filter& filter) {
 // Reads on from `*from` and moves it; the last column tells whether a row fits.
 Table read_stride(Connection& connection, const Filter& filter, std::size_t rows, Cell* from) {
   const Term workflow = term_of(filter.workflow), status = term_of(filter.status), error = term_of(filter.error);
-  Table table = connection.query(
-      list_sql, {workflow.is, status.is, filter.after, filter.before, error.is, filter.context, *from,
-                 std::to_string(rows), filter.tenant, workflow.is_not, status.is_not, error.is_not});
+  Table table =
+      connection.query(list_sql, {workflow.is, status.is, filter.after, filter.before, error.is, filter.context, *from,
+                                  std::to_string(rows), filter.tenant, workflow.is_not, status.is_not, error.is_not});
   if (!table.rows.empty()) *from = table.rows.back().front();
   return table;
 }
@@ -265,7 +265,7 @@ std::string list_executions(Database& database, const Filter& filter, Cell from)
   bool is_full = false;
   Cell last = from;  // the newest row that this page leaves out comes right after it
   for (std::size_t pages = 0; pages < most_pages_read && !ended && !is_full; ++pages) {
-    Table read = read_stride(*connection.operator->(), filter, rows, &from);
+    Table read = read_stride(*connection, filter, rows, &from);
     ended = read.rows.size() < rows;
     if (page.columns.empty()) page.columns = read.columns;
     for (auto& row : read.rows) {
@@ -288,7 +288,7 @@ std::vector<std::string> find_executions(Database& database, const Filter& filte
   Cell from;
   *all = false;
   for (std::size_t pages = 0; pages < most_pages_read && ids.size() < most; ++pages) {
-    const Table read = read_stride(*connection.operator->(), filter, stride, &from);
+    const Table read = read_stride(*connection, filter, stride, &from);
     for (const auto& row : read.rows)
       if (row.back() == "t" && ids.size() < most) ids.push_back(*row.front());
     if (read.rows.size() < stride) {
@@ -312,8 +312,7 @@ std::string show_view(Database& database, const std::string& name, const Ask& as
     throw Refusal(403, "refused", "this is for administrators of all tenants");
   auto connection = database.take();
   std::string out = "{";
-  for (const Part& part : view->parts)
-    out += (out.size() > 1 ? "," : "") + show_part(*connection.operator->(), part, ask);
+  for (const Part& part : view->parts) out += (out.size() > 1 ? "," : "") + show_part(*connection, part, ask);
   return out + "}";
 }
 

@@ -64,7 +64,8 @@ bool is_known(const httplib::Request& request, httplib::Response& response, cons
 
 std::string printable(std::string text, std::size_t most) {
   text.resize(std::min(text.size(), most));
-  std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
   return text;
 }
 
@@ -181,7 +182,8 @@ void Web::answer_file(const httplib::Request& request, httplib::Response& respon
   for (const File& file : files()) {
     if (file.path != path) continue;
     if (is_known(request, response, etag_of(file.content))) return;
-    response.set_content(file.content.data(), file.content.size(), (std::string(file.type) + "; charset=utf-8").c_str());
+    response.set_content(file.content.data(), file.content.size(),
+                         (std::string(file.type) + "; charset=utf-8").c_str());
     return;
   }
   throw Refusal(404, "missing", "there is no such page");
@@ -238,7 +240,8 @@ int serve(const Options& options) {
   Web web(options, database);
   web.listen();
   const Deadline deadline(web.port());
-  const std::string host = options.address.find(':') == std::string::npos ? options.address : "[" + options.address + "]";
+  const std::string host =
+      options.address.find(':') == std::string::npos ? options.address : "[" + options.address + "]";
   const Identity& who = database.identity();
   std::cout << "http://" << host << ":" << web.port() << "/  "
             << (who.tenant.empty() ? "all tenants" : "tenant " + who.tenant) << ", "
