@@ -210,17 +210,28 @@ std::string show_part(Connection& connection, const Part& part, const Ask& ask) 
 
 // ---- the list of executions ----
 
+// Rows that do not fit are left out, but the last one, from which the next look goes on. The terms that the function
+// itself searches for are $1, $2 and $5; those that are looked at here are $10 and further.
 constexpr const char* list_sql = R"(
-SELECT execution_id, tenant_name AS tenant, workflow_name AS workflow, version, execution_status AS status,
-  pg_catalog.left(execution_error, 500) AS error, priority, created_at, started_at, finished_at,
-  CASE WHEN finished_at IS NOT NULL THEN (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 END AS took_ms,
-  ($10::text IS NULL OR workflow_name <> $10) AND ($11::text IS NULL OR execution_status <> $11)
-    AND ($12::text IS NULL OR execution_error IS NULL OR pg_catalog.strpos(execution_error, $12) = 0) AS fits
-FROM insula.executions($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::jsonb, $7::bigint, $8::integer, $9))";
+SELECT * FROM (
+  SELECT execution_id, tenant_name AS tenant, workflow_name AS workflow, version, execution_status AS status,
+    pg_catalog.left(execution_error, 500) AS error, priority, created_at, started_at, finished_at,
+    CASE WHEN finished_at IS NOT NULL THEN (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 END AS took_ms,
+    count(*) OVER () AS rows_read, pg_catalog.row_number() OVER () AS place,
+    ($10::text IS NULL OR workflow_name <> $10) AND ($11::text IS NULL OR execution_status <> $11)
+      AND ($12::text IS NULL OR execution_error IS NULL OR pg_catalog.strpos(execution_error, $12) = 0)
+      AND ($13::text IS NULL OR workflow_name = $13) AND ($14::text IS NULL OR execution_status = $14)
+      AND ($15::text IS NULL OR pg_catalog.strpos(execution_error, $15) > 0) IS TRUE AS fits
+  FROM insula.executions($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::jsonb, $7::bigint, $8::integer, $9)) listed
+WHERE fits OR place = rows_read)";
+constexpr std::size_t rows_read_column = 11;
 
 constexpr std::size_t page_rows = 50;
-constexpr std::size_t most_pages_read = 40;
-constexpr std::size_t stride = 1000;  // rows read at once where some do not fit
+constexpr std::size_t most_strides = 40;
+constexpr std::size_t stride = 5000;          // rows read at once where not all fit
+constexpr milliseconds search_timeout{1500};  // of the function's own search; after that it goes by strides
+constexpr milliseconds walk_budget{2500};
+constexpr milliseconds bulk_timeout{30000};
 
 // A "!" before the value means all others, "\!" one that begins with it.
 struct Term {
@@ -236,14 +247,69 @@ bool has_negation(const Filter& filter) {
   return term_of(filter.workflow).is_not || term_of(filter.status).is_not || term_of(filter.error).is_not;
 }
 
-// Reads on from `*from` and moves it; the last column tells whether a row fits.
-Table read_stride(Connection& connection, const Filter& filter, std::size_t rows, Cell* from) {
+// How the rows that fit are found: the function searches until it has enough of them, however long that takes, or it
+// hands over all of them, and they are looked at here.
+enum class Way { search, walk };
+
+struct Look {
+  std::size_t rows;
+  Way way;
+  milliseconds timeout;
+};
+
+struct Stride {
+  Table table;  // the last column tells whether a row fits
+  bool is_last;
+};
+
+// Reads on from `*from` and moves it.
+Stride read_stride(Connection& connection, const Filter& filter, const Look& look, Cell* from) {
   const Term workflow = term_of(filter.workflow), status = term_of(filter.status), error = term_of(filter.error);
-  Table table =
-      connection.query(list_sql, {workflow.is, status.is, filter.after, filter.before, error.is, filter.context, *from,
-                                  std::to_string(rows), filter.tenant, workflow.is_not, status.is_not, error.is_not});
-  if (!table.rows.empty()) *from = table.rows.back().front();
-  return table;
+  const bool searches = look.way == Way::search;
+  const auto inside = [&](const Term& term) { return searches ? term.is : Cell{}; };
+  const auto outside = [&](const Term& term) { return searches ? Cell{} : term.is; };
+  Stride stride{connection.query(list_sql,
+                                 {inside(workflow), inside(status), filter.after, filter.before, inside(error),
+                                  filter.context, *from, std::to_string(look.rows), filter.tenant, workflow.is_not,
+                                  status.is_not, error.is_not, outside(workflow), outside(status), outside(error)},
+                                 look.timeout),
+                true};
+  const auto& rows = stride.table.rows;
+  if (rows.empty()) return stride;
+  *from = rows.back().front();
+  stride.is_last = std::stoul(*rows.back()[rows_read_column]) < look.rows;
+  return stride;
+}
+
+// Fills a page.
+struct Page {
+  Table table;
+  Cell last;  // the next page goes on after it
+  bool is_full = false, has_ended = false;
+
+  void add(Stride read) {
+    if (table.columns.empty()) table.columns = read.table.columns;
+    for (auto& row : read.table.rows) {
+      if (row.back() == "t" && table.rows.size() == page_rows) {
+        is_full = true;
+        return;
+      }
+      last = row.front();
+      if (row.back() == "t") table.rows.push_back(std::move(row));
+    }
+    has_ended = read.is_last;
+  }
+};
+
+Page walk(Connection& connection, const Filter& filter, Cell from, Way way) {
+  Page page;
+  page.last = from;
+  const auto until = std::chrono::steady_clock::now() + walk_budget;
+  for (std::size_t i = 0; i < most_strides && !page.has_ended && !page.is_full; ++i) {
+    page.add(read_stride(connection, filter, {stride, way, milliseconds{0}}, &from));
+    if (std::chrono::steady_clock::now() > until) break;
+  }
+  return page;
 }
 
 }  // namespace
@@ -259,27 +325,23 @@ Filter filter_of(const Ask& ask) {
 
 std::string list_executions(Database& database, const Filter& filter, Cell from) {
   auto connection = database.take();
-  const std::size_t rows = has_negation(filter) ? stride : page_rows + 1;
-  Table page;
-  bool ended = false;
-  bool is_full = false;
-  Cell last = from;  // the newest row that this page leaves out comes right after it
-  for (std::size_t pages = 0; pages < most_pages_read && !ended && !is_full; ++pages) {
-    Table read = read_stride(*connection, filter, rows, &from);
-    ended = read.rows.size() < rows;
-    if (page.columns.empty()) page.columns = read.columns;
-    for (auto& row : read.rows) {
-      if (row.back() == "t" && page.rows.size() == page_rows) {
-        is_full = true;
-        break;
-      }
-      last = row.front();
-      if (row.back() == "t") page.rows.push_back(std::move(row));
+  Page page;
+  page.last = from;
+  if (has_negation(filter)) {
+    page = walk(*connection, filter, from, Way::search);
+  } else {
+    try {
+      Cell after = from;
+      page.add(read_stride(*connection, filter, {page_rows + 1, Way::search, search_timeout}, &after));
+    } catch (const Refusal& refusal) {
+      if (refusal.kind != "timeout" || filter.context || !connection->is_usable()) throw;
+      page = walk(*connection, filter, from, Way::walk);
     }
   }
-  const bool goes_on = is_full || !ended;
-  return "{\"executions\":" + json_rows(page) + ",\"next\":" + (goes_on && last ? json_text(*last) : "null") +
-         ",\"searched\":" + (goes_on && !is_full ? "true" : "false") + "}";
+  const bool goes_on = page.is_full || !page.has_ended;
+  return "{\"executions\":" + json_rows(page.table) +
+         ",\"next\":" + (goes_on && page.last ? json_text(*page.last) : "null") +
+         ",\"searched\":" + (goes_on && !page.is_full ? "true" : "false") + "}";
 }
 
 std::vector<std::string> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all) {
@@ -287,11 +349,12 @@ std::vector<std::string> find_executions(Database& database, const Filter& filte
   std::vector<std::string> ids;
   Cell from;
   *all = false;
-  for (std::size_t pages = 0; pages < most_pages_read && ids.size() < most; ++pages) {
-    const Table read = read_stride(*connection, filter, stride, &from);
-    for (const auto& row : read.rows)
+  const auto until = std::chrono::steady_clock::now() + bulk_timeout;
+  while (ids.size() < most && std::chrono::steady_clock::now() < until) {
+    const Stride read = read_stride(*connection, filter, {stride, Way::search, bulk_timeout}, &from);
+    for (const auto& row : read.table.rows)
       if (row.back() == "t" && ids.size() < most) ids.push_back(*row.front());
-    if (read.rows.size() < stride) {
+    if (read.is_last) {
       *all = ids.size() < most;
       break;
     }

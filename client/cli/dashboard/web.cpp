@@ -24,6 +24,7 @@ constexpr std::size_t threads = 16;
 constexpr std::size_t largest_body = 1024 * 1024;
 constexpr std::size_t most_answers = 64;
 constexpr std::chrono::milliseconds answer_lasts{900};
+constexpr int answer_lasts_times = 4;  // as long as it took to make
 constexpr const char* json_type = "application/json";
 
 std::string etag_of(std::string_view content) {
@@ -162,18 +163,20 @@ void Web::answer_view(const std::string& name, const httplib::Request& request, 
   {
     std::unique_lock lock(mutex_);
     const auto found = answers_.find(key);
-    if (found != answers_.end() && Clock::now() - found->second.made < answer_lasts) {
+    if (found != answers_.end() && Clock::now() < found->second.until) {
       const Answer answer = found->second;
       lock.unlock();
       return put(answer);
     }
   }
   const auto asked = Clock::now();
-  Answer made{view(name, request), "", asked};
+  Answer made{view(name, request), "", {}};
+  const auto now = Clock::now();
+  made.until = now + std::max<Clock::duration>(answer_lasts, answer_lasts_times * (now - asked));
   made.etag = etag_of(made.body);
   put(made);
   const std::scoped_lock lock(mutex_);
-  std::erase_if(answers_, [&](const auto& one) { return asked - one.second.made > answer_lasts; });
+  std::erase_if(answers_, [&](const auto& one) { return one.second.until < now; });
   if (answers_.size() < most_answers && made.body.size() < largest_body) answers_[key] = std::move(made);
 }
 

@@ -30,7 +30,7 @@ class Web {
   struct Answer {
     std::string body;
     std::string etag;
-    std::chrono::steady_clock::time_point made;
+    std::chrono::steady_clock::time_point until;  // it is used again
   };
 
   void answer(const httplib::Request& request, httplib::Response& response);
@@ -50,7 +50,8 @@ class Web {
   int port_ = 0;
   std::thread listener_;
   std::mutex mutex_;
-  std::map<std::string, Answer> answers_;  // of the last second: many pages cost as much as one
+  // Many pages cost as much as one, and a view that is slow to make is made seldom.
+  std::map<std::string, Answer> answers_;
 };
 
 }  // namespace insula::cli::dashboard

@@ -5,7 +5,7 @@ import { setServerTime } from "./time.js";
 
 const known = new Map(); // URL -> {etag, data}
 const mostKnown = 60;
-const patience = 40000;
+const patience = 45000;
 
 export class ApiError extends Error {
   constructor(status, body) {
