@@ -11,7 +11,7 @@ set -euo pipefail
 
 if [[ ${UI_INSIDE:-} != 1 ]]; then
     "$root/scripts/deps.sh" chromium fonts-dejavu-core
-    command -v node >/dev/null && command -v npm >/dev/null || "$root/scripts/deps.sh" nodejs npm
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then "$root/scripts/deps.sh" nodejs npm; fi
     "$root/scripts/build-client.sh" insula_cli
     tools=$build/ui-tools
     if ! cmp -s "$root/test/ui/package-lock.json" "$tools/package-lock.json"; then

@@ -7,12 +7,12 @@ import { duration } from "../core/time.js";
 
 const height = 44;
 const mostNodes = 300;
-const widthOf = (text) => Math.min(250, Math.max(168, 46 + text.length * 7.3));
+const widthOf = (text) => Math.min(250, Math.max(160, 46 + text.length * 7.3));
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 function layOut(tasks, direction) {
   const graph = new Graph();
-  graph.setGraph({ rankdir: direction, nodesep: direction === "LR" ? 16 : 20, ranksep: direction === "LR" ? 44 : 34, marginx: 6, marginy: 6 });
+  graph.setGraph({ rankdir: direction, nodesep: direction === "LR" ? 16 : 20, ranksep: direction === "LR" ? 34 : 34, marginx: 6, marginy: 6 });
   graph.setDefaultEdgeLabel(() => ({}));
   const ids = new Set(tasks.map((task) => task.id));
   for (const task of tasks) graph.setNode(task.id, { width: widthOf(task.id), height });

@@ -128,14 +128,13 @@ export function Executions({ route, hello, tenant }) {
   const older = () => { go("executions", { ...params, from: view.data.next }); main.current?.scrollIntoView({ block: "start" }); };
   useKeys({ o: view.data?.next ? older : null, b: hello.actions ? () => setBulk(true) : null, n: hello.actions ? () => setRun(true) : null });
   const filtered = filterNames.some((name) => params[name]);
-  return html`<div class="stack" ref=${main}><${Saved} params=${params} tenant=${own} />
+  return html`<div class="stack" ref=${main}><div class="views-bar"><${Saved} params=${params} tenant=${own} /><span class="grow" />${hello.actions && html`<button class="button" onClick=${() => setRun(true)}><${Icon} name="play" size=${14} />Run</button><button class="button" onClick=${() => setBulk(true)}>Act on all that fit…</button>`}</div>
     <${Panel} label="Executions" title=${null} flush><div class="filters"><${StatusFilter} params=${params} set=${set} />
       <div class="fields"><${TextFilter} label="Workflow" name="workflow" params=${params} set=${set} placeholder="any" list="workflow-names" search />
         <${TextFilter} label="Error has" name="error" params=${params} set=${set} placeholder="any text" />
         <${TextFilter} label="Input has" name="with" params=${params} set=${set} placeholder='{"customer": 7}' negates=${false} />
         <label class=${`filter${params.range ? " on" : ""}`}><span>Submitted</span><select value=${params.range ?? ""} onChange=${(event) => set({ range: event.target.value, after: "", before: "" })}>${ranges.map(([name, title]) => html`<option key=${name} value=${name} selected=${(params.range ?? "") === name}>${title}</option>`)}</select></label>
-        ${filtered && html`<button class="ghost small" onClick=${() => go("executions", { tenant: own })}>Clear</button>`}<span class="grow" />
-        ${hello.actions && html`<button class="button" onClick=${() => setRun(true)}><${Icon} name="play" size=${14} />Run</button><button class="button" onClick=${() => setBulk(true)}>Act on all that fit…</button>`}</div>
+        ${filtered && html`<button class="ghost small" onClick=${() => go("executions", { tenant: own })}>Clear</button>`}</div>
       <datalist id="workflow-names">${(workflows.data?.workflows ?? []).map((one) => html`<option key=${one.workflow} value=${one.workflow} />`)}</datalist></div>
       <${Shown} view=${view} rows=${10}>${({ executions, next, searched }) => html`${executions.length ? html`<${Rows} rows=${executions} all=${hello.admin && !tenant} />` : html`<${Empty} title=${searched ? "None among those looked through" : filtered || params.from ? "No execution fits" : "No executions yet"}>${searched ? "There are older ones: go on, or narrow the filter." : filtered ? html`<a class="button" href=${link("executions", { tenant: own })}>Show all</a>` : html`<code>insula run</code> or <code>insula.submit()</code> makes one.`}<//>`}
         ${(next || params.from) && html`<div class="pager"><button class="button" disabled=${!params.from} onClick=${() => set({})}><${Icon} name="left" size=${14} />Newest</button><span class="note">${params.from ? `older than ${params.from}` : `the newest ${Math.min(pageSize, executions.length)}`}</span><button class="button" disabled=${!next} onClick=${older}>Older<${Icon} name="right" size=${14} /></button></div>`}`}<//><//>

@@ -96,7 +96,7 @@ function Fairness({ samples }) {
       const sum = [...slot.values()].reduce((a, b) => a + b, 0);
       return html`<i key=${at}>${sum > 0 && shares.tenants.map((one) => html`<b key=${one.tenant} class=${one.colour.slice(2)} style=${{ height: `${((slot.get(one.tenant) ?? 0) / sum) * 100}%` }} />`)}</i>`;
     })}</div>
-    <table class="mini"><thead><tr><th>Tenant</th><th class="n">Of claims</th><th class="n">Of weights</th><th class="n">Weight</th></tr></thead><tbody>${shares.tenants.map((one) => html`<tr key=${one.tenant}><td><i class=${`swatch ${one.colour.slice(2)}`} /><a href=${link("tenants", { open: one.tenant })}>${one.tenant}</a></td><td class="n">${percent(one.share)}</td><td class="n">${percent(one.part)}</td><td class="n">${one.weight}</td></tr>`)}</tbody></table>`}<//>`;
+    <table class="mini"><thead><tr><th>Tenant</th><th class="n">Of claims</th><th class="n">Of weights</th><th class="n">Weight</th></tr></thead><tbody>${shares.tenants.map((one) => html`<tr key=${one.tenant}><td><i class=${`swatch ${one.colour.slice(2)}`} /><a class="strong" href=${link("tenants", { open: one.tenant })}>${one.tenant}</a></td><td class="n">${percent(one.share)}</td><td class="n">${percent(one.part)}</td><td class="n">${one.weight}</td></tr>`)}</tbody></table>`}<//>`;
 }
 
 function Tile({ label, value, href = null, kind = "", note = "" }) {
@@ -115,8 +115,8 @@ export function Failures({ tenant, since = "1 hour", all }) {
 function HoldsUp({ hello, tenant }) {
   const now = useView(hello.admin ? "now" : null, { tenant }, 4000);
   if (!hello.admin) return null;
-  return html`<${Panel} title="Oldest ready" note="tasks that wait longest for a worker" flush>
-    <${Shown} view=${now} rows=${3}>${({ oldest, holder }) => html`${oldest.length ? html`<div class="scroll"><table class="snug"><thead><tr><th>Tenant</th><th class="n">Ready</th><th class="n">Running</th><th class="n">Ready for</th></tr></thead><tbody>${oldest.map((row) => html`<tr key=${row.tenant}><td><a data-row href=${link("tenants", { open: row.tenant })}>${row.tenant}</a>${row.status === "suspended" ? html` <span class="badge held">suspended</span>` : ""}</td><td class="n">${count(row.ready)}</td><td class="n">${count(row.running)}</td><td class="n"><${Since} from=${row.oldest_ready_at} /></td></tr>`)}</tbody></table></div>` : html`<${Empty} title="Nothing waits" icon="good">No task is ready and without a worker.<//>`}
+  return html`<${Panel} title="Oldest ready" note="waiting for a worker" flush>
+    <${Shown} view=${now} rows=${3}>${({ oldest, holder }) => html`${oldest.length ? html`<div class="scroll"><table class="snug"><thead><tr><th>Tenant</th><th class="n">Ready</th><th class="n">For</th></tr></thead><tbody>${oldest.map((row) => html`<tr key=${row.tenant}><td><a data-row class="strong" href=${link("tenants", { open: row.tenant })}>${row.tenant}</a>${row.status === "suspended" ? html` <span class="badge held">suspended</span>` : ""}</td><td class="n">${count(row.ready)}</td><td class="n"><${Since} from=${row.oldest_ready_at} /></td></tr>`)}</tbody></table></div>` : html`<${Empty} title="Nothing waits" icon="good">No task is ready and without a worker.<//>`}
       <div class="holder"><h3>Oldest snapshot</h3>${holder.length ? html`<p><b>${holder[0].role ?? "?"}</b>${holder[0].application && html` <span class="faint">${plain(holder[0].application)}</span>`} holds it since <${Since} from=${holder[0].xact_start} /> (${holder[0].state ?? "?"}, ${count(holder[0].transactions)} transactions). Dead rows stay until it ends.</p><${Command} text=${`SELECT pg_terminate_backend(${holder[0].pid})`} />` : html`<p class="faint">No session holds one for longer than a second.</p>`}</div>`}<//><//>`;
 }
 
