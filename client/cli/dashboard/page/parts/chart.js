@@ -10,10 +10,10 @@ function options(series, width, format) {
   const text = colour("--text-3");
   const font = "11px system-ui, sans-serif";
   return {
-    width, height: tall, legend: { show: false }, cursor: { y: false, points: { size: 6 } }, padding: [8, 18, 0, 0],
+    width, height: tall, legend: { show: false }, cursor: { y: false, points: { size: 6 } }, padding: [8, 26, 0, 0],
     scales: { x: { time: true }, y: { range: (u, low, high) => [0, Math.max(1, (high ?? 1) * 1.15)] } },
     axes: [
-      { stroke: text, font, grid: { show: false }, ticks: { show: false }, size: 24, space: 76, values: (u, splits) => splits.map((at) => clockTime(at * 1000)) },
+      { stroke: text, font, grid: { show: false }, ticks: { show: false }, size: 24, space: 60, values: (u, splits, axis, space, step) => splits.map((at) => clockTime(at * 1000).slice(0, step >= 60 ? 5 : 8)) },
       { stroke: text, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 46, space: 34, values: (u, splits) => splits.map(format) },
     ],
     series: [{}, ...series.map((one) => ({
