@@ -25,7 +25,7 @@ ifeq ($(CURDIR),$(INSULA_DIR))
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all install uninstall client check check-versions check-packages check-sanitize packages dist tidy soak chaos bench demo run deps clean help
+.PHONY: all install uninstall client check check-ui check-versions check-packages check-sanitize packages dist tidy soak chaos bench demo run deps clean help
 
 # PGXS would not listen to the environment.
 COMPILERS := $(foreach var,CC CXX,$(if \
@@ -45,6 +45,9 @@ client:
 
 check:
 	@scripts/check.sh
+
+check-ui:
+	@scripts/test/ui.sh
 
 check-versions:
 	@scripts/check-versions.sh
@@ -92,6 +95,7 @@ help:
 	@echo 'make client     build the C++ client, its examples and the tests'
 	@echo 'make demo       the example program, on a throw-away PostgreSQL'
 	@echo 'make check      all tests, on throw-away PostgreSQLs'
+	@echo 'make check-ui   the dashboard in a browser; its pictures are in build/ui'
 	@echo 'make check-versions   the server tests on the other versions of PostgreSQL, in chroots; as root'
 	@echo 'make check-packages   packages of Debian 12 and 13, tried where nothing else is; as root'
 	@echo 'make check-sanitize   the client and its tests under ASan with UBSan, and under TSan'

@@ -16,7 +16,7 @@ for suite in "${suites[@]}"; do
     tar=$build/packages/$suite.tar
     say "$suite: the packages; the output is in $log"
     status=0
-    INSULA_DEPS="--demo build-essential debhelper libcli11-dev libtomlplusplus-dev postgresql-server-dev-all" "$root/scripts/in-debian.sh" "$suite" -- \
+    INSULA_DEPS="--demo build-essential debhelper libcli11-dev libcpp-httplib-dev libtomlplusplus-dev postgresql-server-dev-all" "$root/scripts/in-debian.sh" "$suite" -- \
         sh -c 'scripts/packages.sh >&2 && tar -C build/packages -cf - .' >"$tar" 2>"$log" || status=$?
     if ((status == 77)); then
         tail -n 1 "$log" >&2

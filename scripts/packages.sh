@@ -8,7 +8,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-packaging=(build-essential debhelper libcli11-dev libtomlplusplus-dev postgresql-server-dev-all)
+packaging=(build-essential debhelper libcli11-dev libcpp-httplib-dev libtomlplusplus-dev postgresql-server-dev-all)
 "$root/scripts/deps.sh" --demo "${packaging[@]}"
 
 out=$build/packages

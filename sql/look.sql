@@ -55,6 +55,9 @@ SELECT insula.complete(task_id, lease, jsonb_build_object('got', item)) FROM ins
 SELECT insula.cancel(:id, 'enough');
 SELECT task, event, attempt, worker, detail - 'started_at' AS detail, changed FROM insula.timeline(:id);
 SELECT count(*) FROM insula.timeline((SELECT id FROM looked_at WHERE n = 25));
+-- From what it is made.
+SELECT tenant_name, definition ->> 'name' AS name, jsonb_array_length(definition -> 'tasks') AS tasks, input, parent FROM insula.execution_source(:id);
+SELECT try($$SELECT insula.execution_source(7)$$), try($$SELECT insula.execution_source(NULL)$$);
 -- Leases.
 SELECT count(*) FROM insula.claim('w3', ARRAY['one.a'], max_tasks => 2);
 SELECT tenant_name, workflow, task, worker, attempt, started_at <= now(), lease_expires > now() + interval '50 s', deadline IS NULL FROM insula.leases();
@@ -73,7 +76,7 @@ SELECT tenant_name, count(*) FROM insula.executions() GROUP BY 1;
 SELECT count(*) FROM insula.failures();
 SELECT count(*) FROM insula.leases();
 SELECT workflow FROM insula.workflows();
-SELECT try($$SELECT insula.executions(tenant => 'looked')$$), try($$SELECT insula.failures(tenant => 'looked')$$), try($$SELECT insula.leases('looked')$$), left(try(format('SELECT insula.timeline(%s)', :id)), 5) AS try, try($$SELECT insula.workers()$$), try($$SELECT insula.metrics()$$);
+SELECT try($$SELECT insula.executions(tenant => 'looked')$$), try($$SELECT insula.failures(tenant => 'looked')$$), try($$SELECT insula.leases('looked')$$), left(try(format('SELECT insula.timeline(%s)', :id)), 5) AS try, left(try(format('SELECT insula.execution_source(%s)', :id)), 5) AS try, try($$SELECT insula.workers()$$), try($$SELECT insula.metrics()$$);
 SELECT count(*) FROM insula.executions(before => :id);
 RESET ROLE;
 DROP TABLE looked_at;

@@ -30,8 +30,8 @@ SELECT starts_at, ends_at, status FROM public.shown WHERE name = 'open';
 -- The list says what the view says.
 SELECT insula.schedule('past', 'w', '@hourly', ends_at => '2020-01-01+00') > 0;
 SELECT insula.pause_schedule('plain');
-SELECT name, workflow, cron, timezone, status, next_fire_at AT TIME ZONE 'UTC' AS next, last_fire_at FROM insula.schedules() WHERE name <> 'open';
-SELECT count(*), count(*) FILTER (WHERE s = ROW(v.name, v.workflow, v.cron, v.timezone, v.status, v.next_fire_at, v.last_fire_at)) AS alike
+SELECT name, workflow, cron, timezone, status, next_fire_at AT TIME ZONE 'UTC' AS next, last_fire_at, last_execution, context FROM insula.schedules() WHERE name <> 'open';
+SELECT count(*), count(*) FILTER (WHERE ROW(s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at, s.last_fire_at, s.context) IS NOT DISTINCT FROM ROW(v.name, v.workflow, v.cron, v.timezone, v.status, v.next_fire_at, v.last_fire_at, v.context)) AS alike
 	FROM insula.schedules() s FULL JOIN public.shown v USING (name);
 SELECT insula.resume_schedule('plain'), insula.unschedule('past');
 -- It all belongs to the transaction.

@@ -30,6 +30,7 @@ void add_commands(CLI::App& app, Program& program) {
   add_execution_commands(app, program);
   add_schedule_commands(app, program);
   add_top_command(app, program);
+  add_dashboard_command(app, program);
   add_dev_command(app, program);
   add_help_commands(app, program);
 }

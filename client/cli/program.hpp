@@ -64,6 +64,7 @@ void add_schedule_commands(CLI::App& app, Program& program);
 void add_server_commands(CLI::App& app, Program& program);  // init, doctor, worker, lease, metrics
 void add_run_command(CLI::App& app, Program& program);
 void add_top_command(CLI::App& app, Program& program);
+void add_dashboard_command(CLI::App& app, Program& program);
 void add_dev_command(CLI::App& app, Program& program);
 void add_help_commands(CLI::App& app, Program& program);  // completion, man
 

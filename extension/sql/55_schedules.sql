@@ -62,9 +62,11 @@ CREATE FUNCTION insula.schedules(
 	OUT timezone text,
 	OUT status text,
 	OUT next_fire_at timestamptz,
-	OUT last_fire_at timestamptz)
+	OUT last_fire_at timestamptz,
+	OUT last_execution bigint,
+	OUT context jsonb)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_schedules' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.schedules IS
 'The tenant''s schedules, by name; the view schedules in the tenant''s schema has all settings of each.
-status: active, paused, or ended (it fires no more).  next_fire_at: without its jitter; NULL unless active.  last_fire_at: the newest fire that has made an execution; NULL: none yet.';
+status: active, paused, or ended (it fires no more).  next_fire_at: without its jitter; NULL unless active.  last_fire_at: the newest fire that has made an execution; NULL: none yet.  last_execution: that execution, which may have been removed since.  context: the input of its executions.';

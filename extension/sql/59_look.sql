@@ -85,6 +85,18 @@ COMMENT ON FUNCTION insula.timeline IS
 task: NULL of the execution itself; an element shows as id[n].  attempt, worker: of the task''s last start.  detail: the error, or what else the event says.  changed: at the submission the input, at a task''s end the patch that it has handed over.
 Errors: IS003 no such execution.';
 
+CREATE FUNCTION insula.execution_source(
+	execution_id bigint,
+	OUT tenant_name text,
+	OUT definition jsonb,
+	OUT input jsonb,
+	OUT parent bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'insula_execution_source' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.execution_source IS
+'From what an execution is made: its tenant, the definition of its version of the workflow, its input, and the execution that has submitted it and waits for it (parent; NULL: none).
+Errors: IS003 no such execution.';
+
 CREATE FUNCTION insula.leases(
 	tenant text DEFAULT NULL,
 	OUT tenant_name text,

@@ -7,12 +7,15 @@
 #include "shared/clock.hpp"
 #include "shared/counters.hpp"
 #include "storage/look.hpp"
+#include "storage/record.hpp"
+#include "storage/work.hpp"
 
 using namespace insula;
 
 INSULA_FUNCTION(insula_executions);
 INSULA_FUNCTION(insula_read_failures);
 INSULA_FUNCTION(insula_timeline);
+INSULA_FUNCTION(insula_execution_source);
 INSULA_FUNCTION(insula_leases);
 INSULA_FUNCTION(insula_workflows);
 
@@ -204,6 +207,23 @@ Datum insula_timeline(PG_FUNCTION_ARGS) {
     }
   });
   return Datum{0};
+}
+
+Datum insula_execution_source(PG_FUNCTION_ARGS) {
+  const std::int64_t id = required_int64(fcinfo, 0, "execution_id");
+  const Tenant *tenant = open_tenant_of_execution(id, Access::read);
+  MemoryContext callers = CurrentMemoryContext;
+  PG_RETURN_DATUM(in_session([&] {
+    ExecutionRow row;
+    DefinitionRow definition = {};
+    if (!read_execution(*tenant, core::local_of(id), &row)) no_such_execution(id);
+    const bool found = read_definition(*tenant, row.definition, &definition);
+    MemoryContextSwitchTo(callers);
+    return row_datum(answer_columns(fcinfo),
+                     {text_field(tenant->name), found ? json_field(definition.body) : null_field(),
+                      json_field(row.input),
+                      row.parent_head ? int64_field(core::make_id(tenant->number, row.parent_head)) : null_field()});
+  }));
 }
 
 Datum insula_leases(PG_FUNCTION_ARGS) {

@@ -91,13 +91,15 @@ TimestampTz next_fire_of(const ScheduleRow &row, const ScheduleSpec &spec) {
   return next > core::last_instant ? DT_NOEND : time_of(next);
 }
 
-void put_schedule_row(ReturnSetInfo *result, const ListedSchedule &schedule) {
+void put_schedule_row(ReturnSetInfo *result, const Tenant &tenant, const ListedSchedule &schedule) {
   const ScheduleSpec spec = spec_from_json(schedule.row.body);
   const TimestampTz next = spec.paused ? DT_NOEND : next_fire_of(schedule.row, spec);
   const char *status = spec.paused ? "paused" : next == DT_NOEND ? "ended" : "active";
   put_row(result,
           {text_field(schedule.row.name), text_field(spec.workflow), text_field(spec.cron), text_field(spec.timezone),
-           text_field(status), time_field(next, DT_NOEND), time_field(schedule.last_made, DT_NOBEGIN)});
+           text_field(status), time_field(next, DT_NOEND), time_field(schedule.last_made, DT_NOBEGIN),
+           schedule.last_execution ? int64_field(core::make_id(tenant.number, schedule.last_execution)) : null_field(),
+           json_field(schedule.context)});
 }
 
 }  // namespace
@@ -136,7 +138,7 @@ Datum insula_schedules(PG_FUNCTION_ARGS) {
     const ListedSchedule *schedules = list_schedules(*tenant, &count);
     for (int i = 0; i < count; ++i) {
       CHECK_FOR_INTERRUPTS();
-      put_schedule_row(result, schedules[i]);
+      put_schedule_row(result, *tenant, schedules[i]);
     }
   });
   return Datum{0};

@@ -45,20 +45,21 @@ ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
           FROM {record} f
           WHERE f.kind = {kind.fire} AND f.owner = d.ref AND f.name = ''
           ORDER BY f.seq DESC
-          LIMIT 1), (
-          SELECT f.seq
+          LIMIT 1), l.seq, l.ref, d.body -> 'context'
+        FROM {record} d
+        LEFT JOIN LATERAL (
+          SELECT f.seq, f.ref
           FROM {record} f
           WHERE f.kind = {kind.fire} AND f.owner = d.ref AND f.name = '' AND f.ref IS NOT NULL
           ORDER BY f.seq DESC
-          LIMIT 1)
-        FROM {record} d
+          LIMIT 1) l ON true
         WHERE d.kind = {kind.schedule} AND d.owner = 0
         ORDER BY d.name)",
       {},
   };
   const auto rows = run(tenant, list_schedules);
   auto *schedules = palloc_array_of<ListedSchedule>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = {row_at(i), fire_or_none(i, 6)};
+  for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = {row_at(i), fire_or_none(i, 6), get_int64(i, 7), get_jsonb(i, 8)};
   *count = static_cast<int>(rows);
   return schedules;
 }

@@ -21,6 +21,8 @@ ScheduleRow *all_schedules(const Tenant &tenant, int *count);
 struct ListedSchedule {
   ScheduleRow row;
   TimestampTz last_made;  // the newest fire that has made an execution; DT_NOBEGIN: none yet
+  std::int64_t last_execution;  // that it has made; 0: none yet
+  Jsonb *context;
 };
 ListedSchedule *list_schedules(const Tenant &tenant, int *count);
 int count_schedules(const Tenant &tenant);

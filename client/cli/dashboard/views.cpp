@@ -1,0 +1,382 @@
+#include "dashboard/views.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+#include "dashboard/json.hpp"
+
+namespace insula::cli::dashboard {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+struct Part {
+  const char* name;
+  const char* sql;
+  std::array<const char*, 4> parameters = {};  // names of the request's, in the order of $1, $2 ...
+  bool may_fail = false;                       // then its error is shown in its place
+  milliseconds timeout{0};                     // zero: the usual one
+};
+
+struct View {
+  const char* name;
+  bool is_for_admins;
+  std::vector<Part> parts;
+};
+
+// ---- now ----
+
+constexpr const char* oldest_sql =
+    "SELECT tenant, status, ready, running, oldest_ready_at FROM insula.tenant_activity "
+    "WHERE ready > 0 AND ($1::text IS NULL OR tenant = $1) ORDER BY oldest_ready_at NULLS LAST LIMIT 6";
+
+// A session that holds the oldest snapshot keeps dead rows from being removed.
+constexpr const char* holder_sql =
+    "SELECT pid, usename::text AS role, application_name AS application, state, xact_start, "
+    "pg_catalog.age(backend_xmin)::bigint AS transactions FROM pg_catalog.pg_stat_activity WHERE backend_xmin IS NOT "
+    "NULL AND pid <> pg_catalog.pg_backend_pid() AND backend_type <> 'walsender' AND xact_start < pg_catalog.now() - "
+    "interval '1 s' ORDER BY pg_catalog.age(backend_xmin) DESC, xact_start LIMIT 1";
+
+constexpr const char* failures_sql =
+    "SELECT tenant_name AS tenant, workflow, task, pg_catalog.left(error, 400) AS error, failed, retrying, first_at, "
+    "last_at, example FROM insula.failures($1::interval, $2) LIMIT 50";
+
+// ---- tenants ----
+
+constexpr const char* tenants_sql = R"(
+WITH counted AS (
+  SELECT tenant, sum(submitted)::bigint AS submitted, sum(completed)::bigint AS completed, sum(failed)::bigint AS failed,
+    sum(started)::bigint AS started, sum(retried)::bigint AS retried, sum(lapsed)::bigint AS lapsed,
+    (extract(epoch FROM max(wait_p99)) * 1000)::float8 AS wait_p99_ms
+  FROM insula.pg_stat_insula GROUP BY tenant),
+listed AS (
+  SELECT t.tenant, t.status, a.ready, a.running, a.delayed, a.waiting, a.paused, a.oldest_ready_at, t.weight,
+    t.max_running, t.max_queued, t.max_connections, t.rate_per_second, t.retain::text AS retain, t.retain_count,
+    pg_catalog.left(t.error, 400) AS error, t.error_at, t.created_at,
+    c.submitted, c.completed, c.failed, c.started, c.retried, c.lapsed, c.wait_p99_ms
+  FROM insula.tenants t JOIN insula.tenant_activity a USING (tenant) LEFT JOIN counted c USING (tenant)
+  WHERE $1::text IS NULL OR pg_catalog.strpos(t.tenant, $1) > 0),
+keyed AS (
+  SELECT listed.*, count(*) OVER () AS matching, CASE $2
+    WHEN 'ready' THEN ready WHEN 'running' THEN running WHEN 'delayed' THEN delayed WHEN 'waiting' THEN waiting
+    WHEN 'weight' THEN weight WHEN 'completed' THEN coalesce(completed, 0) WHEN 'failed' THEN coalesce(failed, 0)
+    WHEN 'started' THEN coalesce(started, 0) WHEN 'wait' THEN wait_p99_ms WHEN 'status' THEN CASE status WHEN 'active' THEN 0 ELSE 1 END
+    WHEN 'oldest' THEN extract(epoch FROM pg_catalog.now() - oldest_ready_at) END::float8 AS sort_key
+  FROM listed)
+SELECT * FROM keyed
+ORDER BY CASE WHEN $3 = 'up' THEN sort_key END ASC NULLS LAST, CASE WHEN $3 IS DISTINCT FROM 'up' THEN sort_key END DESC NULLS LAST,
+  CASE WHEN $2 = 'tenant' AND $3 IS DISTINCT FROM 'up' THEN tenant END DESC, tenant
+LIMIT 200 OFFSET coalesce($4::integer, 0))";
+
+constexpr const char* names_sql =
+    "SELECT tenant, status FROM insula.tenants WHERE $1::text IS NULL OR pg_catalog.strpos(tenant, $1) > 0 ORDER BY "
+    "tenant LIMIT 50";
+
+constexpr const char* tenant_sql = "SELECT question, item, value, says FROM insula.explain_tenant($1)";
+
+// ---- one execution ----
+
+constexpr const char* result_sql = R"(
+SELECT execution_id, workflow, version, status, pg_catalog.left(error, 20000) AS error, created_at, started_at, finished_at,
+  (extract(epoch FROM greatest(coalesce(finished_at, pg_catalog.clock_timestamp()) - created_at, '0')) * 1000)::float8 AS age_ms,
+  CASE WHEN finished_at IS NOT NULL THEN (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 END AS took_ms,
+  pg_catalog.left(final_context::text, 1000000) AS final_context, pg_catalog.octet_length(final_context::text) AS final_bytes,
+  CASE WHEN pg_catalog.jsonb_array_length(tasks) <= 2000 THEN tasks::text END AS tasks, pg_catalog.jsonb_array_length(tasks) AS task_count
+FROM insula.result($1::bigint))";
+
+constexpr const char* source_sql =
+    "SELECT tenant_name AS tenant, definition::text AS definition, pg_catalog.left(input::text, 1000000) AS input, "
+    "pg_catalog.octet_length(input::text) AS input_bytes, parent FROM insula.execution_source($1::bigint)";
+
+constexpr const char* explain_sql =
+    "SELECT task, status, pg_catalog.left(why, 2000) AS why FROM insula.explain_execution($1::bigint) LIMIT 2000";
+
+constexpr const char* timeline_sql = R"(
+SELECT at, task, event, attempt, worker, pg_catalog.left(detail::text, 20000) AS detail,
+  CASE WHEN pg_catalog.octet_length(changed::text) <= 200000 THEN changed::text END AS changed,
+  pg_catalog.octet_length(changed::text) AS changed_bytes,
+  (extract(epoch FROM greatest(at - min(at) OVER (), '0')) * 1000)::float8 AS after_ms
+FROM insula.timeline($1::bigint) ORDER BY at LIMIT 3000)";
+
+// ---- workflows and schedules ----
+
+constexpr const char* workflows_sql =
+    "SELECT tenant_name AS tenant, workflow, version, status, registered_at, pg_catalog.jsonb_array_length(definition "
+    "-> 'tasks') AS tasks, pg_catalog.left(definition ->> 'description', 300) AS description, CASE WHEN "
+    "pg_catalog.octet_length((definition -> 'params')::text) < 10000 THEN (definition -> 'params')::text END AS params "
+    "FROM insula.workflows($1) LIMIT 500";
+
+constexpr const char* one_schedules_sql = R"(
+SELECT coalesce($1, insula.current_tenant()) AS tenant, (
+    SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => $1) e WHERE e.execution_id = s.last_execution) AS last_status,
+  s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
+  s.last_fire_at, s.last_execution, pg_catalog.left(s.context::text, 20000) AS context,
+  CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
+FROM insula.schedules($1) s LIMIT 300)";
+
+constexpr const char* all_schedules_sql = R"(
+SELECT t.tenant, (
+    SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => t.tenant) e WHERE s.last_execution IS NOT NULL AND e.execution_id = s.last_execution) AS last_status,
+  s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
+  s.last_fire_at, s.last_execution, pg_catalog.left(s.context::text, 20000) AS context,
+  CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
+FROM (SELECT tenant FROM insula.tenants ORDER BY tenant LIMIT 200) t CROSS JOIN LATERAL insula.schedules(t.tenant) s LIMIT 300)";
+
+// ---- workers, and the server ----
+
+constexpr const char* workers_sql =
+    "SELECT worker, tenant_name AS tenant, role_name AS role, pid, status, since, tasks, next_lease_expires FROM "
+    "insula.workers() LIMIT 500";
+
+constexpr const char* leases_sql =
+    "SELECT tenant_name AS tenant, task_id, execution_id, workflow, task, worker, attempt, started_at, lease_expires, "
+    "deadline FROM insula.leases($1) LIMIT 500";
+
+constexpr const char* capacity_sql = "SELECT item, used, available, advice, setting FROM insula.capacity()";
+
+constexpr const char* health_sql = R"(
+SELECT level, tenant, object, finding,
+  CASE WHEN object LIKE 'session %' THEN 'SELECT pg_terminate_backend(' || substr(object, 9) || ')'
+    WHEN object LIKE 'prepared transaction %' THEN 'ROLLBACK PREPARED ' || substr(object, 22)
+    WHEN object LIKE 'replication slot %' THEN 'SELECT pg_drop_replication_slot(' || quote_literal(substr(object, 18)) || ')' END AS mend
+FROM insula.health() LIMIT 200)";
+
+constexpr const char* status_sql = R"(
+SELECT item, value, CASE
+    WHEN item = 'adopted' AND value <> 'yes' THEN 'SELECT insula.adopt()'
+    WHEN item = 'scheduler' AND value LIKE 'not running%' THEN 'SELECT insula.start_scheduler()'
+    WHEN item = 'shared memory' AND value <> 'on' THEN 'shared_preload_libraries = ''insula'', and restart the server' END AS mend
+FROM insula.status())";
+
+constexpr const char* audit_sql = R"(
+SELECT level, tenant, object, finding,
+  CASE WHEN level IN ('error', 'warning') THEN 'SELECT * FROM insula.reconcile()'
+    WHEN finding LIKE 'every role %' THEN 'SELECT * FROM insula.harden()'
+    WHEN finding LIKE '%insula.set_tenant_limits()%' THEN 'SELECT insula.set_tenant_limits(''...'', max_connections => 20)'
+    WHEN object LIKE 'setting %' THEN 'ALTER SYSTEM SET ' || substr(object, 9) || ' = ...' END AS mend
+FROM insula.audit()
+ORDER BY CASE level WHEN 'error' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, tenant, object LIMIT 500)";
+
+constexpr const char* log_sql =
+    "SELECT log_id, at, username AS role, act, tenant, pg_catalog.left(detail, 500) AS detail FROM insula.admin_log "
+    "ORDER BY log_id DESC LIMIT 30";
+
+constexpr milliseconds audit_timeout{30000};
+
+const std::vector<View>& views() {
+  static const std::vector<View> all = {
+      {"now", true, {{"oldest", oldest_sql, {"tenant"}, true}, {"holder", holder_sql, {}, true}}},
+      {"failures", false, {{"failures", failures_sql, {"since", "tenant"}}}},
+      {"tenants", true, {{"tenants", tenants_sql, {"search", "sort", "direction", "offset"}}}},
+      {"names", true, {{"names", names_sql, {"search"}}}},
+      {"tenant", false, {{"lines", tenant_sql, {"tenant"}}}},
+      {"execution",
+       false,
+       {{"result", result_sql, {"id"}},
+        {"source", source_sql, {"id"}},
+        {"explain", explain_sql, {"id"}},
+        {"timeline", timeline_sql, {"id"}}}},
+      {"workflows", false, {{"workflows", workflows_sql, {"tenant"}}}},
+      {"schedules", false, {{"schedules", one_schedules_sql, {"tenant"}}}},
+      {"all_schedules", true, {{"schedules", all_schedules_sql}}},
+      {"workers", true, {{"workers", workers_sql}}},
+      {"leases", false, {{"leases", leases_sql, {"tenant"}}}},
+      {"server",
+       true,
+       {{"status", status_sql, {}, true},
+        {"health", health_sql, {}, true},
+        {"capacity", capacity_sql, {}, true},
+        {"log", log_sql, {}, true}}},
+      {"audit", true, {{"audit", audit_sql, {}, false, audit_timeout}}}};
+  return all;
+}
+
+Cell cell_of(const std::string& text) { return text.empty() ? Cell{} : Cell{text}; }
+
+std::string show_part(Connection& connection, const Part& part, const Ask& ask) {
+  std::vector<Cell> parameters;
+  for (const char* name : part.parameters)
+    if (name) parameters.push_back(cell_of(ask(name)));
+  try {
+    return json_text(part.name) + ":" + json_rows(connection.query(part.sql, parameters, part.timeout));
+  } catch (const Refusal& refusal) {
+    if (!part.may_fail || refusal.kind == "away") throw;
+    return json_text(part.name) + ":[]," + json_text(std::string(part.name) + "_error") + ":" +
+           json_text(refusal.what());
+  }
+}
+
+// ---- the list of executions ----
+
+// Rows that do not fit are left out, but the last one, from which the next look goes on. The terms that the function
+// itself searches for are $1, $2 and $5; those that are looked at here are $10 and further.
+constexpr const char* list_sql = R"(
+SELECT * FROM (
+  SELECT execution_id, tenant_name AS tenant, workflow_name AS workflow, version, execution_status AS status,
+    pg_catalog.left(execution_error, 500) AS error, priority, created_at, started_at, finished_at,
+    CASE WHEN finished_at IS NOT NULL THEN (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 END AS took_ms,
+    count(*) OVER () AS rows_read, pg_catalog.row_number() OVER () AS place,
+    ($10::text IS NULL OR workflow_name <> $10) AND ($11::text IS NULL OR execution_status <> $11)
+      AND ($12::text IS NULL OR execution_error IS NULL OR pg_catalog.strpos(execution_error, $12) = 0)
+      AND ($13::text IS NULL OR workflow_name = $13) AND ($14::text IS NULL OR execution_status = $14)
+      AND ($15::text IS NULL OR pg_catalog.strpos(execution_error, $15) > 0) IS TRUE AS fits
+  FROM insula.executions($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::jsonb, $7::bigint, $8::integer, $9)) listed
+WHERE fits OR place = rows_read)";
+constexpr std::size_t rows_read_column = 11;
+
+constexpr std::size_t page_rows = 50;
+constexpr std::size_t most_strides = 40;
+constexpr std::size_t stride = 5000;          // rows read at once where not all fit
+constexpr milliseconds search_timeout{1500};  // of the function's own search; after that it goes by strides
+constexpr milliseconds walk_budget{2500};
+constexpr milliseconds bulk_timeout{30000};
+
+// A "!" before the value means all others, "\!" one that begins with it.
+struct Term {
+  Cell is, is_not;
+};
+Term term_of(const Cell& value) {
+  if (!value) return {};
+  if (value->starts_with('!')) return {{}, value->size() > 1 ? Cell{value->substr(1)} : Cell{}};
+  return {value->starts_with("\\!") ? value->substr(1) : *value, {}};
+}
+
+bool has_negation(const Filter& filter) {
+  return term_of(filter.workflow).is_not || term_of(filter.status).is_not || term_of(filter.error).is_not;
+}
+
+// How the rows that fit are found: the function searches until it has enough of them, however long that takes, or it
+// hands over all of them, and they are looked at here.
+enum class Way { search, walk };
+
+struct Look {
+  std::size_t rows;
+  Way way;
+  milliseconds timeout;
+};
+
+struct Stride {
+  Table table;  // the last column tells whether a row fits
+  bool is_last;
+};
+
+// Reads on from `*from` and moves it.
+Stride read_stride(Connection& connection, const Filter& filter, const Look& look, Cell* from) {
+  const Term workflow = term_of(filter.workflow), status = term_of(filter.status), error = term_of(filter.error);
+  const bool searches = look.way == Way::search;
+  const auto inside = [&](const Term& term) { return searches ? term.is : Cell{}; };
+  const auto outside = [&](const Term& term) { return searches ? Cell{} : term.is; };
+  Stride stride{connection.query(list_sql,
+                                 {inside(workflow), inside(status), filter.after, filter.before, inside(error),
+                                  filter.context, *from, std::to_string(look.rows), filter.tenant, workflow.is_not,
+                                  status.is_not, error.is_not, outside(workflow), outside(status), outside(error)},
+                                 look.timeout),
+                true};
+  const auto& rows = stride.table.rows;
+  if (rows.empty()) return stride;
+  *from = rows.back().front();
+  stride.is_last = std::stoul(*rows.back()[rows_read_column]) < look.rows;
+  return stride;
+}
+
+// Fills a page.
+struct Page {
+  Table table;
+  Cell last;  // the next page goes on after it
+  bool is_full = false, has_ended = false;
+
+  void add(Stride read) {
+    if (table.columns.empty()) table.columns = read.table.columns;
+    for (auto& row : read.table.rows) {
+      if (row.back() == "t" && table.rows.size() == page_rows) {
+        is_full = true;
+        return;
+      }
+      last = row.front();
+      if (row.back() == "t") table.rows.push_back(std::move(row));
+    }
+    has_ended = read.is_last;
+  }
+};
+
+Page walk(Connection& connection, const Filter& filter, Cell from, Way way) {
+  Page page;
+  page.last = from;
+  const auto until = std::chrono::steady_clock::now() + walk_budget;
+  for (std::size_t i = 0; i < most_strides && !page.has_ended && !page.is_full; ++i) {
+    page.add(read_stride(connection, filter, {stride, way, milliseconds{0}}, &from));
+    if (std::chrono::steady_clock::now() > until) break;
+  }
+  return page;
+}
+
+}  // namespace
+
+Filter filter_of(const Ask& ask) {
+  const auto cell = [&](const char* name) { return cell_of(ask(name)); };
+  Filter filter{cell("workflow"), cell("status"), cell("after"), cell("before"),
+                cell("error"),    cell("with"),   cell("tenant")};
+  if (filter.context && filter.context->starts_with('!'))
+    throw Refusal(422, "usage", "the input can be asked for, not against");
+  return filter;
+}
+
+std::string list_executions(Database& database, const Filter& filter, Cell from) {
+  auto connection = database.take();
+  Page page;
+  page.last = from;
+  if (has_negation(filter)) {
+    page = walk(*connection, filter, from, Way::search);
+  } else {
+    try {
+      Cell after = from;
+      page.add(read_stride(*connection, filter, {page_rows + 1, Way::search, search_timeout}, &after));
+    } catch (const Refusal& refusal) {
+      if (refusal.kind != "timeout" || filter.context || !connection->is_usable()) throw;
+      page = walk(*connection, filter, from, Way::walk);
+    }
+  }
+  const bool goes_on = page.is_full || !page.has_ended;
+  return "{\"executions\":" + json_rows(page.table) +
+         ",\"next\":" + (goes_on && page.last ? json_text(*page.last) : "null") +
+         ",\"searched\":" + (goes_on && !page.is_full ? "true" : "false") + "}";
+}
+
+std::vector<std::string> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all) {
+  auto connection = database.take();
+  std::vector<std::string> ids;
+  Cell from;
+  *all = false;
+  const auto until = std::chrono::steady_clock::now() + bulk_timeout;
+  while (ids.size() < most && std::chrono::steady_clock::now() < until) {
+    const Stride read = read_stride(*connection, filter, {stride, Way::search, bulk_timeout}, &from);
+    for (const auto& row : read.table.rows)
+      if (row.back() == "t" && ids.size() < most) ids.push_back(*row.front());
+    if (read.is_last) {
+      *all = ids.size() < most;
+      break;
+    }
+  }
+  std::reverse(ids.begin(), ids.end());
+  return ids;
+}
+
+std::string show_view(Database& database, const std::string& name, const Ask& ask) {
+  if (name == "executions") {
+    const std::string from = ask("from");
+    return list_executions(database, filter_of(ask), cell_of(from));
+  }
+  const auto& all = views();
+  const auto view = std::find_if(all.begin(), all.end(), [&](const View& one) { return one.name == name; });
+  if (view == all.end()) throw Refusal(404, "missing", "there is no such view");
+  if (view->is_for_admins && !database.identity().is_admin)
+    throw Refusal(403, "refused", "this is for administrators of all tenants");
+  auto connection = database.take();
+  std::string out = "{";
+  for (const Part& part : view->parts) out += (out.size() > 1 ? "," : "") + show_part(*connection, part, ask);
+  return out + "}";
+}
+
+}  // namespace insula::cli::dashboard

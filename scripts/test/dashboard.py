@@ -1,0 +1,381 @@
+#!/usr/bin/env python3
+"""Tests insula dashboard without a browser, on the cluster of with-cluster.sh: what it serves, to which requests it
+answers, what it refuses, and what it does when clients or the database are slow.
+
+    dashboard.py INSULA
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE = ROOT / "client" / "cli" / "dashboard" / "page"
+PATIENCE = 60
+MARKUP = '<img src=x onerror="hacked()"><script>hacked()</script>'
+TOKEN = "a token that is long enough"
+failures = []
+checks = 0
+insula = None
+
+
+def check(what, is_so, seen=""):
+    global checks
+    checks += 1
+    if not is_so:
+        failures.append(what)
+        print(f"FAILED: {what}\n{str(seen)[:3000]}")
+
+
+def sql(text):
+    done = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text], capture_output=True, text=True, timeout=PATIENCE)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout.strip()
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.text = response.read().decode(errors="replace")
+
+    def json(self):
+        return json.loads(self.text)
+
+    def kind(self):
+        return self.json()["error"]["kind"]
+
+    def __repr__(self):
+        return f"{self.status} {self.headers} {self.text[:500]}"
+
+
+class Dashboard:
+    """One that runs, until the end of the block."""
+
+    def __init__(self, *options, **environment):
+        self.process = subprocess.Popen(
+            [insula, "dashboard", "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
+        line = self.process.stdout.readline()
+        found = re.match(r"http://[^/]*:(\d+)/", line)
+        if not found:
+            raise RuntimeError(f"it does not start: {line} {self.process.stderr.read()}")
+        self.line = line
+        self.port = int(found[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end(signal.SIGINT)
+
+    def end(self, how):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(PATIENCE)
+
+    def ask(self, path, method="GET", body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def act(self, body, **headers):
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask("/api/action", "POST", json.dumps(body), {"Content-Type": "application/json", "X-Insula": "1", **names})
+
+    def raw(self, data, wait=PATIENCE):
+        """The status of the answer to these bytes; 0 where the connection just ends."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=wait) as connection:
+            connection.sendall(data)
+            seen = b""
+            with contextlib.suppress(ConnectionResetError):
+                while chunk := connection.recv(65536):
+                    seen += chunk
+        found = re.match(rb"HTTP/1\.1 (\d+)", seen)
+        return int(found[1]) if found else 0
+
+
+def seed():
+    sql("CREATE EXTENSION insula")
+    for tenant in ("acme", "other"):
+        sql(f"SELECT insula.create_tenant('{tenant}')")
+        sql(f"""SELECT insula.register_workflow('{{"name": "w", "tasks": [{{"id": "a"}}, {{"id": "b", "depends_on": ["a"]}}]}}', tenant => '{tenant}')""")
+    ids = {}
+    for name, tenant in [("failed", "acme"), ("open", "acme"), ("foreign", "other")]:
+        ids[name] = sql(f"""SELECT insula.submit('w', '{{"big": 9007199254740993}}', tenant => '{tenant}')""")
+        if name == "failed":
+            sql(f"SELECT insula.fail(task_id, lease, $m${MARKUP}$m$, false) FROM insula.claim('w', tenant => '{tenant}')")
+    sql("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[120]), tenant => 'acme')")
+    return ids
+
+
+def serves(ids):
+    with Dashboard() as dashboard:
+        page = dashboard.ask("/")
+        check("it serves the page", page.status == 200 and '<div id="app">' in page.text and page.headers["content-type"].startswith("text/html"), page)
+        wanted = {"/"} | {"/" + str(file.relative_to(PAGE)) for file in PAGE.rglob("*") if file.suffix in (".js", ".css", ".svg", ".html", ".txt")}
+        for path in sorted(wanted):
+            file = dashboard.ask(path)
+            check(f"it serves {path}", file.status == 200 and "nosniff" in file.headers["x-content-type-options"], file)
+            if path != "/" and file.status == 200:
+                check(f"{path} is the file of the sources", file.text == (PAGE / path[1:]).read_text(), path)
+        policy = page.headers["content-security-policy"]
+        for rule in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"]:
+            check(f"the policy has {rule}", rule in policy and "unsafe" not in policy, policy)
+        check("no frame", page.headers["x-frame-options"] == "DENY", page)
+        check("no inline script or style", not re.search(r"<script(?![^>]*src=)|<style|style=|\son\w+=", page.text), page.text)
+        check("no other origin may read", not any(name.startswith("access-control") for name in page.headers), page)
+        for path in ["/", "/app.js", "/api/workflows?tenant=acme"]:
+            first = dashboard.ask(path)
+            again = dashboard.ask(path, headers={"If-None-Match": first.headers["etag"]})
+            check(f"{path} is not sent twice", again.status == 304 and again.text == "", again)
+        for view in ["hello", "now", "failures?since=1+day", "tenants", "names", "tenant?tenant=acme", "executions", f"execution?id={ids['failed']}", "workflows?tenant=acme",
+                     "schedules?tenant=acme", "all_schedules", "workers", "leases", "server", "audit", "samples"]:
+            seen = dashboard.ask(f"/api/{view}")
+            check(f"{view} is JSON", seen.status == 200 and isinstance(seen.json(), dict) and not [key for key in seen.json() if key.endswith("_error")], seen)
+        check("HEAD is served", dashboard.ask("/", "HEAD").status == 200)
+        check("healthz", dashboard.ask("/healthz").text == "ok\n")
+        check("metrics", "# TYPE insula_tenants gauge" in dashboard.ask("/metrics").text)
+        shown = dashboard.ask(f"/api/execution?id={ids['failed']}")
+        check("markup of a tenant is a string of JSON", shown.headers["content-type"].startswith("application/json") and MARKUP in shown.json()["result"][0]["error"], shown)
+        check("ids and contexts keep their digits", shown.json()["result"][0]["execution_id"] == ids["failed"] and '"big": 9007199254740993' in shown.json()["source"][0]["input"], shown)
+        refusal = dashboard.ask(f"/api/{MARKUP.replace(' ', '%20')}")
+        check("what is refused has the policy, too", refusal.status == 404 and "content-security-policy" in refusal.headers and "<" not in refusal.text, refusal)
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:
+            statuses = list(pool.map(lambda i: dashboard.ask(["/", "/app.js", "/api/executions", "/api/tenants"][i % 4]).status, range(400)))
+        check("it serves many at once", set(statuses) == {200}, statuses)
+        check("Ctrl-C ends it", dashboard.end(signal.SIGINT) == 0)
+
+
+def is_pinned():
+    for entry in json.loads((PAGE / "vendor" / "lock.json").read_text()):
+        sum_of_file = hashlib.sha256((PAGE / "vendor" / entry["file"]).read_bytes()).hexdigest()
+        check(f"{entry['file']} is as its author published it", sum_of_file == entry["sha256"], sum_of_file)
+        check(f"the licence of {entry['package']} is there", f"\n{entry['package']}\n" in (PAGE / "vendor" / "licences.txt").read_text())
+
+
+def lists(ids):
+    with Dashboard() as dashboard:
+        def ids_of(query):
+            page = dashboard.ask(f"/api/executions?tenant=acme&{query}")
+            return page.json()["executions"], page.json()["next"]
+
+        first, after = ids_of("")
+        second, last = ids_of(f"from={after}")
+        third, end = ids_of(f"from={last}")
+        whole = [row["execution_id"] for row in first + second + third]
+        check("pages hold each once, and end", len(whole) == len(set(whole)) == 122 and end is None and len(first) == 50, (len(whole), end))
+        check("a status", [row["execution_id"] for row in ids_of("status=failed")[0]] == [ids["failed"]])
+        check("all but a status", ids["failed"] not in [row["execution_id"] for row in ids_of("status=!failed")[0]] and len(ids_of("status=!failed")[0]) == 50)
+        check("all but a workflow", ids_of("workflow=!w")[0] == [])
+        check("all but an error", len(ids_of("status=failed&error=!onerror")[0]) == 0 and len(ids_of("status=failed&error=onerror")[0]) == 1)
+        check("an input", [row["execution_id"] for row in ids_of("with=%7B%22big%22%3A9007199254740993%7D&status=failed")[0]] == [ids["failed"]])
+        for query in ["status=nonsense", "with=nonsense", "with=!%7B%7D", "after=nonsense", "from=7", "from=x"]:
+            seen = dashboard.ask(f"/api/executions?tenant=acme&{query}")
+            check(f"{query} is refused", seen.status == 422, seen)
+        check("no such tenant", dashboard.ask("/api/executions?tenant=nobody").status == 404)
+        check("a quotation mark is only that", dashboard.ask("/api/executions?tenant=a%27%22%3B--").status == 404)
+        check("no such execution", dashboard.ask("/api/execution?id=7").status == 404 and dashboard.ask("/api/execution?id=x").status == 422)
+
+
+def refuses_requests():
+    with Dashboard("--allow-actions", "--host", "insula.example.com") as dashboard:
+        port = dashboard.port
+        for host, status in [("evil.example.com", 421), (f"evil.example.com:{port}", 421), ("localhost.evil.com", 421), ("127.0.0.1.evil.com", 421), ("", 421), ("[::1", 421), ("localhost:x", 421),
+                             (f"localhost:{port}", 200), (f"127.0.0.1:{port}", 200), ("[::1]:80", 200), ("INSULA.example.com", 200)]:
+            seen = dashboard.raw(f"GET /api/hello HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            check(f"host {host!r}: {status}", seen == status, seen)
+        check("no host", dashboard.raw(b"GET / HTTP/1.1\r\n\r\n") == 421)
+        check("two hosts", dashboard.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.com\r\n\r\n") == 421)
+        body = {"verb": "cancel", "id": "7"}
+        check("a change without its header", dashboard.ask("/api/action", "POST", json.dumps(body), {"Content-Type": "application/json"}).status == 403)
+        check("a form", dashboard.ask("/api/action", "POST", json.dumps(body), {"Content-Type": "text/plain", "X-Insula": "1"}).status == 403)
+        for origin in ["https://evil.com", "null", f"http://localhost:{port}.evil.com", "http://127.0.0.1", f"ftp://127.0.0.1:{port}"]:
+            check(f"a change of origin {origin}", dashboard.act(body, Origin=origin).status == 403)
+        check("a change of this page", dashboard.act(body, Origin=f"http://127.0.0.1:{port}").status == 404)
+        for site in ["cross-site", "same-site"]:
+            check(f"a look from a page that is {site}", dashboard.ask("/api/hello", headers={"Sec-Fetch-Site": site}).status == 403)
+            check(f"a change from a page that is {site}", dashboard.act(body, Sec_Fetch_Site=site).status == 403)
+        for method in ["DELETE", "PUT", "OPTIONS", "PATCH", "TRACE", "BREW"]:
+            seen = dashboard.ask("/", method, headers={"Origin": "https://evil.com"})
+            check(f"{method} is refused", 400 <= seen.status < 500 and "access-control-allow-origin" not in seen.headers, seen)
+        for path in ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd", "//etc/passwd", "/vendor/../app.js%00", "/vendor/lock.json", "/api/../app.js", "/api/", "/API/hello", "/index.html/", "/%", "/\\..\\app.js", "/" + "a" * 3000, "/?" + "a" * 6000]:
+            seen = dashboard.raw(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            check(f"path {path[:40]}", 400 <= seen < 500, seen)
+        check("nothing but HTTP", dashboard.raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n") in (0, 400))
+        check("a long header", 400 <= dashboard.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20000 + b"\r\n\r\n") < 500)
+        check("many headers", dashboard.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X%d: a\r\n" % i for i in range(100)) + b"\r\n") == 431)
+        change = b"POST /api/action HTTP/1.1\r\nHost: localhost\r\nX-Insula: 1\r\nContent-Type: application/json\r\n"
+        check("a large body", dashboard.raw(change + b"Content-Length: 99999999\r\n\r\n") == 413)
+        check("no length", dashboard.raw(change + b"\r\n") == 411)
+        check("two lengths", 400 <= dashboard.raw(change + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}") < 500)
+        check("chunks", dashboard.raw(change + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n") == 415)
+        check("a compressed body", dashboard.raw(change + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}") == 415)
+        check("a GET with a body", dashboard.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\nGET /api/hello HTTP/1.1\r\nHost: localhost\r\n\r\n") == 400)
+        for text in ["", "{", "[]", "7", '{"verb": 7}', '{"verb": "drop_tenant", "name": "acme"}', '{"verb": "cancel"}', '{"verb": "cancel", "id": "7; DROP"}', '{"verb": "bulk", "action": "delete"}', '{"verb": "bulk", "action": "cancel", "dry_run": "no"}', "[" * 20000, '{"verb": "run", "workflow": "w", "tenant": "acme", "input": "[1]"}']:
+            seen = dashboard.ask("/api/action", "POST", text, {"Content-Type": "application/json", "X-Insula": "1"})
+            check(f"a change that is {text[:40]!r}", seen.status in (411, 422), seen)
+
+
+def changes(ids):
+    with Dashboard() as dashboard:
+        seen = dashboard.act({"verb": "retry", "id": ids["failed"]})
+        check("it only shows", seen.status == 403 and sql(f"SELECT status FROM insula.result({ids['failed']})") == "failed", seen)
+        check("and says so", dashboard.ask("/api/hello").json()["actions"] is False and "read-only" in dashboard.line)
+    with Dashboard("--allow-actions", "--user-header", "X-User") as dashboard:
+        seen = dashboard.act({"verb": "retry", "id": ids["failed"], "reason": "mended"}, X_User="ada\tlovelace")
+        check("a retry", seen.json() == {"done": True} and sql(f"SELECT status FROM insula.result({ids['failed']})") != "failed", seen)
+        event = sql(f"SELECT detail ->> 'reason' FROM insula.timeline({ids['failed']}) WHERE event = 'execution_retried'")
+        check("the history tells by whom", event == "mended (dashboard: ada?lovelace, role postgres)", event)
+        check("again: there is nothing to do", dashboard.act({"verb": "retry", "id": ids["failed"]}).json() == {"done": False})
+        for verb in ("pause", "resume", "cancel"):
+            check(verb, dashboard.act({"verb": verb, "id": ids["open"]}).json() == {"done": True})
+        made = dashboard.act({"verb": "run", "workflow": "w", "tenant": "acme", "input": '{"big": 9007199254740995}'}).json()["execution_id"]
+        check("a new run", sql(f"SELECT input ->> 'big' FROM insula.execution_source({made})") == "9007199254740995")
+        bulk = {"verb": "bulk", "action": "cancel", "filter": {"tenant": "acme", "status": "pending"}}
+        counted = dashboard.act({**bulk, "dry_run": True}).json()
+        check("it counts before", counted["count"] > 100 and counted["done"] == 0 and counted["all"], counted)
+        done = dashboard.act({**bulk, "dry_run": False}).json()
+        check("and does as many", done["done"] == counted["count"] and dashboard.act({**bulk, "dry_run": True}).json()["count"] == 0, done)
+        sql("SELECT insula.schedule('s', 'w', '@daily', context => '{\"from\": \"schedule\"}', tenant => 'acme')")
+        for verb, status in [("pause_schedule", "paused"), ("resume_schedule", "active")]:
+            check(verb, dashboard.act({"verb": verb, "name": "s", "tenant": "acme"}).json() == {"done": True} and sql("SELECT status FROM insula.schedules('acme')") == status)
+        run = dashboard.act({"verb": "run_schedule", "name": "s", "tenant": "acme"}).json()["execution_id"]
+        check("a schedule now", sql(f"SELECT input ->> 'from' FROM insula.execution_source({run})") == "schedule")
+        check("TERM ends it", dashboard.end(signal.SIGTERM) == 0)
+        log = dashboard.process.stderr.read()
+        check("each change is logged", log.count("-> {") >= 8 and "\t" not in log, log)
+
+
+def keeps_to_one_tenant(ids):
+    with Dashboard("--allow-actions", "--tenant", "acme") as dashboard:
+        check("it is that tenant", dashboard.ask("/api/hello").json()["tenant"] == "acme" and dashboard.ask("/api/hello").json()["role"] == "acme_user")
+        rows = dashboard.ask("/api/executions?tenant=other").json()["executions"]
+        check("another tenant cannot be asked for", rows and {row["tenant"] for row in rows} == {"acme"}, rows)
+        for path in [f"execution?id={ids['foreign']}", "tenants", "names", "workers", "server", "audit", "now", "all_schedules"]:
+            check(f"{path} is not its", dashboard.ask(f"/api/{path}").status in (403, 404))
+        check("nor metrics", dashboard.ask("/metrics").status == 403)
+        check("nor another's execution", dashboard.act({"verb": "cancel", "id": ids["foreign"]}).status == 404)
+        check("nor a run for another", sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1" and dashboard.act({"verb": "run", "workflow": "w", "tenant": "other"}).status == 200 and sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1")
+        check("nor many of another", dashboard.act({"verb": "bulk", "action": "cancel", "filter": {"tenant": "other"}, "dry_run": False}).status == 200 and sql(f"SELECT status FROM insula.result({ids['foreign']})") == "pending")
+        for view in ["samples", "tenant", "workflows", "schedules", "leases", "failures?since=1+day"]:
+            check(f"{view} is its own", dashboard.ask(f"/api/{view}").status == 200, view)
+        users = sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula dashboard'")
+        check("few connections", int(users) <= 4, users)
+    for options, code in [(["--tenant", "nobody"], 3), (["--url", "host=/nowhere"], 4), (["--url", "dbname=template1"], 1)]:
+        done = subprocess.run([insula, *options, "dashboard", "--port", "0"], capture_output=True, text=True, timeout=PATIENCE)
+        check(f"{options} ends with {code}", done.returncode == code, done)
+
+
+def asks_for_its_token():
+    for options in (["--listen", "0.0.0.0"], ["--listen", "::"], ["--listen", "example.com"]):
+        done = subprocess.run([insula, "dashboard", "--port", "0", *options], capture_output=True, text=True, timeout=PATIENCE)
+        check(f"{options} without a token", done.returncode == 2 and "token" in done.stderr, done)
+    done = subprocess.run([insula, "dashboard", "--port", "0"], capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, "INSULA_DASHBOARD_TOKEN": "short"})
+    check("a short token", done.returncode == 2, done)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(TOKEN + "\n")
+        file.flush()
+        with Dashboard("--listen", "0.0.0.0", "--token-file", file.name, "--allow-actions") as dashboard:
+            check("the page itself is no secret", dashboard.ask("/").status == 200 and dashboard.ask("/healthz").status == 200)
+            for path in ["/api/hello", "/api/executions", "/metrics", "/api/nothing"]:
+                check(f"{path} without the token", dashboard.ask(path).status == 401)
+                check(f"{path} with another", dashboard.ask(path, headers={"Authorization": f"Bearer {TOKEN}x"}).status == 401)
+            check("a change without the token", dashboard.act({"verb": "cancel", "id": "7"}).status == 401)
+            check("with the token", dashboard.ask("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).status == 200)
+
+            def log_in(token):
+                return dashboard.ask("/api/login", "POST", json.dumps({"token": token}), {"Content-Type": "application/json", "X-Insula": "1"})
+
+            wrong = [log_in(f"guess number {i}").status for i in range(12)]
+            check("guesses are slow", 401 in wrong and 429 in wrong, wrong)
+            time.sleep(1.1)
+            right = log_in(TOKEN)
+            cookie = right.headers.get("set-cookie", "")
+            check("the cookie is not the token", right.status == 200 and "HttpOnly" in cookie and "SameSite=Strict" in cookie and TOKEN not in cookie, cookie)
+            session = cookie.split(";")[0]
+            check("the cookie opens", dashboard.ask("/api/hello", headers={"Cookie": f"a=b; {session}"}).status == 200)
+            check("another does not", dashboard.ask("/api/hello", headers={"Cookie": session[:-1] + ("0" if session[-1] != "0" else "1")}).status == 401)
+            check("a cookie is not enough for another site", dashboard.ask("/api/action", "POST", "{}", {"Content-Type": "application/json", "X-Insula": "1", "Cookie": session, "Origin": "https://evil.com"}).status == 403)
+
+
+def waits_for_no_slow_client():
+    with Dashboard() as dashboard:
+        slow = [socket.create_connection(("127.0.0.1", dashboard.port)) for _ in range(12)]
+        for connection in slow:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: local")
+        began = time.monotonic()
+        check("others are served", dashboard.ask("/api/hello").status == 200 and time.monotonic() - began < 4)
+        slow[0].settimeout(PATIENCE)
+        seen = b"-"
+        with contextlib.suppress(ConnectionResetError):
+            while seen:
+                seen = slow[0].recv(4096)
+        check("one that stays silent is ended", time.monotonic() - began < 20, time.monotonic() - began)
+        # More of them than there are threads: they go by the limits, and then others are served.
+        more = [socket.create_connection(("127.0.0.1", dashboard.port)) for _ in range(60)]
+        check("nor do many of them stop it", dashboard.ask("/api/hello").status == 200)
+        for connection in slow + more:
+            connection.close()
+
+
+def waits_for_no_slow_database():
+    with Dashboard("--timeout", "0.5", "--connections", "2") as dashboard:
+        check("it is well", dashboard.ask("/api/tenants").status == 200)
+        holder = subprocess.Popen(["psql", "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write("BEGIN;\nLOCK TABLE insula.tenant IN ACCESS EXCLUSIVE MODE;\n\\echo locked\n")
+        holder.stdin.flush()
+        holder.stdout.readline()
+        began = time.monotonic()
+        seen = dashboard.ask("/api/names")
+        check("a slow answer is told", seen.status == 503 and seen.kind() == "timeout" and time.monotonic() - began < 10, seen)
+        with concurrent.futures.ThreadPoolExecutor(24) as pool:
+            asked = list(pool.map(lambda i: dashboard.ask(f"/api/names?search={i}"), range(24)))
+        check("many that wait are told, too", {answer.status for answer in asked} == {503} and {answer.kind() for answer in asked} <= {"timeout", "busy"}, asked[:3])
+        check("over few connections", int(sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula dashboard'")) <= 2)
+        check("the page is served all the while", dashboard.ask("/").status == 200)
+        holder.stdin.write("ROLLBACK;\n")
+        holder.communicate(timeout=PATIENCE)
+        check("then all is well", dashboard.ask("/api/names").status == 200)
+        sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'insula dashboard'")
+        statuses = [dashboard.ask(f"/api/names?search={i}").status for i in range(4)]
+        check("it connects again", statuses[-1] == 200, statuses)
+        check("its sessions cannot write", sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula dashboard' AND state = 'idle in transaction'") == "0")
+
+
+def main():
+    global insula
+    insula = str(pathlib.Path(sys.argv[1]).resolve())
+    os.environ.update(LC_ALL="C.UTF-8")
+    os.environ.pop("DATABASE_URL", None)
+    os.environ.pop("INSULA_DASHBOARD_TOKEN", None)
+    ids = seed()
+    is_pinned()
+    serves(ids)
+    lists(ids)
+    refuses_requests()
+    changes(ids)
+    keeps_to_one_tenant(ids)
+    asks_for_its_token()
+    waits_for_no_slow_client()
+    waits_for_no_slow_database()
+    print(f"{checks} checks, {len(failures)} failed")
+    return 1 if failures else 0
+
+
+sys.exit(main())
