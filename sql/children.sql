@@ -25,7 +25,7 @@ SELECT parent_task_id = :task_id AS mine, priority FROM tenant_children.workflow
 SELECT insula.complete(task_id, lease, '{"sum": 7}'), workflow, context FROM insula.claim('w');
 SELECT workflow, task, attempt, context, insula.complete(task_id, lease) FROM insula.claim('w');
 TABLE stands;
-SELECT event, detail - 'child' - 'worker' FROM tenant_children.execution_events WHERE execution_id = :id ORDER BY at, event_id;
+SELECT event, detail - '{child,worker,started_at}'::text[] FROM tenant_children.execution_events WHERE execution_id = :id ORDER BY at, event_id;
 
 -- A child that fails fails the run, which is tried again with another child; of two children each counts for itself.
 TRUNCATE tenant_children.work;

@@ -56,7 +56,7 @@ SELECT task, attempt, max_attempts, context, insula.complete(task_id, lease, jso
 SELECT task, attempt, context, insula.complete(task_id, lease, jsonb_build_object(task, 2)) FROM insula.claim('w');
 SELECT task, attempt, context, insula.complete(task_id, lease, jsonb_build_object(task, 2)) FROM insula.claim('w');
 SELECT status, error, final_context FROM insula.result(:id);
-SELECT event, detail - 'started_at' AS detail FROM tenant_control.execution_events WHERE execution_id = :id AND event ~ 'failed|retried' ORDER BY at, event_id;
+SELECT event, detail - '{started_at,finished_at}'::text[] AS detail FROM tenant_control.execution_events WHERE execution_id = :id AND event ~ 'failed|retried' ORDER BY at, event_id;
 SELECT insula.submit('one') AS id \gset
 SELECT insula.fail(task_id, lease, 'no', false) FROM insula.claim('w');
 SELECT insula.retry(:id);

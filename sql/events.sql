@@ -32,7 +32,7 @@ UPDATE tenant_events.work SET due = 0 WHERE lane = 100002;
 SELECT event, insula.complete(task_id, lease, '{"out": 2}') FROM insula.claim('w');
 SELECT status, final_context FROM insula.result(:id);
 SELECT insula.send_event(:id, 'late');
-SELECT event, detail - 'worker' AS detail FROM tenant_events.execution_events WHERE event IN ('task_waiting', 'event_received') ORDER BY event_id;
+SELECT event, detail - '{worker,started_at}'::text[] AS detail FROM tenant_events.execution_events WHERE event IN ('task_waiting', 'event_received') ORDER BY event_id;
 
 -- In a graph each event finds one task; a lost lease waits for nothing; a paused execution's task stays where it is.
 SELECT insula.submit('two') AS id \gset

@@ -24,7 +24,7 @@ CREATE VIEW insula.intended_right WITH (security_invoker = true) AS
 			'register_workflow', 'cancel', 'pause', 'resume', 'retry',
 			'cancel_executions', 'pause_executions', 'resume_executions', 'retry_executions', 'delete_executions',
 			'pause_workflow', 'resume_workflow', 'send_event', 'explain_execution', 'explain_tenant',
-			'result', 'executions', 'read_failures', 'failures', 'timeline', 'execution_source', 'leases', 'workflows', 'await', 'next_fires', 'schedule', 'unschedule', 'pause_schedule', 'resume_schedule',
+			'result', 'executions', 'read_failures', 'failures', 'timeline', 'execution_source', 'leases', 'usage', 'context_size', 'workflows', 'await', 'next_fires', 'schedule', 'unschedule', 'pause_schedule', 'resume_schedule',
 			'schedules', 'create_trigger', 'drop_trigger', 'fire_trigger', 'triggers'],
 			ARRAY['insula_admin', 'insula_tenant']),
 		('routine', 'EXECUTE', ARRAY[

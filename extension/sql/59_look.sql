@@ -161,6 +161,37 @@ COMMENT ON FUNCTION insula.metrics IS
 Without shared_preload_libraries it has insula_tenants and insula_shared_memory alone.
 Errors: 22023 bad argument.';
 
+CREATE FUNCTION insula.usage(
+	tenant text DEFAULT NULL,
+	since timestamptz DEFAULT pg_catalog.date_trunc('month', pg_catalog.now()),
+	until timestamptz DEFAULT pg_catalog.now(),
+	OUT tenant_name text,
+	OUT workflow text,
+	OUT hour timestamptz,
+	OUT executions_started bigint,
+	OUT executions_completed bigint,
+	OUT executions_failed bigint,
+	OUT executions_cancelled bigint,
+	OUT tasks_run bigint,
+	OUT seconds_run numeric,
+	OUT context_bytes bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_usage' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.usage IS
+'What each workflow has done, by the hour, for bills and plans: of one tenant, or, for an administrator who names none, of all.  It is a sum over the tenant''s rows, exact, and outlives them: retention and delete_executions store it before they remove an execution.  An hour that is over stays as it is: a retry adds what it does and takes nothing back.
+since, until: the hours that begin from since, rounded down to its hour, until before until; hours are those of UTC.  An hour in which nothing happened has no row.
+executions_started: submitted, also by schedules, triggers and tasks.  executions_completed, executions_failed, executions_cancelled: ended so; one that is retried ends again.
+tasks_run: attempts that ended: completed, failed, timed out, lapsed with their lease, or cancelled while they ran; each element of a fan-out counts.  A task that is put off, that waits or that a worker gives back has not ended.
+seconds_run: how long workers had these tasks, from each claim to its end, its lapse, or a wait, in whole microseconds; waits and retry delays are not in it.  It counts in the hour in which it ends.
+context_bytes: of the contexts that were submitted, and of what tasks that completed have handed over, as context_size() has them.
+Calls that were refused leave no rows, and are no part of it; insula.pg_stat_insula counts them.  It reads all executions that the tenant keeps.
+Errors: 22004 since or until is NULL, IS001 no such tenant, 42501.';
+
+CREATE FUNCTION insula.context_size(context jsonb) RETURNS integer
+AS 'MODULE_PATHNAME', 'insula_context_size' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION insula.context_size IS
+'The bytes of a context as PostgreSQL holds it in memory, whether or not it is stored compressed; NULL of NULL.  It reads no more than the value''s header.';
+
 CREATE FUNCTION insula.workflows(
 	tenant text DEFAULT NULL,
 	OUT tenant_name text,

@@ -51,6 +51,8 @@ def run_page():
 def refuses():
     for words, code in [
         (["tenant", "show", "nobody"], 3),
+        (["tenant", "usage", "nobody"], 3),
+        (["tenant", "usage", "acme", "--since", "once"], 1),
         (["execution", "show", "7"], 3),
         (["execution", "show", "seven"], 1),
         (["-t", "acme", "run", "invoice", "not json"], 1),
@@ -72,7 +74,7 @@ def refuses():
 
 
 def prints():
-    for words in [["tenant", "list"], ["tenant", "show", "acme"], ["workflow", "list"], ["execution", "list"], ["failures"],
+    for words in [["tenant", "list"], ["tenant", "show", "acme"], ["tenant", "usage", "acme"], ["workflow", "list"], ["execution", "list"], ["failures"],
                   ["worker", "list"], ["lease", "list"], ["doctor"], ["-t", "acme", "schedule", "list"],
                   ["schedule", "next", "@daily"]]:
         done = insula("-o", "json", *words)

@@ -41,11 +41,14 @@ int lock_for_failure(const Tenant &tenant, TaskRow *tasks, int count) {
   return count;
 }
 
-void note_lapse(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *event) {
+// The row of a task that has failed keeps when its last run began; that of another forgets it.
+enum class Began { in_event, in_row };
+
+void note_lapse(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *event, Began began) {
   JsonObject detail = begin_object();
   add_member(detail, "attempt", std::int64_t{task.attempt});
   add_member(detail, "worker", task.worker);
-  add_time(detail, "started_at", task.started_at);
+  if (began == Began::in_event) add_utc_time(detail, "started_at", task.started_at);
   insert_event(tenant, task.execution(), task.id, event, now, end_object(detail));
 }
 
@@ -65,7 +68,7 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
   for (int i = 0; i < written; ++i) {
     announce_ready(tenant.number, tasks[i].key);
     if (event == lapse_event) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
-    note_lapse(tenant, tasks[i], now, event);
+    note_lapse(tenant, tasks[i], now, event, Began::in_event);
   }
   return written;
 }
@@ -96,7 +99,7 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   for (int i = survivors; i < found && (i == survivors || !budget_is_spent()); ++i) {
     if (locked[i].state != State::running || locked[i].due > due_by) continue;
     if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
-    note_lapse(tenant, locked[i], now, lapse_event);
+    note_lapse(tenant, locked[i], now, lapse_event, Began::in_row);
     count_happened({tenant.number, locked[i].definition}, Happened::lapsed, 1);
     ++failed;
   }

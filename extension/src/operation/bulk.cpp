@@ -12,20 +12,12 @@ namespace {
 // The rows of one search.
 constexpr int stretch = 10000;
 
-bool apply(const Tenant &tenant, Verb verb, std::int64_t id, TimestampTz now, const char *reason) {
-  switch (verb) {
-    case Verb::cancel:
-      return cancel(tenant, id, now, reason) == Change::done;
-    case Verb::pause:
-      return pause(tenant, id, now, reason) == Change::done;
-    case Verb::resume:
-      return resume(tenant, id, now, reason) == Change::done;
-    case Verb::retry:
-      return retry(tenant, id, now, reason) == Change::done;
-    case Verb::remove:
-      return remove_executions(tenant, &id, 1) > 0;
-  }
-  return false;
+bool apply(const Tenant &tenant, const BulkRequest &request, std::int64_t id) {
+  const auto verb = request.verb == Verb::cancel   ? cancel
+                    : request.verb == Verb::pause  ? pause
+                    : request.verb == Verb::resume ? resume
+                                                   : retry;
+  return verb(tenant, id, request.now, request.reason) == Change::done;
 }
 
 // Local numbers in the order in which they were taken, which may wrap around.
@@ -57,6 +49,28 @@ int collect(const Tenant &tenant, const ExecutionFilter &filter, Range *range, s
   return count;
 }
 
+// Moves the ids of the removed executions to the front; returns how many.
+int remove_all(const Tenant &tenant, std::int64_t *ids, int count) {
+  constexpr int step = 1000;
+  MemoryContext before = CurrentMemoryContext;
+  MemoryContext scratch = AllocSetContextCreate(before, "insula bulk", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(scratch);
+  int done = 0;
+  for (int first = 0; first < count; first += step) {
+    CHECK_FOR_INTERRUPTS();
+    int locked;
+    const std::int64_t *held = lock_executions(tenant, ids + first, std::min(step, count - first), false, &locked);
+    int removed;
+    const std::int64_t *gone = remove_executions(tenant, held, locked, &removed);
+    std::copy(gone, gone + removed, ids + done);
+    done += removed;
+    MemoryContextReset(scratch);
+  }
+  MemoryContextSwitchTo(before);
+  MemoryContextDelete(scratch);
+  return done;
+}
+
 // Moves the ids of the changed executions to the front; returns how many.
 int apply_to_each(const Tenant &tenant, const BulkRequest &request, std::int64_t *ids, int count) {
   // Executions that wait for these are locked with them, all in one order.
@@ -68,7 +82,7 @@ int apply_to_each(const Tenant &tenant, const BulkRequest &request, std::int64_t
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     bool applied = false;
-    in_stretch([&] { applied = apply(tenant, request.verb, ids[i], request.now, request.reason); });
+    in_stretch([&] { applied = apply(tenant, request, ids[i]); });
     if (applied) ids[done++] = ids[i];
     MemoryContextReset(scratch);
   }
@@ -87,7 +101,12 @@ std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int
     while (*count < request.most) {
       const int found = collect(tenant, request.filter, &range, ids + *count, request.most - *count);
       if (found == 0) break;
-      *count += request.dry_run ? found : apply_to_each(tenant, request, ids + *count, found);
+      std::int64_t *next = ids + *count;
+      if (request.dry_run)
+        *count += found;
+      else
+        *count += request.verb == Verb::remove ? remove_all(tenant, next, found)
+                                               : apply_to_each(tenant, request, next, found);
     }
   }
   return ids;

@@ -177,6 +177,7 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_member(detail, "child", child);
+  add_utc_time(detail, "started_at", task->started_at);
   insert_event(tenant, task->execution(), id, "task_waiting", now, end_object(detail));
   finish_if_ended(tenant, now, id, core::local_of(child));
   return child;

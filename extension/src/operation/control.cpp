@@ -20,6 +20,16 @@ void note(const Tenant &tenant, std::int64_t execution, const char *event, Times
   insert_event(tenant, execution, execution, event, now, end_object(detail));
 }
 
+// The execution's row forgets its end.
+void note_retry(const Tenant &tenant, std::int64_t execution, const ExecutionRow &ended, TimestampTz now,
+                const char *reason) {
+  JsonObject detail = begin_object();
+  add_member(detail, "reason", reason);
+  add_member(detail, "status", state_name(ended.state));
+  add_utc_time(detail, "finished_at", ended.finished_at);
+  insert_event(tenant, execution, execution, "execution_retried", now, end_object(detail));
+}
+
 // Locks the execution; says whether it exists and has not ended.
 Change locked_and_live(const Tenant &tenant, std::int64_t execution, ExecutionRow *row) {
   int locked;
@@ -136,14 +146,25 @@ void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now
   }
 }
 
-void note_failure(const Tenant &tenant, std::int64_t execution, std::int64_t id, const TaskResult &result) {
-  if (result.state != State::failed) return;
+// The last run of a task whose row forgets it.  A group is no run; its elements are.
+struct Forgotten {
+  std::int64_t id;
+  const TaskResult &result;
+  bool is_group;
+};
+
+void note_forgotten_run(const Tenant &tenant, std::int64_t execution, const Forgotten &task) {
+  const TaskResult &result = task.result;
+  const bool failed = result.state == State::failed;
+  if (!failed && !(result.state == State::cancelled && result.leased)) return;
   JsonObject detail = begin_object();
   add_member(detail, "attempt", std::int64_t{result.attempt});
   add_member(detail, "worker", result.worker);
-  add_time(detail, "started_at", result.started_at);
-  add_member(detail, "error", result.error);
-  insert_event(tenant, execution, id, attempt_event, result.finished_at, end_object(detail));
+  if (!task.is_group && result.started_at) add_utc_time(detail, "started_at", result.started_at);
+  if (failed) add_member(detail, "error", result.error);
+  if (failed && result.child) add_member(detail, "child", core::make_id(tenant.number, result.child));
+  insert_event(tenant, execution, task.id, failed ? "task_attempt_failed" : "task_attempt_cancelled",
+               result.finished_at, end_object(detail));
 }
 
 // Raises IS006 if the tasks that run again exceed max_queued.
@@ -155,13 +176,15 @@ void check_room_for(const Tenant &tenant, const RetrySet &retried, const Element
 }
 
 // Records the last attempts of tasks that run again in the history.
-void note_failures(const Tenant &tenant, std::int64_t execution, const Definition &definition,
-                   const TaskResult *results, const RetrySet &retried, const Elements &elements) {
+void note_forgotten_runs(const Tenant &tenant, std::int64_t execution, const Definition &definition,
+                         const TaskResult *results, const RetrySet &retried, const Elements &elements) {
   for (std::int32_t task = 0; task < definition.tasks; ++task)
-    if (retried.runs[task]) note_failure(tenant, execution, execution + 1 + task, results[task]);
+    if (retried.runs[task])
+      note_forgotten_run(tenant, execution,
+                         {execution + 1 + task, results[task], definition.options[task].for_each != nullptr});
   for (int i = 0; i < elements.count; ++i) {
     const ElementResult &element = elements.items[i];
-    if (retried.runs[element.result.task]) note_failure(tenant, execution, element.id, element.result);
+    if (retried.runs[element.result.task]) note_forgotten_run(tenant, execution, {element.id, element.result, false});
   }
 }
 
@@ -197,9 +220,10 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
   const Definition &definition = definition_of(tenant, row.definition);
   if (row.span == 0) {
     const TaskResult result = {0,           row.state,      nullptr,         row.error,
-                               row.attempt, row.started_at, row.finished_at, row.worker};
+                               row.attempt, row.started_at, row.finished_at, row.worker,
+                               row.child,   row.leased};
     check_queue_room(tenant, 1);
-    note_failure(tenant, execution, execution, result);
+    note_forgotten_run(tenant, execution, {execution, result, false});
     const std::int32_t none = 0;
     int ready;
     (void)reopen_rows(tenant, now, &execution, &none, 1, &ready);
@@ -210,7 +234,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     if (retried.count == 0) return Change::already;
     const Elements elements = elements_of(tenant, execution, definition);
     check_room_for(tenant, retried, elements);
-    note_failures(tenant, execution, definition, results, retried, elements);
+    note_forgotten_runs(tenant, execution, definition, results, retried, elements);
     for (std::int32_t task = 0; task < definition.tasks; ++task)
       if (definition.options[task].on_failure) forget_progress(tenant, execution, execution + 1 + task);
     const Open open = reopen_tasks(tenant, execution, now, definition, retried, results, elements);
@@ -221,7 +245,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     if (open.count > 0) settle_open(tenant, now, open.rows, open.count);
   }
   forget_tallies(tenant, execution);
-  note(tenant, execution, "execution_retried", now, reason);
+  note_retry(tenant, execution, row, now, reason);
   return Change::done;
 }
 

@@ -51,6 +51,7 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_member(detail, "event", event);
+  add_utc_time(detail, "started_at", task->started_at);
   insert_event(tenant, execution, id, "task_waiting", now, end_object(detail));
   Jsonb *payload;
   if (take_kept_event(tenant, execution, event, &payload)) {

@@ -28,8 +28,9 @@ void note_failed_attempt(const Tenant &tenant, const TaskRow &task, TimestampTz 
   JsonObject detail = begin_object();
   add_member(detail, "attempt", std::int64_t{task.attempt});
   add_member(detail, "worker", task.worker);
-  add_time(detail, "started_at", task.started_at);
+  add_utc_time(detail, "started_at", task.started_at);
   add_member(detail, "error", error);
+  if (task.child) add_member(detail, "child", core::make_id(tenant.number, task.child));
   insert_event(tenant, task.execution(), task.id, event, now, end_object(detail));
 }
 
@@ -186,6 +187,7 @@ bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampT
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_time(detail, "until", until);
+  add_utc_time(detail, "started_at", task->started_at);
   insert_event(tenant, task->execution(), id, "task_deferred", clock_now(), end_object(detail));
   note_settled(tenant, id);
   count_run_moved(tenant, *task, Place::waiting);

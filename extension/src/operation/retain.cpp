@@ -1,6 +1,6 @@
 // Retention: finished executions that are too old or too many are removed with all their rows.  A
 // sweep walks the table by number, a bounded stretch at a time, and stores its position; it leaves
-// locked executions for the next sweep.
+// locked executions for the next sweep.  It merges what is stored of the usage of those that are gone.
 #include <algorithm>
 
 #include "core/ids.hpp"
@@ -10,6 +10,7 @@
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "storage/record.hpp"
+#include "storage/usage.hpp"
 #include "tenant/lock.hpp"
 
 namespace insula {
@@ -69,9 +70,10 @@ static std::int64_t remove_in_steps(const Tenant &tenant, const std::int64_t *id
     if (done > 0 && budget_is_spent()) return ids[done - 1];
     const std::int64_t began = passing_time();
     const int now_done = std::min(step, count - done);
-    (void)remove_executions(tenant, ids + done, now_done);
+    int removed;
+    (void)remove_executions(tenant, ids + done, now_done, &removed);
     done += now_done;
-    if (passing_time() - began > short_step) step = 1;
+    if (passing_time() - began > short_step) step = std::max(step / 4, 1);
   }
   return last;
 }
@@ -92,6 +94,7 @@ void remove_finished(const Tenant &tenant, TimestampTz now) {
   } else {
     write_sweep(tenant, {now + pause_of(tenant.limits), 0, sweep.something_left && sweep.after > 0});
   }
+  merge_usage(tenant);
 }
 
 }  // namespace insula

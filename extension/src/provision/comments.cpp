@@ -134,7 +134,9 @@ constexpr RelationComment comments[] = {
     {"execution_events", "The history of the tenant's executions.", events},
     {"schedules", "The tenant's schedules.", schedule_columns},
     {"work", "Executions and tasks; a workflow of one task has one row for both. Insula alone writes it.", work},
-    {"record", "Versions of workflows, keys, events, schedules, fires and history. Insula alone writes it.", {}}};
+    {"record",
+     "Versions of workflows, keys, events, schedules, fires, history and stored usage. Insula alone writes it.",
+     {}}};
 
 void insert_comment(Relation description, CatalogIndexState indexes, Oid relation, int column, const char *text) {
   Datum values[Natts_pg_description];

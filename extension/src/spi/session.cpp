@@ -83,6 +83,25 @@ std::uint64_t run_on_latest(const Statement &statement, Arguments &arguments) {
   return run_plan(nullptr, statement, arguments, GetLatestSnapshot());
 }
 
+BatchedQuery begin_query(const TenantTables &tenant, const Statement &statement, Arguments &arguments) {
+  arguments.nulls[arguments.count] = '\0';
+  MemoryContext callers = CurrentMemoryContext;
+  Portal portal = SPI_cursor_open(nullptr, plan_of(&tenant, statement), arguments.values, arguments.nulls, false);
+  MemoryContextSwitchTo(callers);
+  return {portal};
+}
+
+std::uint64_t next_batch(const BatchedQuery &query) {
+  constexpr long batch = 1000;
+  MemoryContext callers = CurrentMemoryContext;
+  if (SPI_tuptable) SPI_freetuptable(SPI_tuptable);
+  SPI_cursor_fetch(query.portal, true, batch);
+  const std::uint64_t rows = SPI_processed;
+  if (rows == 0) SPI_cursor_close(query.portal);
+  MemoryContextSwitchTo(callers);
+  return rows;
+}
+
 bool is_null(std::uint64_t row, int column) {
   bool null;
   (void)SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &null);

@@ -59,6 +59,14 @@ std::uint64_t run(const Statement &statement, Arguments &arguments);
 std::uint64_t run(const Statement &statement);
 std::uint64_t run_on_latest(const Statement &statement, Arguments &arguments);
 
+// A query whose rows are read in batches, all of one snapshot, so that memory holds one batch alone.  A batch is the
+// last result until the next one; at 0 rows the query is closed.
+struct BatchedQuery {
+  Portal portal;
+};
+BatchedQuery begin_query(const TenantTables &tenant, const Statement &statement, Arguments &arguments);
+std::uint64_t next_batch(const BatchedQuery &query);
+
 // Columns, from 1, of row `row` of the last result.
 bool is_null(std::uint64_t row, int column);
 Datum get_datum(std::uint64_t row, int column);

@@ -73,6 +73,8 @@ static_assert(lane_limited + max_priority < lanes_free && lanes_free < -max_prio
                              `checkpoint` the value that they have saved */                                           \
   X(tally, 'y')           /* of runs of a task that used no attempt: owner its execution, name which, seq the task,   \
                              ref their number, at what it is counted from */                                          \
+  X(usage, 'u')           /* of removed executions: owner the hour since 1970, name the workflow, body the sums */    \
+  X(usage_added, 'a')     /* the same, not merged yet; seq the first execution removed */                             \
   X(history, 'h')         /* what departed from an undisturbed run: owner the execution, name the event, seq in       \
                              order, ref the task, body details */
 

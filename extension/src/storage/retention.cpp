@@ -1,7 +1,10 @@
 // Finding executions by what they are, and removing them, over SPI.
+#include <algorithm>
+
 #include "core/ids.hpp"
 #include "shared/watermarks.hpp"
 #include "storage/record.hpp"
+#include "storage/usage.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
@@ -164,7 +167,8 @@ constexpr Statement remove_keys = {
     {TEXTARRAYOID},
 };
 
-int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) {
+std::int64_t *remove_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *removed_count) {
+  store_usage(tenant, ids, count);
   Arguments heads;
   heads.add(int64_array(ids, count));
   announce_racing(tenant.number);
@@ -178,8 +182,9 @@ int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) 
     lasts[i] = removed[i] + get_int32(i, 2);
     if (const char *key = get_text(i, 3)) keys[key_count++] = key;
   }
-  const Datum gone = int64_array(removed, static_cast<int>(rows));
-  const Datum last = int64_array(lasts, static_cast<int>(rows));
+  *removed_count = static_cast<int>(rows);
+  const Datum gone = int64_array(removed, *removed_count);
+  const Datum last = int64_array(lasts, *removed_count);
   Arguments tasks;
   tasks.add(gone).add(last);
   // Elements are found by their groups, so they go first.
@@ -188,11 +193,13 @@ int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count) 
   Arguments records;
   records.add(gone);
   (void)run(tenant, remove_records, records);
-  if (key_count == 0) return static_cast<int>(rows);
-  Arguments names;
-  names.add(text_array(keys, key_count));
-  (void)run(tenant, remove_keys, names);
-  return static_cast<int>(rows);
+  if (key_count > 0) {
+    Arguments names;
+    names.add(text_array(keys, key_count));
+    (void)run(tenant, remove_keys, names);
+  }
+  std::sort(removed, removed + rows);
+  return removed;
 }
 
 Sweep read_sweep(const Tenant &tenant) {

@@ -38,6 +38,68 @@ constexpr Word words[] = {
     {"as_never_run", R"(lease = NULL, attempt = 0, started_at = NULL, finished_at = NULL, worker = NULL, error = NULL,
       output = NULL, paused_at = NULL, event = NULL, waits_for = NULL, child = NULL)"},
 
+    // Usage; see usage.cpp.  Whether the last run of `w` ended with its row, and not before, with an event.
+    {"run_ended", R"((w.started_at IS NOT NULL AND w.first_element IS NULL
+      AND (w.state IN ({state.completed}, {state.failed}) OR (w.state = {state.cancelled} AND w.lease IS NOT NULL))))"},
+    // When the run began that the event `e` ended, or put off.
+    {"run_began", "(e.body ->> 'started_at')::timestamptz"},
+    // In the first three a worker gave up a task that goes on; the next end an attempt.
+    {"usage_stretches", "'task_deferred', 'task_waiting', 'task_given_back'"},
+    // Not as a condition of the index, which would be searched for each name.
+    {"is_usage_event", R"((r.name IN ({usage_stretches}, 'task_attempt_failed', 'task_attempt_cancelled',
+      'task_put_off', 'task_lease_lapsed',
+      'execution_retried')) IS TRUE)"},
+    // One line for each thing that counts, of the rows of `counted` and the events of `events`.
+    {"usage_lines", R"(
+      SELECT w.def, q.*
+      FROM counted w, LATERAL (
+        SELECT w.created_at, 1, 0, 0, 0, 0, interval '0', coalesce(insula.context_size(w.input), 0)
+        WHERE w.head IS NULL
+        UNION ALL
+        SELECT w.finished_at, 0, (w.head IS NULL AND w.state = {state.completed})::integer,
+          (w.head IS NULL AND w.state = {state.failed})::integer,
+          (w.head IS NULL AND w.state = {state.cancelled})::integer, ({run_ended})::integer,
+          CASE WHEN {run_ended} AND w.child IS NULL THEN greatest(w.finished_at - w.started_at, '0') ELSE '0' END,
+          CASE WHEN {run_ended} AND w.state = {state.completed} THEN coalesce(insula.context_size(w.output), 0)
+            ELSE 0 END
+        WHERE w.state >= {state.completed}) q(at, started, completed, failed, cancelled, runs, ran, bytes)
+      UNION ALL
+      SELECT e.def, e.at, 0, 0, 0, 0, (e.name NOT IN ({usage_stretches}))::integer,
+        CASE WHEN e.name = 'task_attempt_failed' AND e.body ? 'child' THEN '0'
+          ELSE greatest(e.at - {run_began}, '0') END, 0
+      FROM events e
+      WHERE e.body ->> 'started_at' IS NOT NULL
+      UNION ALL
+      SELECT e.def, (e.body ->> 'finished_at')::timestamptz, 0, 0, (e.body ->> 'status' = 'failed')::integer,
+        (e.body ->> 'status' = 'cancelled')::integer, 0, '0', 0
+      FROM events e
+      WHERE e.name = 'execution_retried' AND e.body ? 'finished_at')"},
+    {"usage_hour", "floor(date_part('epoch', l.at) / 3600)::bigint"},
+    {"usage_sums", R"(sum(l.started)::bigint AS started, sum(l.completed)::bigint AS completed,
+      sum(l.failed)::bigint AS failed, sum(l.cancelled)::bigint AS cancelled, sum(l.runs)::bigint AS runs,
+      sum(l.ran) AS ran, sum(l.bytes)::bigint AS bytes)"},
+    // Adds up the lines, of `counted` and `events`, and stores them: $1 the first number that goes, $2 the time.
+    {"store_usage", R"(
+      INSERT INTO {record} AS r (kind, owner, name, seq, at, body)
+      SELECT {kind.usage_added}, l.hour, l.name, $1, $2, jsonb_strip_nulls(jsonb_build_object(
+        'started', nullif(l.started, 0), 'completed', nullif(l.completed, 0), 'failed', nullif(l.failed, 0),
+        'cancelled', nullif(l.cancelled, 0), 'runs', nullif(l.runs, 0),
+        'seconds', nullif(extract(epoch FROM l.ran), 0), 'bytes', nullif(l.bytes, 0)))
+      FROM (
+        SELECT d.name, l.hour, {usage_sums}
+        FROM (SELECT l.def, {usage_hour} AS hour, {usage_sums} FROM ({usage_lines}) l GROUP BY l.def, hour) l,
+          LATERAL (SELECT v.name FROM {record} v WHERE v.kind = {kind.version} AND v.owner = l.def LIMIT 1) d
+        GROUP BY d.name, l.hour) l
+      {add_usage})"},
+    // The end of an INSERT into `r`: numbers begin again, and the merged sums of an hour are added to.
+    {"add_usage", R"(
+      ON CONFLICT (kind, owner, name, seq) DO UPDATE SET at = EXCLUDED.at, body = (
+        SELECT jsonb_object_agg(s.key, s.total)
+        FROM (
+          SELECT m.key, sum(m.value::numeric) AS total
+          FROM (SELECT * FROM jsonb_each_text(r.body) UNION ALL SELECT * FROM jsonb_each_text(EXCLUDED.body)) m
+          GROUP BY m.key) s))"},
+
     // The columns of a TaskRow; see read_task_rows.
     {"task_header", R"(w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due,
       w.deadline, w.parent, w.parent_head, w.child, coalesce(w.element, -1), w.limit_key)"},

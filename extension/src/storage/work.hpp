@@ -103,6 +103,8 @@ struct TaskResult {
   TimestampTz started_at;   // 0: never
   TimestampTz finished_at;  // 0: not yet
   const char *worker;       // of its last run
+  std::int64_t child = 0;   // the execution that it waits, or has waited, for; 0: none
+  bool leased = false;      // a worker has it, or had it when it was cancelled
 };
 
 struct ExecutionRow {
@@ -118,7 +120,9 @@ struct ExecutionRow {
   std::int32_t attempt;
   bool paused;
   std::int64_t parent_head;  // the execution that waits for it; 0: none
-  const char *worker;        // of a single task's last run
+  const char *worker;        // of a single task's last run, as the others
+  std::int64_t child;
+  bool leased;
 };
 
 // From row `row` of the last result, whose columns are those of task_rows and task_details.
@@ -367,8 +371,9 @@ std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, std::int64
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);
 // The first finished execution behind the `count` newest, `newest` being the last number taken; 0: there is none.
 std::int64_t finished_beyond(const Tenant &tenant, std::int64_t newest, std::int64_t count);
-// Those of them that are still finished go, with tasks, history, events and keys; returns how many.
-int remove_executions(const Tenant &tenant, const std::int64_t *ids, int count);
+// Those of them that are finished go, with tasks, history, events and keys, and their usage is stored; returns them,
+// ascending.  The caller holds the locks of all.
+std::int64_t *remove_executions(const Tenant &tenant, const std::int64_t *ids, int count, int *removed);
 
 // Explains a task's state.
 struct TaskDetail {

@@ -2,6 +2,7 @@
 // gap, from the group's first_element on, as many as its span says.
 #include <algorithm>
 
+#include "storage/usage.hpp"
 #include "storage/work.hpp"
 
 namespace insula {
@@ -126,7 +127,8 @@ ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std
   static constexpr Statement element_results = {
       "element_results",
       R"(
-        SELECT e.task, e.state, NULL, e.error, e.attempt, e.started_at, e.finished_at, e.worker, e.element, e.id
+        SELECT e.task, e.state, NULL, e.error, e.attempt, e.started_at, e.finished_at, e.worker, e.child,
+          e.lease IS NOT NULL, e.element, e.id
         FROM {elements}
         WHERE g.id > $1 AND g.id <= $2 AND g.first_element IS NOT NULL
         ORDER BY e.id)",
@@ -134,7 +136,7 @@ ElementResult *element_results(const Tenant &tenant, std::int64_t execution, std
   };
   const auto rows = run_on_execution(tenant, element_results, execution, span);
   auto *results = palloc_array_of<ElementResult>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) results[i] = {read_result(i, true), get_int32(i, 9), get_int64(i, 10)};
+  for (std::uint64_t i = 0; i < rows; ++i) results[i] = {read_result(i, true), get_int32(i, 11), get_int64(i, 12)};
   *count = static_cast<int>(rows);
   std::sort(results, results + rows, [](const ElementResult &a, const ElementResult &b) {
     return a.result.task < b.result.task || (a.result.task == b.result.task && a.element < b.element);
@@ -222,6 +224,7 @@ void empty_group(const Tenant &tenant, std::int64_t group) {
           AND r.name IN ('', 'checkpoint', 'lapses', 'free_retries') AND r.seq = ANY (ARRAY[gone.id]))",
       {INT8OID},
   };
+  store_usage_of_elements(tenant, group);
   Arguments arguments;
   arguments.add(Int64GetDatum(group));
   (void)run(tenant, remove_elements_of_group, arguments);

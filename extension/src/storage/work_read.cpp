@@ -19,8 +19,9 @@ bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
   static constexpr Statement read_execution = {
       "read_execution",
       R"(
-        SELECT def, span, state, input, CASE WHEN state >= {state.completed} THEN output END, error, created_at, started_at, finished_at, attempt,
-          paused_at IS NOT NULL, parent_head, worker
+        SELECT def, span, state, input, CASE WHEN state >= {state.completed} THEN output END, error, created_at,
+          started_at, finished_at, attempt,
+          paused_at IS NOT NULL, parent_head, worker, child, lease IS NOT NULL
         FROM {work}
         WHERE id = $1 AND head IS NULL)",
       {INT8OID},
@@ -40,7 +41,9 @@ bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
           get_int32(0, 10),
           DatumGetBool(get_datum(0, 11)),
           get_int64(0, 12),
-          get_text(0, 13)};
+          get_text(0, 13),
+          get_int64(0, 14),
+          DatumGetBool(get_datum(0, 15))};
   return true;
 }
 
@@ -74,7 +77,8 @@ TaskResult read_result(std::uint64_t row, bool with_error) {
   return {get_int32(row, 1), static_cast<State>(get_int16(row, 2)),
           nullptr,           with_error ? get_text(row, 4) : nullptr,
           get_int32(row, 5), get_int64(row, 6),
-          get_int64(row, 7), get_text(row, 8)};
+          get_int64(row, 7), get_text(row, 8),
+          get_int64(row, 9), DatumGetBool(get_datum(row, 10))};
 }
 
 // The texts of a result's errors take no more, and the last of them.
@@ -85,7 +89,7 @@ TaskResults task_results(const Tenant &tenant, std::int64_t execution, std::int3
       "task_results",
       R"(
         SELECT task, state, CASE WHEN state = {state.completed} THEN output END, error, attempt, started_at, finished_at,
-          worker
+          worker, child, lease IS NOT NULL
         FROM {work}
         WHERE id > $1 AND id <= $2
         ORDER BY id)",
