@@ -17,7 +17,7 @@ class Definitions {
  public:
   explicit Definitions(unsigned seed) : random_(seed) {}
 
-  // Now and then so many tasks that their contexts are kept.
+  // Now and then as many tasks as it takes for contexts to be kept.
   std::string next() {
     const int tasks = chance(6) ? 280 + below(60) : 2 + below(40);
     std::string text = "{\"name\": \"random\", \"tasks\": [";

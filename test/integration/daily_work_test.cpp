@@ -225,7 +225,7 @@ TEST_F(DailyWork, MiddlewareSeesWholeValues) {
             "sealed:");
 }
 
-// ---- who runs what ----
+// ---- handlers for some tasks ----
 
 TEST_F(DailyWork, ARuntimeRunsOnlyTheTasksThatItWasGiven) {
   const auto by = [](const char* name) { return [name](TaskContext& ctx) { ctx.set(ctx.task(), name); }; };

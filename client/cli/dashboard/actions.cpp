@@ -37,7 +37,7 @@ Cell tenant_of(const Database& database, const json& request) {
   return database.identity().is_admin ? cell_of(text_of(request, "tenant")) : Cell{};
 }
 
-// The history keeps it: what was said, and who did it.
+// The history keeps what was said, and the role.
 std::string reason_of(const Database& database, const json& request, const std::string& actor) {
   const Identity& identity = database.identity();
   std::string by = actor.empty() ? "role " + identity.login : actor + ", role " + identity.login;

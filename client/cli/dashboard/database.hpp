@@ -19,7 +19,7 @@
 
 namespace insula::cli::dashboard {
 
-// Who the sessions are.
+// The role of the sessions.
 struct Identity {
   std::string database, login, role, version, server_version;
   std::string tenant;  // the only one; empty: all of them
@@ -51,7 +51,7 @@ class Connection {
 
 class Database {
  public:
-  // Connects, and finds out who it is. Throws Failure.
+  // Connects, and reads its role. Throws Failure.
   explicit Database(const Options& options);
 
   const Identity& identity() const { return identity_; }

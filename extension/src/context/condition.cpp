@@ -13,7 +13,7 @@ namespace insula {
 namespace {
 
 constexpr int max_steps = 64;
-// Each counts as so many bytes that are looked at.
+// Each counts as this number of bytes that are looked at.
 constexpr std::size_t cost_of_condition = 256;
 constexpr std::size_t cost_of_element = 16;
 

@@ -11,7 +11,7 @@ namespace insula {
 
 namespace {
 
-// One rule may look at so many bytes: some tenths of a second.
+// The bytes that one rule may look at: some tenths of a second.
 constexpr std::size_t most_of_a_rule = std::size_t{256} << 20;
 
 // Contexts that are merged of fewer patches are not kept.

@@ -292,7 +292,7 @@ bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t s
 // execution that it waits for.
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
                           HeadProgress *execution, std::int64_t *child);
-// So many in one step.
+// A step cancels no more.
 inline constexpr int most_elements = 10000;
 // Cancels up to `most` elements of an execution that is to end, of those that wait for no child and that no transaction
 // holds.
