@@ -278,6 +278,35 @@ SELECT insula.cancel(:id);
 TABLE stands;
 RESET insula.visit_bytes;
 
+-- A session that has claimed nothing completes tasks of several tenants, and puts off as others do.
+TRUNCATE tenant_undecided.work;
+SELECT tenant FROM insula.create_tenant('undecided_too');
+SELECT insula.register_workflow('{"name": "two", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}]}', tenant => 'undecided_too');
+SELECT insula.submit('two') > 0 AND insula.submit('two', '{}', tenant => 'undecided_too') > 0 AS submitted;
+CREATE TABLE claimed AS SELECT c.* FROM (VALUES ('undecided'), ('undecided_too')) t(tenant), insula.claim('w', tenant => t.tenant) c;
+\c
+SET client_min_messages = error;
+SELECT insula.complete_many(array_agg(task_id ORDER BY task_id), array_agg(lease ORDER BY task_id), NULL) FROM claimed;
+SELECT insula.drop_tenant('undecided_too', '0 s');
+DROP TABLE claimed;
+SET insula.tenant = 'undecided';
+
+-- An ended child whose parent is yet to be told, or whose children are to be cancelled, is used once, however often it is not removed.
+TRUNCATE tenant_undecided.work;
+TRUNCATE tenant_undecided.record;
+SELECT insula.register_workflow('{"name": "three", "tasks": [{"id": "a"}, {"id": "b"}, {"id": "c"}]}');
+SELECT insula.register_workflow('{"name": "two", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}]}');
+SELECT insula.submit('three') AS id \gset
+SELECT count(insula.submit_child(task_id, lease, 'two', jsonb_build_object('x', repeat('x', 2000)))) FROM insula.claim('w', max_tasks => 3);
+SET insula.visit_bytes = '1kB';
+SELECT insula.cancel(:id);
+SELECT count(*) FROM insula.delete_executions(workflow => 'three', dry_run => false), generate_series(1, 3);
+SELECT workflow, sum(executions_started) AS started, sum(executions_cancelled) AS cancelled FROM insula.usage() GROUP BY 1 ORDER BY 1;
+-- A call ends all of what is put off, though each of it spends the budget.
+SELECT insula.cancel(:id);
+SELECT execution_status, count(*) FROM insula.executions() GROUP BY 1;
+RESET insula.visit_bytes;
+
 -- What would be too large together is not read: a hundred outputs of 4 MB take a few MB on disk.
 TRUNCATE tenant_undecided.work;
 SELECT insula.register_workflow(jsonb_build_object('name', 'large', 'tasks',

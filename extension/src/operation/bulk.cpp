@@ -74,7 +74,7 @@ int remove_all(const Tenant &tenant, std::int64_t *ids, int count) {
 // Moves the ids of the changed executions to the front; returns how many.
 int apply_to_each(const Tenant &tenant, const BulkRequest &request, std::int64_t *ids, int count) {
   // Executions that wait for these are locked with them, all in one order.
-  if (request.verb == Verb::cancel) lock_lineages(tenant, ids, count);
+  if (request.verb == Verb::cancel || request.verb == Verb::retry) lock_lineages(tenant, ids, count);
   MemoryContext before = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(before, "insula bulk", ALLOCSET_DEFAULT_SIZES);
   MemoryContextSwitchTo(scratch);

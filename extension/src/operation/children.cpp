@@ -211,29 +211,34 @@ static bool prepare_cancel(const Tenant &tenant, TimestampTz now, std::int64_t e
   return lock_open_rows(tenant, execution, row.span);
 }
 
-// Returns how many; *any: whether something was done at all.
+// Returns how many are left: beyond the budget, but for one, or held.  *any: whether something was done at all.
 static int cancel_some_children(const Tenant &tenant, TimestampTz now, const std::int64_t *children, int count,
                                 bool one, LockWait wait, bool *any) {
   const char *reason = "the execution that waited for it has ended";
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula cancel", ALLOCSET_DEFAULT_SIZES);
-  int done = 0;
-  for (; done < count && ((one && done == 0) || !budget_is_spent()); ++done) {
+  int left = 0;
+  for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    if (wait == LockWait::skip && !prepare_cancel(tenant, now, children[done], any)) break;
+    if (budget_is_spent() && !(one && !*any)) {
+      left += count - i;
+      break;
+    }
     MemoryContext before = MemoryContextSwitchTo(scratch);
-    (void)cancel_open(tenant, children[done], now, reason, wait);
+    if (wait == LockWait::block || prepare_cancel(tenant, now, children[i], any))
+      *any = cancel_open(tenant, children[i], now, reason, wait) == Change::done || *any;
+    else
+      ++left;
     MemoryContextSwitchTo(before);
     MemoryContextReset(scratch);
-    *any = true;
   }
   MemoryContextDelete(scratch);
-  return done;
+  return left;
 }
 
 void cancel_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, const std::int64_t *children,
                      int count, LockWait wait) {
   bool any = false;
-  if (cancel_some_children(tenant, now, children, count, false, wait, &any) < count)
+  if (cancel_some_children(tenant, now, children, count, false, wait, &any) > 0)
     put_off(tenant, now, &execution, 1);
 }
 
@@ -241,8 +246,8 @@ bool cancel_open_children(const Tenant &tenant, TimestampTz now, std::int64_t ex
   int count;
   const std::int64_t *children = open_children(tenant, execution, most_open_children, &count);
   bool any = false;
-  const int done = cancel_some_children(tenant, now, children, count, true, wait, &any);
-  if (done < count || count == most_open_children) return any;
+  const int left = cancel_some_children(tenant, now, children, count, true, wait, &any);
+  if (left > 0 || count == most_open_children) return any;
   no_longer_put_off(tenant, execution);
   return true;
 }

@@ -9,6 +9,7 @@
 #include "shared/shared.hpp"
 #include "storage/progress.hpp"
 #include "storage/record.hpp"
+#include "storage/usage.hpp"
 
 namespace insula {
 
@@ -212,8 +213,9 @@ Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
 }
 
 Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, const char *reason) {
-  finish_put_off(tenant, now, execution);
   ExecutionRow row;
+  if (!read_execution(tenant, execution, &row)) return Change::unknown;
+  finish_put_off(tenant, now, execution);
   const Change live = locked_and_live(tenant, execution, &row);
   if (live != Change::already) return live == Change::done ? Change::already : live;
   if (row.state == State::completed) return Change::already;
@@ -235,8 +237,11 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     const Elements elements = elements_of(tenant, execution, definition);
     check_room_for(tenant, retried, elements);
     note_forgotten_runs(tenant, execution, definition, results, retried, elements);
-    for (std::int32_t task = 0; task < definition.tasks; ++task)
-      if (definition.options[task].on_failure) forget_progress(tenant, execution, execution + 1 + task);
+    for (std::int32_t task = 0; task < definition.tasks; ++task) {
+      if (!definition.options[task].on_failure) continue;
+      store_usage_of_task(tenant, execution + 1 + task);
+      forget_progress(tenant, execution, execution + 1 + task);
+    }
     const Open open = reopen_tasks(tenant, execution, now, definition, retried, results, elements);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
     if (due) announce_due(tenant.number, due);

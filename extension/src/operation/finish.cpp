@@ -9,6 +9,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/progress.hpp"
 #include "storage/random.hpp"
 #include "storage/record.hpp"
@@ -80,7 +81,8 @@ static int leave_some(const Tenant &tenant, const FoundTasks &found, const Compl
   std::int64_t head = 0;
   for (int i = 0; i < found.task_count; ++i) {
     const TaskRow &task = found.tasks[i];
-    if (task.execution() == head) continue;
+    // An element counts down its group alone.
+    if (task.element >= 0 || task.execution() == head) continue;
     head = task.execution();
     if (tasks < most_counted) {
       tasks += definition_of(tenant, task.definition).tasks;
@@ -230,6 +232,7 @@ void finish_put_off(const Tenant &tenant, TimestampTz now, std::int64_t executio
   (void)lock_lineage(tenant, execution, false);
   for (bool goes_on = true; goes_on;) {
     CHECK_FOR_INTERRUPTS();
+    begin_budget();
     const TaskRow *head = still_put_off(tenant, &execution, 1, &count);
     goes_on = count > 0 && settle_put_off(tenant, now, head, count, LockWait::block);
   }

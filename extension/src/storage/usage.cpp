@@ -19,11 +19,12 @@ constexpr Statement store_usage_of_executions = {
       WITH heads AS (
         SELECT w.id, w.span
         FROM {work} w
-        WHERE w.id = ANY ($3) AND w.head IS NULL AND w.state >= {state.completed} AND w.span > 0),
+        WHERE w.id = ANY ($3) AND w.head IS NULL AND w.state >= {state.completed} AND w.lane IS NULL
+          AND w.span > 0),
       counted AS (
         SELECT w.*
         FROM {work} w
-        WHERE w.id = ANY ($3) AND w.head IS NULL AND w.state >= {state.completed}
+        WHERE w.id = ANY ($3) AND w.head IS NULL AND w.state >= {state.completed} AND w.lane IS NULL
         UNION ALL
         SELECT t.*
         FROM heads h, LATERAL (SELECT q.* FROM {work} q WHERE q.id > h.id AND q.id <= h.id + h.span OFFSET 0) t
@@ -34,7 +35,10 @@ constexpr Statement store_usage_of_executions = {
       events AS (
         SELECT w.def, r.name, r.at, r.body
         FROM {record} r, LATERAL (
-          SELECT q.def FROM {work} q WHERE q.id = r.owner AND q.head IS NULL AND q.state >= {state.completed} OFFSET 0) w
+          SELECT q.def
+          FROM {work} q
+          WHERE q.id = r.owner AND q.head IS NULL AND q.state >= {state.completed} AND q.lane IS NULL
+          OFFSET 0) w
         WHERE r.kind = {kind.history} AND r.owner = ANY ($3) AND {is_usage_event})
       {store_usage})",
     {INT8OID, TIMESTAMPTZOID, INT8ARRAYOID},
@@ -64,6 +68,20 @@ void store_usage_of_elements(const Tenant &tenant, std::int64_t group) {
   Arguments arguments;
   arguments.add(Int64GetDatum(group)).add(TimestampTzGetDatum(clock_now()));
   (void)run(tenant, store_usage_of_group, arguments);
+}
+
+void store_usage_of_task(const Tenant &tenant, std::int64_t task) {
+  static constexpr Statement store_usage_of_task = {
+      "store_usage_of_task",
+      R"(
+        WITH counted AS (SELECT w.* FROM {work} w WHERE w.id = $1 AND w.state = {state.completed}),
+        events AS (SELECT r.seq::integer AS def, r.name, r.at, r.body FROM {record} r WHERE false)
+        {store_usage})",
+      {INT8OID, TIMESTAMPTZOID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(task)).add(TimestampTzGetDatum(clock_now()));
+  (void)run(tenant, store_usage_of_task, arguments);
 }
 
 void merge_usage(const Tenant &tenant) {

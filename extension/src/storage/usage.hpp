@@ -12,6 +12,8 @@ namespace insula {
 // holds the executions' locks, so that what is stored is what goes.
 void store_usage(const Tenant &tenant, const std::int64_t *executions, int count);
 void store_usage_of_elements(const Tenant &tenant, std::int64_t group);
+// The same of a completed task that is to run again.
+void store_usage_of_task(const Tenant &tenant, std::int64_t task);
 
 // Merges stored usage, a bounded number of records; the caller holds the tenant's lock for retention.
 void merge_usage(const Tenant &tenant);

@@ -197,7 +197,7 @@ struct FoundTasks {
   const std::int64_t *ids;
   HeapTuple *tuples;  // aligned with `ids`; nullptr: there is none
   int count;
-  TaskRow *tasks;  // those that there are: their ids, heads and parents alone
+  TaskRow *tasks;  // those that there are: their ids, heads, parents, definitions and elements alone
   int task_count;
 };
 FoundTasks find_tasks(const Tenant &tenant, const std::int64_t *ids, int count);
@@ -253,7 +253,8 @@ struct DecisionPlace {
 };
 TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, const DecisionPlace &after, int *count);
 void no_longer_put_off(const Tenant &tenant, std::int64_t execution);
-// Executions that have not ended and that the execution, which has, or tasks of its have waited for, up to `most`.
+// Executions whose end is not put off and that tasks, which were cancelled with their execution, have waited for, up to
+// `most`.
 std::int64_t *open_children(const Tenant &tenant, std::int64_t execution, int most, int *count);
 // Those of the rows that wait for one.
 TaskRow *still_put_off(const Tenant &tenant, const std::int64_t *ids, int count, int *found);

@@ -16,6 +16,8 @@ static void take_found(FoundTasks *found, int i) {
   TaskRow &task = found->tasks[found->task_count++] = {};
   task.id = found->ids[i];
   task.head = found_int64(rows, Column::head);
+  task.definition = found_int32(rows, Column::def);
+  task.element = found_is_null(rows, Column::element) ? -1 : found_int32(rows, Column::element);
   task.parent_head = found_int64(rows, Column::parent_head);
 }
 

@@ -72,16 +72,18 @@ std::int64_t *open_children(const Tenant &tenant, std::int64_t execution, int mo
       R"(
         SELECT c.id
         FROM (
-          SELECT t.child
+          SELECT t.child, t.id
           FROM {work} h, {work} t
-          WHERE h.id = $1 AND t.id >= h.id AND t.id <= h.id + h.span
+          WHERE h.id = $1 AND t.id >= h.id AND t.id <= h.id + h.span AND t.state = {state.cancelled}
           UNION ALL
-          SELECT e.child
+          SELECT e.child, e.id
           FROM {work} h, {work} g, {work} e
           WHERE h.id = $1 AND g.id > h.id AND g.id <= h.id + h.span AND g.first_element IS NOT NULL
-            AND e.id >= g.first_element AND e.id < g.first_element + g.span) x(child),
+            AND g.state = {state.cancelled} AND e.id >= g.first_element AND e.id < g.first_element + g.span
+            AND e.state = {state.cancelled}) x(child, task),
           {work} c
-        WHERE c.id = ANY (ARRAY[x.child]) AND c.state < {state.completed}
+        WHERE c.id = ANY (ARRAY[x.child]) AND c.parent = x.task AND c.state < {state.completed}
+          AND c.lane IS DISTINCT FROM {lane.deciding}
         ORDER BY c.id
         LIMIT $2)",
       {INT8OID, INT8OID},
