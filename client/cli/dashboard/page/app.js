@@ -1,4 +1,5 @@
 // The frame of the page: navigation, tenant, theme, keys, and the view that the address names.
+import "./core/closed.js";
 import { html, render, useEffect, useErrorBoundary, useState } from "./core/html.js";
 import { get, useTrouble } from "./core/api.js";
 import { useKeys, useRowKeys } from "./core/keys.js";
