@@ -122,7 +122,7 @@ bool is_everything(const Filter& filter) {
 }
 
 // Changes executions in transactions of many. Where one of them cannot be changed, as it has gone or is locked, its
-// chunk is gone through one by one: nobody's single execution keeps all others from being changed.
+// chunk is gone through one by one, so that it keeps no other from being changed.
 class Bulk {
  public:
   Bulk(Database& database, const std::string& verb, const std::string& reason)

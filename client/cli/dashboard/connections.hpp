@@ -35,7 +35,7 @@ class Workers : public httplib::TaskQueue {
 };
 
 // The library's server, but that a request is bounded before the library sees it: it reads lines of any length and any
-// number, and looks at "Range" by a regular expression that takes stack for each byte, before it asks anybody.
+// number, and looks at "Range" by a regular expression that takes stack for each byte, before it asks a handler.
 class BoundedServer : public httplib::Server {
  public:
   // All connections end soon, and so do those that are still taken.

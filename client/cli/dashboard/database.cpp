@@ -175,7 +175,7 @@ Database::Database(const Options& options) : options_(options), room_(options.co
 
 // An administrator takes on the role of the tenant that is to be shown, and so does any other login: ids of executions
 // are judged by the role alone. A tenant's own login is that role. Sessions have no insula.tenant, so that who sees all
-// tenants sees all, and nobody is a tenant by a setting.
+// tenants sees all, and a setting makes no login a tenant.
 void Database::identify(const Options& options) {
   Connection connection(options, "");
   const Table extension = connection.query("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'");

@@ -205,7 +205,7 @@ void Web::answer_file(const httplib::Request& request, httplib::Response& respon
   throw Refusal(404, "missing", "there is no such page");
 }
 
-// Anybody may ask: so it tells no more, and costs a connection once a second at most, whoever asks how often.
+// It needs no token: so it tells no more, and costs a connection once a second at most, however often it is asked.
 bool Web::ask_health() {
   {
     const std::scoped_lock lock(mutex_);
