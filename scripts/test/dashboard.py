@@ -45,6 +45,10 @@ def sql(text):
     return done.stdout.strip()
 
 
+def memory_of(pid):
+    return int(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+
+
 class Answer:
     def __init__(self, response):
         self.status = response.status
@@ -219,6 +223,15 @@ def refuses_requests():
             check(f"path {path[:40]}", 400 <= seen < 500, seen)
         check("nothing but HTTP", dashboard.raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n") in (0, 400))
         check("a long header", 400 <= dashboard.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20000 + b"\r\n\r\n") < 500)
+        for name in ["Range", "rAnGe", " Range ", "If-Range"]:
+            check(f"{name!r} is refused", dashboard.raw(f"GET /vendor/uplot.js HTTP/1.1\r\nHost: localhost\r\n{name}: bytes={'-,' * 3000}-\r\n\r\n".encode()) == 400)
+        before = memory_of(dashboard.process.pid)
+        for endless in (b"A: " + b"y" * 65536, b"a:b\r\n" * 10000, b"a\n" * 30000):
+            status = 0
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                status = dashboard.raw(b"GET / HTTP/1.1\r\n" + endless * 100)
+            check(f"a head without an end: {endless[:4]}", status in (0, 431), status)
+        check("costs no memory", memory_of(dashboard.process.pid) - before < 20000, (before, memory_of(dashboard.process.pid)))
         check("many headers", dashboard.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X%d: a\r\n" % i for i in range(100)) + b"\r\n") == 431)
         change = b"POST /api/action HTTP/1.1\r\nHost: localhost\r\nX-Insula: 1\r\nContent-Type: application/json\r\n"
         check("a large body", dashboard.raw(change + b"Content-Length: 99999999\r\n\r\n") == 413)
@@ -227,7 +240,7 @@ def refuses_requests():
         check("chunks", dashboard.raw(change + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n") == 415)
         check("a compressed body", dashboard.raw(change + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}") == 415)
         check("a GET with a body", dashboard.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\nGET /api/hello HTTP/1.1\r\nHost: localhost\r\n\r\n") == 400)
-        for text in ["", "{", "[]", "7", '{"verb": 7}', '{"verb": "drop_tenant", "name": "acme"}', '{"verb": "cancel"}', '{"verb": "cancel", "id": "7; DROP"}', '{"verb": "bulk", "action": "delete"}', '{"verb": "bulk", "action": "cancel", "dry_run": "no"}', "[" * 20000, '{"verb": "run", "workflow": "w", "tenant": "acme", "input": "[1]"}']:
+        for text in ["", "{", "[]", "7", '{"verb": 7}', '{"verb": "drop_tenant", "name": "acme"}', '{"verb": "cancel"}', '{"verb": "cancel", "id": "7; DROP"}', '{"verb": "bulk", "action": "delete"}', '{"verb": "bulk", "action": "cancel", "dry_run": "no"}', "[" * 20000, '{"verb": "cancel", "id": ' + "[" * 400000 + "]" * 400000 + "}", '{"verb": "run", "workflow": "w", "tenant": "acme", "input": "[1]"}']:
             seen = dashboard.ask("/api/action", "POST", text, {"Content-Type": "application/json", "X-Insula": "1"})
             check(f"a change that is {text[:40]!r}", seen.status in (411, 422), seen)
 
@@ -245,21 +258,83 @@ def changes(ids):
         check("again: there is nothing to do", dashboard.act({"verb": "retry", "id": ids["failed"]}).json() == {"done": False})
         for verb in ("pause", "resume", "cancel"):
             check(verb, dashboard.act({"verb": verb, "id": ids["open"]}).json() == {"done": True})
-        made = dashboard.act({"verb": "run", "workflow": "w", "tenant": "acme", "input": '{"big": 9007199254740995}'}).json()["execution_id"]
+        run = {"verb": "run", "workflow": "w", "tenant": "acme", "input": '{"big": 9007199254740995}', "key": "k1"}
+        made = dashboard.act(run).json()["execution_id"]
+        check("the same request again makes no other", dashboard.act(run).json()["execution_id"] == made)
         check("a new run", sql(f"SELECT input ->> 'big' FROM insula.execution_source({made})") == "9007199254740995")
         bulk = {"verb": "bulk", "action": "cancel", "filter": {"tenant": "acme", "status": "pending"}}
         counted = dashboard.act({**bulk, "dry_run": True}).json()
         check("it counts before", counted["count"] > 100 and counted["done"] == 0 and counted["all"], counted)
-        done = dashboard.act({**bulk, "dry_run": False}).json()
+        done = dashboard.act({**bulk, "dry_run": False, "expect": counted["count"]}).json()
         check("and does as many", done["done"] == counted["count"] and dashboard.act({**bulk, "dry_run": True}).json()["count"] == 0, done)
         sql("SELECT insula.schedule('s', 'w', '@daily', context => '{\"from\": \"schedule\"}', tenant => 'acme')")
         for verb, status in [("pause_schedule", "paused"), ("resume_schedule", "active")]:
             check(verb, dashboard.act({"verb": verb, "name": "s", "tenant": "acme"}).json() == {"done": True} and sql("SELECT status FROM insula.schedules('acme')") == status)
-        run = dashboard.act({"verb": "run_schedule", "name": "s", "tenant": "acme"}).json()["execution_id"]
+        asked = {"verb": "run_schedule", "name": "s", "tenant": "acme", "key": "k2"}
+        run = dashboard.act(asked).json()["execution_id"]
+        check("a schedule's run is not made twice", dashboard.act(asked).json()["execution_id"] == run)
+        large = sql("SELECT insula.submit('w', jsonb_build_object('large', repeat('x', 1200000)), tenant => 'acme')")
+        shown = dashboard.ask(f"/api/execution?id={large}").json()["source"][0]
+        check("a large input is shown in part", len(shown["input"]) == 1000000 and int(shown["input_bytes"]) > 1200000)
+        same = dashboard.act({"verb": "run_same", "id": large}).json()["execution_id"]
+        check("and run again as a whole", same != large and sql(f"SELECT a.input = b.input FROM insula.execution_source({large}) a, insula.execution_source({same}) b") == "t")
+        dashboard.act({"pad": "x" * 4000, "verb": "cancel", "id": "7"})
+        dashboard.act({"verb": "retry", "id": "7", "reason": "\u009b2J"})
+        seen = dashboard.act({"verb": "cancel", "id": large, "reason": "\u7684" * 900})
+        reason = sql(f"SELECT detail ->> 'error' FROM insula.timeline({large}) WHERE event = 'execution_cancelled'")
+        check("a long reason is cut at a character", reason == "\u7684" * 666 + " (dashboard: role postgres)", (seen, reason))
         check("a schedule now", sql(f"SELECT input ->> 'from' FROM insula.execution_source({run})") == "schedule")
         check("TERM ends it", dashboard.end(signal.SIGTERM) == 0)
         log = dashboard.process.stderr.read()
         check("each change is logged", log.count("-> {") >= 8 and "\t" not in log, log)
+        check("by what it asks for", 'verb="cancel" id="7" -> "pad" is not known' in log and f'verb="cancel" id="{large}" reason=' in log and 'reason="?2J"' in log, log)
+        check("and no control character", not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", log), log)
+
+
+def acts_on_what_was_confirmed(ids):
+    with Dashboard("--allow-actions") as dashboard:
+        sql("SELECT insula.submit_many('w', array_fill('{\"bulk\": 1}'::jsonb, ARRAY[5]), tenant => 'acme')")
+        ask = {"verb": "bulk", "action": "pause", "filter": {"tenant": "acme", "with": '{"bulk": 1}'}}
+        counted = dashboard.act(ask).json()["count"]
+        sql("SELECT insula.submit('w', '{\"bulk\": 1}', tenant => 'acme')")
+        seen = dashboard.act({**ask, "dry_run": False, "expect": counted})
+        check("more than was counted is refused", counted == 5 and seen.status == 409 and "count again" in seen.text, seen)
+        check("and nothing is changed", sql("SELECT count(*) FROM insula.executions(status => 'paused', context => '{\"bulk\": 1}', tenant => 'acme')") == "0")
+        for refused in [{}, {"expect": "6"}, {"expect": -1}, {"expect": None}]:
+            check(f"confirmed by {refused}", dashboard.act({**ask, "dry_run": False, **refused}).status == 422)
+        for wrong in [{"Status": "failed"}, None, [], "x", {"status": None}, {"status": 7}, {"status": "!"}, {"workflow": "!"}, {"error": "!"}]:
+            for dry in (True, False):
+                seen = dashboard.act({"verb": "bulk", "action": "cancel", "filter": wrong, "dry_run": dry, "expect": 10000, "everything": True})
+                check(f"a filter that is {wrong}", seen.status == 422, seen)
+        seen = dashboard.act({"verb": "bulk", "action": "cancel", "filter": {}, "dry_run": False, "expect": 10000})
+        check("all of them want a word", seen.status == 422 and "everything" in seen.text, seen)
+        check("a look, too, wants what stands after !", dashboard.ask("/api/executions?status=!").status == 422)
+        check("no unknown member", dashboard.act({"verb": "cancel", "id": "7", "ID": "8"}).status == 422)
+        # Another session holds one of them: the others are done, and it is told.
+        locked = sql("SELECT min(execution_id) FROM insula.executions(context => '{\"bulk\": 1}', tenant => 'acme')")
+        holder = subprocess.Popen(["psql", "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        holder.stdin.write(f"BEGIN;\nSELECT insula.pause({locked});\n\\echo locked\n")
+        holder.stdin.flush()
+        while holder.stdout.readline() != "locked\n":
+            pass
+        done = dashboard.act({**ask, "dry_run": False, "expect": 6}).json()
+        holder.communicate("ROLLBACK;\n", timeout=PATIENCE)
+        check("one that is locked keeps no other", done["done"] == 5 and done["skipped"] == 1 and done["left"] == 0 and done["skips"][0]["id"] == locked and done["error"] is None, done)
+
+
+def bounds_what_it_shows():
+    tasks = ", ".join('{"id": "t%d"}' % i for i in range(40))
+    sql(f"""SELECT insula.register_workflow('{{"name": "wide", "tasks": [{tasks}]}}', tenant => 'acme')""")
+    wide = sql("SELECT insula.submit('wide', tenant => 'acme')")
+    sql("SELECT count(insula.complete(task_id, lease, jsonb_build_object('k', repeat('x', 190000)))) FROM insula.claim('w', tenant => 'acme', max_tasks => 30, tasks => ARRAY(SELECT 'wide.t' || i FROM generate_series(0, 39) i))")
+    sql("SELECT count(insula.fail(task_id, lease, repeat('e', 60000), false)) FROM insula.claim('w', tenant => 'acme', tasks => ARRAY(SELECT 'wide.t' || i FROM generate_series(0, 39) i))")
+    with Dashboard() as dashboard:
+        seen = dashboard.ask(f"/api/execution?id={wide}")
+        changed = [event["changed"] is not None for event in seen.json()["timeline"] if event["changed_bytes"]]
+        check("an execution's answer is bounded", seen.status == 200 and len(seen.text) < 6000000 and len(changed) > 20 and True in changed and False in changed, (seen.status, len(seen.text), changed))
+        check("and errors of tasks", max(len(task.get("error") or "") for task in json.loads(seen.json()["result"][0]["tasks"])) == 500)
+        names = [row["workflow"] for row in dashboard.ask("/api/workflows?tenant=acme").json()["workflows"]]
+        check("lists have all there is", sorted(names) == ["w", "wide"], names)
 
 
 def keeps_to_one_tenant(ids):
@@ -272,11 +347,23 @@ def keeps_to_one_tenant(ids):
         check("nor metrics", dashboard.ask("/metrics").status == 403)
         check("nor another's execution", dashboard.act({"verb": "cancel", "id": ids["foreign"]}).status == 404)
         check("nor a run for another", sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1" and dashboard.act({"verb": "run", "workflow": "w", "tenant": "other"}).status == 200 and sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1")
-        check("nor many of another", dashboard.act({"verb": "bulk", "action": "cancel", "filter": {"tenant": "other"}, "dry_run": False}).status == 200 and sql(f"SELECT status FROM insula.result({ids['foreign']})") == "pending")
+        check("nor many of another", dashboard.act({"verb": "bulk", "action": "cancel", "filter": {"tenant": "other"}, "everything": True, "expect": 10000, "dry_run": False}).status == 200 and sql(f"SELECT status FROM insula.result({ids['foreign']})") == "pending")
         for view in ["samples", "tenant", "workflows", "schedules", "leases", "failures?since=1+day"]:
             check(f"{view} is its own", dashboard.ask(f"/api/{view}").status == 200, view)
         users = sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula dashboard'")
         check("few connections", int(users) <= 4, users)
+    # A login that may act for two, and is one of them by a setting.
+    sql("CREATE ROLE ops LOGIN IN ROLE acme_user, other_user; ALTER ROLE ops SET insula.tenant = 'acme'; CREATE ROLE chief LOGIN IN ROLE insula_admin; ALTER ROLE chief SET insula.tenant = 'acme'")
+    with Dashboard("--allow-actions", "--tenant", "acme", PGUSER="ops") as dashboard:
+        check("a setting makes no tenant", dashboard.ask("/api/hello").json()["role"] == "acme_user", dashboard.ask("/api/hello"))
+        check("and shows no other's", dashboard.ask(f"/api/execution?id={ids['foreign']}").status == 404 and dashboard.act({"verb": "cancel", "id": ids["foreign"]}).status == 404)
+    with Dashboard(PGUSER="chief") as dashboard:
+        tenants = {row["tenant"] for row in dashboard.ask("/api/executions?status=pending").json()["executions"]}
+        check("nor does it keep an administrator from all", "other" in tenants and dashboard.ask("/api/hello").json()["tenant"] is None, tenants)
+    sql("GRANT other_user TO acme_user")
+    done = subprocess.run([insula, "--tenant", "acme", "dashboard", "--port", "0"], capture_output=True, text=True, timeout=PATIENCE)
+    check("a role with another tenant's rights is none", done.returncode == 1 and '"other_user"' in done.stderr, done)
+    sql("REVOKE other_user FROM acme_user")
     for options, code in [(["--tenant", "nobody"], 3), (["--url", "host=/nowhere"], 4), (["--url", "dbname=template1"], 1)]:
         done = subprocess.run([insula, *options, "dashboard", "--port", "0"], capture_output=True, text=True, timeout=PATIENCE)
         check(f"{options} ends with {code}", done.returncode == code, done)
@@ -358,6 +445,18 @@ def waits_for_no_slow_database():
         check("its sessions cannot write", sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula dashboard' AND state = 'idle in transaction'") == "0")
 
 
+def tells_nobody_why():
+    sql("CREATE ROLE away LOGIN IN ROLE insula_admin")
+    with Dashboard(PGUSER="away") as dashboard:
+        check("it is well", dashboard.ask("/healthz").status == 200)
+        sql("ALTER ROLE away NOLOGIN")
+        sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'away'")
+        until = time.monotonic() + PATIENCE
+        while (seen := dashboard.ask("/healthz")).status == 200 and time.monotonic() < until:
+            time.sleep(0.1)
+        check("healthz says no more than that it is not well", seen.status == 503 and seen.text == "not ok\n", seen)
+
+
 def main():
     global insula
     insula = str(pathlib.Path(sys.argv[1]).resolve())
@@ -370,10 +469,13 @@ def main():
     lists(ids)
     refuses_requests()
     changes(ids)
+    acts_on_what_was_confirmed(ids)
+    bounds_what_it_shows()
     keeps_to_one_tenant(ids)
     asks_for_its_token()
     waits_for_no_slow_client()
     waits_for_no_slow_database()
+    tells_nobody_why()
     print(f"{checks} checks, {len(failures)} failed")
     return 1 if failures else 0
 

@@ -76,6 +76,76 @@ async function withToken(browser, url, token) {
   await page.context().close();
 }
 
+function makeGraph(name, tasks) {
+  sql(`SELECT insula.register_workflow('${JSON.stringify({ name, tasks })}', tenant => 'mallory')`);
+  return sql(`SELECT insula.submit('${name}', tenant => 'mallory')`);
+}
+
+// Ids of tasks are words of a tenant: those that every object has, and more edges than can be laid out.
+async function graphs(browser, url) {
+  const names = ["keys", "__proto__", "constructor", "toString", "hasOwnProperty"];
+  const inherited = makeGraph("inherited", names.map((id, i) => ({ id, ...(i ? { depends_on: names.slice(0, i) } : {}) })));
+  const dense = makeGraph("dense", Array.from({ length: 80 }, (_, i) => ({ id: `t${i}`, depends_on: Array.from({ length: i }, (__, j) => `t${j}`) })));
+  const wide = makeGraph("wide", Array.from({ length: 120 }, (_, i) => ({ id: `t${i}`, depends_on: i < 60 ? [] : Array.from({ length: 60 }, (__, j) => `t${j}`) })));
+  const page = await open(browser, { url: `${url}#/execution/${inherited}` });
+  await page.locator(".node").first().waitFor();
+  const seen = await page.evaluate(() => ({ names: Object.keys(Object.prototype).length, keys: typeof Object.keys, leaks: (() => { let n = 0; for (const _ in {}) n += 1; return n; })() }));
+  check("names that all objects have are names of tasks", (await page.locator(".node").count()) === names.length && seen.names === 0 && seen.leaks === 0 && seen.keys === "function", seen);
+  check("and the graph can be used", (await page.locator(".edge").count()) === 10);
+  await page.locator(".node").nth(1).click();
+  await page.locator(".task-panel h3", { hasText: "__proto__" }).waitFor();
+  const began = Date.now();
+  await page.goto(`${url}#/execution/${dense}`);
+  await page.locator(".execution-head", { hasText: "dense" }).waitFor();
+  await page.locator(".node").first().waitFor();
+  check("edges that a longer path implies are not drawn", (await page.locator(".node").count()) === 80 && (await page.locator(".edge").count()) === 79);
+  await page.goto(`${url}#/execution/${wide}`);
+  await page.locator(".dag-list button").first().waitFor();
+  check("what cannot be drawn is a list", (await page.locator(".dag-list button").count()) === 120);
+  await page.locator(".dag-list button").nth(70).click();
+  await page.locator(".task-panel h3", { hasText: "t70" }).waitFor();
+  check("all that within seconds", Date.now() - began < 15000, Date.now() - began);
+  check("graphs: no complaints", page.complaints.length === 0, page.complaints);
+  await page.context().close();
+}
+
+// A dialog acts on what it showed, whatever the address has become since.
+async function boundDialog(browser, url) {
+  const page = await open(browser, { url: `${url}#/executions` });
+  await page.locator("[data-row]").first().waitFor();
+  await page.locator(".chip", { hasText: "failed" }).click();
+  await page.waitForFunction(() => location.hash.includes("status=failed"));
+  await page.keyboard.press("Escape");
+  await page.getByText("Act on all that fit").click();
+  await page.getByText("executions fit").waitFor();
+  await page.goBack();
+  await page.locator("dialog[open]").waitFor({ state: "detached" });
+  check("the back button closes the dialog that acts on many", !(await page.evaluate(() => location.hash)).includes("failed"));
+  await page.context().close();
+}
+
+async function tooLarge(browser, url) {
+  const id = sql(`SELECT insula.submit('invoice', (repeat('{"a":', 600) || '1' || repeat('}', 600))::jsonb, tenant => 'acme')`);
+  const page = await open(browser, { url: `${url}#/execution/${id}` });
+  await page.getByRole("button", { name: "Run again" }).click();
+  await page.getByText("too large or too deep").waitFor();
+  check("an input that cannot be shown cannot be edited", (await page.locator("dialog textarea").count()) === 0);
+  await page.locator("dialog").getByRole("button", { name: "Run it" }).click();
+  await page.waitForFunction((old) => !location.hash.endsWith(old), id);
+  const made = (await page.evaluate(() => location.hash)).split("/").pop();
+  check("the new run has the same", sql(`SELECT a.input = b.input FROM insula.execution_source(${id}) a, insula.execution_source(${made}) b`) === "t", made);
+  sql("SELECT insula.create_tenant('leaving')");
+  sql(`SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'leaving')`);
+  const gone = sql("SELECT insula.submit('w', tenant => 'leaving')");
+  await page.goto(`${url}#/execution/${gone}`);
+  await page.locator(".execution-head", { hasText: gone }).waitFor();
+  check("while it is there it can be cancelled", (await page.locator(".actions").count()) === 1);
+  sql("SELECT insula.drop_tenant('leaving')");
+  await page.locator(".banner", { hasText: "It is gone" }).waitFor({ timeout: 20000 });
+  check("what has gone is not live", (await page.locator(".liveness").innerText()) === "Old" && (await page.locator(".actions").count()) === 0);
+  await page.context().close();
+}
+
 // Locks what the view reads, so that the database answers late.
 async function slow(browser, url, lock) {
   const page = await open(browser, { url: `${url}#/tenants` });
@@ -91,7 +161,7 @@ async function slow(browser, url, lock) {
 }
 
 export async function checkSafety(browser, servers, ids, lock) {
-  const parts = [["another site", () => otherSite(browser, servers.open, ids)], ["read-only", () => readOnly(browser, servers.readOnly, ids)], ["one tenant", () => oneTenant(browser, servers.tenant, ids)], ["a token", () => withToken(browser, servers.token, servers.secret)], ["a slow database", () => slow(browser, servers.open, lock)]];
+  const parts = [["another site", () => otherSite(browser, servers.open, ids)], ["read-only", () => readOnly(browser, servers.readOnly, ids)], ["one tenant", () => oneTenant(browser, servers.tenant, ids)], ["graphs", () => graphs(browser, servers.open)], ["a dialog", () => boundDialog(browser, servers.open)], ["a large input", () => tooLarge(browser, servers.open)], ["a token", () => withToken(browser, servers.token, servers.secret)], ["a slow database", () => slow(browser, servers.open, lock)]];
   for (const [name, part] of parts) {
     try {
       await part();

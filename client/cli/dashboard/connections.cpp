@@ -1,46 +1,159 @@
 #include "dashboard/connections.hpp"
 
-#include <netinet/in.h>
+#include <netdb.h>
+#include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cctype>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
-#include <filesystem>
+#include <exception>
+#include <string>
+#include <string_view>
 
 namespace insula::cli::dashboard {
 
 namespace {
 
 constexpr std::size_t most_waiting = 64;
-constexpr std::chrono::seconds longest{45};
+constexpr std::size_t longest_head = 16384;
+constexpr std::chrono::seconds longest{45}, longest_silence{5}, longest_for_head{10};
+constexpr std::chrono::milliseconds look_at_end{100};  // whether the program ends
 
-int port_of(const sockaddr_storage& address) {
-  if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
-  if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
-  return -1;
+using Clock = std::chrono::steady_clock;
+
+// A connection as the library reads and writes it, once the head of its request is here.
+class Client : public httplib::Stream {
+ public:
+  Client(socket_t socket, const std::atomic<bool>& is_ending)
+      : socket_(socket), is_ending_(is_ending), until_(Clock::now() + longest) {}
+
+  enum class Head { whole, none, too_long };
+  Head read_head();
+  bool asks_for_ranges() const;
+  // And takes what the client still sends, for a while: an end with bytes unread would take the answer back.
+  void refuse(const char* status, const char* message);
+
+  bool is_readable() const override { return at_ < head_.size() || wait(POLLIN, Clock::now()); }
+  bool is_writable() const override { return wait(POLLOUT, Clock::now() + longest_silence); }
+  ssize_t read(char* to, std::size_t size) override;
+  ssize_t write(const char* from, std::size_t size) override;
+  void get_remote_ip_and_port(std::string& ip, int& port) const override { tell(getpeername, ip, port); }
+  void get_local_ip_and_port(std::string& ip, int& port) const override { tell(getsockname, ip, port); }
+  socket_t socket() const override { return socket_; }
+
+ private:
+  bool wait(short what, Clock::time_point until) const;
+  template <typename Name>
+  void tell(Name name, std::string& ip, int& port) const;
+
+  const socket_t socket_;
+  const std::atomic<bool>& is_ending_;
+  const Clock::time_point until_;
+  std::string head_;  // and what came with it
+  std::size_t at_ = 0, end_ = 0;
+};
+
+bool Client::wait(short what, Clock::time_point until) const {
+  until = std::min(until, until_);
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+    pollfd wanted{socket_, what, 0};
+    const int found =
+        poll(&wanted, 1, static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, look_at_end.count())));
+    if (found > 0) return true;
+    if ((found < 0 && errno != EINTR) || left.count() <= 0 || is_ending_) return false;
+  }
 }
 
-// The bytes of the peer's address, where the descriptor is a connection to the port; "" otherwise.
-std::string peer_of(int descriptor, int port) {
+// The head ends by an empty line, as the library sees it.
+Client::Head Client::read_head() {
+  const auto until = Clock::now() + longest_for_head;
+  std::size_t looked = 0;
+  for (;;) {
+    if (const auto end = head_.find("\n\r\n", looked); end != std::string::npos) {
+      end_ = end + 3;
+      return Head::whole;
+    }
+    if (head_.size() >= longest_head) return Head::too_long;
+    looked = head_.size() < 2 ? 0 : head_.size() - 2;
+    if (!wait(POLLIN, std::min(until, Clock::now() + longest_silence))) return Head::none;
+    char bytes[4096];
+    const ssize_t got = recv(socket_, bytes, std::min(sizeof bytes, longest_head - head_.size()), MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return Head::none;
+    if (got > 0) head_.append(bytes, static_cast<std::size_t>(got));
+  }
+}
+
+bool Client::asks_for_ranges() const {
+  const std::string_view head(head_.data(), end_);
+  for (std::size_t line = head.find('\n'); line != std::string_view::npos; line = head.find('\n', line + 1)) {
+    std::string name(head.substr(line + 1, head.find_first_of(":\n", line + 1) - line - 1));
+    std::erase_if(name, [](unsigned char c) { return c <= ' '; });
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    if (name == "range" || name == "if-range") return true;
+  }
+  return false;
+}
+
+void Client::refuse(const char* status, const char* message) {
+  constexpr std::size_t most_taken = 1024 * 1024;
+  constexpr std::chrono::seconds patience{1};
+  const std::string body =
+      std::string("{\"error\":{\"kind\":\"usage\",\"message\":\"") + message + "\",\"detail\":\"\",\"hint\":\"\"}}";
+  const std::string answer = std::string("HTTP/1.1 ") + status +
+                             "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+                             "\r\nX-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'\r\n"
+                             "Connection: close\r\n\r\n" +
+                             body;
+  if (write(answer.data(), answer.size()) < 0) return;
+  ::shutdown(socket_, SHUT_WR);
+  const auto until = Clock::now() + patience;
+  char bytes[4096];
+  for (std::size_t taken = 0; taken < most_taken && wait(POLLIN, until);) {
+    const ssize_t got = recv(socket_, bytes, sizeof bytes, MSG_DONTWAIT);
+    if (got <= 0) return;
+    taken += static_cast<std::size_t>(got);
+  }
+}
+
+ssize_t Client::read(char* to, std::size_t size) {
+  if (at_ < head_.size()) {
+    const std::size_t some = std::min(size, head_.size() - at_);
+    std::memcpy(to, head_.data() + at_, some);
+    at_ += some;
+    return static_cast<ssize_t>(some);
+  }
+  for (;;) {
+    if (!wait(POLLIN, Clock::now() + longest_silence)) return -1;
+    const ssize_t got = recv(socket_, to, size, MSG_DONTWAIT);
+    if (got >= 0 || (errno != EAGAIN && errno != EINTR)) return got;
+  }
+}
+
+ssize_t Client::write(const char* from, std::size_t size) {
+  for (;;) {
+    if (!is_writable()) return -1;
+    const ssize_t sent = send(socket_, from, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent >= 0 || (errno != EAGAIN && errno != EINTR)) return sent;
+  }
+}
+
+template <typename Name>
+void Client::tell(Name name, std::string& ip, int& port) const {
   sockaddr_storage address = {};
   socklen_t size = sizeof address;
-  if (getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0 || port_of(address) != port) return {};
-  size = sizeof address;
-  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
-  return {reinterpret_cast<const char*>(&address), std::min<std::size_t>(size, sizeof address)};
-}
-
-std::vector<int> descriptors() {
-  std::vector<int> all;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
-    const std::string name = entry.path().filename();
-    int descriptor = -1;
-    if (std::from_chars(name.data(), name.data() + name.size(), descriptor).ec == std::errc{})
-      all.push_back(descriptor);
-  }
-  return all;
+  char host[NI_MAXHOST] = "", service[NI_MAXSERV] = "";
+  if (name(socket_, reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      getnameinfo(reinterpret_cast<sockaddr*>(&address), size, host, sizeof host, service, sizeof service,
+                  NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+    return;
+  ip = host;
+  port = std::atoi(service);
 }
 
 }  // namespace
@@ -87,38 +200,37 @@ void Workers::shutdown() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-// The library limits each read of a connection, and not how many there are: a client that sends a byte now and then
-// would keep its thread. It does not tell of its sockets either, so they are found among the open ones.
-void Deadline::look(bool ends_all) {
-  std::map<std::string, Clock::time_point> still;
-  const auto now = Clock::now();
-  for (const int descriptor : descriptors()) {
-    const std::string peer = peer_of(descriptor, port_);
-    if (peer.empty()) continue;
-    const std::string key = std::to_string(descriptor) + " " + peer;
-    const auto known = since_.find(key);
-    const auto since = known == since_.end() ? now : known->second;
-    still[key] = since;
-    if (ends_all || now - since > longest) shutdown(descriptor, SHUT_RDWR);
+// Later versions of the library are told the addresses.
+template <typename Self>
+bool BoundedServer::process(Self& self, httplib::Stream& stream) {
+  bool is_closed = false;
+  if constexpr (requires { self.process_request(stream, true, is_closed, nullptr); }) {
+    return self.process_request(stream, true, is_closed, nullptr);
+  } else {
+    std::string remote, local;
+    int remote_port = 0, local_port = 0;
+    stream.get_remote_ip_and_port(remote, remote_port);
+    stream.get_local_ip_and_port(local, local_port);
+    return self.process_request(stream, remote, remote_port, local, local_port, true, is_closed, nullptr);
   }
-  since_ = std::move(still);
 }
 
-Deadline::Deadline(int port) : port_(port) {
-  thread_ = std::thread([this] {
-    std::unique_lock lock(mutex_);
-    while (!stopping_.wait_for(lock, std::chrono::seconds(1), [this] { return is_stopping_; })) look(false);
-    look(true);
-  });
-}
-
-Deadline::~Deadline() {
-  {
-    const std::scoped_lock lock(mutex_);
-    is_stopping_ = true;
+bool BoundedServer::process_and_close_socket(socket_t socket) {
+  bool is_served = false;
+  try {
+    Client client(socket, is_ending_);
+    const Client::Head head = client.read_head();
+    if (head == Client::Head::too_long)
+      client.refuse("431 Request Header Fields Too Large", "the head of the request is too long");
+    else if (head == Client::Head::whole && client.asks_for_ranges())
+      client.refuse("400 Bad Request", "parts of an answer are not served");
+    else if (head == Client::Head::whole)
+      is_served = process(*this, client);
+  } catch (const std::exception&) {  // as no memory: it ends this connection alone
   }
-  stopping_.notify_all();
-  thread_.join();
+  ::shutdown(socket, SHUT_RDWR);
+  ::close(socket);
+  return is_served;
 }
 
 }  // namespace insula::cli::dashboard

@@ -77,6 +77,13 @@ std::string quoted(const std::string& name) {
   return out + '"';
 }
 
+// Of which other tenant's, administrator's or runner's rights the role makes use.
+constexpr const char* more_rights_sql =
+    "SELECT r.rolname FROM pg_catalog.pg_roles r WHERE r.rolname <> current_user AND pg_catalog.pg_has_role("
+    "current_user, r.oid, 'USAGE') AND (r.rolname IN ('insula_admin', 'insula_runner', 'insula_owner') OR EXISTS ("
+    "SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE g.rolname = "
+    "'insula_tenant' AND m.member = r.oid)) ORDER BY r.rolname LIMIT 1";
+
 }  // namespace
 
 Connection::Connection(const Options& options, const std::string& role) : usual_timeout_(options.statement_timeout) {
@@ -93,7 +100,7 @@ Connection::Connection(const Options& options, const std::string& role) : usual_
       "false), set_config('intervalstyle', 'postgres', false), set_config('extra_float_digits', '1', false), "
       "set_config('jit', 'off', false), set_config('bytea_output', 'hex', false), "
       "set_config('idle_in_transaction_session_timeout', '10s', false), set_config('default_transaction_read_only', "
-      "'on', false)",
+      "'on', false), set_config('insula.tenant', '', false)",
       {std::to_string(usual_timeout_.count()), std::to_string(lock_timeout_milliseconds)});
 }
 
@@ -166,7 +173,9 @@ Database::Database(const Options& options) : options_(options), room_(options.co
   }
 }
 
-// An administrator takes on the role of the tenant that is to be shown; a tenant's own login is that role.
+// An administrator takes on the role of the tenant that is to be shown, and so does any other login: ids of executions
+// are judged by the role alone. A tenant's own login is that role. Sessions have no insula.tenant, so that who sees all
+// tenants sees all, and a setting makes no login a tenant.
 void Database::identify(const Options& options) {
   Connection connection(options, "");
   const Table extension = connection.query("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'");
@@ -186,8 +195,10 @@ void Database::identify(const Options& options) {
     if (identity_.is_admin) identity_.tenant.clear();
     return;
   }
-  if (!identity_.is_admin && identity_.tenant == *options.tenant) return;
-  if (identity_.is_admin) {
+  if (!identity_.is_admin && identity_.tenant == *options.tenant) {
+    if (identity_.login == identity_.role) return;  // it logs in as the tenant
+    role_ = identity_.role;
+  } else if (identity_.is_admin) {
     const Table tenant = connection.query("SELECT username FROM insula.tenants WHERE tenant = $1", {options.tenant});
     if (tenant.rows.empty()) throw Failure(Exit::not_found, "tenant \"" + *options.tenant + "\" does not exist");
     role_ = tenant.value();
@@ -200,6 +211,10 @@ void Database::identify(const Options& options) {
   const Table tenant = bound.query("SELECT insula.current_tenant(), current_user::text");
   if (tenant.value() != *options.tenant)
     throw Failure(Exit::failed, "role \"" + role_ + "\" is not the role of tenant \"" + *options.tenant + "\"");
+  const Table more = bound.query(more_rights_sql);
+  if (!more.rows.empty())
+    throw Failure(Exit::failed, "role \"" + role_ + "\" has the rights of \"" + more.value() + "\", too",
+                  "HINT:  With them it would see more than the tenant \"" + *options.tenant + "\": revoke them.\n");
   identity_.tenant = *options.tenant;
   identity_.role = tenant.value(1);
   identity_.is_admin = false;

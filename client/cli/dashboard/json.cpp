@@ -31,6 +31,14 @@ std::string json_text(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+std::string cut_text(std::string_view text, std::size_t most) {
+  std::string valid = nlohmann::json::parse(json_text(text)).get<std::string>();
+  if (valid.size() <= most) return valid;
+  while (most > 0 && (static_cast<unsigned char>(valid[most]) & 0xc0) == 0x80) --most;
+  valid.resize(most);
+  return valid;
+}
+
 std::string json_rows(const Table& table) {
   std::vector<std::string> names;
   for (const Column& column : table.columns) names.push_back(json_text(column.name) + ":");

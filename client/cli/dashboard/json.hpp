@@ -11,6 +11,8 @@ namespace insula::cli::dashboard {
 
 // In quotes; bytes that are no UTF-8 are replaced.
 std::string json_text(std::string_view text);
+// The first `most` bytes as UTF-8, ended at a character; bytes that are no UTF-8 are replaced.
+std::string cut_text(std::string_view text, std::size_t most);
 // An array of objects.
 std::string json_rows(const Table& table);
 

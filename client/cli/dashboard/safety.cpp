@@ -113,6 +113,9 @@ void Gate::check_request(const httplib::Request& request) const {
   if (request.path.size() > longest_path || request.target.size() > longest_target)
     throw Refusal(414, "usage", "the address is too long");
   if (request.headers.size() > most_headers) throw Refusal(431, "usage", "too many headers");
+  // A part of an answer is made from the whole: many parts of a small file would be a large one.
+  if (request.has_header("Range") || request.has_header("If-Range"))
+    throw Refusal(400, "usage", "parts of an answer are not served");
   if (request.has_header("Transfer-Encoding") || request.has_header("Content-Encoding"))
     throw Refusal(415, "usage", "the body must come as it is");
   if (is_change && !is_one(request, "Content-Length")) throw Refusal(411, "usage", "Content-Length is missing");

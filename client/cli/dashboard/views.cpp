@@ -83,7 +83,10 @@ SELECT execution_id, workflow, version, status, pg_catalog.left(error, 20000) AS
   (extract(epoch FROM greatest(coalesce(finished_at, pg_catalog.clock_timestamp()) - created_at, '0')) * 1000)::float8 AS age_ms,
   CASE WHEN finished_at IS NOT NULL THEN (extract(epoch FROM greatest(finished_at - started_at, '0')) * 1000)::float8 END AS took_ms,
   pg_catalog.left(final_context::text, 1000000) AS final_context, pg_catalog.octet_length(final_context::text) AS final_bytes,
-  CASE WHEN pg_catalog.jsonb_array_length(tasks) <= 2000 THEN tasks::text END AS tasks, pg_catalog.jsonb_array_length(tasks) AS task_count
+  CASE WHEN pg_catalog.jsonb_array_length(tasks) <= 2000 THEN (
+    SELECT pg_catalog.jsonb_agg(CASE WHEN pg_catalog.octet_length(t::text) <= 1500 THEN t
+      ELSE t - 'progress' - 'note' || pg_catalog.jsonb_build_object('error', pg_catalog.left(t ->> 'error', 500)) END ORDER BY i)::text
+    FROM pg_catalog.jsonb_array_elements(tasks) WITH ORDINALITY one(t, i)) END AS tasks, pg_catalog.jsonb_array_length(tasks) AS task_count
 FROM insula.result($1::bigint))";
 
 constexpr const char* source_sql =
@@ -91,22 +94,37 @@ constexpr const char* source_sql =
     "pg_catalog.octet_length(input::text) AS input_bytes, parent FROM insula.execution_source($1::bigint)";
 
 constexpr const char* explain_sql =
-    "SELECT task, status, pg_catalog.left(why, 2000) AS why FROM insula.explain_execution($1::bigint) LIMIT 2000";
+    "SELECT task, status, pg_catalog.left(why, 1000) AS why FROM insula.explain_execution($1::bigint) LIMIT 2000";
 
+// As much as fits into some megabytes, from the start on: each event may hold a large detail, and a task's patch.
 constexpr const char* timeline_sql = R"(
-SELECT at, task, event, attempt, worker, pg_catalog.left(detail::text, 20000) AS detail,
-  CASE WHEN pg_catalog.octet_length(changed::text) <= 200000 THEN changed::text END AS changed,
-  pg_catalog.octet_length(changed::text) AS changed_bytes,
-  (extract(epoch FROM greatest(at - min(at) OVER (), '0')) * 1000)::float8 AS after_ms
-FROM insula.timeline($1::bigint) ORDER BY at LIMIT 3000)";
+SELECT at, task, event, attempt, worker, CASE WHEN detail_sum <= 4000000 THEN detail END AS detail,
+  CASE WHEN changed_sum <= 4000000 THEN changed END AS changed, changed_bytes,
+  (extract(epoch FROM greatest(at - first_at, '0')) * 1000)::float8 AS after_ms
+FROM (
+  SELECT *, sum(pg_catalog.octet_length(detail)) OVER so_far AS detail_sum, sum(pg_catalog.octet_length(changed)) OVER so_far AS changed_sum
+  FROM (
+    SELECT pg_catalog.row_number() OVER (ORDER BY at, ordinality) AS place, at, min(at) OVER () AS first_at, task, event, attempt, worker,
+      pg_catalog.left(detail::text, 20000) AS detail, pg_catalog.octet_length(changed::text) AS changed_bytes,
+      CASE WHEN pg_catalog.octet_length(changed::text) <= 200000 THEN changed::text END AS changed
+    FROM insula.timeline($1::bigint) WITH ORDINALITY) listed
+  WHERE place <= 3000
+  WINDOW so_far AS (ORDER BY place ROWS UNBOUNDED PRECEDING)) summed
+ORDER BY place)";
 
 // ---- workflows and schedules ----
 
-constexpr const char* workflows_sql =
-    "SELECT tenant_name AS tenant, workflow, version, status, registered_at, pg_catalog.jsonb_array_length(definition "
-    "-> 'tasks') AS tasks, pg_catalog.left(definition ->> 'description', 300) AS description, CASE WHEN "
-    "pg_catalog.octet_length((definition -> 'params')::text) < 10000 THEN (definition -> 'params')::text END AS params "
-    "FROM insula.workflows($1) LIMIT 500";
+// Lists ask for one row more than the page shows, which says so then. The first rows of each tenant go before the rest
+// of any: no tenant's many hide those of all others.
+constexpr const char* workflows_sql = R"(
+SELECT tenant_name AS tenant, workflow, version, status, registered_at, pg_catalog.jsonb_array_length(definition -> 'tasks') AS tasks,
+  pg_catalog.left(definition ->> 'description', 300) AS description,
+  CASE WHEN pg_catalog.octet_length((definition -> 'params')::text) < 10000 THEN (definition -> 'params')::text END AS params
+FROM (
+  SELECT * FROM (
+    SELECT *, pg_catalog.row_number() OVER (PARTITION BY tenant_name ORDER BY ordinality) AS place FROM insula.workflows($1) WITH ORDINALITY) one
+  ORDER BY place > 20, ordinality LIMIT 501) few
+ORDER BY ordinality)";
 
 constexpr const char* one_schedules_sql = R"(
 SELECT coalesce($1, insula.current_tenant()) AS tenant, (
@@ -114,7 +132,7 @@ SELECT coalesce($1, insula.current_tenant()) AS tenant, (
   s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
   s.last_fire_at, s.last_execution, pg_catalog.left(s.context::text, 20000) AS context,
   CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
-FROM insula.schedules($1) s LIMIT 300)";
+FROM insula.schedules($1) s ORDER BY s.name LIMIT 301)";
 
 constexpr const char* all_schedules_sql = R"(
 SELECT t.tenant, (
@@ -122,17 +140,26 @@ SELECT t.tenant, (
   s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
   s.last_fire_at, s.last_execution, pg_catalog.left(s.context::text, 20000) AS context,
   CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
-FROM (SELECT tenant FROM insula.tenants ORDER BY tenant LIMIT 200) t CROSS JOIN LATERAL insula.schedules(t.tenant) s LIMIT 300)";
+FROM (SELECT tenant FROM insula.tenants ORDER BY tenant LIMIT 200) t
+CROSS JOIN LATERAL (SELECT * FROM insula.schedules(t.tenant) ORDER BY name LIMIT 20) s ORDER BY t.tenant, s.name LIMIT 301)";
 
 // ---- workers, and the server ----
 
-constexpr const char* workers_sql =
-    "SELECT worker, tenant_name AS tenant, role_name AS role, pid, status, since, tasks, next_lease_expires FROM "
-    "insula.workers() LIMIT 500";
+constexpr const char* workers_sql = R"(
+SELECT worker, tenant_name AS tenant, role_name AS role, pid, status, since, tasks, next_lease_expires
+FROM (
+  SELECT * FROM (
+    SELECT *, pg_catalog.row_number() OVER (PARTITION BY tenant_name ORDER BY ordinality) AS place FROM insula.workers() WITH ORDINALITY) one
+  ORDER BY place > 20, ordinality LIMIT 501) few
+ORDER BY ordinality)";
 
-constexpr const char* leases_sql =
-    "SELECT tenant_name AS tenant, task_id, execution_id, workflow, task, worker, attempt, started_at, lease_expires, "
-    "deadline FROM insula.leases($1) LIMIT 500";
+constexpr const char* leases_sql = R"(
+SELECT tenant_name AS tenant, task_id, execution_id, workflow, task, worker, attempt, started_at, lease_expires, deadline
+FROM (
+  SELECT * FROM (
+    SELECT *, pg_catalog.row_number() OVER (PARTITION BY tenant_name ORDER BY ordinality) AS place FROM insula.leases($1) WITH ORDINALITY) one
+  ORDER BY place > 20, ordinality LIMIT 501) few
+ORDER BY ordinality)";
 
 constexpr const char* capacity_sql = "SELECT item, used, available, advice, setting FROM insula.capacity()";
 
@@ -231,7 +258,7 @@ constexpr std::size_t most_strides = 40;
 constexpr std::size_t stride = 5000;          // rows read at once where not all fit
 constexpr milliseconds search_timeout{1500};  // of the function's own search; after that it goes by strides
 constexpr milliseconds walk_budget{2500};
-constexpr milliseconds bulk_timeout{30000};
+constexpr milliseconds bulk_timeout{15000};  // of one look, and after which no further one begins
 
 // A "!" before the value means all others, "\!" one that begins with it.
 struct Term {
@@ -318,6 +345,8 @@ Filter filter_of(const Ask& ask) {
   const auto cell = [&](const char* name) { return cell_of(ask(name)); };
   Filter filter{cell("workflow"), cell("status"), cell("after"), cell("before"),
                 cell("error"),    cell("with"),   cell("tenant")};
+  for (const Cell& value : {filter.workflow, filter.status, filter.error})
+    if (value == "!") throw Refusal(422, "usage", "\"!\" stands before what is not wanted");
   if (filter.context && filter.context->starts_with('!'))
     throw Refusal(422, "usage", "the input can be asked for, not against");
   return filter;
@@ -344,23 +373,23 @@ std::string list_executions(Database& database, const Filter& filter, Cell from)
          ",\"searched\":" + (goes_on && !page.is_full ? "true" : "false") + "}";
 }
 
-std::vector<std::string> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all) {
+std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all) {
   auto connection = database.take();
-  std::vector<std::string> ids;
+  std::vector<FoundExecution> found;
   Cell from;
   *all = false;
   const auto until = std::chrono::steady_clock::now() + bulk_timeout;
-  while (ids.size() < most && std::chrono::steady_clock::now() < until) {
+  while (found.size() < most && std::chrono::steady_clock::now() < until) {
     const Stride read = read_stride(*connection, filter, {stride, Way::search, bulk_timeout}, &from);
     for (const auto& row : read.table.rows)
-      if (row.back() == "t" && ids.size() < most) ids.push_back(*row.front());
+      if (row.back() == "t" && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
     if (read.is_last) {
-      *all = ids.size() < most;
+      *all = found.size() < most;
       break;
     }
   }
-  std::reverse(ids.begin(), ids.end());
-  return ids;
+  std::reverse(found.begin(), found.end());
+  return found;
 }
 
 std::string show_view(Database& database, const std::string& name, const Ask& ask) {

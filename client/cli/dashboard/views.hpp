@@ -14,14 +14,18 @@ using Ask = std::function<std::string(const std::string& name)>;
 // The view's JSON. Throws Refusal: 404 where there is no such view, 403 where it is an administrator's.
 std::string show_view(Database& database, const std::string& name, const Ask& ask);
 
-// The filter of the list of executions. A value that begins with "!" wants all others.
+// The filter of the list of executions. A value that begins with "!" wants all others. Throws Refusal where it wants
+// nothing.
 struct Filter {
   Cell workflow, status, after, before, error, context, tenant;
 };
 Filter filter_of(const Ask& ask);
 // A page of executions after `from`, the last id of the page before.
 std::string list_executions(Database& database, const Filter& filter, Cell from);
-// The ids of those that fit, the oldest first, `most` of them at most.
-std::vector<std::string> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all);
+struct FoundExecution {
+  std::string id, tenant;
+};
+// Those that fit, the oldest first, `most` of them at most.
+std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all);
 
 }  // namespace insula::cli::dashboard

@@ -8,7 +8,6 @@
 #include <iostream>
 
 #include "dashboard/actions.hpp"
-#include "dashboard/connections.hpp"
 #include "dashboard/files.hpp"
 #include "dashboard/json.hpp"
 #include "dashboard/views.hpp"
@@ -25,6 +24,7 @@ constexpr std::size_t largest_body = 1024 * 1024;
 constexpr std::size_t most_answers = 64;
 constexpr std::chrono::milliseconds answer_lasts{900};
 constexpr int answer_lasts_times = 4;  // as long as it took to make
+constexpr std::chrono::seconds health_lasts{1};
 constexpr const char* json_type = "application/json";
 
 std::string etag_of(std::string_view content) {
@@ -63,12 +63,20 @@ bool is_known(const httplib::Request& request, httplib::Response& response, cons
   return true;
 }
 
-std::string printable(std::string text, std::size_t most) {
-  text.resize(std::min(text.size(), most));
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127; }, '?');
-  return text;
+// For a terminal: no control character, of those above 127 neither.
+std::string printable(std::string_view given, std::size_t most) {
+  const std::string text = cut_text(given, most);
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool is_high = byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0;
+    out += byte < 32 || byte == 127 || is_high ? '?' : text[i];
+    if (is_high) ++i;
+  }
+  return out;
 }
+
+constexpr std::size_t longest_actor = 100, longest_log = 3000;
 
 }  // namespace
 
@@ -76,8 +84,6 @@ Web::Web(const Options& options, Database& database)
     : options_(options), database_(database), gate_(options), samples_(database) {
   server_.new_task_queue = [] { return new Workers(threads); };
   server_.set_keep_alive_max_count(1);
-  server_.set_read_timeout(5);
-  server_.set_write_timeout(5);
   server_.set_payload_max_length(largest_body);
   server_.set_tcp_nodelay(true);
   // Two of them shall not share the port.
@@ -123,6 +129,7 @@ void Web::listen() {
 }
 
 void Web::stop() {
+  server_.end_connections();
   server_.stop();
   if (listener_.joinable()) listener_.join();
 }
@@ -160,10 +167,13 @@ void Web::answer_view(const std::string& name, const httplib::Request& request, 
     if (name != "hello") response.set_header("X-Insula-Now", std::to_string(database_.clock()));
     if (!is_known(request, response, found.etag)) response.set_content(found.body, json_type);
   };
+  const bool wants_fresh = request.get_header_value("X-Insula-Fresh") == "1";
+  std::uint64_t generation = 0;
   {
     std::unique_lock lock(mutex_);
+    generation = generation_;
     const auto found = answers_.find(key);
-    if (found != answers_.end() && Clock::now() < found->second.until) {
+    if (!wants_fresh && found != answers_.end() && Clock::now() < found->second.until) {
       const Answer answer = found->second;
       lock.unlock();
       return put(answer);
@@ -177,7 +187,10 @@ void Web::answer_view(const std::string& name, const httplib::Request& request, 
   put(made);
   const std::scoped_lock lock(mutex_);
   std::erase_if(answers_, [&](const auto& one) { return one.second.until < now; });
-  if (answers_.size() < most_answers && made.body.size() < largest_body) answers_[key] = std::move(made);
+  // What was asked before a change is not to be shown after it.
+  if (generation != generation_) return;
+  if ((answers_.size() < most_answers || answers_.contains(key)) && made.body.size() < largest_body)
+    answers_[key] = std::move(made);
 }
 
 void Web::answer_file(const httplib::Request& request, httplib::Response& response) const {
@@ -192,10 +205,31 @@ void Web::answer_file(const httplib::Request& request, httplib::Response& respon
   throw Refusal(404, "missing", "there is no such page");
 }
 
+// It needs no token: so it tells no more, and costs a connection once a second at most, however often it is asked.
+bool Web::ask_health() {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (is_asking_health_ || Clock::now() < healthy_until_) return is_healthy_;
+    is_asking_health_ = true;
+  }
+  bool is_healthy = false;
+  try {
+    database_.take()->query("SELECT 1");
+    is_healthy = true;
+  } catch (const std::exception&) {
+  }
+  const std::scoped_lock lock(mutex_);
+  is_asking_health_ = false;
+  is_healthy_ = is_healthy;
+  healthy_until_ = Clock::now() + health_lasts;
+  return is_healthy;
+}
+
 void Web::answer(const httplib::Request& request, httplib::Response& response) {
   if (request.path == "/healthz") {
-    database_.take()->query("SELECT 1");
-    response.set_content("ok\n", "text/plain");
+    const bool is_well = ask_health();
+    if (!is_well) response.status = 503;
+    response.set_content(is_well ? "ok\n" : "not ok\n", "text/plain");
   } else if (request.path == "/metrics") {
     gate_.check_token(request);
     if (!database_.identity().is_admin) throw Refusal(403, "refused", "this is for administrators of all tenants");
@@ -210,24 +244,36 @@ void Web::answer(const httplib::Request& request, httplib::Response& response) {
 }
 
 std::string Web::actor_of(const httplib::Request& request) const {
-  return options_.user_header.empty() ? "" : printable(request.get_header_value(options_.user_header), 100);
+  return options_.user_header.empty() ? "" : printable(request.get_header_value(options_.user_header), longest_actor);
 }
 
 void Web::answer_change(const httplib::Request& request, httplib::Response& response) {
   if (!options_.allow_actions)
     throw Refusal(403, "refused", "this dashboard only shows", "", "insula dashboard --allow-actions can change, too.");
+  const std::string actor = actor_of(request);
+  std::string asked = "no JSON";
+  const auto log = [&](const std::string& outcome) {
+    std::cerr << printable(request.remote_addr + " " + actor + " " + asked, longest_log) + " -> " +
+                     printable(outcome, longest_log) + "\n"
+              << std::flush;
+  };
   std::string outcome;
   try {
-    outcome = act(database_, nlohmann::json::parse(request.body), actor_of(request));
-  } catch (const Refusal& refusal) {
-    std::cerr << printable(request.remote_addr + " " + actor_of(request) + " " + request.body, 500) << " -> "
-              << printable(refusal.what(), 500) << std::endl;
+    const auto wanted = nlohmann::json::parse(request.body);
+    asked = summary_of(wanted);
+    outcome = act(database_, wanted, actor);
+  } catch (const std::exception& error) {
+    log(error.what());
     throw;
   }
-  std::cerr << printable(request.remote_addr + " " + actor_of(request) + " " + request.body, 500) << " -> " << outcome
-            << std::endl;
+  log(outcome);
   response.set_content(outcome, json_type);
+  forget_answers();
+}
+
+void Web::forget_answers() {
   const std::scoped_lock lock(mutex_);
+  ++generation_;
   answers_.clear();
 }
 
@@ -242,7 +288,6 @@ int serve(const Options& options) {
   Database database(options);
   Web web(options, database);
   web.listen();
-  const Deadline deadline(web.port());
   const std::string host =
       options.address.find(':') == std::string::npos ? options.address : "[" + options.address + "]";
   const Identity& who = database.identity();

@@ -4,12 +4,14 @@
 
 #include <httplib.h>
 
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <mutex>
 #include <string>
 #include <thread>
 
+#include "dashboard/connections.hpp"
 #include "dashboard/database.hpp"
 #include "dashboard/safety.hpp"
 #include "dashboard/samples.hpp"
@@ -38,6 +40,8 @@ class Web {
   void answer_view(const std::string& name, const httplib::Request& request, httplib::Response& response);
   void answer_change(const httplib::Request& request, httplib::Response& response);
   void answer_log_in(const httplib::Request& request, httplib::Response& response);
+  void forget_answers();
+  bool ask_health();
   std::string hello() const;
   std::string view(const std::string& name, const httplib::Request& request);
   std::string actor_of(const httplib::Request& request) const;
@@ -46,12 +50,15 @@ class Web {
   Database& database_;
   Gate gate_;
   Samples samples_;
-  httplib::Server server_;
+  BoundedServer server_;
   int port_ = 0;
   std::thread listener_;
   std::mutex mutex_;
   // Many pages cost as much as one, and a view that is slow to make is made seldom.
   std::map<std::string, Answer> answers_;
+  std::uint64_t generation_ = 0;  // of answers: a change begins the next
+  bool is_healthy_ = true, is_asking_health_ = false;
+  std::chrono::steady_clock::time_point healthy_until_{};
 };
 
 }  // namespace insula::cli::dashboard

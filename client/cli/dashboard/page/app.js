@@ -1,4 +1,5 @@
 // The frame of the page: navigation, tenant, theme, keys, and the view that the address names.
+import "./core/closed.js";
 import { html, render, useEffect, useErrorBoundary, useState } from "./core/html.js";
 import { get, useTrouble } from "./core/api.js";
 import { useKeys, useRowKeys } from "./core/keys.js";
@@ -6,7 +7,7 @@ import { go, link, useRoute } from "./core/router.js";
 import { isDark, onTheme, toggleTheme } from "./core/theme.js";
 import { Help } from "./parts/help.js";
 import { Icon } from "./parts/icons.js";
-import { Loading, Trouble } from "./parts/common.js";
+import { Loading, Trouble, plain } from "./parts/common.js";
 import { TenantSwitch } from "./parts/tenant-switch.js";
 import { Toasts } from "./parts/toast.js";
 import { Execution } from "./views/execution.js";
@@ -29,6 +30,8 @@ const places = [
   { name: "server", title: "Server", key: "v", view: Server, admin: true },
 ];
 
+const slowKinds = new Set(["timeout", "busy"]);
+
 function Live() {
   const trouble = useTrouble();
   const [hidden, setHidden] = useState(document.hidden);
@@ -37,15 +40,15 @@ function Live() {
     document.addEventListener("visibilitychange", look);
     return () => document.removeEventListener("visibilitychange", look);
   }, []);
-  const [kind, word] = trouble ? ["bad", trouble.kind === "away" || trouble.kind === "offline" ? "Not connected" : "Slow"] : hidden ? ["calm", "Paused"] : ["good", "Live"];
+  const [kind, word] = trouble ? ["bad", trouble.kind === "away" || trouble.kind === "offline" ? "Not connected" : slowKinds.has(trouble.kind) ? "Slow" : "Old"] : hidden ? ["calm", "Paused"] : ["good", "Live"];
   return html`<span class=${`liveness ${kind}`} role="status" title=${trouble ? trouble.message : "The page asks anew every few seconds, and not while it is hidden"}><i aria-hidden="true" />${word}</span>`;
 }
 
 function Banner() {
   const trouble = useTrouble();
   if (!trouble) return null;
-  const texts = { offline: "The dashboard does not answer.", away: "The database cannot be reached." };
-  return html`<div class="banner" role="alert"><${Icon} name="alert" /><span><b>${texts[trouble.kind] ?? "The database is slow."}</b> ${trouble.message}. What you see is from before; the page keeps asking.</span></div>`;
+  const texts = { offline: "The dashboard does not answer.", away: "The database cannot be reached.", timeout: "The database is slow.", busy: "The database is slow.", missing: "It is gone." };
+  return html`<div class="banner" role="alert"><${Icon} name="alert" /><span><b>${texts[trouble.kind] ?? "This can no longer be seen."}</b> ${plain(trouble.message)}. What you see is from before${trouble.kind === "missing" ? "" : "; the page keeps asking"}.</span></div>`;
 }
 
 function ThemeSwitch() {

@@ -42,10 +42,11 @@ async function bodyOf(response) {
   try { return await response.json(); } catch { return null; }
 }
 
-export async function get(view, params) {
+// `fresh`: the server asks the database, whatever it knows already.
+export async function get(view, params, fresh = false) {
   const url = urlOf(view, params);
   const before = known.get(url);
-  const response = await request(url, { headers: before ? { "If-None-Match": before.etag } : {} });
+  const response = await request(url, { headers: { ...(before ? { "If-None-Match": before.etag } : {}), ...(fresh ? { "X-Insula-Fresh": "1" } : {}) } });
   const now = Number(response.headers.get("X-Insula-Now"));
   if (now > 0) setServerTime(now);
   if (response.status === 304 && before) return before.data;
@@ -109,36 +110,41 @@ export function useView(view, params, every = 3000, more = null) {
     let timer = 0;
     let failures = 0;
     let running = false;
+    let has = false;
     const token = {};
-    const look = async () => {
+    const look = async (fresh = false) => {
       clearTimeout(timer);
       if (running || ended) return;
       running = true;
+      let isFinal = false;
       try {
-        const data = await get(view, more ? { ...params, ...more() } : params);
+        const data = await get(view, more ? { ...params, ...more() } : params, fresh);
         failures = 0;
+        has = true;
         setTrouble(token, null);
         if (!ended) setState((old) => (old.data === data && old.key === key && !old.error ? old : { key, data, error: null }));
       } catch (error) {
         failures += 1;
-        if (!ended && (error.status === 503 || error.status === 0)) setTrouble(token, error);
+        isFinal = error.status === 404;
+        // What is still seen is old, whatever the reason.
+        if (!ended && (has || error.status === 503 || error.status === 0)) setTrouble(token, error);
         if (!ended) setState((old) => ({ key, data: old.key === key ? old.data : null, error }));
         if (error.status === 401) dispatchEvent(new Event("insula-login"));
       }
       running = false;
-      const isFinal = failures && state.error?.status === 404;
-      if (!ended && every && !isFinal && !document.hidden) timer = setTimeout(look, every * Math.min(8, 2 ** failures));
+      if (!ended && every && !isFinal && !document.hidden) timer = setTimeout(again, every * Math.min(8, 2 ** failures));
     };
     const onVisible = () => { if (!document.hidden && every) look(); };
-    refresh.current = look;
-    refreshers.add(look);
+    const again = () => look();
+    refresh.current = () => look(true);
+    refreshers.add(again);
     document.addEventListener("visibilitychange", onVisible);
     look();
     return () => {
       ended = true;
       clearTimeout(timer);
       setTrouble(token, null);
-      refreshers.delete(look);
+      refreshers.delete(again);
       document.removeEventListener("visibilitychange", onVisible);
     };
   }, [key, every]);

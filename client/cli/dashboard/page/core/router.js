@@ -43,6 +43,6 @@ export function useRoute() {
 
 // The views of a list that a person has named.
 export function savedViews() {
-  try { return JSON.parse(stored("views") ?? "[]").filter((one) => typeof one?.name === "string" && typeof one?.query === "object"); } catch { return []; }
+  try { return JSON.parse(stored("views") ?? "[]").filter((one) => typeof one?.name === "string" && one.query !== null && typeof one.query === "object"); } catch { return []; }
 }
 export function saveViews(views) { store("views", JSON.stringify(views)); }

@@ -41,8 +41,13 @@ const titles = {
 };
 export function Trouble({ error, retry = null }) {
   return html`<div class="trouble" role="alert"><${Icon} name="alert" size=${20} /><div><strong>${titles[error.kind] ?? "That did not work"}</strong>
-    <p>${error.message}</p>${error.detail && html`<p class="faint">${error.detail}</p>`}${error.hint && html`<p>${error.hint}</p>`}
+    <p>${plain(error.message)}</p>${error.detail && html`<p class="faint">${plain(error.detail)}</p>`}${error.hint && html`<p>${plain(error.hint)}</p>`}
     ${retry && html`<button class="button" onClick=${retry}>Try again</button>`}</div></div>`;
+}
+
+// Below a list that has been cut.
+export function More({ rows, most }) {
+  return rows.length > most && html`<p class="foot faint">The first ${most}, and there are more.</p>`;
 }
 
 // A view's data, or what stands in its place. Old data stays, and the head of the page says that it is old.

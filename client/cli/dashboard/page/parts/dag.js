@@ -1,29 +1,74 @@
 // The graph of an execution's tasks with their states. A node can be reached and chosen by keys.
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../core/html.js";
 import { Graph, layout } from "../vendor/dagre.js";
-import { kindOf } from "./common.js";
+import { Status, kindOf } from "./common.js";
 import { StateIcon } from "./icons.js";
 import { duration } from "../core/time.js";
 
 const height = 44;
 const mostNodes = 300;
+const mostSpans = 2000; // of ranks, by all edges together
 const widthOf = (text) => Math.min(250, Math.max(160, 46 + text.length * 7.3));
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
+// The edges between the tasks that are shown, as places in the list: a tenant's word is no key of any object.
+function edgesOf(tasks) {
+  const places = new Map(tasks.map((task, i) => [task.id, i]));
+  return tasks.flatMap((task, to) => [...new Set(task.depends)].filter((before) => places.has(before)).map((before) => [places.get(before), to]));
+}
+
+// Each task's rank, that of the longest path to it, and the order in which all come after what they depend on.
+function ranksOf(size, edges) {
+  const after = Array.from({ length: size }, () => []);
+  const open = new Array(size).fill(0);
+  for (const [from, to] of edges) { after[from].push(to); open[to] += 1; }
+  const ranks = new Array(size).fill(0);
+  const order = [...open.keys()].filter((i) => open[i] === 0);
+  for (const from of order)
+    for (const to of after[from]) {
+      ranks[to] = Math.max(ranks[to], ranks[from] + 1);
+      if (--open[to] === 0) order.push(to);
+    }
+  return { ranks, order };
+}
+
+// Without the edges that a longer path implies.
+function reduced(size, edges, order) {
+  const before = Array.from({ length: size }, () => []);
+  for (const [from, to] of edges) before[to].push(from);
+  const all = new Array(size).fill(0n); // a bit for each task that comes before
+  const implied = new Array(size).fill(0n);
+  for (const to of order) {
+    for (const from of before[to]) implied[to] |= all[from];
+    all[to] = before[to].reduce((bits, from) => bits | (1n << BigInt(from)), implied[to]);
+  }
+  return edges.filter(([from, to]) => !((implied[to] >> BigInt(from)) & 1n));
+}
+
+// The time of a layout goes by the ranks that edges cross. Null: too many to draw.
+export function edgesToDraw(tasks) {
+  const edges = edgesOf(tasks);
+  const { ranks, order } = ranksOf(tasks.length, edges);
+  const spans = (some) => some.reduce((sum, [from, to]) => sum + ranks[to] - ranks[from], 0);
+  if (spans(edges) <= mostSpans) return edges;
+  const fewer = reduced(tasks.length, edges, order);
+  return spans(fewer) <= mostSpans ? fewer : null;
+}
+
 function layOut(tasks, direction) {
+  const edges = edgesToDraw(tasks);
+  if (!edges) return null;
   const graph = new Graph();
   graph.setGraph({ rankdir: direction, nodesep: direction === "LR" ? 16 : 20, ranksep: direction === "LR" ? 34 : 34, marginx: 6, marginy: 6 });
   graph.setDefaultEdgeLabel(() => ({}));
-  const ids = new Set(tasks.map((task) => task.id));
-  for (const task of tasks) graph.setNode(task.id, { width: widthOf(task.id), height });
-  for (const task of tasks)
-    for (const before of task.depends) if (ids.has(before)) graph.setEdge(before, task.id);
+  tasks.forEach((task, i) => graph.setNode(`n${i}`, { width: widthOf(task.id), height }));
+  for (const [from, to] of edges) graph.setEdge(`n${from}`, `n${to}`);
   layout(graph);
   const { width = 0, height: tall = 0 } = graph.graph();
   return {
     width, height: tall,
-    nodes: tasks.map((task) => ({ task, ...graph.node(task.id) })),
-    edges: graph.edges().map(({ v, w }) => ({ from: v, to: w, points: graph.edge(v, w).points })),
+    nodes: tasks.map((task, i) => ({ task, ...graph.node(`n${i}`) })),
+    edges: edges.map(([from, to]) => ({ from: tasks[from].id, to: tasks[to].id, points: graph.edge(`n${from}`, `n${to}`).points })),
   };
 }
 
@@ -52,6 +97,10 @@ export function Dag({ tasks, chosen, choose }) {
   const shape = tasks.map((task) => `${task.id}<${task.depends}`).join("|");
   const shown = tasks.slice(0, mostNodes);
   const plan = useMemo(() => layOut(shown, direction), [shape, direction]);
+  const rest = tasks.length > mostNodes && html`<p class="faint">The first ${mostNodes} of ${tasks.length} tasks.</p>`;
+  if (!plan)
+    return html`<div class="dag" ref=${box}><p class="faint">Too many edges to draw.</p>
+      <ul class="dag-list">${shown.map((task) => html`<li key=${task.id}><button class="button small" aria-pressed=${task.id === chosen ? "true" : "false"} onClick=${() => choose(task.id === chosen ? null : task.id)}><${Status} status=${task.status} />${cut(task.id, 60)}</button></li>`)}</ul>${rest}</div>`;
   // A little smaller rather than cut off.
   const scale = plan.width > room && plan.width * 0.72 <= room ? room / plan.width : 1;
   const byId = new Map(tasks.map((task) => [task.id, task]));
@@ -76,5 +125,5 @@ export function Dag({ tasks, chosen, choose }) {
           <text><tspan class="name" x="34" y="19">${shownId}</tspan>${" "}<tspan class="more" x="34" y="34">${more}</tspan></text></g>`;
       })}
     </svg>
-    ${tasks.length > mostNodes && html`<p class="faint">The first ${mostNodes} of ${tasks.length} tasks.</p>`}</div>`;
+    ${rest}</div>`;
 }

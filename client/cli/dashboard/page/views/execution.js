@@ -102,7 +102,7 @@ const toneOf = (event) => (event.includes("failed") ? "t-bad" : event.endsWith("
 
 function says(event) {
   let detail = {};
-  try { detail = event.detail ? JSON.parse(event.detail) : {}; } catch { return event.detail; }
+  try { detail = event.detail ? JSON.parse(event.detail) : {}; } catch { return cut(event.detail, 1000); }
   if (!detail || typeof detail !== "object") return "";
   const parts = [];
   if (detail.error) parts.push(String(detail.error));
@@ -123,13 +123,16 @@ function Events({ events }) {
   })}</ol>${events.length > shown.length && html`<button class="button small" onClick=${() => setAll(true)}>All ${events.length}</button>`}`;
 }
 
+const mostSteps = 200; // each holds the whole of what was before it
+
 // The input, then each task's patch over what was there before it, then what came out.
 function Contexts({ data }) {
   const run = data.result[0];
   const source = data.source[0];
   const steps = useMemo(() => {
     let before = safeParse(source.input);
-    return data.timeline.filter((event) => event.event === "task_completed" && event.changed_bytes !== null && !event.task.includes("[")).map((event) => {
+    const all = data.timeline.filter((event) => event.event === "task_completed" && event.changed_bytes !== null && !event.task.includes("["));
+    return all.slice(0, mostSteps).map((event) => {
       const patch = event.changed ? safeParse(event.changed) : undefined;
       const step = { event, patch, before };
       if (patch !== undefined && before !== undefined) before = mergePatch(before, patch);
@@ -138,6 +141,7 @@ function Contexts({ data }) {
   }, [data.timeline, source.input]);
   return html`<${Folding} title="Input" open><${JsonTree} text=${source.input} size=${source.input_bytes} /><//>
     ${steps.map((step, i) => html`<${Folding} key=${i} title=${html`<b>${step.event.task}</b> changed`} open=${i < 4} count=${step.patch instanceof Map ? `${step.patch.size} ${step.patch.size === 1 ? "key" : "keys"}` : null}>${step.patch !== undefined ? html`<${JsonTree} value=${step.patch} before=${step.before} marks opens=${3} />` : html`<p class="faint">Too large to show.</p>`}<//>`)}
+    ${steps.length === mostSteps && html`<p class="faint">The first ${mostSteps} changes.</p>`}
     ${run.final_context !== null && html`<${Folding} title=${run.status === "completed" ? "Final context" : "Context"}><${JsonTree} text=${run.final_context} size=${run.final_bytes} /><//>`}
     ${!steps.length && run.final_context === null && html`<p class="faint">No task has changed anything yet.</p>`}`;
 }
@@ -157,33 +161,34 @@ const questions = {
   resume: ["Resume this execution?", "It goes on where it was.", "Resume", "It goes on"],
 };
 
-function Body({ data, hello }) {
+function Body({ data, hello, gone }) {
   const run = data.result[0];
   const { tenant } = data.source[0];
   const [chosen, setChosen] = useState(null);
   const [asked, setAsked] = useState(null);
   const [again, setAgain] = useState(false);
   const graph = useMemo(() => graphOf(data), [data]);
+  const input = useMemo(() => (again ? safeParse(data.source[0].input) : undefined), [again]); // undefined: too large or too deep
   const over = overs.has(run.status);
   const ask = (verb) => setAsked(verb);
-  const can = hello.actions;
+  const can = hello.actions && !gone;
   useKeys({
     r: can && over && run.status !== "completed" ? () => ask("retry") : null, c: can && !over ? () => ask("cancel") : null,
     p: can && !over ? () => ask(run.status === "paused" ? "resume" : "pause") : null, n: can ? () => setAgain(true) : null,
     u: () => go("executions", { tenant: hello.tenant ? "" : tenant }),
   });
-  const question = asked && questions[asked];
+  const question = can && asked && questions[asked];
   return html`<${Head} data=${data} hello=${hello} actions=${can && html`<${Actions} run=${run} ask=${ask} rerun=${() => setAgain(true)} />`} />
     <${Explanation} data=${data} tenant=${tenant} hello=${hello} />
     <${Panel} title="Graph" note="choose a task to see more of it" flush><div class="graph"><${Dag} tasks=${graph.tasks} chosen=${chosen} choose=${setChosen} />${chosen && html`<${TaskPanel} key=${chosen} id=${chosen} graph=${graph} data=${data} close=${() => setChosen(null)} />`}</div><//>
     <${Panel} title="What happened when"><${Waterfall} events=${data.timeline} tasks=${graph.states} depends=${graph.depends} now=${over ? parseTime(run.finished_at) ?? serverNow() : serverNow()} over=${over} /><//>
     <div class="columns two"><${Panel} title="Contexts" note="the input, and what each task has changed"><${Contexts} data=${data} /><//><${Panel} title="Events" note=${`${data.timeline.length}`}><${Events} events=${data.timeline} /><//></div>
     ${question && html`<${Confirm} title=${question[0]} text=${question[1]} verb=${question[2]} danger=${asked === "cancel"} request=${{ verb: asked, id: run.execution_id }} done=${() => say(question[3])} close=${() => setAsked(null)} />`}
-    ${again && html`<${RunDialog} tenant=${hello.tenant ? "" : tenant} workflow=${run.workflow} input=${writeExact(safeParse(data.source[0].input) ?? new Map())} hello=${hello} close=${() => setAgain(false)} />`}`;
+    ${can && again && html`<${RunDialog} tenant=${hello.tenant ? "" : tenant} workflow=${run.workflow} input=${input === undefined ? "" : writeExact(input)} hidden=${input === undefined} same=${run.execution_id} hello=${hello} close=${() => setAgain(false)} />`}`;
 }
 
 export function Execution({ route, hello }) {
   const id = route.rest[0] ?? "";
   const view = useView("execution", { id }, 2000);
-  return html`<div class="stack execution">${/^\d+$/.test(id) ? html`<${Shown} view=${view} rows=${12}>${(data) => html`<${Body} data=${data} hello=${hello} />`}<//>` : html`<${Shown} view=${{ error: { kind: "missing", message: "This is no id of an execution." } }} />`}</div>`;
+  return html`<div class="stack execution">${/^\d+$/.test(id) ? html`<${Shown} view=${view} rows=${12}>${(data) => html`<${Body} data=${data} hello=${hello} gone=${view.error?.status === 404 || view.error?.status === 403} />`}<//>` : html`<${Shown} view=${{ error: { kind: "missing", message: "This is no id of an execution." } }} />`}</div>`;
 }

@@ -4,7 +4,7 @@ import { act, useView } from "../core/api.js";
 import { go, link, savedViews, saveViews } from "../core/router.js";
 import { useKeys } from "../core/keys.js";
 import { Dialog } from "../parts/dialog.js";
-import { Empty, Panel, Shown, Status, cut } from "../parts/common.js";
+import { Empty, Panel, Shown, Status, cut, plain } from "../parts/common.js";
 import { Icon, StateIcon } from "../parts/icons.js";
 import { RunDialog } from "../parts/run-dialog.js";
 import { say } from "../parts/toast.js";
@@ -12,7 +12,7 @@ import { Since, Time, count, serverNow } from "../core/time.js";
 
 const statuses = ["pending", "running", "paused", "completed", "failed", "cancelled"];
 const ranges = [["", "Any time"], ["1h", "Last hour"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"], ["30d", "Last 30 days"]];
-const spans = { "1h": 3600, "24h": 86400, "7d": 604800, "30d": 2592000 };
+const spans = new Map([["1h", 3600], ["24h", 86400], ["7d", 604800], ["30d", 2592000]]);
 const filterNames = ["workflow", "status", "error", "with", "range", "after", "before"];
 const builtIn = [
   { name: "Failed today", query: { status: "failed", range: "24h" } },
@@ -25,7 +25,7 @@ const pageSize = 50;
 // What the server is asked for; a range is counted from its clock, by whole minutes, so that an address stays the same.
 function queryOf(params, tenant) {
   const query = { tenant, workflow: params.workflow, status: params.status, error: params.error, with: params.with, after: params.after, before: params.before };
-  if (params.range && spans[params.range]) query.after = new Date(Math.floor((serverNow() - spans[params.range] * 1000) / 60000) * 60000).toISOString();
+  if (spans.has(params.range)) query.after = new Date(Math.floor((serverNow() - spans.get(params.range) * 1000) / 60000) * 60000).toISOString();
   return query;
 }
 
@@ -70,16 +70,23 @@ function Saved({ params, tenant }) {
 
 const verbs = [["retry", "Retry", "opens those again that failed or were cancelled"], ["cancel", "Cancel", "ends those that have not ended"], ["pause", "Pause", "lets no further task of them start"], ["resume", "Resume", "lets paused ones go on"]];
 
-function Bulk({ filter, close }) {
+// What is counted, shown and sent is the filter of the moment at which the dialog was opened; the page closes it when the
+// address changes.
+function Bulk({ filter: current, close }) {
+  const [filter] = useState(() => Object.fromEntries(Object.entries(current).filter(([, value]) => value)));
   const [verb, setVerb] = useState(bare(filter.status) === "failed" && !isNot(filter.status) ? "retry" : filter.status === "paused" ? "resume" : "cancel");
   const [found, setFound] = useState(null);
   const [error, setError] = useState(null);
   const [reason, setReason] = useState("");
   const [typed, setTyped] = useState("");
   const [busy, setBusy] = useState(false);
-  useEffect(() => {
+  const everything = Object.keys(filter).length === 0;
+  const look = () => {
+    setFound(null);
+    setTyped("");
     act({ verb: "bulk", action: verb, filter, dry_run: true }).then(setFound, setError);
-  }, []);
+  };
+  useEffect(look, []);
   const danger = verb === "cancel";
   const [, title, what] = verbs.find(([name]) => name === verb);
   const ready = found && found.count > 0 && typed.trim() === String(found.count) && !busy;
@@ -87,23 +94,31 @@ function Bulk({ filter, close }) {
     event.preventDefault();
     if (!ready) return;
     setBusy(true);
+    setError(null);
     try {
-      const done = await act({ verb: "bulk", action: verb, filter, dry_run: false, reason });
-      if (done.error) { setError({ message: `${count(done.done)} are done, then: ${done.error}` }); setBusy(false); return; }
+      const done = await act({ verb: "bulk", action: verb, filter, dry_run: false, expect: found.count, everything, reason });
+      const rest = [done.skipped && `${count(done.skipped)} could not be changed (${done.skips[0].id}: ${plain(done.skips[0].message)})`, done.left && `${count(done.left)} are left`, done.error && plain(done.error)].filter(Boolean);
+      if (rest.length) {
+        setError({ message: `${count(done.done)} are changed; ${rest.join("; ")}` });
+        setBusy(false);
+        look();
+        return;
+      }
       close();
       say(`${title}: ${count(done.done)} of ${count(done.count)} changed`);
     } catch (problem) {
       setError(problem);
       setBusy(false);
+      look();
     }
   };
   return html`<${Dialog} title="Act on all that fit" close=${close}><form onSubmit=${submit}>
-    <ul class="terms">${Object.entries(filter).filter(([, value]) => value).map(([name, value]) => html`<li key=${name}><span class="faint">${name}</span> ${isNot(value) ? html`<b class="bad">is not</b>` : "is"} <code>${bare(value)}</code></li>`)}${!Object.values(filter).some(Boolean) && html`<li><b class="bad">No filter: all executions of all tenants</b></li>`}</ul>
+    <ul class="terms">${Object.entries(filter).map(([name, value]) => html`<li key=${name}><span class="faint">${name}</span> ${isNot(value) ? html`<b class="bad">is not</b>` : "is"} <code>${bare(value)}</code></li>`)}${everything && html`<li><b class="bad">No filter: all executions of all tenants</b></li>`}</ul>
     <fieldset class="verbs"><legend class="unseen">What to do</legend>${verbs.map(([name, word, does]) => html`<label key=${name} class=${verb === name ? "on" : ""}><input type="radio" name="verb" value=${name} checked=${verb === name} onChange=${() => setVerb(name)} /><b>${word}</b><span>${does}</span></label>`)}</fieldset>
     <p class="found" role="status">${error && !found ? "" : found ? html`<b>${count(found.count)}</b> ${found.count === 1 ? "execution fits" : "executions fit"}${found.all ? "" : ", and there are more: the oldest of these are done first"}. Those to which it does not apply stay as they are.` : "Counting…"}</p>
     ${found?.count > 0 && html`<label class="field"><span>Reason, for their histories <em>(may be empty)</em></span><input value=${reason} maxlength="500" onInput=${(event) => setReason(event.target.value)} autocomplete="off" /></label>
       <label class="field"><span>Type <b>${found.count}</b> to go on</span><input inputmode="numeric" value=${typed} onInput=${(event) => setTyped(event.target.value)} autocomplete="off" data-typed /></label>`}
-    ${error && html`<p class="wrong" role="alert">${error.message}</p>`}
+    ${error && html`<p class="wrong" role="alert">${plain(error.message)}</p>`}
     <footer><button type="button" class="button" onClick=${close}>Leave them</button><button class=${`button ${danger ? "danger" : "primary"}`} disabled=${!ready}>${busy ? "…" : `${title} ${found ? count(found.count) : ""}`}</button></footer></form><//>`;
 }
 
@@ -121,9 +136,11 @@ export function Executions({ route, hello, tenant }) {
   const [run, setRun] = useState(false);
   const own = hello.tenant ? "" : tenant;
   const filter = queryOf(params, own);
-  const view = useView("executions", { ...filter, from: params.from }, params.from ? 0 : 3000);
+  const view = useView("executions", { ...filter, from: params.from }, params.from ? 15000 : 3000);
   const workflows = useView(own || hello.tenant ? "workflows" : null, { tenant: own }, 0);
   const main = useRef(null);
+  const place = JSON.stringify([params, tenant]);
+  useEffect(() => setBulk(false), [place]);
   const set = (changes) => go("executions", { ...params, from: "", ...changes });
   const older = () => { go("executions", { ...params, from: view.data.next }); main.current?.scrollIntoView({ block: "start" }); };
   useKeys({ o: view.data?.next ? older : null, b: hello.actions ? () => setBulk(true) : null, n: hello.actions ? () => setRun(true) : null });

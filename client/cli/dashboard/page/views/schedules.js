@@ -3,7 +3,7 @@ import { html, useState } from "../core/html.js";
 import { useView } from "../core/api.js";
 import { go, link } from "../core/router.js";
 import { Confirm } from "../parts/dialog.js";
-import { Badge, Empty, Panel, Shown, Status } from "../parts/common.js";
+import { Badge, Empty, More, Panel, Shown, Status } from "../parts/common.js";
 import { say } from "../parts/toast.js";
 import { Time, exactTime, parseTime, serverNow } from "../core/time.js";
 
@@ -27,9 +27,9 @@ export function Schedules({ hello, tenant }) {
   const whose = (row) => (hello.tenant ? "" : row.tenant);
   const question = asked && questions[asked.verb];
   return html`<div class="stack"><${Panel} label="Schedules" title=${null} flush><${Shown} view=${view} rows=${8}>${({ schedules }) => (schedules.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Table of schedules"><table class="grid"><thead><tr><th>Schedule</th>${all && html`<th>Tenant</th>`}<th>Workflow</th><th>When</th><th>State</th><th class="n">Next fire</th><th class="n">Last fire</th><th>Last result</th><th><span class="unseen">Actions</span></th></tr></thead>
-    <tbody>${schedules.map((row) => html`<tr key=${`${row.tenant}/${row.name}`}><td class="strong">${row.name}</td>${all && html`<td><a href=${link("schedules", { tenant: row.tenant })}>${row.tenant}</a></td>`}<td><a data-row href=${link("executions", { tenant: whose(row), workflow: row.workflow })}>${row.workflow}</a></td><td><code>${row.cron}</code> <span class="faint">${row.timezone}</span></td><td><${Badge} word=${row.status} /></td>
+    <tbody>${schedules.slice(0, 300).map((row) => html`<tr key=${`${row.tenant}/${row.name}`}><td class="strong">${row.name}</td>${all && html`<td><a href=${link("schedules", { tenant: row.tenant })}>${row.tenant}</a></td>`}<td><a data-row href=${link("executions", { tenant: whose(row), workflow: row.workflow })}>${row.workflow}</a></td><td><code>${row.cron}</code> <span class="faint">${row.timezone}</span></td><td><${Badge} word=${row.status} /></td>
       <td class="n"><${Fires} fires=${row.fires} /></td><td class="n"><${Time} at=${row.last_fire_at} /></td><td>${row.last_execution ? html`<a class="result" href=${link(`execution/${row.last_execution}`)}>${row.last_status ? html`<${Status} status=${row.last_status} />` : html`<span class="faint">removed</span>`}<span class="mono">${row.last_execution}</span></a>` : html`<span class="faint">–</span>`}</td>
       <td class="row-actions">${hello.actions && html`<button class="button small" onClick=${() => setAsked({ verb: "run_schedule", row })}>Run now</button>${row.status !== "ended" && html`<button class="button small" onClick=${() => setAsked({ verb: row.status === "paused" ? "resume_schedule" : "pause_schedule", row })}>${row.status === "paused" ? "Resume" : "Pause"}</button>`}`}</td></tr>`)}</tbody></table></div>
-      ${all && html`<p class="foot faint">Of the first 200 tenants, by name; choose a tenant for all of its.</p>`}` : html`<${Empty} title="No schedules"><code>insula schedule add nightly invoice '0 3 * * *'</code> makes one.<//>`)}<//><//>
-    ${asked && html`<${Confirm} title=${`${asked.row.name}: ${question[0]}`} text=${question[1]} verb=${question[2]} reason=${false} request=${{ verb: asked.verb, name: asked.row.name, tenant: whose(asked.row) }} done=${(answer) => { say(answer.execution_id ? `Execution ${answer.execution_id} is submitted` : "Done"); if (answer.execution_id) go(`execution/${answer.execution_id}`); else view.reload(); }} close=${() => setAsked(null)} />`}</div>`;
+      <${More} rows=${schedules} most=${300} />${all && html`<p class="foot faint">Twenty of each of the first 200 tenants, by name; choose a tenant for all of its.</p>`}` : html`<${Empty} title="No schedules"><code>insula schedule add nightly invoice '0 3 * * *'</code> makes one.<//>`)}<//><//>
+    ${asked && html`<${Confirm} title=${`${asked.row.name}: ${question[0]}`} text=${question[1]} verb=${question[2]} reason=${false} keyed=${asked.verb === "run_schedule"} request=${{ verb: asked.verb, name: asked.row.name, tenant: whose(asked.row) }} done=${(answer) => { say(answer.execution_id ? `Execution ${answer.execution_id} is submitted` : "Done"); if (answer.execution_id) go(`execution/${answer.execution_id}`); else view.reload(); }} close=${() => setAsked(null)} />`}</div>`;
 }

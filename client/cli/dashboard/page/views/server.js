@@ -1,13 +1,13 @@
 // The server: what holds it up, what runs out, what is not as it should be, each with the command that mends it.
 import { html } from "../core/html.js";
 import { useView } from "../core/api.js";
-import { Badge, Command, Empty, Panel, Shown } from "../parts/common.js";
+import { Badge, Command, Empty, Panel, Shown, plain } from "../parts/common.js";
 import { Icon } from "../parts/icons.js";
 import { Time, count } from "../core/time.js";
 
 function Findings({ rows, none }) {
   if (!rows.length) return html`<${Empty} title=${none} icon="good" />`;
-  return html`<ul class="findings">${rows.map((row, i) => html`<li key=${i}><${Badge} word=${row.level} /><div><b>${row.tenant && html`${row.tenant}: `}${row.object}</b> <span>${row.finding}</span></div><${Command} text=${row.mend} /></li>`)}</ul>`;
+  return html`<ul class="findings">${rows.map((row, i) => html`<li key=${i}><${Badge} word=${row.level} /><div><b>${row.tenant && html`${row.tenant}: `}${plain(row.object)}</b> <span>${plain(row.finding)}</span></div><${Command} text=${row.mend} /></li>`)}</ul>`;
 }
 
 function Capacity({ rows }) {
@@ -18,7 +18,7 @@ function Capacity({ rows }) {
 }
 
 function Acts({ view }) {
-  return html`<${Panel} title="Administrative acts" note="the last thirty" flush><${Shown} view=${view} rows=${4}>${(data) => html`${data.log_error && html`<p class="wrong">${data.log_error}</p>`}${data.log.length ? html`<div class="scroll low" tabindex="0" role="region" aria-label="Table of administrative acts"><table class="grid snug"><thead><tr><th>When</th><th>Role</th><th>Act</th><th>Tenant</th></tr></thead><tbody>${data.log.map((row) => html`<tr key=${row.log_id}><td><${Time} at=${row.at} /></td><td>${row.role}</td><td title=${row.detail ?? ""}><code>${row.act}</code></td><td>${row.tenant ?? ""}</td></tr>`)}</tbody></table></div>` : html`<${Empty} title="No acts yet" />`}`}<//><//>`;
+  return html`<${Panel} title="Administrative acts" note="the last thirty" flush><${Shown} view=${view} rows=${4}>${(data) => html`${data.log_error && html`<p class="wrong">${data.log_error}</p>`}${data.log.length ? html`<div class="scroll low" tabindex="0" role="region" aria-label="Table of administrative acts"><table class="grid snug"><thead><tr><th>When</th><th>Role</th><th>Act</th><th>Tenant</th></tr></thead><tbody>${data.log.map((row) => html`<tr key=${row.log_id}><td><${Time} at=${row.at} /></td><td>${plain(row.role)}</td><td title=${plain(row.detail)}><code>${row.act}</code></td><td>${row.tenant ?? ""}</td></tr>`)}</tbody></table></div>` : html`<${Empty} title="No acts yet" />`}`}<//><//>`;
 }
 
 export function Server() {
