@@ -22,6 +22,7 @@
 #pragma once
 
 #include <insula/context.hpp>
+#include <insula/enqueue.hpp>
 #include <insula/error.hpp>
 #include <insula/execution.hpp>
 #include <insula/result.hpp>
