@@ -2,6 +2,7 @@
 // They cost the same however many tenants are idle, and whatever makes a task claimable brings its tenant back.
 #include "support/session.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <functional>
 #include <string>
@@ -71,11 +72,19 @@ TEST_F(PreloadedReadyTenants, IdleTenantsCostAClaimNothing) {
   create("two");
   // What a session reads once.
   for (int i = 0; i < 2; ++i) buffers();
-  const auto few = buffers();
+  // Autovacuum, or another session, may have the session read a catalog anew at any moment.
+  const auto least_buffers = [&] {
+    auto least = buffers();
+    for (int i = 0; i < 4; ++i) {
+      const auto again = buffers();
+      least = {std::min(least.first, again.first), std::min(least.second, again.second)};
+    }
+    return least;
+  };
+  const auto few = least_buffers();
   for (int i = 0; i < 100; ++i)
     sql_.query("SELECT tenant FROM insula.create_tenant('idle_" + std::to_string(i) + "', login => false)");
-  buffers();
-  const auto many = buffers();
+  const auto many = least_buffers();
   EXPECT_EQ(many.second, few.second);
   EXPECT_LE(many.first, few.first + few.first / 10);
 }
