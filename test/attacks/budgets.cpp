@@ -127,7 +127,7 @@ TEST_F(Budgets, FanOutsThatATimeoutOpensHaveTurns) {
       to_string(groups));
 }
 
-// A dropped tenant's decisions are in nobody's way.
+// A drop ends a tenant's decisions at once.
 TEST_F(Budgets, ADropEndsTheTurns) {
   set_for_all("insula.visit_time", "20ms");
   register_followed_by(60, "'{\"for_each\": {\"items\": \"$.list\"}, \"trigger_rule\": \"always\"}'");

@@ -74,8 +74,8 @@ static FoundTasks find_and_try_lock(const Tenant &tenant, const Completions &com
 // Rows of their executions that the ends of tasks may count down in one step.
 constexpr int most_counted = 10000;
 
-// Leaves out the tasks from the one on with which their executions have so many tasks together, but never the first
-// execution's; returns how many stay.
+// Leaves out the tasks behind those whose executions have `most_counted` tasks together; the first execution's stay.
+// Returns how many do.
 static int leave_some(const Tenant &tenant, const FoundTasks &found, const Completions &completions) {
   int tasks = 0;
   std::int64_t head = 0;
