@@ -49,14 +49,6 @@ std::string field(const PGresult* result, int which) {
   throw Failure(is_missing ? Exit::not_found : Exit::failed, message, more);
 }
 
-void cancel(PGconn* connection) {
-  const std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> handle{PQgetCancel(connection), PQfreeCancel};
-  std::array<char, 256> error;
-  if (handle) PQcancel(handle.get(), error.data(), error.size());
-}
-
-}  // namespace
-
 Table table_of(const PGresult* result) {
   Table table;
   for (int column = 0; column < PQnfields(result); ++column)
@@ -68,6 +60,14 @@ Table table_of(const PGresult* result) {
   }
   return table;
 }
+
+void cancel(PGconn* connection) {
+  const std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> handle{PQgetCancel(connection), PQfreeCancel};
+  std::array<char, 256> error;
+  if (handle) PQcancel(handle.get(), error.data(), error.size());
+}
+
+}  // namespace
 
 std::string Table::value(std::size_t column) const {
   return rows.empty() ? std::string{} : rows.front().at(column).value_or("");

@@ -24,8 +24,6 @@ struct Table {
   std::string value(std::size_t column = 0) const;
 };
 
-Table table_of(const PGresult* result);
-
 class Session {
  public:
   // `conninfo` may be empty: libpq then has its own ways (PG*, services, ~/.pgpass).

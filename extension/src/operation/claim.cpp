@@ -1,6 +1,6 @@
 // Claiming: first advances what is due, then claims rows, then builds the context of each task: the
 // execution's input, the patches of all the task's ancestors in topological order, and the patches
-// with which the task itself deferred.  When the budget of the visit is spent, the tasks that are left go
+// with which the task itself deferred.  When the session's budget is spent, the tasks that are left go
 // back to the queue.
 #include <algorithm>
 
