@@ -1,5 +1,6 @@
 // Handlers: the values they return, their progress, what they are wrapped in; batches, executors, types.  Without a
 // server.
+#include "run.hpp"
 #include "runtime/attempt.hpp"
 #include "runtime/inbox.hpp"
 #include "runtime/pool.hpp"
@@ -57,11 +58,6 @@ using namespace insula;
 using namespace std::chrono_literals;
 using insula::testing::run_task;
 using insula::testing::TaskRun;
-
-template <class Handler>
-TaskRun run(Handler handler, insula::testing::TaskInput input = {}) {
-  return run_task(Workflow::builder("w").task("t", std::move(handler)).build(), "t", std::move(input));
-}
 
 TEST(Suspend, IsWhatAHandlerReturns) {
   const auto approval = [](TaskContext& ctx) -> std::optional<Suspend> {

@@ -1,4 +1,5 @@
 // The testing kit's part without a database, and what it shows of observers and traces.
+#include "run.hpp"
 #include "runtime/attempt.hpp"
 #include "runtime/metrics.hpp"
 #include "wire/calls.hpp"
@@ -17,11 +18,6 @@ using namespace insula;
 using namespace std::chrono_literals;
 using insula::testing::run_task;
 using insula::testing::TaskRun;
-
-template <class Handler>
-TaskRun run(Handler handler, insula::testing::TaskInput input = {}) {
-  return run_task(Workflow::builder("w").task("t", std::move(handler)).build(), "t", std::move(input));
-}
 
 TEST(RunTask, ShowsWhatIsHandedOver) {
   const TaskRun set = run([](TaskContext& ctx) { ctx.set("out", 2 * ctx.at<int>("in")); }, {.context = {{"in", 4}}});
