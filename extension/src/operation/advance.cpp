@@ -228,11 +228,7 @@ bool take_up_decisions(const Tenant &tenant, TimestampTz now) {
 }
 
 bool advance(const Tenant &tenant, TimestampTz now, Visitor visitor) {
-  for (Lane lane : {lane_later, lane_deferred}) {
-    int count;
-    const std::int32_t *keys = release_due(tenant, lane, now, &count);
-    for (int i = 0; i < count; ++i) announce_ready(tenant.number, keys[i]);
-  }
+  for (Lane lane : {lane_later, lane_deferred}) release_due(tenant, lane, now);
   int count;
   TaskRow *tasks = lapsed_tasks(tenant, now, &count);
   (void)lapse(tenant, tasks, count, now, now);

@@ -239,7 +239,7 @@ void cancel_children(const Tenant &tenant, TimestampTz now, std::int64_t executi
                      int count, LockWait wait) {
   bool any = false;
   if (cancel_some_children(tenant, now, children, count, false, wait, &any) > 0)
-    put_off(tenant, now, &execution, 1);
+    put_off_decisions(tenant, now, &execution, 1);
 }
 
 bool cancel_open_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, LockWait wait) {

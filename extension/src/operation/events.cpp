@@ -26,10 +26,7 @@ Jsonb *event_as_json(const char *event, Jsonb *payload) {
 // False: no task of the execution waits for the event.
 bool deliver(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *event,
              Jsonb *payload) {
-  std::int32_t key;
-  if (!deliver_event(tenant, execution, span, now, event, event_as_json(event, payload), &key)) return false;
-  announce_ready(tenant.number, key);
-  return true;
+  return deliver_event(tenant, execution, span, now, event, event_as_json(event, payload));
 }
 
 }  // namespace

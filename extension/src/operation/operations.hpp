@@ -251,8 +251,6 @@ void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int
 // Takes up decisions of one execution that were put off, at least the first one; the caller holds its row, and those
 // of its lineage.  False: nothing could be done, since other transactions hold what it would change.
 bool settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, LockWait wait);
-// Puts off the decision on rows of executions that the caller holds; ids ascending.
-void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // Fails a task; the caller holds its row and its execution's.
 bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
 // Retries a task at that time; the caller holds its row.  False: the lease is lost.

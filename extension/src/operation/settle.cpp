@@ -132,9 +132,7 @@ void add_ended(Wave &wave, std::int32_t task, State state) {
 
 void make_all_ready(const Graph &graph, Tasks tasks) {
   if (tasks.count == 0) return;
-  int count;
-  const std::int32_t *keys = make_ready(graph.tenant, graph.now, ids_of(graph, tasks), tasks.count, &count);
-  for (int i = 0; i < count; ++i) announce_ready(graph.tenant.number, keys[i]);
+  make_ready(graph.tenant, graph.now, ids_of(graph, tasks), tasks.count);
 }
 
 // How tasks have been decided.
@@ -205,7 +203,7 @@ Wave decide(const Graph &graph, Tasks open, Given given) {
   MemoryContextDelete(scratch);
   MemoryContextDelete(seen.memory);
   const Tasks left = {open.items + done, open.count - done};
-  if (left.count > 0 && given != Given::put_off) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (left.count > 0 && given != Given::put_off) put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
   make_all_ready(graph, decided.ready);
   for (const Tasks &running : {decided.ready, decided.opened})
     keep_context_for(graph.tenant, graph.definition, graph.head, running.items, running.count);
@@ -247,7 +245,7 @@ void close_groups(const Graph &graph, const std::int32_t *elements, Wave &wave) 
   int done = 0;
   for (; done < closed && !budget_is_spent(); ++done) close_one(graph, tasks[done], wave);
   const Tasks left = {tasks + done, closed - done};
-  if (left.count > 0) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (left.count > 0) put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
 }
 
 Wave first_wave(const Graph &graph, const TaskRow *rows, int count) {
@@ -282,7 +280,7 @@ Wave open_wave(const Graph &graph, const TaskRow *rows, int count, Given given) 
       left.items[left.count++] = rows[i].task;
   }
   if (given == Given::put_off && wave.count() > 0 && budget_is_spent()) return wave;
-  if (left.count > 0 && given != Given::put_off) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (left.count > 0 && given != Given::put_off) put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
   if (open.count == 0) return wave;
   const Wave decided = decide(graph, open, given);
   add_all(wave.completed, decided.completed);
@@ -352,7 +350,7 @@ void finish_singles(const Tenant &tenant, TimestampTz now, const TaskRow *tasks,
     MemoryContextReset(scratch);
   }
   MemoryContextDelete(scratch);
-  if (left_count > 0) put_off(tenant, now, left, left_count);
+  if (left_count > 0) put_off_decisions(tenant, now, left, left_count);
 }
 
 bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
@@ -371,14 +369,13 @@ void finish_executions(const Tenant &tenant, TimestampTz now, const HeadProgress
       left[left_count++] = heads[i].id;
     one = false;
   }
-  if (left_count > 0 && !taken_up) put_off(tenant, now, left, left_count);
+  if (left_count > 0 && !taken_up) put_off_decisions(tenant, now, left, left_count);
 }
 
 // Counts down the dependants that are under no decision; `keep`: their contexts may be worth keeping.
 void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Changes &dependants, bool keep) {
   int count;
   const ReadyTask *ready = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &count);
-  for (int i = 0; i < count; ++i) announce_ready(tenant.number, ready[i].key);
   if (!keep) return;
   auto *tasks = palloc_array_of<std::int32_t>(static_cast<std::size_t>(count));
   for (int first = 0; first < count;) {
@@ -478,11 +475,6 @@ bool settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, 
   const HeadProgress *progress = head_progress(tenant, &first.id, &none, 1, &found);
   finish_executions(tenant, now, progress, found, true, true);
   return true;
-}
-
-void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {
-  put_off_decisions(tenant, now, ids, count);
-  announce_due(tenant.number, now);
 }
 
 }  // namespace insula

@@ -125,7 +125,7 @@ void open_root_groups(const Tenant &tenant, std::int32_t number, const Submissio
       const FanOut group = {tenant, definition, executions.ids[i], task};
       if (budget_is_spent()) {
         const std::int64_t id = group.id();
-        put_off(tenant, std::max(submission.now, submission.run_at), &id, 1);
+        put_off_decisions(tenant, std::max(submission.now, submission.run_at), &id, 1);
         continue;
       }
       const Opened opened = open_group(group, submission.now, submission.run_at, &seen);

@@ -100,6 +100,9 @@ constexpr Word words[] = {
           FROM (SELECT * FROM jsonb_each_text(r.body) UNION ALL SELECT * FROM jsonb_each_text(EXCLUDED.body)) m
           GROUP BY m.key) s))"},
 
+    // What tell_rows needs to know of a row that was written.
+    {"told", "w.def, w.lane, w.key, w.due"},
+
     // The columns of a TaskRow; see read_task_rows.
     {"task_header", R"(w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due,
       w.deadline, w.parent, w.parent_head, w.child, coalesce(w.element, -1), w.limit_key)"},

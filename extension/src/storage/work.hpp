@@ -175,8 +175,8 @@ bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count
 // Decisions count unless the tenant is suspended.  DT_NOEND: nothing.
 TimestampTz next_due(const Tenant &tenant);
 
-// Tasks whose time has come become claimable; their keys are returned.
-std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count);
+// Tasks whose time has come become claimable.
+void release_due(const Tenant &tenant, Lane lane, TimestampTz now);
 TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count);
 TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count);
 // Running tasks, sorted by id, become claimable again, with no attempt used, if no transaction holds their row and
@@ -226,14 +226,13 @@ bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int
               Jsonb *patch);
 // The first task of the execution that waits for the event becomes ready with it; false: none does.
 bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
-                   Jsonb *event, std::int32_t *key);
+                   Jsonb *event);
 bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch);
 
 struct ReadyTask {
   std::int64_t id;
   std::int64_t head;
   std::int32_t definition;
-  std::int32_t key;
 };
 // Counts down open dependencies; returns those that became ready.
 ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
@@ -242,9 +241,10 @@ ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t 
 // position) that wait for nothing more.
 std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
                                int *open);
-// Pending tasks become claimable; their keys are returned.
-std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready);
-// Rows wait in the lane of decisions, from `now` on.
+// Pending tasks become claimable.
+void make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
+// Puts off the decision on rows of executions that the caller holds, ids ascending: they wait in the lane of decisions,
+// from `now` on.
 void put_off_decisions(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // The next of those whose turn has come, up to a hundred behind the place, in the order of their turns.
 struct DecisionPlace {
@@ -277,9 +277,9 @@ void end_execution(const Tenant &tenant, std::int64_t id, State state, Timestamp
 // Marks all rows of an execution that have not ended; what is ready is parked.
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
 void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
-// Ended tasks are pending again, or ready where nothing remains; returns the keys of these.
-std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
-                          int count, int *ready);
+// Ended tasks are pending again, or ready where nothing remains.
+void reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
+                 int count);
 // `due` is its new timeout; 0: none.
 void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining, TimestampTz due);
 // Executions whose time is up and whose rows no other transaction holds; locks these.

@@ -2,8 +2,8 @@
 // gap, from the group's first_element on, as many as its span says.
 #include <algorithm>
 
+#include "storage/tell.hpp"
 #include "storage/usage.hpp"
-#include "storage/work.hpp"
 
 namespace insula {
 
@@ -170,13 +170,13 @@ int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t group) {
         SET state = {state.ready}, lane = {open_lane}, due = $1 + w.element, {as_never_run}
         FROM (SELECT e.id FROM {elements} WHERE g.id = $2 AND g.first_element IS NOT NULL OFFSET 0) x
         WHERE w.id = ANY (ARRAY[x.id]) AND w.state IN ({state.failed}, {state.cancelled})
-        RETURNING w.def, w.lane)",
+        RETURNING {told})",
       {INT8OID, INT8OID},
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(Int64GetDatum(group));
   const auto rows = run(tenant, reopen_elements, arguments);
-  count_arrivals(tenant, rows, 1);
+  tell_rows(tenant, rows, no_lane);
   return static_cast<int>(rows);
 }
 
@@ -235,7 +235,7 @@ void insert_elements(const Tenant &tenant, const NewElements &elements) {
   static constexpr Statement insert_elements = {
       "insert_elements",
       R"(
-        INSERT INTO {work} (
+        INSERT INTO {work} AS w (
           id, head, def, task, key, state,
           lane,
           due, priority, remaining, span, attempt, run_at, time_limit, paused_at, parent, parent_head, limit_key,
@@ -249,7 +249,7 @@ void insert_elements(const Tenant &tenant, const NewElements &elements) {
           u.ord - 1, u.item
         FROM {work} g, unnest($6) WITH ORDINALITY u(item, ord)
         WHERE g.id = ANY (ARRAY[$1])
-        RETURNING def, lane)",
+        RETURNING {told})",
       {INT8OID, INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, JSONBARRAYOID},
   };
   const bool later = elements.run_at > elements.now;
@@ -259,7 +259,7 @@ void insert_elements(const Tenant &tenant, const NewElements &elements) {
   arguments.add(Int64GetDatum(std::max(elements.run_at, elements.now)));
   arguments.add_nullable(TimestampTzGetDatum(elements.run_at), !later);
   arguments.add(jsonb_array(elements.items, elements.count));
-  count_arrivals(tenant, run(tenant, insert_elements, arguments), 1);
+  tell_rows(tenant, run(tenant, insert_elements, arguments), no_lane);
   link_elements(tenant, elements.group, elements.first, elements.count);
 }
 

@@ -1,11 +1,11 @@
 // The queue side of `work`: submission, and what time causes.
 #include "shared/clock.hpp"
 #include "shared/watermarks.hpp"
-#include "storage/work.hpp"
 
 #include <algorithm>
 
 #include "storage/rows.hpp"
+#include "storage/tell.hpp"
 
 namespace insula {
 
@@ -155,14 +155,7 @@ TimestampTz next_due(const Tenant &tenant) {
   return is_null(0, 1) ? DT_NOEND : get_int64(0, 1);
 }
 
-static std::int32_t *keys_of_rows(std::uint64_t rows, int column, int *count) {
-  auto *keys = palloc_array_of<std::int32_t>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) keys[i] = get_int32(i, column);
-  *count = static_cast<int>(rows);
-  return keys;
-}
-
-std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count) {
+void release_due(const Tenant &tenant, Lane lane, TimestampTz now) {
   static constexpr Statement release_due = {
       "release_due",
       R"(
@@ -179,16 +172,13 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
             ELSE jsonb_build_object('name', w.waits_for, 'timed_out', true) END
         FROM c
         WHERE w.id = ANY (ARRAY[c.id])
-        RETURNING w.key, w.due, w.def, w.lane)",
+        RETURNING {told})",
       {INT4OID, INT8OID},
   };
   Arguments arguments;
   arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(now));
   announce_racing(tenant.number);
-  const auto rows = run(tenant, release_due, arguments);
-  for (std::uint64_t i = 0; i < rows; ++i) announce_claimable(tenant.number, get_int64(i, 2));
-  count_moves(tenant, rows, 3, place_of(lane));
-  return keys_of_rows(rows, 1, count);
+  tell_rows(tenant, run(tenant, release_due, arguments), lane);
 }
 
 TaskRow *read_task_rows(std::uint64_t rows, int *count) {
