@@ -63,13 +63,10 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
                   const char *event) {
   if (count == 0) return 0;
   std::sort(tasks, tasks + count, [](const TaskRow &a, const TaskRow &b) { return a.id < b.id; });
-  const int written = requeue(tenant, tasks, count, now, due_by);
-  if (event == lapse_event) add_lapses(tenant, executions_of(tasks, written), written);
-  for (int i = 0; i < written; ++i) {
-    announce_ready(tenant.number, tasks[i].key);
-    if (event == lapse_event) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
-    note_lapse(tenant, tasks[i], now, event, Began::in_event);
-  }
+  const bool lapsed = event == lapse_event;
+  const int written = requeue(tenant, tasks, count, now, due_by, lapsed);
+  if (lapsed) add_lapses(tenant, executions_of(tasks, written), written);
+  for (int i = 0; i < written; ++i) note_lapse(tenant, tasks[i], now, event, Began::in_event);
   return written;
 }
 
@@ -98,9 +95,8 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   const int survivors = part_survivors(tenant, locked, found);
   for (int i = survivors; i < found && (i == survivors || !budget_is_spent()); ++i) {
     if (locked[i].state != State::running || locked[i].due > due_by) continue;
-    if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
+    if (!fail_for_good(tenant, now, locked[i], lapse_error, true)) continue;
     note_lapse(tenant, locked[i], now, lapse_event, Began::in_row);
-    count_happened({tenant.number, locked[i].definition}, Happened::lapsed, 1);
     ++failed;
   }
   return failed;

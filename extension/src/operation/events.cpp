@@ -39,11 +39,10 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   const std::int64_t execution = task->execution();
   int locked;
   (void)lock_executions(tenant, &execution, 1, false, &locked);
-  if (!wait_row(tenant, until, id, lease, event, patch)) return false;
+  if (!wait_row(tenant, until, *task, lease, event, patch)) return false;
   note_settled(tenant, id);
   // One that waits for ever has the same run_at each time, by which lapses are counted.
   if (until == DT_NOEND) forget_lapses(tenant, {id, execution});
-  count_run_moved(tenant, *task, Place::waiting);
   const TimestampTz now = clock_now();
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
@@ -55,8 +54,6 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
     ExecutionRow row;
     (void)read_execution(tenant, execution, &row);
     (void)deliver(tenant, execution, row.span, now, event, payload);
-  } else if (until != DT_NOEND) {
-    announce_due(tenant.number, until);
   }
   return true;
 }

@@ -112,10 +112,7 @@ int complete(const Tenant &tenant, const Completions &completions, LockWait wait
   TaskRow *ended =
       complete_rows(tenant, found, {now, completions.leases, completions.patches, wait, completions.told}, &written);
   close_found_tasks(found);
-  for (int i = 0; i < written; ++i) {
-    note_settled(tenant, ended[i].id);
-    count_run_ended(tenant, ended[i]);
-  }
+  for (int i = 0; i < written; ++i) note_settled(tenant, ended[i].id);
   if (written) settle(tenant, now, ended, written);
   return stay;
 }
@@ -139,10 +136,9 @@ bool try_lock_for_failure(const Tenant &tenant, std::int64_t id, const char *err
   return held && locked > 0;
 }
 
-bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
-  if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
+bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error, bool lapsed) {
+  if (!fail_row(tenant, now, task, error, lapsed)) return false;
   note_settled(tenant, task.id);
-  count_run_ended(tenant, task);
   TaskRow ended = task;
   ended.state = State::failed;
   settle(tenant, now, &ended, 1);
@@ -151,13 +147,10 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
 
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error,
                  bool uses_attempt) {
-  if (!retry_row(tenant, at, task.id, task.lease, error, uses_attempt)) return false;
+  if (!retry_row(tenant, at, task, error, uses_attempt)) return false;
   note_settled(tenant, task.id);
-  count_run_moved(tenant, task, Place::delayed);
-  count_happened({tenant.number, task.definition}, Happened::retried, 1);
   note_failed_attempt(tenant, task, now, error, uses_attempt ? attempt_event : free_retry_event);
   if (!uses_attempt) add_free_retry(tenant, {task.id, task.execution()});
-  announce_due(tenant.number, at);
   return true;
 }
 
@@ -185,15 +178,13 @@ const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::in
 bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampTz until, Jsonb *patch) {
   int found;
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
-  if (found == 0 || !defer_row(tenant, until, id, lease, patch)) return false;
+  if (found == 0 || !defer_row(tenant, until, *task, lease, patch)) return false;
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_time(detail, "until", until);
   add_utc_time(detail, "started_at", task->started_at);
   insert_event(tenant, task->execution(), id, "task_deferred", clock_now(), end_object(detail));
   note_settled(tenant, id);
-  count_run_moved(tenant, *task, Place::waiting);
-  announce_due(tenant.number, until);
   return true;
 }
 

@@ -252,7 +252,7 @@ void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int
 // of its lineage.  False: nothing could be done, since other transactions hold what it would change.
 bool settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, LockWait wait);
 // Fails a task; the caller holds its row and its execution's.
-bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error, bool lapsed = false);
 // Retries a task at that time; the caller holds its row.  False: the lease is lost.
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error,
                  bool uses_attempt = true);

@@ -180,8 +180,9 @@ void release_due(const Tenant &tenant, Lane lane, TimestampTz now);
 TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count);
 TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count);
 // Running tasks, sorted by id, become claimable again, with no attempt used, if no transaction holds their row and
-// their lease ends by `due_by`.  Moves those written to the front of `tasks` and returns how many.
-int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by);
+// their lease ends by `due_by`; `lapsed`: since it has.  Moves those written to the front of `tasks` and returns how
+// many.
+int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by, bool lapsed);
 
 // The last result has the columns of {task_header}.
 TaskRow *read_task_rows(std::uint64_t rows, int *count);
@@ -218,16 +219,16 @@ struct Completing {
 // Returns the rows written.
 TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, const Completing &how, int *written);
 void close_found_tasks(const FoundTasks &found);
-bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error);
-bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error,
-               bool uses_attempt);
+// These end a run, or put it off; false: its lease is lost.
+bool fail_row(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error, bool lapsed);
+bool retry_row(const Tenant &tenant, TimestampTz at, const TaskRow &task, const char *error, bool uses_attempt);
+bool defer_row(const Tenant &tenant, TimestampTz until, const TaskRow &task, std::int64_t lease, Jsonb *patch);
 // DT_NOEND: for ever.
-bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, const char *event,
+bool wait_row(const Tenant &tenant, TimestampTz until, const TaskRow &task, std::int64_t lease, const char *event,
               Jsonb *patch);
 // The first task of the execution that waits for the event becomes ready with it; false: none does.
 bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
                    Jsonb *event);
-bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch);
 
 struct ReadyTask {
   std::int64_t id;
@@ -274,7 +275,7 @@ TaskResults task_results(const Tenant &tenant, std::int64_t execution, std::int3
 void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
                    const char *error);
 
-// Marks all rows of an execution that have not ended; what is ready is parked.
+// Marks all rows of an execution that have not ended; claims do not see what is ready of them any more.
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
 void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
 // Ended tasks are pending again, or ready where nothing remains.
@@ -310,11 +311,11 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
 // Locks a running task's row; false: the lease is lost.
 bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease);
 // A running task, whose row is locked, waits for another execution to end.
-void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child);
-// End or retry a task that waited for that execution; false: it does so no more.
-bool complete_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, Jsonb *patch);
-bool fail_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, const char *error);
-bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t child, const char *error);
+void wait_for_child(const Tenant &tenant, const TaskRow &task, std::int64_t child);
+// End or retry a task that waited for its child; false: it does so no more.
+bool complete_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, Jsonb *patch);
+bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+bool retry_waiting(const Tenant &tenant, TimestampTz at, const TaskRow &task, const char *error);
 struct Lineage {
   std::int64_t parent_head;  // the execution that waits for this one; 0: none
   std::int32_t priority;
@@ -391,11 +392,6 @@ struct TaskDetail {
 };
 // By declared position.
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks);
-
-// A task that ran runs no more, or waits somewhere else.
-void count_run_ended(const Tenant &tenant, const TaskRow &task);
-void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to);
-void note_limit_freed(const Tenant &tenant, const TaskRow &task);
 
 struct ClaimFilter {
   const std::int32_t *keys;  // sorted; nullptr: any
@@ -476,10 +472,6 @@ TimestampTz oldest_ready(const Tenant &tenant);
 // Rows may stand in the queue index for a timeout or a decision alone.
 inline bool is_queued(std::int32_t lane) { return lane != lane_timeout && lane != lane_deciding; }
 Place place_of(std::int32_t lane);  // where it is queued
-// Counts rows of the last result, which have definition and lane from this column on, as tasks
-// that came into the queue, or from another place in it.
-void count_arrivals(const Tenant &tenant, std::uint64_t rows, int column);
-void count_moves(const Tenant &tenant, std::uint64_t rows, int column, Place from);
 bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row);
 
 }  // namespace insula

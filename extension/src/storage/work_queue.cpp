@@ -239,7 +239,16 @@ TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, in
   return read_task_rows(run(tenant, peek_tasks, arguments), found);
 }
 
-int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
+// A run that comes back to the queue counts for none: another one follows.
+static void tell_requeued(const Tenant &tenant, std::uint64_t row, bool lapsed) {
+  RowChange change = {get_int32(row, 1), lane_running, get_int32(row, 2), get_int64(row, 4), get_int32(row, 3)};
+  change.limited = !is_null(row, 6);
+  change.limit = get_int64(row, 6);
+  change.lapsed = lapsed;
+  tell(tenant, change);
+}
+
+int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by, bool lapsed) {
   static constexpr Statement requeue = {
       "requeue",
       R"(
@@ -252,7 +261,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
         SET state = {state.ready}, lane = {ready_lane}, due = $3, lease = NULL, attempt = w.attempt - 1
         FROM c
         WHERE w.id = ANY (ARRAY[c.id])
-        RETURNING w.id, w.def, w.lane)",
+        RETURNING {told}, w.id, w.limit_key)",
       {INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT8OID},
   };
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
@@ -266,12 +275,13 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   arguments.add(Int64GetDatum(due_by));
   announce_racing(tenant.number);
   const auto rows = run(tenant, requeue, arguments);
-  for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
-  count_moves(tenant, rows, 2, Place::running);
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    ids[i] = get_int64(i, 5);
+    tell_requeued(tenant, i, lapsed);
+  }
   std::sort(ids, ids + rows);
   const TaskRow *end = std::partition(
       tasks, tasks + count, [&](const TaskRow &task) { return std::binary_search(ids, ids + rows, task.id); });
-  for (const TaskRow *task = tasks; task < end; ++task) note_limit_freed(tenant, *task);
   return static_cast<int>(end - tasks);
 }
 
