@@ -180,7 +180,6 @@ static bool fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
     }
     if (!lock_open_rows(tenant, head.id, head.span)) continue;
     end_open_tasks(tenant, now, head, State::failed, error, LockWait::skip);
-    note_end(tenant, head.id, head.definition, State::failed);
     if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }
   return some_gone;

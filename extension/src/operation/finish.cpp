@@ -195,7 +195,7 @@ void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &h
   const TaskResults results = task_results(tenant, head.id, head.span, max_merged_size);
   const Definition &definition = definition_of(tenant, head.definition);
   Jsonb *final_context = final_context_of(definition, head, results);
-  end_execution(tenant, head.id, state, now, final_context, reason);
+  end_execution(tenant, head, state, now, final_context, reason);
   if (final_context) note_conflicts(tenant, now, definition, head.id, results.items, results.count);
   cancel_children(tenant, now, head.id, children, child_count, wait);
 }
@@ -211,7 +211,6 @@ Change cancel_open(const Tenant &tenant, std::int64_t execution, TimestampTz now
     end_open_tasks(tenant, now, head, State::cancelled, reason, wait);
   else if (child)
     cancel_children(tenant, now, execution, &child, 1, wait);
-  note_end(tenant, execution, head.definition, State::cancelled);
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;
 }

@@ -38,8 +38,6 @@ bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool reap_dead_workers(const Tenant &tenant, TimestampTz now);
 // Whether a sweep through finished executions is due.
 bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next);
-// Announces the end of an execution to its waiters and its database's retention.
-void note_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state);
 // Sweeps one stretch of finished executions.
 void remove_finished(const Tenant &tenant, TimestampTz now);
 // Requeues the worker's tasks; the attempts do not count.

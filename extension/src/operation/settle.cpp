@@ -315,9 +315,8 @@ void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress 
   Jsonb *final_context = final_context_of(definition, head, results);
   if (!final_context && !error) error = "the final context would be too large";
   const State state = error ? State::failed : State::completed;
-  end_execution(tenant, head.id, state, now, final_context, error);
+  end_execution(tenant, head, state, now, final_context, error);
   if (final_context) note_conflicts(tenant, now, definition, head.id, results.items, results.count);
-  note_end(tenant, head.id, head.definition, state);
   if (head.parent) child_ended(tenant, now, head.parent, head.id, {state, final_context, error});
 }
 
@@ -332,13 +331,12 @@ void tell_parent(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
               {row.state, final_context_of(definition, row.input, &result, 1), failure_of(definition, &result, 1)});
 }
 
-// Ends single tasks.  What that is to executions that wait for them is put off where it does not fit the budget.
-void finish_singles(const Tenant &tenant, TimestampTz now, const TaskRow *tasks, int count, bool of_child) {
+// What the ends of single tasks are to executions that wait for them; it is put off where it does not fit the budget.
+void tell_parents(const Tenant &tenant, TimestampTz now, const TaskRow *tasks, int count, bool of_child) {
   auto *left = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   int left_count = 0;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle single", ALLOCSET_SMALL_SIZES);
   for (int i = 0; i < count; ++i) {
-    note_end(tenant, tasks[i].id, tasks[i].definition, tasks[i].state);
     if (!tasks[i].parent) continue;
     if ((i > 0 || of_child) && budget_is_spent()) {
       left[left_count++] = tasks[i].id;
@@ -452,7 +450,7 @@ void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bo
   std::sort(ended, ended + count, by_execution);
   int singles = 0;
   while (singles < count && ended[singles].head == 0) ++singles;
-  finish_singles(tenant, now, ended, singles, of_child);
+  tell_parents(tenant, now, ended, singles, of_child);
   if (singles < count) settle_graphs(tenant, now, ended + singles, count - singles, Given::ended, !of_child);
 }
 

@@ -142,27 +142,10 @@ void open_root_groups(const Tenant &tenant, std::int32_t number, const Submissio
 
 void insert(const Tenant &tenant, const Definition &definition, const Submission &submission,
             const NewExecutions &executions) {
-  const bool later = submission.run_at > submission.now;
-  if (later) announce_due(tenant.number, submission.run_at);
   const TaskPlan plan = {definition.keys, definition.dependencies, definition.priorities, definition.time_limits,
                          definition.tasks};
-  const Counted counted = {tenant.number, definition.number};
-  const Place place = later ? Place::delayed : Place::ready;
-  count_happened(counted, Happened::submitted, executions.count);
-  if (is_single(definition)) {
-    insert_single(tenant, submission, plan, executions);
-    count_arrived(counted, place, executions.count);
-    if (!later) announce_ready(tenant.number, definition.keys[0]);
-    return;
-  }
+  if (is_single(definition)) return insert_single(tenant, submission, plan, executions);
   insert_graph(tenant, submission, plan, executions);
-  if (submission.timeout_us)
-    announce_due(tenant.number, std::max(submission.now, submission.run_at) + submission.timeout_us);
-  for (int task = 0; task < definition.tasks; ++task) {
-    if (definition.dependencies[task] != 0) continue;
-    count_arrived(counted, place, executions.count);
-    if (!later) announce_ready(tenant.number, definition.keys[task]);
-  }
   if (definition.has_groups) open_root_groups(tenant, definition.number, submission, executions);
 }
 

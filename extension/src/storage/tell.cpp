@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/ids.hpp"
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 
@@ -42,6 +43,11 @@ void announce(const Tenant &tenant, const RowChange &change) {
   } else if (is_lane_of_moments(change.to) && change.due != due_now) {
     announce_due(tenant.number, change.due);
   }
+}
+
+Happened end_in(State state) {
+  if (state == State::completed) return Happened::completed;
+  return state == State::failed ? Happened::failed : Happened::cancelled;
 }
 
 // Whether the changes can be told as one.
@@ -86,6 +92,20 @@ void tell_rows(const Tenant &tenant, std::uint64_t rows, std::int32_t from) {
 void tell_rows_now_in(const Tenant &tenant, std::uint64_t rows, std::int32_t from, Place place) {
   tell_wanted_rows(tenant, rows, from,
                    [place](std::int32_t lane) { return is_in_queue(lane) && place_of(lane) == place; });
+}
+
+void tell_submitted(const Tenant &tenant, std::int32_t definition, int executions) {
+  count_happened({tenant.number, definition}, Happened::submitted, executions);
+}
+
+void tell_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state) {
+  count_happened({tenant.number, definition}, end_in(state), 1);
+  announce_ended(core::make_id(tenant.number, execution));
+  if (tenant.limits.retains()) announce_upkeep(tenant.number, clock_now() + tenant.limits.between_sweeps());
+}
+
+void tell_end_if_single(const Tenant &tenant, const TaskRow &task, State state) {
+  if (!task.head) tell_end(tenant, task.id, task.definition, state);
 }
 
 RowChange end_of_run(const TaskRow &task, std::int32_t to) {

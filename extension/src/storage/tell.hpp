@@ -36,7 +36,14 @@ void tell_rows(const Tenant &tenant, std::uint64_t rows, std::int32_t from);
 // The same of those rows alone that are now in lanes of this place.
 void tell_rows_now_in(const Tenant &tenant, std::uint64_t rows, std::int32_t from, Place place);
 
+// New executions.
+void tell_submitted(const Tenant &tenant, std::int32_t definition, int executions);
+// An execution that ends, by the state of its row.
+void tell_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state);
+
 // A run that ends, or is put off, with this change of its row.
 RowChange end_of_run(const TaskRow &task, std::int32_t to);
+// A single task ends its execution.
+void tell_end_if_single(const Tenant &tenant, const TaskRow &task, State state);
 
 }  // namespace insula

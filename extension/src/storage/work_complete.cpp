@@ -116,7 +116,10 @@ TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, const Comp
     CHECK_FOR_INTERRUPTS();
     if (!found.tuples[i]) continue;
     how.told[i] = complete_found(*found.rows, found.tuples[i], how, i, &tasks[count]);
-    if (how.told[i] == Told::done) tell(tenant, end_of_run(tasks[count++], no_lane));
+    if (how.told[i] != Told::done) continue;
+    const TaskRow &ended = tasks[count++];
+    tell(tenant, end_of_run(ended, no_lane));
+    tell_end_if_single(tenant, ended, State::completed);
   }
   // A lost lease leaves a row locked that may be claimable again.
   if (count < found.count) announce_held(tenant.number);

@@ -177,8 +177,10 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
   if (run(tenant, cancel_execution_row, arguments) == 0) return false;
   *execution = read_head(0, id, 1);
   *child = get_int64(0, 7);
-  // The row of an execution of several tasks may stand in the queue for its timeout.
-  if (execution->span == 0) tell_cancelled(tenant, 0, execution->definition, 8);
+  // The row of an execution of several tasks may stand in the queue for its timeout, and ends with its tasks.
+  if (execution->span > 0) return true;
+  tell_cancelled(tenant, 0, execution->definition, 8);
+  tell_end(tenant, id, execution->definition, State::cancelled);
   return true;
 }
 

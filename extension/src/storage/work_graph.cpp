@@ -176,7 +176,7 @@ HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const
   return heads;
 }
 
-void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
+void end_execution(const Tenant &tenant, const HeadProgress &head, State state, TimestampTz now, Jsonb *final_context,
                    const char *error) {
   static constexpr Statement end_execution = {
       "end_execution",
@@ -187,9 +187,11 @@ void end_execution(const Tenant &tenant, std::int64_t id, State state, Timestamp
       {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(id)).add(Int32GetDatum(static_cast<std::int32_t>(state))).add(TimestampTzGetDatum(now));
+  arguments.add(Int64GetDatum(head.id)).add(Int32GetDatum(static_cast<std::int32_t>(state)));
+  arguments.add(TimestampTzGetDatum(now));
   arguments.add_nullable(PointerGetDatum(final_context), final_context == nullptr).add_text(error);
   (void)run(tenant, end_execution, arguments);
+  tell_end(tenant, head.id, head.definition, state);
 }
 
 // The execution's own row has room for it: its output comes with its end, and it is no element of a group.

@@ -34,6 +34,16 @@ static void add_keys(Arguments &arguments, const NewExecutions &executions) {
     arguments.add_null();
 }
 
+// New tasks that wait for no other.
+static RowChange ready_or_later(const Submission &submission, std::int32_t key, int rows) {
+  const bool later = submission.run_at > submission.now;
+  RowChange change = {submission.definition, no_lane, later ? lane_later : ready_lane};
+  if (later) change.due = submission.run_at;
+  change.key = key;
+  change.rows = rows;
+  return change;
+}
+
 // Fills in the columns that all rows of a submission share.
 static void fill_single(const Row &row, const Submission &submission, const TaskPlan &plan, bool limited) {
   const std::int32_t priority = submission.priority + plan.priorities[0];
@@ -74,6 +84,8 @@ void insert_single(const Tenant &tenant, const Submission &submission, const Tas
   }
   insert_new_rows(rows, batch);
   close_rows(rows);
+  tell_submitted(tenant, submission.definition, executions.count);
+  tell(tenant, ready_or_later(submission, plan.keys[0], executions.count));
 }
 
 constexpr Statement insert_heads = {
@@ -135,6 +147,11 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   rows.add(Int32GetDatum(executions.limit_keys ? lane_limited : 0));
   add_limit_keys(rows, executions);
   (void)run(tenant, insert_tasks, rows);
+
+  tell_submitted(tenant, submission.definition, executions.count);
+  if (timed) tell(tenant, {0, no_lane, lane_timeout, queue_due(submission) + submission.timeout_us});
+  for (int task = 0; task < plan.tasks; ++task)
+    if (plan.dependencies[task] == 0) tell(tenant, ready_or_later(submission, plan.keys[task], executions.count));
 }
 
 TimestampTz next_due(const Tenant &tenant) {

@@ -31,6 +31,7 @@ bool fail_row(const Tenant &tenant, TimestampTz now, const TaskRow &task, const 
   RowChange change = end_of_run(task, no_lane);
   change.lapsed = lapsed;
   tell(tenant, change);
+  tell_end_if_single(tenant, task, State::failed);
   return true;
 }
 
@@ -161,7 +162,9 @@ bool complete_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(task.id)).add(Int64GetDatum(task.child));
   arguments.add(PointerGetDatum(patch));
-  return run(tenant, complete_waiting, arguments) > 0;
+  if (run(tenant, complete_waiting, arguments) == 0) return false;
+  tell_end_if_single(tenant, task, State::completed);
+  return true;
 }
 
 bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
@@ -176,7 +179,9 @@ bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, co
   };
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(task.id)).add(Int64GetDatum(task.child)).add_text(error);
-  return run(tenant, fail_waiting, arguments) > 0;
+  if (run(tenant, fail_waiting, arguments) == 0) return false;
+  tell_end_if_single(tenant, task, State::failed);
+  return true;
 }
 
 bool retry_waiting(const Tenant &tenant, TimestampTz at, const TaskRow &task, const char *error) {
