@@ -417,7 +417,8 @@ void announce_ready(std::int32_t tenant, std::int32_t key) {
 
 // False where there is no room.
 static bool add_due(Announced<DueAnnouncement> &list, std::int32_t tenant, TimestampTz due) {
-  for (int i = 0; i < list.count; ++i) {
+  // It is told row by row, and so mostly of the last tenant.
+  for (int i = list.count - 1; i >= 0; --i) {
     if (list.items[i].tenant != tenant) continue;
     list.items[i].due = std::min(list.items[i].due, due);
     return true;
@@ -488,6 +489,8 @@ void forget_tenant_number(std::int32_t tenant) {
 }
 
 void announce_claimed(std::int32_t tenant) {
+  // It is told of each row.
+  if (claimed.count > 0 && claimed.items[claimed.count - 1] == tenant) return;
   for (int i = 0; i < claimed.count; ++i)
     if (claimed.items[i] == tenant) return;
   if (!claimed.add(tenant)) announce_held(tenant);

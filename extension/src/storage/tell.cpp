@@ -14,6 +14,8 @@ namespace {
 bool is_in_queue(std::int32_t lane) { return lane != no_lane && is_queued(lane); }
 bool is_ready(std::int32_t lane) { return lane < lane_later; }
 
+bool is_start_of_run(const RowChange &change) { return is_ready(change.from) && change.to == lane_running; }
+
 void count_places(const Counted &counted, const RowChange &change) {
   const bool leaves = is_in_queue(change.from);
   const bool arrives = is_in_queue(change.to);
@@ -33,6 +35,12 @@ void count_end_of_run(const Tenant &tenant, const Counted &counted, const RowCha
   if (change.limited) note_permits_used(tenant.number, Limited::workflows, change.limit, -change.rows);
 }
 
+void count_start_of_run(const Tenant &tenant, const Counted &counted, const RowChange &change) {
+  count_happened(counted, Happened::started, change.rows);
+  count_wait(counted, change.waited, change.rows);
+  if (change.limited) note_permits_used(tenant.number, Limited::workflows, change.limit, change.rows);
+}
+
 // Of lanes of moments, whose rows time changes; a paused row keeps its place.
 bool is_lane_of_moments(std::int32_t lane) { return !is_ready(lane) && lane != no_lane && lane != lane_paused; }
 
@@ -41,6 +49,7 @@ void announce(const Tenant &tenant, const RowChange &change) {
     if (change.due != due_now) announce_claimable(tenant.number, change.due);
     announce_ready(tenant.number, change.key);
   } else if (is_lane_of_moments(change.to) && change.due != due_now) {
+    if (is_start_of_run(change)) announce_claimed(tenant.number);
     announce_due(tenant.number, change.due);
   }
 }
@@ -79,10 +88,11 @@ void tell_wanted_rows(const Tenant &tenant, std::uint64_t rows, std::int32_t fro
 void tell(const Tenant &tenant, const RowChange &change) {
   const Counted counted = {tenant.number, change.definition};
   count_places(counted, change);
+  if (is_start_of_run(change)) count_start_of_run(tenant, counted, change);
   if (change.from == lane_running && change.to != lane_running) count_end_of_run(tenant, counted, change);
   if (change.retried) count_happened(counted, Happened::retried, change.rows);
   if (change.lapsed) count_happened(counted, Happened::lapsed, change.rows);
-  announce(tenant, change);
+  if (change.rows > 0) announce(tenant, change);
 }
 
 void tell_rows(const Tenant &tenant, std::uint64_t rows, std::int32_t from) {
@@ -106,6 +116,15 @@ void tell_end(const Tenant &tenant, std::int64_t execution, std::int32_t definit
 
 void tell_end_if_single(const Tenant &tenant, const TaskRow &task, State state) {
   if (!task.head) tell_end(tenant, task.id, task.definition, state);
+}
+
+RowChange start_of_run(const ClaimRequest &request, const Claimed &task) {
+  RowChange change = {task.definition, ready_lane, lane_running, request.lease_expires};
+  if (task.deadline) change.due = std::min(change.due, task.deadline);
+  change.limited = task.limited;
+  change.limit = task.limit;
+  change.waited = request.now - task.due;
+  return change;
 }
 
 RowChange end_of_run(const TaskRow &task, std::int32_t to) {

@@ -21,10 +21,11 @@ struct RowChange {
   std::int32_t to;             //
   std::int64_t due = due_now;  // their place in the new lane, or the first of their places
   std::int32_t key = 0;        // of tasks that become ready; 0: any waiter may take them
-  std::int64_t rows = 1;
+  std::int64_t rows = 1;       // less than 0: they have changed back
   bool limited = false;        // of one that ran, or runs from here on: it is under a limit of its workflow
   std::int64_t limit = 0;      // which
   TimestampTz started_at = 0;  // of a run that ends; 0: it counts for no run
+  std::int64_t waited = 0;     // of one that is claimed: how long it was ready, in microseconds
   bool retried = false;        // the end of a run that the task has tried, and tries again
   bool lapsed = false;         // the end of a run whose lease has ended before
 };
@@ -41,6 +42,8 @@ void tell_submitted(const Tenant &tenant, std::int32_t definition, int execution
 // An execution that ends, by the state of its row.
 void tell_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state);
 
+// A run that a claim begins.
+RowChange start_of_run(const ClaimRequest &request, const Claimed &task);
 // A run that ends, or is put off, with this change of its row.
 RowChange end_of_run(const TaskRow &task, std::int32_t to);
 // A single task ends its execution.

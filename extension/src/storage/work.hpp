@@ -168,8 +168,8 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
                   const NewExecutions &executions);
 
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count);
-// As if they had not been claimed.
-void put_back(const Tenant &tenant, Claimed *rows, int count);
+// As if they had not been claimed, by this request.
+void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, int count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
 // Decisions count unless the tenant is suspended.  DT_NOEND: nothing.

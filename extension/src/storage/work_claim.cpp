@@ -6,6 +6,7 @@
 #include "shared/clock.hpp"
 #include "storage/random.hpp"
 #include "storage/row_claim.hpp"
+#include "storage/tell.hpp"
 
 extern "C" {
 #include "utils/datum.h"
@@ -128,8 +129,9 @@ static int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const 
   const RowClaim claim = begin_claim(request);
   LaneWalk walk = {.tenant = tenant, .view = view, .rows = rows, .plans = true};
   const int count = walk.walk(LaneKind::free, claimed, request.max_tasks, [&](Claimed *next) {
-    const bool claims = wants(request, found_int32(rows, Column::key)) && claim_found(rows, claim, next);
-    return claims ? Tried::claimed : Tried::taken;
+    if (!wants(request, found_int32(rows, Column::key)) || !claim_found(rows, claim, next)) return Tried::taken;
+    tell(tenant, start_of_run(request, *next));
+    return Tried::claimed;
   });
   close_rows(rows);
   return count;
@@ -144,7 +146,15 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
   return claimed;
 }
 
-void put_back(const Tenant &tenant, Claimed *rows, int count) {
+// As if the row had not been claimed, but the transaction holds it until it ends.
+static void tell_put_back(const Tenant &tenant, const ClaimRequest &request, const Claimed &row) {
+  RowChange change = start_of_run(request, row);
+  change.rows = -1;
+  tell(tenant, change);
+  tell(tenant, {row.definition, ready_lane, ready_lane, row.due});
+}
+
+void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, int count) {
   static constexpr Statement put_back = {
       "put_back",
       R"(
@@ -163,8 +173,7 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
   for (int i = 0; i < count; ++i) {
     ids[i] = rows[i].id;
     dues[i] = rows[i].due;
-    announce_claimable(tenant.number, rows[i].due);
-    if (rows[i].limited) note_permits_used(tenant.number, Limited::workflows, rows[i].limit, -1);
+    tell_put_back(tenant, request, rows[i]);
   }
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(dues, count));
