@@ -415,6 +415,8 @@ void announce_ready(std::int32_t tenant, std::int32_t key) {
   if (!ready.add({tenant, every_key, 0, false})) everyone = true;
 }
 
+void announce_resumed(std::int32_t tenant) { announce_ready(tenant, 0); }
+
 // False where there is no room.
 static bool add_due(Announced<DueAnnouncement> &list, std::int32_t tenant, TimestampTz due) {
   // It is told row by row, and so mostly of the last tenant.

@@ -15,6 +15,8 @@ inline bool shared_memory_available() { return shared_memory_made; }
 // ---- what the current transaction will tell others when it commits ----
 
 void announce_ready(std::int32_t tenant, std::int32_t key);  // key 0: of any task
+// Tasks of the tenant that no claim would take can be claimed from now on.
+void announce_resumed(std::int32_t tenant);
 // Something will be due: a session that waits must look by then.
 void announce_due(std::int32_t tenant, TimestampTz due);
 // The same for what a scheduler alone does: no other session need look.

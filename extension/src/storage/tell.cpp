@@ -41,7 +41,7 @@ void count_start_of_run(const Tenant &tenant, const Counted &counted, const RowC
   if (change.limited) note_permits_used(tenant.number, Limited::workflows, change.limit, change.rows);
 }
 
-// Of lanes of moments, whose rows time changes; a paused row keeps its place.
+// Time changes the rows of these lanes; a paused row keeps its place.
 bool is_lane_of_moments(std::int32_t lane) { return !is_ready(lane) && lane != no_lane && lane != lane_paused; }
 
 void announce(const Tenant &tenant, const RowChange &change) {

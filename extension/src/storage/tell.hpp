@@ -7,11 +7,11 @@
 
 namespace insula {
 
-// Of a row that stands in no lane.
+// A row stands in no lane.
 inline constexpr std::int32_t no_lane = PG_INT32_MAX;
-// Of a ready row whose priority does not matter.
+// A ready row, whose priority does not matter.
 inline constexpr std::int32_t ready_lane = 0;
-// Of a row that became ready in this transaction: its place comes after the transaction's start.
+// A row that became ready in this transaction has a place after the transaction's start.
 inline constexpr std::int64_t due_now = PG_INT64_MAX;
 
 // Rows that change alike.

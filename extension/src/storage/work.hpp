@@ -272,7 +272,7 @@ struct TaskResults {
 };
 // Outputs that come to more than `most` bytes together are not read, and neither are errors beyond 16 MB.
 TaskResults task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::size_t most);
-// Of several tasks, which have all ended.
+// One of several tasks, which have all ended.
 void end_execution(const Tenant &tenant, const HeadProgress &head, State state, TimestampTz now, Jsonb *final_context,
                    const char *error);
 
