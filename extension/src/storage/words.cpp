@@ -24,9 +24,6 @@ constexpr Word words[] = {
     // Whether `w` is claimable.
     {"is_ready", "w.lane < {lane.later}"},
 
-    // Finds one row of a lane, from a place on.
-    {"probe", "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2"},
-
     // Groups `g` with their elements `e`.
     {"elements", R"({work} g, LATERAL (
       SELECT q.* FROM {work} q WHERE q.id >= g.first_element AND q.id < g.first_element + g.span OFFSET 0) e)"},

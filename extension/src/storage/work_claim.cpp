@@ -204,45 +204,57 @@ TimestampTz oldest_ready(const Tenant &tenant) {
   return oldest;
 }
 
-// Whether a key is among many is written so that they are hashed once, and not searched for each row.
-#define HAS_KEY "key = ANY ($3)"
-#define HAS_ONE_OF_MANY_KEYS "(key IN (SELECT unnest($3))) IS TRUE"
-#define UNLOCKED "FOR NO KEY UPDATE SKIP LOCKED"
+constexpr Word probe_words[] = {
+    // Finds one row of a lane, from a place on.
+    {"probe", "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2"},
+    {"first", "ORDER BY due LIMIT 1"},
+    {"first_unlocked", "{first} FOR NO KEY UPDATE SKIP LOCKED"},
+    {"has_key", "key = ANY ($3)"},
+    // Written so that many keys are hashed once, and not searched for each row.
+    {"has_one_of_many_keys", "(key IN (SELECT unnest($3))) IS TRUE"},
+};
+constexpr Words probe_phrases = {probe_words, lengthof(probe_words)};
 
 constexpr Statement probe_any = {
     "probe_any",
-    "{probe} ORDER BY due LIMIT 1",
+    "{probe} {first}",
     {INT4OID, INT8OID},
+    probe_phrases,
 };
 
 constexpr Statement probe_any_unlocked = {
     "probe_any_unlocked",
-    "{probe} ORDER BY due LIMIT 1 " UNLOCKED,
+    "{probe} {first_unlocked}",
     {INT4OID, INT8OID},
+    probe_phrases,
 };
 
 constexpr Statement probe_keys = {
     "probe_keys",
-    "{probe} AND " HAS_KEY " ORDER BY due LIMIT 1",
+    "{probe} AND {has_key} {first}",
     {INT4OID, INT8OID, INT4ARRAYOID},
+    probe_phrases,
 };
 
 constexpr Statement probe_keys_unlocked = {
     "probe_keys_unlocked",
-    "{probe} AND " HAS_KEY " ORDER BY due LIMIT 1 " UNLOCKED,
+    "{probe} AND {has_key} {first_unlocked}",
     {INT4OID, INT8OID, INT4ARRAYOID},
+    probe_phrases,
 };
 
 constexpr Statement probe_many_keys = {
     "probe_many_keys",
-    "{probe} AND " HAS_ONE_OF_MANY_KEYS " ORDER BY due LIMIT 1",
+    "{probe} AND {has_one_of_many_keys} {first}",
     {INT4OID, INT8OID, INT4ARRAYOID},
+    probe_phrases,
 };
 
 constexpr Statement probe_many_keys_unlocked = {
     "probe_many_keys_unlocked",
-    "{probe} AND " HAS_ONE_OF_MANY_KEYS " ORDER BY due LIMIT 1 " UNLOCKED,
+    "{probe} AND {has_one_of_many_keys} {first_unlocked}",
     {INT4OID, INT8OID, INT4ARRAYOID},
+    probe_phrases,
 };
 
 static const Statement &probe_for(bool any_key, int key_count, bool unlocked) {
