@@ -203,7 +203,8 @@ Wave decide(const Graph &graph, Tasks open, Given given) {
   MemoryContextDelete(scratch);
   MemoryContextDelete(seen.memory);
   const Tasks left = {open.items + done, open.count - done};
-  if (left.count > 0 && given != Given::put_off) put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (left.count > 0 && given != Given::put_off)
+    put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
   make_all_ready(graph, decided.ready);
   for (const Tasks &running : {decided.ready, decided.opened})
     keep_context_for(graph.tenant, graph.definition, graph.head, running.items, running.count);
@@ -226,7 +227,8 @@ Tasks open_decided(const Graph &graph, const Wave &ended, Tasks skipped) {
     if (counts[task]) add_change(changes, graph.id_of(task), counts[task]);
   Tasks open = {};
   if (changes.count)
-    open.items = count_down_rules(graph.tenant, changes.ids, changes.counts, changes.count, &open.count);
+    open.items =
+        count_down_decided(graph.tenant, State::pending, changes.ids, changes.counts, changes.count, &open.count);
   return open;
 }
 
@@ -241,7 +243,8 @@ void close_groups(const Graph &graph, const std::int32_t *elements, Wave &wave) 
     if (elements[task]) add_change(changes, graph.id_of(task), elements[task]);
   if (changes.count == 0) return;
   int closed;
-  std::int32_t *tasks = count_down_groups(graph.tenant, changes.ids, changes.counts, changes.count, &closed);
+  std::int32_t *tasks =
+      count_down_decided(graph.tenant, State::running, changes.ids, changes.counts, changes.count, &closed);
   int done = 0;
   for (; done < closed && !budget_is_spent(); ++done) close_one(graph, tasks[done], wave);
   const Tasks left = {tasks + done, closed - done};
@@ -280,7 +283,8 @@ Wave open_wave(const Graph &graph, const TaskRow *rows, int count, Given given) 
       left.items[left.count++] = rows[i].task;
   }
   if (given == Given::put_off && wave.count() > 0 && budget_is_spent()) return wave;
-  if (left.count > 0 && given != Given::put_off) put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (left.count > 0 && given != Given::put_off)
+    put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
   if (open.count == 0) return wave;
   const Wave decided = decide(graph, open, given);
   add_all(wave.completed, decided.completed);

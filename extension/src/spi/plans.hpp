@@ -12,9 +12,9 @@
 namespace insula {
 
 struct Statement {
-  const char *name;   // as errors show it
-  const char *sql;    // {work} and {record} stand for the tenant's tables, other words for what define_words says
-  Oid arguments[16];  // the types of $1, $2, ...; the rest is InvalidOid
+  const char *name;    // as errors show it
+  const char *sql;     // {work} and {record} stand for the tenant's tables, other words for what define_words says
+  Oid arguments[16];   // the types of $1, $2, ...; the rest is InvalidOid
   Words phrases = {};  // more words, which the statements of one file have in common
 };
 

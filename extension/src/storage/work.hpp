@@ -238,10 +238,10 @@ struct ReadyTask {
 // Counts down open dependencies; returns those that became ready.
 ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
                       int count, int *ready);
-// Counts down dependencies of tasks that have a trigger rule; returns those (by declared
-// position) that wait for nothing more.
-std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
-                               int *open);
+// The same of tasks that are to be decided: dependencies of pending ones, elements of groups, which run.  Returns those
+// (by declared position) that wait for nothing more.
+std::int32_t *count_down_decided(const Tenant &tenant, State state, const std::int64_t *ids, const std::int32_t *counts,
+                                 int count, int *open);
 // Pending tasks become claimable.
 void make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // Puts off the decision on rows of executions that the caller holds, ids ascending: they wait in the lane of decisions,
@@ -303,8 +303,8 @@ struct CancelledElements {
   bool any;
   bool all;  // of which there are no more
 };
-CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execution, std::int32_t span,
-                                       TimestampTz now, int most);
+CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
+                                       int most);
 // Returns the executions that they waited for, ascending.
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children);
@@ -417,9 +417,6 @@ void insert_elements(const Tenant &tenant, const NewElements &elements);
 void open_group_row(const Tenant &tenant, std::int64_t group, int elements, TimestampTz now);
 void end_group_row(const Tenant &tenant, std::int64_t group, State state, TimestampTz now, Jsonb *output,
                    const char *error);
-// Counts ended elements; returns the groups (by declared position) that wait for no more.
-std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups, const std::int32_t *counts, int count,
-                                int *closed);
 struct GroupSummary {
   std::int64_t failed;
   std::int64_t bytes;  // of what its elements handed over

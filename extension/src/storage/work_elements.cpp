@@ -37,28 +37,6 @@ void end_group_row(const Tenant &tenant, std::int64_t group, State state, Timest
   (void)run(tenant, end_group, arguments);
 }
 
-std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups, const std::int32_t *counts, int count,
-                                int *closed) {
-  static constexpr Statement count_down_groups = {
-      "count_down_groups",
-      R"(
-        UPDATE {work} w
-        SET remaining = w.remaining - u.n
-        FROM unnest($1, $2) u(id, n)
-        WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.running}
-        RETURNING w.task, w.remaining)",
-      {INT8ARRAYOID, INT4ARRAYOID},
-  };
-  Arguments arguments;
-  arguments.add(int64_array(groups, count)).add(int32_array(counts, count));
-  const auto rows = run(tenant, count_down_groups, arguments);
-  auto *tasks = palloc_array_of<std::int32_t>(rows);
-  *closed = 0;
-  for (std::uint64_t i = 0; i < rows; ++i)
-    if (get_int32(i, 2) == 0) tasks[(*closed)++] = get_int32(i, 1);
-  return tasks;
-}
-
 // Adds up the outputs of a group's elements without reading them.
 static std::size_t stored_outputs_of(const Tenant &tenant, std::int64_t group) {
   static constexpr Statement stored_outputs = {

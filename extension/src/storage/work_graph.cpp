@@ -40,21 +40,22 @@ ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t 
   return tasks;
 }
 
-std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
-                               int *open) {
-  static constexpr Statement count_down_rules = {
-      "count_down_rules",
+std::int32_t *count_down_decided(const Tenant &tenant, State state, const std::int64_t *ids, const std::int32_t *counts,
+                                 int count, int *open) {
+  static constexpr Statement count_down_decided = {
+      "count_down_decided",
       R"(
         UPDATE {work} w
         SET remaining = w.remaining - u.n
         FROM unnest($1, $2) u(id, n)
-        WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.pending}
+        WHERE w.id = ANY (ARRAY[u.id]) AND w.state = $3
         RETURNING w.task, w.remaining)",
-      {INT8ARRAYOID, INT4ARRAYOID},
+      {INT8ARRAYOID, INT4ARRAYOID, INT2OID},
   };
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int32_array(counts, count));
-  const auto rows = run(tenant, count_down_rules, arguments);
+  arguments.add(Int16GetDatum(static_cast<std::int16_t>(state)));
+  const auto rows = run(tenant, count_down_decided, arguments);
   auto *tasks = palloc_array_of<std::int32_t>(rows);
   *open = 0;
   for (std::uint64_t i = 0; i < rows; ++i)
