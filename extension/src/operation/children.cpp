@@ -156,7 +156,7 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   if (found == 0) return 0;
   // The child may end at once, and end the parent.
   (void)lock_lineage(tenant, task->execution(), false);
-  if (!hold_row(tenant, id, lease)) return 0;
+  if (!lock_lease(tenant, id, lease)) return 0;
   task = peek_tasks(tenant, &id, 1, &found);
   std::int64_t ids[max_depth + 1];
   if (lineage_of(tenant, task->execution(), ids) > max_depth)

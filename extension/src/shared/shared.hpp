@@ -37,8 +37,7 @@ bool announces_changes();
 void announce_dropped(std::int32_t tenant);
 // At once: whatever is known of the tenant that had the number, which another one gets.
 void forget_tenant_number(std::int32_t tenant);
-// A claim in this transaction: its abort frees what it took, its commit settles what the
-// session's last wake-up promised.
+// A claim in this transaction: its abort frees what it took, its commit answers the session's last wake-up.
 void announce_claimed(std::int32_t tenant);
 // The transaction has the tenant's permits lock: a claim that finds it held goes without, and is woken
 // when it is free.
@@ -83,7 +82,7 @@ bool woken_for_permit();
 void pass_permits_on();
 // The claim was given all that it wanted, perhaps not by the commit that woke it.
 void pass_owed_on();
-void settle_wake_up();  // at a commit that has claimed
+void answer_wake_up();  // at a commit that has claimed
 
 int waiting_sessions();
 long known_workers();

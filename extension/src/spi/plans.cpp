@@ -64,7 +64,7 @@ void make_room() {
 void define_words(const Words &words) { defined_words = words; }
 
 SPIPlanPtr plan_of(const TenantTables *tables, const Statement &statement) {
-  settle_planner();
+  set_up_planner();
   if (!plans) {
     HASHCTL control = {};
     control.keysize = sizeof(PlanKey);

@@ -59,7 +59,8 @@ ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
   };
   const auto rows = run(tenant, list_schedules);
   auto *schedules = palloc_array_of<ListedSchedule>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = {row_at(i), fire_or_none(i, 6), get_int64(i, 7), get_jsonb(i, 8)};
+  for (std::uint64_t i = 0; i < rows; ++i)
+    schedules[i] = {row_at(i), fire_or_none(i, 6), get_int64(i, 7), get_jsonb(i, 8)};
   *count = static_cast<int>(rows);
   return schedules;
 }

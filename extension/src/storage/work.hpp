@@ -310,7 +310,7 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
                                int *children);
 
 // Locks a running task's row; false: the lease is lost.
-bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease);
+bool lock_lease(const Tenant &tenant, std::int64_t id, std::int64_t lease);
 // A running task, whose row is locked, waits for another execution to end.
 void wait_for_child(const Tenant &tenant, const TaskRow &task, std::int64_t child);
 // End or retry a task that waited for its child; false: it does so no more.

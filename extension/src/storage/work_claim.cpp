@@ -274,7 +274,7 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
     if (keys) arguments.add(int32_array(keys, key_count));
     const int before = begin_locking(tenant.number);
     const bool found = run(tenant, statement, arguments) > 0;
-    if (found && unlocked) announce_held(tenant.number);
+    if (found && unlocked) announce_locked(tenant.number);
     end_locking(before);
     if (found) return true;
   }

@@ -122,7 +122,7 @@ TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, const Comp
     tell_end_if_single(tenant, ended, State::completed);
   }
   // A lost lease leaves a row locked that may be claimable again.
-  if (count < found.count) announce_held(tenant.number);
+  if (count < found.count) announce_locked(tenant.number);
   end_locking(before);
   *written = count;
   return tasks;

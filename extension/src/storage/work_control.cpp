@@ -14,9 +14,9 @@ static std::int64_t *ids_of_rows(std::uint64_t rows, int *count) {
 }
 
 // Claims pass over what is locked here.
-static void note_held(const Tenant &tenant, std::uint64_t rows) {
+static void tell_locked(const Tenant &tenant, std::uint64_t rows) {
   for (std::uint64_t i = 0; i < rows; ++i)
-    if (DatumGetBool(get_datum(i, 2))) return announce_held(tenant.number);
+    if (DatumGetBool(get_datum(i, 2))) return announce_locked(tenant.number);
 }
 
 static std::uint64_t lock(const Tenant &tenant, const Statement &statement, const std::int64_t *ids, int count) {
@@ -24,7 +24,7 @@ static std::uint64_t lock(const Tenant &tenant, const Statement &statement, cons
   arguments.add(int64_array(ids, count));
   const int before = begin_locking(tenant.number);
   const auto rows = run(tenant, statement, arguments);
-  note_held(tenant, rows);
+  tell_locked(tenant, rows);
   end_locking(before);
   return rows;
 }
@@ -138,7 +138,7 @@ constexpr Statement count_open = {
 bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   std::uint64_t locked = run(tenant, lock_open_tasks, arguments);
   locked += run(tenant, lock_open_elements, arguments);
   (void)run(tenant, count_open, arguments);
@@ -173,7 +173,7 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
   };
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add_text(reason);
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   if (run(tenant, cancel_execution_row, arguments) == 0) return false;
   *execution = read_head(0, id, 1);
   *child = get_int64(0, 7);
@@ -264,7 +264,7 @@ CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execut
         FROM (SELECT count(*) FROM x) n(found) LEFT JOIN c ON true)",
       {TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
   };
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   arguments.add(Int64GetDatum(most));
@@ -275,7 +275,7 @@ CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execut
 
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children) {
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   // Elements are found by their groups, while these are open.
@@ -311,7 +311,7 @@ constexpr Statement pause_elements = {
 };
 
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   tell_rows_now_in(tenant, run(tenant, pause_tasks, arguments), ready_lane, Place::paused);

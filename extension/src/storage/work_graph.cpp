@@ -143,7 +143,7 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
   arguments.add(Int64GetDatum(execution + span)).add_text(name);
-  announce_racing(tenant.number);
+  announce_maybe_locked(tenant.number);
   bool delivered = run_on_latest(tenant, deliver_to_task, arguments) > 0;
   if (!delivered && span > 0) {
     Arguments elements;

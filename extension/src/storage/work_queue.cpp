@@ -194,7 +194,7 @@ void release_due(const Tenant &tenant, Lane lane, TimestampTz now) {
   };
   Arguments arguments;
   arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(now));
-  announce_racing(tenant.number);
+  announce_maybe_locked(tenant.number);
   tell_rows(tenant, run(tenant, release_due, arguments), lane);
 }
 
@@ -290,7 +290,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
   arguments.add(Int64GetDatum(due_by));
-  announce_racing(tenant.number);
+  announce_maybe_locked(tenant.number);
   const auto rows = run(tenant, requeue, arguments);
   for (std::uint64_t i = 0; i < rows; ++i) {
     ids[i] = get_int64(i, 5);

@@ -10,7 +10,7 @@ namespace insula {
 static std::uint64_t run_on_leases(const Tenant &tenant, const Statement &statement, Arguments &arguments, int leases) {
   const int before = begin_locking(tenant.number);
   const auto rows = run(tenant, statement, arguments);
-  if (rows < static_cast<std::uint64_t>(leases)) announce_held(tenant.number);
+  if (rows < static_cast<std::uint64_t>(leases)) announce_locked(tenant.number);
   end_locking(before);
   return rows;
 }
@@ -118,9 +118,9 @@ bool defer_row(const Tenant &tenant, TimestampTz until, const TaskRow &task, std
   return true;
 }
 
-bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
-  static constexpr Statement hold_row = {
-      "hold_row",
+bool lock_lease(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
+  static constexpr Statement lock_lease = {
+      "lock_lease",
       R"(
         SELECT id
         FROM {work}
@@ -130,7 +130,7 @@ bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(id)).add(Int64GetDatum(lease));
-  return run_on_leases(tenant, hold_row, arguments, 1) > 0;
+  return run_on_leases(tenant, lock_lease, arguments, 1) > 0;
 }
 
 void wait_for_child(const Tenant &tenant, const TaskRow &task, std::int64_t child) {

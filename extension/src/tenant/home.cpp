@@ -148,7 +148,7 @@ bool shares_roles_with_home() {
   return shares_roles;
 }
 
-bool settle_after_upgrade() { return !why_not_home() && upgraded && record_home(); }
+bool record_home_after_upgrade() { return !why_not_home() && upgraded && record_home(); }
 
 void forget_mark_of_copy() {
   static constexpr Statement forget_home_mark = {
