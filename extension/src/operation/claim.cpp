@@ -9,7 +9,6 @@
 #include "operation/operations.hpp"
 #include "operation/task_context.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/budget.hpp"
 #include "storage/limited_rows.hpp"

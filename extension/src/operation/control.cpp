@@ -6,7 +6,6 @@
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
-#include "shared/shared.hpp"
 #include "storage/progress.hpp"
 #include "storage/record.hpp"
 #include "storage/usage.hpp"

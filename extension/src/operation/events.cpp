@@ -4,7 +4,6 @@
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "storage/progress.hpp"
 #include "storage/record.hpp"
 

@@ -8,7 +8,6 @@
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "storage/progress.hpp"
 #include "storage/random.hpp"

@@ -7,7 +7,6 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "storage/record.hpp"
 #include "storage/usage.hpp"

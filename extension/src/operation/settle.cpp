@@ -11,7 +11,6 @@
 #include "operation/operations.hpp"
 #include "operation/task_context.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 
 namespace insula {

@@ -1,6 +1,8 @@
 // Schedules and fires in the table `record`, over SPI; see schedules.hpp.
 #include "storage/schedules.hpp"
 
+#include "storage/tell.hpp"
+
 namespace insula {
 
 namespace {
@@ -110,6 +112,7 @@ std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row) {
   arguments.add_text(row.name).add(Int64GetDatum(row.number)).add(TimestampTzGetDatum(row.since));
   arguments.add(JsonbPGetDatum(row.body));
   (void)run(tenant, store_schedule, arguments);
+  tell_schedule(tenant);
   return get_int64(0, 1);
 }
 
@@ -124,6 +127,7 @@ void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number
   Arguments by_name;
   by_name.add_text(name);
   (void)run(tenant, delete_schedule, by_name);
+  tell_schedule(tenant);
   prune_fires(tenant, number, 0);
 }
 

@@ -114,6 +114,8 @@ void tell_end(const Tenant &tenant, std::int64_t execution, std::int32_t definit
   if (tenant.limits.retains()) announce_upkeep(tenant.number, clock_now() + tenant.limits.between_sweeps());
 }
 
+void tell_schedule(const Tenant &tenant) { announce_rescheduled(tenant.number); }
+
 void tell_end_if_single(const Tenant &tenant, const TaskRow &task, State state) {
   if (!task.head) tell_end(tenant, task.id, task.definition, state);
 }

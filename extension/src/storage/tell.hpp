@@ -1,6 +1,6 @@
-// What the rows of `work` tell others.  The function of this folder that writes a row tells of the change here, once,
-// and no room above does: counters, permits, watermarks, wake-ups and the due queue follow from it at the commit.
-// What is locked or searched and not changed is told where that happens (shared/watermarks.hpp).
+// What rows tell others: those of `work`, and schedules.  The function of this folder that writes a row tells of the
+// change here, once, and no room above does: counters, permits, watermarks, wake-ups and the due queue follow from it
+// at the commit. What is locked or searched and not changed is told where that happens (shared/watermarks.hpp).
 #pragma once
 
 #include "storage/work.hpp"
@@ -41,6 +41,9 @@ void tell_rows_now_in(const Tenant &tenant, std::uint64_t rows, std::int32_t fro
 void tell_submitted(const Tenant &tenant, std::int32_t definition, int executions);
 // An execution that ends, by the state of its row.
 void tell_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state);
+
+// A schedule of the tenant changes or goes.
+void tell_schedule(const Tenant &tenant);
 
 // A run that a claim begins.
 RowChange start_of_run(const ClaimRequest &request, const Claimed &task);
