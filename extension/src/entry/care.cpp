@@ -126,7 +126,7 @@ Datum insula_reconcile(PG_FUNCTION_ARGS) {
   if (!dry_run) {
     require_writable("insula.reconcile()");
     if (shares_roles_with_home()) require_home();
-    if (settle_after_upgrade()) ask_for_scheduler();
+    if (record_home_after_upgrade()) ask_for_scheduler();
   }
   reconcile({begin_rows(fcinfo), dry_run});
   return Datum{0};
@@ -139,7 +139,7 @@ Datum insula_adopt(PG_FUNCTION_ARGS) {
   if (why_not_home()) {
     adopt();
   } else {
-    if (settle_after_upgrade()) ask_for_scheduler();
+    if (record_home_after_upgrade()) ask_for_scheduler();
     ereport(NOTICE, (errmsg("the tenants of this database are at home already")));
   }
   PG_RETURN_VOID();

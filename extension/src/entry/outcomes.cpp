@@ -334,7 +334,6 @@ void extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *or
   const TaskRow *tasks = nullptr;
   const ExtendedLease *extended =
       extend_leases(tenant, call.now, call.expires, locked_ids, locked_leases, here, &extended_count);
-  if (extended_count > 0) announce_due(tenant.number, call.expires);
   if (extended_count < count) stopped = stopped_leases(tenant, call.now, ids, leases, count, &stopped_count);
   if (here < count) tasks = peek_tasks(tenant, ids, count, &found);
   for (int i = 0; i < count; ++i) {

@@ -6,7 +6,7 @@
 #include "provision/tenants.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/launch.hpp"
+#include "shared/schedulers.hpp"
 #include "shared/park.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"

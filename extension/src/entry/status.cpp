@@ -4,7 +4,7 @@
 #include "shared/clock.hpp"
 #include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/launch.hpp"
+#include "shared/schedulers.hpp"
 #include "shared/permits.hpp"
 #include "shared/ready_tenants.hpp"
 #include "shared/shared.hpp"

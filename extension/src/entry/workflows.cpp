@@ -114,7 +114,7 @@ static bool change_workflow(FunctionCallInfo fcinfo, bool paused) {
     const bool changed = set_workflow_paused(*tenant, workflow, paused);
     if (changed) {
       invalidate_definitions(*tenant);
-      if (!paused) announce_ready(tenant->number, 0);
+      if (!paused) announce_resumed(tenant->number);
     }
     return changed;
   });

@@ -63,13 +63,10 @@ int back_to_queue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz n
                   const char *event) {
   if (count == 0) return 0;
   std::sort(tasks, tasks + count, [](const TaskRow &a, const TaskRow &b) { return a.id < b.id; });
-  const int written = requeue(tenant, tasks, count, now, due_by);
-  if (event == lapse_event) add_lapses(tenant, executions_of(tasks, written), written);
-  for (int i = 0; i < written; ++i) {
-    announce_ready(tenant.number, tasks[i].key);
-    if (event == lapse_event) count_happened({tenant.number, tasks[i].definition}, Happened::lapsed, 1);
-    note_lapse(tenant, tasks[i], now, event, Began::in_event);
-  }
+  const bool lapsed = event == lapse_event;
+  const int written = requeue(tenant, tasks, count, now, due_by, lapsed);
+  if (lapsed) add_lapses(tenant, executions_of(tasks, written), written);
+  for (int i = 0; i < written; ++i) note_lapse(tenant, tasks[i], now, event, Began::in_event);
   return written;
 }
 
@@ -98,9 +95,8 @@ int fail_exhausted(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz 
   const int survivors = part_survivors(tenant, locked, found);
   for (int i = survivors; i < found && (i == survivors || !budget_is_spent()); ++i) {
     if (locked[i].state != State::running || locked[i].due > due_by) continue;
-    if (!fail_for_good(tenant, now, locked[i], lapse_error)) continue;
+    if (!fail_for_good(tenant, now, locked[i], lapse_error, true)) continue;
     note_lapse(tenant, locked[i], now, lapse_event, Began::in_row);
-    count_happened({tenant.number, locked[i].definition}, Happened::lapsed, 1);
     ++failed;
   }
   return failed;
@@ -184,7 +180,6 @@ static bool fail_timed_out_executions(const Tenant &tenant, TimestampTz now) {
     }
     if (!lock_open_rows(tenant, head.id, head.span)) continue;
     end_open_tasks(tenant, now, head, State::failed, error, LockWait::skip);
-    note_end(tenant, head.id, head.definition, State::failed);
     if (head.parent) child_ended(tenant, now, head.parent, head.id, {State::failed, nullptr, error});
   }
   return some_gone;
@@ -228,11 +223,7 @@ bool take_up_decisions(const Tenant &tenant, TimestampTz now) {
 }
 
 bool advance(const Tenant &tenant, TimestampTz now, Visitor visitor) {
-  for (Lane lane : {lane_later, lane_deferred}) {
-    int count;
-    const std::int32_t *keys = release_due(tenant, lane, now, &count);
-    for (int i = 0; i < count; ++i) announce_ready(tenant.number, keys[i]);
-  }
+  for (Lane lane : {lane_later, lane_deferred}) release_due(tenant, lane, now);
   int count;
   TaskRow *tasks = lapsed_tasks(tenant, now, &count);
   (void)lapse(tenant, tasks, count, now, now);

@@ -10,7 +10,6 @@
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "storage/record.hpp"
 
@@ -41,24 +40,21 @@ const char *failure_text(const Tenant &tenant, std::int64_t child, const Outcome
                   outcome.error ? ": " : "", outcome.error ? outcome.error : "");
 }
 
-bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, const Outcome &outcome) {
+// False: it runs again, or does not wait for the child any more.
+bool fail_with_child(const Tenant &tenant, TimestampTz now, const TaskRow &task, const Outcome &outcome) {
   const char *error = failure_text(tenant, task.child, outcome);
   if (outcome.state != State::cancelled && runs_again(tenant, task, error)) {
     const TimestampTz at = time_of_retry(tenant, task, now);
-    if (!retry_parked(tenant, at, task.id, task.child, error)) return false;
-    note_failed_attempt(tenant, task, now, error);
-    count_arrived({tenant.number, task.definition}, Place::delayed, 1);
-    count_happened({tenant.number, task.definition}, Happened::retried, 1);
-    announce_due(tenant.number, at);
+    if (retry_waiting(tenant, at, task, error)) note_failed_attempt(tenant, task, now, error);
     return false;
   }
-  return fail_parked(tenant, now, task.id, task.child, error);
+  return fail_waiting(tenant, now, task, error);
 }
 
-bool complete_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, Jsonb *final_context) {
+bool complete_with_child(const Tenant &tenant, TimestampTz now, const TaskRow &task, Jsonb *final_context) {
   JsonObject patch = begin_object();
   add_member(patch, definition_of(tenant, task.definition).ids[task.task], final_context);
-  return complete_parked(tenant, now, task.id, task.child, end_object(patch));
+  return complete_waiting(tenant, now, task, end_object(patch));
 }
 
 // A child whose fan-outs are all empty has ended in its submission, before its parent's task
@@ -159,7 +155,7 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   if (found == 0) return 0;
   // The child may end at once, and end the parent.
   (void)lock_lineage(tenant, task->execution(), false);
-  if (!hold_row(tenant, id, lease)) return 0;
+  if (!lock_lease(tenant, id, lease)) return 0;
   task = peek_tasks(tenant, &id, 1, &found);
   std::int64_t ids[max_depth + 1];
   if (lineage_of(tenant, task->execution(), ids) > max_depth)
@@ -171,9 +167,8 @@ std::int64_t submit_child(const Tenant &tenant, std::int64_t id, std::int64_t le
   const TimestampTz now = clock_now();
   const SubmitRequest request = {workflow, &context, nullptr, 1, priority, now, id, task->execution()};
   const std::int64_t child = *submit(tenant, request, CurrentMemoryContext);
-  park_row(tenant, id, core::local_of(child));
+  wait_for_child(tenant, *task, core::local_of(child));
   note_settled(tenant, id);
-  count_run_ended(tenant, *task);
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_member(detail, "child", child);
@@ -189,8 +184,8 @@ void child_ended(const Tenant &tenant, TimestampTz now, std::int64_t parent, std
   TaskRow *task = peek_tasks(tenant, &parent, 1, &found);
   if (found == 0 || task->state != State::waiting || task->child != child) return;
   const bool completed = outcome.state == State::completed && outcome.final_context;
-  if (completed ? !complete_waiting(tenant, now, *task, outcome.final_context)
-                : !fail_waiting(tenant, now, *task, outcome))
+  if (completed ? !complete_with_child(tenant, now, *task, outcome.final_context)
+                : !fail_with_child(tenant, now, *task, outcome))
     return;
   task->state = completed ? State::completed : State::failed;
   settle(tenant, now, task, 1, true);
@@ -239,7 +234,7 @@ void cancel_children(const Tenant &tenant, TimestampTz now, std::int64_t executi
                      int count, LockWait wait) {
   bool any = false;
   if (cancel_some_children(tenant, now, children, count, false, wait, &any) > 0)
-    put_off(tenant, now, &execution, 1);
+    put_off_decisions(tenant, now, &execution, 1);
 }
 
 bool cancel_open_children(const Tenant &tenant, TimestampTz now, std::int64_t execution, LockWait wait) {

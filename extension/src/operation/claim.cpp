@@ -1,6 +1,6 @@
 // Claiming: first advances what is due, then claims rows, then builds the context of each task: the
 // execution's input, the patches of all the task's ancestors in topological order, and the patches
-// with which the task itself deferred.  When the session's budget is spent, the tasks that are left go
+// with which the task itself deferred.  When the visit's budget is spent, the tasks that are left go
 // back to the queue.
 #include <algorithm>
 
@@ -9,7 +9,6 @@
 #include "operation/operations.hpp"
 #include "operation/task_context.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "shared/watermarks.hpp"
 #include "spi/budget.hpp"
 #include "storage/limited_rows.hpp"
@@ -106,13 +105,6 @@ Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *coun
   return both;
 }
 
-void count_start(const Tenant &tenant, const Claimed &row, TimestampTz now) {
-  const Counted counted = {tenant.number, row.definition};
-  count_moved(counted, Place::ready, Place::running, 1);
-  count_happened(counted, Happened::started, 1);
-  count_wait(counted, now - row.due);
-}
-
 // False: the context would be too large.
 bool build_context(const Tenant &tenant, const Claimed &row, ClaimContexts *contexts, ClaimedTask *task) {
   Jsonb *context = context_of_claimed(tenant, row, contexts);
@@ -174,7 +166,6 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
     const Claimed &row = rows[used];
     // The first is handed out whatever it costs, so that each is at some time; even behind one that cannot be.
     if ((count > 0 || used > 1) && (merges(row, contexts) ? budget_is_spent() : budget_bytes_are_spent())) break;
-    count_start(tenant, row, request.now);
     ClaimedTask task;
     if (!build_context(tenant, row, &contexts, &task)) {
       fail_claimed(tenant, row, request.now, Unable::context_too_large);
@@ -190,19 +181,9 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
     ++count;
   }
   *sink.cut_short = used < row_count;
-  if (used < row_count) {
-    put_back(tenant, rows + used, row_count - used);
-    announce_ready(tenant.number, 0);
-  }
+  if (used < row_count) put_back(tenant, allowed, rows + used, row_count - used);
   use_permits(tenant, request.now, {request.max_tasks, allowed.max_tasks, used});
   if (count == used) end_async_commit();
-  if (row_count > 0) {
-    announce_claimed(tenant.number);
-    TimestampTz due = request.lease_expires;
-    for (int i = 0; i < used; ++i)
-      if (rows[i].deadline) due = std::min(due, rows[i].deadline);
-    announce_due(tenant.number, due);
-  }
   end_locking(before);
   return count;
 }

@@ -6,7 +6,6 @@
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
-#include "shared/shared.hpp"
 #include "storage/progress.hpp"
 #include "storage/record.hpp"
 #include "storage/usage.hpp"
@@ -123,9 +122,7 @@ Open reopen_tasks(const Tenant &tenant, std::int64_t execution, TimestampTz now,
     }
     remaining[count++] = waits_for;
   }
-  int ready;
-  const std::int32_t *keys = reopen_rows(tenant, now, ids, remaining, count, &ready);
-  for (int i = 0; i < ready; ++i) announce_ready(tenant.number, keys[i]);
+  reopen_rows(tenant, now, ids, remaining, count);
   for (int i = 0; i < open.count; ++i)
     if (open.rows[i].state == State::running) open_group_row(tenant, open.rows[i].id, 0, now);
   return open;
@@ -143,7 +140,6 @@ void reopen_groups(const Tenant &tenant, std::int64_t execution, TimestampTz now
     const int elements = open_elements(tenant, group);
     if (elements == 0) continue;
     open_group_row(tenant, group, elements, now);
-    announce_ready(tenant.number, definition.keys[task]);
   }
 }
 
@@ -208,7 +204,6 @@ Change resume(const Tenant &tenant, std::int64_t execution, TimestampTz now, con
   if (!row.paused) return Change::already;
   resume_rows(tenant, execution, row.span, now);
   note(tenant, execution, "execution_resumed", now, reason);
-  announce_ready(tenant.number, 0);
   return Change::done;
 }
 
@@ -227,9 +222,7 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     check_queue_room(tenant, 1);
     note_forgotten_run(tenant, execution, {execution, result, false});
     const std::int32_t none = 0;
-    int ready;
-    (void)reopen_rows(tenant, now, &execution, &none, 1, &ready);
-    announce_ready(tenant.number, definition.keys[0]);
+    reopen_rows(tenant, now, &execution, &none, 1);
   } else {
     const TaskResult *results = task_results(tenant, execution, row.span, 0).items;
     const RetrySet retried = retry_set_of(definition, results);
@@ -244,7 +237,6 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
     }
     const Open open = reopen_tasks(tenant, execution, now, definition, retried, results, elements);
     const TimestampTz due = definition.timeout_us ? now + definition.timeout_us : 0;
-    if (due) announce_due(tenant.number, due);
     reopen_execution(tenant, execution, retried.count, due);
     if (definition.has_groups) reopen_groups(tenant, execution, now, definition, retried);
     if (open.count > 0) settle_open(tenant, now, open.rows, open.count);

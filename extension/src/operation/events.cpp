@@ -4,7 +4,6 @@
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "storage/progress.hpp"
 #include "storage/record.hpp"
 
@@ -26,10 +25,7 @@ Jsonb *event_as_json(const char *event, Jsonb *payload) {
 // False: no task of the execution waits for the event.
 bool deliver(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *event,
              Jsonb *payload) {
-  std::int32_t key;
-  if (!deliver_event(tenant, execution, span, now, event, event_as_json(event, payload), &key)) return false;
-  announce_ready(tenant.number, key);
-  return true;
+  return deliver_event(tenant, execution, span, now, event, event_as_json(event, payload));
 }
 
 }  // namespace
@@ -42,11 +38,10 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
   const std::int64_t execution = task->execution();
   int locked;
   (void)lock_executions(tenant, &execution, 1, false, &locked);
-  if (!wait_row(tenant, until, id, lease, event, patch)) return false;
+  if (!wait_row(tenant, until, *task, lease, event, patch)) return false;
   note_settled(tenant, id);
   // One that waits for ever has the same run_at each time, by which lapses are counted.
   if (until == DT_NOEND) forget_lapses(tenant, {id, execution});
-  count_run_moved(tenant, *task, Place::waiting);
   const TimestampTz now = clock_now();
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
@@ -58,8 +53,6 @@ bool wait_event(const Tenant &tenant, std::int64_t id, std::int64_t lease, const
     ExecutionRow row;
     (void)read_execution(tenant, execution, &row);
     (void)deliver(tenant, execution, row.span, now, event, payload);
-  } else if (until != DT_NOEND) {
-    announce_due(tenant.number, until);
   }
   return true;
 }

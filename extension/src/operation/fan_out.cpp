@@ -5,7 +5,6 @@
 #include "context/merge_patch.hpp"
 #include "operation/operations.hpp"
 #include "operation/task_context.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 
 namespace insula {
@@ -51,7 +50,6 @@ Opened close_at_once(const FanOut &group, TimestampTz now, const char *error) {
 
 Opened open_in_memory(const FanOut &group, TimestampTz now, TimestampTz run_at, SeenContext *seen) {
   const ForEach &for_each = *group.definition.options[group.task].for_each;
-  const std::int32_t key = group.definition.keys[group.task];
   Items items = {};
   Jsonb *context = context_of_task(group.tenant, group.definition, group.head, group.task, seen);
   const char *error = context ? read_items(for_each, context, &items) : "the context of the task would be too large";
@@ -60,10 +58,6 @@ Opened open_in_memory(const FanOut &group, TimestampTz now, TimestampTz run_at, 
   const std::int64_t first = take_numbers(group.tenant, items.count);
   insert_elements(group.tenant, {group.id(), first, items.values, items.count, now, run_at});
   open_group_row(group.tenant, group.id(), items.count, now);
-  if (run_at > now)
-    announce_due(group.tenant.number, run_at);
-  else
-    announce_ready(group.tenant.number, key);
   return {State::running, items.count};
 }
 

@@ -8,7 +8,6 @@
 #include "core/ids.hpp"
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "storage/progress.hpp"
 #include "storage/random.hpp"
@@ -112,10 +111,7 @@ int complete(const Tenant &tenant, const Completions &completions, LockWait wait
   TaskRow *ended =
       complete_rows(tenant, found, {now, completions.leases, completions.patches, wait, completions.told}, &written);
   close_found_tasks(found);
-  for (int i = 0; i < written; ++i) {
-    note_settled(tenant, ended[i].id);
-    count_run_ended(tenant, ended[i]);
-  }
+  for (int i = 0; i < written; ++i) note_settled(tenant, ended[i].id);
   if (written) settle(tenant, now, ended, written);
   return stay;
 }
@@ -139,10 +135,9 @@ bool try_lock_for_failure(const Tenant &tenant, std::int64_t id, const char *err
   return held && locked > 0;
 }
 
-bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
-  if (!fail_row(tenant, now, task.id, task.lease, error)) return false;
+bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error, bool lapsed) {
+  if (!fail_row(tenant, now, task, error, lapsed)) return false;
   note_settled(tenant, task.id);
-  count_run_ended(tenant, task);
   TaskRow ended = task;
   ended.state = State::failed;
   settle(tenant, now, &ended, 1);
@@ -151,13 +146,10 @@ bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, c
 
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error,
                  bool uses_attempt) {
-  if (!retry_row(tenant, at, task.id, task.lease, error, uses_attempt)) return false;
+  if (!retry_row(tenant, at, task, error, uses_attempt)) return false;
   note_settled(tenant, task.id);
-  count_run_moved(tenant, task, Place::delayed);
-  count_happened({tenant.number, task.definition}, Happened::retried, 1);
   note_failed_attempt(tenant, task, now, error, uses_attempt ? attempt_event : free_retry_event);
   if (!uses_attempt) add_free_retry(tenant, {task.id, task.execution()});
-  announce_due(tenant.number, at);
   return true;
 }
 
@@ -185,15 +177,13 @@ const char *fail(const Tenant &tenant, TimestampTz now, std::int64_t id, std::in
 bool defer(const Tenant &tenant, std::int64_t id, std::int64_t lease, TimestampTz until, Jsonb *patch) {
   int found;
   const TaskRow *task = peek_tasks(tenant, &id, 1, &found);
-  if (found == 0 || !defer_row(tenant, until, id, lease, patch)) return false;
+  if (found == 0 || !defer_row(tenant, until, *task, lease, patch)) return false;
   JsonObject detail = begin_object();
   add_member(detail, "worker", task->worker);
   add_time(detail, "until", until);
   add_utc_time(detail, "started_at", task->started_at);
   insert_event(tenant, task->execution(), id, "task_deferred", clock_now(), end_object(detail));
   note_settled(tenant, id);
-  count_run_moved(tenant, *task, Place::waiting);
-  announce_due(tenant.number, until);
   return true;
 }
 
@@ -204,7 +194,7 @@ void end_open_tasks(const Tenant &tenant, TimestampTz now, const HeadProgress &h
   const TaskResults results = task_results(tenant, head.id, head.span, max_merged_size);
   const Definition &definition = definition_of(tenant, head.definition);
   Jsonb *final_context = final_context_of(definition, head, results);
-  end_execution(tenant, head.id, state, now, final_context, reason);
+  end_execution(tenant, head, state, now, final_context, reason);
   if (final_context) note_conflicts(tenant, now, definition, head.id, results.items, results.count);
   cancel_children(tenant, now, head.id, children, child_count, wait);
 }
@@ -220,7 +210,6 @@ Change cancel_open(const Tenant &tenant, std::int64_t execution, TimestampTz now
     end_open_tasks(tenant, now, head, State::cancelled, reason, wait);
   else if (child)
     cancel_children(tenant, now, execution, &child, 1, wait);
-  note_end(tenant, execution, head.definition, State::cancelled);
   if (head.parent) child_ended(tenant, now, head.parent, execution, {State::cancelled, nullptr, reason});
   return Change::done;
 }

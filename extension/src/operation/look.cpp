@@ -180,7 +180,7 @@ bool claim_once(const WorkWait &wait, ClaimAfter after, WaitingClaim *claim) {
   if (claim_in_scratch(tenant, claim) == 0) return false;
   // The claim has answered each signal that came before it began.  A later signal may be for work that it
   // did not see, and the caller may have no room for more: the signal goes to another waiter.
-  settle_wake_up();
+  answer_wake_up();
   end_wait();
   pass_signal_on();
   return true;

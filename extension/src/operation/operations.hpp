@@ -38,8 +38,6 @@ bool needs_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next);
 bool reap_dead_workers(const Tenant &tenant, TimestampTz now);
 // Whether a sweep through finished executions is due.
 bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next);
-// Announces the end of an execution to its waiters and its database's retention.
-void note_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state);
 // Sweeps one stretch of finished executions.
 void remove_finished(const Tenant &tenant, TimestampTz now);
 // Requeues the worker's tasks; the attempts do not count.
@@ -251,10 +249,8 @@ void settle_open(const Tenant &tenant, TimestampTz now, const TaskRow *open, int
 // Takes up decisions of one execution that were put off, at least the first one; the caller holds its row, and those
 // of its lineage.  False: nothing could be done, since other transactions hold what it would change.
 bool settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, int count, LockWait wait);
-// Puts off the decision on rows of executions that the caller holds; ids ascending.
-void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // Fails a task; the caller holds its row and its execution's.
-bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+bool fail_for_good(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error, bool lapsed = false);
 // Retries a task at that time; the caller holds its row.  False: the lease is lost.
 bool retry_later(const Tenant &tenant, TimestampTz now, const TaskRow &task, TimestampTz at, const char *error,
                  bool uses_attempt = true);

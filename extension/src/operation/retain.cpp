@@ -7,7 +7,6 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "storage/record.hpp"
 #include "storage/usage.hpp"
@@ -18,11 +17,6 @@ namespace insula {
 namespace {
 
 constexpr int stretch = 10000;  // rows of one stretch
-
-std::int64_t pause_of(const Limits &limits) {
-  constexpr std::int64_t least = 60 * USECS_PER_SEC;
-  return limits.retain_us < 0 ? least : std::clamp<std::int64_t>(limits.retain_us / 8, least, USECS_PER_HOUR);
-}
 
 // Returns the finished executions up to `last` that may go, and counts the others.
 std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &sweep, std::int64_t last, int *count,
@@ -50,16 +44,6 @@ bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   // Only age makes executions due by time alone.
   if (next && tenant.limits.retain_us >= 0 && sweep.something_left) *next = std::min(*next, sweep.next_at);
   return sweep.next_at <= now;
-}
-
-void note_end(const Tenant &tenant, std::int64_t execution, std::int32_t definition, State state) {
-  count_happened({tenant.number, definition},
-                 state == State::completed ? Happened::completed
-                 : state == State::failed  ? Happened::failed
-                                           : Happened::cancelled,
-                 1);
-  announce_ended(core::make_id(tenant.number, execution));
-  if (tenant.limits.retains()) announce_upkeep(tenant.number, clock_now() + pause_of(tenant.limits));
 }
 
 // Removes the executions, ids ascending, until the budget is spent, but at least one; returns up to which number.
@@ -92,7 +76,7 @@ void remove_finished(const Tenant &tenant, TimestampTz now) {
     const std::int64_t done = remove_in_steps(tenant, held, locked, last);
     write_sweep(tenant, {now, done, sweep.something_left || left > 0});
   } else {
-    write_sweep(tenant, {now + pause_of(tenant.limits), 0, sweep.something_left && sweep.after > 0});
+    write_sweep(tenant, {now + tenant.limits.between_sweeps(), 0, sweep.something_left && sweep.after > 0});
   }
   merge_usage(tenant);
 }

@@ -11,7 +11,6 @@
 #include "operation/operations.hpp"
 #include "operation/task_context.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 
 namespace insula {
@@ -132,9 +131,7 @@ void add_ended(Wave &wave, std::int32_t task, State state) {
 
 void make_all_ready(const Graph &graph, Tasks tasks) {
   if (tasks.count == 0) return;
-  int count;
-  const std::int32_t *keys = make_ready(graph.tenant, graph.now, ids_of(graph, tasks), tasks.count, &count);
-  for (int i = 0; i < count; ++i) announce_ready(graph.tenant.number, keys[i]);
+  make_ready(graph.tenant, graph.now, ids_of(graph, tasks), tasks.count);
 }
 
 // How tasks have been decided.
@@ -205,7 +202,8 @@ Wave decide(const Graph &graph, Tasks open, Given given) {
   MemoryContextDelete(scratch);
   MemoryContextDelete(seen.memory);
   const Tasks left = {open.items + done, open.count - done};
-  if (left.count > 0 && given != Given::put_off) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (left.count > 0 && given != Given::put_off)
+    put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
   make_all_ready(graph, decided.ready);
   for (const Tasks &running : {decided.ready, decided.opened})
     keep_context_for(graph.tenant, graph.definition, graph.head, running.items, running.count);
@@ -228,7 +226,8 @@ Tasks open_decided(const Graph &graph, const Wave &ended, Tasks skipped) {
     if (counts[task]) add_change(changes, graph.id_of(task), counts[task]);
   Tasks open = {};
   if (changes.count)
-    open.items = count_down_rules(graph.tenant, changes.ids, changes.counts, changes.count, &open.count);
+    open.items =
+        count_down_decided(graph.tenant, State::pending, changes.ids, changes.counts, changes.count, &open.count);
   return open;
 }
 
@@ -243,11 +242,12 @@ void close_groups(const Graph &graph, const std::int32_t *elements, Wave &wave) 
     if (elements[task]) add_change(changes, graph.id_of(task), elements[task]);
   if (changes.count == 0) return;
   int closed;
-  std::int32_t *tasks = count_down_groups(graph.tenant, changes.ids, changes.counts, changes.count, &closed);
+  std::int32_t *tasks =
+      count_down_decided(graph.tenant, State::running, changes.ids, changes.counts, changes.count, &closed);
   int done = 0;
   for (; done < closed && !budget_is_spent(); ++done) close_one(graph, tasks[done], wave);
   const Tasks left = {tasks + done, closed - done};
-  if (left.count > 0) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (left.count > 0) put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
 }
 
 Wave first_wave(const Graph &graph, const TaskRow *rows, int count) {
@@ -282,7 +282,8 @@ Wave open_wave(const Graph &graph, const TaskRow *rows, int count, Given given) 
       left.items[left.count++] = rows[i].task;
   }
   if (given == Given::put_off && wave.count() > 0 && budget_is_spent()) return wave;
-  if (left.count > 0 && given != Given::put_off) put_off(graph.tenant, graph.now, ids_of(graph, left), left.count);
+  if (left.count > 0 && given != Given::put_off)
+    put_off_decisions(graph.tenant, graph.now, ids_of(graph, left), left.count);
   if (open.count == 0) return wave;
   const Wave decided = decide(graph, open, given);
   add_all(wave.completed, decided.completed);
@@ -317,9 +318,8 @@ void finish_execution(const Tenant &tenant, TimestampTz now, const HeadProgress 
   Jsonb *final_context = final_context_of(definition, head, results);
   if (!final_context && !error) error = "the final context would be too large";
   const State state = error ? State::failed : State::completed;
-  end_execution(tenant, head.id, state, now, final_context, error);
+  end_execution(tenant, head, state, now, final_context, error);
   if (final_context) note_conflicts(tenant, now, definition, head.id, results.items, results.count);
-  note_end(tenant, head.id, head.definition, state);
   if (head.parent) child_ended(tenant, now, head.parent, head.id, {state, final_context, error});
 }
 
@@ -334,13 +334,12 @@ void tell_parent(const Tenant &tenant, TimestampTz now, const TaskRow &task) {
               {row.state, final_context_of(definition, row.input, &result, 1), failure_of(definition, &result, 1)});
 }
 
-// Ends single tasks.  What that is to executions that wait for them is put off where it does not fit the budget.
-void finish_singles(const Tenant &tenant, TimestampTz now, const TaskRow *tasks, int count, bool of_child) {
+// What the ends of single tasks are to executions that wait for them; it is put off where it does not fit the budget.
+void tell_parents(const Tenant &tenant, TimestampTz now, const TaskRow *tasks, int count, bool of_child) {
   auto *left = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   int left_count = 0;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula settle single", ALLOCSET_SMALL_SIZES);
   for (int i = 0; i < count; ++i) {
-    note_end(tenant, tasks[i].id, tasks[i].definition, tasks[i].state);
     if (!tasks[i].parent) continue;
     if ((i > 0 || of_child) && budget_is_spent()) {
       left[left_count++] = tasks[i].id;
@@ -352,7 +351,7 @@ void finish_singles(const Tenant &tenant, TimestampTz now, const TaskRow *tasks,
     MemoryContextReset(scratch);
   }
   MemoryContextDelete(scratch);
-  if (left_count > 0) put_off(tenant, now, left, left_count);
+  if (left_count > 0) put_off_decisions(tenant, now, left, left_count);
 }
 
 bool by_execution(const TaskRow &a, const TaskRow &b) { return a.head < b.head || (a.head == b.head && a.id < b.id); }
@@ -371,14 +370,13 @@ void finish_executions(const Tenant &tenant, TimestampTz now, const HeadProgress
       left[left_count++] = heads[i].id;
     one = false;
   }
-  if (left_count > 0 && !taken_up) put_off(tenant, now, left, left_count);
+  if (left_count > 0 && !taken_up) put_off_decisions(tenant, now, left, left_count);
 }
 
 // Counts down the dependants that are under no decision; `keep`: their contexts may be worth keeping.
 void make_counted_down_ready(const Tenant &tenant, TimestampTz now, const Changes &dependants, bool keep) {
   int count;
   const ReadyTask *ready = count_down(tenant, now, dependants.ids, dependants.counts, dependants.count, &count);
-  for (int i = 0; i < count; ++i) announce_ready(tenant.number, ready[i].key);
   if (!keep) return;
   auto *tasks = palloc_array_of<std::int32_t>(static_cast<std::size_t>(count));
   for (int first = 0; first < count;) {
@@ -455,7 +453,7 @@ void settle(const Tenant &tenant, TimestampTz now, TaskRow *ended, int count, bo
   std::sort(ended, ended + count, by_execution);
   int singles = 0;
   while (singles < count && ended[singles].head == 0) ++singles;
-  finish_singles(tenant, now, ended, singles, of_child);
+  tell_parents(tenant, now, ended, singles, of_child);
   if (singles < count) settle_graphs(tenant, now, ended + singles, count - singles, Given::ended, !of_child);
 }
 
@@ -478,11 +476,6 @@ bool settle_put_off(const Tenant &tenant, TimestampTz now, const TaskRow *rows, 
   const HeadProgress *progress = head_progress(tenant, &first.id, &none, 1, &found);
   finish_executions(tenant, now, progress, found, true, true);
   return true;
-}
-
-void put_off(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {
-  put_off_decisions(tenant, now, ids, count);
-  announce_due(tenant.number, now);
 }
 
 }  // namespace insula

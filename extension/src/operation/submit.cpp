@@ -6,7 +6,6 @@
 #include "operation/operations.hpp"
 #include "operation/task_context.hpp"
 #include "shared/clock.hpp"
-#include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "storage/record.hpp"
 
@@ -125,7 +124,7 @@ void open_root_groups(const Tenant &tenant, std::int32_t number, const Submissio
       const FanOut group = {tenant, definition, executions.ids[i], task};
       if (budget_is_spent()) {
         const std::int64_t id = group.id();
-        put_off(tenant, std::max(submission.now, submission.run_at), &id, 1);
+        put_off_decisions(tenant, std::max(submission.now, submission.run_at), &id, 1);
         continue;
       }
       const Opened opened = open_group(group, submission.now, submission.run_at, &seen);
@@ -142,27 +141,10 @@ void open_root_groups(const Tenant &tenant, std::int32_t number, const Submissio
 
 void insert(const Tenant &tenant, const Definition &definition, const Submission &submission,
             const NewExecutions &executions) {
-  const bool later = submission.run_at > submission.now;
-  if (later) announce_due(tenant.number, submission.run_at);
   const TaskPlan plan = {definition.keys, definition.dependencies, definition.priorities, definition.time_limits,
                          definition.tasks};
-  const Counted counted = {tenant.number, definition.number};
-  const Place place = later ? Place::delayed : Place::ready;
-  count_happened(counted, Happened::submitted, executions.count);
-  if (is_single(definition)) {
-    insert_single(tenant, submission, plan, executions);
-    count_arrived(counted, place, executions.count);
-    if (!later) announce_ready(tenant.number, definition.keys[0]);
-    return;
-  }
+  if (is_single(definition)) return insert_single(tenant, submission, plan, executions);
   insert_graph(tenant, submission, plan, executions);
-  if (submission.timeout_us)
-    announce_due(tenant.number, std::max(submission.now, submission.run_at) + submission.timeout_us);
-  for (int task = 0; task < definition.tasks; ++task) {
-    if (definition.dependencies[task] != 0) continue;
-    count_arrived(counted, place, executions.count);
-    if (!later) announce_ready(tenant.number, definition.keys[task]);
-  }
   if (definition.has_groups) open_root_groups(tenant, definition.number, submission, executions);
 }
 

@@ -1,6 +1,6 @@
 // Comments on a tenant's views and tables, which \d+ shows.  They are inserted into the catalog directly, since eighty
-// COMMENT statements would make a tenant dearer by a third.  Columns are listed in their order: sql/tenants.sql shows
-// each column with its comment.
+// COMMENT statements would make a tenant dearer by a third.  Columns are listed in their order, those of `work` in
+// tenant/columns.hpp: sql/tenants.sql shows each column with its comment.
 #include <algorithm>
 #include <iterator>
 #include <span>
@@ -79,48 +79,9 @@ constexpr ColumnComment schedule_columns[] = {
     {"overlap", "The policy while an earlier execution runs: allow, skip, queue or cancel."},
     {"jitter", "Each fire is made later by its own share of this time."}};
 
-constexpr ColumnComment work[] = {
-    {"id", "Local number; the id that users see has the tenant's number in front of it."},
-    {"head", "The row of the task's execution; NULL in that row itself."},
-    {"parent", "The task that waits for this execution; NULL: none."},
-    {"parent_head", "The execution of the task in parent."},
-    {"time_limit", "The microseconds that one run of the task may take; NULL: any."},
-    {"limit_key", "The concurrency limit that the task is under; NULL: none."},
-    {"created_at", "The time of submission; NULL in tasks of larger executions."},
-    {"def", "The number of the version of the workflow."},
-    {"task", "The declared position of the task; -1 in the row of a larger execution."},
-    {"key", "The number of the task's key, by which workers claim."},
-    {"priority", "The priority of the execution plus that of the task."},
-    {"span", "The number of rows that belong to this one: tasks, or elements of a group."},
-    {"remaining", "Open dependencies of a task; open tasks of an execution or a group."},
-    {"element", "The place of an element in its group; in the row of an execution that runs, the task whose context it keeps; NULL: neither."},
-    {"first_element", "The first element of a group."},
-    {"child", "The execution that the task waits for."},
-    {"run_at", "The time before which the task does not run."},
-    {"started_at", "The start of the present or the last run."},
-    {"deadline", "The moment at which the present run reaches its time limit."},
-    {"due", "The place in the lane: an order, or the moment at which time changes the row."},
-    {"lease", "The fencing token of the present or the last run."},
-    {"finished_at", "The time of the end."},
-    {"paused_at", "The time since which the execution is paused; NULL: it is not."},
-    {"attempt", "The number of the present or the last run."},
-    {"lane", "The part of the queue that the row is in; NULL: not queued."},
-    {"state", "0 pending, 1 ready, 2 running, 3 waiting, 4 completed, 5 failed, 6 skipped, 7 cancelled."},
-    {"error", "The error of the last run that failed, or the reason of the end."},
-    {"output", "The patch of the task; in the row of a larger execution, its final context, or while it runs a context that it keeps."},
-    {"event", "The event that the task was given."},
-    {"waits_for", "The name of the event that the task waits for."},
-    {"worker", "The worker of the present or the last run."},
-    {"idempotency_key", "The idempotency key of the submission."},
-    {"input", "The input of an execution; the item of an element."}};
-
-constexpr bool matches_work() {
-  if (std::size(work) != std::size(work_columns)) return false;
-  for (std::size_t i = 0; i < std::size(work); ++i)
-    if (work[i].column != work_columns[i].name) return false;
-  return true;
-}
-static_assert(matches_work());
+#define WORK_COMMENT(name, type, null, meaning) {#name, meaning},
+constexpr ColumnComment work[] = {INSULA_WORK_COLUMNS(WORK_COMMENT)};
+#undef WORK_COMMENT
 
 struct RelationComment {
   const char *name;

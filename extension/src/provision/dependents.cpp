@@ -30,27 +30,31 @@ struct Dependents {
   const char *more;  // the rest of a long list, for the log alone
 };
 
-// The schema $1, and all that DROP ... CASCADE would drop with it.
-#define WITH_WHAT_GOES                                                                 \
-  "WITH RECURSIVE gone(classid, objid, objsubid) AS ("                                 \
-  "  SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, $1, 0 "               \
-  "  UNION "                                                                           \
-  "  SELECT n.* "                                                                      \
-  "  FROM gone g CROSS JOIN LATERAL ("                                                 \
-  "    SELECT d.classid, d.objid, d.objsubid "                                         \
-  "    FROM pg_catalog.pg_depend d "                                                   \
-  "    WHERE d.refclassid = g.classid AND d.refobjid = g.objid "                       \
-  "      AND (g.objsubid = 0 OR d.refobjsubid = g.objsubid) "                          \
-  "    UNION ALL "                                                                     \
-  "    SELECT d.refclassid, d.refobjid, d.refobjsubid "                                \
-  "    FROM pg_catalog.pg_depend d "                                                   \
-  "    WHERE d.classid = g.classid AND d.objid = g.objid AND d.objsubid = g.objsubid " \
-  "      AND d.deptype IN ('i', 'e')) n) "
+constexpr Word gone_words[] = {
+    // The schema $1, and all that DROP ... CASCADE would drop with it.
+    {"with_what_goes", R"(
+      WITH RECURSIVE gone(classid, objid, objsubid) AS (
+        SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, $1, 0
+        UNION
+        SELECT n.*
+        FROM gone g CROSS JOIN LATERAL (
+          SELECT d.classid, d.objid, d.objsubid
+          FROM pg_catalog.pg_depend d
+          WHERE d.refclassid = g.classid AND d.refobjid = g.objid
+            AND (g.objsubid = 0 OR d.refobjsubid = g.objsubid)
+          UNION ALL
+          SELECT d.refclassid, d.refobjid, d.refobjsubid
+          FROM pg_catalog.pg_depend d
+          WHERE d.classid = g.classid AND d.objid = g.objid AND d.objsubid = g.objsubid
+            AND d.deptype IN ('i', 'e')) n))"},
+};
+constexpr Words gone_phrases = {gone_words, lengthof(gone_words)};
 
 // The same without parts of other such objects, and without objects of the roles $2 and $3.
 constexpr Statement dependents = {
     "dependents",
-    WITH_WHAT_GOES R"(
+    R"(
+      {with_what_goes}
       SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) COLLATE "C" AS object, pg_catalog.count(*) OVER ()
       FROM gone g
       WHERE (classid, objid) <> ('pg_catalog.pg_namespace'::pg_catalog.regclass, $1)
@@ -75,6 +79,7 @@ constexpr Statement dependents = {
       ORDER BY 1
       LIMIT $4)",
     {OIDOID, OIDOID, OIDOID, INT4OID},
+    gone_phrases,
 };
 
 Dependents read_dependents(const Tenant &tenant, Oid schema, int most) {
@@ -119,8 +124,9 @@ bool contains(const Objects &set, const ObjectAddress &object) {
 Objects read_what_goes(Oid schema) {
   static constexpr Statement what_goes = {
       "what_goes",
-      WITH_WHAT_GOES "SELECT DISTINCT classid, objid FROM gone ORDER BY 1, 2",
+      "{with_what_goes} SELECT DISTINCT classid, objid FROM gone ORDER BY 1, 2",
       {OIDOID},
+      gone_phrases,
   };
   const Session session = open_callers_session();
   Arguments arguments;

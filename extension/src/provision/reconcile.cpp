@@ -406,7 +406,7 @@ void wake_everybody() {
   const TenantShare *tenants = all_tenants(&count);
   for (int i = 0; i < count; ++i) {
     announce_changed(tenants[i].number);
-    announce_ready(tenants[i].number, 0);
+    announce_resumed(tenants[i].number);
     announce_rescheduled(tenants[i].number);
   }
 }

@@ -353,7 +353,7 @@ void set_suspended(const Tenant &cached, bool suspended) {
   // Waiting claims and callers look again: suspension hides the tenant's work, and its end shows
   // it.
   announce_changed(tenant.number);
-  if (!suspended) announce_ready(tenant.number, 0);
+  if (!suspended) announce_resumed(tenant.number);
   announce_rescheduled(tenant.number);
   invalidate_tenants();
   CommandCounterIncrement();
@@ -401,7 +401,7 @@ void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
     limit_tenant_role(tenant.username, tenant.role, std::max(-1, DatumGetInt32(limits.values[connections])));
   // A new limit may free work that the old one held up, and waiting claims must read it.
   announce_changed(tenant.number);
-  announce_ready(tenant.number, 0);
+  announce_resumed(tenant.number);
   announce_rescheduled(tenant.number);
   invalidate_tenants();
   CommandCounterIncrement();

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "definition/definition.hpp"
-#include "shared/shared.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 
@@ -51,16 +50,13 @@ std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec s
     row = {name, take_schedule_number(tenant), now, nullptr, DT_NOBEGIN};
   }
   row.body = spec_as_json(spec);
-  const std::int64_t number = store_schedule(tenant, row);
-  announce_rescheduled(tenant.number);
-  return number;
+  return store_schedule(tenant, row);
 }
 
 bool remove_schedule(const Tenant &tenant, const char *name) {
   ScheduleRow row;
   if (!find_schedule(tenant, name, &row)) return false;
   delete_schedule(tenant, name, row.number);
-  announce_rescheduled(tenant.number);
   return true;
 }
 
@@ -73,7 +69,6 @@ PauseChange set_schedule_paused(const Tenant &tenant, const char *name, bool pau
   row.body = spec_as_json(spec);
   if (!paused) row.since = now;
   (void)store_schedule(tenant, row);
-  announce_rescheduled(tenant.number);
   return PauseChange::done;
 }
 

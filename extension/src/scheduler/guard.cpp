@@ -11,7 +11,7 @@
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/launch.hpp"
+#include "shared/schedulers.hpp"
 #include "shared/shared.hpp"
 
 extern "C" {

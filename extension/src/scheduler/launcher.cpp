@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "scheduler/scheduler.hpp"
-#include "shared/launch.hpp"
+#include "shared/schedulers.hpp"
 #include "shared/shared.hpp"
 
 extern "C" {

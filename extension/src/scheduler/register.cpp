@@ -1,7 +1,7 @@
 // Registration of the background workers, and their settings.
 #include "scheduler/scheduler.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/launch.hpp"
+#include "shared/schedulers.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
 #include "version.hpp"

@@ -15,7 +15,7 @@
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/launch.hpp"
+#include "shared/schedulers.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "spi/session.hpp"
@@ -71,7 +71,7 @@ void become_owner() {
 
 void set(const char *name, const char *value) { SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE); }
 
-void settle_in() {
+void set_settings() {
   become_owner();
   set("application_name", "insula scheduler");
   set("lock_timeout", lock_timeout);
@@ -95,7 +95,7 @@ Standing look_around() {
     forget_mark_of_copy();
     return {Rest::until_told, false, "the database is a copy that has not been adopted"};
   }
-  if (settle_after_upgrade()) ask_for_scheduler();
+  if (record_home_after_upgrade()) ask_for_scheduler();
   if (!scheduler_is_wanted()) return {Rest::until_told, false, "it was stopped"};
   return {Rest::until_due, true, nullptr};
 }
@@ -335,7 +335,7 @@ void wait_for_starter() {
   ErrorData *error;
   if (!in_transaction(
           [&] {
-            settle_in();
+            set_settings();
             if (TransactionIdIsNormal(starter)) XactLockTableWait(starter, nullptr, nullptr, XLTW_None);
           },
           &error))

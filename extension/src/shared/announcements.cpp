@@ -73,8 +73,8 @@ Announced<DueAnnouncement> upkeep;
 Announced<std::int32_t> rescheduled;
 PendingList<Search> raised;
 Announced<DueAnnouncement> claimable;
-Announced<std::int32_t> held;
-Announced<RacedWatermarks> racing;
+Announced<std::int32_t> locked;
+Announced<RacedWatermarks> maybe_locked;
 std::int32_t locking_in;
 int locking;  // how deep
 bool asked;
@@ -100,14 +100,15 @@ int ended_room;
 
 bool anything_announced() {
   return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count || reaped.count ||
-         upkeep.count || rescheduled.count || !raised.empty() || claimable.count || held.count || racing.count ||
-         asked || stopped || everyone || all_changed || dues_lost || watermarks_lost || ended_count;
+         upkeep.count || rescheduled.count || !raised.empty() || claimable.count || locked.count ||
+         maybe_locked.count || asked || stopped || everyone || all_changed || dues_lost || watermarks_lost ||
+         ended_count;
 }
 
 void forget_announcements() {
   ready.count = due_announcements.count = changed.count = claimed.count = reaped.count = 0;
   renumbered.count = 0;
-  upkeep.count = rescheduled.count = claimable.count = held.count = racing.count = 0;
+  upkeep.count = rescheduled.count = claimable.count = locked.count = maybe_locked.count = 0;
   raised.forget();
   dropped.forget();
   locking = 0;
@@ -145,13 +146,13 @@ void publish_reaped() {
 }
 
 // Others may have passed over what is free now.
-void publish_held() {
-  for (int i = 0; i < racing.count; ++i)
-    if (forget_watermarks_since(MyDatabaseId, racing.items[i]))
-      signal_one_waiter(MyDatabaseId, {racing.items[i].tenant, 0, 0, false});
-  for (int i = 0; i < held.count; ++i) {
-    forget_watermarks_of(MyDatabaseId, held.items[i]);
-    signal_one_waiter(MyDatabaseId, {held.items[i], 0, 0, false});
+void publish_locked() {
+  for (int i = 0; i < maybe_locked.count; ++i)
+    if (forget_watermarks_since(MyDatabaseId, maybe_locked.items[i]))
+      signal_one_waiter(MyDatabaseId, {maybe_locked.items[i].tenant, 0, 0, false});
+  for (int i = 0; i < locked.count; ++i) {
+    forget_watermarks_of(MyDatabaseId, locked.items[i]);
+    signal_one_waiter(MyDatabaseId, {locked.items[i], 0, 0, false});
   }
 }
 
@@ -181,7 +182,7 @@ const Search *publish_most_searches() {
 // Before any session is woken, which then must find the tasks that this transaction has made claimable.
 void publish_watermarks(const Search *searches) {
   raise_watermarks(searches, raised.end());
-  publish_held();
+  publish_locked();
   for (int i = 0; i < claimable.count; ++i) {
     lower_watermarks(MyDatabaseId, claimable.items[i].tenant, claimable.items[i].due);
     enter_ready_tenant(claimable.items[i].tenant);
@@ -233,15 +234,15 @@ void publish() {
 
 // The rows that the transaction, or a subtransaction, had claimed or locked are free again, and what it searched
 // from the given one on is not told.
-void publish_free(const Search *searches) {
+void publish_unlocked(const Search *searches) {
   if (locking > 0) announce_claimed(locking_in);
   locking = 0;
   if (!shared_memory_available()) return;
-  if (claimed.count == 0 && held.count == 0 && racing.count == 0 && searches == raised.end() && renumbered.count == 0 &&
-      !watermarks_lost)
+  if (claimed.count == 0 && locked.count == 0 && maybe_locked.count == 0 && searches == raised.end() &&
+      renumbered.count == 0 && !watermarks_lost)
     return;
   lock_shared_memory(LW_EXCLUSIVE);
-  publish_held();
+  publish_locked();
   for (; searches < raised.end(); ++searches) forget_beginnings_of(MyDatabaseId, searches->raised.tenant);
   for (int i = 0; i < renumbered.count; ++i) {
     note_due(MyDatabaseId, renumbered.items[i], DT_NOBEGIN, true);
@@ -257,7 +258,7 @@ void publish_free(const Search *searches) {
 }
 
 void committed() {
-  if (claimed.count > 0) settle_wake_up();
+  if (claimed.count > 0) answer_wake_up();
   publish();
   told_changed = changed;
   told_all_changed = all_changed;
@@ -267,7 +268,7 @@ void committed() {
 void aborted() {
   end_wait();
   pass_signal_on();
-  publish_free(raised.begin());
+  publish_unlocked(raised.begin());
   forget_announcements();
 }
 
@@ -335,7 +336,7 @@ void subtransaction_aborted() {
     return raised.hand_over();
   }
   const int first = raised.first_here();
-  publish_free(raised.begin() + first);
+  publish_unlocked(raised.begin() + first);
   raised.drop_from(first);
 }
 
@@ -363,18 +364,18 @@ void announce_searched_of_place(const WatermarksView &view, std::int32_t lane, s
     raised.add({{view.tenant, view.version, {view.filter, lane, from, to}, true}, 0});
 }
 
-void announce_held(std::int32_t tenant) {
-  for (int i = 0; i < held.count; ++i)
-    if (held.items[i] == tenant) return;
-  if (!held.add(tenant)) watermarks_lost = true;
+void announce_locked(std::int32_t tenant) {
+  for (int i = 0; i < locked.count; ++i)
+    if (locked.items[i] == tenant) return;
+  if (!locked.add(tenant)) watermarks_lost = true;
 }
 
 void announce_unknown() { watermarks_lost = true; }
 
-void announce_racing(std::int32_t tenant) {
-  for (int i = 0; i < racing.count; ++i)
-    if (racing.items[i].tenant == tenant) return;
-  if (!racing.add({tenant, watermarks_version(tenant)})) watermarks_lost = true;
+void announce_maybe_locked(std::int32_t tenant) {
+  for (int i = 0; i < maybe_locked.count; ++i)
+    if (maybe_locked.items[i].tenant == tenant) return;
+  if (!maybe_locked.add({tenant, watermarks_version(tenant)})) watermarks_lost = true;
 }
 
 int begin_locking(std::int32_t tenant) {
@@ -415,9 +416,12 @@ void announce_ready(std::int32_t tenant, std::int32_t key) {
   if (!ready.add({tenant, every_key, 0, false})) everyone = true;
 }
 
+void announce_resumed(std::int32_t tenant) { announce_ready(tenant, 0); }
+
 // False where there is no room.
 static bool add_due(Announced<DueAnnouncement> &list, std::int32_t tenant, TimestampTz due) {
-  for (int i = 0; i < list.count; ++i) {
+  // It is told row by row, and so mostly of the last tenant.
+  for (int i = list.count - 1; i >= 0; --i) {
     if (list.items[i].tenant != tenant) continue;
     list.items[i].due = std::min(list.items[i].due, due);
     return true;
@@ -488,9 +492,11 @@ void forget_tenant_number(std::int32_t tenant) {
 }
 
 void announce_claimed(std::int32_t tenant) {
+  // It is told of each row.
+  if (claimed.count > 0 && claimed.items[claimed.count - 1] == tenant) return;
   for (int i = 0; i < claimed.count; ++i)
     if (claimed.items[i] == tenant) return;
-  if (!claimed.add(tenant)) announce_held(tenant);
+  if (!claimed.add(tenant)) announce_locked(tenant);
 }
 
 void announce_permits_lock(std::int32_t tenant) {

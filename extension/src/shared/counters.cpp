@@ -220,11 +220,11 @@ void count_run(const Counted &what, std::int64_t microseconds) {
   change.run_time += std::max<std::int64_t>(microseconds, 0);
 }
 
-void count_wait(const Counted &what, std::int64_t microseconds) {
+void count_wait(const Counted &what, std::int64_t microseconds, std::int64_t times) {
   if (!shared_activity) return;
   int place = 0;
   for (std::int64_t limit = 1000; place < wait_classes - 1 && microseconds >= limit; limit *= 2) ++place;
-  ++change_of(what).waits[place];
+  change_of(what).waits[place] += times;
 }
 
 bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_search(known, known + known_count, tenant); }

@@ -42,7 +42,7 @@ void count_arrived(const Counted &what, Place place, std::int64_t tasks);
 void count_left(const Counted &what, Place place, std::int64_t tasks);
 void count_moved(const Counted &what, Place from, Place to, std::int64_t tasks);
 void count_happened(const Counted &what, Happened what_happened, std::int64_t times);
-void count_wait(const Counted &what, std::int64_t microseconds);
+void count_wait(const Counted &what, std::int64_t microseconds, std::int64_t times);
 void count_run(const Counted &what, std::int64_t microseconds);  // a run of a task has ended
 void count_no_more(std::int32_t tenant);                         // it is dropped
 extern const TransactionStep counters_step;

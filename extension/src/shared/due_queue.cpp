@@ -7,8 +7,8 @@
 #include "shared/clock.hpp"
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
-#include "shared/launch.hpp"
 #include "shared/ready_tenants.hpp"
+#include "shared/schedulers.hpp"
 
 namespace insula {
 
@@ -502,8 +502,7 @@ bool is_attended(std::int32_t tenant, TimestampTz now) {
   lock_shared_memory(LW_SHARED);
   const DatabaseSlot *slot = my_database();
   const DueEntry *entry = slot ? find_due(MyDatabaseId, tenant) : nullptr;
-  const bool attended =
-      entry && !entry->aside && entry->due > since && !(entry->in_hand && slot->hand_at <= since);
+  const bool attended = entry && !entry->aside && entry->due > since && !(entry->in_hand && slot->hand_at <= since);
   unlock_shared_memory();
   return attended;
 }

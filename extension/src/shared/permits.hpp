@@ -87,7 +87,7 @@ void note_let_through(const LimitedWork &of);
 // met it.
 std::int64_t held_back_time(const LimitedWork &of);
 
-// ---- counts ----
+// ---- counts; permit_counts.cpp ----
 
 // Whether the numbers can and ought to be counted, first or again.
 bool permits_want_count(const LimitedWork &of);

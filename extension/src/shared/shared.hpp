@@ -15,6 +15,8 @@ inline bool shared_memory_available() { return shared_memory_made; }
 // ---- what the current transaction will tell others when it commits ----
 
 void announce_ready(std::int32_t tenant, std::int32_t key);  // key 0: of any task
+// Tasks of the tenant that no claim would take can be claimed from now on.
+void announce_resumed(std::int32_t tenant);
 // Something will be due: a session that waits must look by then.
 void announce_due(std::int32_t tenant, TimestampTz due);
 // The same for what a scheduler alone does: no other session need look.
@@ -35,8 +37,7 @@ bool announces_changes();
 void announce_dropped(std::int32_t tenant);
 // At once: whatever is known of the tenant that had the number, which another one gets.
 void forget_tenant_number(std::int32_t tenant);
-// A claim in this transaction: its abort frees what it took, its commit settles what the
-// session's last wake-up promised.
+// A claim in this transaction: its abort frees what it took, its commit answers the session's last wake-up.
 void announce_claimed(std::int32_t tenant);
 // The transaction has the tenant's permits lock: a claim that finds it held goes without, and is woken
 // when it is free.
@@ -81,7 +82,7 @@ bool woken_for_permit();
 void pass_permits_on();
 // The claim was given all that it wanted, perhaps not by the commit that woke it.
 void pass_owed_on();
-void settle_wake_up();  // at a commit that has claimed
+void answer_wake_up();  // at a commit that has claimed
 
 int waiting_sessions();
 long known_workers();

@@ -383,7 +383,7 @@ void pass_owed_on() {
 
 bool woken_for_permit() { return owes_claim && owed.permit; }
 
-void settle_wake_up() { owes_claim = false; }
+void answer_wake_up() { owes_claim = false; }
 
 int waiting_sessions() { return shared_memory_available() ? waiters->waiting : 0; }
 

@@ -58,14 +58,14 @@ void announce_searched_of_place(const WatermarksView &view, std::int32_t lane, s
 // The transaction has made tasks claimable from there on.
 void announce_claimable(std::int32_t tenant, std::int64_t due);
 std::int64_t claimable_from(std::int32_t tenant);  // watermark_end: it has made none
-// It holds claimable rows, which others may have passed over: nothing is known of the tenant
+// It has locked claimable rows, which others may have passed over: nothing is known of the tenant
 // once it has ended.
-void announce_held(std::int32_t tenant);
+void announce_locked(std::int32_t tenant);
 // To be said before a statement whose rows another transaction may make claimable: PostgreSQL
 // locks the newest version of a row before it finds that it fits no longer, and keeps the
-// lock.  So much is as good as held if anything has become claimable by the end.
-void announce_racing(std::int32_t tenant);
-// In between, claimable rows are locked of which announce_held or announce_claimed is said only
+// lock.  A row that may be locked is as good as locked if anything has become claimable by the end.
+void announce_maybe_locked(std::int32_t tenant);
+// In between, claimable rows are locked of which announce_locked or announce_claimed is said only
 // afterwards: an error is as good as that.  Hand what the first returns to the second.
 int begin_locking(std::int32_t tenant);
 void end_locking(int before);

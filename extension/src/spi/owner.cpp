@@ -42,7 +42,7 @@ Owner stay_caller() {
   return owner;
 }
 
-void settle_planner() {
+void set_up_planner() {
   struct Setting {
     const char *name;
     bool *is;

@@ -24,7 +24,7 @@ Owner stay_caller();
 // Before a plan is run, which may be made or made again then: one that was made while a table
 // was empty must still be right when it holds a million rows, so the planner is left nothing but
 // index scans and nested loops, until leave_owner.  Costs little where it has been done.
-void settle_planner();
+void set_up_planner();
 // Ends what waits for a lock after this time, or sooner if the caller wants that, until leave_owner.
 void limit_lock_waits(int milliseconds);
 void leave_owner(const Owner &owner);

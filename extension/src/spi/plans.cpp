@@ -27,14 +27,16 @@ struct PlanEntry {
 
 HTAB *plans = nullptr;
 std::uint64_t use_clock = 0;
-Words defined_words = {nullptr, 0};
+Words defined_words = {};
 
 SPIPlanPtr make_plan(const TenantTables *tables, const Statement &statement) {
   const char *sql = statement.sql;
   if (tables) {
     const Word names[] = {{"work", quote_qualified_identifier(tables->schema, "work")},
                           {"record", quote_qualified_identifier(tables->schema, "record")}};
-    sql = fill_in(sql, {names, lengthof(names)}, defined_words);
+    sql = fill_in(sql, {names, lengthof(names)}, {statement.phrases.words, statement.phrases.count, &defined_words});
+  } else if (statement.phrases.count > 0) {
+    sql = fill_in(sql, {}, statement.phrases);
   }
   int count = 0;
   while (OidIsValid(statement.arguments[count])) ++count;
@@ -62,7 +64,7 @@ void make_room() {
 void define_words(const Words &words) { defined_words = words; }
 
 SPIPlanPtr plan_of(const TenantTables *tables, const Statement &statement) {
-  settle_planner();
+  set_up_planner();
   if (!plans) {
     HASHCTL control = {};
     control.keysize = sizeof(PlanKey);

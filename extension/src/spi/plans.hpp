@@ -12,9 +12,10 @@
 namespace insula {
 
 struct Statement {
-  const char *name;   // as errors show it
-  const char *sql;    // {work} and {record} stand for the tenant's tables, other words for what define_words says
-  Oid arguments[16];  // the types of $1, $2, ...; the rest is InvalidOid
+  const char *name;    // as errors show it
+  const char *sql;     // {work} and {record} stand for the tenant's tables, other words for what define_words says
+  Oid arguments[16];   // the types of $1, $2, ...; the rest is InvalidOid
+  Words phrases = {};  // more words, which the statements of one file have in common
 };
 
 // A statement on the tables of a tenant needs this of it.
@@ -24,7 +25,7 @@ struct TenantTables {
   char schema[NAMEDATALEN];
 };
 
-// The words of all statements, beside {work} and {record}; from _PG_init.
+// The words of all statements on a tenant's tables, beside {work} and {record}; from _PG_init.
 void define_words(const Words &words);
 
 // To be run at once: it sets the planner up for it.  `tables` nullptr: it is on the extension's own tables.

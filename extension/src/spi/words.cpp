@@ -18,7 +18,7 @@ std::size_t name_length(const char *text) {
 const Word *find_word(const char *name, std::size_t length, const Words &list) {
   for (int i = 0; i < list.count; ++i)
     if (strncmp(list.words[i].name, name, length) == 0 && list.words[i].name[length] == '\0') return &list.words[i];
-  return nullptr;
+  return list.rest ? find_word(name, length, *list.rest) : nullptr;
 }
 
 void append_filled(StringInfo filled, const char *text, const Words &values, const Words &phrases) {

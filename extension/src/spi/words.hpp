@@ -13,8 +13,9 @@ struct Word {
 };
 
 struct Words {
-  const Word *words;
-  int count;
+  const Word *words = nullptr;
+  int count = 0;
+  const Words *rest = nullptr;
 };
 
 // Replaces the words of a text; braces around anything but a name stay, and an unknown name is an error.

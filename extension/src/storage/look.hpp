@@ -1,5 +1,5 @@
-// Reads for people: executions by a filter, what has failed, what happened to one, leases, and workflows.  A read never returns
-// more rows than its caller bounds, or than one stretch of the table has; see work_look.cpp.
+// Reads for people: executions by a filter, what has failed, what happened to one, leases, and workflows.  A read never
+// returns more rows than its caller bounds, or than one stretch of the table has; see work_look.cpp.
 #pragma once
 
 #include "storage/work.hpp"

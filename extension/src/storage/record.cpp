@@ -357,7 +357,7 @@ void release_idempotency_key(const Tenant &tenant, const char *name, std::int64_
   };
   Arguments arguments;
   arguments.add_text(name).add(Int64GetDatum(execution));
-  announce_racing(tenant.number);
+  announce_maybe_locked(tenant.number);
   (void)run(tenant, release_idempotency_key, arguments);
 }
 

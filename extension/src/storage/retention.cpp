@@ -171,7 +171,7 @@ std::int64_t *remove_executions(const Tenant &tenant, const std::int64_t *ids, i
   store_usage(tenant, ids, count);
   Arguments heads;
   heads.add(int64_array(ids, count));
-  announce_racing(tenant.number);
+  announce_maybe_locked(tenant.number);
   const auto rows = run(tenant, remove_heads, heads);
   auto *removed = palloc_array_of<std::int64_t>(rows);
   auto *lasts = palloc_array_of<std::int64_t>(rows);

@@ -229,10 +229,9 @@ bool write_held(const Rows &rows, Hold hold) {
 // Follows the row to its newest version, which is locked then.
 static Written follow_row(const Rows &rows, ItemPointer at, LockWait wait, bool *traversed) {
   TM_FailureData failure;
-  const TM_Result result =
-      table_tuple_lock(rows.heap, at, rows.snapshot, rows.found, GetCurrentCommandId(true), LockTupleNoKeyExclusive,
-                       wait == LockWait::skip ? LockWaitSkip : LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
-                       &failure);
+  const TM_Result result = table_tuple_lock(
+      rows.heap, at, rows.snapshot, rows.found, GetCurrentCommandId(true), LockTupleNoKeyExclusive,
+      wait == LockWait::skip ? LockWaitSkip : LockWaitBlock, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
   *traversed = failure.traversed;
   if (result == TM_Ok) return Written::moved;
   return result == TM_WouldBlock ? Written::taken : Written::gone;

@@ -69,9 +69,7 @@ inline Datum found_column(const Rows &rows, Column column) {
   const Datum value = slot_getattr(rows.found, number_of(column), &null);
   return null ? Datum{0} : value;
 }
-inline bool found_is_null(const Rows &rows, Column column) {
-  return slot_attisnull(rows.found, number_of(column));
-}
+inline bool found_is_null(const Rows &rows, Column column) { return slot_attisnull(rows.found, number_of(column)); }
 inline std::int32_t found_int32(const Rows &rows, Column column) { return DatumGetInt32(found_column(rows, column)); }
 inline std::int64_t found_int64(const Rows &rows, Column column) { return DatumGetInt64(found_column(rows, column)); }
 // The row found, as it is stored: in a buffer, until the scan goes on.

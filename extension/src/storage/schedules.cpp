@@ -1,6 +1,8 @@
 // Schedules and fires in the table `record`, over SPI; see schedules.hpp.
 #include "storage/schedules.hpp"
 
+#include "storage/tell.hpp"
+
 namespace insula {
 
 namespace {
@@ -59,7 +61,8 @@ ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
   };
   const auto rows = run(tenant, list_schedules);
   auto *schedules = palloc_array_of<ListedSchedule>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = {row_at(i), fire_or_none(i, 6), get_int64(i, 7), get_jsonb(i, 8)};
+  for (std::uint64_t i = 0; i < rows; ++i)
+    schedules[i] = {row_at(i), fire_or_none(i, 6), get_int64(i, 7), get_jsonb(i, 8)};
   *count = static_cast<int>(rows);
   return schedules;
 }
@@ -109,6 +112,7 @@ std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row) {
   arguments.add_text(row.name).add(Int64GetDatum(row.number)).add(TimestampTzGetDatum(row.since));
   arguments.add(JsonbPGetDatum(row.body));
   (void)run(tenant, store_schedule, arguments);
+  tell_schedule(tenant);
   return get_int64(0, 1);
 }
 
@@ -123,6 +127,7 @@ void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number
   Arguments by_name;
   by_name.add_text(name);
   (void)run(tenant, delete_schedule, by_name);
+  tell_schedule(tenant);
   prune_fires(tenant, number, 0);
 }
 

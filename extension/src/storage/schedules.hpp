@@ -20,7 +20,7 @@ ScheduleRow *all_schedules(const Tenant &tenant, int *count);
 // The same in the order of their names, to be shown.
 struct ListedSchedule {
   ScheduleRow row;
-  TimestampTz last_made;  // the newest fire that has made an execution; DT_NOBEGIN: none yet
+  TimestampTz last_made;        // the newest fire that has made an execution; DT_NOBEGIN: none yet
   std::int64_t last_execution;  // that it has made; 0: none yet
   Jsonb *context;
 };

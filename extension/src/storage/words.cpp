@@ -24,9 +24,6 @@ constexpr Word words[] = {
     // Whether `w` is claimable.
     {"is_ready", "w.lane < {lane.later}"},
 
-    // Finds one row of a lane, from a place on.
-    {"probe", "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2"},
-
     // Groups `g` with their elements `e`.
     {"elements", R"({work} g, LATERAL (
       SELECT q.* FROM {work} q WHERE q.id >= g.first_element AND q.id < g.first_element + g.span OFFSET 0) e)"},
@@ -99,6 +96,9 @@ constexpr Word words[] = {
           SELECT m.key, sum(m.value::numeric) AS total
           FROM (SELECT * FROM jsonb_each_text(r.body) UNION ALL SELECT * FROM jsonb_each_text(EXCLUDED.body)) m
           GROUP BY m.key) s))"},
+
+    // What tell_rows needs to know of a row that was written.
+    {"told", "w.def, w.lane, w.key, w.due"},
 
     // The columns of a TaskRow; see read_task_rows.
     {"task_header", R"(w.id, w.head, w.def, w.task, w.key, w.state, w.attempt, w.lease, w.started_at, w.worker, w.due,

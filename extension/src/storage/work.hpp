@@ -168,20 +168,21 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
                   const NewExecutions &executions);
 
 Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *count);
-// As if they had not been claimed.
-void put_back(const Tenant &tenant, Claimed *rows, int count);
+// As if they had not been claimed, by this request.
+void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, int count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
 // Decisions count unless the tenant is suspended.  DT_NOEND: nothing.
 TimestampTz next_due(const Tenant &tenant);
 
-// Tasks whose time has come become claimable; their keys are returned.
-std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count);
+// Tasks whose time has come become claimable.
+void release_due(const Tenant &tenant, Lane lane, TimestampTz now);
 TaskRow *lapsed_tasks(const Tenant &tenant, TimestampTz now, int *count);
 TaskRow *tasks_held_by(const Tenant &tenant, const char *const *workers, int worker_count, int *count);
 // Running tasks, sorted by id, become claimable again, with no attempt used, if no transaction holds their row and
-// their lease ends by `due_by`.  Moves those written to the front of `tasks` and returns how many.
-int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by);
+// their lease ends by `due_by`; `lapsed`: since it has.  Moves those written to the front of `tasks` and returns how
+// many.
+int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by, bool lapsed);
 
 // The last result has the columns of {task_header}.
 TaskRow *read_task_rows(std::uint64_t rows, int *count);
@@ -218,33 +219,33 @@ struct Completing {
 // Returns the rows written.
 TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, const Completing &how, int *written);
 void close_found_tasks(const FoundTasks &found);
-bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error);
-bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error,
-               bool uses_attempt);
+// These end a run, or put it off; false: its lease is lost.
+bool fail_row(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error, bool lapsed);
+bool retry_row(const Tenant &tenant, TimestampTz at, const TaskRow &task, const char *error, bool uses_attempt);
+bool defer_row(const Tenant &tenant, TimestampTz until, const TaskRow &task, std::int64_t lease, Jsonb *patch);
 // DT_NOEND: for ever.
-bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, const char *event,
+bool wait_row(const Tenant &tenant, TimestampTz until, const TaskRow &task, std::int64_t lease, const char *event,
               Jsonb *patch);
 // The first task of the execution that waits for the event becomes ready with it; false: none does.
 bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
-                   Jsonb *event, std::int32_t *key);
-bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch);
+                   Jsonb *event);
 
 struct ReadyTask {
   std::int64_t id;
   std::int64_t head;
   std::int32_t definition;
-  std::int32_t key;
 };
 // Counts down open dependencies; returns those that became ready.
 ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *counts,
                       int count, int *ready);
-// Counts down dependencies of tasks that have a trigger rule; returns those (by declared
-// position) that wait for nothing more.
-std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
-                               int *open);
-// Pending tasks become claimable; their keys are returned.
-std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready);
-// Rows wait in the lane of decisions, from `now` on.
+// The same of tasks that are to be decided: dependencies of pending ones, elements of groups, which run.  Returns those
+// (by declared position) that wait for nothing more.
+std::int32_t *count_down_decided(const Tenant &tenant, State state, const std::int64_t *ids, const std::int32_t *counts,
+                                 int count, int *open);
+// Pending tasks become claimable.
+void make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
+// Puts off the decision on rows of executions that the caller holds, ids ascending: they wait in the lane of decisions,
+// from `now` on.
 void put_off_decisions(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count);
 // The next of those whose turn has come, up to a hundred behind the place, in the order of their turns.
 struct DecisionPlace {
@@ -271,15 +272,16 @@ struct TaskResults {
 };
 // Outputs that come to more than `most` bytes together are not read, and neither are errors beyond 16 MB.
 TaskResults task_results(const Tenant &tenant, std::int64_t execution, std::int32_t span, std::size_t most);
-void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
+// One of several tasks, which have all ended.
+void end_execution(const Tenant &tenant, const HeadProgress &head, State state, TimestampTz now, Jsonb *final_context,
                    const char *error);
 
-// Marks all rows of an execution that have not ended; what is ready is parked.
+// Marks all rows of an execution that have not ended; claims do not see what is ready of them any more.
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
 void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now);
-// Ended tasks are pending again, or ready where nothing remains; returns the keys of these.
-std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
-                          int count, int *ready);
+// Ended tasks are pending again, or ready where nothing remains.
+void reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
+                 int count);
 // `due` is its new timeout; 0: none.
 void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining, TimestampTz due);
 // Executions whose time is up and whose rows no other transaction holds; locks these.
@@ -301,20 +303,20 @@ struct CancelledElements {
   bool any;
   bool all;  // of which there are no more
 };
-CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execution, std::int32_t span,
-                                       TimestampTz now, int most);
+CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
+                                       int most);
 // Returns the executions that they waited for, ascending.
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children);
 
 // Locks a running task's row; false: the lease is lost.
-bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease);
+bool lock_lease(const Tenant &tenant, std::int64_t id, std::int64_t lease);
 // A running task, whose row is locked, waits for another execution to end.
-void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child);
-// End or retry a task that waited for that execution; false: it does so no more.
-bool complete_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, Jsonb *patch);
-bool fail_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, const char *error);
-bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t child, const char *error);
+void wait_for_child(const Tenant &tenant, const TaskRow &task, std::int64_t child);
+// End or retry a task that waited for its child; false: it does so no more.
+bool complete_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, Jsonb *patch);
+bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error);
+bool retry_waiting(const Tenant &tenant, TimestampTz at, const TaskRow &task, const char *error);
 struct Lineage {
   std::int64_t parent_head;  // the execution that waits for this one; 0: none
   std::int32_t priority;
@@ -392,11 +394,6 @@ struct TaskDetail {
 // By declared position.
 TaskDetail *task_details(const Tenant &tenant, std::int64_t execution, std::int32_t span, int tasks);
 
-// A task that ran runs no more, or waits somewhere else.
-void count_run_ended(const Tenant &tenant, const TaskRow &task);
-void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to);
-void note_limit_freed(const Tenant &tenant, const TaskRow &task);
-
 struct ClaimFilter {
   const std::int32_t *keys;  // sorted; nullptr: any
   int count;
@@ -420,9 +417,6 @@ void insert_elements(const Tenant &tenant, const NewElements &elements);
 void open_group_row(const Tenant &tenant, std::int64_t group, int elements, TimestampTz now);
 void end_group_row(const Tenant &tenant, std::int64_t group, State state, TimestampTz now, Jsonb *output,
                    const char *error);
-// Counts ended elements; returns the groups (by declared position) that wait for no more.
-std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups, const std::int32_t *counts, int count,
-                                int *closed);
 struct GroupSummary {
   std::int64_t failed;
   std::int64_t bytes;  // of what its elements handed over
@@ -476,10 +470,6 @@ TimestampTz oldest_ready(const Tenant &tenant);
 // Rows may stand in the queue index for a timeout or a decision alone.
 inline bool is_queued(std::int32_t lane) { return lane != lane_timeout && lane != lane_deciding; }
 Place place_of(std::int32_t lane);  // where it is queued
-// Counts rows of the last result, which have definition and lane from this column on, as tasks
-// that came into the queue, or from another place in it.
-void count_arrivals(const Tenant &tenant, std::uint64_t rows, int column);
-void count_moves(const Tenant &tenant, std::uint64_t rows, int column, Place from);
 bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row);
 
 }  // namespace insula

@@ -1,8 +1,4 @@
-// Counts the tasks of a tenant by their places in the queue: as rows are written, for shared memory
-// (shared/counters.hpp), or from the queue itself.
-#include <algorithm>
-
-#include "shared/clock.hpp"
+// Counts the tasks of a tenant by their places in the queue, from the queue itself.
 #include "storage/work.hpp"
 
 namespace insula {
@@ -20,36 +16,6 @@ Place place_of(std::int32_t lane) {
     default:
       return Place::ready;
   }
-}
-
-void count_arrivals(const Tenant &tenant, std::uint64_t rows, int column) {
-  for (std::uint64_t i = 0; i < rows; ++i)
-    count_arrived({tenant.number, get_int32(i, column)}, place_of(get_int32(i, column + 1)), 1);
-}
-
-void count_moves(const Tenant &tenant, std::uint64_t rows, int column, Place from) {
-  for (std::uint64_t i = 0; i < rows; ++i)
-    count_moved({tenant.number, get_int32(i, column)}, from, place_of(get_int32(i, column + 1)), 1);
-}
-
-void note_limit_freed(const Tenant &tenant, const TaskRow &task) {
-  if (task.limited) note_permits_used(tenant.number, Limited::workflows, task.limit, -1);
-}
-
-static void count_run_time(const Tenant &tenant, const TaskRow &task) {
-  if (task.started_at) count_run({tenant.number, task.definition}, clock_now() - task.started_at);
-}
-
-void count_run_ended(const Tenant &tenant, const TaskRow &task) {
-  count_left({tenant.number, task.definition}, Place::running, 1);
-  count_run_time(tenant, task);
-  note_limit_freed(tenant, task);
-}
-
-void count_run_moved(const Tenant &tenant, const TaskRow &task, Place to) {
-  count_moved({tenant.number, task.definition}, Place::running, to, 1);
-  count_run_time(tenant, task);
-  note_limit_freed(tenant, task);
 }
 
 Activity *count_queue(const Tenant &tenant, Snapshot snapshot, int *count) {

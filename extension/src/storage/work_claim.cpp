@@ -6,6 +6,7 @@
 #include "shared/clock.hpp"
 #include "storage/random.hpp"
 #include "storage/row_claim.hpp"
+#include "storage/tell.hpp"
 
 extern "C" {
 #include "utils/datum.h"
@@ -128,8 +129,9 @@ static int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const 
   const RowClaim claim = begin_claim(request);
   LaneWalk walk = {.tenant = tenant, .view = view, .rows = rows, .plans = true};
   const int count = walk.walk(LaneKind::free, claimed, request.max_tasks, [&](Claimed *next) {
-    const bool claims = wants(request, found_int32(rows, Column::key)) && claim_found(rows, claim, next);
-    return claims ? Tried::claimed : Tried::taken;
+    if (!wants(request, found_int32(rows, Column::key)) || !claim_found(rows, claim, next)) return Tried::taken;
+    tell(tenant, start_of_run(request, *next));
+    return Tried::claimed;
   });
   close_rows(rows);
   return count;
@@ -144,7 +146,15 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
   return claimed;
 }
 
-void put_back(const Tenant &tenant, Claimed *rows, int count) {
+// As if the row had not been claimed, but the transaction holds it until it ends.
+static void tell_put_back(const Tenant &tenant, const ClaimRequest &request, const Claimed &row) {
+  RowChange change = start_of_run(request, row);
+  change.rows = -1;
+  tell(tenant, change);
+  tell(tenant, {row.definition, ready_lane, ready_lane, row.due});
+}
+
+void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, int count) {
   static constexpr Statement put_back = {
       "put_back",
       R"(
@@ -163,8 +173,7 @@ void put_back(const Tenant &tenant, Claimed *rows, int count) {
   for (int i = 0; i < count; ++i) {
     ids[i] = rows[i].id;
     dues[i] = rows[i].due;
-    announce_claimable(tenant.number, rows[i].due);
-    if (rows[i].limited) note_permits_used(tenant.number, Limited::workflows, rows[i].limit, -1);
+    tell_put_back(tenant, request, rows[i]);
   }
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(dues, count));
@@ -195,45 +204,57 @@ TimestampTz oldest_ready(const Tenant &tenant) {
   return oldest;
 }
 
-// Whether a key is among many is written so that they are hashed once, and not searched for each row.
-#define HAS_KEY "key = ANY ($3)"
-#define HAS_ONE_OF_MANY_KEYS "(key IN (SELECT unnest($3))) IS TRUE"
-#define UNLOCKED "FOR NO KEY UPDATE SKIP LOCKED"
+constexpr Word probe_words[] = {
+    // Finds one row of a lane, from a place on.
+    {"probe", "SELECT 1 FROM {work} WHERE lane = $1 AND due >= $2"},
+    {"first", "ORDER BY due LIMIT 1"},
+    {"first_unlocked", "{first} FOR NO KEY UPDATE SKIP LOCKED"},
+    {"has_key", "key = ANY ($3)"},
+    // Written so that many keys are hashed once, and not searched for each row.
+    {"has_one_of_many_keys", "(key IN (SELECT unnest($3))) IS TRUE"},
+};
+constexpr Words probe_phrases = {probe_words, lengthof(probe_words)};
 
 constexpr Statement probe_any = {
     "probe_any",
-    "{probe} ORDER BY due LIMIT 1",
+    "{probe} {first}",
     {INT4OID, INT8OID},
+    probe_phrases,
 };
 
 constexpr Statement probe_any_unlocked = {
     "probe_any_unlocked",
-    "{probe} ORDER BY due LIMIT 1 " UNLOCKED,
+    "{probe} {first_unlocked}",
     {INT4OID, INT8OID},
+    probe_phrases,
 };
 
 constexpr Statement probe_keys = {
     "probe_keys",
-    "{probe} AND " HAS_KEY " ORDER BY due LIMIT 1",
+    "{probe} AND {has_key} {first}",
     {INT4OID, INT8OID, INT4ARRAYOID},
+    probe_phrases,
 };
 
 constexpr Statement probe_keys_unlocked = {
     "probe_keys_unlocked",
-    "{probe} AND " HAS_KEY " ORDER BY due LIMIT 1 " UNLOCKED,
+    "{probe} AND {has_key} {first_unlocked}",
     {INT4OID, INT8OID, INT4ARRAYOID},
+    probe_phrases,
 };
 
 constexpr Statement probe_many_keys = {
     "probe_many_keys",
-    "{probe} AND " HAS_ONE_OF_MANY_KEYS " ORDER BY due LIMIT 1",
+    "{probe} AND {has_one_of_many_keys} {first}",
     {INT4OID, INT8OID, INT4ARRAYOID},
+    probe_phrases,
 };
 
 constexpr Statement probe_many_keys_unlocked = {
     "probe_many_keys_unlocked",
-    "{probe} AND " HAS_ONE_OF_MANY_KEYS " ORDER BY due LIMIT 1 " UNLOCKED,
+    "{probe} AND {has_one_of_many_keys} {first_unlocked}",
     {INT4OID, INT8OID, INT4ARRAYOID},
+    probe_phrases,
 };
 
 static const Statement &probe_for(bool any_key, int key_count, bool unlocked) {
@@ -253,7 +274,7 @@ static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_
     if (keys) arguments.add(int32_array(keys, key_count));
     const int before = begin_locking(tenant.number);
     const bool found = run(tenant, statement, arguments) > 0;
-    if (found && unlocked) announce_held(tenant.number);
+    if (found && unlocked) announce_locked(tenant.number);
     end_locking(before);
     if (found) return true;
   }

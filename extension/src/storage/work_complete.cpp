@@ -2,7 +2,7 @@
 #include "context/merge_patch.hpp"
 #include "shared/watermarks.hpp"
 #include "storage/rows.hpp"
-#include "storage/work.hpp"
+#include "storage/tell.hpp"
 
 extern "C" {
 #include "utils/fmgroids.h"
@@ -116,10 +116,13 @@ TaskRow *complete_rows(const Tenant &tenant, const FoundTasks &found, const Comp
     CHECK_FOR_INTERRUPTS();
     if (!found.tuples[i]) continue;
     how.told[i] = complete_found(*found.rows, found.tuples[i], how, i, &tasks[count]);
-    if (how.told[i] == Told::done) ++count;
+    if (how.told[i] != Told::done) continue;
+    const TaskRow &ended = tasks[count++];
+    tell(tenant, end_of_run(ended, no_lane));
+    tell_end_if_single(tenant, ended, State::completed);
   }
   // A lost lease leaves a row locked that may be claimable again.
-  if (count < found.count) announce_held(tenant.number);
+  if (count < found.count) announce_locked(tenant.number);
   end_locking(before);
   *written = count;
   return tasks;

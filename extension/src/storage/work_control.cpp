@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "shared/watermarks.hpp"
-#include "storage/work.hpp"
+#include "storage/tell.hpp"
 
 namespace insula {
 
@@ -14,9 +14,9 @@ static std::int64_t *ids_of_rows(std::uint64_t rows, int *count) {
 }
 
 // Claims pass over what is locked here.
-static void note_held(const Tenant &tenant, std::uint64_t rows) {
+static void tell_locked(const Tenant &tenant, std::uint64_t rows) {
   for (std::uint64_t i = 0; i < rows; ++i)
-    if (DatumGetBool(get_datum(i, 2))) return announce_held(tenant.number);
+    if (DatumGetBool(get_datum(i, 2))) return announce_locked(tenant.number);
 }
 
 static std::uint64_t lock(const Tenant &tenant, const Statement &statement, const std::int64_t *ids, int count) {
@@ -24,7 +24,7 @@ static std::uint64_t lock(const Tenant &tenant, const Statement &statement, cons
   arguments.add(int64_array(ids, count));
   const int before = begin_locking(tenant.number);
   const auto rows = run(tenant, statement, arguments);
-  note_held(tenant, rows);
+  tell_locked(tenant, rows);
   end_locking(before);
   return rows;
 }
@@ -138,7 +138,7 @@ constexpr Statement count_open = {
 bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span) {
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   std::uint64_t locked = run(tenant, lock_open_tasks, arguments);
   locked += run(tenant, lock_open_elements, arguments);
   (void)run(tenant, count_open, arguments);
@@ -146,13 +146,12 @@ bool lock_open_rows(const Tenant &tenant, std::int64_t execution, std::int32_t s
 }
 
 // A row of the last result, which has its former lane in this column and its limit in the next.
-static void count_cancelled(const Tenant &tenant, std::uint64_t row, std::int32_t definition, int column) {
+static void tell_cancelled(const Tenant &tenant, std::uint64_t row, std::int32_t definition, int column) {
   if (is_null(row, column)) return;
-  const std::int32_t lane = get_int32(row, column);
-  if (!is_queued(lane)) return;
-  count_left({tenant.number, definition}, place_of(lane), 1);
-  if (lane == lane_running && !is_null(row, column + 1))
-    note_permits_used(tenant.number, Limited::workflows, get_int64(row, column + 1), -1);
+  RowChange change = {definition, get_int32(row, column), no_lane};
+  change.limited = !is_null(row, column + 1);
+  change.limit = get_int64(row, column + 1);
+  tell(tenant, change);
 }
 
 bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now, const char *reason,
@@ -174,12 +173,14 @@ bool cancel_execution_row(const Tenant &tenant, std::int64_t id, TimestampTz now
   };
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add_text(reason);
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   if (run(tenant, cancel_execution_row, arguments) == 0) return false;
   *execution = read_head(0, id, 1);
   *child = get_int64(0, 7);
-  // The row of an execution of several tasks may stand in the queue for its timeout.
-  if (execution->span == 0) count_cancelled(tenant, 0, execution->definition, 8);
+  // The row of an execution of several tasks may stand in the queue for its timeout, and ends with its tasks.
+  if (execution->span > 0) return true;
+  tell_cancelled(tenant, 0, execution->definition, 8);
+  tell_end(tenant, id, execution->definition, State::cancelled);
   return true;
 }
 
@@ -190,7 +191,7 @@ static std::int64_t *children_of_cancelled(const Tenant &tenant, std::uint64_t r
   *count = 0;
   for (std::uint64_t i = 0; i < rows; ++i) {
     if (!is_null(i, 1)) children[(*count)++] = get_int64(i, 1);
-    count_cancelled(tenant, i, get_int32(i, 2), 3);
+    tell_cancelled(tenant, i, get_int32(i, 2), 3);
   }
   return children;
 }
@@ -263,18 +264,18 @@ CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execut
         FROM (SELECT count(*) FROM x) n(found) LEFT JOIN c ON true)",
       {TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID},
   };
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   arguments.add(Int64GetDatum(most));
   const auto rows = run(tenant, cancel_some_elements, arguments);
-  for (std::uint64_t i = 0; i < rows; ++i) count_cancelled(tenant, i, get_int32(i, 2), 3);
+  for (std::uint64_t i = 0; i < rows; ++i) tell_cancelled(tenant, i, get_int32(i, 2), 3);
   return {!is_null(0, 2), get_int64(0, 1) < most};
 }
 
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children) {
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
   // Elements are found by their groups, while these are open.
@@ -288,22 +289,13 @@ std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std
   return all;
 }
 
-// The last result has definition and lane; counts the rows in lanes that paused or resumed rows go to.
-static void count_paused(const Tenant &tenant, std::uint64_t rows, bool paused) {
-  const Place from = paused ? Place::ready : Place::paused;
-  const Place to = paused ? Place::paused : Place::ready;
-  for (std::uint64_t i = 0; i < rows; ++i)
-    if (!is_null(i, 2) && is_queued(get_int32(i, 2)) && place_of(get_int32(i, 2)) == to)
-      count_moved({tenant.number, get_int32(i, 1)}, from, to, 1);
-}
-
 constexpr Statement pause_tasks = {
     "pause_tasks",
     R"(
       UPDATE {work} w
       SET paused_at = $1, lane = CASE WHEN {is_ready} THEN {lane.paused} ELSE w.lane END
       WHERE w.id >= $2 AND w.id <= $3 AND w.state < {state.completed}
-      RETURNING w.def, w.lane)",
+      RETURNING {told})",
     {TIMESTAMPTZOID, INT8OID, INT8OID},
 };
 
@@ -314,16 +306,16 @@ constexpr Statement pause_elements = {
       SET paused_at = $1, lane = CASE WHEN {is_ready} THEN {lane.paused} ELSE w.lane END
       FROM (SELECT e.id FROM {elements} WHERE g.id > $2 AND g.id <= $3 AND g.first_element IS NOT NULL OFFSET 0) x
       WHERE w.id = ANY (ARRAY[x.id]) AND w.state < {state.completed}
-      RETURNING w.def, w.lane)",
+      RETURNING {told})",
     {TIMESTAMPTZOID, INT8OID, INT8OID},
 };
 
 void pause_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
-  announce_held(tenant.number);
+  announce_locked(tenant.number);
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  count_paused(tenant, run(tenant, pause_tasks, arguments), true);
-  if (span > 0) count_paused(tenant, run(tenant, pause_elements, arguments), true);
+  tell_rows_now_in(tenant, run(tenant, pause_tasks, arguments), ready_lane, Place::paused);
+  if (span > 0) tell_rows_now_in(tenant, run(tenant, pause_elements, arguments), ready_lane, Place::paused);
 }
 
 constexpr Statement resume_tasks = {
@@ -334,7 +326,7 @@ constexpr Statement resume_tasks = {
         lane = CASE WHEN w.lane = {lane.paused} THEN {open_lane} ELSE w.lane END,
         due = CASE WHEN w.lane = {lane.paused} THEN $1 ELSE w.due END
       WHERE w.id >= $2 AND w.id <= $3 AND w.paused_at IS NOT NULL
-      RETURNING w.def, w.lane)",
+      RETURNING {told})",
     {INT8OID, INT8OID, INT8OID},
 };
 
@@ -347,15 +339,15 @@ constexpr Statement resume_elements = {
         due = CASE WHEN w.lane = {lane.paused} THEN $1 ELSE w.due END
       FROM (SELECT e.id FROM {elements} WHERE g.id > $2 AND g.id <= $3 AND g.first_element IS NOT NULL OFFSET 0) x
       WHERE w.id = ANY (ARRAY[x.id]) AND w.paused_at IS NOT NULL
-      RETURNING w.def, w.lane)",
+      RETURNING {told})",
     {INT8OID, INT8OID, INT8OID},
 };
 
 void resume_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(Int64GetDatum(execution)).add(Int64GetDatum(execution + span));
-  count_paused(tenant, run(tenant, resume_tasks, arguments), false);
-  if (span > 0) count_paused(tenant, run(tenant, resume_elements, arguments), false);
+  tell_rows_now_in(tenant, run(tenant, resume_tasks, arguments), lane_paused, Place::ready);
+  if (span > 0) tell_rows_now_in(tenant, run(tenant, resume_elements, arguments), lane_paused, Place::ready);
 }
 
 }  // namespace insula

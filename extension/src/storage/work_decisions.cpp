@@ -1,7 +1,7 @@
 // Decisions in `work` that are put off: of tasks whether they run, or into which elements they fan out; of groups what
 // their elements have handed over; of executions how they have ended, what that is to the execution that waits for
 // them, and that those which they waited for are cancelled.  Claims do not see their lane, and it counts for no limit.
-#include "storage/work.hpp"
+#include "storage/tell.hpp"
 
 namespace insula {
 
@@ -19,6 +19,7 @@ void put_off_decisions(const Tenant &tenant, TimestampTz now, const std::int64_t
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count));
   (void)run(tenant, put_off_decisions, arguments);
+  tell(tenant, {0, no_lane, lane_deciding, now});
 }
 
 TaskRow *open_decisions(const Tenant &tenant, TimestampTz now, const DecisionPlace &after, int *count) {

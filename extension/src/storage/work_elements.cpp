@@ -2,8 +2,8 @@
 // gap, from the group's first_element on, as many as its span says.
 #include <algorithm>
 
+#include "storage/tell.hpp"
 #include "storage/usage.hpp"
-#include "storage/work.hpp"
 
 namespace insula {
 
@@ -35,28 +35,6 @@ void end_group_row(const Tenant &tenant, std::int64_t group, State state, Timest
   arguments.add(Int64GetDatum(group)).add(Int32GetDatum(static_cast<std::int32_t>(state)));
   arguments.add(TimestampTzGetDatum(now)).add_nullable(PointerGetDatum(output), output == nullptr).add_text(error);
   (void)run(tenant, end_group, arguments);
-}
-
-std::int32_t *count_down_groups(const Tenant &tenant, const std::int64_t *groups, const std::int32_t *counts, int count,
-                                int *closed) {
-  static constexpr Statement count_down_groups = {
-      "count_down_groups",
-      R"(
-        UPDATE {work} w
-        SET remaining = w.remaining - u.n
-        FROM unnest($1, $2) u(id, n)
-        WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.running}
-        RETURNING w.task, w.remaining)",
-      {INT8ARRAYOID, INT4ARRAYOID},
-  };
-  Arguments arguments;
-  arguments.add(int64_array(groups, count)).add(int32_array(counts, count));
-  const auto rows = run(tenant, count_down_groups, arguments);
-  auto *tasks = palloc_array_of<std::int32_t>(rows);
-  *closed = 0;
-  for (std::uint64_t i = 0; i < rows; ++i)
-    if (get_int32(i, 2) == 0) tasks[(*closed)++] = get_int32(i, 1);
-  return tasks;
 }
 
 // Adds up the outputs of a group's elements without reading them.
@@ -170,13 +148,13 @@ int reopen_elements(const Tenant &tenant, TimestampTz now, std::int64_t group) {
         SET state = {state.ready}, lane = {open_lane}, due = $1 + w.element, {as_never_run}
         FROM (SELECT e.id FROM {elements} WHERE g.id = $2 AND g.first_element IS NOT NULL OFFSET 0) x
         WHERE w.id = ANY (ARRAY[x.id]) AND w.state IN ({state.failed}, {state.cancelled})
-        RETURNING w.def, w.lane)",
+        RETURNING {told})",
       {INT8OID, INT8OID},
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(Int64GetDatum(group));
   const auto rows = run(tenant, reopen_elements, arguments);
-  count_arrivals(tenant, rows, 1);
+  tell_rows(tenant, rows, no_lane);
   return static_cast<int>(rows);
 }
 
@@ -235,7 +213,7 @@ void insert_elements(const Tenant &tenant, const NewElements &elements) {
   static constexpr Statement insert_elements = {
       "insert_elements",
       R"(
-        INSERT INTO {work} (
+        INSERT INTO {work} AS w (
           id, head, def, task, key, state,
           lane,
           due, priority, remaining, span, attempt, run_at, time_limit, paused_at, parent, parent_head, limit_key,
@@ -249,7 +227,7 @@ void insert_elements(const Tenant &tenant, const NewElements &elements) {
           u.ord - 1, u.item
         FROM {work} g, unnest($6) WITH ORDINALITY u(item, ord)
         WHERE g.id = ANY (ARRAY[$1])
-        RETURNING def, lane)",
+        RETURNING {told})",
       {INT8OID, INT8OID, INT4OID, INT8OID, TIMESTAMPTZOID, JSONBARRAYOID},
   };
   const bool later = elements.run_at > elements.now;
@@ -259,7 +237,7 @@ void insert_elements(const Tenant &tenant, const NewElements &elements) {
   arguments.add(Int64GetDatum(std::max(elements.run_at, elements.now)));
   arguments.add_nullable(TimestampTzGetDatum(elements.run_at), !later);
   arguments.add(jsonb_array(elements.items, elements.count));
-  count_arrivals(tenant, run(tenant, insert_elements, arguments), 1);
+  tell_rows(tenant, run(tenant, insert_elements, arguments), no_lane);
   link_elements(tenant, elements.group, elements.first, elements.count);
 }
 

@@ -3,21 +3,9 @@
 #include <algorithm>
 
 #include "shared/watermarks.hpp"
-#include "storage/work.hpp"
+#include "storage/tell.hpp"
 
 namespace insula {
-
-// The last result has key, state, definition and lane; returns the keys of the rows that are ready.
-static std::int32_t *keys_of_ready(const Tenant &tenant, std::uint64_t rows, int *ready) {
-  auto *keys = palloc_array_of<std::int32_t>(rows);
-  *ready = 0;
-  for (std::uint64_t i = 0; i < rows; ++i) {
-    if (static_cast<State>(get_int16(i, 2)) != State::ready) continue;
-    keys[(*ready)++] = get_int32(i, 1);
-    count_arrived({tenant.number, get_int32(i, 3)}, place_of(get_int32(i, 4)), 1);
-  }
-  return keys;
-}
 
 static std::int32_t *first_column(std::uint64_t rows, int *count) {
   auto *values = palloc_array_of<std::int32_t>(rows);
@@ -38,37 +26,36 @@ ReadyTask *count_down(const Tenant &tenant, TimestampTz now, const std::int64_t 
           due = CASE WHEN w.remaining = u.n THEN $1 END
         FROM unnest($2, $3) u(id, n)
         WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.pending}
-        RETURNING w.key, w.state, w.def, w.lane, w.id, w.head)",
+        RETURNING {told}, w.id, w.head)",
       {INT8OID, INT8ARRAYOID, INT4ARRAYOID},
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(counts, count));
   const auto rows = run(tenant, count_down, arguments);
+  tell_rows(tenant, rows, no_lane);
   auto *tasks = palloc_array_of<ReadyTask>(rows);
   *ready = 0;
-  for (std::uint64_t i = 0; i < rows; ++i) {
-    if (static_cast<State>(get_int16(i, 2)) != State::ready) continue;
-    tasks[(*ready)++] = {get_int64(i, 5), get_int64(i, 6), get_int32(i, 3), get_int32(i, 1)};
-    count_arrived({tenant.number, get_int32(i, 3)}, place_of(get_int32(i, 4)), 1);
-  }
+  for (std::uint64_t i = 0; i < rows; ++i)
+    if (!is_null(i, 2)) tasks[(*ready)++] = {get_int64(i, 5), get_int64(i, 6), get_int32(i, 1)};
   return tasks;
 }
 
-std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, const std::int32_t *counts, int count,
-                               int *open) {
-  static constexpr Statement count_down_rules = {
-      "count_down_rules",
+std::int32_t *count_down_decided(const Tenant &tenant, State state, const std::int64_t *ids, const std::int32_t *counts,
+                                 int count, int *open) {
+  static constexpr Statement count_down_decided = {
+      "count_down_decided",
       R"(
         UPDATE {work} w
         SET remaining = w.remaining - u.n
         FROM unnest($1, $2) u(id, n)
-        WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.pending}
+        WHERE w.id = ANY (ARRAY[u.id]) AND w.state = $3
         RETURNING w.task, w.remaining)",
-      {INT8ARRAYOID, INT4ARRAYOID},
+      {INT8ARRAYOID, INT4ARRAYOID, INT2OID},
   };
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int32_array(counts, count));
-  const auto rows = run(tenant, count_down_rules, arguments);
+  arguments.add(Int16GetDatum(static_cast<std::int16_t>(state)));
+  const auto rows = run(tenant, count_down_decided, arguments);
   auto *tasks = palloc_array_of<std::int32_t>(rows);
   *open = 0;
   for (std::uint64_t i = 0; i < rows; ++i)
@@ -76,7 +63,7 @@ std::int32_t *count_down_rules(const Tenant &tenant, const std::int64_t *ids, co
   return tasks;
 }
 
-std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *ready) {
+void make_ready(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count) {
   static constexpr Statement make_ready = {
       "make_ready",
       R"(
@@ -84,14 +71,12 @@ std::int32_t *make_ready(const Tenant &tenant, TimestampTz now, const std::int64
         SET state = {state.ready}, lane = {ready_lane}, due = $1
         FROM unnest($2) u(id)
         WHERE w.id = ANY (ARRAY[u.id]) AND w.state = {state.pending}
-        RETURNING w.key, w.def, w.lane)",
+        RETURNING {told})",
       {INT8OID, INT8ARRAYOID},
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count));
-  const auto rows = run(tenant, make_ready, arguments);
-  count_arrivals(tenant, rows, 2);
-  return first_column(rows, ready);
+  tell_rows(tenant, run(tenant, make_ready, arguments), no_lane);
 }
 
 std::int32_t *skip_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, int count, int *skipped) {
@@ -124,7 +109,7 @@ constexpr Statement deliver_to_task = {
       SET state = {state.ready}, lane = {ready_lane}, due = $1, event = $2, waits_for = NULL
       FROM c
       WHERE w.id = ANY (ARRAY[c.id])
-      RETURNING w.key, w.def, w.lane)",
+      RETURNING {told})",
     {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID},
 };
 
@@ -148,17 +133,17 @@ constexpr Statement deliver_to_element = {
       SET state = {state.ready}, lane = {ready_lane}, due = $1, event = $2, waits_for = NULL
       FROM c
       WHERE w.id = ANY (ARRAY[c.id])
-      RETURNING w.key, w.def, w.lane)",
+      RETURNING {told})",
     {INT8OID, JSONBOID, INT8OID, INT8OID, TEXTOID},
 };
 
 // The lock of the execution's row orders the event and the task that waits for it, whatever they see of each other.
 bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now, const char *name,
-                   Jsonb *event, std::int32_t *key) {
+                   Jsonb *event) {
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(PointerGetDatum(event)).add(Int64GetDatum(execution));
   arguments.add(Int64GetDatum(execution + span)).add_text(name);
-  announce_racing(tenant.number);
+  announce_maybe_locked(tenant.number);
   bool delivered = run_on_latest(tenant, deliver_to_task, arguments) > 0;
   if (!delivered && span > 0) {
     Arguments elements;
@@ -166,8 +151,7 @@ bool deliver_event(const Tenant &tenant, std::int64_t execution, std::int32_t sp
     elements.add(Int64GetDatum(execution + span)).add_text(name);
     delivered = run_on_latest(tenant, deliver_to_element, elements) > 0;
   }
-  if (delivered) *key = get_int32(0, 1);
-  count_moves(tenant, delivered ? 1 : 0, 2, Place::waiting);
+  tell_rows(tenant, delivered ? 1 : 0, lane_deferred);
   return delivered;
 }
 
@@ -193,7 +177,7 @@ HeadProgress *head_progress(const Tenant &tenant, const std::int64_t *ids, const
   return heads;
 }
 
-void end_execution(const Tenant &tenant, std::int64_t id, State state, TimestampTz now, Jsonb *final_context,
+void end_execution(const Tenant &tenant, const HeadProgress &head, State state, TimestampTz now, Jsonb *final_context,
                    const char *error) {
   static constexpr Statement end_execution = {
       "end_execution",
@@ -204,9 +188,11 @@ void end_execution(const Tenant &tenant, std::int64_t id, State state, Timestamp
       {INT8OID, INT4OID, TIMESTAMPTZOID, JSONBOID, TEXTOID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(id)).add(Int32GetDatum(static_cast<std::int32_t>(state))).add(TimestampTzGetDatum(now));
+  arguments.add(Int64GetDatum(head.id)).add(Int32GetDatum(static_cast<std::int32_t>(state)));
+  arguments.add(TimestampTzGetDatum(now));
   arguments.add_nullable(PointerGetDatum(final_context), final_context == nullptr).add_text(error);
   (void)run(tenant, end_execution, arguments);
+  tell_end(tenant, head.id, head.definition, state);
 }
 
 // The execution's own row has room for it: its output comes with its end, and it is no element of a group.
@@ -239,8 +225,8 @@ void keep_context(const Tenant &tenant, std::int64_t execution, const KeptContex
   (void)run(tenant, keep_context, arguments);
 }
 
-std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
-                          int count, int *ready) {
+void reopen_rows(const Tenant &tenant, TimestampTz now, const std::int64_t *ids, const std::int32_t *remaining,
+                 int count) {
   static constexpr Statement reopen_rows = {
       "reopen_rows",
       R"(
@@ -251,12 +237,12 @@ std::int32_t *reopen_rows(const Tenant &tenant, TimestampTz now, const std::int6
           {as_never_run}
         FROM unnest($2, $3) u(id, n)
         WHERE w.id = ANY (ARRAY[u.id])
-        RETURNING w.key, w.state, w.def, w.lane)",
+        RETURNING {told})",
       {INT8OID, INT8ARRAYOID, INT4ARRAYOID},
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(now)).add(int64_array(ids, count)).add(int32_array(remaining, count));
-  return keys_of_ready(tenant, run(tenant, reopen_rows, arguments), ready);
+  tell_rows(tenant, run(tenant, reopen_rows, arguments), no_lane);
 }
 
 void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t remaining, TimestampTz due) {
@@ -273,6 +259,7 @@ void reopen_execution(const Tenant &tenant, std::int64_t execution, std::int32_t
   arguments.add(Int64GetDatum(execution)).add(Int32GetDatum(remaining));
   arguments.add_nullable(Int32GetDatum(lane_timeout), due == 0).add_nullable(Int64GetDatum(due), due == 0);
   (void)run(tenant, reopen_execution, arguments);
+  if (due) tell(tenant, {0, no_lane, lane_timeout, due});
 }
 
 }  // namespace insula

@@ -6,6 +6,7 @@
 
 #include "storage/limited_rows.hpp"
 #include "storage/row_claim.hpp"
+#include "storage/tell.hpp"
 
 extern "C" {
 #include "utils/fmgroids.h"
@@ -70,7 +71,7 @@ int walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGa
       gate.takes_back(gate.self, limit);
       return Tried::taken;
     }
-    note_permits_used(tenant.number, Limited::workflows, limit, 1);
+    tell(tenant, start_of_run(request, *next));
     return Tried::claimed;
   });
   close_rows(rows);

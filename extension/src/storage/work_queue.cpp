@@ -1,11 +1,11 @@
 // The queue side of `work`: submission, and what time causes.
 #include "shared/clock.hpp"
 #include "shared/watermarks.hpp"
-#include "storage/work.hpp"
 
 #include <algorithm>
 
 #include "storage/rows.hpp"
+#include "storage/tell.hpp"
 
 namespace insula {
 
@@ -32,6 +32,16 @@ static void add_keys(Arguments &arguments, const NewExecutions &executions) {
     arguments.add(nullable_text_array(executions.keys, executions.count));
   else
     arguments.add_null();
+}
+
+// New tasks that wait for no other.
+static RowChange ready_or_later(const Submission &submission, std::int32_t key, int rows) {
+  const bool later = submission.run_at > submission.now;
+  RowChange change = {submission.definition, no_lane, later ? lane_later : ready_lane};
+  if (later) change.due = submission.run_at;
+  change.key = key;
+  change.rows = rows;
+  return change;
 }
 
 // Fills in the columns that all rows of a submission share.
@@ -74,6 +84,8 @@ void insert_single(const Tenant &tenant, const Submission &submission, const Tas
   }
   insert_new_rows(rows, batch);
   close_rows(rows);
+  tell_submitted(tenant, submission.definition, executions.count);
+  tell(tenant, ready_or_later(submission, plan.keys[0], executions.count));
 }
 
 constexpr Statement insert_heads = {
@@ -135,6 +147,11 @@ void insert_graph(const Tenant &tenant, const Submission &submission, const Task
   rows.add(Int32GetDatum(executions.limit_keys ? lane_limited : 0));
   add_limit_keys(rows, executions);
   (void)run(tenant, insert_tasks, rows);
+
+  tell_submitted(tenant, submission.definition, executions.count);
+  if (timed) tell(tenant, {0, no_lane, lane_timeout, queue_due(submission) + submission.timeout_us});
+  for (int task = 0; task < plan.tasks; ++task)
+    if (plan.dependencies[task] == 0) tell(tenant, ready_or_later(submission, plan.keys[task], executions.count));
 }
 
 TimestampTz next_due(const Tenant &tenant) {
@@ -155,14 +172,7 @@ TimestampTz next_due(const Tenant &tenant) {
   return is_null(0, 1) ? DT_NOEND : get_int64(0, 1);
 }
 
-static std::int32_t *keys_of_rows(std::uint64_t rows, int column, int *count) {
-  auto *keys = palloc_array_of<std::int32_t>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) keys[i] = get_int32(i, column);
-  *count = static_cast<int>(rows);
-  return keys;
-}
-
-std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int *count) {
+void release_due(const Tenant &tenant, Lane lane, TimestampTz now) {
   static constexpr Statement release_due = {
       "release_due",
       R"(
@@ -179,16 +189,13 @@ std::int32_t *release_due(const Tenant &tenant, Lane lane, TimestampTz now, int 
             ELSE jsonb_build_object('name', w.waits_for, 'timed_out', true) END
         FROM c
         WHERE w.id = ANY (ARRAY[c.id])
-        RETURNING w.key, w.due, w.def, w.lane)",
+        RETURNING {told})",
       {INT4OID, INT8OID},
   };
   Arguments arguments;
   arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(now));
-  announce_racing(tenant.number);
-  const auto rows = run(tenant, release_due, arguments);
-  for (std::uint64_t i = 0; i < rows; ++i) announce_claimable(tenant.number, get_int64(i, 2));
-  count_moves(tenant, rows, 3, place_of(lane));
-  return keys_of_rows(rows, 1, count);
+  announce_maybe_locked(tenant.number);
+  tell_rows(tenant, run(tenant, release_due, arguments), lane);
 }
 
 TaskRow *read_task_rows(std::uint64_t rows, int *count) {
@@ -249,7 +256,16 @@ TaskRow *peek_tasks(const Tenant &tenant, const std::int64_t *ids, int count, in
   return read_task_rows(run(tenant, peek_tasks, arguments), found);
 }
 
-int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by) {
+// A run that comes back to the queue counts for none: another one follows.
+static void tell_requeued(const Tenant &tenant, std::uint64_t row, bool lapsed) {
+  RowChange change = {get_int32(row, 1), lane_running, get_int32(row, 2), get_int64(row, 4), get_int32(row, 3)};
+  change.limited = !is_null(row, 6);
+  change.limit = get_int64(row, 6);
+  change.lapsed = lapsed;
+  tell(tenant, change);
+}
+
+int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, TimestampTz due_by, bool lapsed) {
   static constexpr Statement requeue = {
       "requeue",
       R"(
@@ -262,7 +278,7 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
         SET state = {state.ready}, lane = {ready_lane}, due = $3, lease = NULL, attempt = w.attempt - 1
         FROM c
         WHERE w.id = ANY (ARRAY[c.id])
-        RETURNING w.id, w.def, w.lane)",
+        RETURNING {told}, w.id, w.limit_key)",
       {INT8ARRAYOID, INT8ARRAYOID, INT8OID, INT8OID},
   };
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
@@ -274,14 +290,15 @@ int requeue(const Tenant &tenant, TaskRow *tasks, int count, TimestampTz now, Ti
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(int64_array(leases, count)).add(Int64GetDatum(now));
   arguments.add(Int64GetDatum(due_by));
-  announce_racing(tenant.number);
+  announce_maybe_locked(tenant.number);
   const auto rows = run(tenant, requeue, arguments);
-  for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
-  count_moves(tenant, rows, 2, Place::running);
+  for (std::uint64_t i = 0; i < rows; ++i) {
+    ids[i] = get_int64(i, 5);
+    tell_requeued(tenant, i, lapsed);
+  }
   std::sort(ids, ids + rows);
   const TaskRow *end = std::partition(
       tasks, tasks + count, [&](const TaskRow &task) { return std::binary_search(ids, ids + rows, task.id); });
-  for (const TaskRow *task = tasks; task < end; ++task) note_limit_freed(tenant, *task);
   return static_cast<int>(end - tasks);
 }
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "shared/watermarks.hpp"
-#include "storage/work.hpp"
+#include "storage/tell.hpp"
 
 namespace insula {
 
@@ -10,12 +10,12 @@ namespace insula {
 static std::uint64_t run_on_leases(const Tenant &tenant, const Statement &statement, Arguments &arguments, int leases) {
   const int before = begin_locking(tenant.number);
   const auto rows = run(tenant, statement, arguments);
-  if (rows < static_cast<std::uint64_t>(leases)) announce_held(tenant.number);
+  if (rows < static_cast<std::uint64_t>(leases)) announce_locked(tenant.number);
   end_locking(before);
   return rows;
 }
 
-bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease, const char *error) {
+bool fail_row(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error, bool lapsed) {
   static constexpr Statement fail_row = {
       "fail_row",
       R"(
@@ -26,12 +26,16 @@ bool fail_row(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64
       {TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID},
   };
   Arguments arguments;
-  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(lease)).add_text(error);
-  return run_on_leases(tenant, fail_row, arguments, 1) > 0;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(task.id)).add(Int64GetDatum(task.lease)).add_text(error);
+  if (run_on_leases(tenant, fail_row, arguments, 1) == 0) return false;
+  RowChange change = end_of_run(task, no_lane);
+  change.lapsed = lapsed;
+  tell(tenant, change);
+  tell_end_if_single(tenant, task, State::failed);
+  return true;
 }
 
-bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t lease, const char *error,
-               bool uses_attempt) {
+bool retry_row(const Tenant &tenant, TimestampTz at, const TaskRow &task, const char *error, bool uses_attempt) {
   static constexpr Statement retry_row = {
       "retry_row",
       R"(
@@ -43,22 +47,34 @@ bool retry_row(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64
       {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID, INT4OID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
+  arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at));
+  arguments.add(Int64GetDatum(task.id)).add(Int64GetDatum(task.lease));
   arguments.add_text(error).add(Int32GetDatum(uses_attempt ? 0 : 1));
-  return run_on_leases(tenant, retry_row, arguments, 1) > 0;
+  if (run_on_leases(tenant, retry_row, arguments, 1) == 0) return false;
+  RowChange change = end_of_run(task, lane_later);
+  change.due = at;
+  change.retried = true;
+  tell(tenant, change);
+  return true;
 }
 
 // A task can be deferred any number of times, and hand over something each time.
-static bool check_kept_output() {
+static void check_kept_output() {
   constexpr std::size_t most = std::size_t{16} << 20;
   if (!is_null(0, 2) && VARSIZE(get_jsonb(0, 2)) > most)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
                     errmsg("what the deferred task has handed over would be too large"),
                     errdetail("At most 16 MB are kept.")));
-  return true;
 }
 
-bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, const char *event,
+// The row waits for a moment, or for an event and a moment; DT_NOEND: for no moment.
+static void tell_deferred(const Tenant &tenant, const TaskRow &task, TimestampTz until) {
+  RowChange change = end_of_run(task, lane_deferred);
+  if (until != DT_NOEND) change.due = until;
+  tell(tenant, change);
+}
+
+bool wait_row(const Tenant &tenant, TimestampTz until, const TaskRow &task, std::int64_t lease, const char *event,
               Jsonb *patch) {
   static constexpr Statement wait_row = {
       "wait_row",
@@ -72,12 +88,16 @@ bool wait_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int
       {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID, TEXTOID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
+  arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until));
+  arguments.add(Int64GetDatum(task.id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr).add_text(event);
-  return run_on_leases(tenant, wait_row, arguments, 1) > 0 && check_kept_output();
+  if (run_on_leases(tenant, wait_row, arguments, 1) == 0) return false;
+  check_kept_output();
+  tell_deferred(tenant, task, until);
+  return true;
 }
 
-bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::int64_t lease, Jsonb *patch) {
+bool defer_row(const Tenant &tenant, TimestampTz until, const TaskRow &task, std::int64_t lease, Jsonb *patch) {
   static constexpr Statement defer_row = {
       "defer_row",
       R"(
@@ -89,14 +109,18 @@ bool defer_row(const Tenant &tenant, TimestampTz until, std::int64_t id, std::in
       {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until)).add(Int64GetDatum(id)).add(Int64GetDatum(lease));
+  arguments.add(Int64GetDatum(until)).add(TimestampTzGetDatum(until));
+  arguments.add(Int64GetDatum(task.id)).add(Int64GetDatum(lease));
   arguments.add_nullable(PointerGetDatum(patch), patch == nullptr);
-  return run_on_leases(tenant, defer_row, arguments, 1) > 0 && check_kept_output();
+  if (run_on_leases(tenant, defer_row, arguments, 1) == 0) return false;
+  check_kept_output();
+  tell_deferred(tenant, task, until);
+  return true;
 }
 
-bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
-  static constexpr Statement hold_row = {
-      "hold_row",
+bool lock_lease(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
+  static constexpr Statement lock_lease = {
+      "lock_lease",
       R"(
         SELECT id
         FROM {work}
@@ -106,12 +130,12 @@ bool hold_row(const Tenant &tenant, std::int64_t id, std::int64_t lease) {
   };
   Arguments arguments;
   arguments.add(Int64GetDatum(id)).add(Int64GetDatum(lease));
-  return run_on_leases(tenant, hold_row, arguments, 1) > 0;
+  return run_on_leases(tenant, lock_lease, arguments, 1) > 0;
 }
 
-void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child) {
-  static constexpr Statement park_row = {
-      "park_row",
+void wait_for_child(const Tenant &tenant, const TaskRow &task, std::int64_t child) {
+  static constexpr Statement wait_for_child = {
+      "wait_for_child",
       R"(
         UPDATE {work}
         SET state = {state.waiting}, lane = NULL, due = NULL, deadline = NULL, lease = NULL, child = $2
@@ -119,13 +143,14 @@ void park_row(const Tenant &tenant, std::int64_t id, std::int64_t child) {
       {INT8OID, INT8OID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(id)).add(Int64GetDatum(child));
-  (void)run(tenant, park_row, arguments);
+  arguments.add(Int64GetDatum(task.id)).add(Int64GetDatum(child));
+  (void)run(tenant, wait_for_child, arguments);
+  tell(tenant, end_of_run(task, no_lane));
 }
 
-bool complete_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, Jsonb *patch) {
-  static constexpr Statement complete_parked = {
-      "complete_parked",
+bool complete_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, Jsonb *patch) {
+  static constexpr Statement complete_waiting = {
+      "complete_waiting",
       R"(
         UPDATE {work}
         SET state = {state.completed}, finished_at = $1, error = NULL,
@@ -135,13 +160,16 @@ bool complete_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std
       {TIMESTAMPTZOID, INT8OID, INT8OID, JSONBOID},
   };
   Arguments arguments;
-  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(child)).add(PointerGetDatum(patch));
-  return run(tenant, complete_parked, arguments) > 0;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(task.id)).add(Int64GetDatum(task.child));
+  arguments.add(PointerGetDatum(patch));
+  if (run(tenant, complete_waiting, arguments) == 0) return false;
+  tell_end_if_single(tenant, task, State::completed);
+  return true;
 }
 
-bool fail_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t child, const char *error) {
-  static constexpr Statement fail_parked = {
-      "fail_parked",
+bool fail_waiting(const Tenant &tenant, TimestampTz now, const TaskRow &task, const char *error) {
+  static constexpr Statement fail_waiting = {
+      "fail_waiting",
       R"(
         UPDATE {work}
         SET state = {state.failed}, finished_at = $1, error = $4
@@ -150,13 +178,15 @@ bool fail_parked(const Tenant &tenant, TimestampTz now, std::int64_t id, std::in
       {TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID},
   };
   Arguments arguments;
-  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(id)).add(Int64GetDatum(child)).add_text(error);
-  return run(tenant, fail_parked, arguments) > 0;
+  arguments.add(TimestampTzGetDatum(now)).add(Int64GetDatum(task.id)).add(Int64GetDatum(task.child)).add_text(error);
+  if (run(tenant, fail_waiting, arguments) == 0) return false;
+  tell_end_if_single(tenant, task, State::failed);
+  return true;
 }
 
-bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::int64_t child, const char *error) {
-  static constexpr Statement retry_parked = {
-      "retry_parked",
+bool retry_waiting(const Tenant &tenant, TimestampTz at, const TaskRow &task, const char *error) {
+  static constexpr Statement retry_waiting = {
+      "retry_waiting",
       R"(
         UPDATE {work}
         SET state = {state.ready}, lane = {lane.later}, due = $1, run_at = $2, child = NULL, error = $5
@@ -165,9 +195,13 @@ bool retry_parked(const Tenant &tenant, TimestampTz at, std::int64_t id, std::in
       {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at)).add(Int64GetDatum(id)).add(Int64GetDatum(child));
-  arguments.add_text(error);
-  return run(tenant, retry_parked, arguments) > 0;
+  arguments.add(Int64GetDatum(at)).add(TimestampTzGetDatum(at));
+  arguments.add(Int64GetDatum(task.id)).add(Int64GetDatum(task.child)).add_text(error);
+  if (run(tenant, retry_waiting, arguments) == 0) return false;
+  RowChange change = {task.definition, no_lane, lane_later, at};
+  change.retried = true;
+  tell(tenant, change);
+  return true;
 }
 
 std::int64_t *lock_leases(const Tenant &tenant, const std::int64_t *ids, const std::int64_t *leases, int count,
@@ -211,6 +245,7 @@ ExtendedLease *extend_leases(const Tenant &tenant, TimestampTz now, TimestampTz 
   auto *kept = palloc_array_of<ExtendedLease>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) kept[i] = {get_int64(i, 1), DatumGetBool(get_datum(i, 2))};
   std::sort(kept, kept + rows, [](const ExtendedLease &a, const ExtendedLease &b) { return a.id < b.id; });
+  if (rows > 0) tell(tenant, {0, lane_running, lane_running, expires});
   *extended = static_cast<int>(rows);
   return kept;
 }

@@ -1,6 +1,6 @@
 // The columns of `work` and `record`, in order, each listed once.  The tables are made from these lists
-// (provision/schema.cpp); direct heap access knows the columns of `work` by number, so a table with other
-// columns is refused (tenant/shape.cpp).
+// (provision/schema.cpp), with their comments (provision/comments.cpp); direct heap access knows the columns of `work`
+// by number, so a table with other columns is refused (tenant/shape.cpp).  docs/architecture.md names each of these.
 //
 // WAL of a row that is rewritten in its page omits the bytes that the new version shares with the
 // old at its beginning and at its end.  So first come the columns that stay, then those that
@@ -38,41 +38,45 @@ inline constexpr SqlType name = {"text COLLATE \"C\"", TEXTOID, C_COLLATION_OID}
 
 enum class Nullable : bool { no, yes };
 
-// Moments that are int8 are in microseconds as timestamps count them.
-#define INSULA_WORK_COLUMNS(X)                                                                                \
-  X(id, int8, no)            /* the local number */                                                           \
-  X(head, int8, yes)         /* the execution's row; NULL: it is that row */                                  \
-  X(parent, int8, yes)       /* the task that waits for its execution */                                      \
-  X(parent_head, int8, yes)  /* that task's execution */                                                      \
-  X(time_limit, int8, yes)   /* of a run, in microseconds */                                                  \
-  X(limit_key, int8, yes)    /* the concurrency limit that it is under */                                     \
-  X(created_at, moment, yes) /* of an execution's row */                                                      \
-  X(def, int4, no)           /* the definition's number */                                                    \
-  X(task, int4, no)          /* its declared position; -1: the row of an execution of several tasks */        \
-  X(key, int4, no)           /* the number of its task key; 0: of such a row */                               \
-  X(priority, int4, no)                                                                                       \
-  X(span, int4, no)           /* how many tasks follow an execution's row; how many elements a group has */   \
-  X(remaining, int4, no)      /* open dependencies; tasks of an execution, elements of a group, to end yet */ \
-  X(element, int4, yes)       /* its place in a group */                                                      \
-  X(first_element, int8, yes) /* of a group: the number of its first element */                               \
-  X(child, int8, yes)         /* the execution that it waits for */                                           \
-  X(run_at, moment, yes)      /* it was not to run before */                                                  \
-  X(started_at, moment, yes)  /* its last run */                                                              \
-  X(deadline, int8, yes)      /* of its run, a moment */                                                      \
-  X(due, int8, yes)           /* its place in the lane: a moment */                                           \
-  X(lease, int8, yes)         /* of its run: the fencing token */                                             \
-  X(finished_at, moment, yes)                                                                                 \
-  X(paused_at, moment, yes)                                                                                   \
-  X(attempt, int4, no) /* runs so far */                                                                      \
-  X(lane, int4, yes)   /* where it is queued; NULL: nowhere */                                                \
-  X(state, int2, no)                                                                                          \
-  X(error, text, yes)                                                                                         \
-  X(output, json, yes)    /* the patch that it handed over; the final context of several tasks */             \
-  X(event, json, yes)     /* what it has waited for */                                                        \
-  X(waits_for, name, yes) /* the event that it waits for */                                                   \
-  X(worker, text, yes)    /* of its last run */                                                               \
-  X(idempotency_key, name, yes)                                                                               \
-  X(input, json, yes) /* an execution's context; an element's item */
+// With what \d+ says of each.  Moments that are int8 are in microseconds as timestamps count them.
+#define INSULA_WORK_COLUMNS(X)                                                                                   \
+  X(id, int8, no, "Local number; the id that users see has the tenant's number in front of it.")                 \
+  X(head, int8, yes, "The row of the task's execution; NULL in that row itself.")                                \
+  X(parent, int8, yes, "The task that waits for this execution; NULL: none.")                                    \
+  X(parent_head, int8, yes, "The execution of the task in parent.")                                              \
+  X(time_limit, int8, yes, "The microseconds that one run of the task may take; NULL: any.")                     \
+  X(limit_key, int8, yes, "The concurrency limit that the task is under; NULL: none.")                           \
+  X(created_at, moment, yes, "The time of submission; NULL in tasks of larger executions.")                      \
+  X(def, int4, no, "The number of the version of the workflow.")                                                 \
+  X(task, int4, no, "The declared position of the task; -1 in the row of a larger execution.")                   \
+  X(key, int4, no, "The number of the task's key, by which workers claim.")                                      \
+  X(priority, int4, no, "The priority of the execution plus that of the task.")                                  \
+  X(span, int4, no, "The number of rows that belong to this one: tasks, or elements of a group.")                \
+  X(remaining, int4, no, "Open dependencies of a task; open tasks of an execution or a group.")                  \
+  X(element, int4, yes,                                                                                          \
+    "The place of an element in its group; in the row of an execution that runs, the task whose context it "     \
+    "keeps; NULL: neither.")                                                                                     \
+  X(first_element, int8, yes, "The first element of a group.")                                                   \
+  X(child, int8, yes, "The execution that the task waits for.")                                                  \
+  X(run_at, moment, yes, "The time before which the task does not run.")                                         \
+  X(started_at, moment, yes, "The start of the present or the last run.")                                        \
+  X(deadline, int8, yes, "The moment at which the present run reaches its time limit.")                          \
+  X(due, int8, yes, "The place in the lane: an order, or the moment at which time changes the row.")             \
+  X(lease, int8, yes, "The fencing token of the present or the last run.")                                       \
+  X(finished_at, moment, yes, "The time of the end.")                                                            \
+  X(paused_at, moment, yes, "The time since which the execution is paused; NULL: it is not.")                    \
+  X(attempt, int4, no, "The number of the present or the last run.")                                             \
+  X(lane, int4, yes, "The part of the queue that the row is in; NULL: not queued.")                              \
+  X(state, int2, no, "0 pending, 1 ready, 2 running, 3 waiting, 4 completed, 5 failed, 6 skipped, 7 cancelled.") \
+  X(error, text, yes, "The error of the last run that failed, or the reason of the end.")                        \
+  X(output, json, yes,                                                                                           \
+    "The patch of the task; in the row of a larger execution, its final context, or while it runs a context "    \
+    "that it keeps.")                                                                                            \
+  X(event, json, yes, "The event that the task was given.")                                                      \
+  X(waits_for, name, yes, "The name of the event that the task waits for.")                                      \
+  X(worker, text, yes, "The worker of the present or the last run.")                                             \
+  X(idempotency_key, name, yes, "The idempotency key of the submission.")                                        \
+  X(input, json, yes, "The input of an execution; the item of an element.")
 
 // The letters and what the other columns hold of each kind: storage/codes.hpp.
 #define INSULA_RECORD_COLUMNS(X) \
@@ -85,7 +89,7 @@ enum class Nullable : bool { no, yes };
   X(hash, bytes, yes)            \
   X(body, json, yes)
 
-#define INSULA_COLUMN(name, type, null) name,
+#define INSULA_COLUMN(name, type, null, meaning) name,
 enum class Column { INSULA_WORK_COLUMNS(INSULA_COLUMN) count };
 #undef INSULA_COLUMN
 
@@ -97,7 +101,7 @@ struct ColumnType {
   Nullable nullable;
 };
 
-#define INSULA_COLUMN(name, type, null) {#name, sql_types::type, Nullable::null},
+#define INSULA_COLUMN(name, type, null, ...) {#name, sql_types::type, Nullable::null},
 inline constexpr ColumnType work_columns[] = {INSULA_WORK_COLUMNS(INSULA_COLUMN)};
 inline constexpr ColumnType record_columns[] = {INSULA_RECORD_COLUMNS(INSULA_COLUMN)};
 #undef INSULA_COLUMN

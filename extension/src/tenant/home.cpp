@@ -93,14 +93,19 @@ void look_up() {
   close_session(session);
 }
 
-#define IN_PLACE_OF_THE_OLD                                                               \
-  "ON CONFLICT (the_only) DO UPDATE SET system_identifier = EXCLUDED.system_identifier, " \
-  "database_oid = EXCLUDED.database_oid, recovery = EXCLUDED.recovery, recorded_at = EXCLUDED.recorded_at"
+constexpr Word home_words[] = {
+    {"in_place_of_the_old", R"(
+      ON CONFLICT (the_only) DO UPDATE
+      SET system_identifier = EXCLUDED.system_identifier, database_oid = EXCLUDED.database_oid,
+        recovery = EXCLUDED.recovery, recorded_at = EXCLUDED.recorded_at)"},
+};
+constexpr Words home_phrases = {home_words, lengthof(home_words)};
 
 constexpr Statement put_home = {
     "put_home",
-    "INSERT INTO insula.home VALUES (true, $1, $2, $3, pg_catalog.now()) " IN_PLACE_OF_THE_OLD,
+    "INSERT INTO insula.home VALUES (true, $1, $2, $3, pg_catalog.now()) {in_place_of_the_old}",
     {TEXTOID, OIDOID, TEXTOID},
+    home_phrases,
 };
 
 constexpr Statement put_home_of_none = {
@@ -108,8 +113,10 @@ constexpr Statement put_home_of_none = {
     R"(
       INSERT INTO insula.home
       SELECT true, $1, $2, $3, pg_catalog.now()
-      WHERE NOT EXISTS (SELECT FROM insula.tenant))" IN_PLACE_OF_THE_OLD,
+      WHERE NOT EXISTS (SELECT FROM insula.tenant)
+      {in_place_of_the_old})",
     {TEXTOID, OIDOID, TEXTOID},
+    home_phrases,
 };
 
 bool write(const Statement &statement) {
@@ -141,7 +148,7 @@ bool shares_roles_with_home() {
   return shares_roles;
 }
 
-bool settle_after_upgrade() { return !why_not_home() && upgraded && record_home(); }
+bool record_home_after_upgrade() { return !why_not_home() && upgraded && record_home(); }
 
 void forget_mark_of_copy() {
   static constexpr Statement forget_home_mark = {

@@ -18,7 +18,7 @@ bool shares_roles_with_home();
 
 // After pg_upgrade, records this database: until then a later copy could pass for a cluster made by
 // pg_upgrade.  True: it did, and the caller may have to ask for a scheduler.
-bool settle_after_upgrade();
+bool record_home_after_upgrade();
 // After a point-in-time recovery: a cluster that pg_upgrade makes of this one is a copy as well.
 void forget_mark_of_copy();
 

@@ -126,25 +126,30 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   return tenant;
 }
 
-#define TENANT_ROW                                                           \
-  "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login" \
-  ", max_running, max_queued, weight, rate_per_second"                       \
-  ", (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count "          \
-  "FROM insula.tenant "
+constexpr Word row_words[] = {
+    {"tenant_row", R"(
+      SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, max_running, max_queued, weight,
+        rate_per_second, (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count
+      FROM insula.tenant)"},
+};
+constexpr Words row_phrases = {row_words, lengthof(row_words)};
 constexpr Statement tenant_by_number = {
     "tenant_by_number",
-    TENANT_ROW "WHERE tenant_no = $1",
+    "{tenant_row} WHERE tenant_no = $1",
     {INT4OID},
+    row_phrases,
 };
 constexpr Statement tenant_by_name = {
     "tenant_by_name",
-    TENANT_ROW "WHERE tenant = $1",
+    "{tenant_row} WHERE tenant = $1",
     {TEXTOID},
+    row_phrases,
 };
 constexpr Statement tenant_by_username = {
     "tenant_by_username",
-    TENANT_ROW "WHERE username = $1",
+    "{tenant_row} WHERE username = $1",
     {TEXTOID},
+    row_phrases,
 };
 
 // Caches one row of insula.tenant.

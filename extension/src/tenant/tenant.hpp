@@ -3,6 +3,7 @@
 // pointer to an entry is good until the next lookup.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "postgres.hpp"
@@ -21,6 +22,12 @@ struct Limits {
 
   bool retains() const { return retain_us >= 0 || retain_count >= 0; }
   bool bound_claims() const { return max_running >= 0 || rate > 0; }
+  // How long retention rests when it has seen all finished executions.
+  std::int64_t between_sweeps() const {
+    constexpr std::int64_t least = 60 * USECS_PER_SEC;
+    if (retain_us < 0) return least;
+    return std::clamp<std::int64_t>(retain_us / 8, least, USECS_PER_HOUR);
+  }
 };
 
 // The number, the schema's name and the Oid of `work` are all that statements need.

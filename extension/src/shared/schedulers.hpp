@@ -1,5 +1,5 @@
-// The due queue as the launcher sees it: which databases want a scheduler, and when.  Times here
-// are the server's own.
+// The databases of the cluster and their schedulers, as the launcher sees them, and commands that want a database for
+// themselves: which want a scheduler, and when.  Times here are the server's own.
 #pragma once
 
 #include "postgres.hpp"

@@ -1,6 +1,5 @@
-// The due queue for the launcher, and for commands that want a database for themselves; see
-// launch.hpp and due_queue.hpp.
-#include "shared/launch.hpp"
+// Which databases want a scheduler; see schedulers.hpp, and due_queue.hpp for what commands do to them.
+#include "shared/schedulers.hpp"
 
 #include <algorithm>
 
