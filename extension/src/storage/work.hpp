@@ -74,6 +74,15 @@ struct Claimed {
   std::int64_t limit;    // which
 };
 
+// What a claim takes at first, since it may come to more than can be handed out.  The row that fills it is its last.
+struct Portion {
+  int merges;  // rows whose contexts are yet to be merged
+  std::int64_t bytes;
+
+  bool is_full() const { return merges <= 0 || bytes <= 0; }
+  void take(const Claimed &row);
+};
+
 struct ClaimRequest {
   const char *worker;
   std::int32_t max_tasks;
@@ -81,7 +90,10 @@ struct ClaimRequest {
   int key_count;
   TimestampTz now;
   TimestampTz lease_expires;
-  TimestampTz begins;  // time limits are counted from then
+  TimestampTz begins;          // time limits are counted from then
+  Portion *portion = nullptr;  // nullptr: it takes all that are wanted
+
+  bool has_enough() const { return portion && portion->is_full(); }
 };
 
 struct HeadProgress {
@@ -301,8 +313,8 @@ struct CancelledElements {
   bool any;
   bool all;  // of which there are no more
 };
-CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execution, std::int32_t span,
-                                       TimestampTz now, int most);
+CancelledElements cancel_some_elements(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
+                                       int most);
 // Returns the executions that they waited for, ascending.
 std::int64_t *cancel_task_rows(const Tenant &tenant, std::int64_t execution, std::int32_t span, TimestampTz now,
                                int *children);
