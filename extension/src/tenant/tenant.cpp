@@ -117,6 +117,7 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   tenant->limits.retain_us = null ? -1 : DatumGetInt64(limit);
   limit = SPI_getbinval(row, desc, 13, &null);
   tenant->limits.retain_count = null ? -1 : DatumGetInt64(limit);
+  tenant->aside = DatumGetBool(SPI_getbinval(row, desc, 14, &null));
 
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);
@@ -129,7 +130,9 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
 #define TENANT_ROW                                                           \
   "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login" \
   ", max_running, max_queued, weight, rate_per_second"                       \
-  ", (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count "          \
+  ", (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count"           \
+  ", EXISTS (SELECT FROM insula.tenant_error e "                             \
+  "WHERE e.tenant_no = tenant.tenant_no AND e.until IS NOT NULL) "           \
   "FROM insula.tenant "
 constexpr Statement tenant_by_number = {
     "tenant_by_number",
