@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 
+#include "support/cluster.hpp"
 #include "support/session.hpp"
 
 namespace attacks {
@@ -125,6 +126,10 @@ TEST_F(Budgets, FanOutsThatATimeoutOpensHaveTurns) {
   EXPECT_EQ(
       greedy->query("SELECT count(*) FROM insula.explain_execution(" + id + ") WHERE why LIKE '% elements have %'"),
       to_string(groups));
+  // The time that this took is the tenant's.
+  EXPECT_EQ(admin.query("SELECT g.overhead_seconds > b.overhead_seconds FROM insula.tenant_activity g, "
+                        "insula.tenant_activity b WHERE g.tenant = 'greedy' AND b.tenant = 'bystander'"),
+            preloaded() ? "t" : "");
 }
 
 // A drop ends a tenant's decisions at once.

@@ -14,6 +14,7 @@
 
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
+#include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/launch.hpp"
 #include "shared/shared.hpp"
@@ -139,9 +140,11 @@ void visit(const DueTenant &due) {
   }
   Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit()};
   ErrorData *error;
+  const std::int64_t began = passing_time();
   begin_turn(due.tenant);
   const bool visited = in_transaction([&] { visit_tenant(&visit); }, &error);
   end_turn();
+  count_overhead(due.tenant, passing_time() - began);
   if (visited) {
     if (!visit.trouble)
       no_longer_aside(due.tenant);
