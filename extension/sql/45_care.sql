@@ -143,12 +143,18 @@ BEGIN ATOMIC
 	FROM insula.numbers_in_use n
 	WHERE n.rows > 0.5 * 68719476735
 	UNION ALL
+	SELECT 'error', t.tenant, 'turns of the scheduler',
+		pg_catalog.format('%s schedulers have died in its turn, the last at %s: its schedules, timeouts and retries wait until %s, or for insula.resume_tenant()',
+			e.deaths, e.at, e.until)
+	FROM insula.tenant_error e JOIN insula.tenant t USING (tenant_no)
+	WHERE e.until IS NOT NULL
+	UNION ALL
 	SELECT 'warning', NULL, c.item, pg_catalog.format('%s of %s are in use: %s', c.used, c.available, c.advice)
 	FROM insula.capacity() c
 	WHERE c.advice IS NOT NULL AND c.item NOT LIKE 'numbers of%';
 END;
 COMMENT ON FUNCTION insula.health IS
-'What holds something back, or will: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out, and tenants whose rows have more than half of the numbers that there are for executions and tasks; and what insula.capacity() has advice for.  No row: nothing does.';
+'What holds something back, or will: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.';
 
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)

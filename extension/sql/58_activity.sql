@@ -1,16 +1,18 @@
 -- Activity: queues and counters.
 
-CREATE FUNCTION insula.read_activity(OUT tenant text, OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint, OUT oldest_ready_at timestamptz)
+CREATE FUNCTION insula.read_activity(OUT tenant text, OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint, OUT oldest_ready_at timestamptz,
+	OUT overhead_seconds double precision)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_read_activity' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.read_activity IS 'What the view insula.tenant_activity shows.';
 
 CREATE VIEW insula.tenant_activity WITH (security_invoker = true) AS
 	SELECT t.tenant, t.status, a.ready, a.delayed, a.running, a.waiting, a.oldest_ready_at,
-		(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity s WHERE s.usesysid = t.role_oid) AS sessions, a.paused
+		(SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity s WHERE s.usesysid = t.role_oid) AS sessions, a.paused,
+		a.overhead_seconds
 	FROM insula.tenant t LEFT JOIN insula.read_activity() a ON a.tenant = t.tenant;
 COMMENT ON VIEW insula.tenant_activity IS
-'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred, or for an event) and paused, since when the oldest is ready, and how many sessions the tenant''s role has.  What has been committed counts.  With shared_preload_libraries the numbers are kept in shared memory, and a queue is counted once after a start of the server; without, each time.';
+'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred, or for an event) and paused, since when the oldest is ready, how many sessions the tenant''s role has, and how many seconds schedulers and calls for several tenants have spent on it since the server''s start or insula.stat_reset().  What has been committed counts.  With shared_preload_libraries the numbers are kept in shared memory, and a queue is counted once after a start of the server; without, each time, and overhead_seconds is NULL.';
 
 CREATE FUNCTION insula.read_counters(OUT tenant text, OUT workflow text, OUT version int,
 	OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint,
@@ -34,7 +36,7 @@ CREATE FUNCTION insula.explain_tenant(tenant text DEFAULT NULL, OUT question tex
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_explain_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.explain_tenant IS
-'How a tenant fares.  waiting: its tasks by their places in the queue, and how many seconds those claimed in the last five to ten minutes had been ready, as bounds of the median and of 99 in a hundred.  share: its weight and its tasks claimed in those minutes; for an administrator also its part of all claims, beside its part of the weights of the tenants that had any.  held back: seconds for which each of its limits, or one of its workflows'' limits, held ready tasks back, as far as claims and waits met it; of max_queued the part that is used.  used: executions, runs of tasks and the seconds that these took, since the counters began.  failing: executions failed, runs retried and leases lapsed, and the errors that most of its thousand newest tasks have; insula.failures() has more of them.
+'How a tenant fares.  waiting: its tasks by their places in the queue, and how many seconds those claimed in the last five to ten minutes had been ready, as bounds of the median and of 99 in a hundred.  share: its weight and its tasks claimed in those minutes; for an administrator also its part of all claims, beside its part of the weights of the tenants that had any.  held back: seconds for which each of its limits, or one of its workflows'' limits, held ready tasks back, as far as claims and waits met it; of max_queued the part that is used.  used: executions, runs of tasks and the seconds that these took, since the counters began, and the seconds that schedulers and calls for several tenants have spent on it.  failing: executions failed, runs retried and leases lapsed, and the errors that most of its thousand newest tasks have; insula.failures() has more of them.
 A session of a caller that is no administrator may look once a second, and waits for that.
 Without shared_preload_libraries what counters tell is NULL, and says says so.
 Errors: IS001 no such tenant, 42501 not the caller''s.';

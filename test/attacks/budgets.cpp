@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 
+#include "support/cluster.hpp"
 #include "support/session.hpp"
 
 namespace attacks {
@@ -125,6 +126,10 @@ TEST_F(Budgets, FanOutsThatATimeoutOpensHaveTurns) {
   EXPECT_EQ(
       greedy->query("SELECT count(*) FROM insula.explain_execution(" + id + ") WHERE why LIKE '% elements have %'"),
       to_string(groups));
+  // The time that this took is the tenant's.
+  EXPECT_EQ(admin.query("SELECT g.overhead_seconds > b.overhead_seconds FROM insula.tenant_activity g, "
+                        "insula.tenant_activity b WHERE g.tenant = 'greedy' AND b.tenant = 'bystander'"),
+            preloaded() ? "t" : "");
 }
 
 // A drop ends a tenant's decisions at once.
@@ -229,6 +234,50 @@ TEST_F(Budgets, LargeContextsOfOneTenantLeaveAClaimToTheOthers) {
   EXPECT_EQ(claimed.substr(claimed.find(' ') + 1), "40");
   // Tasks that were not handed out have lost nothing by it.
   EXPECT_EQ(count("state = 1 AND attempt = 0 AND lease IS NULL AND head IS NOT NULL"), to_string(90 - of_greedy));
+}
+
+// A claim writes no more rows for nothing, since they do not fit the budget, than it hands out.
+TEST_F(Budgets, AClaimPutsBackNoMoreThanItHandsOut) {
+  constexpr int tasks = 100;
+  constexpr int least = 8;
+  greedy->query("SELECT insula.register_workflow('{\"name\": \"plain\", \"tasks\": [{\"id\": \"a\"}]}')");
+  greedy->query(
+      "SELECT insula.register_workflow('{\"name\": \"limited\", \"limit\": {\"max\": 1000}, \"tasks\": "
+      "[{\"id\": \"a\"}]}')");
+  greedy->query(
+      "SELECT insula.register_workflow(jsonb_build_object('name', 'merged', 'tasks', (SELECT "
+      "jsonb_agg(jsonb_build_object('id', 'a' || g)) FROM generate_series(1, " +
+      to_string(tasks) + ") g)))");
+  const std::string large = "jsonb_build_object('x', repeat('x', 10000))";
+  admin.query("SET insula.visit_bytes = '128kB'");
+  for (const std::string workflow : {"plain", "limited", "merged"}) {
+    const bool is_one = workflow == "merged";
+    greedy->query("SELECT cardinality(insula.submit_many('" + workflow + "', array_fill(" + large + ", ARRAY[" +
+                  to_string(is_one ? 1 : tasks) + "])))");
+    int all = 0;
+    for (int claims = 0; all < tasks && claims < tasks; ++claims) {
+      // The number is of all transactions since the session has last told it.
+      const auto updated = [&] {
+        return std::stoi(admin.query("SELECT pg_stat_get_xact_tuples_updated('tenant_greedy.work'::regclass)"));
+      };
+      admin.query("BEGIN");
+      const int before = updated();
+      const int claimed =
+          std::stoi(admin.query("SELECT count(*) FROM insula.claim('w', max_tasks => 1000, tenant => 'greedy')"));
+      const int written = updated() - before;
+      admin.query("COMMIT");
+      EXPECT_GT(claimed, 0) << workflow;
+      EXPECT_LE(written, claimed + 2 * std::max(claimed, least)) << workflow;
+      all += claimed;
+    }
+    EXPECT_EQ(all, tasks) << workflow;
+    EXPECT_EQ(count("state = 1 AND lane IS NOT NULL"), "0") << workflow;
+    admin.query("TRUNCATE tenant_greedy.work");
+  }
+  // All that fits is handed out at once.
+  greedy->query("SELECT insula.submit('merged')");
+  EXPECT_EQ(admin.query("SELECT count(*) FROM insula.claim('w', max_tasks => 1000, tenant => 'greedy')"),
+            to_string(tasks));
 }
 
 // A claim reads of a task's ancestors what has come since the context that its execution keeps, and tasks with the

@@ -1,5 +1,7 @@
 // Tenants that cannot be served for a while: it is said, and they are served again as soon as
 // they can be.
+#include <signal.h>
+
 #include <cstdlib>
 
 #include "clock.hpp"
@@ -75,6 +77,93 @@ TEST(PreloadedMending, HowOftenOneHasFailedOutlivesTheScheduler) {
   EXPECT_TRUE(goes_on(tenant));
   clock.disconnect();
   Session().query("DROP DATABASE backoff");
+}
+
+// The process of the scheduler, in the turn of the tenant that it dies of.
+int process_in_the_turn(Clock& clock) {
+  std::string pid;
+  EXPECT_TRUE(eventually([&] {
+    pid = clock.query(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'insula scheduler' AND wait_event = 'PgSleep'");
+    return !pid.empty();
+  })) << clock.status();
+  return pid.empty() ? 0 : std::stoi(pid);
+}
+
+// The server starts anew.
+void kill_process(Clock& clock, int pid) {
+  if (pid == 0) return;
+  EXPECT_EQ(kill(pid, SIGKILL), 0);
+  EXPECT_TRUE(eventually([&] { return clock.error("SELECT 1") == "lost"; }));
+  EXPECT_TRUE(eventually([&] { return Session::reachable(); }));
+  clock.reconnect();
+}
+
+TEST(PreloadedMending, ATenantInWhoseTurnSchedulersDieIsSetAside) {
+  Clock clock("deaths");
+  Tenant deadly(clock);
+  Tenant other(clock);
+  other.schedule("s", every_second);
+  EXPECT_TRUE(goes_on(other));
+  const auto deaths = [&] { return clock.query("SELECT coalesce(max(deaths), 0) FROM insula.tenant_error"); };
+  // Its turn does not end: the error of its schedule is noted slowly.
+  clock.query(
+      "CREATE FUNCTION public.sleep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.pg_sleep(600); "
+      "RETURN NEW; END $$");
+  clock.query(
+      "CREATE TRIGGER sleep BEFORE INSERT ON insula.tenant_error FOR EACH ROW WHEN (NEW.error LIKE 'schedule %') "
+      "EXECUTE FUNCTION public.sleep()");
+  deadly.query("SELECT insula.submit('w', run_at => now() + interval '1 d', tenant => '{t}')");
+  deadly.query("SELECT insula.set_tenant_limits('{t}', max_queued => 0)");
+  deadly.schedule("s", every_second);
+
+  // An end that was asked for is no death, nor is one that the crash of another process brings.
+  const int first = process_in_the_turn(clock);
+  clock.query("SELECT pg_terminate_backend(" + std::to_string(first) + ")");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler() != std::to_string(first); }));
+  (void)process_in_the_turn(clock);
+  {
+    Session another("dbname=deaths");
+    kill_process(clock, another.pid());
+  }
+  const int second = process_in_the_turn(clock);
+  EXPECT_EQ(deaths(), "0");
+
+  kill_process(clock, second);
+  for (const char* times : {"1", "2"}) {
+    const int next = process_in_the_turn(clock);
+    EXPECT_EQ(deaths(), times);
+    kill_process(clock, next);
+  }
+  EXPECT_TRUE(goes_on(other));
+  EXPECT_EQ(deaths(), "3");
+  EXPECT_EQ(clock.query("SELECT tenant FROM insula.health() WHERE level = 'error'"), deadly.name());
+  EXPECT_NE(server_log().find("tenant \"" + deadly.name() + "\" is set aside until"), std::string::npos);
+  // Neither a change of anything nor a new scheduler brings it back, and calls do not do what time causes.
+  deadly.query("UPDATE {s}.work SET due = 0 WHERE lane = 100000");
+  clock.query("CREATE TABLE public.mended ()");
+  const std::string scheduler = clock.scheduler();
+  clock.query("SELECT pg_terminate_backend(" + scheduler + ")");
+  EXPECT_TRUE(eventually([&] { return !clock.scheduler().empty() && clock.scheduler() != scheduler; }));
+  EXPECT_TRUE(goes_on(other));
+  EXPECT_EQ(deadly.query("SELECT count(*) FROM insula.claim('w', tenant => '{t}')"), "0");
+  EXPECT_EQ(deaths(), "3");
+
+  clock.query("DROP TRIGGER sleep ON insula.tenant_error");
+  deadly.query("SELECT insula.set_tenant_limits('{t}', max_queued => -1)");
+  deadly.query("SELECT insula.resume_tenant('{t}')");
+  EXPECT_TRUE(goes_on(deadly));
+  EXPECT_TRUE(eventually([&] { return deadly.trouble().empty() && deaths() == "0"; }));
+  // It comes back by itself, too.
+  clock.while_stopped([&] {
+    deadly.query(
+        "INSERT INTO insula.tenant_error SELECT tenant_no, clock_timestamp(), 'x', 0, 3, clock_timestamp() + interval "
+        "'1 s' FROM insula.tenant WHERE tenant = '{t}'");
+  });
+  EXPECT_TRUE(goes_on(deadly));
+  EXPECT_TRUE(eventually([&] { return deaths() == "0"; }));
+  clock.disconnect();
+  Session().query("DROP DATABASE deaths");
 }
 
 TEST(PreloadedMending, ATenantThatIsRestoredInPlace) {

@@ -5,6 +5,7 @@
 #include "entry/answer.hpp"
 #include "entry/each_tenant.hpp"
 #include "shared/counters.hpp"
+#include "shared/shared.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 
@@ -31,9 +32,11 @@ void put_activity(ReturnSetInfo *result, const Tenant &tenant, TenantCounters ac
   for (int i = 0; i < activity.count; ++i)
     for (int place = 0; place < places; ++place) tasks[place] += activity.items[i].tasks[place];
   const TimestampTz oldest = tasks[static_cast<int>(Place::ready)] > 0 ? oldest_ready(tenant) : DT_NOEND;
-  Field fields[2 + places] = {text_field(tenant.name)};
+  Field fields[3 + places] = {text_field(tenant.name)};
   for (int place = 0; place < places; ++place) fields[1 + place] = int64_field(tasks[place]);
   fields[1 + places] = time_field(oldest, DT_NOEND);
+  const double overhead = static_cast<double>(overhead_of(tenant.number)) / USECS_PER_SEC;
+  fields[2 + places] = shared_memory_available() ? datum_field(Float8GetDatum(overhead)) : null_field();
   put_row(result, fields, lengthof(fields));
 }
 

@@ -151,7 +151,7 @@ void put_limits(ReturnSetInfo *result, const Tenant &tenant) {
                     "of the room in the queue is used; submissions beyond it fail"});
 }
 
-void put_use(ReturnSetInfo *result, const Totals &totals) {
+void put_use(ReturnSetInfo *result, const Tenant &tenant, const Totals &totals) {
   const bool known = shared_memory_available();
   const char *since = known ? since_text(totals) : without_memory;
   const auto value = [&](const Field &field) { return known ? field : null_field(); };
@@ -160,6 +160,8 @@ void put_use(ReturnSetInfo *result, const Totals &totals) {
   put_line(result, {"used", "runs of tasks", value(number(totals.runs)), known ? psprintf("ended %s", since) : since});
   put_line(result, {"used", "running time", value(seconds(totals.run_time)),
                     known ? psprintf("seconds that these took") : since});
+  put_line(result, {"used", "overhead", value(seconds(overhead_of(tenant.number))),
+                    known ? "seconds that schedulers, and calls for several tenants, have spent on it" : since});
 }
 
 void put_failures(ReturnSetInfo *result, const Tenant &tenant, const Totals &totals) {
@@ -193,7 +195,7 @@ void explain(ReturnSetInfo *result, const Tenant &tenant, bool tells_of_others) 
   put_waiting(result, tenant, claims);
   put_share(result, tenant, all, count, claims, tells_of_others);
   put_limits(result, tenant);
-  put_use(result, totals);
+  put_use(result, tenant, totals);
   put_failures(result, tenant, totals);
 }
 

@@ -147,6 +147,10 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
 
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   TimestampTz due;
+  if (tenant.aside) {
+    if (next) *next = DT_NOEND;
+    return false;
+  }
   if (!due_in_queue(tenant.number, &due) || due <= now || has_dead_worker(tenant.number))
     return needs_advance(tenant, now, next);
   if (next) *next = due;

@@ -92,7 +92,7 @@ Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *coun
   int first_count;
   Claimed *first = (limited_first ? claim_limited : claim_rows)(tenant, request, &first_count);
   *count = first_count;
-  if (first_count == request.max_tasks) return first;
+  if (first_count == request.max_tasks || request.has_enough()) return first;
   ClaimRequest rest = request;
   rest.max_tasks -= first_count;
   int second_count;
@@ -113,6 +113,72 @@ bool build_context(const Tenant &tenant, const Claimed &row, ClaimContexts *cont
   *task = {row, context, row.element < 0 ? nullptr : datum_jsonb(row.input),
            row.event ? datum_jsonb(row.event) : nullptr};
   return !is_too_long_as_text(context);
+}
+
+// A claim's tasks that are handed out so far.
+struct Handing {
+  const Tenant &tenant;
+  TimestampTz now;
+  const ClaimSink &sink;
+  ClaimContexts contexts;
+  int count = 0;
+  int used = 0;  // and those that cannot be
+};
+
+// The first is handed out whatever it costs, so that each is at some time; even behind one that cannot be.
+bool has_handed_out_any(const Handing &handing) { return handing.count > 0 || handing.used > 1; }
+
+void hand_out(Handing *handing, const Claimed &row) {
+  const Tenant &tenant = handing->tenant;
+  const ClaimSink &sink = handing->sink;
+  ++handing->used;
+  ClaimedTask task;
+  if (!build_context(tenant, row, &handing->contexts, &task))
+    return fail_claimed(tenant, row, handing->now, Unable::context_too_large);
+  std::size_t bytes;
+  if (!sink.put(sink.self, tenant, task, &bytes))
+    return fail_claimed(tenant, row, handing->now, Unable::not_in_its_encoding);
+  *sink.room -= std::min(*sink.room, bytes);
+  charge(bytes);
+  ++handing->count;
+}
+
+// Hands out the first rows, until the budget is spent; returns how many.
+int hand_out_some(Handing *handing, const Claimed *rows, int count) {
+  int done = 0;
+  for (; done < count && 0 < *handing->sink.room; ++done) {
+    CHECK_FOR_INTERRUPTS();
+    const bool spent = merges(rows[done], handing->contexts) ? budget_is_spent() : budget_bytes_are_spent();
+    if (spent && has_handed_out_any(*handing)) break;
+    hand_out(handing, rows[done]);
+  }
+  return done;
+}
+
+// Below this number of contexts to be merged a portion would cost more than what it puts back.
+constexpr int first_merges = 8;
+
+// A row that does not fit the budget is written twice for nothing.  So the first portion is what fits as far as
+// the rows themselves tell, and each further one has no more rows than were handed out before.
+void claim_in_portions(Handing *handing, const ClaimRequest &request, int allowed) {
+  Portion first = {first_merges, static_cast<std::int64_t>(std::min(budget_bytes_left(), *handing->sink.room))};
+  ClaimRequest next = request;
+  next.max_tasks = allowed;
+  next.portion = &first;
+  for (;;) {
+    int count;
+    Claimed *rows = claim_both(handing->tenant, next, &count);
+    const bool all = count < next.max_tasks && !next.has_enough();
+    const int done = hand_out_some(handing, rows, count);
+    const bool puts_back = done < count;
+    if (puts_back) put_back(handing->tenant, next, rows + done, count - done);
+    const bool spent = *handing->sink.room == 0 || (budget_is_spent() && has_handed_out_any(*handing));
+    const bool has_all = all || handing->used == allowed;
+    *handing->sink.cut_short = puts_back || (spent && !has_all);
+    if (has_all || *handing->sink.cut_short) return;
+    next.max_tasks = std::min(allowed - handing->used, handing->used);
+    next.portion = nullptr;
+  }
 }
 
 bool expecting = false;
@@ -151,41 +217,16 @@ int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &si
   if (may_need_advance(tenant, request.now, nullptr)) advance(tenant, request.now);
   begin_budget(sink.for_all ? share_microseconds() : visit_microseconds());
   if (request.keys && request.key_count == 0) return 0;
-  ClaimRequest allowed = request;
-  allowed.max_tasks = take_permits(tenant, request.now, request.max_tasks);
-  if (allowed.max_tasks == 0) return 0;
-  int row_count;
+  const int allowed = take_permits(tenant, request.now, request.max_tasks);
+  if (allowed == 0) return 0;
   const int before = begin_locking(tenant.number);
   begin_async_commit();
-  Claimed *rows = claim_both(tenant, allowed, &row_count);
-  ClaimContexts contexts = {see_contexts(), {}};
-  int count = 0;
-  int used = 0;
-  for (; used < row_count && 0 < *sink.room; ++used) {
-    CHECK_FOR_INTERRUPTS();
-    const Claimed &row = rows[used];
-    // The first is handed out whatever it costs, so that each is at some time; even behind one that cannot be.
-    if ((count > 0 || used > 1) && (merges(row, contexts) ? budget_is_spent() : budget_bytes_are_spent())) break;
-    ClaimedTask task;
-    if (!build_context(tenant, row, &contexts, &task)) {
-      fail_claimed(tenant, row, request.now, Unable::context_too_large);
-      continue;
-    }
-    std::size_t bytes;
-    if (!sink.put(sink.self, tenant, task, &bytes)) {
-      fail_claimed(tenant, row, request.now, Unable::not_in_its_encoding);
-      continue;
-    }
-    *sink.room -= std::min(*sink.room, bytes);
-    charge(bytes);
-    ++count;
-  }
-  *sink.cut_short = used < row_count;
-  if (used < row_count) put_back(tenant, allowed, rows + used, row_count - used);
-  use_permits(tenant, request.now, {request.max_tasks, allowed.max_tasks, used});
-  if (count == used) end_async_commit();
+  Handing handing = {tenant, request.now, sink, {see_contexts(), {}}};
+  claim_in_portions(&handing, request, allowed);
+  use_permits(tenant, request.now, {request.max_tasks, allowed, handing.used});
+  if (handing.count == handing.used) end_async_commit();
   end_locking(before);
-  return count;
+  return handing.count;
 }
 
 }  // namespace insula

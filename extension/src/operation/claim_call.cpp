@@ -68,7 +68,7 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
   for (int i = 0; i < count; ++i) {
     const bool done = visit_in_subtransaction(tenants[i].number, [&] {
       const Tenant *tenant = open_untouched_tenant(tenants[i].number);
-      if (!tenant) return;
+      if (!tenant || tenant->aside) return;
       const Session session = open_session();
       begin_budget(share_microseconds());
       if (!reap_dead_workers(*tenant, now)) all_reaped = false;

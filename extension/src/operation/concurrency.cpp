@@ -269,7 +269,7 @@ int claim_limit_by_limit(PermitSource *permits, const ClaimRequest &request, Cla
     const int found = walk_limits(permits->tenant, rest, permits->gate(), &at, claimed + count, &walked);
     *entries -= walked.others;
     count += found;
-    return found;
+    return request.has_enough() ? request.max_tasks : found;
   });
   return count - first;
 }
@@ -292,7 +292,8 @@ Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *c
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
   LimitsWalked walked;
   *count = walk_limits(tenant, request, permits.gate(), nullptr, claimed, &walked);
-  if (!walked.whole && *count < request.max_tasks) *count += claim_limit_by_limit(&permits, request, claimed, *count);
+  if (!walked.whole && *count < request.max_tasks && !request.has_enough())
+    *count += claim_limit_by_limit(&permits, request, claimed, *count);
   permits.return_spare();
   return claimed;
 }

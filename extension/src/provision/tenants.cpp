@@ -337,11 +337,14 @@ void drop_tenant(std::int32_t number, std::int64_t drain, bool force) {
 void set_suspended(const Tenant &cached, bool suspended) {
   static constexpr Statement set_tenant_status = {
       "set_tenant_status",
-      "UPDATE insula.tenant SET status = $2 WHERE tenant_no = $1",
+      R"(
+        WITH forgotten AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1 AND until IS NOT NULL AND $2 = 'active')
+        UPDATE insula.tenant SET status = $2 WHERE tenant_no = $1)",
       {INT4OID, TEXTOID},
   };
   const Tenant tenant = cached;
-  if (tenant.suspended == suspended) return;
+  const bool comes_back = tenant.aside && !suspended;
+  if (tenant.suspended == suspended && !comes_back) return;
   const Session session = open_session();
   Arguments arguments;
   arguments.add(Int32GetDatum(tenant.number)).add_text(suspended ? "suspended" : "active");

@@ -14,6 +14,7 @@
 
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
+#include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/schedulers.hpp"
 #include "shared/shared.hpp"
@@ -131,14 +132,24 @@ std::int64_t time_for_visit() {
 }
 
 void visit(const DueTenant &due) {
-  if (const TimestampTz until = set_aside_until(due.tenant); !due.afresh && until > clock_now()) {
-    requeue_due_tenant(due, until, false, true);
+  if (due.reload && is_aside_for_deaths(due.tenant)) read_trouble_again(due.tenant);
+  const bool for_deaths = is_aside_for_deaths(due.tenant);
+  if (const TimestampTz until = set_aside_until(due.tenant); (!due.afresh || for_deaths) && until > clock_now()) {
+    requeue_due_tenant(due, until, false, !for_deaths);
     return;
   }
   Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit()};
   ErrorData *error;
-  if (in_transaction([&] { visit_tenant(&visit); }, &error)) {
-    if (!visit.trouble) no_longer_aside(due.tenant);
+  const std::int64_t began = passing_time();
+  begin_turn(due.tenant);
+  const bool visited = in_transaction([&] { visit_tenant(&visit); }, &error);
+  end_turn();
+  count_overhead(due.tenant, passing_time() - began);
+  if (visited) {
+    if (!visit.trouble)
+      no_longer_aside(due.tenant);
+    else if (for_deaths)
+      read_trouble_again(due.tenant);
   } else {
     visit.next = must_end() ? DT_NOBEGIN : set_aside(due.tenant, error);
     visit.reload = true;
@@ -260,6 +271,8 @@ Rest serve() {
   static MemoryContext round = nullptr;
   if (!round) round = AllocSetContextCreate(TopMemoryContext, "insula scheduler round", ALLOCSET_DEFAULT_SIZES);
   ErrorData *error;
+  if (const std::int32_t died = open_turns()) (void)in_transaction([died] { note_death(died); }, &error);
+  end_turn();
   (void)in_transaction(read_troubled_tenants, &error);
   while (!must_end()) {
     MemoryContextReset(round);
@@ -326,7 +339,10 @@ Rest serve_until_told() {
   return rest;
 }
 
-void end_scheduler(int, Datum) { detach_scheduler(); }
+void end_scheduler(int, Datum) {
+  close_turns();
+  detach_scheduler();
+}
 
 // CREATE EXTENSION starts a scheduler before other transactions can see the extension.
 void wait_for_starter() {

@@ -65,6 +65,14 @@ struct Visit {
 // Runs in the caller's transaction, which is the visit's own.
 void visit_tenant(Visit *visit);
 
+// ---- turn.cpp: whose turn it is, which outlives a crash of the server ----
+
+// The tenant in whose turn the scheduler before has died; 0: none.
+std::int32_t open_turns();
+void begin_turn(std::int32_t tenant);
+void end_turn();
+void close_turns();
+
 // ---- trouble.cpp: tenants that are set aside ----
 
 void read_troubled_tenants();
@@ -76,6 +84,12 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error);
 // Stores and logs the error of one schedule, in the present transaction.
 void note_trouble(std::int32_t tenant, const char *message);
 void no_longer_aside(std::int32_t tenant);
+// A scheduler has died in the tenant's turn.  After a few such deaths nothing that time causes is done for a while, nor
+// is it tried again because something may have been mended.
+void note_death(std::int32_t tenant);
+bool is_aside_for_deaths(std::int32_t tenant);
+// An administrator may have brought it back.
+void read_trouble_again(std::int32_t tenant);
 
 // ---- guard.cpp ----
 

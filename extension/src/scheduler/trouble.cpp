@@ -19,6 +19,7 @@ struct Trouble {
   std::int32_t tenant;
   int failures;  // visits that failed in a row
   bool logged;
+  bool for_deaths;
   TimestampTz until;
 };
 
@@ -45,7 +46,7 @@ Trouble *make_trouble(std::int32_t tenant) {
   auto *trouble = static_cast<Trouble *>(hash_search(troubles, &tenant, HASH_ENTER, &found));
   if (!found) {
     trouble->failures = 0;
-    trouble->logged = false;
+    trouble->logged = trouble->for_deaths = false;
     trouble->until = DT_NOBEGIN;
   }
   return trouble;
@@ -60,7 +61,7 @@ void put_error(std::int32_t tenant, TimestampTz now, const char *message, int fa
         FROM insula.tenant
         WHERE tenant_no = $1
         ON CONFLICT (tenant_no) DO UPDATE SET
-          at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures)",
+          at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures, deaths = 0, until = NULL)",
       {INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID},
   };
   const Session session = open_session();
@@ -68,6 +69,7 @@ void put_error(std::int32_t tenant, TimestampTz now, const char *message, int fa
   arguments.add(Int32GetDatum(tenant)).add(TimestampTzGetDatum(now)).add_text(message).add(Int32GetDatum(failures));
   (void)run(put_error, arguments);
   close_session(session);
+  if (is_aside_for_deaths(tenant)) invalidate_tenants();
 }
 
 void delete_error(std::int32_t tenant) {
@@ -81,6 +83,7 @@ void delete_error(std::int32_t tenant) {
   arguments.add(Int32GetDatum(tenant));
   (void)run(delete_error, arguments);
   close_session(session);
+  if (is_aside_for_deaths(tenant)) invalidate_tenants();
 }
 
 }  // namespace
@@ -88,7 +91,7 @@ void delete_error(std::int32_t tenant) {
 void read_troubled_tenants() {
   static constexpr Statement read_errors = {
       "read_errors",
-      "SELECT tenant_no, at, failures FROM insula.tenant_error",
+      "SELECT tenant_no, at, failures, until FROM insula.tenant_error",
       {},
   };
   const Session session = open_session();
@@ -97,17 +100,35 @@ void read_troubled_tenants() {
     Trouble *trouble = make_trouble(get_int32(i, 1));
     trouble->failures = get_int32(i, 3);
     trouble->logged = true;
-    trouble->until = DatumGetTimestampTz(get_datum(i, 2)) + backoff_after(trouble->failures);
+    trouble->for_deaths = !is_null(i, 4);
+    trouble->until = trouble->for_deaths ? DatumGetTimestampTz(get_datum(i, 4))
+                                         : DatumGetTimestampTz(get_datum(i, 2)) + backoff_after(trouble->failures);
   }
   close_session(session);
 }
 
 bool is_set_aside(std::int32_t tenant) { return find_trouble(tenant) != nullptr; }
 
+bool is_aside_for_deaths(std::int32_t tenant) {
+  const Trouble *trouble = find_trouble(tenant);
+  return trouble && trouble->for_deaths;
+}
+
+void read_trouble_again(std::int32_t tenant) {
+  ErrorData *error;
+  (void)in_transaction(
+      [tenant] {
+        hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
+        read_troubled_tenants();
+      },
+      &error);
+}
+
 TimestampTz set_aside_until(std::int32_t tenant) {
   const Trouble *trouble = find_trouble(tenant);
   // A pause longer than the longest dates from before the clock was set back.
-  return trouble && trouble->until <= clock_now() + longest_backoff ? trouble->until : DT_NOBEGIN;
+  const std::int64_t longest = trouble && trouble->for_deaths ? USECS_PER_DAY : longest_backoff;
+  return trouble && trouble->until <= clock_now() + longest ? trouble->until : DT_NOBEGIN;
 }
 
 void note_trouble(std::int32_t tenant, const char *message) {
@@ -132,14 +153,45 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
   const char *message = error->message;
   ErrorData *another;
   (void)in_transaction([&] { put_error(tenant, now, message, failures); }, &another);
+  trouble->for_deaths = false;
   return trouble->until;
+}
+
+void note_death(std::int32_t tenant) {
+  static constexpr Statement put_death = {
+      "put_death",
+      R"(
+        INSERT INTO insula.tenant_error AS e (tenant_no, at, error, failures, deaths)
+        SELECT tenant_no, $2, 'a scheduler has died in its turn', 0, 1
+        FROM insula.tenant
+        WHERE tenant_no = $1
+        ON CONFLICT (tenant_no) DO UPDATE SET
+          at = EXCLUDED.at, error = EXCLUDED.error, deaths = e.deaths + 1,
+          until = CASE WHEN e.deaths >= 2
+            THEN EXCLUDED.at + least(interval '5 min' * power(2, least(e.deaths - 2, 20)), interval '1 day') END
+        RETURNING deaths, until::text)",
+      {INT4OID, TIMESTAMPTZOID},
+  };
+  if (!find_tenant(tenant)) return;
+  const Session session = open_session();
+  Arguments arguments;
+  arguments.add(Int32GetDatum(tenant)).add(TimestampTzGetDatum(clock_now()));
+  if (run(put_death, arguments) > 0 && !is_null(0, 2)) {
+    ereport(LOG, (errmsg("tenant %s is set aside until %s: %d schedulers have died in its turn", tenant_in_log(tenant),
+                         get_text(0, 2), get_int32(0, 1)),
+                  errhint("With insula.resume_tenant() it has its turns again at once.")));
+    invalidate_tenants();
+  } else {
+    ereport(LOG, (errmsg("a scheduler has died in the turn of tenant %s", tenant_in_log(tenant))));
+  }
+  close_session(session);
 }
 
 void no_longer_aside(std::int32_t tenant) {
   if (!find_trouble(tenant)) return;
-  hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
   ErrorData *error;
   (void)in_transaction([&] { delete_error(tenant); }, &error);
+  hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
   ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
 }
 

@@ -45,7 +45,8 @@ struct TallyEntry {
   TenantKey key;
   Stretch stretches[2];  // the present one, and the one before
   TallyState state;
-  int versions;          // that have counters of their own
+  int versions;  // that have counters of their own
+  std::int64_t overhead;
   std::uint64_t ticket;  // of the last count
   CountBasis basis;
 };
@@ -84,6 +85,7 @@ TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
     tally->stretches[0] = tally->stretches[1] = {};
     tally->state = TallyState::unknown;
     tally->versions = 0;
+    tally->overhead = 0;
     tally->ticket = 0;
   }
   return tally;
@@ -225,6 +227,23 @@ void count_wait(const Counted &what, std::int64_t microseconds, std::int64_t tim
   int place = 0;
   for (std::int64_t limit = 1000; place < wait_classes - 1 && microseconds >= limit; limit *= 2) ++place;
   change_of(what).waits[place] += times;
+}
+
+// Where the tenant has no entry it may have been dropped, and no later drop would remove a new one.
+void count_overhead(std::int32_t tenant, std::int64_t microseconds) {
+  if (!shared_activity) return;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  if (TallyEntry *tally = find_tally(tenant, HASH_FIND)) tally->overhead += microseconds;
+  LWLockRelease(counters_lock);
+}
+
+std::int64_t overhead_of(std::int32_t tenant) {
+  if (!shared_activity) return 0;
+  LWLockAcquire(counters_lock, LW_SHARED);
+  const TallyEntry *tally = find_tally(tenant, HASH_FIND);
+  const std::int64_t overhead = tally ? tally->overhead : 0;
+  LWLockRelease(counters_lock);
+  return overhead;
 }
 
 bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_search(known, known + known_count, tenant); }

@@ -41,7 +41,12 @@ std::int64_t share_microseconds() { return visit_microseconds() / 10; }
 
 void charge(std::size_t more) { bytes += more; }
 
-bool budget_bytes_are_spent() { return bytes / 1024 >= static_cast<std::size_t>(visit_kilobytes); }
+bool budget_bytes_are_spent() { return budget_bytes_left() == 0; }
+
+std::size_t budget_bytes_left() {
+  const std::size_t most = static_cast<std::size_t>(visit_kilobytes) * 1024;
+  return most - std::min(most, bytes);
+}
 
 bool budget_is_spent() { return budget_bytes_are_spent() || passing_time() >= until; }
 

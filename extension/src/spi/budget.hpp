@@ -23,5 +23,6 @@ std::int64_t share_microseconds();
 bool budget_is_spent();
 // The bytes alone: for small steps that would take time only by their contexts.
 bool budget_bytes_are_spent();
+std::size_t budget_bytes_left();
 
 }  // namespace insula

@@ -36,6 +36,7 @@ struct LaneWalk {
   const Tenant &tenant;
   const WatermarksView &view;
   const Rows &rows;
+  Portion *portion = nullptr;
   const LimitPlace *place = nullptr;  // of this limit alone
   bool plans = false;                 // begins behind the claims that are under way
   // The next walk begins at the first refused row, too, so what lies behind it must not cost much.
@@ -47,6 +48,7 @@ struct LaneWalk {
 
   int walked() const { return PG_INT32_MAX - not_walked; }
   bool gave_up() const { return refusals_left <= 0 || entries_left < 0; }
+  bool has_enough() const { return portion && portion->is_full(); }
 
   // The next lane before `end` that may hold something; false: there is none.
   bool next_lane(std::int32_t end, std::int32_t *lane) const;
@@ -59,7 +61,7 @@ struct LaneWalk {
     const bool limited = kind == LaneKind::limited;
     std::int32_t lane = limited ? PG_INT32_MIN : static_cast<std::int32_t>(lanes_free);
     int count = 0;
-    while (count < most && !gave_up() && next_lane(limited ? lanes_free : lane_later, &lane))
+    while (count < most && !gave_up() && !has_enough() && next_lane(limited ? lanes_free : lane_later, &lane))
       if (view.at(lane) != watermark_end) count += walk_lane(lane, claimed + count, most - count, tries);
     return count;
   }
@@ -72,6 +74,7 @@ struct LaneWalk {
   };
 
   Plan plan(std::int32_t lane, int most) const;
+  void end_early(std::int32_t lane, const Plan &planned, std::int64_t passed) const;
   void tell(std::int32_t lane, std::int64_t from, std::int64_t to) const;
 
   // Below this a walk that has found all that it wanted has left nothing.
@@ -84,10 +87,12 @@ struct LaneWalk {
   int walk_stretch(std::int32_t lane, std::int64_t from, std::int64_t to, Claimed *claimed, int most, Try tries) {
     IndexScanDesc scan = begin(lane, from, to);
     int count = 0;
-    while (count < most && !gave_up() && next_row_within(rows, scan, refused ? &entries_left : &not_walked)) {
+    while (count < most && !gave_up() && !has_enough() &&
+           next_row_within(rows, scan, refused ? &entries_left : &not_walked)) {
       CHECK_FOR_INTERRUPTS();
       const Tried tried = tries(claimed + count);
       --not_walked;
+      if (tried == Tried::claimed && portion) portion->take(claimed[count]);
       if (tried == Tried::claimed) ++count;
       if (tried == Tried::taken && refused) --entries_left;
       if (tried != Tried::refused) continue;
@@ -112,10 +117,14 @@ struct LaneWalk {
       tell(lane, planned.from, std::max(passed_by(claimed, first, planned.from), planned.to));
       return most;
     }
+    if (has_enough() && first > 0) {
+      end_early(lane, planned, passed_by(claimed, first, planned.from));
+      return first;
+    }
     int second = 0;
     if (behind_others) second = walk_stretch(lane, watermark, planned.from, claimed + first, most - first, tries);
     const int last = behind_others ? second : first;
-    const bool all = first + second < most && !gave_up();
+    const bool all = first + second < most && !gave_up() && !has_enough();
     tell(lane, watermark, all ? watermark_end : passed_by(claimed + first + second - last, last, watermark));
     std::rotate(claimed, claimed + first, claimed + first + second);
     return first + second;

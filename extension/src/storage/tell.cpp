@@ -45,11 +45,11 @@ void count_start_of_run(const Tenant &tenant, const Counted &counted, const RowC
 bool is_lane_of_moments(std::int32_t lane) { return !is_ready(lane) && lane != no_lane && lane != lane_paused; }
 
 void announce(const Tenant &tenant, const RowChange &change) {
+  if (is_start_of_run(change)) announce_claimed(tenant.number);
   if (is_ready(change.to)) {
     if (change.due != due_now) announce_claimable(tenant.number, change.due);
     announce_ready(tenant.number, change.key);
   } else if (is_lane_of_moments(change.to) && change.due != due_now) {
-    if (is_start_of_run(change)) announce_claimed(tenant.number);
     announce_due(tenant.number, change.due);
   }
 }

@@ -1,6 +1,7 @@
-// What rows tell others: those of `work`, and schedules.  The function of this folder that writes a row tells of the
-// change here, once, and no room above does: counters, permits, watermarks, wake-ups and the due queue follow from it
-// at the commit. What is locked or searched and not changed is told where that happens (shared/watermarks.hpp).
+// Changes of rows, told to other processes: rows of `work`, and schedules.  The function of this folder that writes a
+// row tells of the change here, once, and no room above does: counters, permits, watermarks, wake-ups and the due queue
+// follow from it at the commit. What is locked or searched and not changed is told where that happens
+// (shared/watermarks.hpp).
 #pragma once
 
 #include "storage/work.hpp"

@@ -97,7 +97,7 @@ constexpr Word words[] = {
           FROM (SELECT * FROM jsonb_each_text(r.body) UNION ALL SELECT * FROM jsonb_each_text(EXCLUDED.body)) m
           GROUP BY m.key) s))"},
 
-    // What tell_rows needs to know of a row that was written.
+    // The columns of a row that tell_rows reads.
     {"told", "w.def, w.lane, w.key, w.due"},
 
     // The columns of a TaskRow; see read_task_rows.

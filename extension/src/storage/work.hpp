@@ -74,6 +74,15 @@ struct Claimed {
   std::int64_t limit;    // which
 };
 
+// The first rows of a claim, which may come to more than can be handed out.  The row that fills it is its last.
+struct Portion {
+  int merges;  // rows whose contexts are yet to be merged
+  std::int64_t bytes;
+
+  bool is_full() const { return merges <= 0 || bytes <= 0; }
+  void take(const Claimed &row);
+};
+
 struct ClaimRequest {
   const char *worker;
   std::int32_t max_tasks;
@@ -81,7 +90,10 @@ struct ClaimRequest {
   int key_count;
   TimestampTz now;
   TimestampTz lease_expires;
-  TimestampTz begins;  // time limits are counted from then
+  TimestampTz begins;          // time limits are counted from then
+  Portion *portion = nullptr;  // nullptr: it takes all that are wanted
+
+  bool has_enough() const { return portion && portion->is_full(); }
 };
 
 struct HeadProgress {

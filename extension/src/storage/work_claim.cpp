@@ -9,6 +9,7 @@
 #include "storage/tell.hpp"
 
 extern "C" {
+#include "access/detoast.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
 }
@@ -24,6 +25,8 @@ RowClaim begin_claim(const ClaimRequest &request) {
 }
 
 namespace {
+
+std::int64_t raw_size(Datum value) { return value ? static_cast<std::int64_t>(toast_raw_datum_size(value)) : 0; }
 
 Datum copy_stored(const Row &row, Column column) {
   return row.is_null(column) ? Datum{0} : datumCopy(row.get(column), false, -1);
@@ -61,6 +64,11 @@ Claimed write_claim(const Row &row, const RowClaim &claim) {
 
 }  // namespace
 
+void Portion::take(const Claimed &row) {
+  if (row.head) --merges;
+  bytes -= raw_size(row.input) + raw_size(row.output) + raw_size(row.event);
+}
+
 bool claim_found(const Rows &rows, const RowClaim &claim, Claimed *claimed) {
   const Hold hold = hold_found(rows);
   if (hold == Hold::none) return false;
@@ -91,6 +99,15 @@ LaneWalk::Plan LaneWalk::plan(std::int32_t lane, int most) const {
     if (move_beginning(view, lane, from, to)) return {from, to};
   }
   return {view.at(lane), view.at(lane)};
+}
+
+// The rows that it leaves lie before the place that it has planned to end at.
+void LaneWalk::end_early(std::int32_t lane, const Plan &planned, std::int64_t passed) const {
+  tell(lane, planned.from, passed);
+  if (!plans) return;
+  const std::int64_t from = beginning_of(view, lane);
+  const bool moves = from != watermark_unknown && from == planned.to;
+  if (!moves || !move_beginning(view, lane, from, passed)) forget_beginning(view, lane);
 }
 
 IndexScanDesc LaneWalk::begin(std::int32_t lane, std::int64_t from, std::int64_t to) const {
@@ -127,7 +144,7 @@ static int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const 
                        Claimed *claimed) {
   const Rows rows = open_rows(tenant, CMD_UPDATE);
   const RowClaim claim = begin_claim(request);
-  LaneWalk walk = {.tenant = tenant, .view = view, .rows = rows, .plans = true};
+  LaneWalk walk = {.tenant = tenant, .view = view, .rows = rows, .portion = request.portion, .plans = true};
   const int count = walk.walk(LaneKind::free, claimed, request.max_tasks, [&](Claimed *next) {
     if (!wants(request, found_int32(rows, Column::key)) || !claim_found(rows, claim, next)) return Tried::taken;
     tell(tenant, start_of_run(request, *next));

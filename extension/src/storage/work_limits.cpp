@@ -57,7 +57,12 @@ int walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGa
   const WatermarksView view =
       place ? read_watermarks_at(tenant, *place) : read_watermarks(tenant.number, request.keys, request.key_count);
   const Rows rows = open_rows(tenant, claims ? CMD_UPDATE : CMD_SELECT);
-  LaneWalk walk = {.tenant = tenant, .view = view, .rows = rows, .place = place, .plans = claims && !place};
+  LaneWalk walk = {.tenant = tenant,
+                   .view = view,
+                   .rows = rows,
+                   .portion = request.portion,
+                   .place = place,
+                   .plans = claims && !place};
   if (place) walk.refusals_left = 1;
   const RowClaim claim = begin_claim(request);
   const int count = walk.walk(LaneKind::limited, claimed, request.max_tasks, [&](Claimed *next) {

@@ -117,6 +117,7 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   tenant->limits.retain_us = null ? -1 : DatumGetInt64(limit);
   limit = SPI_getbinval(row, desc, 13, &null);
   tenant->limits.retain_count = null ? -1 : DatumGetInt64(limit);
+  tenant->aside = DatumGetBool(SPI_getbinval(row, desc, 14, &null));
 
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);
@@ -129,7 +130,8 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
 constexpr Word row_words[] = {
     {"tenant_row", R"(
       SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, max_running, max_queued, weight,
-        rate_per_second, (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count
+        rate_per_second, (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count,
+        EXISTS (SELECT FROM insula.tenant_error e WHERE e.tenant_no = tenant.tenant_no AND e.until IS NOT NULL)
       FROM insula.tenant)"},
 };
 constexpr Words row_phrases = {row_words, lengthof(row_words)};

@@ -42,6 +42,7 @@ struct Tenant : TenantTables {
   Oid sequence;
   bool login;  // the role may log in, unless the tenant is suspended
   bool suspended;
+  bool aside;  // schedulers have died in its turn: no other process does what time causes
   Limits limits;
   bool checked;               // the relations above have been checked
   std::uint64_t definitions;  // changes when the tenant's workflows may have changed

@@ -22,7 +22,7 @@ function limitsOf(row) {
 }
 
 const percent = (value) => `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
-const isTime = (item) => item.startsWith("wait p") || item === "running time";
+const isTime = (item) => item.startsWith("wait p") || item === "running time" || item === "overhead";
 function valueOf(line) {
   if (line.value === null) return "not known";
   if (line.item.startsWith("share of") || (line.question === "held back" && line.item === "max_queued")) return percent(line.value);
