@@ -21,7 +21,19 @@ constexpr int stretch = 10000;  // rows of one stretch
 
 std::int64_t pause_of(const Limits &limits) {
   constexpr std::int64_t least = 60 * USECS_PER_SEC;
-  return limits.retain_us < 0 ? least : std::clamp<std::int64_t>(limits.retain_us / 8, least, USECS_PER_HOUR);
+  std::int64_t shortest = limits.retain_us < 0 ? limits.rule_us : limits.retain_us;
+  if (limits.rule_us >= 0) shortest = std::min(shortest, limits.rule_us);
+  return shortest < 0 ? least : std::clamp<std::int64_t>(shortest / 8, least, USECS_PER_HOUR);
+}
+
+// nullptr: no rule fits.
+const RetentionRule *rule_for(const RetentionRule *rules, int count, const FinishedExecution &execution) {
+  const auto is_before = [](const RetentionRule &rule, const FinishedExecution &other) {
+    return rule.definition != other.definition ? rule.definition < other.definition : rule.state < other.state;
+  };
+  const RetentionRule *found = std::lower_bound(rules, rules + count, execution, is_before);
+  const bool fits = found < rules + count && found->definition == execution.definition && found->state == execution.state;
+  return fits ? found : nullptr;
 }
 
 // Returns the finished executions up to `last` that may go, and counts the others.
@@ -33,11 +45,17 @@ std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &swee
   const std::int64_t too_many = limits.retain_count < 0 ? 0 : finished_beyond(tenant, newest, limits.retain_count);
   int found;
   const FinishedExecution *finished = finished_executions(tenant, sweep.after, last, &found);
+  int rule_count = 0;
+  const RetentionRule *rules = limits.has_rules && found > 0 ? retention_rules(tenant, &rule_count) : nullptr;
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(found));
   *count = 0;
-  for (int i = 0; i < found; ++i)
-    if (finished[i].finished_at <= too_old || (too_many && core::came_by(finished[i].id, too_many, newest)))
-      ids[(*count)++] = finished[i].id;
+  for (int i = 0; i < found; ++i) {
+    const RetentionRule *rule = rule_for(rules, rule_count, finished[i]);
+    const bool goes = rule ? rule->retain_us >= 0 && finished[i].finished_at <= now - rule->retain_us
+                           : finished[i].finished_at <= too_old ||
+                                 (too_many && core::came_by(finished[i].id, too_many, newest));
+    if (goes) ids[(*count)++] = finished[i].id;
+  }
   *left = found - *count;
   return ids;
 }
@@ -48,7 +66,7 @@ bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   if (!tenant.limits.retains() || left_to_scheduler()) return false;
   const Sweep sweep = read_sweep(tenant);
   // Only age makes executions due by time alone.
-  if (next && tenant.limits.retain_us >= 0 && sweep.something_left) *next = std::min(*next, sweep.next_at);
+  if (next && tenant.limits.retains_by_age() && sweep.something_left) *next = std::min(*next, sweep.next_at);
   return sweep.next_at <= now;
 }
 

@@ -117,6 +117,9 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   tenant->limits.retain_us = null ? -1 : DatumGetInt64(limit);
   limit = SPI_getbinval(row, desc, 13, &null);
   tenant->limits.retain_count = null ? -1 : DatumGetInt64(limit);
+  limit = SPI_getbinval(row, desc, 14, &null);
+  tenant->limits.rule_us = null ? -1 : DatumGetInt64(limit);
+  tenant->limits.has_rules = DatumGetBool(SPI_getbinval(row, desc, 15, &null));
 
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);
@@ -130,7 +133,11 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   "SELECT tenant_no, tenant, schema_name, username, role_oid, status, login" \
   ", max_running, max_queued, weight, rate_per_second"                       \
   ", (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count "          \
-  "FROM insula.tenant "
+  ", (SELECT (EXTRACT(epoch FROM min(r.retain)) * 1000000)::bigint "         \
+  "FROM insula.retention_rule r WHERE r.tenant_no = t.tenant_no) "           \
+  ", EXISTS (SELECT FROM insula.retention_rule r "                           \
+  "WHERE r.tenant_no = t.tenant_no) "                                        \
+  "FROM insula.tenant t "
 constexpr Statement tenant_by_number = {
     "tenant_by_number",
     TENANT_ROW "WHERE tenant_no = $1",

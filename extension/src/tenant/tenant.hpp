@@ -18,8 +18,11 @@ struct Limits {
   double rate;                // task starts a second; 0: any
   std::int64_t retain_us;     // for how long finished executions are kept
   std::int64_t retain_count;  // how many finished executions are kept
+  std::int64_t rule_us;       // the shortest time that a rule keeps some of them
+  bool has_rules;
 
-  bool retains() const { return retain_us >= 0 || retain_count >= 0; }
+  bool retains() const { return retain_us >= 0 || retain_count >= 0 || rule_us >= 0; }
+  bool retains_by_age() const { return retain_us >= 0 || rule_us >= 0; }
   bool bound_claims() const { return max_running >= 0 || rate > 0; }
 };
 
