@@ -12,7 +12,7 @@ SELECT count(insula.complete(task_id, lease, jsonb_build_object('done', task))) 
 -- Where in the tenant's tables a text is to be found.
 CREATE FUNCTION places(what text) RETURNS TABLE (place text, rows bigint) LANGUAGE sql AS $$
 SELECT 'work', count(*) FROM tenant_forgets.work w WHERE w::text LIKE '%' || what || '%' HAVING count(*) > 0
-UNION ALL SELECT 'record ' || kind, count(*) FROM tenant_forgets.record r WHERE r::text LIKE '%' || what || '%' GROUP BY kind ORDER BY 1 $$;
+UNION ALL SELECT 'record ' || kind::text, count(*) FROM tenant_forgets.record r WHERE r::text LIKE '%' || what || '%' GROUP BY kind ORDER BY 1 $$;
 CREATE VIEW used AS SELECT * FROM insula.usage('forgets', '-infinity', 'infinity');
 
 -- A single task that fails once and says things; one of two tasks; a fan-out; a child and its child.
@@ -75,13 +75,10 @@ GRANT ALL ON step TO PUBLIC;
 SET ROLE forgets_user;
 DO $$
 DECLARE
-	said record;
 	place bigint;
 BEGIN
 	LOOP
-		SELECT * INTO said FROM insula.erase(NULL, '$.**.email', '"ann@x"', place, 1);
-		INSERT INTO step SELECT said.*;
-		place := said.next;
+		INSERT INTO step SELECT * FROM insula.erase(NULL, '$.**.email', '"ann@x"', place, 1) RETURNING next INTO place;
 		EXIT WHEN place IS NULL;
 	END LOOP;
 END

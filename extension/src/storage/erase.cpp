@@ -233,11 +233,12 @@ static std::int64_t scrub_rows_of(const Tenant &tenant, Datum heads, Datum lasts
 }
 
 static void scrub_records_of(const Tenant &tenant, Datum heads, const char *const *keys, int key_count) {
-  for (const Statement *statement : {&scrub_records, &scrub_history}) {
-    Arguments arguments;
-    arguments.add(heads);
-    (void)run(tenant, *statement, arguments);
-  }
+  Arguments of_records;
+  of_records.add(heads);
+  (void)run(tenant, scrub_records, of_records);
+  Arguments of_history;
+  of_history.add(heads);
+  (void)run(tenant, scrub_history, of_history);
   if (key_count == 0) return;
   Arguments arguments;
   arguments.add(text_array(keys, key_count)).add(heads);
