@@ -14,6 +14,7 @@ import tempfile
 
 
 def main():
+    subprocess.run(["psql", "-Xqc", "CREATE EXTENSION IF NOT EXISTS insula"], check=True)
     with tempfile.TemporaryDirectory() as directory:
         file = pathlib.Path(directory) / "spans.jsonl"
         done = subprocess.run(
