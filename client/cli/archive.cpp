@@ -196,8 +196,9 @@ Archive::Archive(const std::string& path, const std::vector<std::string>& names)
   }
   std::vector<std::string> wanted = names;
   wanted.emplace_back(sums_name);
-  const bool complete = std::equal(places_.begin(), places_.end(), wanted.begin(), wanted.end(),
-                                   [](const Place& found, const std::string& name) { return found.member.name == name; });
+  const bool complete =
+      std::equal(places_.begin(), places_.end(), wanted.begin(), wanted.end(),
+                 [](const Place& found, const std::string& name) { return found.member.name == name; });
   if (!complete) fail(path_, "is no archive of a tenant, or is incomplete");
   for (Place& found : places_) {
     const auto digest = new_digest(found.member.name);
@@ -224,8 +225,8 @@ void Archive::each_chunk(const Place& place, const std::function<void(std::strin
   if (fseeko(file_.get(), static_cast<off_t>(place.at), SEEK_SET) != 0) fail_by_system(path_);
   std::array<char, 65536> buffer;
   for (std::uint64_t left = place.member.size; left > 0;) {
-    const std::size_t got =
-        std::fread(buffer.data(), 1, static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())), file_.get());
+    const std::size_t got = std::fread(
+        buffer.data(), 1, static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())), file_.get());
     if (got == 0) fail(path_, "is incomplete");
     take({buffer.data(), got});
     left -= got;
@@ -233,7 +234,8 @@ void Archive::each_chunk(const Place& place, const std::function<void(std::strin
 }
 
 const Archive::Place& Archive::place(const std::string& name) const {
-  const auto found = std::find_if(places_.begin(), places_.end(), [&](const Place& p) { return p.member.name == name; });
+  const auto found =
+      std::find_if(places_.begin(), places_.end(), [&](const Place& p) { return p.member.name == name; });
   if (found == places_.end()) fail(path_, "has no " + name);
   return *found;
 }

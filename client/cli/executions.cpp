@@ -40,7 +40,9 @@ void leave_out_if_empty(Table* table, std::string_view name) {
   const auto column = std::find_if(table->columns.begin(), table->columns.end(),
                                    [&](const Column& candidate) { return candidate.name == name; }) -
                       table->columns.begin();
-  const auto has_value = [&](const std::vector<Cell>& row) { return row[static_cast<std::size_t>(column)].has_value(); };
+  const auto has_value = [&](const std::vector<Cell>& row) {
+    return row[static_cast<std::size_t>(column)].has_value();
+  };
   if (std::any_of(table->rows.begin(), table->rows.end(), has_value)) return;
   table->columns.erase(table->columns.begin() + column);
   for (auto& row : table->rows) row.erase(row.begin() + column);

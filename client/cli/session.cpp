@@ -160,8 +160,7 @@ void Session::copy_in(const std::string& sql, const std::function<void(const Sen
     if (PQputCopyData(connection, data.data(), static_cast<int>(data.size())) != 1)
       throw Failure(Exit::no_connection, "the server closed the connection");
   });
-  if (PQputCopyEnd(connection, nullptr) != 1)
-    throw Failure(Exit::no_connection, "the server closed the connection");
+  if (PQputCopyEnd(connection, nullptr) != 1) throw Failure(Exit::no_connection, "the server closed the connection");
   finish();
 }
 

@@ -192,8 +192,8 @@ void add_erase(CLI::App& group, Program& program) {
   auto name = std::make_shared<std::string>();
   auto path = std::make_shared<std::string>();
   auto value = std::make_shared<std::string>();
-  CLI::App* command = add_command(
-      group, program, "erase", "Empty all ended executions whose contexts hold a value", [=, &program] {
+  CLI::App* command =
+      add_command(group, program, "erase", "Empty all ended executions whose contexts hold a value", [=, &program] {
         program.confirm("Empty the executions of tenant " + *name + " with this value? It cannot be undone.", true);
         std::string given = *value;
         if (given == "-") std::getline(std::cin, given);

@@ -47,9 +47,13 @@ Json rows_of(const Table& table) {
 
 // Texts of values that any server reads alike.
 void settle_session(Program& program) {
-  for (const auto& [name, value] : {std::pair{"search_path", "pg_catalog, pg_temp"}, {"client_encoding", "UTF8"},
-                                    {"datestyle", "ISO, YMD"}, {"intervalstyle", "postgres"}, {"timezone", "UTC"},
-                                    {"bytea_output", "hex"}, {"extra_float_digits", "3"}})
+  for (const auto& [name, value] : {std::pair{"search_path", "pg_catalog, pg_temp"},
+                                    {"client_encoding", "UTF8"},
+                                    {"datestyle", "ISO, YMD"},
+                                    {"intervalstyle", "postgres"},
+                                    {"timezone", "UTC"},
+                                    {"bytea_output", "hex"},
+                                    {"extra_float_digits", "3"}})
     program.query("SELECT pg_catalog.set_config($1, $2, true)", {name, value});
 }
 
@@ -115,8 +119,7 @@ int export_tenant(Program& program, const std::string& tenant, const std::string
                                        {"rows", member.lines},
                                        {"bytes", member.size},
                                        {"sha256", member.sha256}};
-    shown.rows.push_back(
-        {table.table, std::to_string(member.lines), std::to_string(member.size), member.sha256});
+    shown.rows.push_back({table.table, std::to_string(member.lines), std::to_string(member.size), member.sha256});
   }
   program.query("COMMIT");
   archive.begin(manifest_name);
@@ -179,7 +182,8 @@ struct Target {
 };
 
 void require_same_version(Program& program, const Json& manifest) {
-  const std::string here = program.query("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'").value();
+  const std::string here =
+      program.query("SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'insula'").value();
   const auto there = manifest.at("insula_version").get<std::string>();
   if (here.empty()) throw Failure(Exit::failed, "the extension is not in this database", "HINT:  insula init\n");
   if (here != there)
@@ -196,9 +200,10 @@ void make_tenant(Program& program, const Json& manifest, const Target& target) {
   const std::string layout =
       program.query("SELECT layout_version FROM insula.tenants WHERE tenant = $1", {target.tenant}).value();
   if (told.at("layout_version") != layout)
-    throw Failure(Exit::failed, "the archive has layout " + told.at("layout_version").get<std::string>() +
-                                    ", tenants here have " + layout,
-                  "HINT:  Run insula.upgrade_tenants() there, and export again.\n");
+    throw Failure(
+        Exit::failed,
+        "the archive has layout " + told.at("layout_version").get<std::string>() + ", tenants here have " + layout,
+        "HINT:  Run insula.upgrade_tenants() there, and export again.\n");
   std::vector<Cell> limits{target.tenant};
   for (const char* name :
        {"max_running", "max_queued", "max_connections", "weight", "rate_per_second", "retain", "retain_count"})
@@ -208,8 +213,9 @@ void make_tenant(Program& program, const Json& manifest, const Target& target) {
       "$8::bigint)",
       limits);
   for (const Json& rule : manifest.at("retention"))
-    program.query("SELECT insula.set_retention($1, coalesce($2::interval, '-1 s'), $3, $4)",
-                  {target.tenant, cell_of(rule.at("retain")), cell_of(rule.at("workflow")), cell_of(rule.at("status"))});
+    program.query(
+        "SELECT insula.set_retention($1, coalesce($2::interval, '-1 s'), $3, $4)",
+        {target.tenant, cell_of(rule.at("retain")), cell_of(rule.at("workflow")), cell_of(rule.at("status"))});
   program.query("SELECT insula.suspend_tenant($1)", {target.tenant});
 }
 
@@ -218,13 +224,13 @@ void load(Program& program, const Archive& archive, const Json& manifest, const 
     const Json& columns = manifest.at("tables").at(table.table).at("columns");
     if (columns != columns_of(program, schema, table.table))
       throw Failure(Exit::failed, std::string("table ") + table.table + " of the archive has other columns than here");
-    program.session().copy_in(
-        "COPY " + quoted(schema) + "." + table.table + " (" + list_of(columns) + ") FROM STDIN",
-        [&](const Session::Send& send) { archive.read(table.file, send); });
+    program.session().copy_in("COPY " + quoted(schema) + "." + table.table + " (" + list_of(columns) + ") FROM STDIN",
+                              [&](const Session::Send& send) { archive.read(table.file, send); });
   }
-  program.query("SELECT pg_catalog.setval(s.id::pg_catalog.regclass, greatest($1::bigint, pg_catalog.nextval("
-                "s.id::pg_catalog.regclass))) FROM (SELECT pg_catalog.format('%I.id', $2::text) AS id) s",
-                {manifest.at("last_value").get<std::string>(), schema});
+  program.query(
+      "SELECT pg_catalog.setval(s.id::pg_catalog.regclass, greatest($1::bigint, pg_catalog.nextval("
+      "s.id::pg_catalog.regclass))) FROM (SELECT pg_catalog.format('%I.id', $2::text) AS id) s",
+      {manifest.at("last_value").get<std::string>(), schema});
 }
 
 int import_from(Program& program, const Archive& archive, const Json& manifest, Target target) {
@@ -243,8 +249,9 @@ int import_from(Program& program, const Archive& archive, const Json& manifest, 
   make_tenant(program, manifest, target);
   load(program, archive, manifest, target.schema);
   program.query("COMMIT");
-  program.say("imported, suspended: insula tenant resume " + target.tenant + " lets it work" +
-              (told.at("login") == "t" ? ", insula tenant rotate " + target.tenant + " gives its login a password" : ""));
+  program.say(
+      "imported, suspended: insula tenant resume " + target.tenant + " lets it work" +
+      (told.at("login") == "t" ? ", insula tenant rotate " + target.tenant + " gives its login a password" : ""));
   return 0;
 }
 

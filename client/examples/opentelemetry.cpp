@@ -98,7 +98,9 @@ class Exporter {
   const std::string service_;
 };
 
-std::string traceparent_of(const Trace& trace, const std::string& span) { return "00-" + trace.id + "-" + span + "-01"; }
+std::string traceparent_of(const Trace& trace, const std::string& span) {
+  return "00-" + trace.id + "-" + span + "-01";
+}
 
 // A submission within a trace of yours keeps to it: pass SubmitOptions::traceparent.
 class TraceSubmissions : public insula::Middleware {
@@ -164,11 +166,11 @@ int main(int argc, char** argv) {
                          },
                          {.retry = {.initial_delay = std::chrono::milliseconds{1}}})
                    .build());
-    runner.add(insula::Workflow::builder("order")
-                   .task("check", [](insula::TaskContext& ctx) { ctx.set("checked", true); })
-                   .task("send", [](insula::TaskContext&) { return insula::submit_child("ship"); },
-                         {.depends_on = {"check"}})
-                   .build());
+    runner.add(
+        insula::Workflow::builder("order")
+            .task("check", [](insula::TaskContext& ctx) { ctx.set("checked", true); })
+            .task("send", [](insula::TaskContext&) { return insula::submit_child("ship"); }, {.depends_on = {"check"}})
+            .build());
     const insula::Result ordered = runner.execute("order");
     // As a schedule or SQL submits it: without a traceparent.
     auto plain = insula::Runner::with_schema(argc > 1 ? argv[1] : "", "traced");

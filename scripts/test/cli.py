@@ -284,9 +284,10 @@ def moves_a_tenant():
     # What ran when it was exported lapses there; all else goes on.
     value("UPDATE tenant_mover.work SET due = 0 WHERE lane = 100001", "elsewhere")
     work = "SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 100)"
-    for _ in range(4):
-        value(work, "elsewhere")
     ended = "SELECT status, count(*) FROM tenant_mover.workflow_executions GROUP BY 1"
+    until = time.monotonic() + PATIENCE
+    while value(ended, "elsewhere") != "completed|5" and time.monotonic() < until:
+        value(work, "elsewhere")
     check("it works", value(ended, "elsewhere") == "completed|5", value(ended, "elsewhere"))
     new = "SELECT insula.submit('w', tenant => 'mover') > max(execution_id) FROM tenant_mover.workflow_executions"
     check("new ids come after the old", value(new, "elsewhere") == "t")

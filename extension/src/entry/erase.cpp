@@ -18,10 +18,10 @@ namespace {
 // execution.  Neither a path nor a value is in it.
 Field receipt(const Tenant &tenant, const char *act, const Erasure &erasure) {
   if (erasure.executions == 0) return null_field();
-  return int64_field(log_act(act, tenant.name,
-                             psprintf("%lld executions, %lld rows; left open: %lld",
-                                      static_cast<long long>(erasure.executions), static_cast<long long>(erasure.rows),
-                                      static_cast<long long>(erasure.open))));
+  return int64_field(
+      log_act(act, tenant.name,
+              psprintf("%lld executions, %lld rows; left open: %lld", static_cast<long long>(erasure.executions),
+                       static_cast<long long>(erasure.rows), static_cast<long long>(erasure.open))));
 }
 
 // A value that names a person; whole objects match too easily.
@@ -30,7 +30,8 @@ Jsonb *required_scalar(FunctionCallInfo fcinfo, int argument, const char *name) 
   Jsonb *value = PG_GETARG_JSONB_P(argument);
   JsonbValue scalar;
   if (!JB_ROOT_IS_SCALAR(value) || !JsonbExtractScalar(&value->root, &scalar) || scalar.type == jbvNull)
-    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a text, a number or a boolean", name)));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a text, a number or a boolean", name)));
   return value;
 }
 
@@ -56,8 +57,7 @@ Datum insula_scrub(PG_FUNCTION_ARGS) {
     Erasure erasure = {};
     if (!scrub(*tenant, core::local_of(id), &erasure))
       ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                      errmsg("execution %lld has not ended", static_cast<long long>(id)),
-                      errhint("Cancel it first.")));
+                      errmsg("execution %lld has not ended", static_cast<long long>(id)), errhint("Cancel it first.")));
     const Field number = receipt(*tenant, "scrub", erasure);
     MemoryContextSwitchTo(callers);
     return row_datum(answer_columns(fcinfo), {number, int64_field(erasure.executions), int64_field(erasure.rows),

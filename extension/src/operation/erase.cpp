@@ -26,8 +26,7 @@ std::int64_t *with_children(const Tenant &tenant, const std::int64_t *heads, int
   const std::int64_t *children = children_of(tenant, all, total, &found);
   while (found > 0) {
     CHECK_FOR_INTERRUPTS();
-    all = static_cast<std::int64_t *>(
-        repalloc_huge(all, static_cast<Size>(total + found) * sizeof(std::int64_t)));
+    all = static_cast<std::int64_t *>(repalloc_huge(all, static_cast<Size>(total + found) * sizeof(std::int64_t)));
     std::copy(children, children + found, all + total);
     total += found;
     children = children_of(tenant, children, found, &found);

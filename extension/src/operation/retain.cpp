@@ -32,7 +32,8 @@ const RetentionRule *rule_for(const RetentionRule *rules, int count, const Finis
     return rule.definition != other.definition ? rule.definition < other.definition : rule.state < other.state;
   };
   const RetentionRule *found = std::lower_bound(rules, rules + count, execution, is_before);
-  const bool fits = found < rules + count && found->definition == execution.definition && found->state == execution.state;
+  const bool fits =
+      found < rules + count && found->definition == execution.definition && found->state == execution.state;
   return fits ? found : nullptr;
 }
 
@@ -51,9 +52,9 @@ std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &swee
   *count = 0;
   for (int i = 0; i < found; ++i) {
     const RetentionRule *rule = rule_for(rules, rule_count, finished[i]);
-    const bool goes = rule ? rule->retain_us >= 0 && finished[i].finished_at <= now - rule->retain_us
-                           : finished[i].finished_at <= too_old ||
-                                 (too_many && core::came_by(finished[i].id, too_many, newest));
+    const bool goes =
+        rule ? rule->retain_us >= 0 && finished[i].finished_at <= now - rule->retain_us
+             : finished[i].finished_at <= too_old || (too_many && core::came_by(finished[i].id, too_many, newest));
     if (goes) ids[(*count)++] = finished[i].id;
   }
   *left = found - *count;

@@ -38,9 +38,9 @@ void set_retention(const Tenant &cached, const NewRetention &rule) {
     arguments.add_nullable(rule.retain, rule.forever);
     (void)run(put_rule, arguments);
   }
-  (void)log_act("set_retention", tenant.name,
-                psprintf("%s, %s", rule.workflow ? rule.workflow : "any workflow",
-                         rule.status ? rule.status : "any status"));
+  (void)log_act(
+      "set_retention", tenant.name,
+      psprintf("%s, %s", rule.workflow ? rule.workflow : "any workflow", rule.status ? rule.status : "any status"));
   close_session(session);
   // A sweep may be due at once.
   announce_changed(tenant.number);
