@@ -58,7 +58,7 @@ packages=(
     "postgresql-$version" "postgresql-server-dev-$version" libpq-dev
     libfmt-dev nlohmann-json3-dev
 )
-for_tests=(libcli11-dev libcpp-httplib-dev libtomlplusplus-dev libgtest-dev pgbouncer python3-croniter clang libclang-rt-dev)
+for_tests=(libcli11-dev libcpp-httplib-dev libtomlplusplus-dev libgtest-dev pgbouncer python3-croniter python3-yaml clang libclang-rt-dev)
 if [[ ${1:-} == --demo ]]; then
     for_tests=()
     shift

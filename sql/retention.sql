@@ -56,7 +56,56 @@ SELECT insula.set_tenant_limits('kept', retain => '0 s', retain_count => 1000);
 SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 100);
 SELECT sweep();
 SELECT * FROM held;
+-- By rules: for the workflow and the status, for the workflow, for the status, else the limits.
+SELECT insula.set_tenant_limits('kept', retain => '10 days', retain_count => -1);
+SELECT insula.set_retention('kept', '1 day', status => 'failed');
+SELECT insula.set_retention('kept', '-1', workflow => 'two');
+SELECT insula.set_retention('kept', '20 days', 'two', 'cancelled');
+SELECT * FROM insula.retention ORDER BY 1, 2, 3;
+-- What the view above tells of each column.
+SELECT a.attname, col_description(a.attrelid, a.attnum) FROM pg_attribute a WHERE a.attrelid = 'insula.retention'::regclass AND a.attnum > 0 ORDER BY a.attnum;
+CREATE VIEW ended AS SELECT workflow, status, context, date_trunc('day', now() - finished_at) AS age FROM tenant_kept.workflow_executions ORDER BY execution_id;
+SELECT count(insula.submit(w, jsonb_build_object('n', n))) FROM unnest(ARRAY['one', 'two']) w, generate_series(1, 3) n;
+SELECT insula.cancel(execution_id) FROM tenant_kept.workflow_executions WHERE context = '{"n": 3}';
+SELECT insula.fail(task_id, lease, 'no', false) FROM insula.claim('w', max_tasks => 10) WHERE context = '{"n": 2}';
+SELECT count(insula.complete(c.id, w.lease)) FROM tenant_kept.work w, LATERAL (SELECT t.task_id AS id FROM tenant_kept.task_executions t WHERE t.task_id & 68719476735 = w.id) c WHERE w.state = 2;
+SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
+UPDATE tenant_kept.work SET finished_at = now() - interval '2 days' WHERE finished_at IS NOT NULL;
+SELECT sweep();
+SELECT workflow, status, context FROM ended;
+UPDATE tenant_kept.work SET finished_at = now() - interval '15 days' WHERE finished_at IS NOT NULL;
+SELECT sweep();
+SELECT workflow, status, context FROM ended;
+UPDATE tenant_kept.work SET finished_at = now() - interval '90 years' WHERE finished_at IS NOT NULL;
+-- Limits by number take nothing that a rule keeps.
+SELECT insula.set_tenant_limits('kept', retain_count => 0);
+SELECT sweep();
+SELECT workflow, status, context FROM ended;
+-- Without the rule the limits count again.
+SELECT insula.set_retention('kept', NULL, 'two');
+SELECT * FROM insula.retention ORDER BY 1, 2, 3;
+SELECT sweep();
+SELECT workflow, status, context FROM ended;
+-- A rule alone is enough.
+SELECT insula.set_tenant_limits('kept', retain => '-1', retain_count => -1);
+SELECT insula.set_retention('kept', '0 s', 'one', 'completed');
+SELECT insula.submit('one') > 0 AS one, insula.submit('two') > 0 AS two;
+SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
+SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
+SELECT sweep();
+SELECT workflow, status FROM ended;
+SELECT try($$SELECT insula.set_retention('kept', '1 day')$$);
+SELECT try($$SELECT insula.set_retention('kept', '1 day', 'no name')$$);
+SELECT try($$SELECT insula.set_retention('kept', '1 day', status => 'running')$$);
+SELECT try($$SELECT insula.set_retention('kept', '1000 years', status => 'failed')$$);
+SELECT try($$SELECT insula.set_retention('nobody', '1 day', status => 'failed')$$);
+GRANT EXECUTE ON FUNCTION try TO PUBLIC;
+SET ROLE kept_user;
+SELECT try($$SELECT insula.set_retention('kept', '1 day', status => 'failed')$$);
+RESET ROLE;
 RESET insula.tenant;
+DROP VIEW ended;
 DROP VIEW held;
 DROP FUNCTION sweep;
 SELECT insula.drop_tenant('kept', '0 s');
+SELECT count(*) AS rules_left FROM insula.retention_rule;

@@ -1,4 +1,5 @@
 // insula execution ..., and insula failures
+#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -35,6 +36,18 @@ void add_list(CLI::App& group, Program& program) {
   command->add_option("-n,--max", filter->most, "How many; 50");
 }
 
+void leave_out_if_empty(Table* table, std::string_view name) {
+  const auto column = std::find_if(table->columns.begin(), table->columns.end(),
+                                   [&](const Column& candidate) { return candidate.name == name; }) -
+                      table->columns.begin();
+  const auto has_value = [&](const std::vector<Cell>& row) {
+    return row[static_cast<std::size_t>(column)].has_value();
+  };
+  if (std::any_of(table->rows.begin(), table->rows.end(), has_value)) return;
+  table->columns.erase(table->columns.begin() + column);
+  for (auto& row : table->rows) row.erase(row.begin() + column);
+}
+
 int show(Program& program, const std::string& id) {
   if (program.format == Format::json) {
     std::cout << program.query("SELECT to_jsonb(r) FROM insula.result($1::bigint) r", {id}).value() << '\n';
@@ -46,12 +59,14 @@ int show(Program& program, const std::string& id) {
       {id}));
   if (program.format != Format::table) return 0;
   std::cout << '\n';
-  program.show(
+  Table tasks = program.query(
       "SELECT t ->> 'task' AS task, t ->> 'status' AS status, t ->> 'attempt' AS attempt, t ->> 'started_at' AS "
-      "started_at, (t ->> 'finished_at')::timestamptz - (t ->> 'started_at')::timestamptz AS took, t ->> 'error' AS "
-      "error "
+      "started_at, (t ->> 'finished_at')::timestamptz - (t ->> 'started_at')::timestamptz AS took, round((t ->> "
+      "'progress')::numeric * 100) || '%' AS progress, t ->> 'note' AS note, t ->> 'error' AS error "
       "FROM insula.result($1::bigint) r, jsonb_array_elements(r.tasks) WITH ORDINALITY e(t, n) ORDER BY n",
       {id});
+  for (const char* said : {"note", "progress"}) leave_out_if_empty(&tasks, said);
+  program.show(tasks);
   return 0;
 }
 
@@ -122,6 +137,16 @@ void add_verb(CLI::App& group, Program& program, const Verb& verb) {
   });
 }
 
+void add_scrub(CLI::App& group, Program& program) {
+  auto id = std::make_shared<std::string>();
+  CLI::App* command = add_command(group, program, "scrub", "Empty one that has ended; its row stays", [=, &program] {
+    program.confirm("Empty execution " + *id + "? It cannot be undone.", true);
+    program.show_record(program.query("SELECT * FROM insula.scrub($1::bigint)", {*id}));
+    return 0;
+  });
+  command->add_option("id", *id, "The execution")->required();
+}
+
 }  // namespace
 
 void add_execution_commands(CLI::App& app, Program& program) {
@@ -139,6 +164,7 @@ void add_execution_commands(CLI::App& app, Program& program) {
   add_verb(*group, program, {"cancel", "Cancel one, or all that a filter fits", "Cancel", "cancel_executions"});
   add_verb(*group, program,
            {"retry", "Open one that failed or was cancelled again, or all", "Retry", "retry_executions"});
+  add_scrub(*group, program);
   add_verb(*group, program, {"pause", "No further task of it starts", "Pause", nullptr});
   add_verb(*group, program, {"resume", "Undo pause", "Resume", nullptr});
   auto since = std::make_shared<std::string>("1 day");

@@ -58,6 +58,7 @@ CLI::App* add_command(CLI::App& group, Program& program, const std::string& name
                       std::function<int()> run);
 
 void add_tenant_commands(CLI::App& app, Program& program);
+void add_transfer_commands(CLI::App& group, Program& program);  // tenant export, verify, import
 void add_workflow_commands(CLI::App& app, Program& program);
 void add_execution_commands(CLI::App& app, Program& program);
 void add_schedule_commands(CLI::App& app, Program& program);

@@ -17,7 +17,8 @@ struct Run {
 void draw(Program& program, const std::string& id) {
   const Table now = program.query(
       "SELECT r.status, count(*) FILTER (WHERE t ->> 'status' IN ('completed', 'failed', 'skipped', 'cancelled')), "
-      "count(*), string_agg(t ->> 'task', ', ') FILTER (WHERE t ->> 'status' = 'running') FROM "
+      "count(*), string_agg(concat_ws(' ', t ->> 'task', round((t ->> 'progress')::numeric * 100) || '%', t ->> "
+      "'note'), ', ') FILTER (WHERE t ->> 'status' = 'running') FROM "
       "insula.result($1::bigint) r, "
       "jsonb_array_elements(r.tasks) t GROUP BY r.status",
       {id});

@@ -49,18 +49,6 @@ std::string field(const PGresult* result, int which) {
   throw Failure(is_missing ? Exit::not_found : Exit::failed, message, more);
 }
 
-Table table_of(const PGresult* result) {
-  Table table;
-  for (int column = 0; column < PQnfields(result); ++column)
-    table.columns.push_back({PQfname(result, column), PQftype(result, column)});
-  for (int row = 0; row < PQntuples(result); ++row) {
-    auto& cells = table.rows.emplace_back();
-    for (int column = 0; column < PQnfields(result); ++column)
-      cells.push_back(PQgetisnull(result, row, column) ? Cell{} : Cell{PQgetvalue(result, row, column)});
-  }
-  return table;
-}
-
 void cancel(PGconn* connection) {
   const std::unique_ptr<PGcancel, decltype(&PQfreeCancel)> handle{PQgetCancel(connection), PQfreeCancel};
   std::array<char, 256> error;
@@ -71,6 +59,18 @@ void cancel(PGconn* connection) {
 
 std::string Table::value(std::size_t column) const {
   return rows.empty() ? std::string{} : rows.front().at(column).value_or("");
+}
+
+Table table_of(const PGresult* result) {
+  Table table;
+  for (int column = 0; column < PQnfields(result); ++column)
+    table.columns.push_back({PQfname(result, column), PQftype(result, column)});
+  for (int row = 0; row < PQntuples(result); ++row) {
+    auto& cells = table.rows.emplace_back();
+    for (int column = 0; column < PQnfields(result); ++column)
+      cells.push_back(PQgetisnull(result, row, column) ? Cell{} : Cell{PQgetvalue(result, row, column)});
+  }
+  return table;
 }
 
 Session::Session(const std::string& conninfo) {
@@ -87,6 +87,18 @@ Session::Session(const std::string& conninfo) {
   throw Failure(Exit::no_connection, message);
 }
 
+// Until the next result, or the next row of a COPY, can be taken without waiting.
+void Session::wait_for_result() {
+  PGconn* connection = connection_.get();
+  (void)wait_for_input(PQsocket(connection), -1);
+  if (interrupted() && !cancelled_) {
+    cancel(connection);
+    cancelled_ = true;
+    was_interrupted = false;
+  }
+  if (!PQconsumeInput(connection)) throw Failure(Exit::no_connection, "the server closed the connection");
+}
+
 Table Session::query(const std::string& sql, const std::vector<Cell>& parameters) {
   std::vector<const char*> values;
   for (const Cell& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
@@ -94,16 +106,13 @@ Table Session::query(const std::string& sql, const std::vector<Cell>& parameters
   if (!PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
                          nullptr, 0))
     throw Failure(Exit::no_connection, "the server closed the connection");
-  bool cancelled = false;
-  while (PQisBusy(connection)) {
-    (void)wait_for_input(PQsocket(connection), -1);
-    if (interrupted() && !cancelled) {
-      cancel(connection);
-      cancelled = true;
-      was_interrupted = false;
-    }
-    if (!PQconsumeInput(connection)) throw Failure(Exit::no_connection, "the server closed the connection");
-  }
+  cancelled_ = false;
+  while (PQisBusy(connection)) wait_for_result();
+  return finish();
+}
+
+Table Session::finish() {
+  PGconn* connection = connection_.get();
   Table table;
   Result failed;
   while (Result result{PQgetResult(connection)}) {
@@ -113,9 +122,46 @@ Table Session::query(const std::string& sql, const std::vector<Cell>& parameters
     else if (status != PGRES_COMMAND_OK)
       failed = std::move(result);
   }
-  if (cancelled) throw Failure(Exit::interrupted, "interrupted");
+  if (cancelled_) throw Failure(Exit::interrupted, "interrupted");
   if (failed) fail(failed.get(), connection);
   return table;
+}
+
+void Session::begin_copy(const std::string& sql, ExecStatusType wanted) {
+  cancelled_ = false;
+  const Result begun{PQexec(connection_.get(), sql.c_str())};
+  if (PQresultStatus(begun.get()) != wanted) fail(begun.get(), connection_.get());
+}
+
+void Session::copy_out(const std::string& sql, const Send& take) {
+  begin_copy(sql, PGRES_COPY_OUT);
+  PGconn* connection = connection_.get();
+  char* data = nullptr;
+  for (int size; (size = PQgetCopyData(connection, &data, 1)) >= 0;) {
+    if (size == 0) {
+      wait_for_result();
+      continue;
+    }
+    const std::unique_ptr<char, decltype(&PQfreemem)> row{data, PQfreemem};
+    take({row.get(), static_cast<std::size_t>(size)});
+  }
+  finish();
+}
+
+void Session::copy_in(const std::string& sql, const std::function<void(const Send&)>& fill) {
+  begin_copy(sql, PGRES_COPY_IN);
+  PGconn* connection = connection_.get();
+  fill([&](std::string_view data) {
+    if (interrupted()) {
+      cancelled_ = true;
+      PQputCopyEnd(connection, "interrupted");
+      finish();
+    }
+    if (PQputCopyData(connection, data.data(), static_cast<int>(data.size())) != 1)
+      throw Failure(Exit::no_connection, "the server closed the connection");
+  });
+  if (PQputCopyEnd(connection, nullptr) != 1) throw Failure(Exit::no_connection, "the server closed the connection");
+  finish();
 }
 
 void watch_for_interrupt() {

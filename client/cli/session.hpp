@@ -3,9 +3,11 @@
 
 #include <libpq-fe.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace insula::cli {
@@ -24,12 +26,18 @@ struct Table {
   std::string value(std::size_t column = 0) const;
 };
 
+Table table_of(const PGresult* result);
+
 class Session {
  public:
   // `conninfo` may be empty: libpq then has its own ways (PG*, services, ~/.pgpass).
   explicit Session(const std::string& conninfo);
 
   Table query(const std::string& sql, const std::vector<Cell>& parameters = {});
+  // What COPY ... TO STDOUT sends, and what COPY ... FROM STDIN is to be sent: `fill` is given what sends a part.
+  using Send = std::function<void(std::string_view)>;
+  void copy_out(const std::string& sql, const Send& take);
+  void copy_in(const std::string& sql, const std::function<void(const Send&)>& fill);
   PGconn* connection() const { return connection_.get(); }
 
  private:
@@ -37,7 +45,12 @@ class Session {
     void operator()(PGconn* connection) const { PQfinish(connection); }
   };
 
+  void wait_for_result();
+  Table finish();  // takes what is left of a statement, and throws what failed
+  void begin_copy(const std::string& sql, ExecStatusType wanted);
+
   std::unique_ptr<PGconn, Closer> connection_;
+  bool cancelled_ = false;  // the statement that runs
 };
 
 // From here on Ctrl-C is seen by queries and by `interrupted`, and does not end the process.

@@ -127,6 +127,86 @@ void add_limits(CLI::App& group, Program& program) {
   for (Limit& limit : *limits) command->add_option(limit.option, limit.value, limit.help);
 }
 
+void add_retention(CLI::App& group, Program& program) {
+  auto name = std::make_shared<std::string>();
+  auto workflow = std::make_shared<Cell>();
+  auto status = std::make_shared<Cell>();
+  auto keep = std::make_shared<Cell>();
+  auto forget = std::make_shared<bool>(false);
+  CLI::App* command = add_command(
+      group, program, "retention", "Show for how long executions are kept, or set it for some", [=, &program] {
+        if (*keep || *forget) {
+          program.confirm("Change the retention of tenant " + *name + "?");
+          const Cell retain = *forget ? Cell{} : *keep == "forever" ? Cell{"-1 s"} : *keep;
+          program.query("SELECT insula.set_retention($1, $2::interval, $3, $4)", {*name, retain, *workflow, *status});
+        }
+        const Table table = program.query(
+            "SELECT coalesce(r.workflow, 'any') AS workflow, coalesce(r.status, 'any') AS status, CASE WHEN r.own AND "
+            "r.retain IS NULL THEN 'for ever' ELSE r.retain::text END AS retain, r.retain_count AS most FROM (SELECT "
+            "workflow, status, retain, NULL::bigint AS retain_count, true AS own, tenant FROM insula.retention UNION "
+            "ALL SELECT NULL, NULL, retain, retain_count, false, tenant FROM insula.tenants) r WHERE r.tenant = $1 "
+            "ORDER BY r.workflow NULLS LAST, r.status NULLS LAST",
+            {*name});
+        if (table.rows.empty()) throw Failure(Exit::not_found, "tenant \"" + *name + "\" does not exist");
+        program.show(table);
+        return 0;
+      });
+  command->add_option("name", *name, "The tenant")->required();
+  command->add_option("-w,--workflow", *workflow, "Of this workflow");
+  command->add_option("-s,--status", *status, "completed, failed or cancelled");
+  CLI::Option* kept = command->add_option("--keep", *keep, "For how long, as '90 days', or forever");
+  command->add_flag("--forget", *forget, "Take the rule away")->excludes(kept);
+}
+
+// Call after call, until nothing is left; each has a receipt of its own.
+Table erase_all(Program& program, const std::vector<Cell>& what) {
+  Table total;
+  std::vector<std::int64_t> sums(5);
+  std::string receipts;
+  Cell example;
+  Cell after;
+  do {
+    std::vector<Cell> parameters = what;
+    parameters.push_back(after);
+    const Table said = program.query(
+        "SELECT executions, tasks, open, parents, schedules, open_example, receipt, next FROM insula.erase($1, "
+        "$2::jsonpath, $3::jsonb, $4::bigint)",
+        parameters);
+    const auto& row = said.rows.front();
+    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += std::stoll(row[i].value_or("0"));
+    if (row[5]) example = row[5];
+    if (row[6]) receipts += (receipts.empty() ? "" : ", ") + *row[6];
+    after = row[7];
+    total.columns = said.columns;
+  } while (after);
+  total.columns.pop_back();
+  total.columns.back() = {"receipts", 25};
+  auto& row = total.rows.emplace_back();
+  for (const std::int64_t sum : sums) row.push_back(std::to_string(sum));
+  row.push_back(example);
+  row.push_back(receipts);
+  return total;
+}
+
+void add_erase(CLI::App& group, Program& program) {
+  auto name = std::make_shared<std::string>();
+  auto path = std::make_shared<std::string>();
+  auto value = std::make_shared<std::string>();
+  CLI::App* command =
+      add_command(group, program, "erase", "Empty all ended executions whose contexts hold a value", [=, &program] {
+        program.confirm("Empty the executions of tenant " + *name + " with this value? It cannot be undone.", true);
+        std::string given = *value;
+        if (given == "-") std::getline(std::cin, given);
+        const Table erased = erase_all(program, {*name, *path, given});
+        program.show_record(erased);
+        return erased.value(2) == "0" ? 0 : 1;
+      });
+  command->add_option("name", *name, "The tenant")->required();
+  command->add_option("path", *path, "SQL/JSON, as '$.customer.email' or '$.**.email'")->required();
+  command->add_option("value", *value, "JSON: a text in quotes, a number; - reads it from standard input")->required();
+  command->footer("Exit code 1: some match and have not ended; cancel these, and erase again.");
+}
+
 void add_usage(CLI::App& group, Program& program) {
   auto name = std::make_shared<std::string>();
   auto since = std::make_shared<Cell>();
@@ -172,6 +252,8 @@ void add_tenant_commands(CLI::App& app, Program& program) {
   });
   show->add_option("name", *name, "The tenant")->required();
   add_limits(*group, program);
+  add_retention(*group, program);
+  add_erase(*group, program);
   add_usage(*group, program);
   add_verb(*group, program, "suspend", "No log-ins, submissions and claims", "SELECT insula.suspend_tenant($1)",
            "suspended");
@@ -183,6 +265,7 @@ void add_tenant_commands(CLI::App& app, Program& program) {
     return 0;
   });
   rotate->add_option("name", *whose, "The tenant")->required();
+  add_transfer_commands(*group, program);
   add_drop(*group, program);
 }
 

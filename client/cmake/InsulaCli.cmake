@@ -1,5 +1,6 @@
 # The command line, client/cli, and the page that it serves. CLI11 and toml++ are headers alone.
 find_package(CLI11 REQUIRED)
+find_package(OpenSSL REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
 find_path(TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h REQUIRED)
@@ -23,7 +24,7 @@ target_compile_definitions(insula_cli PRIVATE INSULA_VERSION="${PROJECT_VERSION}
 target_include_directories(insula_cli SYSTEM PRIVATE ${TOMLPLUSPLUS_INCLUDE_DIR})
 target_link_libraries(insula_cli PRIVATE
   insula::insula insula::testing PostgreSQL::PostgreSQL nlohmann_json::nlohmann_json CLI11::CLI11
-  PkgConfig::httplib Threads::Threads)
+  OpenSSL::Crypto PkgConfig::httplib Threads::Threads)
 target_compile_options(insula_cli PRIVATE ${warnings})
 if(NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
   target_precompile_headers(insula_cli PRIVATE

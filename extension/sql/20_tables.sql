@@ -22,6 +22,17 @@ CREATE TABLE insula.tenant (
 );
 COMMENT ON TABLE insula.tenant IS 'the tenants of this database; read it through the view insula.tenants';
 
+-- For how long executions of a workflow, or with a status, are kept; what no rule fits goes by the tenant's own limits.
+CREATE TABLE insula.retention_rule (
+	tenant_no integer NOT NULL REFERENCES insula.tenant ON DELETE CASCADE,
+	workflow text COLLATE "C" NOT NULL,  -- '': any
+	status text COLLATE "C" NOT NULL CHECK (status IN ('', 'completed', 'failed', 'cancelled')),
+	retain interval CHECK (retain >= '0 s'),  -- NULL: for ever
+	PRIMARY KEY (tenant_no, workflow, status),
+	CHECK (workflow <> '' OR status <> '')
+);
+COMMENT ON TABLE insula.retention_rule IS 'for how long executions are kept, by workflow and status; read it through the view insula.retention';
+
 -- Ids of executions and tasks carry the tenant's number.  So a number is given again only when all have been given,
 -- first that of the tenant dropped longest ago, and the new tenant's ids go on where the old one's ended.  A row
 -- without a tenant and without dropped_at reserves its number for ever.
@@ -93,6 +104,7 @@ CREATE TABLE insula.scheduler_wanted (
 COMMENT ON TABLE insula.scheduler_wanted IS 'whether this database is to have a scheduler: true after start_scheduler, false after stop_scheduler; no row: true';
 
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant', '');
+SELECT pg_catalog.pg_extension_config_dump('insula.retention_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.tenant_number', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.home', '');
 SELECT pg_catalog.pg_extension_config_dump('insula.leftover_role', '');
@@ -105,3 +117,12 @@ CREATE VIEW insula.tenants AS
 		e.error, e.at AS error_at
 	FROM insula.tenant t LEFT JOIN insula.tenant_error e USING (tenant_no);
 COMMENT ON VIEW insula.tenants IS 'the tenants of this database; error: why the scheduler has set the tenant, or one of its schedules, aside';
+
+CREATE VIEW insula.retention AS
+	SELECT t.tenant, nullif(r.workflow, '') AS workflow, nullif(r.status, '') AS status, r.retain
+	FROM insula.retention_rule r JOIN insula.tenant t USING (tenant_no);
+COMMENT ON VIEW insula.retention IS 'for how long executions are kept, by tenant, workflow and status, as insula.set_retention() has set it; what no rule fits goes by retain and retain_count of insula.tenants';
+COMMENT ON COLUMN insula.retention.tenant IS 'the tenant';
+COMMENT ON COLUMN insula.retention.workflow IS 'the workflow; NULL: any';
+COMMENT ON COLUMN insula.retention.status IS 'completed, failed or cancelled; NULL: any';
+COMMENT ON COLUMN insula.retention.retain IS 'how long after its end an execution is kept; NULL: for ever';

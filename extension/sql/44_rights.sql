@@ -9,20 +9,20 @@ CREATE VIEW insula.intended_right WITH (security_invoker = true) AS
 		('type', 'USAGE', ARRAY['tenant_credentials'], ARRAY['insula_admin']),
 		('type', 'USAGE', ARRAY['claimed_task', 'execution_result'], ARRAY['insula_admin', 'insula_runner', 'insula_tenant']),
 		('relation', 'SELECT', ARRAY[
-			'tenants', 'admin_log', 'tenant', 'tenant_number', 'tenant_error', 'scheduler_wanted', 'leftover_role',
+			'tenants', 'retention', 'retention_rule', 'admin_log', 'tenant', 'tenant_number', 'tenant_error', 'scheduler_wanted', 'leftover_role',
 			'open_to_public', 'tenant_activity', 'pg_stat_insula', 'home', 'home_mark', 'expected_relation', 'intended_right',
 			'guarded_object', 'granted_right', 'due_right', 'deviation', 'stray_object', 'foreign_use', 'numbers_in_use'],
 			ARRAY['insula_admin']),
 		('routine', 'EXECUTE', ARRAY[
 			'create_tenant', 'drop_tenant', 'suspend_tenant', 'resume_tenant',
-			'rotate_password', 'set_tenant_limits', 'status', 'audit', 'read_faults',
+			'rotate_password', 'set_tenant_limits', 'set_retention', 'status', 'audit', 'read_faults',
 			'harden', 'health', 'capacity', 'read_activity', 'read_counters', 'stat_reset', 'upgrade_tenants',
 			'reconcile', 'adopt', 'start_scheduler', 'stop_scheduler', 'read_workers', 'workers', 'metrics'],
 			ARRAY['insula_admin']),
 		('routine', 'EXECUTE', ARRAY[
 			'current_tenant', 'is_valid_tenant_id', 'merge_patch', 'append_patch',
 			'register_workflow', 'cancel', 'pause', 'resume', 'retry',
-			'cancel_executions', 'pause_executions', 'resume_executions', 'retry_executions', 'delete_executions',
+			'cancel_executions', 'pause_executions', 'resume_executions', 'retry_executions', 'delete_executions', 'scrub', 'erase',
 			'pause_workflow', 'resume_workflow', 'send_event', 'explain_execution', 'explain_tenant',
 			'result', 'executions', 'read_failures', 'failures', 'timeline', 'execution_source', 'leases', 'usage', 'context_size', 'workflows', 'await', 'next_fires', 'schedule', 'unschedule', 'pause_schedule', 'resume_schedule',
 			'schedules', 'create_trigger', 'drop_trigger', 'fire_trigger', 'triggers'],

@@ -7,6 +7,8 @@ those that draw through a pseudo-terminal.
 In the page, a line that begins with "$ " is a command, and the lines up to the next one are its output.
 """
 
+import hashlib
+import io
 import json
 import os
 import pathlib
@@ -16,6 +18,7 @@ import select
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -168,6 +171,12 @@ def draws():
 
     followed = Terminal("-t", "acme", "run", "invoice", columns=80)
     check("run shows progress", followed.read_until("0/2"), followed.seen)
+    shell("psql -XAtqc \"SELECT insula.save_progress(task_id, lease, NULL, 0.25, 'page 1 of 4') FROM insula.claim('w', tenant => 'acme', max_tasks => 9)\"")
+    check("run shows what tasks say", followed.read_until("print 25% page 1 of 4"), followed.seen)
+    newest = json.loads(insula("-o", "json", "execution", "list", "-n", "1").stdout)[0]["execution_id"]
+    shown = insula("execution", "show", str(newest))
+    check("show, too", "25%" in shown.stdout and "page 1 of 4" in shown.stdout, shown)
+    shell("psql -XAtqc \"SELECT insula.leave('w')\"")
     shell("psql -XAtqc \"SELECT insula.complete(task_id, lease) FROM insula.claim('w', tenant => 'acme', max_tasks => 9)\"")
     check("run goes on", followed.read_until("1/2"), followed.seen)
     followed.send("\x03")
@@ -180,6 +189,121 @@ def draws():
         shell("psql -XAtqc \"SELECT insula.complete(task_id, lease) FROM insula.claim('w', tenant => 'acme', max_tasks => 9)\"")
     check("run ends with the execution", finished.end() == 0 and "completed" in finished.seen, finished.seen)
     check("in colours", "\033[32mcompleted" in finished.seen, finished.seen)
+
+
+def rewritten(file, change):
+    """The archive with another manifest, and sums that fit it."""
+    with tarfile.open(file) as archive:
+        parts = {name: archive.extractfile(name).read() for name in archive.getnames()}
+    manifest = json.loads(parts["manifest.json"])
+    change(manifest)
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    names = ["work.copy", "record.copy", "manifest.json"]
+    parts["SHA256SUMS"] = "".join(f"{hashlib.sha256(parts[name]).hexdigest()}  {name}\n" for name in names).encode()
+    with tarfile.open("rewritten.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in [*names, "SHA256SUMS"]:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(parts[name])
+            archive.addfile(entry, io.BytesIO(parts[name]))
+    return "rewritten.tar"
+
+
+def moves_a_tenant():
+    def value(sql, database="postgres"):
+        done = subprocess.run(["psql", "-XAtqc", sql, "-d", database], capture_output=True, text=True, check=False)
+        return (done.stdout + done.stderr).strip()
+
+    there = {**os.environ, "PGDATABASE": "elsewhere"}
+    value("SELECT insula.create_tenant('mover')")
+    value("SELECT insula.set_tenant_limits('mover', max_running => 7, retain => '30 days')")
+    value("SELECT insula.set_retention('mover', '-1', 'w')")
+    value("""SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}]}', tenant => 'mover')""")
+    value(r"""SELECT insula.submit('w', jsonb_build_object('text', E'tab\there\\and\nline', 'n', n), tenant => 'mover') FROM generate_series(1, 5) n""")
+    value("SELECT insula.complete(task_id, lease) FROM insula.claim('w', max_tasks => 3, tenant => 'mover')")
+    value("SELECT insula.claim('w', max_tasks => 1, tenant => 'mover')")
+    done = insula("tenant", "export", "mover", "mover.tar")
+    check("export", done.returncode == 0, done)
+    check("the file is its owner's alone", os.stat("mover.tar").st_mode & 0o777 == 0o600)
+    check("nothing is beside it", not os.path.exists("mover.tar.part"))
+    check("tar and sha256sum do", shell("mkdir -p x && tar -xf mover.tar -C x && cd x && sha256sum -c --quiet SHA256SUMS").returncode == 0)
+    content = pathlib.Path("mover.tar").read_bytes()
+    check("no password is in it", b"SCRAM-SHA-256" not in content and b"password" not in content)
+    done = insula("tenant", "export", "mover", "mover.tar")
+    check("a file that exists is refused", done.returncode == 1 and "exists" in done.stderr, done)
+    check("and stays", pathlib.Path("mover.tar").read_bytes() == content)
+    done = insula("tenant", "export", "nobody", "nobody.tar")
+    check("no such tenant", done.returncode == 3 and not os.path.exists("nobody.tar") and not os.path.exists("nobody.tar.part"), done)
+
+    offline = {**os.environ, "PGHOST": "/nowhere"}
+    check("verify needs no server", insula("tenant", "verify", "mover.tar", env=offline).returncode == 0)
+    for what, broken in [
+        ("a flipped byte", content.replace(b"and", b"amd", 1)),
+        ("a flipped byte of the manifest", content.replace(b'"max_running": "7"', b'"max_running": "9"', 1)),
+        ("a cut", content[: len(content) // 2]),
+        ("a cut at a block", content[:512]),
+        ("nothing", b""),
+        ("another file", b"x" * 2048),
+    ]:
+        pathlib.Path("broken.tar").write_bytes(broken)
+        for words in (["verify", "broken.tar"], ["import", "broken.tar", "--as", "broken"]):
+            done = insula("tenant", *words)
+            check(f"{words[0]} finds {what}", done.returncode == 1 and done.stdout == "" and "broken.tar" in done.stderr, done)
+    check("no such file", insula("tenant", "verify", "nowhere.tar").returncode == 1)
+
+    done = insula("tenant", "import", "mover.tar")
+    check("an existing tenant is refused", done.returncode == 1 and "already exists" in done.stderr, done)
+    value("CREATE DATABASE elsewhere")
+    done = insula("tenant", "import", "mover.tar", env=there)
+    check("a database without the extension", done.returncode == 1 and "insula init" in done.stderr, done)
+    value("CREATE EXTENSION insula", "elsewhere")
+    for what, change in [
+        ("another version", lambda manifest: manifest.update(insula_version="9.9.9")),
+        ("another layout", lambda manifest: manifest["tenant"].update(layout_version="99")),
+        ("another format", lambda manifest: manifest.update(format=99)),
+        ("other columns", lambda manifest: manifest["tables"]["work"]["columns"].reverse()),
+        ("a manifest without a key", lambda manifest: manifest.pop("retention")),
+        ("a bad limit", lambda manifest: manifest["tenant"].update(weight="many")),
+    ]:
+        done = insula("tenant", "import", rewritten("mover.tar", change), "--user", "mover_there", env=there)
+        check(f"{what} is refused", done.returncode == 1 and done.stdout == "", done)
+        check(f"{what} leaves nothing", value("SELECT count(*) FROM insula.tenants", "elsewhere") == "0")
+        check(f"{what} leaves no role", value("SELECT count(*) FROM pg_roles WHERE rolname = 'mover_there'") == "0")
+    done = insula("tenant", "import", "mover.tar", env=there)
+    check("a login of this cluster is not taken twice", done.returncode == 1 and "mover_user" in done.stderr, done)
+    done = insula("tenant", "import", "mover.tar", "--user", "mover_there", env=there)
+    check("import", done.returncode == 0 and "suspended" in done.stdout, done)
+    limits = "SELECT status, max_running, retain, (SELECT retain IS NULL FROM insula.retention r WHERE r.tenant = t.tenant AND workflow = 'w') FROM insula.tenants t WHERE tenant = 'mover'"
+    check("limits and rules come along", value(limits, "elsewhere") == "suspended|7|30 days|t", value(limits, "elsewhere"))
+    rows = "SELECT count(*), md5(string_agg(w::text, ' ' ORDER BY id)) FROM tenant_mover.work w"
+    check("rows come along", value(rows) == value(rows, "elsewhere"), value(rows, "elsewhere"))
+    usage = "SELECT workflow, hour, executions_started, context_bytes FROM insula.usage('mover', '-infinity', 'infinity')"
+    check("usage comes along", value(usage) == value(usage, "elsewhere"))
+    check("the audit finds nothing", value("SELECT count(*) FROM insula.audit() WHERE level = 'error'", "elsewhere") == "0")
+    check("it is idle", value("SELECT count(*) FROM insula.claim('w')", "elsewhere") == "0")
+    check("it resumes", insula("tenant", "resume", "mover", env=there).returncode == 0)
+    # What ran when it was exported lapses there; all else goes on.
+    value("UPDATE tenant_mover.work SET due = 0 WHERE lane = 100001", "elsewhere")
+    work = "SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 100)"
+    ended = "SELECT status, count(*) FROM tenant_mover.workflow_executions GROUP BY 1"
+    until = time.monotonic() + PATIENCE
+    while value(ended, "elsewhere") != "completed|5" and time.monotonic() < until:
+        value(work, "elsewhere")
+    check("it works", value(ended, "elsewhere") == "completed|5", value(ended, "elsewhere"))
+    new = "SELECT insula.submit('w', tenant => 'mover') > max(execution_id) FROM tenant_mover.workflow_executions"
+    check("new ids come after the old", value(new, "elsewhere") == "t")
+    check("it can log in again", insula("tenant", "rotate", "mover", env=there).returncode == 0)
+    value("SELECT insula.drop_tenant('mover', '0 s')", "elsewhere")
+    value("DROP DATABASE elsewhere WITH (FORCE)")
+    value("SELECT insula.drop_tenant('mover', '0 s')")
+
+
+def erases():
+    done = insula("tenant", "erase", "acme", "$.customer", "7")
+    check("erase asks", done.returncode == 5, done)
+    done = insula("tenant", "erase", "acme", "$.customer.", "7", "--yes")
+    check("a bad path is an error", done.returncode in (1, 2) and done.stderr != "", done)
+    check("scrub asks", insula("execution", "scrub", "7").returncode == 5)
+    check("scrub of none", insula("--yes", "execution", "scrub", "7").returncode == 3)
 
 
 def serves_itself():
@@ -202,7 +326,7 @@ def main():
     os.environ.pop("DATABASE_URL", None)
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
-        for part in (run_page, refuses, prints, changes, asks_in_production, doctors, draws, serves_itself):
+        for part in (run_page, refuses, prints, changes, asks_in_production, moves_a_tenant, erases, doctors, draws, serves_itself):
             part()
         os.chdir("/")
     return 1 if failures else 0

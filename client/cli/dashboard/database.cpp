@@ -47,18 +47,6 @@ Refusal away(const std::string& why) {
   throw Refusal(state == "42501" ? 403 : 422, "refused", message, detail, hint);
 }
 
-Table table_of(const PGresult* result) {
-  Table table;
-  for (int column = 0; column < PQnfields(result); ++column)
-    table.columns.push_back({PQfname(result, column), PQftype(result, column)});
-  for (int row = 0; row < PQntuples(result); ++row) {
-    auto& cells = table.rows.emplace_back();
-    for (int column = 0; column < PQnfields(result); ++column)
-      cells.push_back(PQgetisnull(result, row, column) ? Cell{} : Cell{PQgetvalue(result, row, column)});
-  }
-  return table;
-}
-
 // False: nothing came until then.
 bool wait_for_answer(PGconn* connection, Clock::time_point until) {
   while (PQisBusy(connection)) {

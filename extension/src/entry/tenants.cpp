@@ -15,6 +15,7 @@ INSULA_FUNCTION(insula_suspend_tenant);
 INSULA_FUNCTION(insula_resume_tenant);
 INSULA_FUNCTION(insula_rotate_password);
 INSULA_FUNCTION(insula_set_tenant_limits);
+INSULA_FUNCTION(insula_set_retention);
 INSULA_FUNCTION(insula_current_tenant);
 INSULA_FUNCTION(insula_is_valid_tenant_id);
 
@@ -103,6 +104,29 @@ Datum insula_set_tenant_limits(PG_FUNCTION_ARGS) {
       !DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(6), IntervalPGetDatum(&nothing))))
     (void)required_duration(fcinfo, 6, "retain");
   set_tenant_limits(*find_tenant_to_administer(name, "insula.set_tenant_limits()"), limits);
+  PG_RETURN_VOID();
+}
+
+Datum insula_set_retention(PG_FUNCTION_ARGS) {
+  require_admin();
+  const char *name = required_text(fcinfo, 0, "tenant");
+  NewRetention rule = {text_argument(fcinfo, 2), text_argument(fcinfo, 3), PG_ARGISNULL(1), false, Datum{0}};
+  if (!rule.workflow && !rule.status)
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("workflow or status must be given"),
+                    errhint("insula.set_tenant_limits() says how long all are kept.")));
+  if (rule.workflow && !core::is_valid_name(rule.workflow))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("\"%s\" cannot be a workflow's name", rule.workflow)));
+  const auto is = [&](const char *status) { return strcmp(rule.status, status) == 0; };
+  if (rule.status && !is("completed") && !is("failed") && !is("cancelled"))
+    ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("status \"%s\" does not fit", rule.status),
+                    errdetail("It must be completed, failed or cancelled.")));
+  if (!rule.forget) {
+    Interval nothing = {};
+    rule.retain = PG_GETARG_DATUM(1);
+    rule.forever = DatumGetBool(DirectFunctionCall2(interval_lt, rule.retain, IntervalPGetDatum(&nothing)));
+    if (!rule.forever) (void)required_duration(fcinfo, 1, "retain");
+  }
+  set_retention(*find_tenant_to_administer(name, "insula.set_retention()"), rule);
   PG_RETURN_VOID();
 }
 

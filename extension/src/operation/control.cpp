@@ -213,7 +213,8 @@ Change retry(const Tenant &tenant, std::int64_t execution, TimestampTz now, cons
   finish_put_off(tenant, now, execution);
   const Change live = locked_and_live(tenant, execution, &row);
   if (live != Change::already) return live == Change::done ? Change::already : live;
-  if (row.state == State::completed) return Change::already;
+  // Its input is gone.
+  if (row.state == State::completed || is_scrubbed(tenant, execution)) return Change::already;
   const Definition &definition = definition_of(tenant, row.definition);
   if (row.span == 0) {
     const TaskResult result = {0,           row.state,      nullptr,         row.error,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "definition/definition.hpp"
+#include "storage/erase.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 
@@ -237,6 +238,25 @@ struct BulkRequest {
 };
 // The ids of the changed executions; in a dry run, of those that would be changed.
 std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int *count);
+
+// Empties executions that have ended, and their children; the rows stay.
+struct Erasure {
+  std::int64_t executions;
+  std::int64_t rows;
+  std::int64_t open;          // that were left out: they have not ended, or another transaction holds them
+  std::int64_t open_example;  // 0: there is none
+  std::int64_t parents;       // that keep what an emptied one has handed to them
+  std::int64_t schedules;     // and subscriptions, whose contexts match
+  std::int64_t next;          // where to go on; 0: all rows were read
+};
+// False: it has not ended, or is not there.
+bool scrub(const Tenant &tenant, std::int64_t execution, Erasure *erasure);
+struct ErasureRequest {
+  ErasureFilter filter;
+  std::int64_t after;
+  std::int32_t most;
+};
+Erasure erase(const Tenant &tenant, const ErasureRequest &request);
 
 // Settles tasks whose rows have just ended: their dependants become ready or skipped, their
 // executions end.  The caller holds the executions' rows, except those of single tasks.

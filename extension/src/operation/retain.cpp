@@ -18,6 +18,17 @@ namespace {
 
 constexpr int stretch = 10000;  // rows of one stretch
 
+// nullptr: no rule fits.
+const RetentionRule *rule_for(const RetentionRule *rules, int count, const FinishedExecution &execution) {
+  const auto is_before = [](const RetentionRule &rule, const FinishedExecution &other) {
+    return rule.definition != other.definition ? rule.definition < other.definition : rule.state < other.state;
+  };
+  const RetentionRule *found = std::lower_bound(rules, rules + count, execution, is_before);
+  const bool fits =
+      found < rules + count && found->definition == execution.definition && found->state == execution.state;
+  return fits ? found : nullptr;
+}
+
 // Returns the finished executions up to `last` that may go, and counts the others.
 std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &sweep, std::int64_t last, int *count,
                         int *left) {
@@ -27,11 +38,17 @@ std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &swee
   const std::int64_t too_many = limits.retain_count < 0 ? 0 : finished_beyond(tenant, newest, limits.retain_count);
   int found;
   const FinishedExecution *finished = finished_executions(tenant, sweep.after, last, &found);
+  int rule_count = 0;
+  const RetentionRule *rules = limits.has_rules && found > 0 ? retention_rules(tenant, &rule_count) : nullptr;
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(found));
   *count = 0;
-  for (int i = 0; i < found; ++i)
-    if (finished[i].finished_at <= too_old || (too_many && core::came_by(finished[i].id, too_many, newest)))
-      ids[(*count)++] = finished[i].id;
+  for (int i = 0; i < found; ++i) {
+    const RetentionRule *rule = rule_for(rules, rule_count, finished[i]);
+    const bool goes =
+        rule ? rule->retain_us >= 0 && finished[i].finished_at <= now - rule->retain_us
+             : finished[i].finished_at <= too_old || (too_many && core::came_by(finished[i].id, too_many, newest));
+    if (goes) ids[(*count)++] = finished[i].id;
+  }
   *left = found - *count;
   return ids;
 }
@@ -42,7 +59,7 @@ bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   if (!tenant.limits.retains() || left_to_scheduler()) return false;
   const Sweep sweep = read_sweep(tenant);
   // Only age makes executions due by time alone.
-  if (next && tenant.limits.retain_us >= 0 && sweep.something_left) *next = std::min(*next, sweep.next_at);
+  if (next && tenant.limits.retains_by_age() && sweep.something_left) *next = std::min(*next, sweep.next_at);
   return sweep.next_at <= now;
 }
 

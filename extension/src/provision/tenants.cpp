@@ -274,17 +274,19 @@ void remove_tenant(const Tenant &tenant, bool force) {
 
 }  // namespace
 
-void log_act(const char *act, const char *tenant, const char *detail) {
+std::int64_t log_act(const char *act, const char *tenant, const char *detail) {
   static constexpr Statement log_act = {
       "log_act",
       R"(
         INSERT INTO insula.admin_log (at, username, act, tenant, detail)
-        VALUES (pg_catalog.now(), $1, $2, $3, $4))",
+        VALUES (pg_catalog.now(), $1, $2, $3, $4)
+        RETURNING log_id)",
       {TEXTOID, TEXTOID, TEXTOID, TEXTOID},
   };
   Arguments arguments;
   arguments.add_text(GetUserNameFromId(GetOuterUserId(), false)).add_text(act).add_text(tenant).add_text(detail);
   (void)run(log_act, arguments);
+  return get_int64(0, 1);
 }
 
 Credentials create_tenant(const NewTenant &request) {

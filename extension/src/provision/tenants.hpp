@@ -21,8 +21,8 @@ struct Credentials {
   const char *connection_string;  // nullptr: none
 };
 
-// Inserts a row into insula.admin_log, in a session.
-void log_act(const char *act, const char *tenant, const char *detail);
+// Inserts a row into insula.admin_log, in a session; returns its number.
+std::int64_t log_act(const char *act, const char *tenant, const char *detail);
 
 Credentials create_tenant(const NewTenant &request);
 Credentials existing_tenant(const Tenant &tenant);
@@ -36,6 +36,16 @@ struct NewLimits {
   bool nulls[7];
 };
 void set_tenant_limits(const Tenant &tenant, const NewLimits &limits);
+
+// One rule; nullptr: any workflow, any status.
+struct NewRetention {
+  const char *workflow;
+  const char *status;
+  bool forget;   // the rule goes
+  bool forever;
+  Datum retain;
+};
+void set_retention(const Tenant &tenant, const NewRetention &rule);
 
 Credentials rotate_password(const Tenant &tenant, const char *password);
 

@@ -66,7 +66,7 @@ FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after,
   static constexpr Statement finished_executions = {
       "finished_executions",
       R"(
-        SELECT id, finished_at
+        SELECT id, finished_at, def, state
         FROM {work}
         WHERE id > $1 AND id <= $2 AND head IS NULL AND state >= {state.completed} AND lane IS NULL
         ORDER BY id)",
@@ -76,9 +76,37 @@ FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after,
   arguments.add(Int64GetDatum(after)).add(Int64GetDatum(last));
   const auto rows = run(tenant, finished_executions, arguments);
   auto *finished = palloc_array_of<FinishedExecution>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) finished[i] = {get_int64(i, 1), get_int64(i, 2)};
+  for (std::uint64_t i = 0; i < rows; ++i) 
+    finished[i] = {get_int64(i, 1), get_int64(i, 2), get_int32(i, 3), get_int16(i, 4)};
   *count = static_cast<int>(rows);
   return finished;
+}
+
+RetentionRule *retention_rules(const Tenant &tenant, int *count) {
+  static constexpr Statement retention_rules = {
+      "retention_rules",
+      R"(
+        SELECT v.owner::integer, s.state, coalesce(q.retain, -1)
+        FROM {record} v,
+          (VALUES ({state.completed}, 'completed'), ({state.failed}, 'failed'), ({state.cancelled}, 'cancelled'))
+            s(state, status),
+          LATERAL (
+            SELECT (extract(epoch FROM r.retain) * 1000000)::bigint AS retain
+            FROM insula.retention_rule r
+            WHERE r.tenant_no = $1 AND r.workflow IN ('', v.name) AND r.status IN ('', s.status)
+            ORDER BY r.workflow DESC, r.status DESC
+            LIMIT 1) q
+        WHERE v.kind = {kind.version}
+        ORDER BY 1, 2)",
+      {INT4OID},
+  };
+  Arguments arguments;
+  arguments.add(Int32GetDatum(tenant.number));
+  const auto rows = run(tenant, retention_rules, arguments);
+  auto *rules = palloc_array_of<RetentionRule>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) rules[i] = {get_int32(i, 1), get_int32(i, 2), get_int64(i, 3)};
+  *count = static_cast<int>(rows);
+  return rules;
 }
 
 static std::int64_t finished_but(const Tenant &tenant, std::int64_t count, std::int64_t after, std::int64_t last) {

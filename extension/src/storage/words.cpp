@@ -35,6 +35,12 @@ constexpr Word words[] = {
     {"as_never_run", R"(lease = NULL, attempt = 0, started_at = NULL, finished_at = NULL, worker = NULL, error = NULL,
       output = NULL, paused_at = NULL, event = NULL, waits_for = NULL, child = NULL)"},
 
+    // A row of an execution that has ended, of which its place in the books stays.  The worker names a process.
+    {"as_scrubbed", R"(input = CASE WHEN w.input IS NOT NULL THEN '{}'::jsonb END,
+      output = CASE WHEN w.output IS NOT NULL THEN '{}'::jsonb END,
+      event = CASE WHEN w.event IS NOT NULL THEN '{}'::jsonb END,
+      error = CASE WHEN w.error IS NOT NULL THEN 'scrubbed' END, idempotency_key = NULL, limit_key = NULL)"},
+
     // Usage; see usage.cpp.  Whether the last run of `w` ended with its row, and not before, with an event.
     {"run_ended", R"((w.started_at IS NOT NULL AND w.first_element IS NULL
       AND (w.state IN ({state.completed}, {state.failed}) OR (w.state = {state.cancelled} AND w.lease IS NOT NULL))))"},

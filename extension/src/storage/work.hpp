@@ -380,7 +380,17 @@ std::int64_t *matching_executions(const Tenant &tenant, const ExecutionFilter &f
 struct FinishedExecution {
   std::int64_t id;
   TimestampTz finished_at;
+  std::int32_t definition;
+  std::int32_t state;
 };
+// The rule of the tenant that fits executions of a definition with a state; retain_us -1: for ever.
+struct RetentionRule {
+  std::int32_t definition;
+  std::int32_t state;
+  std::int64_t retain_us;
+};
+// By definition, then state.
+RetentionRule *retention_rules(const Tenant &tenant, int *count);
 // The last of the next `rows` rows by number, up to `last`; 0: there is none.
 std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, std::int64_t last, int rows);
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);

@@ -117,7 +117,10 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   tenant->limits.retain_us = null ? -1 : DatumGetInt64(limit);
   limit = SPI_getbinval(row, desc, 13, &null);
   tenant->limits.retain_count = null ? -1 : DatumGetInt64(limit);
-  tenant->aside = DatumGetBool(SPI_getbinval(row, desc, 14, &null));
+  limit = SPI_getbinval(row, desc, 14, &null);
+  tenant->limits.rule_us = null ? -1 : DatumGetInt64(limit);
+  tenant->limits.has_rules = DatumGetBool(SPI_getbinval(row, desc, 15, &null));
+  tenant->aside = DatumGetBool(SPI_getbinval(row, desc, 16, &null));
 
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);
@@ -131,8 +134,11 @@ constexpr Word row_words[] = {
     {"tenant_row", R"(
       SELECT tenant_no, tenant, schema_name, username, role_oid, status, login, max_running, max_queued, weight,
         rate_per_second, (EXTRACT(epoch FROM retain) * 1000000)::bigint, retain_count,
-        EXISTS (SELECT FROM insula.tenant_error e WHERE e.tenant_no = tenant.tenant_no AND e.until IS NOT NULL)
-      FROM insula.tenant)"},
+        (SELECT (EXTRACT(epoch FROM min(r.retain)) * 1000000)::bigint FROM insula.retention_rule r
+         WHERE r.tenant_no = t.tenant_no),
+        EXISTS (SELECT FROM insula.retention_rule r WHERE r.tenant_no = t.tenant_no),
+        EXISTS (SELECT FROM insula.tenant_error e WHERE e.tenant_no = t.tenant_no AND e.until IS NOT NULL)
+      FROM insula.tenant t)"},
 };
 constexpr Words row_phrases = {row_words, lengthof(row_words)};
 constexpr Statement tenant_by_number = {

@@ -19,14 +19,18 @@ struct Limits {
   double rate;                // task starts a second; 0: any
   std::int64_t retain_us;     // for how long finished executions are kept
   std::int64_t retain_count;  // how many finished executions are kept
+  std::int64_t rule_us;       // the shortest time that a rule keeps some of them
+  bool has_rules;
 
-  bool retains() const { return retain_us >= 0 || retain_count >= 0; }
+  bool retains() const { return retain_us >= 0 || retain_count >= 0 || rule_us >= 0; }
+  bool retains_by_age() const { return retain_us >= 0 || rule_us >= 0; }
   bool bound_claims() const { return max_running >= 0 || rate > 0; }
   // How long retention rests when it has seen all finished executions.
   std::int64_t between_sweeps() const {
     constexpr std::int64_t least = 60 * USECS_PER_SEC;
-    if (retain_us < 0) return least;
-    return std::clamp<std::int64_t>(retain_us / 8, least, USECS_PER_HOUR);
+    std::int64_t shortest = retain_us < 0 ? rule_us : retain_us;
+    if (rule_us >= 0) shortest = std::min(shortest, rule_us);
+    return shortest < 0 ? least : std::clamp<std::int64_t>(shortest / 8, least, USECS_PER_HOUR);
   }
 };
 
