@@ -92,7 +92,7 @@ CREATE TABLE insula.tenant_error (
 	at timestamptz NOT NULL,
 	error text NOT NULL,
 	failures integer NOT NULL,  -- in a row
-	deaths integer NOT NULL DEFAULT 0,  -- in a row, of schedulers in the tenant's turn
+	deaths integer NOT NULL DEFAULT 0,  -- of schedulers in the tenant's turn
 	until timestamptz  -- after several: no process does what time causes until then
 );
 COMMENT ON TABLE insula.tenant_error IS 'tenants, or schedules of theirs, that the scheduler could not serve; read it through the view insula.tenants';

@@ -147,7 +147,7 @@ BEGIN ATOMIC
 		pg_catalog.format('%s schedulers have died in its turn, the last at %s: its schedules, timeouts and retries wait until %s, or for insula.resume_tenant()',
 			e.deaths, e.at, e.until)
 	FROM insula.tenant_error e JOIN insula.tenant t USING (tenant_no)
-	WHERE e.until IS NOT NULL
+	WHERE e.until > pg_catalog.clock_timestamp()
 	UNION ALL
 	SELECT 'warning', NULL, c.item, pg_catalog.format('%s of %s are in use: %s', c.used, c.available, c.advice)
 	FROM insula.capacity() c

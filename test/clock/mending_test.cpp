@@ -154,13 +154,19 @@ TEST(PreloadedMending, ATenantInWhoseTurnSchedulersDieIsSetAside) {
   deadly.query("SELECT insula.resume_tenant('{t}')");
   EXPECT_TRUE(goes_on(deadly));
   EXPECT_TRUE(eventually([&] { return deadly.trouble().empty() && deaths() == "0"; }));
-  // It comes back by itself, too.
-  clock.while_stopped([&] {
-    deadly.query(
-        "INSERT INTO insula.tenant_error SELECT tenant_no, clock_timestamp(), 'x', 0, 3, clock_timestamp() + interval "
-        "'1 s' FROM insula.tenant WHERE tenant = '{t}'");
-  });
-  EXPECT_TRUE(goes_on(deadly));
+  // It comes back by itself, too, and its deaths are forgotten when it has been served for an hour.
+  const auto died = [&](const std::string& at, const std::string& until) {
+    clock.while_stopped([&] {
+      deadly.query("INSERT INTO insula.tenant_error SELECT tenant_no, clock_timestamp() + '" + at +
+                   "', 'x', 0, 3, clock_timestamp() + '" + until + "' FROM insula.tenant WHERE tenant = '{t}'");
+    });
+    EXPECT_TRUE(goes_on(deadly));
+  };
+  died("-1 s", "1 s");
+  EXPECT_EQ(clock.query("SELECT count(*) FROM insula.health() WHERE level = 'error'"), "0");
+  EXPECT_EQ(deaths(), "3");
+  deadly.query("DELETE FROM insula.tenant_error");
+  died("-2 h", "-61 min");
   EXPECT_TRUE(eventually([&] { return deaths() == "0"; }));
   clock.disconnect();
   Session().query("DROP DATABASE deaths");

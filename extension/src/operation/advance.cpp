@@ -147,7 +147,7 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
 
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   TimestampTz due;
-  if (tenant.aside) {
+  if (tenant.is_aside()) {
     if (next) *next = DT_NOEND;
     return false;
   }

@@ -66,9 +66,9 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
   if (!any) return;
   bool all_reaped = true;
   for (int i = 0; i < count; ++i) {
-    const bool done = visit_in_subtransaction(tenants[i].number, [&] {
+    const bool done = serve_in_subtransaction(tenants[i].number, [&] {
       const Tenant *tenant = open_untouched_tenant(tenants[i].number);
-      if (!tenant || tenant->aside) return;
+      if (!tenant || tenant->is_aside()) return;
       const Session session = open_session();
       begin_budget(share_microseconds());
       if (!reap_dead_workers(*tenant, now)) all_reaped = false;
@@ -93,7 +93,7 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, const Serve
   int count = 0;
   bool settled = false;
   const std::size_t room = claiming->room;
-  const bool done = visit_in_subtransaction(number, [&] {
+  const bool done = serve_in_subtransaction(number, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
     if (!tenant || tenant->suspended) {

@@ -110,7 +110,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
       CHECK_FOR_INTERRUPTS();
       const std::int32_t number = batch[i].ready.tenant;
       bool has_limits = false;
-      (void)visit_in_subtransaction(number, [&] {
+      (void)serve_in_subtransaction(number, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant || tenant->suspended) return note_not_served(served, batch[i].ready, tenant);

@@ -345,7 +345,7 @@ void set_suspended(const Tenant &cached, bool suspended) {
       {INT4OID, TEXTOID},
   };
   const Tenant tenant = cached;
-  const bool comes_back = tenant.aside && !suspended;
+  const bool comes_back = tenant.is_aside() && !suspended;
   if (tenant.suspended == suspended && !comes_back) return;
   const Session session = open_session();
   Arguments arguments;

@@ -13,6 +13,8 @@ namespace insula {
 namespace {
 
 constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
+// A scheduler's death counts for the next ones until the tenant has been served for so long.
+constexpr std::int64_t deaths_are_remembered = USECS_PER_HOUR;
 constexpr int most_failures = 1000;  // higher counts change nothing
 
 struct Trouble {
@@ -20,6 +22,8 @@ struct Trouble {
   int failures;  // visits that failed in a row
   bool logged;
   bool for_deaths;
+  bool over;           // its visits succeed again, but deaths are remembered
+  TimestampTz died_at;  // or the end of the pause after it; DT_NOBEGIN: none has
   TimestampTz until;
 };
 
@@ -46,8 +50,8 @@ Trouble *make_trouble(std::int32_t tenant) {
   auto *trouble = static_cast<Trouble *>(hash_search(troubles, &tenant, HASH_ENTER, &found));
   if (!found) {
     trouble->failures = 0;
-    trouble->logged = trouble->for_deaths = false;
-    trouble->until = DT_NOBEGIN;
+    trouble->logged = trouble->for_deaths = trouble->over = false;
+    trouble->died_at = trouble->until = DT_NOBEGIN;
   }
   return trouble;
 }
@@ -61,7 +65,7 @@ void put_error(std::int32_t tenant, TimestampTz now, const char *message, int fa
         FROM insula.tenant
         WHERE tenant_no = $1
         ON CONFLICT (tenant_no) DO UPDATE SET
-          at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures, deaths = 0, until = NULL)",
+          at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures)",
       {INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID},
   };
   const Session session = open_session();
@@ -69,7 +73,6 @@ void put_error(std::int32_t tenant, TimestampTz now, const char *message, int fa
   arguments.add(Int32GetDatum(tenant)).add(TimestampTzGetDatum(now)).add_text(message).add(Int32GetDatum(failures));
   (void)run(put_error, arguments);
   close_session(session);
-  if (is_aside_for_deaths(tenant)) invalidate_tenants();
 }
 
 void delete_error(std::int32_t tenant) {
@@ -83,7 +86,6 @@ void delete_error(std::int32_t tenant) {
   arguments.add(Int32GetDatum(tenant));
   (void)run(delete_error, arguments);
   close_session(session);
-  if (is_aside_for_deaths(tenant)) invalidate_tenants();
 }
 
 }  // namespace
@@ -91,7 +93,7 @@ void delete_error(std::int32_t tenant) {
 void read_troubled_tenants() {
   static constexpr Statement read_errors = {
       "read_errors",
-      "SELECT tenant_no, at, failures, until FROM insula.tenant_error",
+      "SELECT tenant_no, at, failures, until, deaths FROM insula.tenant_error",
       {},
   };
   const Session session = open_session();
@@ -100,14 +102,20 @@ void read_troubled_tenants() {
     Trouble *trouble = make_trouble(get_int32(i, 1));
     trouble->failures = get_int32(i, 3);
     trouble->logged = true;
-    trouble->for_deaths = !is_null(i, 4);
-    trouble->until = trouble->for_deaths ? DatumGetTimestampTz(get_datum(i, 4))
-                                         : DatumGetTimestampTz(get_datum(i, 2)) + backoff_after(trouble->failures);
+    const TimestampTz at = DatumGetTimestampTz(get_datum(i, 2));
+    const TimestampTz pause = is_null(i, 4) ? DT_NOBEGIN : DatumGetTimestampTz(get_datum(i, 4));
+    trouble->for_deaths = pause > clock_now();
+    trouble->died_at = get_int32(i, 5) > 0 ? std::max(at, pause) : DT_NOBEGIN;
+    trouble->over = false;
+    trouble->until = trouble->for_deaths ? pause : at + backoff_after(trouble->failures);
   }
   close_session(session);
 }
 
-bool is_set_aside(std::int32_t tenant) { return find_trouble(tenant) != nullptr; }
+bool is_set_aside(std::int32_t tenant) {
+  const Trouble *trouble = find_trouble(tenant);
+  return trouble && !trouble->over;
+}
 
 bool is_aside_for_deaths(std::int32_t tenant) {
   const Trouble *trouble = find_trouble(tenant);
@@ -116,18 +124,15 @@ bool is_aside_for_deaths(std::int32_t tenant) {
 
 void read_trouble_again(std::int32_t tenant) {
   ErrorData *error;
-  (void)in_transaction(
-      [tenant] {
-        hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
-        read_troubled_tenants();
-      },
-      &error);
+  const Trouble before = *find_trouble(tenant);
+  hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
+  if (!in_transaction(read_troubled_tenants, &error)) *make_trouble(tenant) = before;
 }
 
 TimestampTz set_aside_until(std::int32_t tenant) {
   const Trouble *trouble = find_trouble(tenant);
   // A pause longer than the longest dates from before the clock was set back.
-  const std::int64_t longest = trouble && trouble->for_deaths ? USECS_PER_DAY : longest_backoff;
+  const std::int64_t longest = trouble && trouble->for_deaths ? USECS_PER_DAY + USECS_PER_HOUR : longest_backoff;
   return trouble && trouble->until <= clock_now() + longest ? trouble->until : DT_NOBEGIN;
 }
 
@@ -136,6 +141,7 @@ void note_trouble(std::int32_t tenant, const char *message) {
   if (!trouble->logged) ereport(LOG, (errmsg("a schedule of tenant %s fails: %s", tenant_in_log(tenant), message)));
   trouble->logged = true;
   trouble->failures = 1;
+  trouble->over = false;
   put_error(tenant, clock_now(), message, trouble->failures);
 }
 
@@ -153,7 +159,7 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
   const char *message = error->message;
   ErrorData *another;
   (void)in_transaction([&] { put_error(tenant, now, message, failures); }, &another);
-  trouble->for_deaths = false;
+  trouble->for_deaths = trouble->over = false;
   return trouble->until;
 }
 
@@ -168,7 +174,7 @@ void note_death(std::int32_t tenant) {
         ON CONFLICT (tenant_no) DO UPDATE SET
           at = EXCLUDED.at, error = EXCLUDED.error, deaths = e.deaths + 1,
           until = CASE WHEN e.deaths >= 2
-            THEN EXCLUDED.at + least(interval '5 min' * power(2, least(e.deaths - 2, 20)), interval '1 day') END
+            THEN EXCLUDED.at + least(interval '5 min' * power(2, least(e.deaths - 2, 20)), interval '24 h') END
         RETURNING deaths, until::text)",
       {INT4OID, TIMESTAMPTZOID},
   };
@@ -188,11 +194,17 @@ void note_death(std::int32_t tenant) {
 }
 
 void no_longer_aside(std::int32_t tenant) {
-  if (!find_trouble(tenant)) return;
+  Trouble *trouble = find_trouble(tenant);
+  if (!trouble) return;
+  if (!trouble->over) ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
+  trouble->over = true;
+  trouble->for_deaths = trouble->logged = false;
+  trouble->failures = 0;
+  trouble->until = DT_NOBEGIN;
+  if (trouble->died_at > clock_now() - deaths_are_remembered) return;
   ErrorData *error;
   (void)in_transaction([&] { delete_error(tenant); }, &error);
   hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
-  ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
 }
 
 }  // namespace insula

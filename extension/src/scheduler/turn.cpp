@@ -32,7 +32,9 @@ char path[MAXPGPATH];
 void write_turn(std::int32_t tenant) {
   in_hand = tenant;
   const Turn turn = {kind_of_turn, tenant};
-  if (file >= 0 && pwrite(file, &turn, sizeof turn, 0) != sizeof turn) file = -1;
+  if (file < 0 || pwrite(file, &turn, sizeof turn, 0) == sizeof turn) return;
+  (void)unlink(path);  // it would name a tenant whose turn has ended
+  file = -1;
 }
 
 void quit(INSULA_SIGNAL_PARAMETERS) {

@@ -46,7 +46,7 @@ struct TallyEntry {
   Stretch stretches[2];  // the present one, and the one before
   TallyState state;
   int versions;  // that have counters of their own
-  std::int64_t overhead;
+  pg_atomic_uint64 overhead;
   std::uint64_t ticket;  // of the last count
   CountBasis basis;
 };
@@ -85,7 +85,7 @@ TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
     tally->stretches[0] = tally->stretches[1] = {};
     tally->state = TallyState::unknown;
     tally->versions = 0;
-    tally->overhead = 0;
+    pg_atomic_init_u64(&tally->overhead, 0);
     tally->ticket = 0;
   }
   return tally;
@@ -232,16 +232,16 @@ void count_wait(const Counted &what, std::int64_t microseconds, std::int64_t tim
 // Where the tenant has no entry it may have been dropped, and no later drop would remove a new one.
 void count_overhead(std::int32_t tenant, std::int64_t microseconds) {
   if (!shared_activity) return;
-  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  if (TallyEntry *tally = find_tally(tenant, HASH_FIND)) tally->overhead += microseconds;
+  LWLockAcquire(counters_lock, LW_SHARED);
+  if (TallyEntry *tally = find_tally(tenant, HASH_FIND)) pg_atomic_fetch_add_u64(&tally->overhead, microseconds);
   LWLockRelease(counters_lock);
 }
 
 std::int64_t overhead_of(std::int32_t tenant) {
   if (!shared_activity) return 0;
   LWLockAcquire(counters_lock, LW_SHARED);
-  const TallyEntry *tally = find_tally(tenant, HASH_FIND);
-  const std::int64_t overhead = tally ? tally->overhead : 0;
+  TallyEntry *tally = find_tally(tenant, HASH_FIND);
+  const auto overhead = tally ? static_cast<std::int64_t>(pg_atomic_read_u64(&tally->overhead)) : 0;
   LWLockRelease(counters_lock);
   return overhead;
 }

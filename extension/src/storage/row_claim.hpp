@@ -118,7 +118,9 @@ struct LaneWalk {
       return most;
     }
     if (has_enough() && first > 0) {
-      end_early(lane, planned, passed_by(claimed, first, planned.from));
+      const std::int64_t passed = passed_by(claimed, first, planned.from);
+      tell(lane, planned.from, passed);
+      if (plans && first_refused == watermark_end && !gave_up()) end_early(lane, planned, passed);
       return first;
     }
     int second = 0;

@@ -78,6 +78,8 @@ struct Claimed {
 struct Portion {
   int merges;  // rows whose contexts are yet to be merged
   std::int64_t bytes;
+  std::int64_t head = 0;  // of the last row
+  std::int32_t task = 0;  //
 
   bool is_full() const { return merges <= 0 || bytes <= 0; }
   void take(const Claimed &row);

@@ -65,7 +65,10 @@ Claimed write_claim(const Row &row, const RowClaim &claim) {
 }  // namespace
 
 void Portion::take(const Claimed &row) {
-  if (row.head) --merges;
+  // Elements of one group share their context.
+  if (row.head && (row.element < 0 || row.head != head || row.task != task)) --merges;
+  head = row.head;
+  task = row.task;
   bytes -= raw_size(row.input) + raw_size(row.output) + raw_size(row.event);
 }
 
@@ -103,8 +106,6 @@ LaneWalk::Plan LaneWalk::plan(std::int32_t lane, int most) const {
 
 // The rows that it leaves lie before the place that it has planned to end at.
 void LaneWalk::end_early(std::int32_t lane, const Plan &planned, std::int64_t passed) const {
-  tell(lane, planned.from, passed);
-  if (!plans) return;
   const std::int64_t from = beginning_of(view, lane);
   const bool moves = from != watermark_unknown && from == planned.to;
   if (!moves || !move_beginning(view, lane, from, passed)) forget_beginning(view, lane);

@@ -4,6 +4,7 @@
 #include "tenant/tenant.hpp"
 
 #include "errors.hpp"
+#include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
 #include "tenant/home.hpp"
@@ -120,7 +121,8 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   limit = SPI_getbinval(row, desc, 14, &null);
   tenant->limits.rule_us = null ? -1 : DatumGetInt64(limit);
   tenant->limits.has_rules = DatumGetBool(SPI_getbinval(row, desc, 15, &null));
-  tenant->aside = DatumGetBool(SPI_getbinval(row, desc, 16, &null));
+  limit = SPI_getbinval(row, desc, 16, &null);
+  tenant->aside_until = null ? DT_NOBEGIN : DatumGetTimestampTz(limit);
 
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);
@@ -137,7 +139,7 @@ constexpr Word row_words[] = {
         (SELECT (EXTRACT(epoch FROM min(r.retain)) * 1000000)::bigint FROM insula.retention_rule r
          WHERE r.tenant_no = t.tenant_no),
         EXISTS (SELECT FROM insula.retention_rule r WHERE r.tenant_no = t.tenant_no),
-        EXISTS (SELECT FROM insula.tenant_error e WHERE e.tenant_no = t.tenant_no AND e.until IS NOT NULL)
+        (SELECT e.until FROM insula.tenant_error e WHERE e.tenant_no = t.tenant_no)
       FROM insula.tenant t)"},
 };
 constexpr Words row_phrases = {row_words, lengthof(row_words)};
@@ -241,6 +243,8 @@ bool check_relations(Tenant *tenant, LOCKMODE lock, const Opening &opening) {
 }
 
 }  // namespace
+
+bool Tenant::is_aside() const { return aside_until > clock_now(); }
 
 Tenant *find_tenant(std::int32_t number) {
   refresh_cache();

@@ -46,12 +46,14 @@ struct Tenant : TenantTables {
   Oid sequence;
   bool login;  // the role may log in, unless the tenant is suspended
   bool suspended;
-  bool aside;  // schedulers have died in its turn: no other process does what time causes
+  TimestampTz aside_until;  // schedulers have died in its turn: no process does what time causes; DT_NOBEGIN: none has
   Limits limits;
   bool checked;               // the relations above have been checked
   std::uint64_t definitions;  // changes when the tenant's workflows may have changed
   Oid schema_oid;             // the schema that held the relations
   std::uint64_t schemas;      // schemas_clock when the schema was last looked up
+
+  bool is_aside() const;
 };
 
 // By name, number or login role; nullptr: none.  Reads only the row of insula.tenant.
