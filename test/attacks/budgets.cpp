@@ -239,7 +239,6 @@ TEST_F(Budgets, LargeContextsOfOneTenantLeaveAClaimToTheOthers) {
 // A claim writes no more rows for nothing, since they do not fit the budget, than it hands out.
 TEST_F(Budgets, AClaimPutsBackNoMoreThanItHandsOut) {
   constexpr int tasks = 100;
-  constexpr int least = 8;
   greedy->query("SELECT insula.register_workflow('{\"name\": \"plain\", \"tasks\": [{\"id\": \"a\"}]}')");
   greedy->query(
       "SELECT insula.register_workflow('{\"name\": \"limited\", \"limit\": {\"max\": 1000}, \"tasks\": "
@@ -252,6 +251,8 @@ TEST_F(Budgets, AClaimPutsBackNoMoreThanItHandsOut) {
   admin.query("SET insula.visit_bytes = '128kB'");
   for (const std::string workflow : {"plain", "limited", "merged"}) {
     const bool is_one = workflow == "merged";
+    // The sizes of contexts that are yet to be merged are not known.
+    const int least = is_one ? 32 : 8;
     greedy->query("SELECT cardinality(insula.submit_many('" + workflow + "', array_fill(" + large + ", ARRAY[" +
                   to_string(is_one ? 1 : tasks) + "])))");
     int all = 0;

@@ -156,7 +156,7 @@ int hand_out_some(Handing *handing, const Claimed *rows, int count) {
 }
 
 // Below this number of contexts to be merged a portion would cost more than what it puts back.
-constexpr int first_merges = 64;
+constexpr int first_merges = 32;
 
 // A row that does not fit the budget is written twice for nothing.  So the first portion is what fits as far as
 // the rows themselves tell, and each further one has no more rows than were handed out before.
