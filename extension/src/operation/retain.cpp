@@ -56,7 +56,7 @@ std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &swee
 }  // namespace
 
 bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
-  if (!tenant.limits.retains() || left_to_scheduler()) return false;
+  if (!tenant.limits.retains() || tenant.suspended || left_to_scheduler()) return false;
   const Sweep sweep = read_sweep(tenant);
   // Only age makes executions due by time alone.
   if (next && tenant.limits.retains_by_age() && sweep.something_left) *next = std::min(*next, sweep.next_at);

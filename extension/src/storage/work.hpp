@@ -184,7 +184,7 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
 void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, int count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
-// Decisions count unless the tenant is suspended.  DT_NOEND: nothing.
+// Timeouts of executions and decisions count unless the tenant is suspended.  DT_NOEND: nothing.
 TimestampTz next_due(const Tenant &tenant);
 
 // Tasks whose time has come become claimable.
