@@ -46,11 +46,12 @@ void insert_row(std::int32_t number, const NewTenant &request, Oid role) {
 }
 
 void delete_row(std::int32_t number) {
-  // Its error goes here, too, since session_replication_role may let no foreign key act.
+  // Its error and its rules go here, too, since session_replication_role may let no foreign key act.
   static constexpr Statement delete_tenant = {
       "delete_tenant",
       R"(
-        WITH error AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1)
+        WITH error AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1),
+          rule AS (DELETE FROM insula.retention_rule WHERE tenant_no = $1)
         DELETE FROM insula.tenant WHERE tenant_no = $1)",
       {INT4OID},
   };

@@ -389,8 +389,8 @@ struct RetentionRule {
   std::int32_t state;
   std::int64_t retain_us;
 };
-// By definition, then state.
-RetentionRule *retention_rules(const Tenant &tenant, int *count);
+// Those of some definitions, by definition, then state.
+RetentionRule *retention_rules(const Tenant &tenant, const std::int64_t *definitions, int definition_count, int *count);
 // The last of the next `rows` rows by number, up to `last`; 0: there is none.
 std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, std::int64_t last, int rows);
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);
