@@ -70,12 +70,17 @@ Datum insula_erase(PG_FUNCTION_ARGS) {
   constexpr int most_at_once = 10000;
   ErasureRequest request = {};
   request.filter = required_filter(fcinfo);
-  request.after = PG_ARGISNULL(3) ? 0 : core::local_of(PG_GETARG_INT64(3));
   request.most = required_int32(fcinfo, 4, "max_executions");
   if (request.most < 1 || request.most > most_at_once)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                     errmsg("max_executions must be between 1 and %d", most_at_once)));
   const Tenant *tenant = open_named_tenant(fcinfo, 0, Access::write);
+  if (!PG_ARGISNULL(3)) {
+    if (core::tenant_of(PG_GETARG_INT64(3)) != tenant->number)
+      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                      errmsg("\"after\" must be what the column next of a call for this tenant holds")));
+    request.after = core::local_of(PG_GETARG_INT64(3));
+  }
   MemoryContext callers = CurrentMemoryContext;
   PG_RETURN_DATUM(in_session([&] {
     const Erasure erasure = erase(*tenant, request);
