@@ -86,7 +86,8 @@ END
 $$;
 RESET ROLE;
 SELECT sum(executions) AS executions, sum(tasks) AS tasks, sum(open) AS open, max(example) = :open AS example, sum(parents) AS parents, sum(schedules) AS schedules, count(*) > 3 AS in_steps FROM step;
-SELECT username, act, tenant, detail FROM insula.admin_log JOIN step ON log_id = receipt ORDER BY log_id;
+-- One transaction, one line.
+SELECT username, act, tenant, detail FROM insula.admin_log WHERE log_id IN (SELECT receipt FROM step);
 SELECT count(*) AS told FROM insula.admin_log WHERE detail LIKE '%ann@x%';
 -- What is left of it: what is open, schedules, and the fan-out's other element has gone with it.
 SELECT * FROM places('ann@x');
@@ -125,7 +126,13 @@ SELECT context FROM tenant_forgets.workflow_executions WHERE execution_id IN (:p
 -- A failure is counted once, by its task.
 SELECT insula.submit('two', '{"id": 10}') AS failed \gset
 SELECT insula.fail(task_id, lease, 'no', false) FROM insula.claim('w', ARRAY['two.a']) WHERE execution_id = :failed;
+BEGIN;
+SAVEPOINT undone;
 SELECT executions FROM insula.scrub(:failed);
+ROLLBACK TO undone;
+SELECT executions FROM insula.scrub(:failed);
+COMMIT;
+SELECT act, detail FROM insula.admin_log ORDER BY log_id DESC LIMIT 1;
 SELECT task, error FROM insula.failures(tenant => 'forgets') WHERE workflow = 'two';
 SELECT error FROM tenant_forgets.workflow_executions WHERE execution_id = :failed;
 -- Usage stays when they go.

@@ -15,13 +15,10 @@ INSULA_FUNCTION(insula_erase);
 namespace {
 
 // The number in the administrators' log; NULL where nothing was emptied.  So each line of a tenant's own costs it an
-// execution.  Neither a path nor a value is in it.
+// execution and a transaction.  Neither a path nor a value is in it.
 Field receipt(const Tenant &tenant, const char *act, const Erasure &erasure) {
   if (erasure.executions == 0) return null_field();
-  return int64_field(
-      log_act(act, tenant.name,
-              psprintf("%lld executions, %lld rows; left open: %lld", static_cast<long long>(erasure.executions),
-                       static_cast<long long>(erasure.rows), static_cast<long long>(erasure.open))));
+  return int64_field(log_emptied(act, tenant.name, erasure.executions, erasure.rows, erasure.open));
 }
 
 // A value that names a person; whole objects match too easily.
