@@ -94,6 +94,15 @@ SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks =
 SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 10);
 SELECT sweep();
 SELECT workflow, status FROM ended;
+-- What stays for ever asks for no sweep, and what stays for long for none before its time.
+SELECT insula.submit('one') > 0 AS one;
+SELECT insula.fail(task_id, lease, 'no', false) FROM insula.claim('w', ARRAY['one.a']);
+SELECT insula.set_retention('kept', '-1', status => 'failed'), insula.set_retention('kept', '-1', status => 'completed');
+SELECT sweep();
+SELECT ref, body::bigint = 9223372036854775807 AS never FROM tenant_kept.record WHERE kind = 's';
+SELECT insula.set_retention('kept', '20 years', status => 'failed');
+SELECT sweep();
+SELECT ref, '2000-01-01 00:00Z'::timestamptz + make_interval(secs => body::bigint / 1000000) > now() + interval '19 years' AS in_time FROM tenant_kept.record WHERE kind = 's';
 SELECT try($$SELECT insula.set_retention('kept', '1 day')$$);
 SELECT try($$SELECT insula.set_retention('kept', '1 day', 'no name')$$);
 SELECT try($$SELECT insula.set_retention('kept', '1 day', status => 'running')$$);
@@ -107,5 +116,8 @@ RESET insula.tenant;
 DROP VIEW ended;
 DROP VIEW held;
 DROP FUNCTION sweep;
+-- Where no foreign key acts, too.
+SET session_replication_role = replica;
 SELECT insula.drop_tenant('kept', '0 s');
+RESET session_replication_role;
 SELECT count(*) AS rules_left FROM insula.retention_rule;

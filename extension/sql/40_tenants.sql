@@ -29,7 +29,7 @@ Errors: IS001 no such tenant, 2BP01 objects of others depend on it, 42501 the sc
 CREATE FUNCTION insula.suspend_tenant(tenant text) RETURNS void
 AS 'MODULE_PATHNAME', 'insula_suspend_tenant' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.suspend_tenant IS
-'Suspends a tenant: no submission, no claim, no log-in, and its sessions are ended (which a ROLLBACK does not undo); running tasks may finish.  Nothing happens to a tenant that is suspended already.
+'Suspends a tenant: no submission, no claim, no log-in, and its sessions are ended (which a ROLLBACK does not undo); running tasks may finish.  No execution reaches its timeout and retention removes nothing until it is resumed.  Nothing happens to a tenant that is suspended already.
 Errors: IS001 no such tenant.';
 
 CREATE FUNCTION insula.resume_tenant(tenant text) RETURNS void

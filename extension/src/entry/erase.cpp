@@ -15,13 +15,10 @@ INSULA_FUNCTION(insula_erase);
 namespace {
 
 // The number in the administrators' log; NULL where nothing was emptied.  So each line of a tenant's own costs it an
-// execution.  Neither a path nor a value is in it.
+// execution and a transaction.  Neither a path nor a value is in it.
 Field receipt(const Tenant &tenant, const char *act, const Erasure &erasure) {
   if (erasure.executions == 0) return null_field();
-  return int64_field(
-      log_act(act, tenant.name,
-              psprintf("%lld executions, %lld rows; left open: %lld", static_cast<long long>(erasure.executions),
-                       static_cast<long long>(erasure.rows), static_cast<long long>(erasure.open))));
+  return int64_field(log_emptied(act, tenant.name, erasure.executions, erasure.rows, erasure.open));
 }
 
 // A value that names a person; whole objects match too easily.
@@ -70,12 +67,17 @@ Datum insula_erase(PG_FUNCTION_ARGS) {
   constexpr int most_at_once = 10000;
   ErasureRequest request = {};
   request.filter = required_filter(fcinfo);
-  request.after = PG_ARGISNULL(3) ? 0 : core::local_of(PG_GETARG_INT64(3));
   request.most = required_int32(fcinfo, 4, "max_executions");
   if (request.most < 1 || request.most > most_at_once)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                     errmsg("max_executions must be between 1 and %d", most_at_once)));
   const Tenant *tenant = open_named_tenant(fcinfo, 0, Access::write);
+  if (!PG_ARGISNULL(3)) {
+    if (core::tenant_of(PG_GETARG_INT64(3)) != tenant->number)
+      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                      errmsg("\"after\" must be what the column next of a call for this tenant holds")));
+    request.after = core::local_of(PG_GETARG_INT64(3));
+  }
   MemoryContext callers = CurrentMemoryContext;
   PG_RETURN_DATUM(in_session([&] {
     const Erasure erasure = erase(*tenant, request);

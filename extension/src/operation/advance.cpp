@@ -232,7 +232,7 @@ bool advance(const Tenant &tenant, TimestampTz now, Visitor visitor) {
   TaskRow *tasks = lapsed_tasks(tenant, now, &count);
   (void)lapse(tenant, tasks, count, now, now);
   (void)reap_dead_workers(tenant, now);
-  const bool cancelled = fail_timed_out_executions(tenant, now);
+  const bool cancelled = !tenant.suspended && fail_timed_out_executions(tenant, now);
   const bool decides = visitor == Visitor::scheduler || !is_attended(tenant.number, now);
   const bool decided = decides && take_up_decisions(tenant, now);
   remove_finished(tenant, now);

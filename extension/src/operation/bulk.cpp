@@ -91,6 +91,12 @@ int apply_to_each(const Tenant &tenant, const BulkRequest &request, std::int64_t
   return done;
 }
 
+// Moves the ids of executions that are not scrubbed to the front; returns how many.
+int keep_retryable(const Tenant &tenant, std::int64_t *ids, int count) {
+  return static_cast<int>(std::remove_if(ids, ids + count, [&](std::int64_t id) { return is_scrubbed(tenant, id); }) -
+                          ids);
+}
+
 }  // namespace
 
 std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int *count) {
@@ -103,7 +109,7 @@ std::int64_t *apply_to_all(const Tenant &tenant, const BulkRequest &request, int
       if (found == 0) break;
       std::int64_t *next = ids + *count;
       if (request.dry_run)
-        *count += found;
+        *count += request.verb == Verb::retry ? keep_retryable(tenant, next, found) : found;
       else
         *count += request.verb == Verb::remove ? remove_all(tenant, next, found)
                                                : apply_to_each(tenant, request, next, found);

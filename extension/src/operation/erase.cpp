@@ -13,8 +13,9 @@ namespace insula {
 
 namespace {
 
-// Rows of one search, of which each can have three contexts.
+// Rows of one search, of which each can have three contexts, and about how many bytes as they are stored.
 constexpr int stretch = 1000;
+constexpr std::int64_t stretch_bytes = std::int64_t{16} << 20;
 
 // The executions and all that were submitted below them, ascending.
 std::int64_t *with_children(const Tenant &tenant, const std::int64_t *heads, int *count) {
@@ -61,9 +62,11 @@ int scrub_matches(const Tenant &tenant, const ErasureMatch *matches, int count, 
   auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   int done = 0;
   // One execution can have a million rows.
+  constexpr std::int64_t short_step = 10000;
   for (int step = 1; done < count; step *= 2) {
     if (done > 0 && (erasure->executions >= most || budget_is_spent())) break;
     CHECK_FOR_INTERRUPTS();
+    const std::int64_t began = passing_time();
     const int until = std::min(done + step, count);
     int ended = 0;
     for (; done < until; ++done) {
@@ -73,6 +76,7 @@ int scrub_matches(const Tenant &tenant, const ErasureMatch *matches, int count, 
         note_open(erasure, 1, matches[done].head);
     }
     in_stretch([&] { scrub_with_children(tenant, heads, ended, true, erasure); });
+    if (passing_time() - began > short_step) step = std::max(step / 4, 1);
   }
   return done;
 }
@@ -99,7 +103,7 @@ Erasure erase(const Tenant &tenant, const ErasureRequest &request) {
   do {
     CHECK_FOR_INTERRUPTS();
     const std::int64_t after = erasure.next;
-    erasure.next = end_of_stretch(tenant, after, core::max_local_number, stretch);
+    erasure.next = end_of_search(tenant, after, stretch, stretch_bytes);
     if (erasure.next == 0) break;
     int count;
     const ErasureMatch *matches = matching_rows(tenant, request.filter, after, erasure.next, &count);

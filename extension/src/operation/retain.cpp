@@ -29,37 +29,59 @@ const RetentionRule *rule_for(const RetentionRule *rules, int count, const Finis
   return fits ? found : nullptr;
 }
 
-// Returns the finished executions up to `last` that may go, and counts the others.
+// The rules that fit some of the executions.
+const RetentionRule *rules_for(const Tenant &tenant, const FinishedExecution *finished, int found, int *count) {
+  *count = 0;
+  if (!tenant.limits.has_rules || found == 0) return nullptr;
+  auto *definitions = palloc_array_of<std::int64_t>(static_cast<std::size_t>(found));
+  for (int i = 0; i < found; ++i) definitions[i] = finished[i].definition;
+  std::sort(definitions, definitions + found);
+  const int distinct = static_cast<int>(std::unique(definitions, definitions + found) - definitions);
+  return retention_rules(tenant, definitions, distinct, count);
+}
+
+// When age takes an execution; DT_NOEND: it does not.
+TimestampTz due_by_age(const Limits &limits, const RetentionRule *rule, const FinishedExecution &execution) {
+  const std::int64_t retain = rule ? rule->retain_us : limits.retain_us;
+  return retain < 0 ? DT_NOEND : execution.finished_at + retain;
+}
+
+// Returns the finished executions up to `last` that may go, and when age takes the first of the others.
 std::int64_t *removable(const Tenant &tenant, TimestampTz now, const Sweep &sweep, std::int64_t last, int *count,
-                        int *left) {
+                        TimestampTz *first_due) {
   const Limits &limits = tenant.limits;
-  const TimestampTz too_old = limits.retain_us < 0 ? DT_NOBEGIN : now - limits.retain_us;
   const std::int64_t newest = newest_number(tenant);
   const std::int64_t too_many = limits.retain_count < 0 ? 0 : finished_beyond(tenant, newest, limits.retain_count);
   int found;
   const FinishedExecution *finished = finished_executions(tenant, sweep.after, last, &found);
-  int rule_count = 0;
-  const RetentionRule *rules = limits.has_rules && found > 0 ? retention_rules(tenant, &rule_count) : nullptr;
+  int rule_count;
+  const RetentionRule *rules = rules_for(tenant, finished, found, &rule_count);
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(found));
   *count = 0;
+  *first_due = DT_NOEND;
   for (int i = 0; i < found; ++i) {
     const RetentionRule *rule = rule_for(rules, rule_count, finished[i]);
-    const bool goes =
-        rule ? rule->retain_us >= 0 && finished[i].finished_at <= now - rule->retain_us
-             : finished[i].finished_at <= too_old || (too_many && core::came_by(finished[i].id, too_many, newest));
-    if (goes) ids[(*count)++] = finished[i].id;
+    const TimestampTz due = due_by_age(limits, rule, finished[i]);
+    if (due <= now || (!rule && too_many && core::came_by(finished[i].id, too_many, newest)))
+      ids[(*count)++] = finished[i].id;
+    else
+      *first_due = std::min(*first_due, due);
   }
-  *left = found - *count;
   return ids;
 }
 
 }  // namespace
 
 bool retention_due(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
-  if (!tenant.limits.retains() || left_to_scheduler()) return false;
+  if (!tenant.limits.retains() || tenant.suspended || left_to_scheduler()) return false;
   const Sweep sweep = read_sweep(tenant);
   // Only age makes executions due by time alone.
-  if (next && tenant.limits.retains_by_age() && sweep.something_left) *next = std::min(*next, sweep.next_at);
+  if (next && tenant.limits.retains_by_age()) {
+    // A visit after a sweep can come of executions that have ended since: the next sweep sees to these.
+    const bool has_just_swept = sweep.after == 0 && sweep.next_at == now + tenant.limits.between_sweeps();
+    const TimestampTz due = has_just_swept ? std::max(sweep.next_at, sweep.first_due) : sweep.next_at;
+    *next = std::min(*next, due);
+  }
   return sweep.next_at <= now;
 }
 
@@ -86,14 +108,17 @@ void remove_finished(const Tenant &tenant, TimestampTz now) {
   const std::int64_t last = end_of_stretch(tenant, sweep.after, core::max_local_number, stretch);
   if (last > 0) {
     int count;
-    int left;
-    const std::int64_t *ids = removable(tenant, now, sweep, last, &count, &left);
+    TimestampTz first_due;
+    const std::int64_t *ids = removable(tenant, now, sweep, last, &count, &first_due);
     int locked = 0;
     const std::int64_t *held = count ? lock_executions(tenant, ids, count, true, &locked) : nullptr;
     const std::int64_t done = remove_in_steps(tenant, held, locked, last);
-    write_sweep(tenant, {now, done, sweep.something_left || left > 0});
+    // Those that a transaction holds are due.
+    if (locked < count) first_due = now;
+    if (sweep.after > 0) first_due = std::min(first_due, sweep.first_due);
+    write_sweep(tenant, {now, done, first_due});
   } else {
-    write_sweep(tenant, {now + tenant.limits.between_sweeps(), 0, sweep.something_left && sweep.after > 0});
+    write_sweep(tenant, {now + tenant.limits.between_sweeps(), 0, sweep.after > 0 ? sweep.first_due : DT_NOEND});
   }
   merge_usage(tenant);
 }

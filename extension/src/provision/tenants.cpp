@@ -46,11 +46,12 @@ void insert_row(std::int32_t number, const NewTenant &request, Oid role) {
 }
 
 void delete_row(std::int32_t number) {
-  // Its error goes here, too, since session_replication_role may let no foreign key act.
+  // Its error and its rules go here, too, since session_replication_role may let no foreign key act.
   static constexpr Statement delete_tenant = {
       "delete_tenant",
       R"(
-        WITH error AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1)
+        WITH error AS (DELETE FROM insula.tenant_error WHERE tenant_no = $1),
+          rule AS (DELETE FROM insula.retention_rule WHERE tenant_no = $1)
         DELETE FROM insula.tenant WHERE tenant_no = $1)",
       {INT4OID},
   };
@@ -287,6 +288,37 @@ std::int64_t log_act(const char *act, const char *tenant, const char *detail) {
   arguments.add_text(GetUserNameFromId(GetOuterUserId(), false)).add_text(act).add_text(tenant).add_text(detail);
   (void)run(log_act, arguments);
   return get_int64(0, 1);
+}
+
+std::int64_t log_emptied(const char *act, const char *tenant, std::int64_t executions, std::int64_t rows,
+                         std::int64_t open) {
+  static constexpr Statement add_to_log = {
+      "add_to_log",
+      R"(
+        UPDATE insula.admin_log SET detail = (
+          SELECT pg_catalog.format('%s executions, %s rows; left open: %s', m[1]::bigint + $5, m[2]::bigint + $6,
+            m[3]::bigint + $7)
+          FROM pg_catalog.regexp_match(detail, '^(\d+) executions, (\d+) rows; left open: (\d+)$') m)
+        WHERE log_id = $1 AND username = $2 AND act = $3 AND tenant = $4
+        RETURNING log_id)",
+      {INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID},
+  };
+  // The row may have gone with a savepoint.
+  static std::uint64_t last_transaction = 0;
+  static std::int64_t last_row = 0;
+  const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionId());
+  if (transaction == last_transaction) {
+    Arguments arguments;
+    arguments.add(Int64GetDatum(last_row)).add_text(GetUserNameFromId(GetOuterUserId(), false));
+    arguments.add_text(act).add_text(tenant);
+    arguments.add(Int64GetDatum(executions)).add(Int64GetDatum(rows)).add(Int64GetDatum(open));
+    if (run(add_to_log, arguments) > 0) return get_int64(0, 1);
+  }
+  last_row = log_act(act, tenant,
+                     psprintf("%lld executions, %lld rows; left open: %lld", static_cast<long long>(executions),
+                              static_cast<long long>(rows), static_cast<long long>(open)));
+  last_transaction = transaction;
+  return last_row;
 }
 
 Credentials create_tenant(const NewTenant &request) {

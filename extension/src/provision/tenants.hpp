@@ -23,6 +23,9 @@ struct Credentials {
 
 // Inserts a row into insula.admin_log, in a session; returns its number.
 std::int64_t log_act(const char *act, const char *tenant, const char *detail);
+// The same for executions that were emptied; those of one act in one transaction share a row.
+std::int64_t log_emptied(const char *act, const char *tenant, std::int64_t executions, std::int64_t rows,
+                         std::int64_t open);
 
 Credentials create_tenant(const NewTenant &request);
 Credentials existing_tenant(const Tenant &tenant);

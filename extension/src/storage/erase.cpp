@@ -9,6 +9,26 @@
 
 namespace insula {
 
+std::int64_t end_of_search(const Tenant &tenant, std::int64_t after, int rows, std::int64_t bytes) {
+  static constexpr Statement end_of_search = {
+      "end_of_search",
+      R"(
+        SELECT max(q.id)
+        FROM (
+          SELECT s.id, sum(s.bytes) OVER (ORDER BY s.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+          FROM (
+            SELECT id, coalesce(pg_column_size(input), 0) + coalesce(pg_column_size(output), 0)
+              + coalesce(pg_column_size(event), 0) AS bytes
+            FROM {work} WHERE id > $1 ORDER BY id LIMIT $2) s) q
+        WHERE coalesce(q.before, 0) < $3)",
+      {INT8OID, INT8OID, INT8OID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(after)).add(Int64GetDatum(rows)).add(Int64GetDatum(bytes));
+  (void)run(tenant, end_of_search, arguments);
+  return get_int64(0, 1);
+}
+
 ErasureMatch *matching_rows(const Tenant &tenant, const ErasureFilter &filter, std::int64_t after, std::int64_t last,
                             int *count) {
   static constexpr Statement matching_rows = {
@@ -23,7 +43,7 @@ ErasureMatch *matching_rows(const Tenant &tenant, const ErasureFilter &filter, s
               OR jsonb_path_exists(w.event -> 'payload', $3, $4, true)
               OR (w.head IS NULL AND EXISTS (
                 SELECT FROM {record} r
-                WHERE r.kind IN ({kind.event}, {kind.progress}) AND r.owner = w.id
+                WHERE r.kind IN ({kind.event}, {kind.progress}) AND r.owner = ANY (ARRAY[w.id])
                   AND jsonb_path_exists(r.body, $3, $4, true))))
           OFFSET 0) q, {work} h
         WHERE h.id = ANY (ARRAY[q.head])
@@ -89,10 +109,10 @@ std::int64_t count_parents(const Tenant &tenant, const std::int64_t *ids, int co
         SELECT count(DISTINCT w.parent_head)
         FROM {work} w
         WHERE w.id = ANY ($1) AND w.parent_head <> ALL ($1)
-          AND EXISTS (SELECT FROM {work} p WHERE p.id = w.parent_head)
+          AND EXISTS (SELECT FROM {work} p WHERE p.id = ANY (ARRAY[w.parent_head]))
           AND NOT EXISTS (
             SELECT FROM {record} r
-            WHERE r.kind = {kind.history} AND r.owner = w.parent_head AND r.name = 'execution_scrubbed'))",
+            WHERE r.kind = {kind.history} AND r.owner = ANY (ARRAY[w.parent_head]) AND r.name = 'execution_scrubbed'))",
       {INT8ARRAYOID},
   };
   Arguments arguments;
@@ -125,7 +145,7 @@ constexpr Statement read_scrub_targets = {
           WHERE d.kind = {kind.version} AND d.owner = w.def
           LIMIT 1), w.state >= {state.completed} AND w.lane IS NULL, EXISTS (
           SELECT FROM {record} r
-          WHERE r.kind = {kind.history} AND r.owner = w.id AND r.name = 'execution_scrubbed')
+          WHERE r.kind = {kind.history} AND r.owner = ANY (ARRAY[w.id]) AND r.name = 'execution_scrubbed')
       FROM {work} w
       WHERE w.id = ANY ($1) AND w.head IS NULL
       ORDER BY w.id)",

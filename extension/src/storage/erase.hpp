@@ -16,6 +16,8 @@ struct ErasureMatch {
   std::int64_t head;
   bool ended;
 };
+// The last of the next `rows` rows, or of fewer where these are larger than `bytes`; 0: there is none.
+std::int64_t end_of_search(const Tenant &tenant, std::int64_t after, int rows, std::int64_t bytes);
 // Executions with a row in the stretch whose input, item, output or event matches, by row; with an execution's own
 // row its checkpoints and kept events are looked at.
 ErasureMatch *matching_rows(const Tenant &tenant, const ErasureFilter &filter, std::int64_t after, std::int64_t last,

@@ -65,8 +65,8 @@ int delete_subscriptions(const Tenant &tenant, const char *trigger, const char *
 // How far retention has come through the executions.
 struct Sweep {
   TimestampTz next_at;
-  std::int64_t after;   // the number it has come to; 0: it begins anew
-  bool something_left;  // finished executions that it has passed over
+  std::int64_t after;     // the number it has come to; 0: it begins anew
+  TimestampTz first_due;  // of the finished executions that it has passed over; DT_NOEND: age takes none of them
 };
 Sweep read_sweep(const Tenant &tenant);
 void write_sweep(const Tenant &tenant, const Sweep &sweep);

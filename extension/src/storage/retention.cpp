@@ -82,7 +82,8 @@ FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after,
   return finished;
 }
 
-RetentionRule *retention_rules(const Tenant &tenant, int *count) {
+RetentionRule *retention_rules(const Tenant &tenant, const std::int64_t *definitions, int definition_count,
+                               int *count) {
   static constexpr Statement retention_rules = {
       "retention_rules",
       R"(
@@ -96,12 +97,12 @@ RetentionRule *retention_rules(const Tenant &tenant, int *count) {
             WHERE r.tenant_no = $1 AND r.workflow IN ('', v.name) AND r.status IN ('', s.status)
             ORDER BY r.workflow DESC, r.status DESC
             LIMIT 1) q
-        WHERE v.kind = {kind.version}
+        WHERE v.kind = {kind.version} AND v.owner = ANY ($2)
         ORDER BY 1, 2)",
-      {INT4OID},
+      {INT4OID, INT8ARRAYOID},
   };
   Arguments arguments;
-  arguments.add(Int32GetDatum(tenant.number));
+  arguments.add(Int32GetDatum(tenant.number)).add(int64_array(definitions, definition_count));
   const auto rows = run(tenant, retention_rules, arguments);
   auto *rules = palloc_array_of<RetentionRule>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) rules[i] = {get_int32(i, 1), get_int32(i, 2), get_int64(i, 3)};
@@ -234,28 +235,32 @@ Sweep read_sweep(const Tenant &tenant) {
   static constexpr Statement read_sweep = {
       "read_sweep",
       R"(
-        SELECT at, ref
+        SELECT at, ref, body::bigint
         FROM {record}
         WHERE kind = {kind.sweep} AND owner = 0 AND name = '' AND seq = 0)",
       {},
   };
-  if (run(tenant, read_sweep) == 0) return {DT_NOBEGIN, 0, false};
+  if (run(tenant, read_sweep) == 0) return {DT_NOBEGIN, 0, DT_NOEND};
   const std::int64_t packed = get_int64(0, 2);
-  return {get_int64(0, 1), packed / 2, packed % 2 != 0};
+  // Without the moment in a row that an older version has written.
+  const TimestampTz due = is_null(0, 3) ? DT_NOBEGIN : get_int64(0, 3);
+  return {get_int64(0, 1), packed / 2, packed % 2 != 0 ? due : DT_NOEND};
 }
 
 void write_sweep(const Tenant &tenant, const Sweep &sweep) {
   static constexpr Statement write_sweep = {
       "write_sweep",
       R"(
-        INSERT INTO {record} (kind, owner, name, seq, at, ref)
-        VALUES ({kind.sweep}, 0, '', 0, $1, $2)
-        ON CONFLICT (kind, owner, name, seq) DO UPDATE SET at = EXCLUDED.at, ref = EXCLUDED.ref)",
-      {TIMESTAMPTZOID, INT8OID},
+        INSERT INTO {record} (kind, owner, name, seq, at, ref, body)
+        VALUES ({kind.sweep}, 0, '', 0, $1, $2, to_jsonb($3))
+        ON CONFLICT (kind, owner, name, seq)
+          DO UPDATE SET at = EXCLUDED.at, ref = EXCLUDED.ref, body = EXCLUDED.body)",
+      {TIMESTAMPTZOID, INT8OID, INT8OID},
   };
   Arguments arguments;
   arguments.add(TimestampTzGetDatum(sweep.next_at))
-      .add(Int64GetDatum(sweep.after * 2 + (sweep.something_left ? 1 : 0)));
+      .add(Int64GetDatum(sweep.after * 2 + (sweep.first_due != DT_NOEND ? 1 : 0)))
+      .add(Int64GetDatum(sweep.first_due));
   (void)run(tenant, write_sweep, arguments);
 }
 

@@ -39,7 +39,9 @@ constexpr Word words[] = {
     {"as_scrubbed", R"(input = CASE WHEN w.input IS NOT NULL THEN '{}'::jsonb END,
       output = CASE WHEN w.output IS NOT NULL THEN '{}'::jsonb END,
       event = CASE WHEN w.event IS NOT NULL THEN '{}'::jsonb END,
-      error = CASE WHEN w.error IS NOT NULL THEN 'scrubbed' END, idempotency_key = NULL, limit_key = NULL)"},
+      error = CASE WHEN w.error IS NOT NULL THEN
+        coalesce(CASE WHEN w.task < 0 THEN substring(w.error FROM '^task "[a-zA-Z0-9_-]+" failed: ') END, '')
+          || 'scrubbed' END, idempotency_key = NULL, limit_key = NULL)"},
 
     // Usage; see usage.cpp.  Whether the last run of `w` ended with its row, and not before, with an event.
     {"run_ended", R"((w.started_at IS NOT NULL AND w.first_element IS NULL

@@ -186,7 +186,7 @@ Claimed *claim_rows(const Tenant &tenant, const ClaimRequest &request, int *coun
 void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, int count);
 // With `unlocked`, rows that another transaction holds do not count; this locks the row found.
 bool has_claimable(const Tenant &tenant, const std::int32_t *keys, int key_count, bool unlocked);
-// Decisions count unless the tenant is suspended.  DT_NOEND: nothing.
+// Timeouts of executions and decisions count unless the tenant is suspended.  DT_NOEND: nothing.
 TimestampTz next_due(const Tenant &tenant);
 
 // Tasks whose time has come become claimable.
@@ -391,8 +391,8 @@ struct RetentionRule {
   std::int32_t state;
   std::int64_t retain_us;
 };
-// By definition, then state.
-RetentionRule *retention_rules(const Tenant &tenant, int *count);
+// Those of some definitions, by definition, then state.
+RetentionRule *retention_rules(const Tenant &tenant, const std::int64_t *definitions, int definition_count, int *count);
 // The last of the next `rows` rows by number, up to `last`; 0: there is none.
 std::int64_t end_of_stretch(const Tenant &tenant, std::int64_t after, std::int64_t last, int rows);
 FinishedExecution *finished_executions(const Tenant &tenant, std::int64_t after, std::int64_t last, int *count);

@@ -162,7 +162,7 @@ TimestampTz next_due(const Tenant &tenant) {
           (SELECT due FROM {work} WHERE lane = {lane.later} ORDER BY due LIMIT 1),
           (SELECT due FROM {work} WHERE lane = {lane.running} ORDER BY due LIMIT 1),
           (SELECT due FROM {work} WHERE lane = {lane.deferred} ORDER BY due LIMIT 1),
-          (SELECT due FROM {work} WHERE lane = {lane.timeout} ORDER BY due LIMIT 1),
+          (SELECT due FROM {work} WHERE lane = {lane.timeout} AND $1 ORDER BY due LIMIT 1),
           (SELECT due FROM {work} WHERE lane = {lane.deciding} AND $1 ORDER BY due LIMIT 1)))",
       {BOOLOID},
   };
