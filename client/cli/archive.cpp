@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "failure.hpp"
+#include "session.hpp"
 
 namespace insula::cli {
 
@@ -36,6 +37,29 @@ constexpr std::uint64_t most_text = 64 * 1024 * 1024;
 }
 
 [[noreturn]] void fail_by_system(const std::string& path) { fail(path, std::strerror(errno)); }
+
+[[noreturn]] void fail_by_presence(const std::string& path) { fail(path, "exists already"); }
+
+// A file that has come there since is not replaced, unless the file system has no links.
+void give_name(const std::string& part, const std::string& path) {
+  if (link(part.c_str(), path.c_str()) == 0)
+    unlink(part.c_str());
+  else if (errno == EEXIST)
+    fail_by_presence(path);
+  else if (rename(part.c_str(), path.c_str()) != 0)
+    fail_by_system(path);
+}
+
+// So that a name outlives a crash.
+void sync_directory(const std::string& path) {
+  const auto slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const int descriptor = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) fail_by_system(directory);
+  const int done = fsync(descriptor);
+  close(descriptor);
+  if (done != 0 && errno != EINVAL) fail_by_system(directory);
+}
 
 std::unique_ptr<Digest, DigestCloser> new_digest(const std::string& name) {
   std::unique_ptr<Digest, DigestCloser> digest{new Digest};
@@ -132,8 +156,11 @@ std::uint64_t padded(std::uint64_t size) { return (size + block - 1) / block * b
 // ---- writing ----
 
 ArchiveWriter::ArchiveWriter(std::string path) : path_(std::move(path)), part_(path_ + ".part") {
-  if (access(path_.c_str(), F_OK) == 0) fail(path_, "exists already");
+  if (access(path_.c_str(), F_OK) == 0) fail_by_presence(path_);
   const int descriptor = open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (descriptor < 0 && errno == EEXIST)
+    throw Failure(Exit::failed, part_ + ": exists already",
+                  "HINT:  Another export writes it, or one was cut off and has left it: then remove it.\n");
   if (descriptor < 0) fail_by_system(part_);
   file_.reset(fdopen(descriptor, "w"));
 }
@@ -180,8 +207,9 @@ void ArchiveWriter::finish() {
   add(sums_name, sums);
   put(std::string(2 * block, '\0'));
   if (std::fflush(file_.get()) != 0 || fsync(fileno(file_.get())) != 0) fail_by_system(part_);
-  if (rename(part_.c_str(), path_.c_str()) != 0) fail_by_system(path_);
+  give_name(part_, path_);
   file_.reset();
+  sync_directory(path_);
 }
 
 // ---- reading ----
@@ -225,6 +253,7 @@ void Archive::each_chunk(const Place& place, const std::function<void(std::strin
   if (fseeko(file_.get(), static_cast<off_t>(place.at), SEEK_SET) != 0) fail_by_system(path_);
   std::array<char, 65536> buffer;
   for (std::uint64_t left = place.member.size; left > 0;) {
+    if (interrupted()) throw Failure(Exit::interrupted, "interrupted");
     const std::size_t got = std::fread(
         buffer.data(), 1, static_cast<std::size_t>(std::min<std::uint64_t>(left, buffer.size())), file_.get());
     if (got == 0) fail(path_, "is incomplete");
@@ -243,7 +272,13 @@ const Archive::Place& Archive::place(const std::string& name) const {
 const Member& Archive::member(const std::string& name) const { return place(name).member; }
 
 void Archive::read(const std::string& name, const std::function<void(std::string_view)>& take) const {
-  each_chunk(place(name), take);
+  const Place& found = place(name);
+  const auto digest = new_digest(name);
+  each_chunk(found, [&](std::string_view data) {
+    add_to(*digest, data);
+    take(data);
+  });
+  if (finished(*digest).sha256 != found.member.sha256) fail(path_, name + " has changed since it was verified");
 }
 
 std::string Archive::text(const std::string& name) const {

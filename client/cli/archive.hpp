@@ -54,7 +54,8 @@ class ArchiveWriter {
   std::uint64_t header_at_ = 0;
 };
 
-// Reads the whole file and throws unless each member is there, once, in order, and is what SHA256SUMS says.
+// Reads the whole file and throws unless each member is there, once, in order, and is what SHA256SUMS says. A member
+// that is read again must be the same.
 class Archive {
  public:
   Archive(const std::string& path, const std::vector<std::string>& names);

@@ -37,7 +37,7 @@ void add_commands(CLI::App& app, Program& program) {
 
 int tell(const Failure& failure) {
   std::cout.flush();
-  std::cerr << "insula: " << failure.what() << '\n' << failure.details;
+  std::cerr << "insula: " << inert(failure.what()) << '\n' << inert(failure.details);
   return static_cast<int>(failure.exit);
 }
 

@@ -13,6 +13,13 @@
 
 namespace insula::cli {
 
+std::string inert(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(),
+      [](unsigned char byte) { return (byte < 32 && byte != '\n' && byte != '\t') || byte == 127; }, '?');
+  return text;
+}
+
 namespace {
 
 // Types whose text is JSON already: boolean, int8, int2, int4, json, float4, float8, numeric, jsonb.
@@ -65,13 +72,11 @@ void print_csv(std::ostream& out, const Table& table) {
   }
 }
 
-// On one line, without what a terminal would obey.
+// On one line.
 std::string plain(const std::string& text) {
-  std::string line;
-  for (const char character : text) {
-    const auto byte = static_cast<unsigned char>(character);
-    line += character == '\n' || character == '\t' ? ' ' : byte < 32 || byte == 127 ? '?' : character;
-  }
+  std::string line = inert(text);
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::replace(line.begin(), line.end(), '\t', ' ');
   return line;
 }
 

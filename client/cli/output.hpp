@@ -19,6 +19,9 @@ struct Terminal {
 };
 Terminal terminal();
 
+// Without what a terminal would obey.
+std::string inert(std::string text);
+
 std::string bold(std::string_view text);
 // Green, yellow or red for a word of status that is good, pending or bad.
 std::string coloured(std::string_view status);

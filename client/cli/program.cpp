@@ -99,7 +99,7 @@ void Program::confirm(const std::string& question, bool always) {
   if (yes || (!always && !production_)) return;
   if (!isatty(STDIN_FILENO))
     throw Failure(Exit::not_confirmed, "not done: " + question, "HINT:  --yes says yes where nothing can be asked.\n");
-  std::cerr << question << (production_ ? " [" + context + ", production]" : "") << " Type yes: " << std::flush;
+  std::cerr << inert(question) << (production_ ? " [" + context + ", production]" : "") << " Type yes: " << std::flush;
   std::string answer;
   if (!std::getline(std::cin, answer) || answer != "yes") throw Failure(Exit::not_confirmed, "not done");
 }

@@ -158,12 +158,27 @@ void add_retention(CLI::App& group, Program& program) {
   command->add_flag("--forget", *forget, "Take the rule away")->excludes(kept);
 }
 
-// Call after call, until nothing is left; each has a receipt of its own.
-Table erase_all(Program& program, const std::vector<Cell>& what) {
-  Table total;
-  std::vector<std::int64_t> sums(5);
-  std::string receipts;
+// What several calls have erased.
+struct Erased {
+  std::vector<std::int64_t> sums = std::vector<std::int64_t>(5);
   Cell example;
+  std::string receipts;
+};
+
+Table table_of(const Erased& erased) {
+  Table table;
+  for (const char* name : {"executions", "tasks", "open", "parents", "schedules"}) table.columns.push_back({name, 20});
+  table.columns.push_back({"open_example", 20});
+  table.columns.push_back({"receipts", 25});
+  auto& row = table.rows.emplace_back();
+  for (const std::int64_t sum : erased.sums) row.push_back(std::to_string(sum));
+  row.push_back(erased.example);
+  row.push_back(erased.receipts);
+  return table;
+}
+
+// Call after call, until nothing is left; each commits, and has a receipt of its own.
+void erase_all(Program& program, const std::vector<Cell>& what, Erased* erased) {
   Cell after;
   do {
     std::vector<Cell> parameters = what;
@@ -173,19 +188,11 @@ Table erase_all(Program& program, const std::vector<Cell>& what) {
         "$2::jsonpath, $3::jsonb, $4::bigint)",
         parameters);
     const auto& row = said.rows.front();
-    for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += std::stoll(row[i].value_or("0"));
-    if (row[5]) example = row[5];
-    if (row[6]) receipts += (receipts.empty() ? "" : ", ") + *row[6];
+    for (std::size_t i = 0; i < erased->sums.size(); ++i) erased->sums[i] += std::stoll(row[i].value_or("0"));
+    if (row[5]) erased->example = row[5];
+    if (row[6]) erased->receipts += (erased->receipts.empty() ? "" : ", ") + *row[6];
     after = row[7];
-    total.columns = said.columns;
   } while (after);
-  total.columns.pop_back();
-  total.columns.back() = {"receipts", 25};
-  auto& row = total.rows.emplace_back();
-  for (const std::int64_t sum : sums) row.push_back(std::to_string(sum));
-  row.push_back(example);
-  row.push_back(receipts);
-  return total;
 }
 
 void add_erase(CLI::App& group, Program& program) {
@@ -197,9 +204,15 @@ void add_erase(CLI::App& group, Program& program) {
         program.confirm("Empty the executions of tenant " + *name + " with this value? It cannot be undone.", true);
         std::string given = *value;
         if (given == "-") std::getline(std::cin, given);
-        const Table erased = erase_all(program, {*name, *path, given});
-        program.show_record(erased);
-        return erased.value(2) == "0" ? 0 : 1;
+        Erased erased;
+        try {
+          erase_all(program, {*name, *path, given}, &erased);
+        } catch (const Failure&) {
+          if (!erased.receipts.empty()) program.show_record(table_of(erased));
+          throw;
+        }
+        program.show_record(table_of(erased));
+        return erased.sums[2] == 0 ? 0 : 1;
       });
   command->add_option("name", *name, "The tenant")->required();
   command->add_option("path", *path, "SQL/JSON, as '$.customer.email' or '$.**.email'")->required();

@@ -9,7 +9,8 @@ namespace insula::cli {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+// Sorted: one with many keys, which a manifest can have, is read as fast as its size lets it.
+using Json = nlohmann::json;
 
 constexpr int format = 1;
 constexpr auto manifest_name = "manifest.json";
@@ -62,6 +63,9 @@ void require_superuser(Program& program) {
   throw Failure(Exit::failed, "a tenant's tables can be dumped and loaded by a superuser alone");
 }
 
+// A restored database may hold anything by these names: a view's functions must not run as a superuser.
+void become_owner(Program& program) { program.query("SET LOCAL ROLE insula_owner"); }
+
 // ---- export ----
 
 Json describe(Program& program, const std::string& tenant) {
@@ -84,15 +88,20 @@ Json describe(Program& program, const std::string& tenant) {
 }
 
 Json columns_of(Program& program, const std::string& schema, const char* table) {
+  program.query("LOCK TABLE " + quoted(schema) + "." + table + " IN ACCESS SHARE MODE");
   Json columns = Json::array();
   for (const auto& row : program
                              .query("SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON "
                                     "c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE "
-                                    "n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped ORDER "
+                                    "n.nspname = $1 AND c.relname = $2 AND c.relkind = 'r' AND c.relowner = "
+                                    "'insula_owner'::pg_catalog.regrole AND a.attnum > 0 AND NOT a.attisdropped ORDER "
                                     "BY a.attnum",
                                     {schema, table})
                              .rows)
     columns.push_back(row[0].value_or(""));
+  if (columns.empty())
+    throw Failure(Exit::failed, quoted(schema) + "." + table + " is not a table of insula_owner",
+                  "HINT:  SELECT * FROM insula.reconcile() tells what is wrong with the tenant.\n");
   return columns;
 }
 
@@ -104,6 +113,7 @@ int export_tenant(Program& program, const std::string& tenant, const std::string
   settle_session(program);
   Json manifest = describe(program, tenant);
   const auto schema = manifest["tenant"]["schema_name"].get<std::string>();
+  become_owner(program);
   manifest["last_value"] = program.query("SELECT last_value FROM " + quoted(schema) + ".id").value();
   Table shown;
   shown.columns = {{"table", 25}, {"rows", 20}, {"bytes", 20}, {"sha256", 25}};
@@ -220,6 +230,7 @@ void make_tenant(Program& program, const Json& manifest, const Target& target) {
 }
 
 void load(Program& program, const Archive& archive, const Json& manifest, const std::string& schema) {
+  become_owner(program);
   for (const TableFile& table : tables) {
     const Json& columns = manifest.at("tables").at(table.table).at("columns");
     if (columns != columns_of(program, schema, table.table))

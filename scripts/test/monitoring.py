@@ -74,6 +74,34 @@ def metrics_of_sql_exporter():
     return found
 
 
+def operands_of(expression):
+    """What its outermost operators stand between."""
+    depth, operands, rest = 0, [""], expression
+    while rest:
+        operator = re.match(r" (?:and|or|unless|[=!<>]=|[<>*/+-]) ", rest) if depth == 0 else None
+        if operator:
+            operands.append("")
+        else:
+            depth += (rest[0] in "([{") - (rest[0] in ")]}")
+            operands[-1] += rest[0]
+        rest = rest[operator.end() if operator else 1 :]
+    return operands
+
+
+def labels_of(operand, known):
+    """The labels of its samples; none of a number."""
+    if grouped := re.match(r"(?:sum|min|max|avg|count) by \(([^)]*)\)", operand):
+        return set(re.findall(r"\w+", grouped[1]))
+    names = re.findall(r"\binsula_\w+", operand)
+    return known.get(names[0], set()) | KNOWN_LABELS if names else None
+
+
+def check_matching(expression, known):
+    """Samples match on all labels, so both sides need the same."""
+    vectors = [labels for labels in (labels_of(operand, known) for operand in operands_of(expression)) if labels is not None]
+    check(f"the sides of {expression} match", all(labels == vectors[0] for labels in vectors), vectors)
+
+
 def check_expression(expression, known):
     names = re.findall(r"\binsula_\w+", expression)
     check(f"{expression} names a metric", bool(names))
@@ -85,6 +113,7 @@ def check_expression(expression, known):
     for group in re.findall(r"\b(?:by|without|on|ignoring) \(([^)]*)\)", expression):
         used += re.findall(r"\w+", group)
     check(f"{expression} uses labels that are there", set(used) <= labels | KNOWN_LABELS, used)
+    check_matching(expression, known)
     for left, right in ("()", "{}", "[]"):
         check(f"{expression} closes its brackets", expression.count(left) == expression.count(right))
 
@@ -101,6 +130,18 @@ def expressions():
     for variable in dashboard["templating"]["list"]:
         if variable["type"] == "query":
             yield variable["query"]
+
+
+def check_scheduler():
+    """It is running, or about to, or it is not."""
+    queries = [yaml.safe_load((FILES / "postgres_exporter.yml").read_text())["insula_scheduler"]["query"]]
+    metrics = yaml.safe_load((FILES / "sql_exporter.yml").read_text())["metrics"]
+    queries += [metric["query"] for metric in metrics if metric["metric_name"] == "insula_scheduler_running"]
+    for act, expected in (("stop", 0), ("start", 1)):
+        psql(f"SELECT insula.{act}_scheduler()")
+        for query in queries:
+            seen = [list(row.values()) for row in rows(query)]
+            check(f"insula_scheduler_running after {act}_scheduler()", seen == [[expected]], seen)
 
 
 def main():
@@ -121,6 +162,7 @@ def main():
         for exporter in exporters:
             for name in re.findall(r"\binsula_\w+", expression):
                 check(f"{name} is in each exporter's file", name in exporter, expression)
+    check_scheduler()
     return 1 if failures else 0
 
 
