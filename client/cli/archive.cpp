@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -55,6 +56,7 @@ void sync_directory(const std::string& path) {
   const auto slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   const int descriptor = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0 && errno == EACCES) return;  // it may be written but not read
   if (descriptor < 0) fail_by_system(directory);
   const int done = fsync(descriptor);
   close(descriptor);
@@ -156,7 +158,8 @@ std::uint64_t padded(std::uint64_t size) { return (size + block - 1) / block * b
 // ---- writing ----
 
 ArchiveWriter::ArchiveWriter(std::string path) : path_(std::move(path)), part_(path_ + ".part") {
-  if (access(path_.c_str(), F_OK) == 0) fail_by_presence(path_);
+  struct stat found;
+  if (lstat(path_.c_str(), &found) == 0) fail_by_presence(path_);
   const int descriptor = open(part_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (descriptor < 0 && errno == EEXIST)
     throw Failure(Exit::failed, part_ + ": exists already",

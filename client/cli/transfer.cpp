@@ -54,6 +54,7 @@ void settle_session(Program& program) {
                                     {"intervalstyle", "postgres"},
                                     {"timezone", "UTC"},
                                     {"bytea_output", "hex"},
+                                    {"row_security", "off"},
                                     {"extra_float_digits", "3"}})
     program.query("SELECT pg_catalog.set_config($1, $2, true)", {name, value});
 }
@@ -105,6 +106,18 @@ Json columns_of(Program& program, const std::string& schema, const char* table) 
   return columns;
 }
 
+// Not a view, which would run code of its own.
+void require_sequence(Program& program, const std::string& schema) {
+  if (program
+          .query("SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE "
+                 "n.nspname = $1 AND c.relname = 'id' AND c.relkind = 'S' AND c.relowner = "
+                 "'insula_owner'::pg_catalog.regrole",
+                 {schema})
+          .rows.empty())
+    throw Failure(Exit::failed, quoted(schema) + ".id is not a sequence of insula_owner",
+                  "HINT:  SELECT * FROM insula.reconcile() tells what is wrong with the tenant.\n");
+}
+
 int export_tenant(Program& program, const std::string& tenant, const std::string& path) {
   require_superuser(program);
   ArchiveWriter archive{path};
@@ -114,6 +127,7 @@ int export_tenant(Program& program, const std::string& tenant, const std::string
   Json manifest = describe(program, tenant);
   const auto schema = manifest["tenant"]["schema_name"].get<std::string>();
   become_owner(program);
+  require_sequence(program, schema);
   manifest["last_value"] = program.query("SELECT last_value FROM " + quoted(schema) + ".id").value();
   Table shown;
   shown.columns = {{"table", 25}, {"rows", 20}, {"bytes", 20}, {"sha256", 25}};

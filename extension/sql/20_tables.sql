@@ -86,14 +86,15 @@ CREATE TABLE insula.admin_log (
 );
 COMMENT ON TABLE insula.admin_log IS 'administrative acts: the time, the role, the act';
 
--- Errors of visits by the scheduler; a row is deleted once a visit succeeds.
+-- Errors of visits by the scheduler; a row is deleted once a visit succeeds, or an hour after the last death.
 CREATE TABLE insula.tenant_error (
 	tenant_no integer PRIMARY KEY REFERENCES insula.tenant ON DELETE CASCADE,
 	at timestamptz NOT NULL,
 	error text NOT NULL,
 	failures integer NOT NULL,  -- in a row
 	deaths integer NOT NULL DEFAULT 0,  -- of schedulers in the tenant's turn
-	until timestamptz  -- after several: no process does what time causes until then
+	until timestamptz,  -- after several: no process does what time causes until then
+	died_at timestamptz  -- the last
 );
 COMMENT ON TABLE insula.tenant_error IS 'tenants, or schedules of theirs, that the scheduler could not serve; read it through the view insula.tenants';
 

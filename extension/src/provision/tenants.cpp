@@ -298,7 +298,7 @@ std::int64_t log_emptied(const char *act, const char *tenant, std::int64_t execu
         UPDATE insula.admin_log SET detail = (
           SELECT pg_catalog.format('%s executions, %s rows; left open: %s', m[1]::bigint + $5, m[2]::bigint + $6,
             m[3]::bigint + $7)
-          FROM pg_catalog.regexp_match(detail, '^(\d+) executions, (\d+) rows; left open: (\d+)$') m)
+          FROM pg_catalog.regexp_match(detail, '^([0-9]+) executions, ([0-9]+) rows; left open: ([0-9]+)$') m)
         WHERE log_id = $1 AND username = $2 AND act = $3 AND tenant = $4
         RETURNING log_id)",
       {INT8OID, TEXTOID, TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID},

@@ -84,6 +84,8 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error);
 // Stores and logs the error of one schedule, in the present transaction.
 void note_trouble(std::int32_t tenant, const char *message);
 void no_longer_aside(std::int32_t tenant);
+// DT_NOEND: none are remembered of a tenant that is served.
+TimestampTz deaths_are_forgotten_at(std::int32_t tenant);
 // A scheduler has died in the tenant's turn.  After a few such deaths nothing that time causes is done for a while, nor
 // is it tried again because something may have been mended.
 void note_death(std::int32_t tenant);

@@ -88,12 +88,25 @@ void delete_error(std::int32_t tenant) {
   close_session(session);
 }
 
+void forget_failures(std::int32_t tenant) {
+  static constexpr Statement forget_failures = {
+      "forget_failures",
+      "UPDATE insula.tenant_error SET failures = 0 WHERE tenant_no = $1",
+      {INT4OID},
+  };
+  const Session session = open_session();
+  Arguments arguments;
+  arguments.add(Int32GetDatum(tenant));
+  (void)run(forget_failures, arguments);
+  close_session(session);
+}
+
 }  // namespace
 
 void read_troubled_tenants() {
   static constexpr Statement read_errors = {
       "read_errors",
-      "SELECT tenant_no, at, failures, until, deaths FROM insula.tenant_error",
+      "SELECT tenant_no, at, failures, until, greatest(died_at, until) FROM insula.tenant_error",
       {},
   };
   const Session session = open_session();
@@ -105,8 +118,8 @@ void read_troubled_tenants() {
     const TimestampTz at = DatumGetTimestampTz(get_datum(i, 2));
     const TimestampTz pause = is_null(i, 4) ? DT_NOBEGIN : DatumGetTimestampTz(get_datum(i, 4));
     trouble->for_deaths = pause > clock_now();
-    trouble->died_at = get_int32(i, 5) > 0 ? std::max(at, pause) : DT_NOBEGIN;
-    trouble->over = false;
+    trouble->died_at = is_null(i, 5) ? DT_NOBEGIN : DatumGetTimestampTz(get_datum(i, 5));
+    trouble->over = trouble->failures == 0 && !trouble->for_deaths;
     trouble->until = trouble->for_deaths ? pause : at + backoff_after(trouble->failures);
   }
   close_session(session);
@@ -167,14 +180,18 @@ void note_death(std::int32_t tenant) {
   static constexpr Statement put_death = {
       "put_death",
       R"(
-        INSERT INTO insula.tenant_error AS e (tenant_no, at, error, failures, deaths)
-        SELECT tenant_no, $2, 'a scheduler has died in its turn', 0, 1
+        INSERT INTO insula.tenant_error AS e (tenant_no, at, error, failures, deaths, died_at)
+        SELECT tenant_no, $2, 'a scheduler has died in its turn', 0, 1, $2
         FROM insula.tenant
         WHERE tenant_no = $1
         ON CONFLICT (tenant_no) DO UPDATE SET
-          at = EXCLUDED.at, error = EXCLUDED.error, deaths = e.deaths + 1,
-          until = CASE WHEN e.deaths >= 2
-            THEN EXCLUDED.at + least(interval '5 min' * power(2, least(e.deaths - 2, 20)), interval '24 h') END
+          at = EXCLUDED.at, error = EXCLUDED.error, died_at = EXCLUDED.died_at,
+          (deaths, until) = (
+            SELECT d, CASE WHEN d >= 3
+              THEN EXCLUDED.died_at + least(interval '5 min' * power(2, least(d - 3, 20)), interval '24 h') END
+            FROM (
+              SELECT CASE WHEN greatest(e.died_at, e.until) > EXCLUDED.died_at - interval '1 h'
+                THEN e.deaths + 1 ELSE 1 END) x(d))
         RETURNING deaths, until::text)",
       {INT4OID, TIMESTAMPTZOID},
   };
@@ -193,16 +210,25 @@ void note_death(std::int32_t tenant) {
   close_session(session);
 }
 
+TimestampTz deaths_are_forgotten_at(std::int32_t tenant) {
+  const Trouble *trouble = find_trouble(tenant);
+  return trouble && trouble->over ? trouble->died_at + deaths_are_remembered : DT_NOEND;
+}
+
 void no_longer_aside(std::int32_t tenant) {
   Trouble *trouble = find_trouble(tenant);
   if (!trouble) return;
-  if (!trouble->over) ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
+  const bool was_over = trouble->over;
+  if (!was_over) ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
   trouble->over = true;
   trouble->for_deaths = trouble->logged = false;
   trouble->failures = 0;
   trouble->until = DT_NOBEGIN;
-  if (trouble->died_at > clock_now() - deaths_are_remembered) return;
   ErrorData *error;
+  if (trouble->died_at > clock_now() - deaths_are_remembered) {
+    if (!was_over) (void)in_transaction([&] { forget_failures(tenant); }, &error);
+    return;
+  }
   (void)in_transaction([&] { delete_error(tenant); }, &error);
   hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
 }

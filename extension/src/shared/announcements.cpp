@@ -285,12 +285,14 @@ void signal_for_permits_locks(int first) {
   unlock_shared_memory();
 }
 
-// A claim that came before the invalidations took a tenant that is resumed for a suspended one, and left it out.
+// A claim that came before the invalidations took a tenant that is resumed for a suspended one, and left it out, as a
+// scheduler did with what time causes for it.
 void enter_changed_again() {
   if (shared_memory_available() && (told_changed.count > 0 || told_all_changed)) {
     lock_shared_memory(LW_EXCLUSIVE);
     for (int i = 0; i < told_changed.count; ++i) {
       enter_ready_tenant(told_changed.items[i]);
+      note_due(MyDatabaseId, told_changed.items[i], DT_NOBEGIN, true);
       signal_all_of_tenant(MyDatabaseId, told_changed.items[i]);
     }
     if (told_all_changed) {

@@ -40,7 +40,7 @@ constexpr Word words[] = {
       output = CASE WHEN w.output IS NOT NULL THEN '{}'::jsonb END,
       event = CASE WHEN w.event IS NOT NULL THEN '{}'::jsonb END,
       error = CASE WHEN w.error IS NOT NULL THEN
-        coalesce(CASE WHEN w.task < 0 THEN substring(w.error FROM '^task "[a-zA-Z0-9_-]+" failed: ') END, '')
+        coalesce(CASE WHEN w.task < 0 AND w.state = {state.failed} THEN substring(w.error FROM '^task "[a-zA-Z0-9_-]+" failed: ') END, '')
           || 'scrubbed' END, idempotency_key = NULL, limit_key = NULL)"},
 
     // Usage; see usage.cpp.  Whether the last run of `w` ended with its row, and not before, with an event.
