@@ -148,7 +148,7 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   TimestampTz due;
   if (tenant.is_aside()) {
-    if (next) *next = tenant.aside_until;
+    if (next) *next = tenant.aside_until + scheduler_patience;  // its turn comes first
     return false;
   }
   if (!due_in_queue(tenant.number, &due) || due <= now || has_dead_worker(tenant.number))

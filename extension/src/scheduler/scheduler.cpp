@@ -146,11 +146,12 @@ void visit(const DueTenant &due) {
   end_turn();
   count_overhead(due.tenant, passing_time() - began);
   if (visited) {
-    if (!visit.trouble)
+    if (!visit.trouble) {
       no_longer_aside(due.tenant);
-    else if (for_deaths)
+      visit.next = std::min(visit.next, deaths_are_forgotten_at(due.tenant));
+    } else if (for_deaths) {
       read_trouble_again(due.tenant);
-    visit.next = std::min(visit.next, deaths_are_forgotten_at(due.tenant));
+    }
   } else {
     visit.next = must_end() ? DT_NOBEGIN : set_aside(due.tenant, error);
     visit.reload = true;

@@ -90,7 +90,9 @@ bool everyone;  // there is work for a session that is not known
 bool all_changed;
 // Of the commit that is ending: other sessions learn of the changes only after its step here.
 Announced<std::int32_t> told_changed;
+Announced<std::int32_t> told_rescheduled;  // of those
 bool told_all_changed;
+bool told_dues_lost;
 bool dues_lost;
 bool watermarks_lost;
 
@@ -261,7 +263,12 @@ void committed() {
   if (claimed.count > 0) answer_wake_up();
   publish();
   told_changed = changed;
+  told_rescheduled.count = 0;
+  for (int i = 0; i < rescheduled.count; ++i)
+    if (std::find(changed.items, changed.items + changed.count, rescheduled.items[i]) < changed.items + changed.count)
+      told_rescheduled.add(rescheduled.items[i]);
   told_all_changed = all_changed;
+  told_dues_lost = all_changed && dues_lost;
   forget_announcements();
 }
 
@@ -292,9 +299,11 @@ void enter_changed_again() {
     lock_shared_memory(LW_EXCLUSIVE);
     for (int i = 0; i < told_changed.count; ++i) {
       enter_ready_tenant(told_changed.items[i]);
-      note_due(MyDatabaseId, told_changed.items[i], DT_NOBEGIN, true);
       signal_all_of_tenant(MyDatabaseId, told_changed.items[i]);
     }
+    for (int i = 0; i < told_rescheduled.count; ++i)
+      note_due(MyDatabaseId, told_rescheduled.items[i], DT_NOBEGIN, true);
+    if (told_dues_lost) note_all_due(MyDatabaseId);
     if (told_all_changed) {
       doubt_all_ready_tenants();
       signal_everyone(MyDatabaseId);
