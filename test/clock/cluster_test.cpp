@@ -175,20 +175,22 @@ TEST_F(Cluster, TheExtensionIsUpdated) {
   const std::string directory = extension_directory();
   const std::string version =
       server_.query("SELECT default_version FROM pg_available_extensions WHERE name = 'insula'");
+  // The servers of tests that run at the same time read the same directory.
+  const std::string next = "next" + std::to_string(getpid());
   const auto script = [&](const std::string& from, const std::string& to, const std::string& sql) {
     std::ofstream(directory + "/insula--" + from + "--" + to + ".sql") << sql;
   };
-  script(version, "next", "");
-  script("next", version,
+  script(version, next, "");
+  script(next, version,
          "SELECT insula.start_scheduler() WHERE NOT EXISTS (SELECT FROM insula.scheduler_wanted WHERE NOT wanted);");
   Served served("updated");
   EXPECT_TRUE(served.fires());
   Clock& clock = served.clock();
   clock.query("BEGIN");
-  clock.query("ALTER EXTENSION insula UPDATE TO 'next'");
+  clock.query("ALTER EXTENSION insula UPDATE TO '" + next + "'");
   clock.query("ROLLBACK");
   EXPECT_TRUE(served.fires()) << "rolled back, nothing has happened";
-  clock.query("ALTER EXTENSION insula UPDATE TO 'next'");
+  clock.query("ALTER EXTENSION insula UPDATE TO '" + next + "'");
   EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); })) << "no longer the library's version";
   const int before = served.tenant().executions();
   server_.query("SELECT pg_sleep(1.1)");
@@ -199,7 +201,7 @@ TEST_F(Cluster, TheExtensionIsUpdated) {
   EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
   served.leave();
   EXPECT_EQ(server_.error("DROP DATABASE updated"), "none");
-  for (const std::string& name : {version + "--next", "next--" + version})
+  for (const std::string& name : {version + "--" + next, next + "--" + version})
     std::remove((directory + "/insula--" + name + ".sql").c_str());
 }
 
