@@ -1,11 +1,11 @@
-# insula_add_cluster_test(<name> <preload|no_preload> [TCP] [SCRAM]
+# insula_add_cluster_test(<name> <preload|no_preload> [TCP] [SCRAM] [BUSY]
 #                         [TIMEOUT <seconds>] [CONF <name=value>...] COMMAND <command> [<argument>...])
 #
 # A test that gets a throw-away cluster of its own, with or without
 # shared_preload_libraries; see scripts/with-cluster.sh for what TCP and SCRAM do
 # and what the command finds in its environment. The command may be a target.
 function(insula_add_cluster_test name preload)
-  cmake_parse_arguments(PARSE_ARGV 2 arg "TCP;SCRAM" "TIMEOUT" "CONF;COMMAND")
+  cmake_parse_arguments(PARSE_ARGV 2 arg "TCP;SCRAM;BUSY" "TIMEOUT" "CONF;COMMAND")
   set(options)
   if(preload STREQUAL "preload")
     list(APPEND options --preload)
@@ -37,6 +37,9 @@ function(insula_add_cluster_test name preload)
   # Those that may take long begin first, so that no processor is left waiting for the last one.
   set_tests_properties(${name} PROPERTIES
     FIXTURES_REQUIRED extension TIMEOUT ${arg_TIMEOUT} COST ${arg_TIMEOUT})
+  if(arg_BUSY)
+    set_tests_properties(${name} PROPERTIES PROCESSORS 2)
+  endif()
 endfunction()
 
 # insula_add_test_program(<target> <directory> [OPTIMIZED] [LIBRARIES <library>...])

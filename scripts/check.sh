@@ -19,4 +19,4 @@ say "client and tests"
 
 say "tests"
 exec ctest --test-dir "$build/client" --output-on-failure --no-tests=error \
-    --parallel "$(nproc)" "$@"
+    --parallel $((2 * $(nproc))) "$@"

@@ -30,6 +30,7 @@ class World : public ::testing::Environment {
     admin.query(
         "SELECT insula.set_tenant_limits('mallory', max_running => 100, max_queued => 1000, max_connections => 10)");
     pooler_port = output_of("\"$INSULA_POOLER_CTL\" start");
+    prepare_audit();
   }
   void TearDown() override {
     Session admin;
@@ -47,6 +48,14 @@ class World : public ::testing::Environment {
   static Session& admin() {
     static Session session;
     return session;
+  }
+  // Its query as a prepared statement: each call of the function plans it anew, which takes as long as most attacks.
+  static void prepare_audit() {
+    const std::string query = admin().query(
+        "SELECT substring(pg_get_function_sqlbody('insula.audit()'::regprocedure) FROM 'BEGIN ATOMIC(.*);\\s*END')");
+    ASSERT_NE(query, "");
+    admin().query("PREPARE audit AS SELECT string_agg(a::text, ' ') FROM (" + query +
+                  ") a(level, tenant, object, finding) WHERE level <> 'advice'");
   }
   static std::string pooler_port;
   static std::map<std::string, std::string> passwords;
@@ -102,7 +111,7 @@ class Attacked : public ::testing::Test {
   // Holds after every attack.
   void expect_unharmed() {
     EXPECT_EQ(fingerprint(), fingerprint_before) << "the victim's rows have changed";
-    EXPECT_EQ(admin.query("SELECT string_agg(a::text, ' ') FROM insula.audit() a WHERE level <> 'advice'"), "");
+    EXPECT_EQ(admin.query("EXECUTE audit"), "");
     admin.query("SET statement_timeout = '1 min'");
     EXPECT_EQ(admin.query("SELECT insula.complete(" + task + ", " + lease + ")"), "t");
     EXPECT_NE(admin.query("SELECT insula.submit('w', tenant => 'victim')"), "");

@@ -273,7 +273,7 @@ class ManyTenantsTime : public LocksTime {
 };
 
 TEST_F(ManyTenantsTime, ACallKeepsNoLockOfTheTenantsForWhichItHasWrittenNothing) {
-  make(300);
+  make(60);
   Session worker("user=locks_runner");
   // An old snapshot visits all tenants; a fresh one those of the set, which begins with a sweep through all.
   for (const char* isolation : {"REPEATABLE READ", "READ COMMITTED"}) {
