@@ -13,7 +13,7 @@ GRANT EXECUTE ON FUNCTION try TO PUBLIC;
 
 CREATE TEMPORARY TABLE call (writes boolean, call text);
 INSERT INTO call VALUES
-	(false, $$is_valid_tenant_id('reader')$$), (false, $$current_tenant()$$), (false, $$status()$$), (false, $$health()$$),
+	(false, $$is_valid_tenant_id('reader')$$), (false, $$current_tenant()$$), (false, $$status()$$), (false, $$health()$$), (false, $$read_overdue('5 min', '1 min')$$),
 	(false, $$capacity()$$), (false, $$explain_tenant('reader')$$), (false, $$audit()$$), (false, $$harden()$$), (true, $$harden(false, '{temporary,connect,schema,advisory_lock,large_object}')$$),
 	(false, $$reconcile()$$), (true, $$reconcile(false)$$), (true, $$adopt()$$), (true, $$upgrade_tenants()$$),
 	(true, $$create_tenant('another')$$), (true, $$create_tenant('reader', if_not_exists => true)$$), (true, $$drop_tenant('reader')$$),

@@ -6,6 +6,7 @@
 #include "entry/each_tenant.hpp"
 #include "shared/clock.hpp"
 #include "shared/counters.hpp"
+#include "shared/due_queue.hpp"
 #include "storage/look.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
@@ -150,9 +151,12 @@ void put_workflows(ReturnSetInfo *rows, const Tenant &tenant) {
   }
 }
 
-// Of a tenant whose counters are known, whether it has running tasks; else that it may have some.
+// Whether the tenant has running tasks, or may have some: its counters are not known, and for all that the due queue
+// knows a lease of it may end.
 bool may_run_tasks(const ActivityReport &report, std::int32_t tenant) {
-  return !report.knows(tenant) || report.of(tenant).tasks(Place::running) > 0;
+  if (report.knows(tenant)) return report.of(tenant).tasks(Place::running) > 0;
+  TimestampTz due;
+  return !due_in_queue(tenant, &due) || due != DT_NOEND;
 }
 
 }  // namespace
