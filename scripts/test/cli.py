@@ -416,6 +416,12 @@ def erases():
     value("SELECT insula.create_tenant('eraser')")
     value("""SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}, {"id": "b"}]}', tenant => 'eraser')""")
     value("""SELECT count(insula.cancel(insula.submit('w', '{"subject": 7}', tenant => 'eraser'))) FROM generate_series(1, 11500)""")
+    done = insula("-o", "json", "tenant", "erase", "eraser", "$.subject", "7", "--dry-run")
+    told = json.loads(done.stdout)[0] if done.stdout else {}
+    check("a dry run asks nothing, and counts over all calls", done.returncode == 0 and told.get("executions") == 11500, done)
+    check("it has no receipt", told.get("receipts") == "", done)
+    kept = """SELECT count(*) FROM tenant_eraser.workflow_executions WHERE context = '{"subject": 7}'"""
+    check("it changes nothing", value(kept) == "11500", value(kept))
     with holding("SELECT FROM tenant_eraser.work WHERE head = (SELECT max(head) FROM tenant_eraser.work) FOR UPDATE"):
         erasing = start("-o", "json", "tenant", "erase", "eraser", "$.subject", "7", "--yes")
         waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula' AND wait_event_type = 'Lock'"
