@@ -38,8 +38,24 @@ SELECT insula.submit('w', run_at => 'tomorrow', tenant => 'tended') > 0 AS submi
 SELECT count(*) FROM insula.claim('w', max_tasks => 2, tenant => 'tended');
 SELECT insula.defer(task_id, lease, 'tomorrow') FROM insula.claim('w', tenant => 'tended');
 SELECT tenant, status, ready, delayed, running, waiting, oldest_ready_at < now() AS since, sessions FROM insula.tenant_activity;
+-- Tasks that no worker claims, and leases that nothing takes back.
+SELECT count(*) FROM insula.health();
+RESET ROLE;
+UPDATE tenant_tended.work SET due = due - 600000000 WHERE lane = 100001;
+SET ROLE regress_dba;
+SELECT level, tenant, object IN (SELECT 'execution ' || execution_id FROM insula.leases('tended')) AS held, regexp_replace(finding, 'lapsed at .*, and', 'lapsed at TIME, and') AS finding
+FROM insula.health();
+SELECT kind, tenant_name, worker, since < now() - '5 min'::interval AS long_ago, execution_id IN (SELECT execution_id FROM insula.executions(status => 'pending')) AS pending
+FROM insula.read_overdue('0 s', '1 min') ORDER BY kind;
+SELECT kind, tenant_name FROM insula.read_overdue('1 h', '1 h');
+SELECT try($$SELECT insula.read_overdue(NULL, '1 h')$$);
+SELECT try($$SELECT insula.read_overdue('1 h', NULL)$$);
+SELECT try($$SELECT insula.read_overdue('1 h', '-1 h')$$);
+SELECT try($$SELECT insula.read_overdue('1 h', '1 h', 0)$$);
+SELECT try($$SELECT insula.read_overdue('1 h', '1 h', NULL)$$);
 SELECT insula.suspend_tenant('tended');
 SELECT tenant, status, ready FROM insula.tenant_activity;
+SELECT * FROM insula.read_overdue('5 min', '1 min');
 
 -- All tenants are of the present layout.
 SELECT * FROM insula.upgrade_tenants();
@@ -55,6 +71,8 @@ SELECT * FROM insula.upgrade_tenants();
 SET ROLE tended_user;
 SELECT insula.harden();
 SELECT insula.health();
+SELECT insula.read_overdue('1 h', '1 h');
+SELECT * FROM insula.snapshot_holders;
 SELECT insula.capacity();
 SELECT insula.read_activity();
 SELECT insula.upgrade_tenants();

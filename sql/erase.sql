@@ -70,6 +70,21 @@ SELECT try($$SELECT insula.scrub(7)$$);
 SELECT try($$SELECT insula.scrub(NULL)$$);
 SELECT regexp_replace(try(format('SELECT insula.scrub(%s)', :open)), '\d{6,}', 'N') AS try;
 
+-- A dry run says what would be done, and does nothing.
+CREATE TABLE rows_before AS SELECT w::text AS r FROM tenant_forgets.work w UNION ALL SELECT r::text FROM tenant_forgets.record r;
+SELECT max(log_id) AS logged FROM insula.admin_log \gset
+SELECT executions AS dry_executions, tasks AS dry_tasks FROM insula.erase('forgets', '$.**.email', '"ann@x"', dry_run => true) \gset
+SELECT receipt, executions > 3 AS several, tasks > executions AS of_more_tasks, open, open_example = :open AS example, parents, schedules, next FROM insula.erase('forgets', '$.**.email', '"ann@x"', dry_run => true);
+SELECT executions, next IS NULL AS over FROM insula.erase('forgets', '$.**.email', '"ann@x"', max_executions => 1, dry_run => true);
+SELECT try($$SELECT insula.erase('forgets', '$.a', '1', dry_run => NULL)$$);
+SELECT count(*) FROM (SELECT w::text FROM tenant_forgets.work w UNION ALL SELECT r::text FROM tenant_forgets.record r EXCEPT ALL SELECT r FROM rows_before) changed;
+SELECT count(*) FROM insula.admin_log WHERE log_id > :logged;
+SET ROLE remembers_user;
+SELECT try($$SELECT insula.erase('forgets', '$.customer.email', '"ann@x"', dry_run => true)$$);
+SELECT executions FROM insula.erase(NULL, '$.customer.email', '"ann@x"', dry_run => true);
+RESET ROLE;
+DROP TABLE rows_before;
+
 -- The tenant itself, in steps of one match; the last step says that nothing is left.
 CREATE TABLE step (receipt bigint, executions bigint, tasks bigint, open bigint, example bigint, parents bigint, schedules bigint, next bigint);
 GRANT ALL ON step TO PUBLIC;
@@ -85,6 +100,7 @@ BEGIN
 END
 $$;
 RESET ROLE;
+SELECT sum(executions) = :dry_executions AND sum(tasks) = :dry_tasks AS as_the_dry_run_said FROM step;
 SELECT sum(executions) AS executions, sum(tasks) AS tasks, sum(open) AS open, max(example) = :open AS example, sum(parents) AS parents, sum(schedules) AS schedules, count(*) > 3 AS in_steps FROM step;
 -- One transaction, one line.
 SELECT username, act, tenant, detail FROM insula.admin_log WHERE log_id IN (SELECT receipt FROM step);

@@ -13,7 +13,7 @@ GRANT EXECUTE ON FUNCTION try TO PUBLIC;
 
 CREATE TEMPORARY TABLE call (writes boolean, call text);
 INSERT INTO call VALUES
-	(false, $$is_valid_tenant_id('reader')$$), (false, $$current_tenant()$$), (false, $$status()$$), (false, $$health()$$),
+	(false, $$is_valid_tenant_id('reader')$$), (false, $$current_tenant()$$), (false, $$status()$$), (false, $$health()$$), (false, $$read_overdue('5 min', '1 min')$$),
 	(false, $$capacity()$$), (false, $$explain_tenant('reader')$$), (false, $$audit()$$), (false, $$harden()$$), (true, $$harden(false, '{temporary,connect,schema,advisory_lock,large_object}')$$),
 	(false, $$reconcile()$$), (true, $$reconcile(false)$$), (true, $$adopt()$$), (true, $$upgrade_tenants()$$),
 	(true, $$create_tenant('another')$$), (true, $$create_tenant('reader', if_not_exists => true)$$), (true, $$drop_tenant('reader')$$),
@@ -28,7 +28,7 @@ INSERT INTO call VALUES
 	(true, $$save_progress(:running, :lease)$$), (true, $$save_progress(1, 1)$$), (false, $$checkpoint(:running, :lease)$$),
 	(true, $$retry_executions('none', dry_run => false, tenant => 'reader')$$), (false, $$retry_executions(tenant => 'reader')$$),
 	(true, $$delete_executions('none', dry_run => false, tenant => 'reader')$$), (false, $$delete_executions(tenant => 'reader')$$),
-	(true, $$scrub(:ready)$$), (true, $$erase('reader', '$.a', '1')$$), (true, $$set_retention('reader', '1 day', status => 'failed')$$), (true, $$send_event(:ready, 'go')$$), (false, $$result(:ready)$$), (false, $$executions()$$), (false, $$executions(tenant => 'reader')$$), (false, $$failures()$$), (false, $$read_failures('1 h', 'reader')$$),
+	(true, $$scrub(:ready)$$), (true, $$erase('reader', '$.a', '1')$$), (false, $$erase('reader', '$.a', '1', dry_run => true)$$), (true, $$set_retention('reader', '1 day', status => 'failed')$$), (true, $$send_event(:ready, 'go')$$), (false, $$result(:ready)$$), (false, $$executions()$$), (false, $$executions(tenant => 'reader')$$), (false, $$failures()$$), (false, $$read_failures('1 h', 'reader')$$),
 	(false, $$timeline(:ready)$$), (false, $$execution_source(:ready)$$), (false, $$leases()$$), (false, $$leases('reader')$$), (false, $$workflows('reader')$$), (false, $$usage()$$), (false, $$usage('reader')$$), (false, $$context_size('{}')$$), (false, $$read_workers()$$), (false, $$workers()$$), (false, $$metrics()$$), (false, $$explain_execution(:ready)$$),
 	(false, $$next_fires('@daily')$$), (true, $$schedule('nightly', 'w', '0 3 * * *', tenant => 'reader')$$), (true, $$unschedule('none', 'reader')$$),
 	(true, $$pause_schedule('none', 'reader')$$), (true, $$resume_schedule('nightly', 'reader')$$), (false, $$schedules('reader')$$),

@@ -50,7 +50,7 @@ void leave_out_if_empty(Table* table, std::string_view name) {
 
 int show(Program& program, const std::string& id) {
   if (program.format == Format::json) {
-    std::cout << program.query("SELECT to_jsonb(r) FROM insula.result($1::bigint) r", {id}).value() << '\n';
+    std::cout << plain_json(program.query("SELECT to_jsonb(r) FROM insula.result($1::bigint) r", {id}).value()) << '\n';
     return 0;
   }
   program.show_record(program.query(

@@ -13,10 +13,50 @@
 
 namespace insula::cli {
 
+// U+0080 to U+009F are control characters too: U+009B begins a sequence as ESC [ does.  UTF-8 has them as C2 and the
+// byte itself; a terminal of one-byte characters obeys the byte alone, so that one which no lead byte announces goes
+// too.
 std::string inert(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(),
-      [](unsigned char byte) { return (byte < 32 && byte != '\n' && byte != '\t') || byte == 127; }, '?');
+  std::string shown;
+  shown.reserve(text.size());
+  int announced = 0;  // bytes that belong to the last lead byte
+  for (const char character : text) {
+    const auto byte = static_cast<unsigned char>(character);
+    const bool is_continuation = byte >= 0x80 && byte < 0xc0 && announced > 0;
+    const bool is_c1 =
+        byte >= 0x80 && byte < 0xa0 && (!is_continuation || static_cast<unsigned char>(shown.back()) == 0xc2);
+    if (is_c1 && is_continuation) shown.pop_back();
+    const bool is_obeyed = is_c1 || (byte < 32 && byte != '\n' && byte != '\t') || byte == 127;
+    shown += is_obeyed ? '?' : character;
+    announced = is_continuation ? announced - 1 : byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : byte >= 0xc2 ? 1 : 0;
+  }
+  return shown;
+}
+
+std::string plain(const std::string& text) {
+  std::string line = inert(text);
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::replace(line.begin(), line.end(), '\t', ' ');
+  return line;
+}
+
+std::string plain_json(const std::string& json) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  text.reserve(json.size());
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const auto next = static_cast<unsigned char>(i + 1 < json.size() ? json[i + 1] : 0);
+    const bool is_c1 = json[i] == '\xc2' && next >= 0x80 && next < 0xa0;
+    if (is_c1 || json[i] == '\x7f') {
+      const unsigned char code = is_c1 ? next : 0x7f;
+      text += "\\u00";
+      text += digits[code >> 4];
+      text += digits[code & 15];
+      i += is_c1 ? 1 : 0;
+    } else {
+      text += json[i];
+    }
+  }
   return text;
 }
 
@@ -30,9 +70,9 @@ bool is_number(Oid type) {
 std::string json_of(const Column& column, const Cell& cell) {
   if (!cell) return "null";
   if (column.type == 16) return *cell == "t" ? "true" : "false";
-  if (column.type == 114 || column.type == 3802) return *cell;
+  if (column.type == 114 || column.type == 3802) return plain_json(*cell);
   if (is_number(column.type) && *cell != "NaN" && cell->find("Inf") == std::string::npos) return *cell;
-  return nlohmann::json(*cell).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return plain_json(nlohmann::json(*cell).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 void print_json(std::ostream& out, const Table& table) {
@@ -70,14 +110,6 @@ void print_csv(std::ostream& out, const Table& table) {
     }
     out << '\n';
   }
-}
-
-// On one line.
-std::string plain(const std::string& text) {
-  std::string line = inert(text);
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  std::replace(line.begin(), line.end(), '\t', ' ');
-  return line;
 }
 
 bool is_status(const std::string& column) { return column == "status" || column == "level"; }

@@ -21,6 +21,10 @@ Terminal terminal();
 
 // Without what a terminal would obey.
 std::string inert(std::string text);
+// The same, on one line.
+std::string plain(const std::string& text);
+// JSON without the control characters that it may hold as they are; it means the same.
+std::string plain_json(const std::string& json);
 
 std::string bold(std::string_view text);
 // Green, yellow or red for a word of status that is good, pending or bad.

@@ -27,7 +27,7 @@ void draw(Program& program, const std::string& id) {
   std::string line = row[0].value_or("") + "  " + row[1].value_or("") + "/" + row[2].value_or("");
   if (row[3]) line += "  " + *row[3];
   const Terminal& screen = program.screen();
-  std::cerr << "\r\033[K" << cut(line, static_cast<std::size_t>(screen.width > 1 ? screen.width - 1 : 79))
+  std::cerr << "\r\033[K" << cut(plain(line), static_cast<std::size_t>(screen.width > 1 ? screen.width - 1 : 79))
             << std::flush;
 }
 

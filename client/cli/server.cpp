@@ -69,8 +69,9 @@ FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE pid = pg_backend_pi
 SELECT level, coalesce(tenant || ': ', '') || object || ': ' || finding,
   CASE WHEN object LIKE 'session %' THEN 'SELECT pg_terminate_backend(' || substr(object, 9) || ')'
     WHEN object LIKE 'prepared transaction %' THEN 'ROLLBACK PREPARED ' || substr(object, 22)
-    WHEN object LIKE 'replication slot %' THEN 'SELECT pg_drop_replication_slot(...)' END
-FROM insula.health())"},
+    WHEN object LIKE 'replication slot %' AND finding LIKE '%is not used%' THEN 'SELECT pg_drop_replication_slot(...)'
+    WHEN object LIKE 'execution %' THEN 'SELECT * FROM insula.explain_execution(' || substr(object, 11) || ')' END
+FROM insula.health() WHERE object <> 'scheduler')"},
     {"capacity",
      "SELECT 'warning', item || ': ' || used || ' of ' || available, advice FROM insula.capacity() WHERE "
      "advice IS NOT NULL"},

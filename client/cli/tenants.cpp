@@ -177,15 +177,16 @@ Table table_of(const Erased& erased) {
   return table;
 }
 
-// Call after call, until nothing is left; each commits, and has a receipt of its own.
-void erase_all(Program& program, const std::vector<Cell>& what, Erased* erased) {
+// Call after call, until nothing is left; each commits, and has a receipt of its own.  A dry run has none.
+void erase_all(Program& program, const std::vector<Cell>& what, bool dry_run, Erased* erased) {
   Cell after;
   do {
     std::vector<Cell> parameters = what;
     parameters.push_back(after);
+    parameters.push_back(dry_run ? "true" : "false");
     const Table said = program.query(
         "SELECT executions, tasks, open, parents, schedules, open_example, receipt, next FROM insula.erase($1, "
-        "$2::jsonpath, $3::jsonb, $4::bigint)",
+        "$2::jsonpath, $3::jsonb, $4::bigint, dry_run => $5::boolean)",
         parameters);
     const auto& row = said.rows.front();
     for (std::size_t i = 0; i < erased->sums.size(); ++i) erased->sums[i] += std::stoll(row[i].value_or("0"));
@@ -199,14 +200,16 @@ void add_erase(CLI::App& group, Program& program) {
   auto name = std::make_shared<std::string>();
   auto path = std::make_shared<std::string>();
   auto value = std::make_shared<std::string>();
+  auto dry_run = std::make_shared<bool>(false);
   CLI::App* command =
       add_command(group, program, "erase", "Empty all ended executions whose contexts hold a value", [=, &program] {
-        program.confirm("Empty the executions of tenant " + *name + " with this value? It cannot be undone.", true);
+        if (!*dry_run)
+          program.confirm("Empty the executions of tenant " + *name + " with this value? It cannot be undone.", true);
         std::string given = *value;
         if (given == "-") std::getline(std::cin, given);
         Erased erased;
         try {
-          erase_all(program, {*name, *path, given}, &erased);
+          erase_all(program, {*name, *path, given}, *dry_run, &erased);
         } catch (const Failure&) {
           if (!erased.receipts.empty()) program.show_record(table_of(erased));
           throw;
@@ -217,6 +220,7 @@ void add_erase(CLI::App& group, Program& program) {
   command->add_option("name", *name, "The tenant")->required();
   command->add_option("path", *path, "SQL/JSON, as '$.customer.email' or '$.**.email'")->required();
   command->add_option("value", *value, "JSON: a text in quotes, a number; - reads it from standard input")->required();
+  command->add_flag("--dry-run", *dry_run, "Only count what would be emptied");
   command->footer("Exit code 1: some match and have not ended; cancel these, and erase again.");
 }
 

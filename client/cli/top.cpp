@@ -63,7 +63,7 @@ void draw(Program& program, std::ostream& out, const Terminal& screen) {
   const Table head = program.query(
       "SELECT to_char(now(), 'HH24:MI:SS') || '  ' || current_database() || '  ' || count(*) || ' tenants, ' || "
       "coalesce(sum(ready), 0) || ' ready, ' || coalesce(sum(running), 0) || ' running' FROM insula.tenant_activity");
-  out << cut(head.value(), screen.width > 0 ? static_cast<std::size_t>(screen.width) : 200) << '\n';
+  out << cut(plain(head.value()), screen.width > 0 ? static_cast<std::size_t>(screen.width) : 200) << '\n';
   put_table(
       out, "tenants",
       program.query(

@@ -31,7 +31,7 @@ void print_text(const nlohmann::json& definition) {
     if (task.contains("for_each")) std::cout << " (for each of " << task["for_each"].value("items", "") << ")";
     const auto dependencies = dependencies_of(task);
     for (std::size_t i = 0; i < dependencies.size(); ++i) std::cout << (i ? ", " : "  <- ") << dependencies[i];
-    if (task.contains("trigger_rule")) std::cout << "  when " << task["trigger_rule"].dump();
+    if (task.contains("trigger_rule")) std::cout << "  when " << plain(task["trigger_rule"].dump());
     std::cout << '\n';
   }
 }

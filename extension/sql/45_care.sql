@@ -50,7 +50,7 @@ CREATE VIEW insula.numbers_in_use WITH (security_invoker = true) AS
 	FROM insula.tenant t
 	JOIN pg_catalog.pg_namespace n ON n.nspname = t.schema_name
 	JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'work';
-COMMENT ON VIEW insula.numbers_in_use IS 'how many rows of executions and tasks each tenant has, as the last VACUUM or ANALYZE has seen: each has a number, of which there are 68719476735 a tenant';
+COMMENT ON VIEW insula.numbers_in_use IS 'how many rows of executions and tasks each tenant has, as the last VACUUM or ANALYZE has seen, in pg_class alone: each has a number, of which there are 68719476735 a tenant';
 
 -- A size that a setting gives is named by it.
 CREATE FUNCTION insula.capacity(OUT item text, OUT used bigint, OUT available bigint, OUT advice text, OUT setting text)
@@ -69,6 +69,19 @@ BEGIN ATOMIC
 		UNION ALL
 		SELECT 'connections', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend'),
 			pg_catalog.current_setting('max_connections')::bigint, 'max_connections'
+		UNION ALL
+		SELECT 'replication slots', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots),
+			pg_catalog.current_setting('max_replication_slots')::bigint, 'max_replication_slots'
+		UNION ALL
+		SELECT 'WAL senders', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'walsender'),
+			pg_catalog.current_setting('max_wal_senders')::bigint, 'max_wal_senders'
+		UNION ALL
+		-- Workers of parallel queries come and go.
+		SELECT 'worker processes', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
+				WHERE backend_type LIKE 'logical replication %' OR backend_type NOT IN ('client backend', 'walsender', 'walreceiver',
+					'autovacuum launcher', 'autovacuum worker', 'checkpointer', 'background writer', 'walwriter', 'walsummarizer',
+					'archiver', 'logger', 'startup', 'slotsync worker', 'io worker', 'parallel worker', 'standalone backend')),
+			pg_catalog.current_setting('max_worker_processes')::bigint, 'max_worker_processes'
 		UNION ALL
 		-- A worker of all tenants holds four locks for each tenant that it claims for, of which there are at most 500.
 		SELECT 'locks of a claim for all tenants', 4 * least(room.tenants, 500), room.locks, 'max_locks_per_transaction' FROM room
@@ -103,26 +116,89 @@ BEGIN ATOMIC
 	FROM size;
 END;
 COMMENT ON FUNCTION insula.capacity IS
-'Sizes against settings: how much of what is used, of how much, by which setting, and what to do where more than four fifths are, or two fifths of the workers and watches, of which one role gets half.  What lies in shared memory is counted for the whole server, and beyond its size things go on more slowly; used and available are NULL without it.  Locks: what a claim for all tenants, and a pg_dump of the database, hold at the same time.';
+'Sizes against settings: how much of what is used, of how much, by which setting, and what to do where more than four fifths are, or two fifths of the workers and watches, of which one role gets half.  It reads the rows of pg_class, of which a tenant has 15.  What lies in shared memory is counted for the whole server, and beyond its size things go on more slowly; used and available are NULL without it.  Locks: what a claim for all tenants, and a pg_dump of the database, hold at the same time.';
+
+-- A snapshot begins at the oldest transaction that was running when it was taken.  While that one runs, it is the
+-- holder, and not each session that has a snapshot.
+CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
+	SELECT 'session'::text AS kind, t.tenant, 'session ' || a.pid AS object,
+		pg_catalog.format('%s has had a transaction open since %s (%s)', a.usename, a.xact_start, a.state) AS finding,
+		a.xact_start AS since,
+		CASE WHEN a.datname = pg_catalog.current_database()
+			THEN greatest(pg_catalog.age(a.backend_xid), CASE WHEN a.backend_xmin NOT IN (SELECT r.backend_xid
+					FROM pg_catalog.pg_stat_activity r WHERE r.backend_xid IS NOT NULL
+					UNION ALL SELECT p.transaction FROM pg_catalog.pg_prepared_xacts p)
+				THEN pg_catalog.age(a.backend_xmin) END) END AS age
+	FROM pg_catalog.pg_stat_activity a LEFT JOIN insula.tenant t ON t.username = a.usename
+	WHERE a.xact_start IS NOT NULL AND a.backend_type = 'client backend'
+		AND (a.datname = pg_catalog.current_database() OR a.backend_xmin IS NOT NULL)
+	UNION ALL
+	SELECT 'prepared transaction', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
+		pg_catalog.format('%s has prepared it at %s', p.owner, p.prepared), p.prepared,
+		CASE WHEN p.database = pg_catalog.current_database() THEN pg_catalog.age(p.transaction) END
+	FROM pg_catalog.pg_prepared_xacts p LEFT JOIN insula.tenant t ON t.username = p.owner
+	UNION ALL
+	SELECT s.slot_type || ' slot', NULL, 'replication slot ' || pg_catalog.quote_ident(s.slot_name),
+		CASE WHEN NOT s.active THEN s.slot_type || ', is not used'
+			WHEN s.slot_type = 'logical' THEN pg_catalog.format('logical, for %s in database %I, is read by process %s', s.plugin, s.database, s.active_pid)
+			ELSE pg_catalog.format('used by standby %L, which asks for old rows by hot_standby_feedback', r.application_name) END,
+		NULL, greatest(pg_catalog.age(s.xmin), CASE WHEN s.database = pg_catalog.current_database() THEN pg_catalog.age(s.catalog_xmin) END)
+	FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid
+	UNION ALL
+	-- A standby without a slot.
+	SELECT 'standby', NULL, 'standby ' || pg_catalog.quote_literal(r.application_name),
+		pg_catalog.format('it asks process %s for old rows by hot_standby_feedback', r.pid), NULL, pg_catalog.age(r.backend_xmin)
+	FROM pg_catalog.pg_stat_replication r
+	WHERE r.backend_xmin IS NOT NULL;
+COMMENT ON VIEW insula.snapshot_holders IS 'the sessions of clients, prepared transactions, replication slots and standbys that have a transaction or a snapshot; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not); insula.health() names those that are old';
+
+CREATE FUNCTION insula.read_overdue(
+	ready_for interval,
+	lapsed_for interval,
+	max_tenants integer DEFAULT 100,
+	OUT kind text,
+	OUT tenant_name text,
+	OUT execution_id bigint,
+	OUT worker text,
+	OUT since timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'insula_read_overdue' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION insula.read_overdue IS
+'What no process takes up, for insula.health(): of each tenant that it looks at the oldest ready task, if it has been claimable for longer than ready_for, and the lease that has lapsed first, if that is longer ago than lapsed_for.
+It looks at max_tenants (1 to 10000) tenants for each of the two and at no suspended one.  Shared memory tells which: of those with ready tasks first those of which nothing was claimed in the last minutes, by the number of these tasks; of those with running tasks the ones for which the scheduler is late.  Without shared_preload_libraries it looks at those with the lowest numbers.
+Errors: 22004 an argument is NULL, 22023 bad argument.';
 
 CREATE FUNCTION insula.health(OUT level text, OUT tenant text, OUT object text, OUT finding text)
 RETURNS SETOF record LANGUAGE sql VOLATILE PARALLEL UNSAFE SET jit = off
 BEGIN ATOMIC
-	SELECT 'warning', t.tenant, 'session ' || a.pid,
-		pg_catalog.format('%s has had a transaction open since %s (%s): dead rows stay until it ends',
-			a.usename, a.xact_start, a.state)
-	FROM pg_catalog.pg_stat_activity a LEFT JOIN insula.tenant t ON t.username = a.usename
-	WHERE a.xact_start < pg_catalog.now() - '1 min'::interval AND a.backend_type = 'client backend'
-		AND (a.datname = pg_catalog.current_database() OR a.backend_xmin IS NOT NULL)
+	-- What is in use is named once it is a minute old, or holds back much.
+	SELECT 'warning', h.tenant, h.object,
+		h.finding || CASE WHEN h.kind LIKE '% slot' AND h.is_unused THEN ' and holds back dead rows or WAL'
+				WHEN h.since IS NULL THEN ': dead rows stay' ELSE ': dead rows stay until it ends' END
+			|| CASE WHEN h.place = 1 AND h.age IS NOT NULL THEN pg_catalog.format('; it holds the oldest snapshot, %s transactions old', h.age) ELSE '' END
+	FROM (SELECT k.*, pg_catalog.row_number() OVER (ORDER BY k.age DESC NULLS LAST) AS place, s.slot_name IS NOT NULL AS is_unused
+		FROM insula.snapshot_holders k
+		LEFT JOIN pg_catalog.pg_replication_slots s ON k.object = 'replication slot ' || pg_catalog.quote_ident(s.slot_name)
+			AND NOT s.active AND (s.xmin IS NOT NULL OR s.catalog_xmin IS NOT NULL OR s.restart_lsn IS NOT NULL)) h
+	WHERE h.since < pg_catalog.now() - '1 min'::interval OR h.is_unused OR h.age > 100000
 	UNION ALL
-	SELECT 'warning', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
-		pg_catalog.format('%s has prepared it at %s: dead rows stay until it ends', p.owner, p.prepared)
-	FROM pg_catalog.pg_prepared_xacts p LEFT JOIN insula.tenant t ON t.username = p.owner
-	WHERE p.prepared < pg_catalog.now() - '1 min'::interval
-	UNION ALL
-	SELECT 'warning', NULL, 'replication slot ' || pg_catalog.quote_ident(s.slot_name), 'is not used and holds back dead rows or WAL'
+	SELECT 'error', NULL, 'replication slot ' || pg_catalog.quote_ident(s.slot_name),
+		pg_catalog.format('WAL that it needs %s: make what reads it anew, and raise max_slot_wal_keep_size',
+			CASE s.wal_status WHEN 'lost' THEN 'is gone' ELSE 'is about to be removed' END)
 	FROM pg_catalog.pg_replication_slots s
-	WHERE NOT s.active AND (s.xmin IS NOT NULL OR s.catalog_xmin IS NOT NULL OR s.restart_lsn IS NOT NULL)
+	WHERE s.wal_status IN ('unreserved', 'lost')
+	UNION ALL
+	SELECT 'warning', o.tenant_name, 'execution ' || o.execution_id,
+		CASE o.kind WHEN 'lease' THEN pg_catalog.format('the lease of worker %s lapsed at %s, and no process has taken its task back: insula.status() tells of the scheduler', o.worker, o.since)
+			ELSE pg_catalog.format('its task has been ready since %s: no worker for it attends, or a limit holds it back, which insula.explain_execution(%s) tells', o.since, o.execution_id) END
+			|| CASE WHEN o.tenants > 1 THEN pg_catalog.format('; %s more tenants have such a task', o.tenants - 1) ELSE '' END
+	FROM (SELECT r.*, pg_catalog.row_number() OVER (PARTITION BY r.kind ORDER BY r.since) AS place, pg_catalog.count(*) OVER (PARTITION BY r.kind) AS tenants
+		FROM insula.read_overdue('5 min', '1 min') r) o
+	WHERE o.place = 1
+	UNION ALL
+	SELECT 'warning', NULL, s.item, s.value
+	FROM insula.status() s
+	WHERE s.item = 'scheduler' AND s.value LIKE 'not running%' AND NOT pg_catalog.pg_is_in_recovery()
 	UNION ALL
 	SELECT 'warning', t.tenant, pg_catalog.format('%I.%I', n.nspname, c.relname),
 		pg_catalog.format('session %s waits for a lock that %s holds', l.pid, pg_catalog.pg_blocking_pids(l.pid))
@@ -154,7 +230,7 @@ BEGIN ATOMIC
 	WHERE c.advice IS NOT NULL AND c.item NOT LIKE 'numbers of%';
 END;
 COMMENT ON FUNCTION insula.health IS
-'What holds something back, or will: transactions open for more than a minute, prepared transactions, unused replication slots, sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.';
+'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
 
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)

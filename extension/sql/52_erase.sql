@@ -21,6 +21,7 @@ CREATE FUNCTION insula.erase(
 	value jsonb,
 	after bigint DEFAULT NULL,
 	max_executions integer DEFAULT 10000,
+	dry_run boolean DEFAULT false,
 	OUT receipt bigint,
 	OUT executions bigint,
 	OUT tasks bigint,
@@ -36,4 +37,5 @@ COMMENT ON FUNCTION insula.erase IS
 path: SQL/JSON, as $.customer.email, $.customers[*].id or $.**.email.  value: a text, a number or a boolean; a value that path finds must be equal to it, or be an array with it.
 A call reads all rows of the tenant in their order, since no index knows what is in a context, and ends when it has emptied max_executions (1 to 10000) and their children or has used insula.visit_time; next is then what to give as after to the next call, and NULL when all was read.  What is submitted while calls go on may be missed: erase when nothing submits it any more.
 receipt, executions, tasks, parents: as of insula.scrub.  open, open_example: executions that match and have not ended, or that another transaction holds, which are left as they are: cancel them and erase again.  schedules: schedules and subscriptions to triggers whose context has the value; they stay, and are counted by the first call alone.  Definitions of workflows are not looked at.
-Errors: 22004 path or value is NULL, 22023 bad argument, 42601 or 42704 bad path, IS001 no such tenant, 42501.';
+dry_run: the call counts what it would empty, and changes, locks and logs nothing; receipt is NULL.  In the sum over several calls an execution with matching rows on both sides of a next, and a child that matches too, may be counted more than once.
+Errors: 22004 path, value, max_executions or dry_run is NULL, 22023 bad argument, 42601 or 42704 bad path, IS001 no such tenant, 42501.';

@@ -25,6 +25,7 @@ AS 'MODULE_PATHNAME', 'insula_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.executions IS
 'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, in the setting insula.tenant neither, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
 workflow, status (pending, running, paused, completed, failed or cancelled): NULL for any.  created_after (included), created_before (not included): an execution of a transaction that was open for more than an hour may be missed.  error: a part of its error, as it is written.  context: what its input contains, as the operator @> has it.
+A page reads the rows of its executions, and of those newer ones that do not fit; of all tenants, an index page or two of each that it passes.
 Errors: 22023 bad argument, IS001 no such tenant, 42501.';
 
 CREATE FUNCTION insula.read_failures(
@@ -65,7 +66,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION insula.failures IS
 'What has failed since then, grouped by tenant, workflow, task and error, most often first.  In the error numbers and ids are left out (#), and 200 characters of it are kept.
-failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at.
+failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of an idle tenant an index page or two.
 For one tenant, or, for an administrator who names none, for all.
 Errors: 22023 since is negative, IS001 no such tenant, 42501.';
 
@@ -112,7 +113,7 @@ CREATE FUNCTION insula.leases(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_leases' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.leases IS
-'The tasks that run, those whose lease ends first at the front: which worker has each, since when, until when its lease lasts without a heartbeat, and when the time limit of the attempt ends (NULL: it has none).  Of one tenant, or, for an administrator who names none, of all that have running tasks.
+'The tasks that run, those whose lease ends first at the front: which worker has each, since when, until when its lease lasts without a heartbeat, and when the time limit of the attempt ends (NULL: it has none).  Of one tenant, or, for an administrator who names none, of all that have running tasks.  A tenant that shared memory, or the scheduler, knows to have none is not looked at.
 Errors: IS001 no such tenant, 42501.';
 
 CREATE FUNCTION insula.read_workers(
@@ -184,7 +185,7 @@ executions_started: submitted, also by schedules, triggers and tasks.  execution
 tasks_run: attempts that ended: completed, failed, timed out, lapsed with their lease, or cancelled while they ran; each element of a fan-out counts.  A task that is put off, that waits or that a worker gives back has not ended.
 seconds_run: how long workers had these tasks, from each claim to its end, its lapse, or a wait, in whole microseconds; waits and retry delays are not in it.  It counts in the hour in which it ends.
 context_bytes: of the contexts that were submitted, and of what tasks that completed have handed over, as context_size() has them.
-Calls that were refused leave no rows, and are no part of it; insula.pg_stat_insula counts them.  It reads all executions that the tenant keeps.
+Calls that were refused leave no rows, and are no part of it; insula.pg_stat_insula counts them.  It reads all executions that the tenant keeps, and of all tenants, an index page or two of each idle one.
 Errors: 22004 since or until is NULL, IS001 no such tenant, 42501.';
 
 CREATE FUNCTION insula.context_size(context jsonb) RETURNS integer
@@ -203,5 +204,5 @@ CREATE FUNCTION insula.workflows(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_workflows' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.workflows IS
-'The current version of each workflow, by name: status is active or paused, registered_at when it became current, definition what was registered.  Of one tenant, or, for an administrator who names none, of all.
+'The current version of each workflow, by name: status is active or paused, registered_at when it became current, definition what was registered.  Of one tenant, or, for an administrator who names none, of all, whose records it reads.
 Errors: IS001 no such tenant, 42501.';

@@ -408,6 +408,39 @@ def moves_a_tenant():
     value("SELECT insula.drop_tenant('mover', '0 s')")
 
 
+def texts_of(told):
+    if isinstance(told, str):
+        return [told]
+    parts = told.values() if isinstance(told, dict) else told if isinstance(told, list) else []
+    return [text for part in parts for text in texts_of(part)]
+
+
+def has_no_controls():
+    value("SELECT insula.create_tenant('rude')")
+    value("""SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'rude')""")
+    value("SELECT insula.submit('w', tenant => 'rude')")
+    said = "a\u009b31mb\u0085c\u009fd\x1b[1me\x7ff caf\u00e9 \u00a0 \u2019 \U0001f600"
+    value(f"SELECT insula.fail(task_id, lease, '{said}', false) FROM insula.claim('w', tenant => 'rude')")
+    execution = value("SELECT execution_id FROM insula.executions(tenant => 'rude')")
+    shown = "a?31mb?c?d?[1me?f caf\u00e9 \u00a0 \u2019 \U0001f600"
+    for words in (["-t", "rude", "execution", "list"], ["execution", "show", execution], ["execution", "events", execution]):
+        done = insula(*words)
+        check(f"{words} shows texts", shown in done.stdout or words[1] == "events" and "a?31mb?c?d" in done.stdout, done)
+        check(f"{words} shows nothing that a terminal obeys", not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout), done)
+        done = insula("-o", "json", *words)
+        check(f"{words} as JSON escapes it", not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout), done)
+        check(f"{words} as JSON has the text itself", any(said in text for text in texts_of(json.loads(done.stdout))), done)
+    done = insula("tenant", "show", "\u009b2J")
+    check("an error shows nothing that a terminal obeys", done.returncode == 3 and "?2J" in done.stderr and "\u009b" not in done.stderr, done)
+    followed = Terminal("-t", "rude", "run", "w", columns=200)
+    check("run begins", followed.read_until("0/1"), followed.seen)
+    value(f"SELECT insula.save_progress(task_id, lease, NULL, 0.25, '{said}') FROM insula.claim('w', tenant => 'rude')")
+    check("a note shows nothing that a terminal obeys", followed.read_until(shown) and said[1:4] not in followed.seen, followed.seen)
+    followed.send("\x03")
+    followed.end()
+    value("SELECT insula.drop_tenant('rude', '0 s')")
+
+
 def erases():
     done = insula("tenant", "erase", "acme", "$.customer", "7")
     check("erase asks", done.returncode == 5, done)
@@ -416,6 +449,12 @@ def erases():
     value("SELECT insula.create_tenant('eraser')")
     value("""SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}, {"id": "b"}]}', tenant => 'eraser')""")
     value("""SELECT count(insula.cancel(insula.submit('w', '{"subject": 7}', tenant => 'eraser'))) FROM generate_series(1, 11500)""")
+    done = insula("-o", "json", "tenant", "erase", "eraser", "$.subject", "7", "--dry-run")
+    told = json.loads(done.stdout)[0] if done.stdout else {}
+    check("a dry run asks nothing, and counts over all calls", done.returncode == 0 and told.get("executions") == 11500, done)
+    check("it has no receipt", told.get("receipts") == "", done)
+    kept = """SELECT count(*) FROM tenant_eraser.workflow_executions WHERE context = '{"subject": 7}'"""
+    check("it changes nothing", value(kept) == "11500", value(kept))
     with holding("SELECT FROM tenant_eraser.work WHERE head = (SELECT max(head) FROM tenant_eraser.work) FOR UPDATE"):
         erasing = start("-o", "json", "tenant", "erase", "eraser", "$.subject", "7", "--yes")
         waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula' AND wait_event_type = 'Lock'"
@@ -449,7 +488,7 @@ def main():
     os.environ.pop("DATABASE_URL", None)
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
-        for part in (run_page, refuses, prints, changes, asks_in_production, keeps_files, can_be_ended, moves_a_tenant, erases, doctors, draws, serves_itself):
+        for part in (run_page, refuses, prints, changes, asks_in_production, keeps_files, can_be_ended, moves_a_tenant, has_no_controls, erases, doctors, draws, serves_itself):
             part()
         os.chdir("/")
     return 1 if failures else 0

@@ -45,5 +45,6 @@ std::vector<Attack> attacks_on_rights();
 std::vector<Attack> attacks_on_objects();
 std::vector<Attack> attacks_on_resources();
 std::vector<Attack> attacks_on_clock();
+std::vector<Attack> attacks_on_erasure();
 
 }  // namespace attacks

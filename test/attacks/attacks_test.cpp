@@ -160,7 +160,7 @@ TEST_P(Attacks, AreHeld) {
 std::vector<Case> cases() {
   std::vector<Case> list;
   for (const auto& part : {attacks_on_data(), attacks_on_calls(), attacks_on_rights(), attacks_on_objects(),
-                           attacks_on_resources(), attacks_on_clock()})
+                           attacks_on_resources(), attacks_on_clock(), attacks_on_erasure()})
     for (const Attack& attack : part)
       for (bool pooled : {false, true}) list.push_back({attack, pooled});
   return list;

@@ -201,6 +201,28 @@ TEST_F(PreloadedVirtualTime, AFailureIsToldOnce) {
   EXPECT_EQ(count_in(server_log().substr(log_start_), tenant_.filled(R"(tenant "{t}" is served again)")), 1);
 }
 
+TEST_F(PreloadedVirtualTime, ATaskThatNoWorkerTakesUpIsNamed) {
+  Tenant other(clock_);
+  const std::string id = tenant_.query("SELECT insula.submit('w', tenant => '{t}')");
+  const auto named = [&] {
+    return clock_.query(
+        "SELECT tenant || ' ' || object || ' ' || finding FROM insula.health() WHERE object LIKE 'execution %'");
+  };
+  advance("4 min");
+  other.query("SELECT insula.submit('w', tenant => '{t}')");
+  EXPECT_EQ(named(), "");
+  advance("2 min");
+  EXPECT_EQ(named().find(tenant_.name() + " execution " + id + " its task has been ready since "), 0U) << named();
+  EXPECT_EQ(named().find("more tenants"), std::string::npos);
+  advance("4 min");
+  EXPECT_EQ(named().find(tenant_.name() + " execution " + id), 0U) << "the oldest";
+  EXPECT_NE(named().find("; 1 more tenants have such a task"), std::string::npos);
+  tenant_.work();
+  EXPECT_EQ(named().find(other.name()), 0U);
+  other.work();
+  EXPECT_EQ(named(), "");
+}
+
 TEST_F(PreloadedVirtualTime, ABadRowStaysNamed) {
   tenant_.schedule("bad", "* * * * *");
   tenant_.schedule("good", "* * * * *");

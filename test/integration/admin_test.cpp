@@ -247,4 +247,30 @@ TEST_F(Admin, OneTenantsLoginIsNoOthers) {
   EXPECT_EQ(e.sqlstate(), "42501");
 }
 
+TEST_F(Admin, ATenantOfAnotherSchemaIsNamedToAdministratorsAlone) {
+  admin_.create_tenant({.tenant = tenant_});
+  const std::string schema = "tenant_" + tenant_;
+  const error e = error_of([&] { Runner::with_schema("", tenant_); });
+  EXPECT_EQ(e.code(), errc::already_exists);
+  EXPECT_EQ(e.sqlstate(), "42710");
+  const std::string said = e.what();
+  EXPECT_NE(said.find("Its schema is \"" + schema + "\""), std::string::npos) << said;
+  EXPECT_NE(said.find("options=-cinsula.tenant=" + tenant_ + " "), std::string::npos) << said;
+  EXPECT_EQ(said.find("schema_name"), std::string::npos) << "what SQL is told to do: " << said;
+  // It can be done.
+  Runner runner{"options=-cinsula.tenant=" + tenant_, {.log = log_.hook()}};
+  runner.add(one_task("hello", [](TaskContext& ctx) { ctx.set("tenant", ctx.tenant()); }));
+  EXPECT_EQ(runner.execute("hello").final_context.at<std::string>("tenant"), tenant_);
+  EXPECT_TRUE(runner.shutdown().clean());
+  // Another tenant is told the same of one that exists as of one that does not.
+  const TenantCredentials other = admin_.create_tenant({.tenant = tenant_ + "b"});
+  const auto answer = [&](const std::string& tenant) {
+    const error refusal = error_of([&] { Runner::with_schema(other.connection_string, tenant); });
+    EXPECT_EQ(refusal.code(), errc::permission);
+    return std::string(refusal.what());
+  };
+  EXPECT_EQ(answer(tenant_), answer("no_such_tenant"));
+  EXPECT_EQ(answer(tenant_).find(schema), std::string::npos);
+}
+
 }  // namespace

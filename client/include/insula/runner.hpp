@@ -147,7 +147,8 @@ class INSULA_EXPORT Runner {
   static Runner with_config(std::string_view connection_string, RunnerConfig config);
 
   // Acts, as the user of the connection string (an admin), for the tenant whose id and
-  // schema are `schema`; makes it, without a login of its own, if there is none.
+  // schema are `schema`; makes it, without a login of its own, if there is none.  Throws error{already_exists},
+  // which names its schema, for a tenant that has another.
   static Runner with_schema(std::string_view connection_string, std::string_view schema, RunnerConfig config = {});
 
   // Registers the definition with the server (a new one becomes the current version) and

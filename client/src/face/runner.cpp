@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace insula {
@@ -17,6 +18,17 @@ namespace {
 std::shared_ptr<detail::RunnerHandle> make_handle(std::string_view conninfo, std::string_view tenant,
                                                   RunnerConfig config) {
   return std::make_shared<detail::RunnerHandle>(detail::make_settings(conninfo, tenant, std::move(config)));
+}
+
+// The server has said which schema the tenant has, to an administrator alone: any other user may not even ask.
+[[noreturn]] void refuse_other_schema(const error& refusal, std::string_view tenant) {
+  const std::string_view said = refusal.what();
+  throw error{refusal.code(),
+              fmt::format("{}\nHint: with_schema() is for a tenant whose schema has its id for a name. For another one "
+                          "connect as the tenant's own login, or, as an administrator, with options=-cinsula.tenant={} "
+                          "in the connection string.",
+                          said.substr(0, said.find("\nHint: ")), tenant),
+              refusal.sqlstate(), refusal.retryable(), refusal.outcome_unknown()};
 }
 
 }  // namespace
@@ -35,7 +47,12 @@ Runner Runner::with_schema(std::string_view connection_string, std::string_view 
                             "and no word with a meaning of its own",
                             schema)};
   Runner runner{make_handle(connection_string, schema, std::move(config))};
-  runner.handle_->engine->call(wire::ensure_tenant(schema));
+  try {
+    runner.handle_->engine->call(wire::ensure_tenant(schema));
+  } catch (const error& refusal) {
+    if (refusal.sqlstate() == "42710") refuse_other_schema(refusal, schema);
+    throw;
+  }
   return runner;
 }
 

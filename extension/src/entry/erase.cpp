@@ -63,7 +63,6 @@ Datum insula_scrub(PG_FUNCTION_ARGS) {
 }
 
 Datum insula_erase(PG_FUNCTION_ARGS) {
-  require_writable("insula.erase()");
   constexpr int most_at_once = 10000;
   ErasureRequest request = {};
   request.filter = required_filter(fcinfo);
@@ -71,7 +70,9 @@ Datum insula_erase(PG_FUNCTION_ARGS) {
   if (request.most < 1 || request.most > most_at_once)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                     errmsg("max_executions must be between 1 and %d", most_at_once)));
-  const Tenant *tenant = open_named_tenant(fcinfo, 0, Access::write);
+  request.dry_run = required_bool(fcinfo, 5, "dry_run");
+  if (!request.dry_run) require_writable("insula.erase()");
+  const Tenant *tenant = open_named_tenant(fcinfo, 0, request.dry_run ? Access::read : Access::write);
   if (!PG_ARGISNULL(3)) {
     if (core::tenant_of(PG_GETARG_INT64(3)) != tenant->number)
       ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -81,7 +82,7 @@ Datum insula_erase(PG_FUNCTION_ARGS) {
   MemoryContext callers = CurrentMemoryContext;
   PG_RETURN_DATUM(in_session([&] {
     const Erasure erasure = erase(*tenant, request);
-    const Field number = receipt(*tenant, "erase", erasure);
+    const Field number = request.dry_run ? null_field() : receipt(*tenant, "erase", erasure);
     const auto id_field = [&](std::int64_t local) {
       return local ? int64_field(core::make_id(tenant->number, local)) : null_field();
     };

@@ -6,6 +6,7 @@
 #include "entry/each_tenant.hpp"
 #include "shared/clock.hpp"
 #include "shared/counters.hpp"
+#include "shared/due_queue.hpp"
 #include "storage/look.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
@@ -22,7 +23,8 @@ INSULA_FUNCTION(insula_workflows);
 namespace {
 
 constexpr int most_of_a_page = 10000;
-constexpr int stretch = 10000;  // rows read at once
+constexpr int most_in_stretch = 10000;  // rows read at once
+constexpr int least_in_stretch = 100;
 
 constexpr const char *statuses[] = {"pending", "running", "paused", "completed", "failed", "cancelled"};
 
@@ -38,11 +40,11 @@ TimestampTz time_argument(FunctionCallInfo fcinfo, int argument, TimestampTz non
   return PG_ARGISNULL(argument) ? none : PG_GETARG_TIMESTAMPTZ(argument);
 }
 
-// Goes through a tenant's rows from the newest back, below `before` if that is a number, one stretch after another,
-// while `visit(after, last)` says so, and no further than rows of that time.  Numbers begin again at the end, behind
-// which the oldest lie.
+// Goes through a tenant's rows from the newest back, below `before` if that is a number, one stretch after another, of
+// `rows` rows at first and then of twice as many, while `visit(after, last)` says so, and no further than rows of that
+// time.  Numbers begin again at the end, behind which the oldest lie.
 template <typename Visit>
-void read_back(const Tenant &tenant, std::int64_t before, TimestampTz oldest, Visit visit) {
+void read_back(const Tenant &tenant, std::int64_t before, TimestampTz oldest, int rows, Visit visit) {
   const std::int64_t newest = newest_number(tenant);
   struct {
     std::int64_t after, last;
@@ -57,10 +59,11 @@ void read_back(const Tenant &tenant, std::int64_t before, TimestampTz oldest, Vi
     bool goes_on = true;
     while (goes_on && last > after) {
       CHECK_FOR_INTERRUPTS();
-      const Stretch rows = last_stretch(tenant, after, last, stretch);
-      if (rows.first == 0) break;
-      goes_on = visit(rows.first, last) && !(rows.newest != DT_NOBEGIN && rows.newest < oldest);
-      last = rows.first - 1;
+      const Stretch stretch = last_stretch(tenant, after, last, rows);
+      if (stretch.first == 0) break;
+      goes_on = visit(stretch.first, last) && !(stretch.newest != DT_NOBEGIN && stretch.newest < oldest);
+      last = stretch.first - 1;
+      rows = std::min(2 * rows, most_in_stretch);
       MemoryContextReset(scratch);
     }
     MemoryContextSwitchTo(callers);
@@ -88,7 +91,9 @@ void put_execution(ReturnSetInfo *rows, const Tenant &tenant, const ListedExecut
 
 void list_executions(const Tenant &tenant, std::int64_t before, Listing *page) {
   const TimestampTz oldest = earlier(page->filter.created_after, USECS_PER_HOUR);
-  read_back(tenant, before, oldest, [&](std::int64_t first, std::int64_t last) {
+  // An execution has at least one row.
+  const int rows = std::clamp(2 * page->room, least_in_stretch, most_in_stretch);
+  read_back(tenant, before, oldest, rows, [&](std::int64_t first, std::int64_t last) {
     int count;
     const ListedExecution *found = listed_executions(tenant, page->filter, first - 1, last, page->room, &count);
     for (int i = 0; i < count; ++i) put_execution(page->rows, tenant, found[i]);
@@ -113,7 +118,8 @@ void list_all(std::int64_t before, Listing *page) {
 }
 
 void put_failures(ReturnSetInfo *rows, const Tenant &tenant, TimestampTz since) {
-  read_back(tenant, PG_INT64_MAX, earlier(since, USECS_PER_DAY), [&](std::int64_t first, std::int64_t last) {
+  const TimestampTz oldest = earlier(since, USECS_PER_DAY);
+  read_back(tenant, PG_INT64_MAX, oldest, most_in_stretch, [&](std::int64_t first, std::int64_t last) {
     int count;
     const FailureGroup *groups = failure_groups(tenant, first, last, since, &count);
     for (int i = 0; i < count; ++i) {
@@ -150,9 +156,12 @@ void put_workflows(ReturnSetInfo *rows, const Tenant &tenant) {
   }
 }
 
-// Of a tenant whose counters are known, whether it has running tasks; else that it may have some.
+// Whether the tenant has running tasks, or may have some: its counters are not known, and for all that the due queue
+// knows a lease of it may end.
 bool may_run_tasks(const ActivityReport &report, std::int32_t tenant) {
-  return !report.knows(tenant) || report.of(tenant).tasks(Place::running) > 0;
+  if (report.knows(tenant)) return report.of(tenant).tasks(Place::running) > 0;
+  TimestampTz due;
+  return !due_in_queue(tenant, &due) || due != DT_NOEND;
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ Datum insula_create_tenant(PG_FUNCTION_ARGS) {
     const Tenant *tenant = find_tenant(request.tenant);
     if (tenant && strcmp(tenant->schema, request.schema) != 0)
       ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("tenant \"%s\" already exists", request.tenant),
-                      errdetail("Its schema is \"%s\", not \"%s\".", tenant->schema, request.schema)));
+                      errdetail("Its schema is \"%s\", not \"%s\".", tenant->schema, request.schema),
+                      errhint("Give that one as schema_name, or none if it is the default.")));
     if (tenant) {
       ereport(NOTICE,
               (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("tenant \"%s\" already exists, skipping", tenant->name)));

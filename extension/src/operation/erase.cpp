@@ -42,6 +42,34 @@ void note_open(Erasure *erasure, std::int64_t count, std::int64_t example) {
   if (count > 0 && !erasure->open_example) erasure->open_example = example;
 }
 
+void add_scrubbed(const Tenant &tenant, const std::int64_t *heads, int count, const Scrubbed &scrubbed,
+                  Erasure *erasure) {
+  erasure->executions += scrubbed.executions;
+  erasure->rows += scrubbed.rows;
+  note_open(erasure, scrubbed.open, scrubbed.open_head);
+  if (scrubbed.executions > 0) erasure->parents += count_parents(tenant, heads, count);
+}
+
+// The executions that a dry run has counted; emptied ones would not be emptied again.
+HTAB *make_counted() {
+  HASHCTL control = {};
+  control.keysize = control.entrysize = sizeof(std::int64_t);
+  control.hcxt = CurrentMemoryContext;
+  return hash_create("insula dry run", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+void count_with_children(const Tenant &tenant, const std::int64_t *heads, int count, HTAB *counted, Erasure *erasure) {
+  if (count == 0) return;
+  std::int64_t *all = with_children(tenant, heads, &count);
+  int fresh = 0;
+  for (int i = 0; i < count; ++i) {
+    bool found;
+    (void)hash_search(counted, &all[i], HASH_ENTER, &found);
+    if (!found) all[fresh++] = all[i];
+  }
+  if (fresh > 0) add_scrubbed(tenant, all, fresh, count_scrubbable(tenant, all, fresh), erasure);
+}
+
 void scrub_with_children(const Tenant &tenant, const std::int64_t *heads, int count, bool skip, Erasure *erasure) {
   if (count == 0) return;
   const std::int64_t *all = with_children(tenant, heads, &count);
@@ -49,16 +77,13 @@ void scrub_with_children(const Tenant &tenant, const std::int64_t *heads, int co
   const std::int64_t *held = lock_executions(tenant, all, count, skip, &locked);
   for (int i = 0; i < count; ++i)
     if (!std::binary_search(held, held + locked, all[i])) note_open(erasure, 1, all[i]);
-  if (locked == 0) return;
-  const Scrubbed scrubbed = scrub_executions(tenant, held, locked);
-  erasure->executions += scrubbed.executions;
-  erasure->rows += scrubbed.rows;
-  note_open(erasure, scrubbed.open, scrubbed.open_head);
-  if (scrubbed.executions > 0) erasure->parents += count_parents(tenant, held, locked);
+  if (locked > 0) add_scrubbed(tenant, held, locked, scrub_executions(tenant, held, locked), erasure);
 }
 
-// Empties what has matched until enough is done; returns how many matches it has dealt with, at least one.
-int scrub_matches(const Tenant &tenant, const ErasureMatch *matches, int count, std::int32_t most, Erasure *erasure) {
+// Empties what has matched until enough is done, or, with a table for what is counted, only counts it; returns how many
+// matches it has dealt with, at least one.
+int scrub_matches(const Tenant &tenant, const ErasureMatch *matches, int count, std::int32_t most, HTAB *counted,
+                  Erasure *erasure) {
   auto *heads = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   int done = 0;
   // One execution can have a million rows.
@@ -75,7 +100,10 @@ int scrub_matches(const Tenant &tenant, const ErasureMatch *matches, int count, 
       else
         note_open(erasure, 1, matches[done].head);
     }
-    in_stretch([&] { scrub_with_children(tenant, heads, ended, true, erasure); });
+    if (counted)
+      count_with_children(tenant, heads, ended, counted, erasure);
+    else
+      in_stretch([&] { scrub_with_children(tenant, heads, ended, true, erasure); });
     if (passing_time() - began > short_step) step = std::max(step / 4, 1);
   }
   return done;
@@ -98,6 +126,7 @@ Erasure erase(const Tenant &tenant, const ErasureRequest &request) {
   if (request.after == 0) erasure.schedules = count_matching_contexts(tenant, request.filter);
   MemoryContext before = CurrentMemoryContext;
   MemoryContext scratch = AllocSetContextCreate(before, "insula erase", ALLOCSET_DEFAULT_SIZES);
+  HTAB *counted = request.dry_run ? make_counted() : nullptr;
   MemoryContextSwitchTo(scratch);
   erasure.next = request.after;
   do {
@@ -107,12 +136,13 @@ Erasure erase(const Tenant &tenant, const ErasureRequest &request) {
     if (erasure.next == 0) break;
     int count;
     const ErasureMatch *matches = matching_rows(tenant, request.filter, after, erasure.next, &count);
-    const int done = count ? scrub_matches(tenant, matches, count, request.most, &erasure) : 0;
+    const int done = count ? scrub_matches(tenant, matches, count, request.most, counted, &erasure) : 0;
     if (done < count) erasure.next = matches[done].row - 1;
     MemoryContextReset(scratch);
   } while (erasure.executions < request.most && !budget_is_spent());
   MemoryContextSwitchTo(before);
   MemoryContextDelete(scratch);
+  if (counted) hash_destroy(counted);
   return erasure;
 }
 

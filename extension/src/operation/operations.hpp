@@ -255,6 +255,7 @@ struct ErasureRequest {
   ErasureFilter filter;
   std::int64_t after;
   std::int32_t most;
+  bool dry_run;  // counts what would be emptied, and changes and locks nothing
 };
 Erasure erase(const Tenant &tenant, const ErasureRequest &request);
 

@@ -230,6 +230,20 @@ constexpr Statement scrub_keys = {
     {TEXTARRAYOID, INT8ARRAYOID},
 };
 
+// As many as the two above change.
+constexpr Statement count_scrub_rows = {
+    "count_scrub_rows",
+    R"(
+      SELECT (
+          SELECT count(*)
+          FROM unnest($1, $2) u(head, last), LATERAL (
+            SELECT FROM {work} w WHERE w.id >= u.head AND w.id <= u.last OFFSET 0) r) + (
+          SELECT count(*)
+          FROM unnest($1, $2) u(head, last), LATERAL (
+            SELECT e.id FROM {elements} WHERE g.id > u.head AND g.id <= u.last AND g.first_element IS NOT NULL) x))",
+    {INT8ARRAYOID, INT8ARRAYOID},
+};
+
 // Usage is read of some of these; what tasks and persons have said goes.
 constexpr Statement scrub_history = {
     "scrub_history",
@@ -265,38 +279,65 @@ static void scrub_records_of(const Tenant &tenant, Datum heads, const char *cons
   (void)run(tenant, scrub_keys, arguments);
 }
 
-Scrubbed scrub_executions(const Tenant &tenant, const std::int64_t *ids, int count) {
-  Scrubbed scrubbed = {};
+namespace {
+
+// Executions that have ended and are not emptied yet: their own rows, the last of their tasks', their keys.
+struct ScrubTargets {
+  std::int64_t *heads;
+  std::int64_t *lasts;
+  const char **keys;
+  int count;
+  int key_count;
+};
+
+ScrubTargets scrub_targets(const Tenant &tenant, const std::int64_t *ids, int count, Scrubbed *scrubbed) {
   Arguments wanted;
   wanted.add(int64_array(ids, count));
   const auto rows = run(tenant, read_scrub_targets, wanted);
-  auto *heads = palloc_array_of<std::int64_t>(rows);
-  auto *lasts = palloc_array_of<std::int64_t>(rows);
-  auto **keys = palloc_array_of<const char *>(rows);
-  int found = 0;
-  int key_count = 0;
+  ScrubTargets targets = {palloc_array_of<std::int64_t>(rows), palloc_array_of<std::int64_t>(rows),
+                          palloc_array_of<const char *>(rows), 0, 0};
   for (std::uint64_t i = 0; i < rows; ++i) {
     if (!DatumGetBool(get_datum(i, 4))) {
-      ++scrubbed.open;
-      if (!scrubbed.open_head) scrubbed.open_head = get_int64(i, 1);
+      ++scrubbed->open;
+      if (!scrubbed->open_head) scrubbed->open_head = get_int64(i, 1);
     } else if (!DatumGetBool(get_datum(i, 5))) {
-      heads[found] = get_int64(i, 1);
-      lasts[found] = heads[found] + get_int32(i, 2);
-      if (const char *key = get_text(i, 3)) keys[key_count++] = key;
-      ++found;
+      targets.heads[targets.count] = get_int64(i, 1);
+      targets.lasts[targets.count] = get_int64(i, 1) + get_int32(i, 2);
+      if (const char *key = get_text(i, 3)) targets.keys[targets.key_count++] = key;
+      ++targets.count;
     }
   }
-  if (found == 0) return scrubbed;
-  const Datum first = int64_array(heads, found);
-  const Datum last = int64_array(lasts, found);
+  scrubbed->executions = targets.count;
+  return targets;
+}
+
+}  // namespace
+
+Scrubbed scrub_executions(const Tenant &tenant, const std::int64_t *ids, int count) {
+  Scrubbed scrubbed = {};
+  const ScrubTargets targets = scrub_targets(tenant, ids, count, &scrubbed);
+  if (targets.count == 0) return scrubbed;
+  const Datum first = int64_array(targets.heads, targets.count);
+  const Datum last = int64_array(targets.lasts, targets.count);
   const TimestampTz now = clock_now();
   Arguments usage;
-  usage.add(Int64GetDatum(heads[0])).add(TimestampTzGetDatum(now)).add(first).add(last);
+  usage.add(Int64GetDatum(targets.heads[0])).add(TimestampTzGetDatum(now)).add(first).add(last);
   (void)run(tenant, store_scrubbed_usage, usage);
   scrubbed.rows = scrub_rows_of(tenant, first, last);
-  scrub_records_of(tenant, first, keys, key_count);
-  for (int i = 0; i < found; ++i) insert_event(tenant, heads[i], heads[i], "execution_scrubbed", now, nullptr);
-  scrubbed.executions = found;
+  scrub_records_of(tenant, first, targets.keys, targets.key_count);
+  for (int i = 0; i < targets.count; ++i)
+    insert_event(tenant, targets.heads[i], targets.heads[i], "execution_scrubbed", now, nullptr);
+  return scrubbed;
+}
+
+Scrubbed count_scrubbable(const Tenant &tenant, const std::int64_t *ids, int count) {
+  Scrubbed scrubbed = {};
+  const ScrubTargets targets = scrub_targets(tenant, ids, count, &scrubbed);
+  if (targets.count == 0) return scrubbed;
+  Arguments of_rows;
+  of_rows.add(int64_array(targets.heads, targets.count)).add(int64_array(targets.lasts, targets.count));
+  (void)run(tenant, count_scrub_rows, of_rows);
+  scrubbed.rows = get_int64(0, 1);
   return scrubbed;
 }
 

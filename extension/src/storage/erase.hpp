@@ -40,5 +40,7 @@ struct Scrubbed {
 };
 // Empties those that have ended and are not emptied yet.  The caller holds the locks of all; ids ascending.
 Scrubbed scrub_executions(const Tenant &tenant, const std::int64_t *ids, int count);
+// The same, without doing it.
+Scrubbed count_scrubbable(const Tenant &tenant, const std::int64_t *ids, int count);
 
 }  // namespace insula

@@ -73,6 +73,8 @@ struct LeasedTask {
   TimestampTz deadline;  // 0: none
 };
 LeasedTask *leased_tasks(const Tenant &tenant, int *count);
+// The one whose lease ends first: its id, execution, worker and the end alone; false: no task runs.
+bool first_leased_task(const Tenant &tenant, LeasedTask *task);
 
 struct ListedWorkflow {
   const char *name;

@@ -488,8 +488,8 @@ struct FailingTasks {
 };
 inline constexpr int failures_looked_at = 1000;
 FailingTasks *failing_tasks(const Tenant &tenant, int *count);
-// Since when the oldest claimable task has been ready; DT_NOEND: there is none.
-TimestampTz oldest_ready(const Tenant &tenant);
+// Since when the oldest claimable task has been ready, and its execution; DT_NOEND: there is none.
+TimestampTz oldest_ready(const Tenant &tenant, std::int64_t *execution = nullptr);
 
 // Rows may stand in the queue index for a timeout or a decision alone.
 inline bool is_queued(std::int32_t lane) { return lane != lane_timeout && lane != lane_deciding; }

@@ -198,11 +198,11 @@ void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, 
   (void)run(tenant, put_back, arguments);
 }
 
-TimestampTz oldest_ready(const Tenant &tenant) {
+TimestampTz oldest_ready(const Tenant &tenant, std::int64_t *execution) {
   static constexpr Statement first_in_lane = {
       "first_in_lane",
       R"(
-        SELECT due
+        SELECT due, coalesce(head, id)
         FROM {work}
         WHERE lane = $1 AND due >= $2
         ORDER BY due
@@ -217,7 +217,9 @@ TimestampTz oldest_ready(const Tenant &tenant) {
     if (watermark == watermark_end) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
-    if (run(tenant, first_in_lane, arguments) > 0) oldest = std::min(oldest, get_int64(0, 1));
+    if (run(tenant, first_in_lane, arguments) == 0 || get_int64(0, 1) >= oldest) continue;
+    oldest = get_int64(0, 1);
+    if (execution) *execution = get_int64(0, 2);
   }
   return oldest;
 }

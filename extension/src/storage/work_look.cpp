@@ -196,4 +196,24 @@ LeasedTask *leased_tasks(const Tenant &tenant, int *count) {
   return tasks;
 }
 
+bool first_leased_task(const Tenant &tenant, LeasedTask *task) {
+  static constexpr Statement first_leased_task = {
+      "first_leased_task",
+      R"(
+        SELECT id, coalesce(head, id), worker, due
+        FROM {work}
+        WHERE lane = {lane.running}
+        ORDER BY lane, due
+        LIMIT 1)",
+      {},
+  };
+  *task = {};
+  if (run(tenant, first_leased_task) == 0) return false;
+  task->id = get_int64(0, 1);
+  task->execution = get_int64(0, 2);
+  task->worker = get_text(0, 3);
+  task->expires = get_int64(0, 4);
+  return true;
+}
+
 }  // namespace insula

@@ -1,0 +1,139 @@
+// insula.read_overdue: what no process takes up, for insula.health().  It visits a bounded number of tenants, those
+// that shared memory makes most likely.
+#include <algorithm>
+
+#include "core/ids.hpp"
+#include "entry/answer.hpp"
+#include "entry/each_tenant.hpp"
+#include "shared/clock.hpp"
+#include "shared/counters.hpp"
+#include "shared/due_queue.hpp"
+#include "shared/ready_tenants.hpp"
+#include "storage/look.hpp"
+#include "storage/work.hpp"
+
+using namespace insula;
+
+INSULA_FUNCTION(insula_read_overdue);
+
+namespace {
+
+constexpr int most_visits = 10000;
+
+// A tenant that may have something overdue; the smallest rank is visited first.
+struct Candidate {
+  std::int32_t number;
+  std::int64_t rank;
+};
+
+struct Overdue {
+  ReturnSetInfo *rows;
+  int most;
+  TimestampTz before;  // what is older is overdue
+};
+
+template <typename Visit>
+void visit_likeliest(Candidate *candidates, int count, int most, Visit visit) {
+  std::sort(candidates, candidates + count, [](const Candidate &a, const Candidate &b) {
+    return a.rank != b.rank ? a.rank < b.rank : a.number < b.number;
+  });
+  for (int i = 0; i < std::min(count, most); ++i) {
+    CHECK_FOR_INTERRUPTS();
+    read_tenant(candidates[i].number, visit);
+  }
+}
+
+// A lease's end is in the due queue.  Where that knows the tenant, it has lapsed leases only if it is overdue.
+void read_lapsed(const Overdue &overdue, const ActivityReport &report, const TenantShare *tenants, int count) {
+  auto *candidates = palloc_array_of<Candidate>(static_cast<std::size_t>(count));
+  int found = 0;
+  for (int i = 0; i < count; ++i) {
+    const std::int32_t number = tenants[i].number;
+    TimestampTz due;
+    if (report.knows(number) && report.of(number).tasks(Place::running) == 0) continue;
+    const bool known = due_in_queue(number, &due);
+    if (known && due >= overdue.before) continue;
+    candidates[found++] = {number, known ? due : PG_INT64_MAX};
+  }
+  visit_likeliest(candidates, found, overdue.most, [&](const Tenant &tenant) {
+    LeasedTask task;
+    if (!first_leased_task(tenant, &task) || task.expires >= overdue.before) return;
+    put_row(overdue.rows,
+            {text_field("lease"), text_field(tenant.name), int64_field(core::make_id(tenant.number, task.execution)),
+             text_field(task.worker), time_field(task.expires)});
+  });
+}
+
+// Numbers of tenants, ascending.
+struct Numbers {
+  std::int32_t *items;
+  int count;
+
+  bool have(std::int32_t number) const { return std::binary_search(items, items + count, number); }
+};
+
+template <typename Item, typename NumberOf>
+Numbers numbers_of(const Item *items, int count, NumberOf number_of) {
+  const Numbers numbers = {palloc_array_of<std::int32_t>(static_cast<std::size_t>(count)), count};
+  std::transform(items, items + count, numbers.items, number_of);
+  std::sort(numbers.items, numbers.items + count);
+  return numbers;
+}
+
+// The tenants that may have claimable tasks; false: that is not known.
+bool read_claimable(Numbers *claimable) {
+  const ReadySweep sweep = read_ready_sweep();
+  if (!sweep.usable || sweep.after != PG_INT32_MAX) return false;
+  int count;
+  TimestampTz next;
+  const ReadyTenant *tenants = ready_tenants(0, clock_now(), &count, &next);
+  *claimable = numbers_of(tenants, count, [](const ReadyTenant &one) { return one.tenant; });
+  return true;
+}
+
+// First the tenants of which nothing was claimed in the last minutes, those with most ready tasks at the front; then
+// those whose queue has not been counted; then the others.
+void read_ready(const Overdue &overdue, const ActivityReport &report, const TenantShare *tenants, int count) {
+  constexpr std::int64_t behind_all = core::max_local_number;
+  int served_count;
+  const RecentClaims *claims = recent_claims(&served_count);
+  const Numbers served = numbers_of(claims, served_count, [](const RecentClaims &one) { return one.tenant; });
+  Numbers claimable = {};
+  const bool is_known = read_claimable(&claimable);
+  auto *candidates = palloc_array_of<Candidate>(static_cast<std::size_t>(count));
+  int found = 0;
+  for (int i = 0; i < count; ++i) {
+    const std::int32_t number = tenants[i].number;
+    const bool is_counted = report.knows(number);
+    const std::int64_t ready = report.of(number).tasks(Place::ready);
+    if (is_counted ? ready == 0 : is_known && !claimable.have(number)) continue;
+    candidates[found++] = {number, !is_counted ? 0 : served.have(number) ? behind_all - ready : -ready};
+  }
+  visit_likeliest(candidates, found, overdue.most, [&](const Tenant &tenant) {
+    std::int64_t execution = 0;
+    const TimestampTz since = oldest_ready(tenant, &execution);
+    if (since >= overdue.before) return;
+    put_row(overdue.rows, {text_field("ready task"), text_field(tenant.name),
+                           int64_field(core::make_id(tenant.number, execution)), null_field(), time_field(since)});
+  });
+}
+
+}  // namespace
+
+Datum insula_read_overdue(PG_FUNCTION_ARGS) {
+  require_admin();
+  const TimestampTz now = clock_now();
+  const TimestampTz ready_before = now - required_duration(fcinfo, 0, "ready_for");
+  const TimestampTz lapsed_before = now - required_duration(fcinfo, 1, "lapsed_for");
+  const int most = required_int32(fcinfo, 2, "max_tenants");
+  if (most < 1 || most > most_visits)
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_tenants must be between 1 and %d", most_visits)));
+  ReturnSetInfo *rows = begin_rows(fcinfo);
+  const ActivityReport report = read_activity();
+  int count;
+  const TenantShare *tenants = active_tenants(&count);
+  read_lapsed({rows, most, lapsed_before}, report, tenants, count);
+  read_ready({rows, most, ready_before}, report, tenants, count);
+  return Datum{0};
+}

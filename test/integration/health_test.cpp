@@ -1,0 +1,134 @@
+// What insula.health() names beyond the database's own sessions: which of sessions, prepared transactions, slots and
+// standbys holds the oldest snapshot, slots that are full or have lost their WAL, and a scheduler that cannot run.
+#include "support/session.hpp"
+
+#include <memory>
+#include <string>
+
+namespace insula_test {
+namespace {
+
+class Health : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    Session sql;
+    for (const char* setting : {"max_prepared_transactions = 2", "max_replication_slots = 3", "wal_level = logical",
+                                "hot_standby_feedback = on", "wal_receiver_status_interval = '1 s'"})
+      sql.query("ALTER SYSTEM SET " + std::string(setting));
+    EXPECT_TRUE(pg_ctl("restart"));
+  }
+  static void TearDownTestSuite() {
+    Session().query("ALTER SYSTEM RESET ALL");
+    EXPECT_TRUE(pg_ctl("restart"));
+  }
+  void SetUp() override {
+    sql_ = std::make_unique<Session>();
+    sql_->query("SET client_min_messages = warning");
+    sql_->query("CREATE EXTENSION IF NOT EXISTS insula");
+    sql_->query("CREATE TEMPORARY TABLE burnt (n int)");
+  }
+  void TearDown() override {
+    sql_->query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active");
+  }
+
+  // As many transactions as make what is in use worth a word.
+  void burn() {
+    sql_->query(
+        "DO $$ BEGIN FOR n IN 1..100001 LOOP BEGIN INSERT INTO burnt VALUES (n); EXCEPTION WHEN division_by_zero THEN "
+        "END; END LOOP; END $$");
+  }
+  void use_one_transaction() { sql_->query("SELECT pg_current_xact_id()"); }
+
+  std::string finding(const std::string& object) {
+    return sql_->query("SELECT finding FROM insula.health() WHERE object = '" + object + "'");
+  }
+  std::string holder_of_the_oldest() {
+    return sql_->query("SELECT object FROM insula.health() WHERE finding LIKE '%the oldest snapshot, 10____ %'");
+  }
+
+  std::unique_ptr<Session> sql_;
+};
+
+TEST_F(Health, MarksTheHolderOfTheOldestSnapshot) {
+  auto session = std::make_unique<Session>();
+  session->query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+  session->query("SELECT 1");
+  const std::string pid = std::to_string(session->pid());
+  use_one_transaction();
+  sql_->query("SELECT pg_create_logical_replication_slot('unread', 'pgoutput')");
+  use_one_transaction();
+  sql_->query("BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'forgotten'");
+  EXPECT_EQ(finding("session " + pid), "") << "it may be for a moment";
+  EXPECT_EQ(finding("replication slot unread"), "logical, is not used and holds back dead rows or WAL");
+  burn();
+  EXPECT_EQ(holder_of_the_oldest(), "session " + pid);
+  EXPECT_NE(finding("prepared transaction ''forgotten''").find("dead rows stay until it ends"), std::string::npos);
+  session = nullptr;
+  EXPECT_TRUE(eventually([&] { return holder_of_the_oldest() == "replication slot unread"; }));
+  sql_->query("SELECT pg_drop_replication_slot('unread')");
+  EXPECT_EQ(holder_of_the_oldest(), "prepared transaction 'forgotten'");
+  sql_->query("ROLLBACK PREPARED 'forgotten'");
+  EXPECT_EQ(holder_of_the_oldest(), "");
+}
+
+TEST_F(Health, NamesTheStandbyWhoseQueryHoldsRowsBack) {
+  const auto standby = [](const std::string& what) { return output_of("\"$INSULA_STANDBY_CTL\" " + what); };
+  const std::string host = standby("start");
+  {
+    Session reading("host=" + host);
+    reading.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    reading.query("SELECT 1");
+    EXPECT_TRUE(eventually([&] {
+      use_one_transaction();
+      return sql_->query("SELECT backend_xmin IS NOT NULL FROM pg_stat_replication") == "t";
+    }));
+    burn();
+    EXPECT_EQ(holder_of_the_oldest(), "standby 'walreceiver'");
+    EXPECT_NE(finding("standby ''walreceiver''").find("hot_standby_feedback"), std::string::npos);
+    // The same by a slot.
+    sql_->query("SELECT pg_create_physical_replication_slot('of_standby')");
+    Session changing("host=" + host);
+    changing.query("ALTER SYSTEM SET primary_slot_name = 'of_standby'");
+    changing.query("SELECT pg_reload_conf()");
+    EXPECT_TRUE(eventually([&] { return holder_of_the_oldest() == "replication slot of_standby"; }));
+    EXPECT_EQ(finding("replication slot of_standby").find("used by standby 'walreceiver'"), 0U);
+  }
+  EXPECT_TRUE(eventually([&] {
+    use_one_transaction();
+    return holder_of_the_oldest().empty();
+  }));
+  standby("stop");
+}
+
+TEST_F(Health, NamesSlotsThatAreFull) {
+  EXPECT_EQ(finding("replication slots"), "");
+  sql_->query("SELECT pg_create_physical_replication_slot('slot_' || n) FROM generate_series(1, 3) n");
+  EXPECT_EQ(finding("replication slots"), "3 of 3 are in use: raise max_replication_slots");
+}
+
+TEST_F(Health, NamesASlotThatHasLostItsWal) {
+  sql_->query("SELECT pg_create_physical_replication_slot('late', true)");
+  sql_->query("ALTER SYSTEM SET max_slot_wal_keep_size = '1 MB'");
+  sql_->query("SELECT pg_reload_conf()");
+  EXPECT_TRUE(eventually([&] {
+    sql_->query("INSERT INTO burnt VALUES (1); CREATE TABLE wal (); DROP TABLE wal; SELECT pg_switch_wal()");
+    sql_->query("CHECKPOINT");
+    return sql_->query("SELECT finding FROM insula.health() WHERE level = 'error'").find("WAL that it needs is gone") ==
+           0;
+  }));
+  sql_->query("ALTER SYSTEM RESET max_slot_wal_keep_size");
+  sql_->query("SELECT pg_reload_conf()");
+}
+
+TEST_F(Health, SaysThatTheSchedulerCannotRun) {
+  sql_->query("ALTER SYSTEM SET max_worker_processes = 0");
+  EXPECT_TRUE(pg_ctl("restart"));
+  SetUp();
+  EXPECT_EQ(finding("scheduler").find("not running: "), 0U);
+  sql_->query("ALTER SYSTEM RESET max_worker_processes");
+  EXPECT_TRUE(pg_ctl("restart"));
+  SetUp();
+}
+
+}  // namespace
+}  // namespace insula_test

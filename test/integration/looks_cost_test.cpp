@@ -1,0 +1,137 @@
+// What the administrators' looks cost with many idle tenants, and a page of executions behind many of them.  Counted in
+// buffers, not in time.
+#include "support/session.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <string>
+
+namespace insula_test {
+namespace {
+
+class PreloadedLooks : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    sql_.query("SET client_min_messages = warning");
+    sql_.query("CREATE EXTENSION IF NOT EXISTS insula");
+  }
+  void TearDown() override { sql_.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants"); }
+
+  void create(const std::string& tenant) {
+    sql_.query("SELECT tenant FROM insula.create_tenant('" + tenant + "', login => false)");
+    sql_.query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => ')" + tenant +
+               "')");
+  }
+
+  std::string submit(const std::string& tenant) {
+    return sql_.query("SELECT insula.submit('w', tenant => '" + tenant + "')");
+  }
+
+  long buffers_once(const std::string& from) {
+    const std::string plan = sql_.query("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM " + from);
+    long total = 0;
+    for (const char* name : {"\"Shared Hit Blocks\": ", "\"Shared Read Blocks\": "})
+      total += std::atol(plan.c_str() + plan.find(name) + std::string(name).size());
+    return total;
+  }
+  // A session reads some of the catalogs once, and autovacuum may have it read them again at any moment.
+  long buffers(const std::string& from) {
+    long least = buffers_once(from);
+    for (int i = 0; i < 4; ++i) least = std::min(least, buffers_once(from));
+    return least;
+  }
+
+  Session sql_;
+};
+
+// A look, and the pages that it may read for each idle tenant.  All read the rows of insula.tenant, of which a page has
+// fifty, and health() and capacity() pg_class.
+struct Look {
+  std::string from;
+  double pages_per_tenant;
+};
+constexpr long pages_of_tenants = 10;
+constexpr long pages_of_an_execution = 12;  // its row, and by an index its workflow and key
+
+TEST_F(PreloadedLooks, IdleTenantsCostAtMostTheirPart) {
+  for (const char* tenant : {"one", "two", "three"}) create(tenant);
+  const std::string id = submit("one");
+  sql_.query("SELECT insula.claim('w', max_tasks => 1)");
+  const Look looks[] = {{"insula.workers()", 0},
+                        {"insula.leases()", 0},
+                        {"insula.timeline(" + id + ")", 0},
+                        {"insula.usage('one')", 0},
+                        {"insula.executions(tenant => 'one')", 0},
+                        {"insula.failures(tenant => 'one')", 0},
+                        {"insula.explain_tenant('one')", 0},
+                        {"insula.tenant_activity", 0},
+                        {"insula.pg_stat_insula", 0},
+                        {"insula.status()", 0},
+                        {"insula.metrics()", 0},
+                        {"insula.read_overdue('0 s', '0 s')", 0},
+                        {"insula.capacity()", 1},
+                        {"insula.health()", 2},
+                        {"insula.failures()", 4},
+                        {"insula.executions()", 4},
+                        {"insula.usage()", 4},
+                        {"insula.workflows()", 5}};
+  // The scheduler has looked at all tenants.
+  const auto settle = [this] {
+    EXPECT_TRUE(eventually([this] {
+      return sql_.query("SELECT value FROM insula.status() WHERE item = 'scheduler'").find("asleep") == 0 &&
+             buffers_once("insula.leases()") < 100;
+    }));
+  };
+  settle();
+  std::map<std::string, long> few;
+  for (const Look& look : looks) few[look.from] = buffers(look.from);
+  constexpr int idle = 300;
+  for (int i = 0; i < idle; i += 100) {
+    const std::string names = "(SELECT 'idle_' || i AS name FROM generate_series(" + std::to_string(i) + ", " +
+                              std::to_string(i + 99) + ") i) n";
+    sql_.query("SELECT count(insula.create_tenant(name, login => false)) FROM " + names);
+    sql_.query(
+        R"(SELECT sum(insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => name)) FROM )" +
+        names);
+  }
+  sql_.query("VACUUM ANALYZE");
+  settle();
+  for (const Look& look : looks)
+    EXPECT_LE(buffers(look.from), few[look.from] + pages_of_tenants + std::lround(look.pages_per_tenant * idle))
+        << look.from << ", with few tenants " << few[look.from];
+}
+
+TEST_F(PreloadedLooks, APageCostsTheSameBehindAnyHistory) {
+  create("one");
+  const auto finish = [this](int executions) {
+    sql_.query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" + std::to_string(executions) +
+               "]), tenant => 'one')");
+    while (sql_.query("SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 1000, tenant "
+                      "=> 'one')") != "0") {
+    }
+    sql_.query("VACUUM ANALYZE tenant_one.work, tenant_one.record");
+  };
+  finish(1200);
+  const std::string middle =
+      sql_.query("SELECT min(execution_id) FROM insula.executions(max_executions => 600, tenant => 'one')");
+  const std::string looks[] = {"insula.executions(max_executions => 50, tenant => 'one')",
+                               "insula.executions(max_executions => 50)",
+                               "insula.executions('w', 'completed', max_executions => 50, tenant => 'one')",
+                               "insula.executions(before => " + middle + ", max_executions => 50, tenant => 'one')",
+                               "insula.timeline(" + middle + ")",
+                               "insula.result(" + middle + ")",
+                               "insula.leases('one')",
+                               "insula.workflows('one')",
+                               "insula.explain_tenant('one')"};
+  std::map<std::string, long> few;
+  for (const std::string& look : looks) few[look] = buffers(look);
+  EXPECT_LT(few[looks[0]], 50 * pages_of_an_execution);
+  finish(10000);
+  // A tree is a page higher.
+  for (const std::string& look : looks) EXPECT_LE(buffers(look), few[look] + few[look] / 2 + 10) << look;
+}
+
+}  // namespace
+}  // namespace insula_test
