@@ -227,7 +227,9 @@ std::string show_part(Connection& connection, const Part& part, const Ask& ask) 
   for (const char* name : part.parameters)
     if (name) parameters.push_back(cell_of(ask(name)));
   try {
-    return json_text(part.name) + ":" + json_rows(connection.query(part.sql, parameters, part.timeout));
+    const BoundedTable table = connection.query(part.sql, parameters, part.timeout);
+    return json_text(part.name) + ":" + json_rows(table) +
+           (table.is_cut ? "," + json_text(std::string(part.name) + "_cut") + ":true" : "");
   } catch (const Refusal& refusal) {
     if (!part.may_fail || refusal.kind == "away") throw;
     return json_text(part.name) + ":[]," + json_text(std::string(part.name) + "_error") + ":" +
@@ -285,7 +287,7 @@ struct Look {
 };
 
 struct Stride {
-  Table table;  // the last column tells whether a row fits
+  BoundedTable table;  // the last column tells whether a row fits
   bool is_last;
 };
 
@@ -304,7 +306,7 @@ Stride read_stride(Connection& connection, const Filter& filter, const Look& loo
   const auto& rows = stride.table.rows;
   if (rows.empty()) return stride;
   *from = rows.back().front();
-  stride.is_last = std::stoul(*rows.back()[rows_read_column]) < look.rows;
+  stride.is_last = !stride.table.is_cut && std::stoul(*rows.back()[rows_read_column]) < look.rows;
   return stride;
 }
 
