@@ -274,7 +274,7 @@ def changes(ids):
         bulk = {"verb": "bulk", "action": "cancel", "filter": {"tenant": "acme", "status": "pending"}}
         counted = dashboard.act({**bulk, "dry_run": True}).json()
         check("it counts before", counted["count"] > 100 and counted["done"] == 0 and counted["all"], counted)
-        done = dashboard.act({**bulk, "dry_run": False, "expect": counted["count"]}).json()
+        done = dashboard.act({**bulk, "dry_run": False, "expect": counted["ids"]}).json()
         check("and does as many", done["done"] == counted["count"] and dashboard.act({**bulk, "dry_run": True}).json()["count"] == 0, done)
         sql("SELECT insula.schedule('s', 'w', '@daily', context => '{\"from\": \"schedule\"}', tenant => 'acme')")
         for verb, status in [("pause_schedule", "paused"), ("resume_schedule", "active")]:
@@ -304,29 +304,43 @@ def acts_on_what_was_confirmed(ids):
     with Dashboard("--allow-actions") as dashboard:
         sql("SELECT insula.submit_many('w', array_fill('{\"bulk\": 1}'::jsonb, ARRAY[5]), tenant => 'acme')")
         ask = {"verb": "bulk", "action": "pause", "filter": {"tenant": "acme", "with": '{"bulk": 1}'}}
-        counted = dashboard.act(ask).json()["count"]
-        sql("SELECT insula.submit('w', '{\"bulk\": 1}', tenant => 'acme')")
-        seen = dashboard.act({**ask, "dry_run": False, "expect": counted})
-        check("more than was counted is refused", counted == 5 and seen.status == 409 and "count again" in seen.text, seen)
-        check("and nothing is changed", sql("SELECT count(*) FROM insula.executions(status => 'paused', context => '{\"bulk\": 1}', tenant => 'acme')") == "0")
-        for refused in [{}, {"expect": "6"}, {"expect": -1}, {"expect": None}]:
-            check(f"confirmed by {refused}", dashboard.act({**ask, "dry_run": False, **refused}).status == 422)
+        counted = dashboard.act(ask).json()
+        check("it counts them, and says which", counted["count"] == 5 and len(set(counted["ids"])) == 5 and counted["all"], counted)
+        later = sql("SELECT insula.submit('w', '{\"bulk\": 1}', tenant => 'acme')")
+        first, *rest = counted["ids"]
+        for refused in [{}, {"expect": 5}, {"expect": "6"}, {"expect": [6]}, {"expect": None}, {"expect": {}}, {"expect": [first] * 10001}]:
+            check(f"confirmed by {str(refused)[:40]}", dashboard.act({**ask, "dry_run": False, **refused}).status == 422)
+        paused = "SELECT string_agg(execution_id::text, ' ' ORDER BY execution_id) FROM insula.executions(status => 'paused', context => '{\"bulk\": 1}', tenant => 'acme')"
+        check("and nothing is changed", sql(paused) == "")
+        done = dashboard.act({**ask, "dry_run": False, "expect": rest}).json()
+        check("those that were confirmed are changed, and no other", done["done"] == 4 and done["gone"] == 0 and sql(paused).split() == sorted(rest, key=int), (done, later))
+        # One has ended, and another that nobody has counted fits in its place.
+        open_ones = {**ask, "filter": {**ask["filter"], "status": "pending"}}
+        counted = dashboard.act(open_ones).json()
+        sql(f"SELECT insula.cancel({first})")
+        late = sql("SELECT insula.submit('w', '{\"bulk\": 1}', tenant => 'acme')")
+        done = dashboard.act({**open_ones, "dry_run": False, "expect": counted["ids"]}).json()
+        check("one that takes the place of another is left", done["done"] == 1 and done["gone"] == 1 and sql(f"SELECT status FROM insula.result({late})") == "pending" and sql(f"SELECT status FROM insula.result({later})") == "paused", done)
+        check("an id that does not fit is none", dashboard.act({**open_ones, "dry_run": False, "expect": [ids["foreign"]]}).json()["gone"] == 1 and sql(f"SELECT status FROM insula.result({ids['foreign']})") == "pending")
+        sql("SELECT count(insula.cancel(execution_id)) FROM insula.executions(context => '{\"bulk\": 1}', tenant => 'acme')")
+        sql("SELECT insula.submit_many('w', array_fill('{\"bulk\": 1}'::jsonb, ARRAY[6]), tenant => 'acme')")
         for wrong in [{"Status": "failed"}, None, [], "x", {"status": None}, {"status": 7}, {"status": "!"}, {"workflow": "!"}, {"error": "!"}]:
             for dry in (True, False):
-                seen = dashboard.act({"verb": "bulk", "action": "cancel", "filter": wrong, "dry_run": dry, "expect": 10000, "everything": True})
+                seen = dashboard.act({"verb": "bulk", "action": "cancel", "filter": wrong, "dry_run": dry, "expect": [], "everything": True})
                 check(f"a filter that is {wrong}", seen.status == 422, seen)
-        seen = dashboard.act({"verb": "bulk", "action": "cancel", "filter": {}, "dry_run": False, "expect": 10000})
+        seen = dashboard.act({"verb": "bulk", "action": "cancel", "filter": {}, "dry_run": False, "expect": []})
         check("all of them want a word", seen.status == 422 and "everything" in seen.text, seen)
         check("a look, too, wants what stands after !", dashboard.ask("/api/executions?status=!").status == 422)
         check("no unknown member", dashboard.act({"verb": "cancel", "id": "7", "ID": "8"}).status == 422)
         # Another session holds one of them: the others are done, and it is told.
-        locked = sql("SELECT min(execution_id) FROM insula.executions(context => '{\"bulk\": 1}', tenant => 'acme')")
+        counted = dashboard.act(open_ones).json()["ids"]
+        locked = min(counted, key=int)
         holder = subprocess.Popen(["psql", "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         holder.stdin.write(f"BEGIN;\nSELECT insula.pause({locked});\n\\echo locked\n")
         holder.stdin.flush()
         while holder.stdout.readline() != "locked\n":
             pass
-        done = dashboard.act({**ask, "dry_run": False, "expect": 6}).json()
+        done = dashboard.act({**open_ones, "dry_run": False, "expect": counted}).json()
         holder.communicate("ROLLBACK;\n", timeout=PATIENCE)
         check("one that is locked keeps no other", done["done"] == 5 and done["skipped"] == 1 and done["left"] == 0 and done["skips"][0]["id"] == locked and done["error"] is None, done)
 
@@ -344,21 +358,6 @@ def bounds_what_it_shows():
         check("and errors of tasks", max(len(task.get("error") or "") for task in json.loads(seen.json()["result"][0]["tasks"])) == 500)
         names = [row["workflow"] for row in dashboard.ask("/api/workflows?tenant=acme").json()["workflows"]]
         check("lists have all there is", sorted(names) == ["w", "wide"], names)
-
-
-def keeps_to_one_tenant(ids):
-    with Dashboard("--allow-actions", "--tenant", "acme") as dashboard:
-        check("it is that tenant", dashboard.ask("/api/hello").json()["tenant"] == "acme" and dashboard.ask("/api/hello").json()["role"] == "acme_user")
-        rows = dashboard.ask("/api/executions?tenant=other").json()["executions"]
-        check("another tenant cannot be asked for", rows and {row["tenant"] for row in rows} == {"acme"}, rows)
-        for path in [f"execution?id={ids['foreign']}", "tenants", "names", "workers", "server", "audit", "now", "all_schedules"]:
-            check(f"{path} is not its", dashboard.ask(f"/api/{path}").status in (403, 404))
-        check("nor metrics", dashboard.ask("/metrics").status == 403)
-        check("nor another's execution", dashboard.act({"verb": "cancel", "id": ids["foreign"]}).status == 404)
-        check("nor a run for another", sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1" and dashboard.act({"verb": "run", "workflow": "w", "tenant": "other"}).status == 200 and sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1")
-        events = len(seen.json()["timeline"])
-        check("nor many of another", dashboard.act({"verb": "bulk", "action": "cancel", "filter": {"tenant": "other"}, "everything": True, "expect": 10000, "dry_run": False}).status == 200 and sql(f"SELECT status FROM insula.result({ids['foreign']})") == "pending")
-        for view in ["samples", "tenant", "workflows", "schedules", "leases", "failures?since=1+day"]:
     # Less than the whole fits: the first rows are shown, and that there are more. Sessions go on.
     with Dashboard("--megabytes", "0.01", "--connections", "1") as dashboard:
         seen = dashboard.ask(f"/api/execution?id={wide}").json()
@@ -373,6 +372,20 @@ def keeps_to_one_tenant(ids):
         found |= {row["execution_id"] for row in page["executions"]}
         check("pages that are cut go on where they ended", len(found) == int(sql("SELECT count(*) FROM insula.executions(tenant => 'acme', max_executions => 10000)")), len(found))
             check(f"{view} is its own", dashboard.ask(f"/api/{view}").status == 200, view)
+
+
+def keeps_to_one_tenant(ids):
+    with Dashboard("--allow-actions", "--tenant", "acme") as dashboard:
+        check("it is that tenant", dashboard.ask("/api/hello").json()["tenant"] == "acme" and dashboard.ask("/api/hello").json()["role"] == "acme_user")
+        rows = dashboard.ask("/api/executions?tenant=other").json()["executions"]
+        check("another tenant cannot be asked for", rows and {row["tenant"] for row in rows} == {"acme"}, rows)
+        for path in [f"execution?id={ids['foreign']}", "tenants", "names", "workers", "server", "audit", "now", "all_schedules"]:
+            check(f"{path} is not its", dashboard.ask(f"/api/{path}").status in (403, 404))
+        check("nor metrics", dashboard.ask("/metrics").status == 403)
+        check("nor another's execution", dashboard.act({"verb": "cancel", "id": ids["foreign"]}).status == 404)
+        check("nor a run for another", sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1" and dashboard.act({"verb": "run", "workflow": "w", "tenant": "other"}).status == 200 and sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1")
+        check("nor many of another", dashboard.act({"verb": "bulk", "action": "cancel", "filter": {"tenant": "other"}, "everything": True, "expect": [ids["foreign"]], "dry_run": False}).json()["done"] == 0 and sql(f"SELECT status FROM insula.result({ids['foreign']})") == "pending")
+        for view in ["samples", "tenant", "workflows", "schedules", "leases", "failures?since=1+day"]:
         users = sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula dashboard'")
         check("few connections", int(users) <= 4, users)
     # A login that may act for two, and is one of them by a setting.

@@ -66,9 +66,26 @@ keyed AS (
     WHEN 'oldest' THEN extract(epoch FROM pg_catalog.now() - oldest_ready_at) END::float8 AS sort_key
   FROM listed)
 SELECT * FROM keyed
-ORDER BY CASE WHEN $3 = 'up' THEN sort_key END ASC NULLS LAST, CASE WHEN $3 IS DISTINCT FROM 'up' THEN sort_key END DESC NULLS LAST,
-  CASE WHEN $2 = 'tenant' AND $3 IS DISTINCT FROM 'up' THEN tenant END DESC, tenant
-LIMIT 200 OFFSET coalesce($4::integer, 0))";
+WHERE $5::text IS NULL OR CASE WHEN $2 = 'tenant' AND $3 IS DISTINCT FROM 'up' THEN tenant < $5
+  ELSE (sort_key, tenant) > ($4::float8, $5) END
+ORDER BY sort_key, CASE WHEN $2 = 'tenant' AND $3 IS DISTINCT FROM 'up' THEN tenant END DESC, tenant
+LIMIT 101)";
+
+// The newest failed one among the hundred newest executions of each: a look at more would grow with what is kept.
+constexpr const char* last_failures_sql = R"(
+SELECT t.tenant, f.execution_id, f.finished_at, pg_catalog.left(f.execution_error, 200) AS error
+FROM (SELECT tenant FROM insula.tenants WHERE tenant = ANY (pg_catalog.string_to_array($1, ',')) LIMIT 100) t
+CROSS JOIN LATERAL (
+  SELECT * FROM insula.executions(max_executions => 100, tenant => t.tenant) e
+  WHERE e.execution_status = 'failed' ORDER BY e.finished_at DESC LIMIT 1) f)";
+
+// Reads all executions that the tenant keeps: it is asked for by a person, not every few seconds.
+constexpr const char* usage_sql = R"(
+SELECT workflow, sum(executions_started)::bigint AS started, sum(executions_completed)::bigint AS completed,
+  sum(executions_failed)::bigint AS failed, sum(tasks_run)::bigint AS tasks_run,
+  (sum(seconds_run) * 1000)::float8 AS run_ms, sum(context_bytes)::bigint AS context_bytes
+FROM insula.usage($1, pg_catalog.date_trunc('month', pg_catalog.now()))
+GROUP BY workflow ORDER BY sum(seconds_run) DESC, workflow LIMIT 200)";
 
 constexpr const char* names_sql =
     "SELECT tenant, status FROM insula.tenants WHERE $1::text IS NULL OR pg_catalog.strpos(tenant, $1) > 0 ORDER BY "
@@ -375,7 +392,8 @@ std::string list_executions(Database& database, const Filter& filter, Cell from)
          ",\"searched\":" + (goes_on && !page.is_full ? "true" : "false") + "}";
 }
 
-std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all) {
+std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all,
+                                            const std::set<std::string>* among) {
   auto connection = database.take();
   std::vector<FoundExecution> found;
   Cell from;
@@ -383,10 +401,12 @@ std::vector<FoundExecution> find_executions(Database& database, const Filter& fi
   const auto until = std::chrono::steady_clock::now() + bulk_timeout;
   while (found.size() < most && std::chrono::steady_clock::now() < until) {
     const Stride read = read_stride(*connection, filter, {stride, Way::search, bulk_timeout}, &from);
-    for (const auto& row : read.table.rows)
-      if (row.back() == "t" && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
+    for (const auto& row : read.table.rows) {
+      const bool is_wanted = row.back() == "t" && (!among || among->contains(*row[0]));
+      if (is_wanted && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
+    }
     if (read.is_last) {
-      *all = found.size() < most;
+      *all = among || found.size() < most;
       break;
     }
   }
