@@ -356,6 +356,7 @@ def bounds_what_it_shows():
         changed = [event["changed"] is not None for event in seen.json()["timeline"] if event["changed_bytes"]]
         check("an execution's answer is bounded", seen.status == 200 and len(seen.text) < 6000000 and len(changed) > 20 and True in changed and False in changed, (seen.status, len(seen.text), changed))
         check("and errors of tasks", max(len(task.get("error") or "") for task in json.loads(seen.json()["result"][0]["tasks"])) == 500)
+        events = len(seen.json()["timeline"])
         names = [row["workflow"] for row in dashboard.ask("/api/workflows?tenant=acme").json()["workflows"]]
         check("lists have all there is", sorted(names) == ["w", "wide"], names)
     # Less than the whole fits: the first rows are shown, and that there are more. Sessions go on.
@@ -371,7 +372,6 @@ def bounds_what_it_shows():
             page = dashboard.ask(f"/api/executions?tenant=acme&from={page['next']}").json()
         found |= {row["execution_id"] for row in page["executions"]}
         check("pages that are cut go on where they ended", len(found) == int(sql("SELECT count(*) FROM insula.executions(tenant => 'acme', max_executions => 10000)")), len(found))
-            check(f"{view} is its own", dashboard.ask(f"/api/{view}").status == 200, view)
 
 
 def keeps_to_one_tenant(ids):
@@ -386,6 +386,7 @@ def keeps_to_one_tenant(ids):
         check("nor a run for another", sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1" and dashboard.act({"verb": "run", "workflow": "w", "tenant": "other"}).status == 200 and sql("SELECT count(*) FROM insula.executions(tenant => 'other')") == "1")
         check("nor many of another", dashboard.act({"verb": "bulk", "action": "cancel", "filter": {"tenant": "other"}, "everything": True, "expect": [ids["foreign"]], "dry_run": False}).json()["done"] == 0 and sql(f"SELECT status FROM insula.result({ids['foreign']})") == "pending")
         for view in ["samples", "tenant", "workflows", "schedules", "leases", "failures?since=1+day"]:
+            check(f"{view} is its own", dashboard.ask(f"/api/{view}").status == 200, view)
         users = sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula dashboard'")
         check("few connections", int(users) <= 4, users)
     # A login that may act for two, and is one of them by a setting.
@@ -447,6 +448,17 @@ def asks_for_its_token():
             check("a cookie is not enough for another site", dashboard.ask("/api/action", "POST", "{}", {"Content-Type": "application/json", "X-Insula": "1", "Cookie": session, "Origin": "https://evil.com"}).status == 403)
 
 
+def ends_log_ins():
+    with Dashboard("--log-in-hours", "0.0005", INSULA_DASHBOARD_TOKEN=TOKEN) as dashboard:
+        answer = dashboard.ask("/api/login", "POST", json.dumps({"token": TOKEN}), {"Content-Type": "application/json", "X-Insula": "1"})
+        cookie = answer.headers["set-cookie"]
+        session = {"Cookie": cookie.split(";")[0]}
+        check("the browser is told how long it lasts", "Max-Age=2;" in cookie, cookie)
+        check("a log-in ends, whatever the browser does", wait_until(lambda: dashboard.ask("/api/hello", headers=session).status == 401))
+    done = subprocess.run([insula, "dashboard", "--log-in-hours", "721"], capture_output=True, text=True, timeout=PATIENCE)
+    check("no log-in is for ever", done.returncode == 2, done)
+
+
 def waits_for_no_slow_client():
     with Dashboard() as dashboard:
         slow = [socket.create_connection(("127.0.0.1", dashboard.port)) for _ in range(12)]
@@ -480,17 +492,6 @@ def waits_for_no_slow_database():
         holder.stdin.flush()
         holder.stdout.readline()
         began = time.monotonic()
-def ends_log_ins():
-    with Dashboard("--log-in-hours", "0.0005", INSULA_DASHBOARD_TOKEN=TOKEN) as dashboard:
-        answer = dashboard.ask("/api/login", "POST", json.dumps({"token": TOKEN}), {"Content-Type": "application/json", "X-Insula": "1"})
-        cookie = answer.headers["set-cookie"]
-        session = {"Cookie": cookie.split(";")[0]}
-        check("the browser is told how long it lasts", "Max-Age=2;" in cookie, cookie)
-        check("a log-in ends, whatever the browser does", wait_until(lambda: dashboard.ask("/api/hello", headers=session).status == 401))
-    done = subprocess.run([insula, "dashboard", "--log-in-hours", "721"], capture_output=True, text=True, timeout=PATIENCE)
-    check("no log-in is for ever", done.returncode == 2, done)
-
-
         seen = dashboard.ask("/api/names")
         check("a slow answer is told", seen.status == 503 and seen.kind() == "timeout" and time.monotonic() - began < 10, seen)
         with concurrent.futures.ThreadPoolExecutor(24) as pool:
@@ -507,20 +508,6 @@ def ends_log_ins():
         check("its sessions cannot write", sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'insula dashboard' AND state = 'idle in transaction'") == "0")
 
 
-def tells_nobody_why():
-    sql("CREATE ROLE away LOGIN IN ROLE insula_admin")
-    with Dashboard(PGUSER="away") as dashboard:
-        check("it is well", dashboard.ask("/healthz").status == 200)
-        sql("ALTER ROLE away NOLOGIN")
-        sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'away'")
-        until = time.monotonic() + PATIENCE
-        while (seen := dashboard.ask("/healthz")).status == 200 and time.monotonic() < until:
-            time.sleep(0.1)
-        check("healthz says no more than that it is not well", seen.status == 503 and seen.text == "not ok\n", seen)
-
-
-def main():
-    global insula
 REFUSING = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -558,6 +545,20 @@ def listens_on(directory):
         check("and has said so", dashboard.process.stderr.read().count("listening anew") == 3)
 
 
+def tells_nobody_why():
+    sql("CREATE ROLE away LOGIN IN ROLE insula_admin")
+    with Dashboard(PGUSER="away") as dashboard:
+        check("it is well", dashboard.ask("/healthz").status == 200)
+        sql("ALTER ROLE away NOLOGIN")
+        sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'away'")
+        until = time.monotonic() + PATIENCE
+        while (seen := dashboard.ask("/healthz")).status == 200 and time.monotonic() < until:
+            time.sleep(0.1)
+        check("healthz says no more than that it is not well", seen.status == 503 and seen.text == "not ok\n", seen)
+
+
+def main():
+    global insula
     insula = str(pathlib.Path(sys.argv[1]).resolve())
     os.environ.update(LC_ALL="C.UTF-8")
     os.environ.pop("DATABASE_URL", None)
@@ -572,14 +573,15 @@ def listens_on(directory):
     bounds_what_it_shows()
     keeps_to_one_tenant(ids)
     asks_for_its_token()
+    ends_log_ins()
     waits_for_no_slow_client()
     waits_for_no_slow_database()
     tells_nobody_why()
+    with tempfile.TemporaryDirectory() as directory:
+        listens_on(pathlib.Path(directory))
     print(f"{checks} checks, {len(failures)} failed")
     return 1 if failures else 0
 
 
-sys.exit(main())
-    ends_log_ins()
-    with tempfile.TemporaryDirectory() as directory:
-        listens_on(pathlib.Path(directory))
+if __name__ == "__main__":
+    sys.exit(main())
