@@ -101,6 +101,18 @@ async function ofOne(browser, url, ids) {
   await page.getByText("18446744073709551617").first().waitFor();
   check("numbers beyond 2^53 are exact", (await page.locator("main").innerText()).includes("0.1234567890123456789"), text);
   check("what a task has changed is marked", (await page.locator(".j-mark.added").count()) > 0 && (await page.locator(".j-mark.removed").count()) > 0 && (await page.locator(".j-mark.changed").count()) > 0);
+  await page.goto(`${url}#/execution/${ids.family}`);
+  await page.locator(".children .node").first().waitFor();
+  check("a child is seen inside its parent", (await page.locator(".children").innerText()).includes(ids.child) && (await page.locator(".children .node").count()) === 3, await page.locator(".children").innerText());
+  await page.locator(".children .fold").first().focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".children .node").first().waitFor({ state: "detached" });
+  await page.keyboard.press("Enter");
+  await page.locator(".children .node").first().click();
+  await page.getByText("Child of").waitFor();
+  check("and leads to its own page", (await page.evaluate(() => location.hash)).endsWith(ids.child));
+  await page.goto(`${url}#/execution/${ids.failed}`);
+  await page.locator(".segment.failed").first().waitFor();
   check("attempts that failed are in the waterfall", (await page.locator(".segment.failed").count()) >= 2);
   await page.context().close();
 }
@@ -183,6 +195,14 @@ async function ofOthers(browser, url) {
   await page.goto(`${url}#/tenants`);
   await page.getByRole("button", { name: "Tenant" }).last().click();
   await until("tenants sort by name", async () => { const names = await page.locator("td [data-row]").allInnerTexts(); return names.length > 3 && [...names].sort().join() === names.join(); });
+  const cells = async (tenant) => page.locator("tr", { has: page.getByRole("link", { name: tenant, exact: true }) }).innerText();
+  check("what holds a tenant back is said", (await cells("globex")).includes("max_running") && (await cells("umbrella")).includes("suspended"), `${await cells("globex")} ${await cells("umbrella")}`);
+  check("and its share beside its weight", / % of .* %/.test(await cells("acme")), await cells("acme"));
+  await until("and when it failed last", async () => /\d (s|min|h).* ago/.test(await page.locator("tr", { has: page.getByRole("link", { name: "acme", exact: true }) }).locator("a.bad time").innerText()));
+  await page.goto(`${url}#/tenants?open=acme`);
+  await page.getByText("Count what it used this month").click();
+  await page.getByText("This month, by workflow").waitFor();
+  check("and what it used this month", (await page.getByRole("region", { name: "What it used this month" }).innerText()).includes("customer_processing"));
   await page.locator("[data-search]").fill("oo");
   await until("and are found", async () => (await page.locator("td [data-row]").allInnerTexts()).join() === "hooli");
   await page.locator("[data-tenant-switch]").focus();

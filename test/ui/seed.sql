@@ -72,6 +72,13 @@ SELECT insula.suspend_tenant('umbrella');
 SELECT insula.submit('customer_processing', '{"customer": 1}', tenant => 'initech') > 0;
 SELECT count(*) FROM insula.claim('worker-9', ARRAY['customer_processing.fetch'], lease_for => '30 min', tenant => 'initech');
 
+-- Waits for a child, which no worker takes.
+SET insula.tenant = 'initech';
+SELECT insula.register_workflow('{"name": "order", "description": "Reserves, imports and ships", "tasks": [{"id": "reserve"}, {"id": "import", "depends_on": ["reserve"]}, {"id": "ship", "depends_on": ["import"]}]}');
+INSERT INTO named SELECT 'family', insula.submit('order', '{"order": 4711}');
+SELECT insula.complete(task_id, lease, '{"reserved": true}') FROM insula.claim('worker-1', ARRAY['order.reserve']);
+INSERT INTO named SELECT 'child', insula.submit_child(task_id, lease, 'etl', '{"files": ["4711.csv"]}') FROM insula.claim('worker-1', ARRAY['order.import']);
+
 -- What a hostile tenant would write.
 SET insula.tenant = 'mallory';
 INSERT INTO named SELECT 'hostile', insula.submit('customer_processing', jsonb_build_object('<img src=x onerror="window.hacked=1">', '<script>window.hacked=1</script>', '__proto__', jsonb_build_object('hacked', true), 'constructor', 'x', 'html', '"><svg onload=window.hacked=1>', 'url', 'javascript:window.hacked=1', 'type', 'b', 'props', '{"dangerouslySetInnerHTML": 1}', 'rtl', U&'\202Etxt.exe', 'long', repeat('A', 5000)));

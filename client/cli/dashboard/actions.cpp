@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <map>
+#include <set>
 #include <span>
 
 #include "dashboard/json.hpp"
@@ -144,6 +145,8 @@ class Bulk {
     }
   }
 
+  void leave(std::size_t more) { left_ += more; }
+
   std::string told() const {
     return "\"done\":" + std::to_string(done_) + ",\"skipped\":" + std::to_string(skipped_) +
            ",\"left\":" + std::to_string(left_) + ",\"skips\":[" + skips_ +
@@ -207,35 +210,44 @@ class Bulk {
   std::size_t done_ = 0, skipped_ = 0, left_ = 0;
 };
 
-// A person has confirmed a number: more than that are not changed.
-std::size_t confirmed_in(const json& request) {
+// A person has confirmed those that were counted: no other one is changed.
+std::set<std::string> confirmed_in(const json& request) {
   const auto found = request.find("expect");
-  if (found == request.end() || !found->is_number_unsigned())
-    throw Refusal(422, "usage", "expect must be the number that was counted before");
-  return found->get<std::size_t>();
+  const auto is_id = [](const json& one) { return one.is_string() && one.get_ref<const std::string&>().size() <= 20; };
+  if (found == request.end() || !found->is_array() || found->size() > most_in_bulk ||
+      !std::all_of(found->begin(), found->end(), is_id))
+    throw Refusal(422, "usage", "expect must hold the ids that were counted before");
+  std::set<std::string> ids;
+  for (const json& one : *found) ids.insert(one.get<std::string>());
+  return ids;
 }
 
-// Those that have changed in the meantime are passed over, as the verbs themselves do.
+std::string told_count(const std::vector<FoundExecution>& found, bool all) {
+  std::string ids;
+  for (const FoundExecution& one : found) ids += (ids.empty() ? "" : ",") + json_text(one.id);
+  return "{\"count\":" + std::to_string(found.size()) + ",\"all\":" + (all ? "true" : "false") + ",\"ids\":[" + ids +
+         "],\"done\":0,\"error\":null}";
+}
+
+// Those that have changed in the meantime are passed over, as the verbs themselves do; those that fit no more, or have
+// come since, are left as they are.
 std::string act_on_many(Database& database, const json& request, const std::string& actor) {
   const auto began = std::chrono::steady_clock::now();
   const std::string verb = required_text(request, "action");
   if (!is_verb(verb)) throw Refusal(422, "usage", "there is no such action");
   const Filter filter = filter_in(database, request);
-  const bool is_dry = request.value("dry_run", true);
-  if (!is_dry && is_everything(filter) && !request.value("everything", false))
-    throw Refusal(422, "usage", "the filter is empty: all executions need \"everything\": true");
-  const std::size_t confirmed = is_dry ? 0 : confirmed_in(request);
   bool all = false;
-  const std::vector<FoundExecution> found = find_executions(database, filter, most_in_bulk, &all);
-  const std::string counted =
-      "{\"count\":" + std::to_string(found.size()) + ",\"all\":" + (all ? "true" : "false") + ",";
-  if (is_dry) return counted + "\"done\":0,\"error\":null}";
-  if (found.size() > confirmed)
-    throw Refusal(409, "changed", "more fit by now than were counted: count again",
-                  std::to_string(found.size()) + " fit");
+  if (request.value("dry_run", true)) return told_count(find_executions(database, filter, most_in_bulk, &all), all);
+  if (is_everything(filter) && !request.value("everything", false))
+    throw Refusal(422, "usage", "the filter is empty: all executions need \"everything\": true");
+  const std::set<std::string> confirmed = confirmed_in(request);
+  const std::vector<FoundExecution> found = find_executions(database, filter, confirmed.size(), &all, &confirmed);
+  const std::size_t missing = confirmed.size() - found.size();
   Bulk bulk(database, verb, reason_of(database, request, actor));
   bulk.change(found, std::max(began + bulk_lasts, std::chrono::steady_clock::now() + change_lasts));
-  return counted + bulk.told() + "}";
+  if (!all) bulk.leave(missing);  // the search has taken too long
+  return "{\"count\":" + std::to_string(confirmed.size()) + ",\"gone\":" + std::to_string(all ? missing : 0) + "," +
+         bulk.told() + "}";
 }
 
 // ---- new executions ----
@@ -314,7 +326,9 @@ std::string summary_of(const json& request) {
     if (found == object.end() || (found->is_string() && found->get_ref<const std::string&>().empty())) return;
     // What should be text or a number and is none may be as deep as it likes: it is not written out.
     const std::string value =
-        found->is_structured() ? "(...)" : found->dump(-1, ' ', false, json::error_handler_t::replace);
+        found->is_array()        ? "[" + std::to_string(found->size()) + "]"
+        : found->is_structured() ? "(...)"
+                                 : found->dump(-1, ' ', false, json::error_handler_t::replace);
     out += (out.empty() ? "" : " ") + std::string(name) + "=" + cut_text(value, longest_value);
   };
   for (const char* name :

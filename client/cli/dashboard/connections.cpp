@@ -22,7 +22,8 @@ namespace {
 constexpr std::size_t most_waiting = 64;
 constexpr std::size_t longest_head = 16384;
 constexpr std::chrono::seconds longest{45}, longest_silence{5}, longest_for_head{10};
-constexpr std::chrono::milliseconds look_at_end{100};  // whether the program ends
+constexpr std::chrono::milliseconds longest_in_crowd{500};  // for a head, where other connections wait for a thread
+constexpr std::chrono::milliseconds look_around{100};       // whether the program ends, or others wait
 
 using Clock = std::chrono::steady_clock;
 
@@ -33,7 +34,7 @@ class Client : public httplib::Stream {
       : socket_(socket), is_ending_(is_ending), until_(Clock::now() + longest) {}
 
   enum class Head { whole, none, too_long };
-  Head read_head();
+  Head read_head(const std::atomic<bool>& is_crowded);
   bool asks_for_ranges() const;
   // And takes what the client still sends, for a while: an end with bytes unread would take the answer back.
   void refuse(const char* status, const char* message);
@@ -64,15 +65,16 @@ bool Client::wait(short what, Clock::time_point until) const {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
     pollfd wanted{socket_, what, 0};
     const int found =
-        poll(&wanted, 1, static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, look_at_end.count())));
+        poll(&wanted, 1, static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, look_around.count())));
     if (found > 0) return true;
     if ((found < 0 && errno != EINTR) || left.count() <= 0 || is_ending_) return false;
   }
 }
 
 // The head ends by an empty line, as the library sees it.
-Client::Head Client::read_head() {
-  const auto until = Clock::now() + longest_for_head;
+Client::Head Client::read_head(const std::atomic<bool>& is_crowded) {
+  const auto began = Clock::now();
+  auto heard = began;
   std::size_t looked = 0;
   for (;;) {
     if (const auto end = head_.find("\n\r\n", looked); end != std::string::npos) {
@@ -81,11 +83,17 @@ Client::Head Client::read_head() {
     }
     if (head_.size() >= longest_head) return Head::too_long;
     looked = head_.size() < 2 ? 0 : head_.size() - 2;
-    if (!wait(POLLIN, std::min(until, Clock::now() + longest_silence))) return Head::none;
+    const auto now = Clock::now();
+    if (is_ending_ || now - heard >= longest_silence || now - began >= longest_for_head ||
+        (is_crowded && now - began >= longest_in_crowd))
+      return Head::none;
+    if (!wait(POLLIN, now + look_around)) continue;
     char bytes[4096];
     const ssize_t got = recv(socket_, bytes, std::min(sizeof bytes, longest_head - head_.size()), MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return Head::none;
-    if (got > 0) head_.append(bytes, static_cast<std::size_t>(got));
+    if (got <= 0) continue;
+    head_.append(bytes, static_cast<std::size_t>(got));
+    heard = Clock::now();
   }
 }
 
@@ -158,7 +166,7 @@ void Client::tell(Name name, std::string& ip, int& port) const {
 
 }  // namespace
 
-Workers::Workers(std::size_t threads) {
+Workers::Workers(std::size_t threads, std::atomic<bool>& is_crowded) : is_crowded_(is_crowded) {
   for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
 }
 
@@ -167,6 +175,7 @@ void Workers::put(std::function<void()> work) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return waiting_.size() < most_waiting || is_stopping_; });
     waiting_.push_back(std::move(work));
+    note_crowd();
   }
   changed_.notify_all();
 }
@@ -175,6 +184,8 @@ Workers::Enqueued Workers::enqueue(std::function<void()> work) {
   put(std::move(work));
   return static_cast<Enqueued>(true);  // of later versions: whether there was room
 }
+
+void Workers::note_crowd() { is_crowded_ = waiting_.size() + busy_ > threads_.size(); }
 
 void Workers::run() {
   for (;;) {
@@ -185,9 +196,14 @@ void Workers::run() {
       if (waiting_.empty()) return;
       work = std::move(waiting_.front());
       waiting_.pop_front();
+      ++busy_;
+      note_crowd();
     }
     changed_.notify_all();
     work();
+    const std::scoped_lock lock(mutex_);
+    --busy_;
+    note_crowd();
   }
 }
 
@@ -198,6 +214,10 @@ void Workers::shutdown() {
   }
   changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+}
+
+BoundedServer::BoundedServer(std::size_t threads) {
+  new_task_queue = [this, threads] { return new Workers(threads, is_crowded_); };
 }
 
 // Later versions of the library are told the addresses.
@@ -219,7 +239,7 @@ bool BoundedServer::process_and_close_socket(socket_t socket) {
   bool is_served = false;
   try {
     Client client(socket, is_ending_);
-    const Client::Head head = client.read_head();
+    const Client::Head head = client.read_head(is_crowded_);
     if (head == Client::Head::too_long)
       client.refuse("431 Request Header Fields Too Large", "the head of the request is too long");
     else if (head == Client::Head::whole && client.asks_for_ranges())

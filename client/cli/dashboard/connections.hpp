@@ -1,5 +1,6 @@
 // The threads that serve connections, and what a connection may send and how long it may last: the head of a request
-// holds 16 kB and comes within ten seconds, all of it is over after 45, however slowly its client sends or reads.
+// holds 16 kB and comes within ten seconds, or half a second where others wait for a thread; all of it is over after 45,
+// however slowly its client sends or reads.
 #pragma once
 
 #include <httplib.h>
@@ -19,17 +20,21 @@ class Workers : public httplib::TaskQueue {
   using Enqueued = decltype(std::declval<httplib::TaskQueue&>().enqueue(std::declval<std::function<void()>>()));
 
  public:
-  explicit Workers(std::size_t threads);
+  // Keeps `is_crowded` up to date: whether connections wait, and no thread is free for them.
+  Workers(std::size_t threads, std::atomic<bool>& is_crowded);
   Enqueued enqueue(std::function<void()> work) override;
   void shutdown() override;
 
  private:
   void put(std::function<void()> work);
   void run();
+  void note_crowd();
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> waiting_;
+  std::size_t busy_ = 0;
+  std::atomic<bool>& is_crowded_;
   std::vector<std::thread> threads_;
   bool is_stopping_ = false;
 };
@@ -38,6 +43,8 @@ class Workers : public httplib::TaskQueue {
 // number, and looks at "Range" by a regular expression that takes stack for each byte, before it asks a handler.
 class BoundedServer : public httplib::Server {
  public:
+  explicit BoundedServer(std::size_t threads);
+
   // All connections end soon, and so do those that are still taken.
   void end_connections() { is_ending_ = true; }
 
@@ -46,7 +53,7 @@ class BoundedServer : public httplib::Server {
   template <typename Self>
   static bool process(Self& self, httplib::Stream& stream);
 
-  std::atomic<bool> is_ending_ = false;
+  std::atomic<bool> is_ending_ = false, is_crowded_ = false;
 };
 
 }  // namespace insula::cli::dashboard

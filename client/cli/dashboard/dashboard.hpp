@@ -18,6 +18,7 @@ struct Options {
   int port = 8484;
   std::vector<std::string> hosts;  // names by which a proxy or a browser may call it, besides localhost
   std::string token;               // empty: none is asked for
+  std::chrono::milliseconds log_in_lasts{std::chrono::hours{12}};
   std::string user_header;         // of a proxy that has checked the user; empty: none
   bool allow_actions = false;
   std::string conninfo;
@@ -25,6 +26,7 @@ struct Options {
   std::string context;                // of contexts.toml, for the page's head
   int connections = 4;
   std::chrono::milliseconds statement_timeout{5000};
+  std::size_t most_bytes = 16 * 1024 * 1024;  // of the result of a statement
 };
 
 // An answer that is no success; the page shows the message, the detail and the hint.

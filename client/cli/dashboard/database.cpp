@@ -14,6 +14,7 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds patience{2000};  // for a free connection
 constexpr milliseconds grace{2000};     // after the server's own limit, for its answer to come
 constexpr int lock_timeout_milliseconds = 1000;
+constexpr std::size_t most_rows = 20000;  // of a result
 
 struct ResultCloser {
   void operator()(PGresult* result) const { PQclear(result); }
@@ -47,6 +48,28 @@ Refusal away(const std::string& why) {
   throw Refusal(state == "42501" ? 403 : 422, "refused", message, detail, hint);
 }
 
+// Rows as they come, so that what is too much is never held as a whole.
+class Rows {
+ public:
+  explicit Rows(std::size_t most_bytes) : most_bytes_(most_bytes) {}
+
+  void add(const PGresult* result) {
+    Table some = table_of(result);
+    if (table_.columns.empty()) table_.columns = std::move(some.columns);
+    for (auto& row : some.rows) {
+      for (const Cell& cell : row) bytes_ += cell ? cell->size() : 0;
+      table_.is_cut = table_.is_cut || table_.rows.size() >= most_rows || bytes_ > most_bytes_;
+      if (!table_.is_cut) table_.rows.push_back(std::move(row));
+    }
+  }
+  BoundedTable take() { return std::move(table_); }
+
+ private:
+  BoundedTable table_;
+  const std::size_t most_bytes_;
+  std::size_t bytes_ = 0;
+};
+
 // False: nothing came until then.
 bool wait_for_answer(PGconn* connection, Clock::time_point until) {
   while (PQisBusy(connection)) {
@@ -74,7 +97,8 @@ constexpr const char* more_rights_sql =
 
 }  // namespace
 
-Connection::Connection(const Options& options, const std::string& role) : usual_timeout_(options.statement_timeout) {
+Connection::Connection(const Options& options, const std::string& role)
+    : usual_timeout_(options.statement_timeout), most_bytes_(options.most_bytes) {
   const char* const names[] = {"dbname", "application_name", "connect_timeout", "client_encoding", nullptr};
   const char* const values[] = {options.conninfo.c_str(), "insula dashboard", "3", "UTF8", nullptr};
   connection_.reset(PQconnectdbParams(names, values, 1));
@@ -92,15 +116,16 @@ Connection::Connection(const Options& options, const std::string& role) : usual_
       {std::to_string(usual_timeout_.count()), std::to_string(lock_timeout_milliseconds)});
 }
 
-Table Connection::run(const std::string& sql, const std::vector<Cell>& parameters, milliseconds timeout) {
+BoundedTable Connection::run(const std::string& sql, const std::vector<Cell>& parameters, milliseconds timeout) {
   std::vector<const char*> values;
   for (const Cell& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
   PGconn* connection = connection_.get();
   if (!PQsendQueryParams(connection, sql.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr,
                          nullptr, 0))
     throw away(PQerrorMessage(connection));
+  PQsetSingleRowMode(connection);
   const auto until = Clock::now() + timeout + grace;
-  Table table;
+  Rows rows(most_bytes_);
   Result failed;
   for (;;) {
     if (!wait_for_answer(connection, until)) {
@@ -110,23 +135,23 @@ Table Connection::run(const std::string& sql, const std::vector<Cell>& parameter
     Result result{PQgetResult(connection)};
     if (!result) break;
     const auto status = PQresultStatus(result.get());
-    if (status == PGRES_TUPLES_OK)
-      table = table_of(result.get());
+    if (status == PGRES_SINGLE_TUPLE || status == PGRES_TUPLES_OK)
+      rows.add(result.get());
     else if (status != PGRES_COMMAND_OK)
       failed = std::move(result);
   }
   if (failed) refuse(failed.get());
-  return table;
+  return rows.take();
 }
 
-Table Connection::query(const std::string& sql, const std::vector<Cell>& parameters, milliseconds timeout) {
+BoundedTable Connection::query(const std::string& sql, const std::vector<Cell>& parameters, milliseconds timeout) {
   if (timeout.count() == 0 || timeout == usual_timeout_) return run(sql, parameters, usual_timeout_);
   const auto set = [&](milliseconds to) {
     run("SELECT set_config('statement_timeout', $1, false)", {std::to_string(to.count())}, usual_timeout_);
   };
   set(timeout);
   try {
-    Table table = run(sql, parameters, timeout);
+    BoundedTable table = run(sql, parameters, timeout);
     set(usual_timeout_);
     return table;
   } catch (const Refusal&) {

@@ -26,14 +26,19 @@ struct Identity {
   bool is_admin = false;
 };
 
+struct BoundedTable : Table {
+  bool is_cut = false;  // there were more rows than are kept
+};
+
 class Connection {
  public:
   // Throws Refusal: away.
   Connection(const Options& options, const std::string& role);
 
-  // Throws Refusal. `timeout`: of this statement; zero: the usual one.
-  Table query(const std::string& sql, const std::vector<Cell>& parameters = {},
-              std::chrono::milliseconds timeout = std::chrono::milliseconds{0});
+  // Throws Refusal. `timeout`: of this statement; zero: the usual one. What goes beyond 20,000 rows or the bytes
+  // that the options allow is left out, and the table says so.
+  BoundedTable query(const std::string& sql, const std::vector<Cell>& parameters = {},
+                     std::chrono::milliseconds timeout = std::chrono::milliseconds{0});
   // In a transaction that writes.
   Table change(const std::string& sql, const std::vector<Cell>& parameters);
   bool is_usable() const { return PQstatus(connection_.get()) == CONNECTION_OK; }
@@ -43,10 +48,11 @@ class Connection {
     void operator()(PGconn* connection) const { PQfinish(connection); }
   };
 
-  Table run(const std::string& sql, const std::vector<Cell>& parameters, std::chrono::milliseconds timeout);
+  BoundedTable run(const std::string& sql, const std::vector<Cell>& parameters, std::chrono::milliseconds timeout);
 
   std::unique_ptr<PGconn, Closer> connection_;
   std::chrono::milliseconds usual_timeout_;
+  std::size_t most_bytes_;
 };
 
 class Database {

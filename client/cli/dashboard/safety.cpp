@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <string_view>
 
 #include "failure.hpp"
 
@@ -14,7 +15,10 @@ namespace {
 
 constexpr std::size_t longest_path = 512, longest_target = 4096, most_headers = 64;
 constexpr std::size_t shortest_token = 16;
-constexpr int tries_of_tokens = 5;  // that are wrong, a second
+constexpr int most_guesses = 5;  // of an address, a second
+constexpr std::chrono::seconds guesses_count_for{1};
+constexpr std::size_t most_addresses = 256;  // whose guesses are counted apart; those of all others are counted together
+constexpr std::size_t most_sessions = 256;
 constexpr const char* cookie_name = "insula_session";
 
 bool is_ip_address(const std::string& host) {
@@ -78,6 +82,13 @@ std::string cookie_of(const httplib::Request& request) {
   return all.substr(from, all.find(';', from) - from);
 }
 
+// An IPv6 address is one of many that its owner has: they share their first half.
+std::string neighbourhood_of(const std::string& address) {
+  in6_addr bytes;
+  if (inet_pton(AF_INET6, address.c_str(), &bytes) != 1 || IN6_IS_ADDR_V4MAPPED(&bytes)) return address;
+  return {reinterpret_cast<const char*>(&bytes), sizeof bytes / 2};
+}
+
 bool is_one(const httplib::Request& request, const char* header) { return request.get_header_value_count(header) == 1; }
 
 }  // namespace
@@ -92,7 +103,7 @@ void check_options(const Options& options) {
     throw Failure(Exit::usage, "--listen wants an IP address, or localhost");
 }
 
-Gate::Gate(const Options& options) : options_(options), session_(random_hex()) {}
+Gate::Gate(const Options& options) : options_(options) {}
 
 // A page of another site whose name is made to mean this address (DNS rebinding) is told by the Host of its requests.
 // An address in place of a name cannot be made to mean another one.
@@ -127,12 +138,39 @@ void Gate::check_request(const httplib::Request& request) const {
     throw Refusal(403, "usage", "another site asks");
 }
 
-void Gate::check_token(const httplib::Request& request) const {
-  if (!asks_for_token()) return;
-  const std::string bearer = request.get_header_value("Authorization");
-  if (bearer.starts_with("Bearer ") && is_same_secret(bearer.substr(7), options_.token)) return;
-  if (is_same_secret(cookie_of(request), session_)) return;
-  throw Refusal(401, "login", "this needs the token");
+void Gate::check_token(const httplib::Request& request) {
+  if (!asks_for_token() || is_logged_in(cookie_of(request))) return;
+  constexpr std::string_view scheme = "Bearer ";
+  const std::string given = request.get_header_value("Authorization");
+  if (!given.starts_with(scheme)) throw Refusal(401, "login", "this needs the token");
+  check_guess(given.substr(scheme.size()), request.remote_addr);
+}
+
+bool Gate::is_logged_in(const std::string& cookie) {
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(sessions_, [now = Clock::now()](const auto& one) { return one.second < now; });
+  return std::any_of(sessions_.begin(), sessions_.end(),
+                     [&](const auto& one) { return is_same_secret(cookie, one.first); });
+}
+
+// After too many that are wrong none is looked at for a moment, the right one neither: a guess learns nothing then.
+void Gate::check_guess(const std::string& token, const std::string& address) {
+  const std::scoped_lock lock(mutex_);
+  Guesses& guesses = guesses_of(neighbourhood_of(address));
+  if (guesses.wrong >= most_guesses) throw Refusal(429, "login", "too many tries: wait a second");
+  if (asks_for_token() && is_same_secret(token, options_.token)) return;
+  ++guesses.wrong;
+  throw Refusal(401, "login", "the token is wrong");
+}
+
+// The address that guesses is slowed alone: others still get in.
+Gate::Guesses& Gate::guesses_of(const std::string& address) {
+  const auto now = Clock::now();
+  std::erase_if(guesses_, [&](const auto& one) { return now - one.second.since > guesses_count_for; });
+  const bool is_apart = guesses_.contains(address) || guesses_.size() < most_addresses;
+  Guesses& guesses = guesses_[is_apart ? address : ""];
+  if (guesses.wrong == 0) guesses.since = now;
+  return guesses;
 }
 
 void Gate::check_change(const httplib::Request& request) const {
@@ -147,19 +185,19 @@ void Gate::check_change(const httplib::Request& request) const {
 }
 
 std::string Gate::log_in(const std::string& token, const httplib::Request& request) {
+  check_guess(token, request.remote_addr);
+  std::string session = random_hex();
   {
     const std::scoped_lock lock(mutex_);
-    const auto now = std::chrono::steady_clock::now();
-    if (now - tries_since_ > std::chrono::seconds(1)) {
-      tries_since_ = now;
-      tries_ = 0;
-    }
-    if (++tries_ > tries_of_tokens) throw Refusal(429, "login", "too many tries: wait a second");
+    if (sessions_.size() >= most_sessions)
+      sessions_.erase(std::min_element(sessions_.begin(), sessions_.end(),
+                                       [](const auto& a, const auto& b) { return a.second < b.second; }));
+    sessions_[session] = Clock::now() + options_.log_in_lasts;
   }
-  if (!asks_for_token() || !is_same_secret(token, options_.token)) throw Refusal(401, "login", "the token is wrong");
   const bool is_secure = request.get_header_value("Origin").starts_with("https://");
-  return std::string(cookie_name) + "=" + session_ + "; HttpOnly; SameSite=Strict; Path=/" +
-         (is_secure ? "; Secure" : "");
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(options_.log_in_lasts);
+  return std::string(cookie_name) + "=" + session + "; Max-Age=" + std::to_string(seconds.count()) +
+         "; HttpOnly; SameSite=Strict; Path=/" + (is_secure ? "; Secure" : "");
 }
 
 void Gate::add_headers(httplib::Response& response) {

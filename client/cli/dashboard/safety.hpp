@@ -6,6 +6,8 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <map>
 #include <mutex>
 #include <string>
 
@@ -20,23 +22,34 @@ class Gate {
   // Before the body is read. Throws Refusal.
   void check_request(const httplib::Request& request) const;
   // Before anything of the database is shown. Throws Refusal: login.
-  void check_token(const httplib::Request& request) const;
+  void check_token(const httplib::Request& request);
   // A change comes from this page: its Origin is this host, and it has a header that no form of another page can send.
   void check_change(const httplib::Request& request) const;
-  // The cookie of a browser that knows the token. Throws Refusal.
+  // The cookie of a browser that knows the token, for as long as a log-in lasts. Throws Refusal.
   std::string log_in(const std::string& token, const httplib::Request& request);
 
   bool asks_for_token() const { return !options_.token.empty(); }
   static void add_headers(httplib::Response& response);
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  // Wrong tokens of one address.
+  struct Guesses {
+    Clock::time_point since{};
+    int wrong = 0;
+  };
+
   bool is_served_host(const std::string& host) const;
+  bool is_logged_in(const std::string& cookie);
+  void check_guess(const std::string& token, const std::string& address);
+  Guesses& guesses_of(const std::string& address);
 
   const Options& options_;
-  std::string session_;  // of all browsers that are logged in, made anew by each process
   std::mutex mutex_;
-  std::chrono::steady_clock::time_point tries_since_{};
-  int tries_ = 0;
+  // By the browser's cookie, until when it is good; none outlives the process.
+  std::map<std::string, Clock::time_point> sessions_;
+  std::map<std::string, Guesses> guesses_;
 };
 
 // Throws Failure if the options are not safe together, as an address of the network without a token.

@@ -15,7 +15,7 @@ using std::chrono::milliseconds;
 struct Part {
   const char* name;
   const char* sql;
-  std::array<const char*, 4> parameters = {};  // names of the request's, in the order of $1, $2 ...
+  std::array<const char*, 5> parameters = {};  // names of the request's, in the order of $1, $2 ...
   bool may_fail = false;                       // then its error is shown in its place
   milliseconds timeout{0};                     // zero: the usual one
 };
@@ -45,30 +45,57 @@ constexpr const char* failures_sql =
 
 // ---- tenants ----
 
+// A page after the key and the name of the last row before it. What limits leave to do is told from the numbers at hand;
+// explain_tenant() measures it, for one tenant. Parts of claims and of weights are those of all tenants that have any.
 constexpr const char* tenants_sql = R"(
 WITH counted AS (
   SELECT tenant, sum(submitted)::bigint AS submitted, sum(completed)::bigint AS completed, sum(failed)::bigint AS failed,
     sum(started)::bigint AS started, sum(retried)::bigint AS retried, sum(lapsed)::bigint AS lapsed,
     (extract(epoch FROM max(wait_p99)) * 1000)::float8 AS wait_p99_ms
   FROM insula.pg_stat_insula GROUP BY tenant),
-listed AS (
+every AS (
   SELECT t.tenant, t.status, a.ready, a.running, a.delayed, a.waiting, a.paused, a.oldest_ready_at, t.weight,
     t.max_running, t.max_queued, t.max_connections, t.rate_per_second, t.retain::text AS retain, t.retain_count,
     pg_catalog.left(t.error, 400) AS error, t.error_at, t.created_at,
-    c.submitted, c.completed, c.failed, c.started, c.retried, c.lapsed, c.wait_p99_ms
-  FROM insula.tenants t JOIN insula.tenant_activity a USING (tenant) LEFT JOIN counted c USING (tenant)
-  WHERE $1::text IS NULL OR pg_catalog.strpos(t.tenant, $1) > 0),
+    c.submitted, c.completed, c.failed, c.started, c.retried, c.lapsed, c.wait_p99_ms,
+    (c.started / nullif(sum(c.started) OVER (), 0))::float8 AS share,
+    CASE WHEN c.started > 0 THEN t.weight::float8 / sum(t.weight) FILTER (WHERE c.started > 0) OVER () END AS weight_share,
+    CASE WHEN t.status <> 'active' THEN t.status WHEN t.error IS NOT NULL THEN 'set aside'
+      WHEN a.running >= t.max_running AND a.ready > 0 THEN 'max_running'
+      WHEN a.ready + a.running + a.delayed + a.waiting + a.paused >= t.max_queued THEN 'max_queued'
+      WHEN a.oldest_ready_at > pg_catalog.now() - interval '5 s' OR a.ready = 0 OR a.ready IS NULL THEN NULL
+      WHEN t.rate_per_second IS NOT NULL THEN 'rate or no worker' ELSE 'no free worker' END AS held_by
+  FROM insula.tenants t JOIN insula.tenant_activity a USING (tenant) LEFT JOIN counted c USING (tenant)),
 keyed AS (
-  SELECT listed.*, count(*) OVER () AS matching, CASE $2
+  SELECT every.*, count(*) OVER () AS matching, coalesce(CASE WHEN $3 = 'up' THEN 1 ELSE -1 END * CASE $2
     WHEN 'ready' THEN ready WHEN 'running' THEN running WHEN 'delayed' THEN delayed WHEN 'waiting' THEN waiting
     WHEN 'weight' THEN weight WHEN 'completed' THEN coalesce(completed, 0) WHEN 'failed' THEN coalesce(failed, 0)
-    WHEN 'started' THEN coalesce(started, 0) WHEN 'wait' THEN wait_p99_ms WHEN 'status' THEN CASE status WHEN 'active' THEN 0 ELSE 1 END
-    WHEN 'oldest' THEN extract(epoch FROM pg_catalog.now() - oldest_ready_at) END::float8 AS sort_key
-  FROM listed)
+    WHEN 'started' THEN coalesce(started, 0) WHEN 'wait' THEN wait_p99_ms WHEN 'share' THEN share / nullif(weight_share, 0)
+    WHEN 'status' THEN CASE status WHEN 'active' THEN 0 ELSE 1 END WHEN 'held' THEN CASE WHEN held_by IS NULL THEN 0 ELSE 1 END
+    WHEN 'oldest' THEN extract(epoch FROM pg_catalog.now() - oldest_ready_at) WHEN 'tenant' THEN 0 END::float8, 1e300) AS sort_key
+  FROM every
+  WHERE $1::text IS NULL OR pg_catalog.strpos(tenant, $1) > 0)
 SELECT * FROM keyed
-ORDER BY CASE WHEN $3 = 'up' THEN sort_key END ASC NULLS LAST, CASE WHEN $3 IS DISTINCT FROM 'up' THEN sort_key END DESC NULLS LAST,
-  CASE WHEN $2 = 'tenant' AND $3 IS DISTINCT FROM 'up' THEN tenant END DESC, tenant
-LIMIT 200 OFFSET coalesce($4::integer, 0))";
+WHERE $5::text IS NULL OR CASE WHEN $2 = 'tenant' AND $3 IS DISTINCT FROM 'up' THEN tenant < $5
+  ELSE (sort_key, tenant) > ($4::float8, $5) END
+ORDER BY sort_key, CASE WHEN $2 = 'tenant' AND $3 IS DISTINCT FROM 'up' THEN tenant END DESC, tenant
+LIMIT 101)";
+
+// The newest failed one among the hundred newest executions of each: a look at more would grow with what is kept.
+constexpr const char* last_failures_sql = R"(
+SELECT t.tenant, f.execution_id, f.finished_at, pg_catalog.left(f.execution_error, 200) AS error
+FROM (SELECT tenant FROM insula.tenants WHERE tenant = ANY (pg_catalog.string_to_array($1, ',')) LIMIT 100) t
+CROSS JOIN LATERAL (
+  SELECT * FROM insula.executions(max_executions => 100, tenant => t.tenant) e
+  WHERE e.execution_status = 'failed' ORDER BY e.finished_at DESC LIMIT 1) f)";
+
+// Reads all executions that the tenant keeps: it is asked for by a person, not every few seconds.
+constexpr const char* usage_sql = R"(
+SELECT workflow, sum(executions_started)::bigint AS started, sum(executions_completed)::bigint AS completed,
+  sum(executions_failed)::bigint AS failed, sum(tasks_run)::bigint AS tasks_run,
+  (sum(seconds_run) * 1000)::float8 AS run_ms, sum(context_bytes)::bigint AS context_bytes
+FROM insula.usage($1, pg_catalog.date_trunc('month', pg_catalog.now()))
+GROUP BY workflow ORDER BY sum(seconds_run) DESC, workflow LIMIT 200)";
 
 constexpr const char* names_sql =
     "SELECT tenant, status FROM insula.tenants WHERE $1::text IS NULL OR pg_catalog.strpos(tenant, $1) > 0 ORDER BY "
@@ -126,11 +153,17 @@ FROM (
   ORDER BY place > 20, ordinality LIMIT 501) few
 ORDER BY ordinality)";
 
+// missed: fires since the last one that made an execution which made none, of twenty: they were late beyond the grace and
+// dropped, or fell into an overlap or a pause.
 constexpr const char* one_schedules_sql = R"(
 SELECT coalesce($1, insula.current_tenant()) AS tenant, (
     SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => $1) e WHERE e.execution_id = s.last_execution) AS last_status,
   s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
-  s.last_fire_at, s.last_execution, pg_catalog.left(s.context::text, 20000) AS context,
+  s.last_fire_at, s.last_execution,
+  CASE WHEN s.status = 'active' AND s.last_fire_at IS NOT NULL THEN (
+    SELECT count(*)::integer FROM insula.next_fires(s.cron, s.timezone, 20, s.last_fire_at) f
+    WHERE f < least(s.next_fire_at, pg_catalog.now())) END AS missed,
+  CASE WHEN s.status = 'active' AND s.next_fire_at < pg_catalog.now() - interval '10 s' THEN s.next_fire_at END AS late_since,
   CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
 FROM insula.schedules($1) s ORDER BY s.name LIMIT 301)";
 
@@ -138,7 +171,11 @@ constexpr const char* all_schedules_sql = R"(
 SELECT t.tenant, (
     SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => t.tenant) e WHERE s.last_execution IS NOT NULL AND e.execution_id = s.last_execution) AS last_status,
   s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
-  s.last_fire_at, s.last_execution, pg_catalog.left(s.context::text, 20000) AS context,
+  s.last_fire_at, s.last_execution,
+  CASE WHEN s.status = 'active' AND s.last_fire_at IS NOT NULL THEN (
+    SELECT count(*)::integer FROM insula.next_fires(s.cron, s.timezone, 20, s.last_fire_at) f
+    WHERE f < least(s.next_fire_at, pg_catalog.now())) END AS missed,
+  CASE WHEN s.status = 'active' AND s.next_fire_at < pg_catalog.now() - interval '10 s' THEN s.next_fire_at END AS late_since,
   CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
 FROM (SELECT tenant FROM insula.tenants ORDER BY tenant LIMIT 200) t
 CROSS JOIN LATERAL (SELECT * FROM insula.schedules(t.tenant) ORDER BY name LIMIT 20) s ORDER BY t.tenant, s.name LIMIT 301)";
@@ -190,13 +227,15 @@ constexpr const char* log_sql =
     "SELECT log_id, at, username AS role, act, tenant, pg_catalog.left(detail, 500) AS detail FROM insula.admin_log "
     "ORDER BY log_id DESC LIMIT 30";
 
-constexpr milliseconds audit_timeout{30000};
+constexpr milliseconds audit_timeout{30000}, usage_timeout{30000};
 
 const std::vector<View>& views() {
   static const std::vector<View> all = {
       {"now", true, {{"oldest", oldest_sql, {"tenant"}, true}, {"holder", holder_sql, {}, true}}},
       {"failures", false, {{"failures", failures_sql, {"since", "tenant"}}}},
-      {"tenants", true, {{"tenants", tenants_sql, {"search", "sort", "direction", "offset"}}}},
+      {"tenants", true, {{"tenants", tenants_sql, {"search", "sort", "direction", "after_key", "after"}}}},
+      {"last_failures", true, {{"failures", last_failures_sql, {"tenants"}}}},
+      {"usage", false, {{"usage", usage_sql, {"tenant"}, false, usage_timeout}}},
       {"names", true, {{"names", names_sql, {"search"}}}},
       {"tenant", false, {{"lines", tenant_sql, {"tenant"}}}},
       {"execution",
@@ -227,7 +266,9 @@ std::string show_part(Connection& connection, const Part& part, const Ask& ask) 
   for (const char* name : part.parameters)
     if (name) parameters.push_back(cell_of(ask(name)));
   try {
-    return json_text(part.name) + ":" + json_rows(connection.query(part.sql, parameters, part.timeout));
+    const BoundedTable table = connection.query(part.sql, parameters, part.timeout);
+    return json_text(part.name) + ":" + json_rows(table) +
+           (table.is_cut ? "," + json_text(std::string(part.name) + "_cut") + ":true" : "");
   } catch (const Refusal& refusal) {
     if (!part.may_fail || refusal.kind == "away") throw;
     return json_text(part.name) + ":[]," + json_text(std::string(part.name) + "_error") + ":" +
@@ -285,7 +326,7 @@ struct Look {
 };
 
 struct Stride {
-  Table table;  // the last column tells whether a row fits
+  BoundedTable table;  // the last column tells whether a row fits
   bool is_last;
 };
 
@@ -304,7 +345,7 @@ Stride read_stride(Connection& connection, const Filter& filter, const Look& loo
   const auto& rows = stride.table.rows;
   if (rows.empty()) return stride;
   *from = rows.back().front();
-  stride.is_last = std::stoul(*rows.back()[rows_read_column]) < look.rows;
+  stride.is_last = !stride.table.is_cut && std::stoul(*rows.back()[rows_read_column]) < look.rows;
   return stride;
 }
 
@@ -373,7 +414,8 @@ std::string list_executions(Database& database, const Filter& filter, Cell from)
          ",\"searched\":" + (goes_on && !page.is_full ? "true" : "false") + "}";
 }
 
-std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all) {
+std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all,
+                                            const std::set<std::string>* among) {
   auto connection = database.take();
   std::vector<FoundExecution> found;
   Cell from;
@@ -381,10 +423,12 @@ std::vector<FoundExecution> find_executions(Database& database, const Filter& fi
   const auto until = std::chrono::steady_clock::now() + bulk_timeout;
   while (found.size() < most && std::chrono::steady_clock::now() < until) {
     const Stride read = read_stride(*connection, filter, {stride, Way::search, bulk_timeout}, &from);
-    for (const auto& row : read.table.rows)
-      if (row.back() == "t" && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
+    for (const auto& row : read.table.rows) {
+      const bool is_wanted = row.back() == "t" && (!among || among->contains(*row[0]));
+      if (is_wanted && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
+    }
     if (read.is_last) {
-      *all = found.size() < most;
+      *all = among || found.size() < most;
       break;
     }
   }

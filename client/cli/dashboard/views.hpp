@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 
 #include "dashboard/database.hpp"
@@ -25,7 +26,8 @@ std::string list_executions(Database& database, const Filter& filter, Cell from)
 struct FoundExecution {
   std::string id, tenant;
 };
-// Those that fit, the oldest first, `most` of them at most.
-std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all);
+// Those that fit, the oldest first, `most` of them at most; `among`: these ids alone.
+std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all,
+                                            const std::set<std::string>* among = nullptr);
 
 }  // namespace insula::cli::dashboard

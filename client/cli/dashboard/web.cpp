@@ -25,6 +25,8 @@ constexpr std::size_t most_answers = 64;
 constexpr std::chrono::milliseconds answer_lasts{900};
 constexpr int answer_lasts_times = 4;  // as long as it took to make
 constexpr std::chrono::seconds health_lasts{1};
+constexpr int most_tries_to_listen = 50;  // one after the other
+constexpr std::chrono::milliseconds between_tries_to_listen{100}, listened_well{1000};
 constexpr const char* json_type = "application/json";
 
 std::string etag_of(std::string_view content) {
@@ -81,17 +83,20 @@ constexpr std::size_t longest_actor = 100, longest_log = 3000;
 }  // namespace
 
 Web::Web(const Options& options, Database& database)
-    : options_(options), database_(database), gate_(options), samples_(database) {
-  server_.new_task_queue = [] { return new Workers(threads); };
-  server_.set_keep_alive_max_count(1);
-  server_.set_payload_max_length(largest_body);
-  server_.set_tcp_nodelay(true);
+    : options_(options), database_(database), gate_(options), samples_(database), server_(make_server()) {}
+
+std::unique_ptr<BoundedServer> Web::make_server() {
+  auto made = std::make_unique<BoundedServer>(threads);
+  BoundedServer& server = *made;
+  server.set_keep_alive_max_count(1);
+  server.set_payload_max_length(largest_body);
+  server.set_tcp_nodelay(true);
   // Two of them shall not share the port.
-  server_.set_socket_options([](socket_t socket) {
+  server.set_socket_options([](socket_t socket) {
     const int yes = 1;
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   });
-  server_.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
+  server.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
     bool goes_on = false;
     guarded(response, [&] {
       gate_.check_request(request);
@@ -103,34 +108,69 @@ Web::Web(const Options& options, Database& database)
     goes_on = goes_on && response.status < 400;
     return goes_on ? httplib::Server::HandlerResponse::Unhandled : httplib::Server::HandlerResponse::Handled;
   });
-  server_.Post("/api/action", [this](const httplib::Request& request, httplib::Response& response) {
+  server.Post("/api/action", [this](const httplib::Request& request, httplib::Response& response) {
     guarded(response, [&] { answer_change(request, response); });
   });
-  server_.Post("/api/login", [this](const httplib::Request& request, httplib::Response& response) {
+  server.Post("/api/login", [this](const httplib::Request& request, httplib::Response& response) {
     guarded(response, [&] { answer_log_in(request, response); });
   });
-  server_.set_error_handler([](const httplib::Request&, httplib::Response& response) {
+  server.set_error_handler([](const httplib::Request&, httplib::Response& response) {
     if (response.body.empty()) put_refusal({response.status, "usage", "the request cannot be served"}, response);
   });
-  server_.set_post_routing_handler(
+  server.set_post_routing_handler(
       [](const httplib::Request&, httplib::Response& response) { Gate::add_headers(response); });
+  return made;
 }
 
 Web::~Web() { stop(); }
 
-void Web::listen() {
-  port_ = options_.port;
-  const bool is_bound = options_.port == 0 ? (port_ = server_.bind_to_any_port(options_.address)) > 0
-                                           : server_.bind_to_port(options_.address, options_.port);
-  if (!is_bound)
-    throw Failure(Exit::failed, "cannot listen at " + options_.address + " port " + std::to_string(options_.port),
-                  "HINT:  --port 0 takes any that is free.\n");
-  listener_ = std::thread([this] { server_.listen_after_bind(); });
+bool Web::bind(BoundedServer& server) {
+  if (port_ != 0) return server.bind_to_port(options_.address, port_);
+  return (port_ = server.bind_to_any_port(options_.address)) > 0;
 }
 
+void Web::listen() {
+  port_ = options_.port;
+  if (!bind(*server_))
+    throw Failure(Exit::failed, "cannot listen at " + options_.address + " port " + std::to_string(options_.port),
+                  "HINT:  --port 0 takes any that is free.\n");
+  listener_ = std::thread([this] {
+    keep_listening();
+    has_ended_ = true;
+  });
+}
+
+// The library ends at errors of accept() that pass, as ECONNABORTED or ENFILE: then another server listens at the port.
+void Web::keep_listening() {
+  for (int tries = 0; tries < most_tries_to_listen; ++tries) {
+    const auto began = Clock::now();
+    server_->listen_after_bind();
+    if (is_stopping_) return;
+    std::cerr << "no connection could be accepted; listening anew\n" << std::flush;
+    std::this_thread::sleep_for(between_tries_to_listen);
+    if (Clock::now() - began > listened_well) tries = 0;
+    const std::scoped_lock lock(server_mutex_);
+    server_ = make_server();
+    (void)bind(*server_);  // where it cannot, the next try comes at once
+  }
+  is_broken_ = !is_stopping_;
+}
+
+// A server that is just about to listen does not hear it, and none may hear it twice.
 void Web::stop() {
-  server_.end_connections();
-  server_.stop();
+  is_stopping_ = true;
+  bool is_told = false;
+  while (listener_.joinable() && !has_ended_) {
+    {
+      const std::scoped_lock lock(server_mutex_);
+      server_->end_connections();
+      if (!is_told && server_->is_running()) {
+        is_told = true;
+        server_->stop();
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds{10});
+  }
   if (listener_.joinable()) listener_.join();
 }
 
@@ -294,7 +334,10 @@ int serve(const Options& options) {
   std::cout << "http://" << host << ":" << web.port() << "/  "
             << (who.tenant.empty() ? "all tenants" : "tenant " + who.tenant) << ", "
             << (options.allow_actions ? "can change" : "read-only") << std::endl;
-  while (!interrupted()) (void)wait_for_input(-1, -1);
+  constexpr int look_whether_it_listens = 1000;  // milliseconds
+  while (!interrupted() && !web.is_broken()) (void)wait_for_input(-1, look_whether_it_listens);
+  if (web.is_broken())
+    throw Failure(Exit::failed, "cannot listen any more at " + options.address + " port " + std::to_string(web.port()));
   return 0;
 }
 

@@ -52,7 +52,7 @@ export function More({ rows, most }) {
 
 // A view's data, or what stands in its place. Old data stays, and the head of the page says that it is old.
 export function Shown({ view, rows = 5, children }) {
-  if (view.data) return children(view.data);
+  if (view.data) return html`${Object.keys(view.data).some((name) => name.endsWith("_cut")) && html`<p class="foot held-text" role="status">There is more than this page can show: the rest is left out.</p>`}${children(view.data)}`;
   if (view.error) return html`<${Trouble} error=${view.error} retry=${view.reload} />`;
   return html`<${Loading} rows=${rows} />`;
 }

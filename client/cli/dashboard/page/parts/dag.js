@@ -82,10 +82,13 @@ function curve(points) {
   return rest.length === 1 ? `${path}L${rest[0].x},${rest[0].y}` : path;
 }
 
+let drawn = 0; // a page may hold several
+
 // `tasks`: {id, depends, status, attempt, took, elements: {ended, all}}.
 export function Dag({ tasks, chosen, choose }) {
   const box = useRef(null);
   const [room, setRoom] = useState(1000);
+  const [arrow] = useState(() => `arrow${(drawn += 1)}`);
   const direction = room < 560 ? "TB" : "LR";
   useLayoutEffect(() => {
     const look = () => { if (box.current) setRoom(box.current.clientWidth - 24); };
@@ -111,8 +114,8 @@ export function Dag({ tasks, chosen, choose }) {
   };
   return html`<div class="dag" ref=${box}>
     <svg width=${plan.width * scale} height=${plan.height * scale} viewBox=${`0 0 ${plan.width} ${plan.height}`} role="group" aria-label=${`Graph of ${tasks.length} tasks`}>
-      <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0.5 1l6.5 3-6.5 3" fill="none" stroke="context-stroke" stroke-width="1.3" /></marker></defs>
-      ${plan.edges.map((edge) => html`<path key=${`${edge.from}>${edge.to}`} class=${`edge ${byId.get(edge.from)?.status === "completed" ? "passed" : ""}`} d=${curve(edge.points)} marker-end="url(#arrow)" />`)}
+      <defs><marker id=${arrow} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0.5 1l6.5 3-6.5 3" fill="none" stroke="context-stroke" stroke-width="1.3" /></marker></defs>
+      ${plan.edges.map((edge) => html`<path key=${`${edge.from}>${edge.to}`} class=${`edge ${byId.get(edge.from)?.status === "completed" ? "passed" : ""}`} d=${curve(edge.points)} marker-end=${`url(#${arrow})`} />`)}
       ${plan.nodes.map(({ task: { id }, x, y, width }) => {
         const task = byId.get(id);
         const shownId = cut(id, Math.floor((width - 42) / 6.9));

@@ -81,6 +81,39 @@ function Head({ data, hello, actions }) {
       <div><dt>${overs.has(run.status) ? "Took" : "Runs for"}</dt><dd>${run.started_at ? html`<${Since} from=${run.started_at} to=${run.finished_at} took=${run.took_ms} />` : "–"}</dd></div><div><dt>Tasks</dt><dd>${run.task_count}</dd></div></dl></div>`;
 }
 
+// The executions that its tasks have submitted and wait for, by the events that say so.
+function childrenOf(timeline) {
+  return timeline.flatMap((event) => {
+    if (event.event !== "task_waiting" || !event.detail) return [];
+    try {
+      const { child } = JSON.parse(event.detail);
+      return Number.isSafeInteger(child) ? [{ task: event.task, id: String(child) }] : [];
+    } catch {
+      return []; // a detail that was cut
+    }
+  });
+}
+
+const mostChildren = 50;
+const deepest = 4; // of children in children
+
+function Children({ timeline, depth = 0 }) {
+  const children = useMemo(() => childrenOf(timeline), [timeline]);
+  if (!children.length) return null;
+  return html`<section class="children" aria-label="Child executions"><h3>${children.length === 1 ? "Its child" : "Its children"}</h3>
+    ${children.slice(-mostChildren).map(({ task, id }) => html`<${Folding} key=${id} title=${html`<b class="mono">${task}</b> waits for execution <span class="mono">${id}</span>`} open=${children.length === 1 && depth === 0}><${Child} id=${id} depth=${depth + 1} /><//>`)}
+    ${children.length > mostChildren && html`<p class="faint">The newest ${mostChildren} of ${children.length}.</p>`}</section>`;
+}
+
+function Child({ id, depth }) {
+  const view = useView("execution", { id }, 5000);
+  const target = `execution/${id}`;
+  return html`<${Shown} view=${view} rows=${2}>${(data) => html`<p class="child-line"><${Status} status=${data.result[0].status} /> <a class="strong" href=${link(target)}>${data.result[0].workflow}</a> <span class="faint">${data.result[0].took_ms === null ? html`for <${Since} from=${data.result[0].created_at} />` : `took ${duration(data.result[0].took_ms)}`}</span></p>
+    ${data.result[0].error && html`<p class="error-text">${cut(data.result[0].error, 500)}</p>`}
+    <${Dag} tasks=${graphOf(data).tasks} chosen=${null} choose=${() => go(target)} />
+    ${depth < deepest && html`<${Children} timeline=${data.timeline} depth=${depth} />`}`}<//>`;
+}
+
 function TaskPanel({ id, graph, data, close }) {
   const task = graph.tasks.find((one) => one.id === id);
   if (!task) return null;
@@ -180,7 +213,7 @@ function Body({ data, hello, gone }) {
   const question = can && asked && questions[asked];
   return html`<${Head} data=${data} hello=${hello} actions=${can && html`<${Actions} run=${run} ask=${ask} rerun=${() => setAgain(true)} />`} />
     <${Explanation} data=${data} tenant=${tenant} hello=${hello} />
-    <${Panel} title="Graph" note="choose a task to see more of it" flush><div class="graph"><${Dag} tasks=${graph.tasks} chosen=${chosen} choose=${setChosen} />${chosen && html`<${TaskPanel} key=${chosen} id=${chosen} graph=${graph} data=${data} close=${() => setChosen(null)} />`}</div><//>
+    <${Panel} title="Graph" note="choose a task to see more of it" flush><div class="graph"><${Dag} tasks=${graph.tasks} chosen=${chosen} choose=${setChosen} />${chosen && html`<${TaskPanel} key=${chosen} id=${chosen} graph=${graph} data=${data} close=${() => setChosen(null)} />`}</div><${Children} timeline=${data.timeline} /><//>
     <${Panel} title="What happened when"><${Waterfall} events=${data.timeline} tasks=${graph.states} depends=${graph.depends} now=${over ? parseTime(run.finished_at) ?? serverNow() : serverNow()} over=${over} /><//>
     <div class="columns two"><${Panel} title="Contexts" note="the input, and what each task has changed"><${Contexts} data=${data} /><//><${Panel} title="Events" note=${`${data.timeline.length}`}><${Events} events=${data.timeline} /><//></div>
     ${question && html`<${Confirm} title=${question[0]} text=${question[1]} verb=${question[2]} danger=${asked === "cancel"} request=${{ verb: asked, id: run.execution_id }} done=${() => say(question[3])} close=${() => setAsked(null)} />`}

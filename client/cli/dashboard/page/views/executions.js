@@ -70,8 +70,8 @@ function Saved({ params, tenant }) {
 
 const verbs = [["retry", "Retry", "opens those again that failed or were cancelled"], ["cancel", "Cancel", "ends those that have not ended"], ["pause", "Pause", "lets no further task of them start"], ["resume", "Resume", "lets paused ones go on"]];
 
-// What is counted, shown and sent is the filter of the moment at which the dialog was opened; the page closes it when the
-// address changes.
+// What is counted, shown and sent is the filter of the moment at which the dialog was opened, and the ids that were
+// counted then; the page closes it when the address changes.
 function Bulk({ filter: current, close }) {
   const [filter] = useState(() => Object.fromEntries(Object.entries(current).filter(([, value]) => value)));
   const [verb, setVerb] = useState(bare(filter.status) === "failed" && !isNot(filter.status) ? "retry" : filter.status === "paused" ? "resume" : "cancel");
@@ -96,7 +96,7 @@ function Bulk({ filter: current, close }) {
     setBusy(true);
     setError(null);
     try {
-      const done = await act({ verb: "bulk", action: verb, filter, dry_run: false, expect: found.count, everything, reason });
+      const done = await act({ verb: "bulk", action: verb, filter, dry_run: false, expect: found.ids, everything, reason });
       const rest = [done.skipped && `${count(done.skipped)} could not be changed (${done.skips[0].id}: ${plain(done.skips[0].message)})`, done.left && `${count(done.left)} are left`, done.error && plain(done.error)].filter(Boolean);
       if (rest.length) {
         setError({ message: `${count(done.done)} are changed; ${rest.join("; ")}` });
@@ -105,7 +105,7 @@ function Bulk({ filter: current, close }) {
         return;
       }
       close();
-      say(`${title}: ${count(done.done)} of ${count(done.count)} changed`);
+      say(`${title}: ${count(done.done)} of ${count(done.count)} changed${done.gone ? `; ${count(done.gone)} no longer fit` : ""}`);
     } catch (problem) {
       setError(problem);
       setBusy(false);

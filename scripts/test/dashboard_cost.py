@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""What the views of insula dashboard cost: the buffers that each of its queries touches, as auto_explain has them, with
+few tenants and a short history, and with a hundred times as many. A view of one tenant must cost the same; one of all
+tenants may grow with their number by a little for each, and not with what they have done.
+
+    dashboard_cost.py INSULA
+"""
+
+import json
+import os
+import pathlib
+import re
+import sys
+
+sys.dont_write_bytecode = True  # beside the sources
+import dashboard
+from dashboard import Dashboard, check, sql, wait_until
+
+FEW, MANY, HISTORY = 3, 300, 20000
+EXPLAIN = "-c session_preload_libraries=auto_explain -c auto_explain.log_min_duration=0 -c auto_explain.log_analyze=on -c auto_explain.log_buffers=on -c auto_explain.log_timing=off -c auto_explain.log_format=json"
+# By view: the buffers that a tenant more may cost.
+OF_ALL = {"tenants": 40, "tenants?sort=tenant&direction=up": 40, "now": 40, "names": 2, "samples": 2, "all_schedules": 0, "workers": 12, "server": 20}
+OF_ONE = ["executions?tenant=acme", "executions?tenant=acme&status=completed", "executions?tenant=acme&from={newest}", "execution?id={newest}", "failures?since=1+hour&tenant=acme",
+          "tenant?tenant=acme", "workflows?tenant=acme", "schedules?tenant=acme", "leases?tenant=acme", "last_failures?tenants=acme,t1,t2"]
+MORE_FOR_ONE = 400  # a tree that is a level higher, a list that is full
+
+
+def add_tenants(first, last):
+    sql(f"SELECT count(insula.create_tenant('t' || i)) FROM generate_series({first}, {last}) i")
+    sql(f"""SELECT count(insula.register_workflow('{{"name": "w", "tasks": [{{"id": "a"}}]}}', tenant => 't' || i)) FROM generate_series({first}, {last}) i""")
+    sql(f"SELECT count(insula.submit('w', tenant => 't' || i)) FROM generate_series({first}, {last}) i")
+    sql(f"SELECT count(insula.schedule('s', 'w', '0 3 1 1 *', tenant => 't' || i)) FROM generate_series({first}, {last}) i")
+
+
+# One month ago, as a history has it.
+def add_history(executions):
+    for _ in range(max(1, executions // 5000)):
+        some = min(executions, 5000)
+        sql(f"SELECT count(*) FROM unnest(insula.submit_many('w', array_fill('{{}}'::jsonb, ARRAY[{some}]), tenant => 'acme'))")
+        done = 0
+        while done < some:
+            done += int(sql("SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 500, tenant => 'acme')"))
+    sql("UPDATE tenant_acme.work SET created_at = created_at - interval '30 days', started_at = started_at - interval '30 days', finished_at = finished_at - interval '30 days' WHERE finished_at > now() - interval '1 day'")
+
+
+def settle():
+    sql("VACUUM (ANALYZE)")
+
+
+def plans_since(start, log):
+    with log.open("rb") as file:
+        file.seek(start)
+        text = file.read().decode(errors="replace")
+    return [json.loads(plan) for plan in re.findall(r"plan:\n((?:\t.*\n)+)", text)]
+
+
+def is_of_a_sample(plan):
+    return "insula.metrics(" in plan["Query Text"]
+
+
+def buffers_of(dashboard_of_test, path, log):
+    """The buffers of its queries, once what is read but once is known. Samples are taken beside them, every two seconds."""
+    for _ in range(2):
+        start = log.stat().st_size
+        answer = dashboard_of_test.ask(f"/api/{path}", headers={"X-Insula-Fresh": "1"})
+        check(f"{path} answers", answer.status == 200 and not [key for key in answer.json() if key.endswith("_error")], answer)
+    if path == "samples":
+        wait_until(lambda: any(map(is_of_a_sample, plans_since(start, log))))
+        plans = [plan for plan in plans_since(start, log) if is_of_a_sample(plan)][:1]
+    else:
+        plans = [plan for plan in plans_since(start, log) if not is_of_a_sample(plan)]
+    check(f"the queries of {path} are seen", plans)
+    return sum(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] for plan in plans)
+
+
+def measure(log):
+    newest = sql("SELECT execution_id FROM insula.executions(tenant => 'acme', max_executions => 1)")
+    with Dashboard(PGOPTIONS=EXPLAIN) as one:
+        return {path: buffers_of(one, path.format(newest=newest), log) for path in [*OF_ALL, *OF_ONE]}
+
+
+def main():
+    dashboard.insula = str(pathlib.Path(sys.argv[1]).resolve())
+    os.environ.update(LC_ALL="C.UTF-8")
+    os.environ.pop("DATABASE_URL", None)
+    log = pathlib.Path(os.environ["INSULA_SERVER_LOG"])
+    sql("CREATE EXTENSION insula")
+    sql("SELECT insula.create_tenant('acme')")
+    sql("""SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'acme')""")
+    sql("SELECT insula.submit('w', tenant => 'acme')")
+    sql("SELECT insula.fail(task_id, lease, 'no', false) FROM insula.claim('w', tenant => 'acme')")
+    add_tenants(1, FEW)
+    add_history(200)
+    settle()
+    few = measure(log)
+    add_tenants(FEW + 1, MANY)
+    settle()
+    many = measure(log)
+    add_history(HISTORY)
+    settle()
+    long = measure(log)
+    for path, each in OF_ALL.items():
+        check(f"{path}: {each} buffers a tenant at most", many[path] - few[path] <= each * (MANY - FEW), (few[path], many[path]))
+        check(f"{path}: none for what tenants have done", long[path] - many[path] <= MORE_FOR_ONE, (many[path], long[path]))
+    for path in OF_ONE:
+        check(f"{path}: none for other tenants", many[path] - few[path] <= MORE_FOR_ONE, (few[path], many[path]))
+        check(f"{path}: none for history", long[path] - many[path] <= MORE_FOR_ONE, (many[path], long[path]))
+    for path in [*OF_ALL, *OF_ONE]:
+        print(f"{path:50} {few[path]:8} {many[path]:8} {long[path]:8}")
+    print(f"{dashboard.checks} checks, {len(dashboard.failures)} failed")
+    return 1 if dashboard.failures else 0
+
+
+sys.exit(main())
