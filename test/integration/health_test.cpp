@@ -130,5 +130,41 @@ TEST_F(Health, SaysThatTheSchedulerCannotRun) {
   SetUp();
 }
 
+class Queues : public ::testing::Test {
+ protected:
+  void SetUp() override { connect(); }
+  void TearDown() override { sql_->query("SELECT insula.drop_tenant('queued', '0 s')"); }
+
+  void connect() {
+    sql_ = std::make_unique<Session>();
+    sql_->query("SET client_min_messages = warning");
+    sql_->query("CREATE EXTENSION IF NOT EXISTS insula");
+  }
+
+  void claim_one(const std::string& lease_for) {
+    sql_->query("SELECT tenant FROM insula.create_tenant('queued', login => false)");
+    sql_->query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'queued'))");
+    sql_->query("SELECT insula.submit('w', tenant => 'queued')");
+    EXPECT_EQ(sql_->query("SELECT count(*) FROM insula.claim('worker', lease_for => '" + lease_for +
+                          "', tenant => 'queued')"),
+              "1");
+  }
+
+  std::unique_ptr<Session> sql_;
+};
+
+// After a restart the scheduler enters the active tenants in the due queue, and no counters are known.
+TEST_F(Queues, ASuspendedTenantsLeasesAreSeenAfterARestart) {
+  claim_one("1 day");
+  sql_->query("SELECT insula.suspend_tenant('queued')");
+  EXPECT_TRUE(pg_ctl("restart"));
+  connect();
+  EXPECT_TRUE(eventually([this] {
+    return sql_->query("SELECT value FROM insula.status() WHERE item = 'scheduler'").find("asleep") == 0;
+  }));
+  EXPECT_EQ(sql_->query("SELECT count(*) FROM insula.leases()"), "1");
+  EXPECT_EQ(sql_->query("SELECT tasks FROM insula.workers() WHERE worker = 'worker'"), "1");
+}
+
 }  // namespace
 }  // namespace insula_test

@@ -70,7 +70,7 @@ Datum insula_read_activity(PG_FUNCTION_ARGS) {
   require_admin();
   ReturnSetInfo *result = begin_rows(fcinfo);
   const ActivityReport report = read_activity();
-  const auto all = [](std::int32_t) { return true; };
+  const auto all = [](const TenantShare &) { return true; };
   each_tenant(all, [&](const Tenant &tenant) {
     const bool known = report.knows(tenant.number);
     put_activity(result, tenant, known ? report.of(tenant.number) : counted_queue(tenant));
@@ -82,8 +82,8 @@ Datum insula_read_counters(PG_FUNCTION_ARGS) {
   require_admin();
   ReturnSetInfo *result = begin_rows(fcinfo);
   ActivityReport report = read_activity();
-  const auto counted = [&](std::int32_t tenant) { return report.of(tenant).count > 0; };
-  const auto unknown = [&](std::int32_t tenant) { return counted(tenant) && !report.knows(tenant); };
+  const auto counted = [&](const TenantShare &tenant) { return report.of(tenant.number).count > 0; };
+  const auto unknown = [&](const TenantShare &tenant) { return counted(tenant) && !report.knows(tenant.number); };
   each_tenant(unknown, [](const Tenant &tenant) { (void)counted_queue(tenant); });
   report = read_activity();
   each_tenant(counted, [&](const Tenant &tenant) {

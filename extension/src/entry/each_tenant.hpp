@@ -25,7 +25,7 @@ void each_tenant(Filter filter, Work work) {
   const TenantShare *tenants = all_tenants(&count);
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
-    if (filter(tenants[i].number)) read_tenant(tenants[i].number, work);
+    if (filter(tenants[i])) read_tenant(tenants[i].number, work);
   }
 }
 

@@ -157,11 +157,11 @@ void put_workflows(ReturnSetInfo *rows, const Tenant &tenant) {
 }
 
 // Whether the tenant has running tasks, or may have some: its counters are not known, and for all that the due queue
-// knows a lease of it may end.
-bool may_run_tasks(const ActivityReport &report, std::int32_t tenant) {
-  if (report.knows(tenant)) return report.of(tenant).tasks(Place::running) > 0;
+// knows a lease of it may end.  A scheduler enters no suspended tenant.
+bool may_run_tasks(const ActivityReport &report, const TenantShare &tenant) {
+  if (report.knows(tenant.number)) return report.of(tenant.number).tasks(Place::running) > 0;
   TimestampTz due;
-  return !due_in_queue(tenant, &due) || due != DT_NOEND;
+  return !tenant.is_active || !due_in_queue(tenant.number, &due) || due != DT_NOEND;
 }
 
 }  // namespace
@@ -194,7 +194,7 @@ Datum insula_read_failures(PG_FUNCTION_ARGS) {
   const TimestampTz since = clock_now() - required_duration(fcinfo, 0, "since");
   ReturnSetInfo *rows = begin_rows(fcinfo);
   one_or_each_tenant(
-      fcinfo, 1, [](std::int32_t) { return true; }, [&](const Tenant &tenant) { put_failures(rows, tenant, since); });
+      fcinfo, 1, [](const TenantShare &) { return true; }, [&](const Tenant &tenant) { put_failures(rows, tenant, since); });
   return Datum{0};
 }
 
@@ -239,7 +239,7 @@ Datum insula_leases(PG_FUNCTION_ARGS) {
   ReturnSetInfo *rows = begin_rows(fcinfo);
   const ActivityReport report = is_for_all(fcinfo, 0) ? read_activity() : ActivityReport{};
   one_or_each_tenant(
-      fcinfo, 0, [&](std::int32_t number) { return may_run_tasks(report, number); },
+      fcinfo, 0, [&](const TenantShare &tenant) { return may_run_tasks(report, tenant); },
       [&](const Tenant &tenant) { put_leases(rows, tenant); });
   return Datum{0};
 }
@@ -247,6 +247,6 @@ Datum insula_leases(PG_FUNCTION_ARGS) {
 Datum insula_workflows(PG_FUNCTION_ARGS) {
   ReturnSetInfo *rows = begin_rows(fcinfo);
   one_or_each_tenant(
-      fcinfo, 0, [](std::int32_t) { return true; }, [&](const Tenant &tenant) { put_workflows(rows, tenant); });
+      fcinfo, 0, [](const TenantShare &) { return true; }, [&](const Tenant &tenant) { put_workflows(rows, tenant); });
   return Datum{0};
 }

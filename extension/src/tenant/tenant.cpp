@@ -320,7 +320,7 @@ static TenantShare *read_tenants(bool active_only, int *count) {
   static constexpr Statement read_tenants = {
       "read_tenants",
       R"(
-        SELECT tenant_no, weight
+        SELECT tenant_no, weight, status = 'active'
         FROM insula.tenant
         WHERE status = 'active' OR NOT $1)",
       {BOOLOID},
@@ -330,7 +330,7 @@ static TenantShare *read_tenants(bool active_only, int *count) {
   arguments.add(BoolGetDatum(active_only));
   const auto rows = run(read_tenants, arguments);
   auto *tenants = static_cast<TenantShare *>(MemoryContextAlloc(session.caller, sizeof(TenantShare) * (rows + 1)));
-  for (std::uint64_t i = 0; i < rows; ++i) tenants[i] = {get_int32(i, 1), get_int32(i, 2)};
+  for (std::uint64_t i = 0; i < rows; ++i) tenants[i] = {get_int32(i, 1), get_int32(i, 2), DatumGetBool(get_datum(i, 3))};
   *count = static_cast<int>(rows);
   close_session(session);
   return tenants;

@@ -79,6 +79,7 @@ Tenant *open_untouched_tenant(std::int32_t number, bool *locked = nullptr);
 struct TenantShare {
   std::int32_t number;
   std::int32_t weight;
+  bool is_active;  // else the due queue need not know it
 };
 // Unordered.
 TenantShare *active_tenants(int *count);
