@@ -166,5 +166,22 @@ TEST_F(Queues, ASuspendedTenantsLeasesAreSeenAfterARestart) {
   EXPECT_EQ(sql_->query("SELECT tasks FROM insula.workers() WHERE worker = 'worker'"), "1");
 }
 
+// The scheduler puts the tenant off for a second, again and again.
+TEST_F(Queues, ALapsedLeaseIsSeenWhoseRowAnotherTransactionHolds) {
+  claim_one("1 s");
+  Session holding;
+  holding.query("BEGIN");
+  holding.query("SELECT 1 FROM tenant_queued.work WHERE lane = 100001 FOR UPDATE");
+  const auto sees_it = [this] {
+    return sql_->query("SELECT kind || ' ' || worker FROM insula.read_overdue('1 day', '1 s') WHERE tenant_name = "
+                       "'queued'") == "lease worker";
+  };
+  EXPECT_TRUE(eventually(sees_it));
+  sql_->query("SELECT insula.stat_reset()");
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(sees_it()) << "where no counters are known";
+  holding.query("ROLLBACK");
+  EXPECT_TRUE(eventually([&] { return !sees_it(); }));
+}
+
 }  // namespace
 }  // namespace insula_test

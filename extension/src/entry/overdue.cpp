@@ -29,6 +29,7 @@ struct Candidate {
 struct Overdue {
   ReturnSetInfo *rows;
   int most;
+  TimestampTz now;
   TimestampTz before;  // what is older is overdue
 };
 
@@ -43,17 +44,23 @@ void visit_likeliest(Candidate *candidates, int count, int most, Visit visit) {
   }
 }
 
-// A lease's end is in the due queue.  Where that knows the tenant, it has lapsed leases only if it is overdue.
+// The moment at which a scheduler looks again at a tenant whose lapsed lease it could not take back, since another
+// transaction holds the row.
+constexpr std::int64_t soon = 3 * USECS_PER_SEC / 2;
+
+// A lease's end is in the due queue.  Where no counter tells whether tasks of the tenant run, it has lapsed leases only
+// if it is overdue or due soon.  Those in whose turn the scheduler is come first.
 void read_lapsed(const Overdue &overdue, const ActivityReport &report, const TenantShare *tenants, int count) {
   auto *candidates = palloc_array_of<Candidate>(static_cast<std::size_t>(count));
   int found = 0;
   for (int i = 0; i < count; ++i) {
     const std::int32_t number = tenants[i].number;
     TimestampTz due;
-    if (report.knows(number) && report.of(number).tasks(Place::running) == 0) continue;
+    const bool is_counted = report.knows(number);
+    if (is_counted && report.of(number).tasks(Place::running) == 0) continue;
     const bool known = due_in_queue(number, &due);
-    if (known && due >= overdue.before) continue;
-    candidates[found++] = {number, known ? due : PG_INT64_MAX};
+    if (!is_counted && known && due >= overdue.before && due > overdue.now + soon) continue;
+    candidates[found++] = {number, known ? due : DT_NOBEGIN};
   }
   visit_likeliest(candidates, found, overdue.most, [&](const Tenant &tenant) {
     LeasedTask task;
@@ -133,7 +140,7 @@ Datum insula_read_overdue(PG_FUNCTION_ARGS) {
   const ActivityReport report = read_activity();
   int count;
   const TenantShare *tenants = active_tenants(&count);
-  read_lapsed({rows, most, lapsed_before}, report, tenants, count);
-  read_ready({rows, most, ready_before}, report, tenants, count);
+  read_lapsed({rows, most, now, lapsed_before}, report, tenants, count);
+  read_ready({rows, most, now, ready_before}, report, tenants, count);
   return Datum{0};
 }
