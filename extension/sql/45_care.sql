@@ -128,29 +128,30 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 			THEN greatest(pg_catalog.age(a.backend_xid), CASE WHEN a.backend_xmin NOT IN (SELECT r.backend_xid
 					FROM pg_catalog.pg_stat_activity r WHERE r.backend_xid IS NOT NULL
 					UNION ALL SELECT p.transaction FROM pg_catalog.pg_prepared_xacts p)
-				THEN pg_catalog.age(a.backend_xmin) END) END AS age
+				THEN pg_catalog.age(a.backend_xmin) END) END AS age,
+		NULL::integer AS catalog_age
 	FROM pg_catalog.pg_stat_activity a LEFT JOIN insula.tenant t ON t.username = a.usename
 	WHERE a.xact_start IS NOT NULL AND a.backend_type = 'client backend'
 		AND (a.datname = pg_catalog.current_database() OR a.backend_xmin IS NOT NULL)
 	UNION ALL
 	SELECT 'prepared transaction', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
 		pg_catalog.format('%s has prepared it at %s', p.owner, p.prepared), p.prepared,
-		CASE WHEN p.database = pg_catalog.current_database() THEN pg_catalog.age(p.transaction) END
+		CASE WHEN p.database = pg_catalog.current_database() THEN pg_catalog.age(p.transaction) END, NULL
 	FROM pg_catalog.pg_prepared_xacts p LEFT JOIN insula.tenant t ON t.username = p.owner
 	UNION ALL
 	SELECT s.slot_type || ' slot', NULL, 'replication slot ' || pg_catalog.quote_ident(s.slot_name),
 		CASE WHEN NOT s.active THEN s.slot_type || ', is not used'
 			WHEN s.slot_type = 'logical' THEN pg_catalog.format('logical, for %s in database %I, is read by process %s', s.plugin, s.database, s.active_pid)
 			ELSE pg_catalog.format('used by standby %L, which asks for old rows by hot_standby_feedback', r.application_name) END,
-		NULL, greatest(pg_catalog.age(s.xmin), CASE WHEN s.database = pg_catalog.current_database() THEN pg_catalog.age(s.catalog_xmin) END)
+		NULL, pg_catalog.age(s.xmin), pg_catalog.age(s.catalog_xmin)
 	FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid
 	UNION ALL
 	-- A standby without a slot.
 	SELECT 'standby', NULL, 'standby ' || pg_catalog.quote_literal(r.application_name),
-		pg_catalog.format('it asks process %s for old rows by hot_standby_feedback', r.pid), NULL, pg_catalog.age(r.backend_xmin)
+		pg_catalog.format('it asks process %s for old rows by hot_standby_feedback', r.pid), NULL, pg_catalog.age(r.backend_xmin), NULL
 	FROM pg_catalog.pg_stat_replication r
 	WHERE r.backend_xmin IS NOT NULL;
-COMMENT ON VIEW insula.snapshot_holders IS 'the sessions of clients, prepared transactions, replication slots and standbys that have a transaction or a snapshot; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not); insula.health() names those that are old';
+COMMENT ON VIEW insula.snapshot_holders IS 'the sessions of clients, prepared transactions, replication slots and standbys that have a transaction or a snapshot; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not); catalog_age: the same of the catalogs of all databases, which are all that a logical slot needs; insula.health() names those that are old';
 
 CREATE FUNCTION insula.read_overdue(
 	ready_for interval,
@@ -174,13 +175,14 @@ BEGIN ATOMIC
 	-- What is in use is named once it is a minute old, or holds back much.
 	SELECT 'warning', h.tenant, h.object,
 		h.finding || CASE WHEN h.kind LIKE '% slot' AND h.is_unused THEN ' and holds back dead rows or WAL'
+				WHEN h.age IS NULL AND h.catalog_age IS NOT NULL THEN ': dead rows of the catalogs stay'
 				WHEN h.since IS NULL THEN ': dead rows stay' ELSE ': dead rows stay until it ends' END
 			|| CASE WHEN h.place = 1 AND h.age IS NOT NULL THEN pg_catalog.format('; it holds the oldest snapshot, %s transactions old', h.age) ELSE '' END
 	FROM (SELECT k.*, pg_catalog.row_number() OVER (ORDER BY k.age DESC NULLS LAST) AS place, s.slot_name IS NOT NULL AS is_unused
 		FROM insula.snapshot_holders k
 		LEFT JOIN pg_catalog.pg_replication_slots s ON k.object = 'replication slot ' || pg_catalog.quote_ident(s.slot_name)
 			AND NOT s.active AND (s.xmin IS NOT NULL OR s.catalog_xmin IS NOT NULL OR s.restart_lsn IS NOT NULL)) h
-	WHERE h.since < pg_catalog.now() - '1 min'::interval OR h.is_unused OR h.age > 100000
+	WHERE h.since < pg_catalog.now() - '1 min'::interval OR h.is_unused OR h.age > 100000 OR h.catalog_age > 100000
 	UNION ALL
 	SELECT 'error', NULL, 'replication slot ' || pg_catalog.quote_ident(s.slot_name),
 		pg_catalog.format('WAL that it needs %s: make what reads it anew, and raise max_slot_wal_keep_size',
@@ -230,7 +232,7 @@ BEGIN ATOMIC
 	WHERE c.advice IS NOT NULL AND c.item NOT LIKE 'numbers of%';
 END;
 COMMENT ON FUNCTION insula.health IS
-'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
+'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, or of the catalogs, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
 
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)
