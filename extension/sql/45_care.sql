@@ -118,25 +118,29 @@ END;
 COMMENT ON FUNCTION insula.capacity IS
 'Sizes against settings: how much of what is used, of how much, by which setting, and what to do where more than four fifths are, or two fifths of the workers and watches, of which one role gets half.  It reads the rows of pg_class, of which a tenant has 15.  What lies in shared memory is counted for the whole server, and beyond its size things go on more slowly; used and available are NULL without it.  Locks: what a claim for all tenants, and a pg_dump of the database, hold at the same time.';
 
--- A snapshot begins at the oldest transaction that was running when it was taken.  While that one runs, it is the
--- holder, and not each session that has a snapshot.
+-- A snapshot begins at the oldest transaction, of any database, that was running when it was taken.  While that one
+-- runs, it is the holder, and not each session that has a snapshot.  VACUUM's own snapshot holds nothing back, a parallel
+-- worker's is its leader's, and what a walsender asks for is a standby's.
 CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 	SELECT 'session'::text AS kind, t.tenant, 'session ' || a.pid AS object,
-		pg_catalog.format('%s has had a transaction open since %s (%s)', a.usename, a.xact_start, a.state) AS finding,
+		pg_catalog.format('%s has had a transaction open since %s (%s)',
+			CASE a.backend_type WHEN 'client backend' THEN a.usename ELSE a.backend_type END, a.xact_start, a.state) AS finding,
 		a.xact_start AS since,
-		CASE WHEN a.datname = pg_catalog.current_database()
-			THEN greatest(pg_catalog.age(a.backend_xid), CASE WHEN a.backend_xmin NOT IN (SELECT r.backend_xid
-					FROM pg_catalog.pg_stat_activity r WHERE r.backend_xid IS NOT NULL
+		greatest(pg_catalog.age(a.backend_xid), CASE WHEN a.datname = pg_catalog.current_database()
+				AND a.backend_xmin NOT IN (SELECT r.backend_xid FROM pg_catalog.pg_stat_activity r WHERE r.backend_xid IS NOT NULL
 					UNION ALL SELECT p.transaction FROM pg_catalog.pg_prepared_xacts p)
-				THEN pg_catalog.age(a.backend_xmin) END) END AS age,
+				AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid)
+			THEN pg_catalog.age(a.backend_xmin) END) AS age,
 		NULL::integer AS catalog_age
 	FROM pg_catalog.pg_stat_activity a LEFT JOIN insula.tenant t ON t.username = a.usename
-	WHERE a.xact_start IS NOT NULL AND a.backend_type = 'client backend'
-		AND (a.datname = pg_catalog.current_database() OR a.backend_xmin IS NOT NULL)
+	WHERE a.backend_type NOT IN ('parallel worker', 'walsender')
+		AND (a.backend_xid IS NOT NULL
+			OR (a.backend_xmin IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid))
+			OR (a.xact_start IS NOT NULL AND a.backend_type = 'client backend' AND a.datname = pg_catalog.current_database()))
 	UNION ALL
 	SELECT 'prepared transaction', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
 		pg_catalog.format('%s has prepared it at %s', p.owner, p.prepared), p.prepared,
-		CASE WHEN p.database = pg_catalog.current_database() THEN pg_catalog.age(p.transaction) END, NULL
+		pg_catalog.age(p.transaction), NULL
 	FROM pg_catalog.pg_prepared_xacts p LEFT JOIN insula.tenant t ON t.username = p.owner
 	UNION ALL
 	SELECT s.slot_type || ' slot', NULL, 'replication slot ' || pg_catalog.quote_ident(s.slot_name),
@@ -151,7 +155,7 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 		pg_catalog.format('it asks process %s for old rows by hot_standby_feedback', r.pid), NULL, pg_catalog.age(r.backend_xmin), NULL
 	FROM pg_catalog.pg_stat_replication r
 	WHERE r.backend_xmin IS NOT NULL;
-COMMENT ON VIEW insula.snapshot_holders IS 'the sessions of clients, prepared transactions, replication slots and standbys that have a transaction or a snapshot; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not); catalog_age: the same of the catalogs of all databases, which are all that a logical slot needs; insula.health() names those that are old';
+COMMENT ON VIEW insula.snapshot_holders IS 'the processes, prepared transactions, replication slots and standbys that have a transaction or a snapshot; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not), as they do while a transaction of another database runs that is as old; catalog_age: the same of the catalogs of all databases, which are all that a logical slot needs; insula.health() names those that are old';
 
 CREATE FUNCTION insula.read_overdue(
 	ready_for interval,

@@ -75,6 +75,17 @@ TEST_F(Health, MarksTheHolderOfTheOldestSnapshot) {
   EXPECT_EQ(holder_of_the_oldest(), "");
 }
 
+// Each snapshot of this database begins at it while it runs.
+TEST_F(Health, MarksATransactionOfAnotherDatabase) {
+  Session writing("dbname=template1");
+  writing.query("BEGIN; SELECT pg_current_xact_id()");
+  Session reading;
+  reading.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
+  reading.query("SELECT 1");
+  burn();
+  EXPECT_EQ(holder_of_the_oldest(), "session " + std::to_string(writing.pid()));
+}
+
 TEST_F(Health, NamesTheStandbyWhoseQueryHoldsRowsBack) {
   const auto standby = [](const std::string& what) { return output_of("\"$INSULA_STANDBY_CTL\" " + what); };
   const std::string host = standby("start");
