@@ -146,9 +146,12 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 	SELECT s.slot_type || ' slot', NULL, 'replication slot ' || pg_catalog.quote_ident(s.slot_name),
 		CASE WHEN NOT s.active THEN s.slot_type || ', is not used'
 			WHEN s.slot_type = 'logical' THEN pg_catalog.format('logical, for %s in database %I, is read by process %s', s.plugin, s.database, s.active_pid)
-			ELSE pg_catalog.format('used by standby %L, which asks for old rows by hot_standby_feedback', r.application_name) END,
+			ELSE pg_catalog.format('used by standby %L', r.application_name)
+				|| CASE WHEN s.xmin IS NULL THEN '' ELSE ', which asks for old rows by hot_standby_feedback' END END,
 		NULL, pg_catalog.age(s.xmin), pg_catalog.age(s.catalog_xmin)
 	FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid
+	-- A standby keeps a copy of its primary's slot (PostgreSQL 17), which nothing there uses.
+	WHERE NOT (pg_catalog.pg_is_in_recovery() AND coalesce((pg_catalog.to_jsonb(s) ->> 'synced')::boolean, false))
 	UNION ALL
 	-- A standby without a slot.
 	SELECT 'standby', NULL, 'standby ' || pg_catalog.quote_literal(r.application_name),
