@@ -244,6 +244,28 @@ ReadyTenant *ready_tenants(std::uint64_t filter, TimestampTz now, int *count, Ti
   }
 }
 
+bool look_at_ready_tenants(std::int32_t **tenants, int *count) {
+  if (!shared_memory_available()) return false;
+  bool is_known = false;
+  int room = 64;
+  for (;; room = *count + 64) {
+    *count = 0;
+    *tenants = palloc_array_of<std::int32_t>(static_cast<std::size_t>(room));
+    lock_shared_memory(LW_SHARED);
+    if (DatabaseSlot *slot = my_database()) {
+      ReadySet &set = slot->ready;
+      is_known = set.round > 0 && !set.crowded && set.swept == PG_INT32_MAX;
+      set.turns.for_each_with_work([&](core::Turn *turn) {
+        if (*count < room) (*tenants)[*count] = entry_of(turn).key.tenant;
+        ++*count;
+      });
+    }
+    unlock_shared_memory();
+    if (*count <= room) return is_known;
+    pfree(*tenants);
+  }
+}
+
 int take_ready_turns(std::uint64_t filter, TimestampTz now, const core::Wish &wish, const MostOfTenant &most,
                      ReadyTurn *turns, int room) {
   auto *shares = palloc_array_of<core::Share>(static_cast<std::size_t>(room));
