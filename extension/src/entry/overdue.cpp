@@ -89,17 +89,16 @@ Numbers numbers_of(const Item *items, int count, NumberOf number_of) {
 
 // The tenants that may have claimable tasks; false: that is not known.
 bool read_claimable(Numbers *claimable) {
-  const ReadySweep sweep = read_ready_sweep();
-  if (!sweep.usable || sweep.after != PG_INT32_MAX) return false;
+  std::int32_t *tenants;
   int count;
-  TimestampTz next;
-  const ReadyTenant *tenants = ready_tenants(0, clock_now(), &count, &next);
-  *claimable = numbers_of(tenants, count, [](const ReadyTenant &one) { return one.tenant; });
+  if (!look_at_ready_tenants(&tenants, &count)) return false;
+  *claimable = numbers_of(tenants, count, [](std::int32_t tenant) { return tenant; });
   return true;
 }
 
 // First the tenants of which nothing was claimed in the last minutes, those with most ready tasks at the front; then
-// those whose queue has not been counted; then the others.
+// those whose queue has not been counted, of which the set of ready tenants has not those that a limit holds back; then
+// the others.
 void read_ready(const Overdue &overdue, const ActivityReport &report, const TenantShare *tenants, int count) {
   constexpr std::int64_t behind_all = core::max_local_number;
   int served_count;
@@ -113,8 +112,9 @@ void read_ready(const Overdue &overdue, const ActivityReport &report, const Tena
     const std::int32_t number = tenants[i].number;
     const bool is_counted = report.knows(number);
     const std::int64_t ready = report.of(number).tasks(Place::ready);
-    if (is_counted ? ready == 0 : is_known && !claimable.have(number)) continue;
-    candidates[found++] = {number, !is_counted ? 0 : served.have(number) ? behind_all - ready : -ready};
+    if (is_counted && ready == 0) continue;
+    const std::int64_t uncounted = is_known && !claimable.have(number) ? 1 : 0;
+    candidates[found++] = {number, !is_counted ? uncounted : served.have(number) ? behind_all - ready : -ready};
   }
   visit_likeliest(candidates, found, overdue.most, [&](const Tenant &tenant) {
     std::int64_t execution = 0;
