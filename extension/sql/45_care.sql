@@ -173,7 +173,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_read_overdue' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.read_overdue IS
 'What no process takes up, for insula.health(): of each tenant that it looks at the oldest ready task, if it has been claimable for longer than ready_for, and the lease that has lapsed first, if that is longer ago than lapsed_for.
-It looks at max_tenants (1 to 10000) tenants for each of the two and at no suspended one.  Shared memory tells which: of those with ready tasks first those of which nothing was claimed in the last minutes, by the number of these tasks; of those with running tasks the ones for which the scheduler is late.  Without shared_preload_libraries it looks at those with the lowest numbers.
+It looks at max_tenants (1 to 10000) tenants for each of the two and at no suspended one.  Shared memory tells which: of those with ready tasks first those of which nothing was claimed in the last minutes, by the number of these tasks; of those with running tasks the ones for which the scheduler is late.  Where it does not tell, as after a start of the server, each minute others come first; without shared_preload_libraries always.
 Errors: 22004 an argument is NULL, 22023 bad argument.';
 
 CREATE FUNCTION insula.health(OUT level text, OUT tenant text, OUT object text, OUT finding text)

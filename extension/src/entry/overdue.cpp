@@ -24,6 +24,7 @@ constexpr int most_visits = 10000;
 struct Candidate {
   std::int32_t number;
   std::int64_t rank;
+  int place;  // among those of the same rank
 };
 
 struct Overdue {
@@ -36,7 +37,7 @@ struct Overdue {
 template <typename Visit>
 void visit_likeliest(Candidate *candidates, int count, int most, Visit visit) {
   std::sort(candidates, candidates + count, [](const Candidate &a, const Candidate &b) {
-    return a.rank != b.rank ? a.rank < b.rank : a.number < b.number;
+    return a.rank != b.rank ? a.rank < b.rank : a.place < b.place;
   });
   for (int i = 0; i < std::min(count, most); ++i) {
     CHECK_FOR_INTERRUPTS();
@@ -60,7 +61,7 @@ void read_lapsed(const Overdue &overdue, const ActivityReport &report, const Ten
     if (is_counted && report.of(number).tasks(Place::running) == 0) continue;
     const bool known = due_in_queue(number, &due);
     if (!is_counted && known && due >= overdue.before && due > overdue.now + soon) continue;
-    candidates[found++] = {number, known ? due : DT_NOBEGIN};
+    candidates[found++] = {number, known ? due : DT_NOBEGIN, i};
   }
   visit_likeliest(candidates, found, overdue.most, [&](const Tenant &tenant) {
     LeasedTask task;
@@ -114,7 +115,7 @@ void read_ready(const Overdue &overdue, const ActivityReport &report, const Tena
     const std::int64_t ready = report.of(number).tasks(Place::ready);
     if (is_counted && ready == 0) continue;
     const std::int64_t uncounted = is_known && !claimable.have(number) ? 1 : 0;
-    candidates[found++] = {number, !is_counted ? uncounted : served.have(number) ? behind_all - ready : -ready};
+    candidates[found++] = {number, !is_counted ? uncounted : served.have(number) ? behind_all - ready : -ready, i};
   }
   visit_likeliest(candidates, found, overdue.most, [&](const Tenant &tenant) {
     std::int64_t execution = 0;
@@ -123,6 +124,13 @@ void read_ready(const Overdue &overdue, const ActivityReport &report, const Tena
     put_row(overdue.rows, {text_field("ready task"), text_field(tenant.name),
                            int64_field(core::make_id(tenant.number, execution)), null_field(), time_field(since)});
   });
+}
+
+// Where more tenants are alike than may be visited, each minute others come first, so that calls go through all.
+void begin_elsewhere(TenantShare *tenants, int count, TimestampTz now, int most) {
+  if (count <= most) return;
+  std::sort(tenants, tenants + count, [](const TenantShare &a, const TenantShare &b) { return a.number < b.number; });
+  std::rotate(tenants, tenants + now / USECS_PER_MINUTE % count * most % count, tenants + count);
 }
 
 }  // namespace
@@ -139,7 +147,8 @@ Datum insula_read_overdue(PG_FUNCTION_ARGS) {
   ReturnSetInfo *rows = begin_rows(fcinfo);
   const ActivityReport report = read_activity();
   int count;
-  const TenantShare *tenants = active_tenants(&count);
+  TenantShare *tenants = active_tenants(&count);
+  begin_elsewhere(tenants, count, now, most);
   read_lapsed({rows, most, now, lapsed_before}, report, tenants, count);
   read_ready({rows, most, now, ready_before}, report, tenants, count);
   return Datum{0};
