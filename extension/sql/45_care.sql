@@ -168,11 +168,12 @@ CREATE FUNCTION insula.read_overdue(
 	OUT tenant_name text,
 	OUT execution_id bigint,
 	OUT worker text,
-	OUT since timestamptz)
+	OUT since timestamptz,
+	OUT served boolean)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_read_overdue' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.read_overdue IS
-'What no process takes up, for insula.health(): of each tenant that it looks at the oldest ready task, if it has been claimable for longer than ready_for, and the lease that has lapsed first, if that is longer ago than lapsed_for.
+'What no process takes up, for insula.health(): of each tenant that it looks at the oldest ready task, if it has been claimable for longer than ready_for, and the lease that has lapsed first, if that is longer ago than lapsed_for.  served, of a ready task: whether other tasks of the tenant were claimed in the last five to ten minutes; NULL without shared_preload_libraries.
 It looks at max_tenants (1 to 10000) tenants for each of the two and at no suspended one.  Shared memory tells which: of those with ready tasks first those of which nothing was claimed in the last minutes, by the number of these tasks; of those with running tasks the ones for which the scheduler is late.  Where it does not tell, as after a start of the server, each minute others come first; without shared_preload_libraries always.
 Errors: 22004 an argument is NULL, 22023 bad argument.';
 
@@ -199,9 +200,12 @@ BEGIN ATOMIC
 	UNION ALL
 	SELECT 'warning', o.tenant_name, 'execution ' || o.execution_id,
 		CASE o.kind WHEN 'lease' THEN pg_catalog.format('the lease of worker %s lapsed at %s, and no process has taken its task back: insula.status() tells of the scheduler', o.worker, o.since)
-			ELSE pg_catalog.format('its task has been ready since %s: no worker for it attends, or a limit holds it back, which insula.explain_execution(%s) tells', o.since, o.execution_id) END
+			ELSE pg_catalog.format('its task has been ready since %s%s: %sno worker for it attends, or a limit holds it back, which insula.explain_execution(%s) tells', o.since,
+				CASE WHEN o.served THEN ', while others of its tenant are claimed' ELSE '' END,
+				CASE WHEN o.served THEN 'workers are behind, ' ELSE '' END, o.execution_id) END
 			|| CASE WHEN o.tenants > 1 THEN pg_catalog.format('; %s more tenants have such a task', o.tenants - 1) ELSE '' END
-	FROM (SELECT r.*, pg_catalog.row_number() OVER (PARTITION BY r.kind ORDER BY r.since) AS place, pg_catalog.count(*) OVER (PARTITION BY r.kind) AS tenants
+	FROM (SELECT r.*, pg_catalog.row_number() OVER (PARTITION BY r.kind, r.served ORDER BY r.since) AS place,
+			pg_catalog.count(*) OVER (PARTITION BY r.kind, r.served) AS tenants
 		FROM insula.read_overdue('5 min', '1 min') r) o
 	WHERE o.place = 1
 	UNION ALL
@@ -239,7 +243,7 @@ BEGIN ATOMIC
 	WHERE c.advice IS NOT NULL AND c.item NOT LIKE 'numbers of%';
 END;
 COMMENT ON FUNCTION insula.health IS
-'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, or of the catalogs, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
+'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, or of the catalogs, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, of a tenant whose tasks are claimed, whose workers may be behind, and of one whose tasks are not, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
 
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)

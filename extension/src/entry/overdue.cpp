@@ -9,6 +9,7 @@
 #include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
 #include "shared/ready_tenants.hpp"
+#include "shared/shared.hpp"
 #include "storage/look.hpp"
 #include "storage/work.hpp"
 
@@ -68,7 +69,7 @@ void read_lapsed(const Overdue &overdue, const ActivityReport &report, const Ten
     if (!first_leased_task(tenant, &task) || task.expires >= overdue.before) return;
     put_row(overdue.rows,
             {text_field("lease"), text_field(tenant.name), int64_field(core::make_id(tenant.number, task.execution)),
-             text_field(task.worker), time_field(task.expires)});
+             text_field(task.worker), time_field(task.expires), null_field()});
   });
 }
 
@@ -121,8 +122,10 @@ void read_ready(const Overdue &overdue, const ActivityReport &report, const Tena
     std::int64_t execution = 0;
     const TimestampTz since = oldest_ready(tenant, &execution);
     if (since >= overdue.before) return;
-    put_row(overdue.rows, {text_field("ready task"), text_field(tenant.name),
-                           int64_field(core::make_id(tenant.number, execution)), null_field(), time_field(since)});
+    put_row(overdue.rows,
+            {text_field("ready task"), text_field(tenant.name), int64_field(core::make_id(tenant.number, execution)),
+             null_field(), time_field(since),
+             shared_memory_available() ? bool_field(served.have(tenant.number)) : null_field()});
   });
 }
 
