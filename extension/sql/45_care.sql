@@ -203,7 +203,7 @@ BEGIN ATOMIC
 			ELSE pg_catalog.format('its task has been ready since %s%s: %sno worker for it attends, or a limit holds it back, which insula.explain_execution(%s) tells', o.since,
 				CASE WHEN o.served THEN ', while others of its tenant are claimed' ELSE '' END,
 				CASE WHEN o.served THEN 'workers are behind, ' ELSE '' END, o.execution_id) END
-			|| CASE WHEN o.tenants > 1 THEN pg_catalog.format('; %s more tenants have such a task', o.tenants - 1) ELSE '' END
+			|| CASE WHEN o.tenants > 1 THEN pg_catalog.format('; at least %s more tenants have such a task', o.tenants - 1) ELSE '' END
 	FROM (SELECT r.*, pg_catalog.row_number() OVER (PARTITION BY r.kind, r.served ORDER BY r.since) AS place,
 			pg_catalog.count(*) OVER (PARTITION BY r.kind, r.served) AS tenants
 		FROM insula.read_overdue('5 min', '1 min') r) o

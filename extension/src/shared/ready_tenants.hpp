@@ -38,7 +38,7 @@ void enter_late_tenants(const std::int32_t *tenants, int count);
 // *next: the moment at which time alone adds another.
 ReadyTenant *ready_tenants(std::uint64_t filter, TimestampTz now, int *count, TimestampTz *next);
 
-// The same as the set is, without waiting and without a change of it; false: it does not know all tenants.
+// Those in the set as it is, which is not changed, unordered; false: it does not know all tenants.
 bool look_at_ready_tenants(std::int32_t **tenants, int *count);
 
 // Tenants for a claim in the order of their turns, and how many tasks it is to take of each.
