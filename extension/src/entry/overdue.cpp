@@ -133,7 +133,7 @@ void read_ready(const Overdue &overdue, const ActivityReport &report, const Tena
 void begin_elsewhere(TenantShare *tenants, int count, TimestampTz now, int most) {
   if (count <= most) return;
   std::sort(tenants, tenants + count, [](const TenantShare &a, const TenantShare &b) { return a.number < b.number; });
-  std::rotate(tenants, tenants + now / USECS_PER_MINUTE % count * most % count, tenants + count);
+  std::rotate(tenants, tenants + std::max<TimestampTz>(now, 0) / USECS_PER_MINUTE % count * most % count, tenants + count);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "shared/clock.hpp"
+#include "spi/budget.hpp"
 #include "storage/random.hpp"
 #include "storage/row_claim.hpp"
 #include "storage/tell.hpp"
@@ -198,7 +199,11 @@ void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, 
   (void)run(tenant, put_back, arguments);
 }
 
-TimestampTz oldest_ready(const Tenant &tenant, std::int64_t *execution) {
+// A tenant may use thousands of priorities: of those under a limit, and of the others, these many are looked at.
+constexpr int most_ready_lanes = 64;
+
+static void oldest_in_lanes(const Tenant &tenant, const WatermarksView &view, std::int32_t above, std::int32_t below,
+                            TimestampTz *oldest, std::int64_t *execution) {
   static constexpr Statement first_in_lane = {
       "first_in_lane",
       R"(
@@ -209,18 +214,24 @@ TimestampTz oldest_ready(const Tenant &tenant, std::int64_t *execution) {
         LIMIT 1)",
       {INT4OID, INT8OID},
   };
-  const WatermarksView view = read_watermarks(tenant.number, nullptr, 0);
-  TimestampTz oldest = DT_NOEND;
-  for (std::int32_t lane = PG_INT32_MIN; find_lane(tenant, lane, PG_INT32_MAX, &lane);) {
-    if (!is_queued(lane) || place_of(lane) != Place::ready) continue;
+  std::int32_t lane = above;
+  for (int i = 0; i < most_ready_lanes && find_lane(tenant, lane, below, &lane); ++i) {
+    if (i > 0 && budget_is_spent()) break;
     const std::int64_t watermark = view.at(lane);
     if (watermark == watermark_end) continue;
     Arguments arguments;
     arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
-    if (run(tenant, first_in_lane, arguments) == 0 || get_int64(0, 1) >= oldest) continue;
-    oldest = get_int64(0, 1);
+    if (run(tenant, first_in_lane, arguments) == 0 || get_int64(0, 1) >= *oldest) continue;
+    *oldest = get_int64(0, 1);
     if (execution) *execution = get_int64(0, 2);
   }
+}
+
+TimestampTz oldest_ready(const Tenant &tenant, std::int64_t *execution) {
+  const WatermarksView view = read_watermarks(tenant.number, nullptr, 0);
+  TimestampTz oldest = DT_NOEND;
+  oldest_in_lanes(tenant, view, PG_INT32_MIN, lanes_free, &oldest, execution);
+  oldest_in_lanes(tenant, view, lanes_free, lane_later, &oldest, execution);
   return oldest;
 }
 

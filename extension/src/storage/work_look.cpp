@@ -2,6 +2,11 @@
 #include "storage/look.hpp"
 
 #include "core/ids.hpp"
+#include "storage/rows.hpp"
+
+extern "C" {
+#include "utils/fmgroids.h"
+}
 
 namespace insula {
 
@@ -196,24 +201,27 @@ LeasedTask *leased_tasks(const Tenant &tenant, int *count) {
   return tasks;
 }
 
+// Behind more entries of rows that have gone on, which an old snapshot keeps, none is looked for.
+constexpr int most_dead_entries = 1000;
+
 bool first_leased_task(const Tenant &tenant, LeasedTask *task) {
-  static constexpr Statement first_leased_task = {
-      "first_leased_task",
-      R"(
-        SELECT id, coalesce(head, id), worker, due
-        FROM {work}
-        WHERE lane = {lane.running}
-        ORDER BY lane, due
-        LIMIT 1)",
-      {},
-  };
   *task = {};
-  if (run(tenant, first_leased_task) == 0) return false;
-  task->id = get_int64(0, 1);
-  task->execution = get_int64(0, 2);
-  task->worker = get_text(0, 3);
-  task->expires = get_int64(0, 4);
-  return true;
+  const Rows rows = open_rows(tenant, CMD_SELECT);
+  ScanKeyData key;
+  ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane_running));
+  IndexScanDesc scan = begin_row_scan(rows, tenant.work_queue, 1);
+  index_rescan(scan, &key, 1, nullptr, 0);
+  int entries = most_dead_entries;
+  const bool found = next_row_within(rows, scan, &entries);
+  if (found) {
+    task->id = found_int64(rows, Column::id);
+    task->execution = found_is_null(rows, Column::head) ? task->id : found_int64(rows, Column::head);
+    if (!found_is_null(rows, Column::worker)) task->worker = TextDatumGetCString(found_column(rows, Column::worker));
+    task->expires = found_int64(rows, Column::due);
+  }
+  end_row_scan(scan);
+  close_rows(rows);
+  return found;
 }
 
 }  // namespace insula
