@@ -158,10 +158,10 @@ void put_workflows(ReturnSetInfo *rows, const Tenant &tenant) {
 
 // Whether the tenant has running tasks, or may have some: its counters are not known, and for all that the due queue
 // knows a lease of it may end.  A scheduler enters no suspended tenant.
-bool may_run_tasks(const ActivityReport &report, const TenantShare &tenant) {
+bool may_run_tasks(const ActivityReport &report, const DueReport &queue, const TenantShare &tenant) {
   if (report.knows(tenant.number)) return report.of(tenant.number).tasks(Place::running) > 0;
   TimestampTz due;
-  return !tenant.is_active || !due_in_queue(tenant.number, &due) || due != DT_NOEND;
+  return !tenant.is_active || !queue.knows(tenant.number, &due) || due != DT_NOEND;
 }
 
 }  // namespace
@@ -237,9 +237,11 @@ Datum insula_execution_source(PG_FUNCTION_ARGS) {
 
 Datum insula_leases(PG_FUNCTION_ARGS) {
   ReturnSetInfo *rows = begin_rows(fcinfo);
-  const ActivityReport report = is_for_all(fcinfo, 0) ? read_activity() : ActivityReport{};
+  const bool all = is_for_all(fcinfo, 0);
+  const ActivityReport report = all ? read_activity() : ActivityReport{};
+  const DueReport queue = all ? read_due_queue() : DueReport{};
   one_or_each_tenant(
-      fcinfo, 0, [&](const TenantShare &tenant) { return may_run_tasks(report, tenant); },
+      fcinfo, 0, [&](const TenantShare &tenant) { return may_run_tasks(report, queue, tenant); },
       [&](const Tenant &tenant) { put_leases(rows, tenant); });
   return Datum{0};
 }

@@ -53,6 +53,7 @@ constexpr std::int64_t soon = 3 * USECS_PER_SEC / 2;
 // A lease's end is in the due queue.  Where no counter tells whether tasks of the tenant run, it has lapsed leases only
 // if it is overdue or due soon.  Those in whose turn the scheduler is come first.
 void read_lapsed(const Overdue &overdue, const ActivityReport &report, const TenantShare *tenants, int count) {
+  const DueReport queue = read_due_queue();
   auto *candidates = palloc_array_of<Candidate>(static_cast<std::size_t>(count));
   int found = 0;
   for (int i = 0; i < count; ++i) {
@@ -60,7 +61,7 @@ void read_lapsed(const Overdue &overdue, const ActivityReport &report, const Ten
     TimestampTz due;
     const bool is_counted = report.knows(number);
     if (is_counted && report.of(number).tasks(Place::running) == 0) continue;
-    const bool known = due_in_queue(number, &due);
+    const bool known = queue.knows(number, &due);
     if (!is_counted && known && due >= overdue.before && due > overdue.now + soon) continue;
     candidates[found++] = {number, known ? due : DT_NOBEGIN, i};
   }

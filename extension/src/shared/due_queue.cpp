@@ -154,6 +154,9 @@ void for_each_due(Oid database, Visit visit) {
     if (entry->key.database == database) visit(*entry);
 }
 
+// The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known.
+bool is_sure(const DueEntry &entry) { return !entry.in_hand && !entry.reload; }
+
 void make_own_due_queue() {
   if (own_slot) return;
   own_slot = static_cast<DatabaseSlot *>(MemoryContextAlloc(TopMemoryContext, sizeof(DatabaseSlot)));
@@ -438,10 +441,45 @@ bool due_in_queue(std::int32_t tenant, TimestampTz *due) {
   const bool known = slot && slot->filled && !slot->crowded;
   const DueEntry *entry = known ? find_due(MyDatabaseId, tenant) : nullptr;
   *due = entry ? entry->due : DT_NOEND;
-  // The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known.
-  const bool unsure = entry && (entry->in_hand || entry->reload);
+  const bool sure = !entry || is_sure(*entry);
   unlock_shared_memory();
-  return known && !unsure;
+  return known && sure;
+}
+
+DueReport read_due_queue() {
+  DueReport report = {};
+  if (!shared_memory_available()) return report;
+  for (int room = static_cast<int>(due_tenants()) + 64;; room = report.count + 64) {
+    auto *items = palloc_array_of<DueReport::Item>(static_cast<std::size_t>(room));
+    int count = 0;
+    lock_shared_memory(LW_SHARED);
+    const DatabaseSlot *slot = my_database();
+    report.is_filled = slot && slot->filled && !slot->crowded;
+    if (report.is_filled)
+      for_each_due(MyDatabaseId, [&](const DueEntry &entry) {
+        if (count < room) items[count] = {entry.key.tenant, entry.due, is_sure(entry)};
+        ++count;
+      });
+    unlock_shared_memory();
+    report.items = items;
+    report.count = count;
+    if (count > room) {
+      pfree(items);
+      continue;
+    }
+    std::sort(items, items + count, [](const auto &a, const auto &b) { return a.tenant < b.tenant; });
+    return report;
+  }
+}
+
+bool DueReport::knows(std::int32_t tenant, TimestampTz *due) const {
+  *due = DT_NOEND;
+  if (!is_filled) return false;
+  const Item *item =
+      std::lower_bound(items, items + count, tenant, [](const Item &one, std::int32_t wanted) { return one.tenant < wanted; });
+  if (item == items + count || item->tenant != tenant) return true;
+  *due = item->due;
+  return item->is_sure;
 }
 
 int databases_in_use() {

@@ -79,6 +79,21 @@ SchedulerReport report_scheduler();
 // When the tenant is next due; false: the due queue does not know.
 bool due_in_queue(std::int32_t tenant, TimestampTz *due);
 
+// The same of all tenants of this database at one moment.
+struct DueReport {
+  struct Item {
+    std::int32_t tenant;
+    TimestampTz due;
+    bool is_sure;
+  };
+  const Item *items;  // by tenant
+  int count;
+  bool is_filled;
+
+  bool knows(std::int32_t tenant, TimestampTz *due) const;
+};
+DueReport read_due_queue();
+
 // In the due queues of all databases.
 long due_tenants();
 int databases_in_use();
