@@ -64,6 +64,15 @@ SELECT tenant_name, workflow, task, worker, attempt, started_at <= now(), lease_
 RESET insula.tenant;
 SELECT tenant_name, count(*) FROM insula.leases() WHERE tenant_name ~ '^looked' GROUP BY 1;
 SELECT worker, tasks, next_lease_expires > now() FROM insula.workers() WHERE tasks > 0;
+-- Those that the transaction itself has claimed, and, where its snapshot is an old one, those that it shows.
+BEGIN;
+SELECT count(*) FROM insula.claim('w4', tenant => 'looked_too');
+SELECT tenant_name, count(*) FROM insula.leases() WHERE tenant_name ~ '^looked' GROUP BY 1 ORDER BY 1;
+ROLLBACK;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*) FROM insula.claim('w4', tenant => 'looked_too');
+SELECT tenant_name, count(*) FROM insula.leases() WHERE tenant_name ~ '^looked' GROUP BY 1 ORDER BY 1;
+ROLLBACK;
 -- Those of all tenants, also while the session acts for one.
 SET insula.tenant = 'looked_too';
 SELECT worker, tasks FROM insula.workers() WHERE tasks > 0;

@@ -7,6 +7,7 @@
 #include "shared/clock.hpp"
 #include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
+#include "shared/shared.hpp"
 #include "storage/look.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
@@ -156,12 +157,36 @@ void put_workflows(ReturnSetInfo *rows, const Tenant &tenant) {
   }
 }
 
-// Whether the tenant has running tasks, or may have some: its counters are not known, and for all that the due queue
-// knows a lease of it may end.  A scheduler enters no suspended tenant.
-bool may_run_tasks(const ActivityReport &report, const DueReport &queue, const TenantShare &tenant) {
-  if (report.knows(tenant.number)) return report.of(tenant.number).tasks(Place::running) > 0;
-  TimestampTz due;
-  return !tenant.is_active || !queue.knows(tenant.number, &due) || due != DT_NOEND;
+// What shared memory tells of running tasks.
+struct RunningTasks {
+  ActivityReport activity;
+  DueReport queue;
+  // Of these tenants it does not tell what the transaction itself has changed.
+  std::int32_t touched[64];
+  int touched_count;
+  bool is_of_use;
+
+  // Whether the tenant has some, or may have some: its counters are not known, and for all that the due queue knows a
+  // lease of it may end.  A scheduler enters no suspended tenant.
+  bool may_be_of(const TenantShare &tenant) const {
+    if (!is_of_use || std::find(touched, touched + touched_count, tenant.number) != touched + touched_count) return true;
+    if (activity.knows(tenant.number)) return activity.of(tenant.number).tasks(Place::running) > 0;
+    TimestampTz due;
+    return !tenant.is_active || !queue.knows(tenant.number, &due) || due != DT_NOEND;
+  }
+};
+
+// A snapshot that is older than what it tells may show tasks that have ended since.
+RunningTasks read_running_tasks() {
+  RunningTasks running = {};
+  if (IsolationUsesXactSnapshot() || announces_changes()) return running;
+  const int count = touched_tenants(running.touched, lengthof(running.touched));
+  if (count > static_cast<int>(lengthof(running.touched))) return running;
+  running.touched_count = count;
+  running.activity = read_activity();
+  running.queue = read_due_queue();
+  running.is_of_use = true;
+  return running;
 }
 
 }  // namespace
@@ -237,11 +262,9 @@ Datum insula_execution_source(PG_FUNCTION_ARGS) {
 
 Datum insula_leases(PG_FUNCTION_ARGS) {
   ReturnSetInfo *rows = begin_rows(fcinfo);
-  const bool all = is_for_all(fcinfo, 0);
-  const ActivityReport report = all ? read_activity() : ActivityReport{};
-  const DueReport queue = all ? read_due_queue() : DueReport{};
+  const RunningTasks running = is_for_all(fcinfo, 0) ? read_running_tasks() : RunningTasks{};
   one_or_each_tenant(
-      fcinfo, 0, [&](const TenantShare &tenant) { return may_run_tasks(report, queue, tenant); },
+      fcinfo, 0, [&](const TenantShare &tenant) { return running.may_be_of(tenant); },
       [&](const Tenant &tenant) { put_leases(rows, tenant); });
   return Datum{0};
 }
