@@ -101,7 +101,7 @@ int scrub_matches(const Tenant &tenant, const ErasureMatch *matches, int count, 
         note_open(erasure, 1, matches[done].head);
     }
     if (counted)
-      count_with_children(tenant, heads, ended, counted, erasure);
+      in_stretch([&] { count_with_children(tenant, heads, ended, counted, erasure); });
     else
       in_stretch([&] { scrub_with_children(tenant, heads, ended, true, erasure); });
     if (passing_time() - began > short_step) step = std::max(step / 4, 1);
