@@ -97,7 +97,7 @@ void print_field(std::ostream& out, const std::string& text) {
   out << '"';
 }
 
-void print_csv(std::ostream& out, const Table& table) {
+void print_csv(std::ostream& out, const Table& table, const Terminal& terminal) {
   for (std::size_t i = 0; i < table.columns.size(); ++i) {
     if (i) out << ',';
     print_field(out, table.columns[i].name);
@@ -106,7 +106,7 @@ void print_csv(std::ostream& out, const Table& table) {
   for (const auto& row : table.rows) {
     for (std::size_t i = 0; i < row.size(); ++i) {
       if (i) out << ',';
-      if (row[i]) print_field(out, *row[i]);
+      if (row[i]) print_field(out, terminal.is_terminal ? inert(*row[i]) : *row[i]);
     }
     out << '\n';
   }
@@ -220,7 +220,7 @@ void print(std::ostream& out, const Table& table, Format format, const Terminal&
   if (format == Format::json)
     print_json(out, table);
   else if (format == Format::csv)
-    print_csv(out, table);
+    print_csv(out, table, terminal);
   else if (fits(table, terminal))
     print_aligned(out, table, terminal);
   else
@@ -229,7 +229,7 @@ void print(std::ostream& out, const Table& table, Format format, const Terminal&
 
 void print_record(std::ostream& out, const Table& table, Format format, const Terminal& terminal) {
   if (format == Format::json) return print_json(out, table);
-  if (format == Format::csv) return print_csv(out, table);
+  if (format == Format::csv) return print_csv(out, table, terminal);
   std::size_t widest = 0;
   for (const Column& column : table.columns) widest = std::max(widest, width_of(column.name));
   for (const auto& row : table.rows) {

@@ -27,10 +27,10 @@ std::vector<std::string> dependencies_of(const nlohmann::json& task) {
 // Each task on a line, below what it waits for.
 void print_text(const nlohmann::json& definition) {
   for (const auto& task : definition.at("tasks")) {
-    std::cout << "  " << task.at("id").get<std::string>();
-    if (task.contains("for_each")) std::cout << " (for each of " << task["for_each"].value("items", "") << ")";
+    std::cout << "  " << plain(task.at("id").get<std::string>());
+    if (task.contains("for_each")) std::cout << " (for each of " << plain(task["for_each"].value("items", "")) << ")";
     const auto dependencies = dependencies_of(task);
-    for (std::size_t i = 0; i < dependencies.size(); ++i) std::cout << (i ? ", " : "  <- ") << dependencies[i];
+    for (std::size_t i = 0; i < dependencies.size(); ++i) std::cout << (i ? ", " : "  <- ") << plain(dependencies[i]);
     if (task.contains("trigger_rule")) std::cout << "  when " << plain(task["trigger_rule"].dump());
     std::cout << '\n';
   }
