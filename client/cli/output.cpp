@@ -13,22 +13,68 @@
 
 namespace insula::cli {
 
-// U+0080 to U+009F are control characters too: U+009B begins a sequence as ESC [ does.  UTF-8 has them as C2 and the
-// byte itself; a terminal of one-byte characters obeys the byte alone, so that one which no lead byte announces goes
-// too.
+namespace {
+
+unsigned char byte_at(std::string_view text, std::size_t at) { return static_cast<unsigned char>(text[at]); }
+
+// Of the character of UTF-8 that begins there; 0: none does.
+std::size_t length_of_character(std::string_view text, std::size_t at) {
+  const unsigned char lead = byte_at(text, at);
+  const std::size_t length = lead < 0x80   ? 1
+                             : lead < 0xc2 ? 0
+                             : lead < 0xe0 ? 2
+                             : lead < 0xf0 ? 3
+                             : lead < 0xf5 ? 4
+                                           : 0;
+  if (at + length > text.size()) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    // Neither a longer form of another character, nor a surrogate, nor beyond the last one.
+    const unsigned char least = i > 1 ? 0x80 : lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    const unsigned char most = i > 1 ? 0xbf : lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    if (byte_at(text, at + i) < least || byte_at(text, at + i) > most) return 0;
+  }
+  return length;
+}
+
+// U+0080 to U+009F are control characters too: U+009B begins a sequence as ESC [ does.  U+202A to U+202E and U+2066 to
+// U+2069 change the order of all that comes behind them.
+bool is_obeyed(std::string_view character) {
+  const unsigned char first = byte_at(character, 0);
+  if (character.size() == 1) return first < 32 || first == 127;
+  const unsigned char last = byte_at(character, character.size() - 1);
+  if (character.size() == 2) return first == 0xc2 && last < 0xa0;
+  const std::string_view start = character.substr(0, 2);
+  return character.size() == 3 && ((start == "\xe2\x80" && last >= 0xaa && last <= 0xae) ||
+                                   (start == "\xe2\x81" && last >= 0xa6 && last <= 0xa9));
+}
+
+// Of a character of at most three bytes.
+std::string escaped(std::string_view character) {
+  unsigned code = byte_at(character, 0);
+  if (character.size() > 1) code &= character.size() == 2 ? 0x1f : 0x0f;
+  for (std::size_t i = 1; i < character.size(); ++i) code = code << 6 | (byte_at(character, i) & 0x3f);
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text = "\\u";
+  for (int shift = 12; shift >= 0; shift -= 4) text += digits[code >> shift & 15];
+  return text;
+}
+
+}  // namespace
+
+// A terminal of one-byte characters obeys a byte from 80 to 9F alone, so that one that belongs to no character goes too.
 std::string inert(std::string text) {
   std::string shown;
   shown.reserve(text.size());
-  int announced = 0;  // bytes that belong to the last lead byte
-  for (const char character : text) {
-    const auto byte = static_cast<unsigned char>(character);
-    const bool is_continuation = byte >= 0x80 && byte < 0xc0 && announced > 0;
-    const bool is_c1 =
-        byte >= 0x80 && byte < 0xa0 && (!is_continuation || static_cast<unsigned char>(shown.back()) == 0xc2);
-    if (is_c1 && is_continuation) shown.pop_back();
-    const bool is_obeyed = is_c1 || (byte < 32 && byte != '\n' && byte != '\t') || byte == 127;
-    shown += is_obeyed ? '?' : character;
-    announced = is_continuation ? announced - 1 : byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : byte >= 0xc2 ? 1 : 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = length_of_character(text, at);
+    const std::string_view character = std::string_view(text).substr(at, std::max<std::size_t>(length, 1));
+    const unsigned char first = byte_at(character, 0);
+    const bool stays = first == '\n' || first == '\t' || (length > 0 ? !is_obeyed(character) : first >= 0xa0);
+    if (stays)
+      shown += character;
+    else
+      shown += '?';
+    at += character.size();
   }
   return shown;
 }
@@ -41,21 +87,17 @@ std::string plain(const std::string& text) {
 }
 
 std::string plain_json(const std::string& json) {
-  constexpr std::string_view digits = "0123456789abcdef";
   std::string text;
   text.reserve(json.size());
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const auto next = static_cast<unsigned char>(i + 1 < json.size() ? json[i + 1] : 0);
-    const bool is_c1 = json[i] == '\xc2' && next >= 0x80 && next < 0xa0;
-    if (is_c1 || json[i] == '\x7f') {
-      const unsigned char code = is_c1 ? next : 0x7f;
-      text += "\\u00";
-      text += digits[code >> 4];
-      text += digits[code & 15];
-      i += is_c1 ? 1 : 0;
-    } else {
-      text += json[i];
-    }
+  for (std::size_t at = 0; at < json.size();) {
+    const std::size_t length = std::max<std::size_t>(length_of_character(json, at), 1);
+    const std::string_view character = std::string_view(json).substr(at, length);
+    // Line breaks and tabs lie between values.
+    if (character != "\n" && character != "\t" && is_obeyed(character))
+      text += escaped(character);
+    else
+      text += character;
+    at += length;
   }
   return text;
 }

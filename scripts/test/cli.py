@@ -419,17 +419,25 @@ def has_no_controls():
     value("SELECT insula.create_tenant('rude')")
     value("""SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'rude')""")
     value("SELECT insula.submit('w', tenant => 'rude')")
-    said = "a\u009b31mb\u0085c\u009fd\x1b[1me\x7ff caf\u00e9 \u00a0 \u2019 \U0001f600"
+    said = "a\u009b31mb\u0085c\u009fd\x1b[1me\x7ff\u202eg\u2066h caf\u00e9 \u00a0 \u2019 \U0001f600"
     value(f"SELECT insula.fail(task_id, lease, '{said}', false) FROM insula.claim('w', tenant => 'rude')")
     execution = value("SELECT execution_id FROM insula.executions(tenant => 'rude')")
-    shown = "a?31mb?c?d?[1me?f caf\u00e9 \u00a0 \u2019 \U0001f600"
+    shown = "a?31mb?c?d?[1me?f?g?h caf\u00e9 \u00a0 \u2019 \U0001f600"
     for words in (["-t", "rude", "execution", "list"], ["execution", "show", execution], ["execution", "events", execution]):
         done = insula(*words)
         check(f"{words} shows texts", shown in done.stdout or words[1] == "events" and "a?31mb?c?d" in done.stdout, done)
-        check(f"{words} shows nothing that a terminal obeys", not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout), done)
+        check(f"{words} shows nothing that a terminal obeys", not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", done.stdout), done)
         done = insula("-o", "json", *words)
-        check(f"{words} as JSON escapes it", not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", done.stdout), done)
+        check(f"{words} as JSON escapes it", not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", done.stdout), done)
         check(f"{words} as JSON has the text itself", any(said in text for text in texts_of(json.loads(done.stdout))), done)
+    definition = {"name": "each", "tasks": [{"id": "a", "for_each": {"items": said}}]}
+    value(f"SELECT insula.register_workflow($${json.dumps(definition)}$$, tenant => 'rude')")
+    done = insula("-t", "rude", "workflow", "show", "each")
+    check("a graph shows nothing that a terminal obeys", shown in done.stdout and said[1:4] not in done.stdout, done)
+    table = Terminal("-o", "csv", "-t", "rude", "execution", "list")
+    check("nor does CSV on a terminal", table.end() == 0 and shown in table.seen and said[1:4] not in table.seen, table.seen)
+    done = insula("-o", "csv", "-t", "rude", "execution", "list")
+    check("elsewhere it has the text itself", said in done.stdout, done)
     done = insula("tenant", "show", "\u009b2J")
     check("an error shows nothing that a terminal obeys", done.returncode == 3 and "?2J" in done.stderr and "\u009b" not in done.stderr, done)
     followed = Terminal("-t", "rude", "run", "w", columns=200)
