@@ -50,7 +50,8 @@ Runner Runner::with_schema(std::string_view connection_string, std::string_view 
   try {
     runner.handle_->engine->call(wire::ensure_tenant(schema));
   } catch (const error& refusal) {
-    if (refusal.sqlstate() == "42710") refuse_other_schema(refusal, schema);
+    const bool has_other_schema = std::string_view{refusal.what()}.find("\nIts schema is \"") != std::string_view::npos;
+    if (refusal.sqlstate() == "42710" && has_other_schema) refuse_other_schema(refusal, schema);
     throw;
   }
   return runner;
