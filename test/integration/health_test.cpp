@@ -28,7 +28,8 @@ class Health : public ::testing::Test {
     sql_->query("CREATE TEMPORARY TABLE burnt (n int)");
   }
   void TearDown() override {
-    sql_->query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active");
+    EXPECT_TRUE(eventually([&] { return sql_->query("SELECT count(*) FROM pg_replication_slots WHERE active") == "0"; }));
+    sql_->query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
   }
 
   // As many transactions as make what is in use worth a word.
