@@ -45,7 +45,7 @@ UPDATE tenant_tended.work SET due = due - 600000000 WHERE lane = 100001;
 SET ROLE regress_dba;
 SELECT level, tenant, object IN (SELECT 'execution ' || execution_id FROM insula.leases('tended')) AS held, regexp_replace(finding, 'lapsed at .*, and', 'lapsed at TIME, and') AS finding
 FROM insula.health();
-SELECT kind, tenant_name, worker, since < now() - '5 min'::interval AS long_ago, execution_id IN (SELECT execution_id FROM insula.executions(status => 'pending')) AS pending
+SELECT kind, tenant_name, worker, since < now() - '5 min'::interval AS long_ago, execution_id IN (SELECT execution_id FROM insula.executions(status => 'pending')) AS pending, coalesce(served, kind = 'ready task') AS served
 FROM insula.read_overdue('0 s', '1 min') ORDER BY kind;
 SELECT kind, tenant_name FROM insula.read_overdue('1 h', '1 h');
 SELECT try($$SELECT insula.read_overdue(NULL, '1 h')$$);

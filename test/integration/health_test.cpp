@@ -182,6 +182,16 @@ TEST_F(Queues, ASuspendedTenantsLeasesAreSeenAfterARestart) {
   EXPECT_EQ(sql_->query("SELECT tasks FROM insula.workers() WHERE worker = 'worker'"), "1");
 }
 
+// It is not among the tenants with claimable tasks, and its queue has not been counted.
+TEST_F(Queues, ReadyTasksAreSeenThatALimitHoldsBack) {
+  claim_one("1 day");
+  sql_->query("SELECT insula.set_tenant_limits('queued', max_running => 1)");
+  sql_->query("SELECT insula.submit('w', tenant => 'queued')");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(sql_->query("SELECT count(*) FROM insula.claim('worker')"), "0");
+  sql_->query("SELECT insula.stat_reset()");
+  EXPECT_EQ(sql_->query("SELECT kind FROM insula.read_overdue('0 s', '1 day') WHERE tenant_name = 'queued'"), "ready task");
+}
+
 // The scheduler puts the tenant off for a second, again and again.
 TEST_F(Queues, ALapsedLeaseIsSeenWhoseRowAnotherTransactionHolds) {
   claim_one("1 s");

@@ -110,6 +110,19 @@ TEST_F(PreloadedLooks, IdleTenantsCostAtMostTheirPart) {
         << look.from << ", with few tenants " << few[look.from];
 }
 
+TEST_F(PreloadedLooks, OnlySomeOfATenantsPrioritiesAreLookedAt) {
+  create("one");
+  const auto submit_with_priorities = [this](int from, int to) {
+    sql_.query("SELECT count(insula.submit('w', priority => p, tenant => 'one')) FROM generate_series(" +
+               std::to_string(from) + ", " + std::to_string(to) + ") p");
+    sql_.query("VACUUM ANALYZE tenant_one.work");
+  };
+  submit_with_priorities(1, 100);
+  const long few = buffers("insula.read_overdue('0 s', '0 s')");
+  submit_with_priorities(101, 1000);
+  EXPECT_LE(buffers("insula.read_overdue('0 s', '0 s')"), few + few / 2 + 10);
+}
+
 TEST_F(PreloadedLooks, APageCostsTheSameBehindAnyHistory) {
   create("one");
   const auto finish = [this](int executions) {
