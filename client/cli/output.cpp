@@ -17,7 +17,7 @@ namespace {
 
 unsigned char byte_at(std::string_view text, std::size_t at) { return static_cast<unsigned char>(text[at]); }
 
-// Of the character of UTF-8 that begins there; 0: none does.
+// The length of the character of UTF-8 that begins there; 0: none does.
 std::size_t length_of_character(std::string_view text, std::size_t at) {
   const unsigned char lead = byte_at(text, at);
   const std::size_t length = lead < 0x80   ? 1
@@ -48,7 +48,7 @@ bool is_obeyed(std::string_view character) {
                                    (start == "\xe2\x81" && last >= 0xa6 && last <= 0xa9));
 }
 
-// Of a character of at most three bytes.
+// JSON's escape of a character of at most three bytes.
 std::string escaped(std::string_view character) {
   unsigned code = byte_at(character, 0);
   if (character.size() > 1) code &= character.size() == 2 ? 0x1f : 0x0f;
@@ -61,7 +61,8 @@ std::string escaped(std::string_view character) {
 
 }  // namespace
 
-// A terminal of one-byte characters obeys a byte from 80 to 9F alone, so that one that belongs to no character goes too.
+// A terminal of one-byte characters obeys a byte from 80 to 9F alone, so that one that belongs to no character goes
+// too.
 std::string inert(std::string text) {
   std::string shown;
   shown.reserve(text.size());

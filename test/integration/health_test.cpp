@@ -28,7 +28,8 @@ class Health : public ::testing::Test {
     sql_->query("CREATE TEMPORARY TABLE burnt (n int)");
   }
   void TearDown() override {
-    EXPECT_TRUE(eventually([&] { return sql_->query("SELECT count(*) FROM pg_replication_slots WHERE active") == "0"; }));
+    EXPECT_TRUE(
+        eventually([&] { return sql_->query("SELECT count(*) FROM pg_replication_slots WHERE active") == "0"; }));
     sql_->query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots");
   }
 
@@ -189,7 +190,8 @@ TEST_F(Queues, ReadyTasksAreSeenThatALimitHoldsBack) {
   sql_->query("SELECT insula.submit('w', tenant => 'queued')");
   for (int i = 0; i < 3; ++i) EXPECT_EQ(sql_->query("SELECT count(*) FROM insula.claim('worker')"), "0");
   sql_->query("SELECT insula.stat_reset()");
-  EXPECT_EQ(sql_->query("SELECT kind FROM insula.read_overdue('0 s', '1 day') WHERE tenant_name = 'queued'"), "ready task");
+  EXPECT_EQ(sql_->query("SELECT kind FROM insula.read_overdue('0 s', '1 day') WHERE tenant_name = 'queued'"),
+            "ready task");
 }
 
 // The scheduler puts the tenant off for a second, again and again.
@@ -199,8 +201,9 @@ TEST_F(Queues, ALapsedLeaseIsSeenWhoseRowAnotherTransactionHolds) {
   holding.query("BEGIN");
   holding.query("SELECT 1 FROM tenant_queued.work WHERE lane = 100001 FOR UPDATE");
   const auto sees_it = [this] {
-    return sql_->query("SELECT kind || ' ' || worker FROM insula.read_overdue('1 day', '1 s') WHERE tenant_name = "
-                       "'queued'") == "lease worker";
+    return sql_->query(
+               "SELECT kind || ' ' || worker FROM insula.read_overdue('1 day', '1 s') WHERE tenant_name = "
+               "'queued'") == "lease worker";
   };
   EXPECT_TRUE(eventually(sees_it));
   sql_->query("SELECT insula.stat_reset()");

@@ -117,9 +117,9 @@ TEST_F(PreloadedLooks, OnlySomeOfATenantsPrioritiesAreLookedAt) {
                std::to_string(from) + ", " + std::to_string(to) + ") p");
     sql_.query("VACUUM ANALYZE tenant_one.work");
   };
-  submit_with_priorities(1, 100);
+  submit_with_priorities(1, 400);
   const long few = buffers("insula.read_overdue('0 s', '0 s')");
-  submit_with_priorities(101, 1000);
+  submit_with_priorities(401, 2000);
   EXPECT_LE(buffers("insula.read_overdue('0 s', '0 s')"), few + few / 2 + 10);
 }
 

@@ -157,11 +157,11 @@ void put_workflows(ReturnSetInfo *rows, const Tenant &tenant) {
   }
 }
 
-// What shared memory tells of running tasks.
+// Shared memory's knowledge of running tasks.
 struct RunningTasks {
   ActivityReport activity;
   DueReport queue;
-  // Of these tenants it does not tell what the transaction itself has changed.
+  // The transaction itself has changed tasks of these tenants, which shared memory does not tell.
   std::int32_t touched[64];
   int touched_count;
   bool is_of_use;
@@ -169,7 +169,8 @@ struct RunningTasks {
   // Whether the tenant has some, or may have some: its counters are not known, and for all that the due queue knows a
   // lease of it may end.  A scheduler enters no suspended tenant.
   bool may_be_of(const TenantShare &tenant) const {
-    if (!is_of_use || std::find(touched, touched + touched_count, tenant.number) != touched + touched_count) return true;
+    if (!is_of_use || std::find(touched, touched + touched_count, tenant.number) != touched + touched_count)
+      return true;
     if (activity.knows(tenant.number)) return activity.of(tenant.number).tasks(Place::running) > 0;
     TimestampTz due;
     return !tenant.is_active || !queue.knows(tenant.number, &due) || due != DT_NOEND;
@@ -219,7 +220,8 @@ Datum insula_read_failures(PG_FUNCTION_ARGS) {
   const TimestampTz since = clock_now() - required_duration(fcinfo, 0, "since");
   ReturnSetInfo *rows = begin_rows(fcinfo);
   one_or_each_tenant(
-      fcinfo, 1, [](const TenantShare &) { return true; }, [&](const Tenant &tenant) { put_failures(rows, tenant, since); });
+      fcinfo, 1, [](const TenantShare &) { return true; },
+      [&](const Tenant &tenant) { put_failures(rows, tenant, since); });
   return Datum{0};
 }
 
@@ -253,10 +255,10 @@ Datum insula_execution_source(PG_FUNCTION_ARGS) {
     if (!read_execution(*tenant, core::local_of(id), &row)) no_such_execution(id);
     const bool found = read_definition(*tenant, row.definition, &definition);
     MemoryContextSwitchTo(callers);
-    return row_datum(answer_columns(fcinfo),
-                     {text_field(tenant->name), found ? json_field(definition.body) : null_field(),
-                      json_field(row.input),
-                      row.parent_head ? int64_field(core::make_id(tenant->number, row.parent_head)) : null_field()});
+    return row_datum(
+        answer_columns(fcinfo),
+        {text_field(tenant->name), found ? json_field(definition.body) : null_field(), json_field(row.input),
+         row.parent_head ? int64_field(core::make_id(tenant->number, row.parent_head)) : null_field()});
   }));
 }
 

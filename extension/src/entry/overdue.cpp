@@ -123,18 +123,18 @@ void read_ready(const Overdue &overdue, const ActivityReport &report, const Tena
     std::int64_t execution = 0;
     const TimestampTz since = oldest_ready(tenant, &execution);
     if (since >= overdue.before) return;
-    put_row(overdue.rows,
-            {text_field("ready task"), text_field(tenant.name), int64_field(core::make_id(tenant.number, execution)),
-             null_field(), time_field(since),
-             shared_memory_available() ? bool_field(served.have(tenant.number)) : null_field()});
+    put_row(overdue.rows, {text_field("ready task"), text_field(tenant.name),
+                           int64_field(core::make_id(tenant.number, execution)), null_field(), time_field(since),
+                           shared_memory_available() ? bool_field(served.have(tenant.number)) : null_field()});
   });
 }
 
-// Where more tenants are alike than may be visited, each minute others come first, so that calls go through all.
+// Each minute others come first of the tenants that are alike, so that calls go through all, however many there are.
 void begin_elsewhere(TenantShare *tenants, int count, TimestampTz now, int most) {
   if (count <= most) return;
   std::sort(tenants, tenants + count, [](const TenantShare &a, const TenantShare &b) { return a.number < b.number; });
-  std::rotate(tenants, tenants + std::max<TimestampTz>(now, 0) / USECS_PER_MINUTE % count * most % count, tenants + count);
+  std::rotate(tenants, tenants + std::max<TimestampTz>(now, 0) / USECS_PER_MINUTE % count * most % count,
+              tenants + count);
 }
 
 }  // namespace

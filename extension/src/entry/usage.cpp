@@ -62,7 +62,8 @@ Datum insula_usage(PG_FUNCTION_ARGS) {
                        TIMESTAMP_NOT_FINITE(until) ? hour_of(until) : hour_of(until - 1) + 1};
   ReturnSetInfo *rows = begin_rows(fcinfo);
   one_or_each_tenant(
-      fcinfo, 0, [](const TenantShare &) { return true; }, [&](const Tenant &tenant) { put_usage(rows, tenant, hours); });
+      fcinfo, 0, [](const TenantShare &) { return true; },
+      [&](const Tenant &tenant) { put_usage(rows, tenant, hours); });
   return Datum{0};
 }
 

@@ -475,8 +475,8 @@ DueReport read_due_queue() {
 bool DueReport::knows(std::int32_t tenant, TimestampTz *due) const {
   *due = DT_NOEND;
   if (!is_filled) return false;
-  const Item *item =
-      std::lower_bound(items, items + count, tenant, [](const Item &one, std::int32_t wanted) { return one.tenant < wanted; });
+  const Item *item = std::lower_bound(items, items + count, tenant,
+                                      [](const Item &one, std::int32_t wanted) { return one.tenant < wanted; });
   if (item == items + count || item->tenant != tenant) return true;
   *due = item->due;
   return item->is_sure;

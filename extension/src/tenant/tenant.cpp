@@ -330,7 +330,8 @@ static TenantShare *read_tenants(bool active_only, int *count) {
   arguments.add(BoolGetDatum(active_only));
   const auto rows = run(read_tenants, arguments);
   auto *tenants = static_cast<TenantShare *>(MemoryContextAlloc(session.caller, sizeof(TenantShare) * (rows + 1)));
-  for (std::uint64_t i = 0; i < rows; ++i) tenants[i] = {get_int32(i, 1), get_int32(i, 2), DatumGetBool(get_datum(i, 3))};
+  for (std::uint64_t i = 0; i < rows; ++i)
+    tenants[i] = {get_int32(i, 1), get_int32(i, 2), DatumGetBool(get_datum(i, 3))};
   *count = static_cast<int>(rows);
   close_session(session);
   return tenants;
