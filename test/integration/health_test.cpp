@@ -149,7 +149,11 @@ TEST_F(Health, SaysThatTheSchedulerCannotRun) {
 
 class Queues : public ::testing::Test {
  protected:
-  void SetUp() override { connect(); }
+  void SetUp() override {
+    connect();
+    // Other tests may have left some.
+    sql_->query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
+  }
   void TearDown() override { sql_->query("SELECT insula.drop_tenant('queued', '0 s')"); }
 
   void connect() {
