@@ -65,6 +65,7 @@ RESET insula.tenant;
 SELECT tenant_name, count(*) FROM insula.leases() WHERE tenant_name ~ '^looked' GROUP BY 1;
 SELECT worker, tasks, next_lease_expires > now() FROM insula.workers() WHERE tasks > 0;
 -- Those that the transaction itself has claimed, and, where its snapshot is an old one, those that it shows.
+SELECT count(*) > 1 AS counted FROM insula.tenant_activity;
 BEGIN;
 SELECT count(*) FROM insula.claim('w4', tenant => 'looked_too');
 SELECT tenant_name, count(*) FROM insula.leases() WHERE tenant_name ~ '^looked' GROUP BY 1 ORDER BY 1;
