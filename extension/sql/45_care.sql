@@ -136,7 +136,8 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 	WHERE a.backend_type NOT IN ('parallel worker', 'walsender')
 		AND (a.backend_xid IS NOT NULL
 			OR (a.backend_xmin IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid))
-			OR (a.xact_start IS NOT NULL AND a.backend_type = 'client backend' AND a.datname = pg_catalog.current_database()))
+			OR (a.xact_start IS NOT NULL AND a.backend_type = 'client backend' AND a.datname = pg_catalog.current_database()
+				AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid)))
 	UNION ALL
 	SELECT 'prepared transaction', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
 		pg_catalog.format('%s has prepared it at %s', p.owner, p.prepared), p.prepared,
@@ -173,8 +174,9 @@ CREATE FUNCTION insula.read_overdue(
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_read_overdue' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.read_overdue IS
-'What no process takes up, for insula.health(): of each tenant that it looks at the oldest ready task, if it has been claimable for longer than ready_for, and the lease that has lapsed first, if that is longer ago than lapsed_for.  served, of a ready task: whether other tasks of the tenant were claimed in the last five to ten minutes; NULL without shared_preload_libraries.
-It looks at max_tenants (1 to 10000) tenants for each of the two and at no suspended one.  Shared memory tells which: of those with ready tasks first those of which nothing was claimed in the last minutes, by the number of these tasks; of those with running tasks the ones for which the scheduler is late.  Where it does not tell, as after a start of the server, each minute others come first; without shared_preload_libraries always.
+'What no process takes up, for insula.health(): of each tenant that it looks at the oldest ready task, if it has been claimable for longer than ready_for, and the lease that has lapsed first, if that is longer ago than lapsed_for.  served, of a ready task: whether other tasks of the tenant were claimed in the last five to ten minutes; NULL without shared_preload_libraries, and on a standby.
+Of a tenant it looks at the 32 highest and the 32 lowest priorities in use, of tasks under a limit and of the others each, and no longer than a tenth of insula.visit_time.
+It looks at max_tenants (1 to 10000) tenants for each of the two and at no suspended one.  Shared memory tells which: of those with ready tasks first those of which nothing was claimed in the last minutes, by the number of these tasks; of those with running tasks first those that are due first.  Where it does not tell, as after a start of the server, each minute others come first; without shared_preload_libraries always.
 Errors: 22004 an argument is NULL, 22023 bad argument.';
 
 CREATE FUNCTION insula.health(OUT level text, OUT tenant text, OUT object text, OUT finding text)
@@ -184,6 +186,7 @@ BEGIN ATOMIC
 	SELECT 'warning', h.tenant, h.object,
 		h.finding || CASE WHEN h.kind LIKE '% slot' AND h.is_unused THEN ' and holds back dead rows or WAL'
 				WHEN h.age IS NULL AND h.catalog_age IS NOT NULL THEN ': dead rows of the catalogs stay'
+				WHEN h.age IS NULL THEN ''
 				WHEN h.since IS NULL THEN ': dead rows stay' ELSE ': dead rows stay until it ends' END
 			|| CASE WHEN h.place = 1 AND h.age IS NOT NULL THEN pg_catalog.format('; it holds the oldest snapshot, %s transactions old', h.age) ELSE '' END
 	FROM (SELECT k.*, pg_catalog.row_number() OVER (ORDER BY k.age DESC NULLS LAST) AS place, s.slot_name IS NOT NULL AS is_unused

@@ -12,7 +12,7 @@ CREATE VIEW insula.tenant_activity WITH (security_invoker = true) AS
 		a.overhead_seconds
 	FROM insula.tenant t LEFT JOIN insula.read_activity() a ON a.tenant = t.tenant;
 COMMENT ON VIEW insula.tenant_activity IS
-'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred, or for an event) and paused, since when the oldest is ready (of the 64 highest priorities in use), how many sessions the tenant''s role has, and how many seconds schedulers and calls for several tenants have spent on it since the server''s start or insula.stat_reset().  What has been committed counts.  With shared_preload_libraries the numbers are kept in shared memory, and a queue is counted once after a start of the server; without, each time, and overhead_seconds is NULL.';
+'What each tenant''s queue holds: tasks that are ready, delayed (a start or a retry to come), running, waiting (deferred, or for an event) and paused, since when the oldest is ready (of the 32 highest and the 32 lowest priorities in use, of tasks under a limit and of the others each), how many sessions the tenant''s role has, and how many seconds schedulers and calls for several tenants have spent on it since the server''s start or insula.stat_reset().  What has been committed counts.  With shared_preload_libraries the numbers are kept in shared memory, and a queue is counted once after a start of the server; without, each time, and overhead_seconds is NULL.';
 
 CREATE FUNCTION insula.read_counters(OUT tenant text, OUT workflow text, OUT version int,
 	OUT ready bigint, OUT delayed bigint, OUT running bigint, OUT waiting bigint, OUT paused bigint,

@@ -10,6 +10,7 @@
 #include "shared/due_queue.hpp"
 #include "shared/ready_tenants.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/look.hpp"
 #include "storage/work.hpp"
 
@@ -31,7 +32,6 @@ struct Candidate {
 struct Overdue {
   ReturnSetInfo *rows;
   int most;
-  TimestampTz now;
   TimestampTz before;  // what is older is overdue
 };
 
@@ -54,6 +54,7 @@ constexpr std::int64_t soon = 3 * USECS_PER_SEC / 2;
 // if it is overdue or due soon.  Those in whose turn the scheduler is come first.
 void read_lapsed(const Overdue &overdue, const ActivityReport &report, const TenantShare *tenants, int count) {
   const DueReport queue = read_due_queue();
+  const TimestampTz late = clock_now() + soon;  // of all that the queue may hold by now
   auto *candidates = palloc_array_of<Candidate>(static_cast<std::size_t>(count));
   int found = 0;
   for (int i = 0; i < count; ++i) {
@@ -62,10 +63,11 @@ void read_lapsed(const Overdue &overdue, const ActivityReport &report, const Ten
     const bool is_counted = report.knows(number);
     if (is_counted && report.of(number).tasks(Place::running) == 0) continue;
     const bool known = queue.knows(number, &due);
-    if (!is_counted && known && due >= overdue.before && due > overdue.now + soon) continue;
+    if (!is_counted && known && due >= overdue.before && due > late) continue;
     candidates[found++] = {number, known ? due : DT_NOBEGIN, i};
   }
   visit_likeliest(candidates, found, overdue.most, [&](const Tenant &tenant) {
+    begin_budget(share_microseconds());
     LeasedTask task;
     if (!first_leased_task(tenant, &task) || task.expires >= overdue.before) return;
     put_row(overdue.rows,
@@ -107,6 +109,7 @@ void read_ready(const Overdue &overdue, const ActivityReport &report, const Tena
   int served_count;
   const RecentClaims *claims = recent_claims(&served_count);
   const Numbers served = numbers_of(claims, served_count, [](const RecentClaims &one) { return one.tenant; });
+  const bool counts_claims = shared_memory_available() && !RecoveryInProgress();
   Numbers claimable = {};
   const bool is_known = read_claimable(&claimable);
   auto *candidates = palloc_array_of<Candidate>(static_cast<std::size_t>(count));
@@ -120,16 +123,17 @@ void read_ready(const Overdue &overdue, const ActivityReport &report, const Tena
     candidates[found++] = {number, !is_counted ? uncounted : served.have(number) ? behind_all - ready : -ready, i};
   }
   visit_likeliest(candidates, found, overdue.most, [&](const Tenant &tenant) {
+    begin_budget(share_microseconds());
     std::int64_t execution = 0;
     const TimestampTz since = oldest_ready(tenant, &execution);
     if (since >= overdue.before) return;
-    put_row(overdue.rows, {text_field("ready task"), text_field(tenant.name),
-                           int64_field(core::make_id(tenant.number, execution)), null_field(), time_field(since),
-                           shared_memory_available() ? bool_field(served.have(tenant.number)) : null_field()});
+    put_row(overdue.rows,
+            {text_field("ready task"), text_field(tenant.name), int64_field(core::make_id(tenant.number, execution)),
+             null_field(), time_field(since), counts_claims ? bool_field(served.have(tenant.number)) : null_field()});
   });
 }
 
-// Each minute others come first of the tenants that are alike, so that calls go through all, however many there are.
+// Each minute others come first of the tenants that are alike: a call in each goes through all of them in time.
 void begin_elsewhere(TenantShare *tenants, int count, TimestampTz now, int most) {
   if (count <= most) return;
   std::sort(tenants, tenants + count, [](const TenantShare &a, const TenantShare &b) { return a.number < b.number; });
@@ -153,7 +157,7 @@ Datum insula_read_overdue(PG_FUNCTION_ARGS) {
   int count;
   TenantShare *tenants = active_tenants(&count);
   begin_elsewhere(tenants, count, now, most);
-  read_lapsed({rows, most, now, lapsed_before}, report, tenants, count);
-  read_ready({rows, most, now, ready_before}, report, tenants, count);
+  read_lapsed({rows, most, lapsed_before}, report, tenants, count);
+  read_ready({rows, most, ready_before}, report, tenants, count);
   return Datum{0};
 }

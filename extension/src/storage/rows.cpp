@@ -103,15 +103,17 @@ void end_row_scan(IndexScanDesc scan) {
   index_close(index, AccessShareLock);
 }
 
-// Reads the column of an entry of the queue's index, `others` entries behind the first, without the row.
-static bool read_entry(const Tenant &tenant, ScanKeyData (&keys)[2], int others, AttrNumber column, Datum *value) {
+// Reads the column of an entry of the queue's index, `others` entries behind the first in the direction, without the
+// row.
+static bool read_entry(const Tenant &tenant, ScanKeyData (&keys)[2], ScanDirection direction, int others,
+                       AttrNumber column, Datum *value) {
   Relation heap = table_open(tenant.work, NoLock);
   Relation index = index_open(tenant.work_queue, AccessShareLock);
   IndexScanDesc scan = begin_index_scan(heap, index, GetActiveSnapshot(), lengthof(keys));
   scan->xs_want_itup = true;
   index_rescan(scan, keys, lengthof(keys), nullptr, 0);
-  bool found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
-  for (; found && others > 0; --others) found = index_getnext_tid(scan, ForwardScanDirection) != nullptr;
+  bool found = index_getnext_tid(scan, direction) != nullptr;
+  for (; found && others > 0; --others) found = index_getnext_tid(scan, direction) != nullptr;
   bool null;
   if (found) *value = index_getattr(scan->xs_itup, column, scan->xs_itupdesc, &null);
   index_endscan(scan);
@@ -120,14 +122,23 @@ static bool read_entry(const Tenant &tenant, ScanKeyData (&keys)[2], int others,
   return found;
 }
 
-bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane) {
+static bool find_lane_in(const Tenant &tenant, std::int32_t above, std::int32_t below, ScanDirection direction,
+                         std::int32_t *lane) {
   ScanKeyData keys[2];
   ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(above));
   ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, F_INT4LT, Int32GetDatum(below));
   Datum found;
-  if (!read_entry(tenant, keys, 0, 1, &found)) return false;
+  if (!read_entry(tenant, keys, direction, 0, 1, &found)) return false;
   *lane = DatumGetInt32(found);
   return true;
+}
+
+bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane) {
+  return find_lane_in(tenant, above, below, ForwardScanDirection, lane);
+}
+
+bool find_last_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane) {
+  return find_lane_in(tenant, above, below, BackwardScanDirection, lane);
 }
 
 bool find_due(const Tenant &tenant, std::int32_t lane, std::int64_t from, int others, std::int64_t *due) {
@@ -135,7 +146,7 @@ bool find_due(const Tenant &tenant, std::int32_t lane, std::int64_t from, int ot
   ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane));
   ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
   Datum found;
-  if (!read_entry(tenant, keys, others, 2, &found)) return false;
+  if (!read_entry(tenant, keys, ForwardScanDirection, others, 2, &found)) return false;
   *due = DatumGetInt64(found);
   return true;
 }

@@ -74,9 +74,10 @@ inline std::int32_t found_int32(const Rows &rows, Column column) { return DatumG
 inline std::int64_t found_int64(const Rows &rows, Column column) { return DatumGetInt64(found_column(rows, column)); }
 // The row found, as it is stored: in a buffer, until the scan goes on.
 inline HeapTuple found_tuple(const Rows &rows) { return ExecFetchSlotHeapTuple(rows.found, false, nullptr); }
-// The first lane between the two that the queue's index holds an entry of, dead or alive: it
+// The first lane, and the last one, between the two that the queue's index holds an entry of, dead or alive: it
 // costs one descent whatever lies in the lanes.
 bool find_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane);
+bool find_last_lane(const Tenant &tenant, std::int32_t above, std::int32_t below, std::int32_t *lane);
 
 // The due of the entry, dead or alive, `others` entries behind the first one of the lane from `from` on; false:
 // there is none.

@@ -199,11 +199,16 @@ void put_back(const Tenant &tenant, const ClaimRequest &request, Claimed *rows, 
   (void)run(tenant, put_back, arguments);
 }
 
-// A tenant may use thousands of priorities: of those under a limit, and of the others, these many are looked at.
-constexpr int most_ready_lanes = 64;
+// A tenant may use thousands of priorities: these many of the highest are looked at and of the lowest, whose tasks wait
+// longest, each time of those under a limit and of the others.  Lanes that hold dead rows alone count for a quarter.
+constexpr int lanes_of_an_end = 32;
 
-static void oldest_in_lanes(const Tenant &tenant, const WatermarksView &view, std::int32_t above, std::int32_t below,
-                            TimestampTz *oldest, std::int64_t *execution) {
+struct Oldest {
+  TimestampTz since;
+  std::int64_t execution;
+};
+
+static bool look_in_lane(const Tenant &tenant, std::int32_t lane, std::int64_t watermark, Oldest *oldest) {
   static constexpr Statement first_in_lane = {
       "first_in_lane",
       R"(
@@ -214,25 +219,35 @@ static void oldest_in_lanes(const Tenant &tenant, const WatermarksView &view, st
         LIMIT 1)",
       {INT4OID, INT8OID},
   };
-  std::int32_t lane = above;
-  for (int i = 0; i < most_ready_lanes && find_lane(tenant, lane, below, &lane); ++i) {
-    if (i > 0 && budget_is_spent()) break;
-    const std::int64_t watermark = view.at(lane);
-    if (watermark == watermark_end) continue;
-    Arguments arguments;
-    arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
-    if (run(tenant, first_in_lane, arguments) == 0 || get_int64(0, 1) >= *oldest) continue;
-    *oldest = get_int64(0, 1);
-    if (execution) *execution = get_int64(0, 2);
+  if (watermark == watermark_end) return false;
+  Arguments arguments;
+  arguments.add(Int32GetDatum(lane)).add(Int64GetDatum(watermark));
+  if (run(tenant, first_in_lane, arguments) == 0) return false;
+  if (get_int64(0, 1) < oldest->since) *oldest = {get_int64(0, 1), get_int64(0, 2)};
+  return true;
+}
+
+static void look_in_lanes(const Tenant &tenant, const WatermarksView &view, std::int32_t above, std::int32_t below,
+                          Oldest *oldest) {
+  for (const bool lowest : {false, true}) {
+    int found = 0;
+    for (int looks = 0; looks < 4 * lanes_of_an_end && found < lanes_of_an_end; ++looks) {
+      if (looks > 0 && budget_is_spent()) break;
+      std::int32_t lane;
+      if (!(lowest ? find_last_lane : find_lane)(tenant, above, below, &lane)) return;
+      (lowest ? below : above) = lane;
+      if (look_in_lane(tenant, lane, view.at(lane), oldest)) ++found;
+    }
   }
 }
 
 TimestampTz oldest_ready(const Tenant &tenant, std::int64_t *execution) {
   const WatermarksView view = read_watermarks(tenant.number, nullptr, 0);
-  TimestampTz oldest = DT_NOEND;
-  oldest_in_lanes(tenant, view, PG_INT32_MIN, lanes_free, &oldest, execution);
-  oldest_in_lanes(tenant, view, lanes_free, lane_later, &oldest, execution);
-  return oldest;
+  Oldest oldest = {DT_NOEND, 0};
+  look_in_lanes(tenant, view, PG_INT32_MIN, lanes_free, &oldest);
+  look_in_lanes(tenant, view, lanes_free, lane_later, &oldest);
+  if (execution) *execution = oldest.execution;
+  return oldest.since;
 }
 
 constexpr Word probe_words[] = {

@@ -1,4 +1,5 @@
 // Reads for people; see look.hpp.  Lists are read by id, from its end backwards, in stretches that their callers bound.
+#include "spi/budget.hpp"
 #include "storage/look.hpp"
 
 #include "core/ids.hpp"
@@ -201,8 +202,8 @@ LeasedTask *leased_tasks(const Tenant &tenant, int *count) {
   return tasks;
 }
 
-// Behind more entries of rows that have gone on, which an old snapshot keeps, none is looked for.
-constexpr int most_dead_entries = 1000;
+// Between two looks at the budget, of rows that have gone on, which an old snapshot keeps.
+constexpr int dead_entries = 1000;
 
 bool first_leased_task(const Tenant &tenant, LeasedTask *task) {
   *task = {};
@@ -211,8 +212,12 @@ bool first_leased_task(const Tenant &tenant, LeasedTask *task) {
   ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(lane_running));
   IndexScanDesc scan = begin_row_scan(rows, tenant.work_queue, 1);
   index_rescan(scan, &key, 1, nullptr, 0);
-  int entries = most_dead_entries;
-  const bool found = next_row_within(rows, scan, &entries);
+  bool found;
+  int entries;
+  do {
+    entries = dead_entries;
+    found = next_row_within(rows, scan, &entries);
+  } while (!found && entries < 0 && !budget_is_spent());
   if (found) {
     task->id = found_int64(rows, Column::id);
     task->execution = found_is_null(rows, Column::head) ? task->id : found_int64(rows, Column::head);
