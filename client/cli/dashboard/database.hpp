@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dashboard/dashboard.hpp"
@@ -25,6 +26,9 @@ struct Identity {
   std::string tenant;  // the only one; empty: all of them
   bool is_admin = false;
 };
+
+// A parameter; NULL where the text is empty.
+inline Cell cell_of(std::string text) { return text.empty() ? Cell{} : Cell{std::move(text)}; }
 
 class Connection {
  public:
