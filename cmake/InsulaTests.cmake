@@ -44,8 +44,7 @@ endfunction()
 
 # insula_add_test_program(<target> <directory> [OPTIMIZED] [LIBRARIES <library>...])
 #
-# One GoogleTest program of all the sources in the directory. Most wait for a server, and compile in half the
-# time as they are, with the headers that insula_precompile_test_headers() has read for all of them.
+# One GoogleTest program of all the sources in the directory. Most wait for a server, and are not worth optimizing.
 function(insula_add_test_program target directory)
   cmake_parse_arguments(PARSE_ARGV 2 arg "OPTIMIZED" "" "LIBRARIES")
   file(GLOB sources CONFIGURE_DEPENDS ${directory}/*.cpp)
@@ -54,23 +53,5 @@ function(insula_add_test_program target directory)
   target_link_libraries(${target} PRIVATE ${arg_LIBRARIES} GTest::gtest_main Threads::Threads)
   if(NOT arg_OPTIMIZED)
     target_compile_options(${target} PRIVATE -O0)
-    if(TARGET test_headers)
-      target_precompile_headers(${target} REUSE_FROM test_headers)
-    endif()
   endif()
-endfunction()
-
-# ccache keeps nothing of what is compiled with precompiled headers.
-function(insula_precompile_test_headers)
-  if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
-    return()
-  endif()
-  file(WRITE ${PROJECT_BINARY_DIR}/test_headers.cpp "int main() {}\n")
-  add_executable(test_headers ${PROJECT_BINARY_DIR}/test_headers.cpp)
-  find_package(GTest REQUIRED)
-  target_link_libraries(test_headers PRIVATE GTest::gtest Threads::Threads)
-  target_compile_options(test_headers PRIVATE -O0)
-  target_precompile_headers(test_headers PRIVATE
-    <gtest/gtest.h> <algorithm> <atomic> <chrono> <functional> <map> <memory> <mutex> <optional> <string> <thread>
-    <vector>)
 endfunction()

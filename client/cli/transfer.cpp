@@ -34,7 +34,7 @@ std::string list_of(const Json& columns) {
 
 Json json_of(const Cell& cell) { return cell ? Json(*cell) : Json(nullptr); }
 
-Cell cell_of(const Json& json) { return json.is_null() ? Cell{} : Cell{json.get<std::string>()}; }
+Cell cell_of_json(const Json& json) { return json.is_null() ? Cell{} : Cell{json.get<std::string>()}; }
 
 // Each row an object of texts.
 Json rows_of(const Table& table) {
@@ -189,9 +189,10 @@ int verify(Program& program, const std::string& path) {
     shown.columns.push_back({name, 25});
     row.push_back(std::move(cell));
   };
-  for (const char* name : {"insula_version", "server_version", "exported_at"}) add(name, cell_of(manifest.at(name)));
+  for (const char* name : {"insula_version", "server_version", "exported_at"})
+    add(name, cell_of_json(manifest.at(name)));
   for (const char* name : {"tenant", "schema_name", "username", "status", "layout_version"})
-    add(name, cell_of(manifest.at("tenant").at(name)));
+    add(name, cell_of_json(manifest.at("tenant").at(name)));
   for (const TableFile& table : tables) add(table.table, std::to_string(archive.member(table.file).lines));
   shown.rows = {row};
   program.show_record(shown);
@@ -231,15 +232,15 @@ void make_tenant(Program& program, const Json& manifest, const Target& target) {
   std::vector<Cell> limits{target.tenant};
   for (const char* name :
        {"max_running", "max_queued", "max_connections", "weight", "rate_per_second", "retain", "retain_count"})
-    limits.push_back(cell_of(told.at(name)));
+    limits.push_back(cell_of_json(told.at(name)));
   program.query(
       "SELECT insula.set_tenant_limits($1, $2::int, $3::bigint, $4::int, $5::int, $6::float8, $7::interval, "
       "$8::bigint)",
       limits);
   for (const Json& rule : manifest.at("retention"))
-    program.query(
-        "SELECT insula.set_retention($1, coalesce($2::interval, '-1 s'), $3, $4)",
-        {target.tenant, cell_of(rule.at("retain")), cell_of(rule.at("workflow")), cell_of(rule.at("status"))});
+    program.query("SELECT insula.set_retention($1, coalesce($2::interval, '-1 s'), $3, $4)",
+                  {target.tenant, cell_of_json(rule.at("retain")), cell_of_json(rule.at("workflow")),
+                   cell_of_json(rule.at("status"))});
   program.query("SELECT insula.suspend_tenant($1)", {target.tenant});
 }
 
@@ -263,7 +264,7 @@ int import_from(Program& program, const Archive& archive, const Json& manifest, 
   if (target.schema.empty())
     target.schema = target.tenant.empty() ? told.at("schema_name").get<std::string>() : "tenant_" + target.tenant;
   if (target.username.empty())
-    target.username = target.tenant.empty() ? cell_of(told.at("username")).value_or("") : target.tenant + "_user";
+    target.username = target.tenant.empty() ? cell_of_json(told.at("username")).value_or("") : target.tenant + "_user";
   if (target.tenant.empty()) target.tenant = told.at("tenant").get<std::string>();
   program.confirm("Import tenant " + target.tenant + "?");
   require_superuser(program);

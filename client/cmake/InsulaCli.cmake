@@ -26,7 +26,3 @@ target_link_libraries(insula_cli PRIVATE
   insula::insula insula::testing PostgreSQL::PostgreSQL nlohmann_json::nlohmann_json CLI11::CLI11
   OpenSSL::Crypto PkgConfig::httplib Threads::Threads)
 target_compile_options(insula_cli PRIVATE ${warnings})
-if(NOT CMAKE_CXX_COMPILER_LAUNCHER MATCHES "ccache")
-  target_precompile_headers(insula_cli PRIVATE
-    <algorithm> <chrono> <functional> <map> <memory> <optional> <string> <vector> <CLI/CLI.hpp> <nlohmann/json.hpp>)
-endif()

@@ -170,8 +170,8 @@ struct Telling : Middleware {
   static inline std::string story;
 };
 
-std::shared_ptr<detail::Attempt> make_attempt(detail::Handler handler, const std::string& context = "{}",
-                                              std::vector<std::shared_ptr<Middleware>> middleware = {}) {
+std::shared_ptr<detail::Attempt> attempt_at(detail::Handler handler, const std::string& context = "{}",
+                                            std::vector<std::shared_ptr<Middleware>> middleware = {}) {
   wire::Claimed claimed;
   claimed.tenant = "acme";
   claimed.workflow = "w";
@@ -187,14 +187,14 @@ std::shared_ptr<detail::Attempt> make_attempt(detail::Handler handler, const std
 }
 
 TEST(Middleware, SeesWhatComesAndGoes) {
-  const auto outcome = run_attempt(make_attempt(
+  const auto outcome = run_attempt(attempt_at(
       [](TaskContext& ctx) {
         EXPECT_EQ(ctx.at<std::string>("secret"), "in");
         ctx.set("secret", "out");
       },
       R"({"secret":"acme/in"})", {std::make_shared<Masking>()}));
   EXPECT_EQ(outcome.patch, R"({"secret":"acme/out"})");
-  const auto replaced = run_attempt(make_attempt(
+  const auto replaced = run_attempt(attempt_at(
       [](TaskContext& ctx) {
         ctx.erase("o").set("o", Context{{"new", 1}});
       },
@@ -205,10 +205,10 @@ TEST(Middleware, SeesWhatComesAndGoes) {
 TEST(Middleware, TheFirstIsTheOutermost) {
   Telling::story.clear();
   const std::vector<std::shared_ptr<Middleware>> two{std::make_shared<Telling>("a"), std::make_shared<Telling>("b")};
-  run_attempt(make_attempt([](TaskContext&) { Telling::story += "runs, "; }, "{}", two));
+  run_attempt(attempt_at([](TaskContext&) { Telling::story += "runs, "; }, "{}", two));
   EXPECT_EQ(Telling::story, "a begins t, b begins t, runs, b ends, a ends, ");
   Telling::story.clear();
-  const auto failed = run_attempt(make_attempt([](TaskContext&) { throw permanent_error{"never"}; }, "{}", two));
+  const auto failed = run_attempt(attempt_at([](TaskContext&) { throw permanent_error{"never"}; }, "{}", two));
   EXPECT_EQ(Telling::story, "a begins t, b begins t, ");
   EXPECT_EQ(failed.error, "never");
   EXPECT_FALSE(failed.retryable);
@@ -225,7 +225,7 @@ TEST(Middleware, CallsTheHandlerOnce) {
   for (const int times : {0, 2}) {
     int runs = 0;
     const auto outcome =
-        run_attempt(make_attempt([&](TaskContext&) { ++runs; }, "{}", {std::make_shared<Calling>(times)}));
+        run_attempt(attempt_at([&](TaskContext&) { ++runs; }, "{}", {std::make_shared<Calling>(times)}));
     EXPECT_EQ(outcome.kind, detail::Outcome::Kind::failed) << times;
     EXPECT_LE(runs, 1);
   }
@@ -271,7 +271,7 @@ TEST(Batch, TakesWhatWaitsForTheSameHandler) {
     wire::Claimed claimed;
     claimed.context = Context{{"n", i}}.to_json();
     attempts.push_back(std::make_shared<detail::Attempt>(claimed, handler));
-    if (i == 1) attempts.push_back(make_attempt([](TaskContext&) {}));
+    if (i == 1) attempts.push_back(attempt_at([](TaskContext&) {}));
   }
   pool.run(attempts);
   EXPECT_TRUE(pool.take_finished().outcomes.empty()) << "nothing runs within the call";
@@ -337,16 +337,16 @@ TEST(Executor, WhatItDropsIsPutOffAndWhatIsStoppedIsNotBegun) {
                       jobs(std::move(job));
                     }};
   int runs = 0;
-  pool.run({make_attempt([&](TaskContext&) { ++runs; })});
+  pool.run({attempt_at([&](TaskContext&) { ++runs; })});
   auto outcomes = pool.take_finished().outcomes;
   ASSERT_EQ(outcomes.size(), 1U);
   EXPECT_EQ(outcomes[0].kind, detail::Outcome::Kind::put_off);
   refuses = false;
-  pool.run({make_attempt([&](TaskContext&) { ++runs; })});
+  pool.run({attempt_at([&](TaskContext&) { ++runs; })});
   jobs.state->jobs.clear();
   ASSERT_EQ(pool.take_finished().outcomes.size(), 1U) << "dropped";
-  const auto stopped = make_attempt([&](TaskContext&) { ++runs; });
-  pool.run({stopped, make_attempt([&](TaskContext&) { ++runs; })});
+  const auto stopped = attempt_at([&](TaskContext&) { ++runs; });
+  pool.run({stopped, attempt_at([&](TaskContext&) { ++runs; })});
   EXPECT_FALSE(pool.take_finished().more_soon) << "it may be long";
   stopped->note_stop(StopReason::lease_lost);
   jobs.run_all();

@@ -15,6 +15,9 @@
 
 namespace bench {
 
+// A second, in the unit of the figures.
+constexpr double ms = 1000;
+
 // A competitor's result in the same rounds and in the same unit.
 struct Scale {
   std::string who;

@@ -7,7 +7,6 @@ namespace bench {
 
 std::vector<Figure> execute_time() {
   const int times = quick() ? 200 : 500;
-  constexpr double ms = 1000;
   std::vector<double> commits, rounds_of;
   for (int i = 0; i < rounds(); ++i) {
     const std::string tenant = fmt::format("bench_p5_{}", i);

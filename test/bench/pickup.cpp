@@ -15,8 +15,6 @@ namespace bench {
 namespace {
 
 constexpr std::chrono::milliseconds gap{20};
-constexpr double ms = 1000;
-
 int jobs() { return quick() ? 100 : 300; }
 
 struct Pickup {

@@ -13,8 +13,6 @@ namespace bench {
 
 namespace {
 
-constexpr double ms = 1000;
-
 int many() { return quick() ? 500 : 10000; }
 std::string many_tenants() { return fmt::format("{} tenants", many()); }
 

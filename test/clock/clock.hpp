@@ -14,6 +14,8 @@ namespace clock_test {
 
 using namespace insula_test;
 
+constexpr char every_second[] = "* * * * * *";
+
 std::string server_log();
 int count_in(const std::string& text, const std::string& part);
 

@@ -12,8 +12,6 @@
 namespace clock_test {
 namespace {
 
-constexpr char every_second[] = "* * * * * *";
-
 std::chrono::seconds long_or(std::chrono::seconds in_soak, std::chrono::seconds in_check) {
   return soak() ? in_soak : in_check;
 }

@@ -9,8 +9,6 @@
 namespace clock_test {
 namespace {
 
-constexpr char every_second[] = "* * * * * *";
-
 // One of PostgreSQL's programs, on this cluster.
 bool run(const std::string& command) {
   return std::system(("PATH=\"$INSULA_PGBIN:$PATH\"; " + command + " >/dev/null 2>&1").c_str()) == 0;

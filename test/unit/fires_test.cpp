@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "second.hpp"
+
 namespace {
 
 using insula::core::CatchUp;
@@ -23,7 +25,6 @@ using insula::core::Offset;
 using insula::core::parse_cron;
 using insula::core::plan_fires;
 
-constexpr std::int64_t second = 1'000'000;
 constexpr std::int64_t grace = 60 * second;
 constexpr std::int64_t not_held = INT64_MIN;
 constexpr std::int64_t none = last_instant + 1;

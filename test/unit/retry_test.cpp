@@ -10,12 +10,13 @@
 #include <limits>
 #include <random>
 
+#include "second.hpp"
+
 namespace {
 
 using insula::core::retry_delay_us;
 using insula::core::RetryPolicy;
 
-constexpr std::int64_t second = 1'000'000;
 // The largest fraction below one.
 const double almost_one = std::nextafter(1.0, 0.0);
 

@@ -40,8 +40,6 @@ std::string required_text(const json& request, const char* name) {
   return text;
 }
 
-Cell cell_of(std::string text) { return text.empty() ? Cell{} : Cell{std::move(text)}; }
-
 // A tenant is named where all are shown; where one is, its role names it.
 Cell tenant_of(const Database& database, const json& request) {
   return database.identity().is_admin ? cell_of(text_of(request, "tenant")) : Cell{};

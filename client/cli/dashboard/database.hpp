@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dashboard/dashboard.hpp"
@@ -29,6 +30,9 @@ struct Identity {
 struct BoundedTable : Table {
   bool is_cut = false;  // there were more rows than are kept
 };
+
+// A parameter; NULL where the text is empty.
+inline Cell cell_of(std::string text) { return text.empty() ? Cell{} : Cell{std::move(text)}; }
 
 class Connection {
  public:

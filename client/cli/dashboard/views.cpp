@@ -259,8 +259,6 @@ const std::vector<View>& views() {
   return all;
 }
 
-Cell cell_of(const std::string& text) { return text.empty() ? Cell{} : Cell{text}; }
-
 std::string show_part(Connection& connection, const Part& part, const Ask& ask) {
   std::vector<Cell> parameters;
   for (const char* name : part.parameters)

@@ -8,18 +8,18 @@ namespace insula {
 
 namespace {
 
-constexpr std::array<std::string_view, 10> words{"pending",   "ready",  "running", "waiting",   "paused",
-                                                 "completed", "failed", "skipped", "cancelled", "unknown"};
+constexpr std::array<std::string_view, 10> statuses{"pending",   "ready",  "running", "waiting",   "paused",
+                                                    "completed", "failed", "skipped", "cancelled", "unknown"};
 
 }  // namespace
 
 Status Status::from_name(std::string_view name) noexcept {
-  for (std::size_t i = 0; i < words.size(); ++i)
-    if (words[i] == name) return Status{static_cast<Word>(i)};
+  for (std::size_t i = 0; i < statuses.size(); ++i)
+    if (statuses[i] == name) return Status{static_cast<Word>(i)};
   return Status{unknown};
 }
 
-std::string_view Status::name() const noexcept { return words[static_cast<std::size_t>(word_)]; }
+std::string_view Status::name() const noexcept { return statuses[static_cast<std::size_t>(word_)]; }
 
 std::ostream& operator<<(std::ostream& out, Status status) { return out << status.name(); }
 

@@ -12,8 +12,8 @@ namespace insula {
 
 namespace {
 
-constexpr std::array<std::string_view, 8> words{"equals",    "not_equals",    "greater_than", "greater_or_equal",
-                                                "less_than", "less_or_equal", "contains",     "not_contains"};
+constexpr std::array<std::string_view, 8> comparisons{"equals",    "not_equals",    "greater_than", "greater_or_equal",
+                                                      "less_than", "less_or_equal", "contains",     "not_contains"};
 
 Value condition(std::string key, std::string_view op) {
   return Context{{"context_value", Context{{"key", std::move(key)}, {"op", op}}}};
@@ -28,7 +28,7 @@ TriggerRule TriggerRule::task_failed(std::string task) { return of_task("task_fa
 TriggerRule TriggerRule::task_skipped(std::string task) { return of_task("task_skipped", std::move(task)); }
 
 TriggerRule TriggerRule::context_value(std::string key, Comparison comparison, Value value) {
-  const std::string_view op = words.at(static_cast<std::size_t>(comparison));
+  const std::string_view op = comparisons.at(static_cast<std::size_t>(comparison));
   return TriggerRule{
       Context{{"context_value", Context{{"key", std::move(key)}, {"op", op}, {"value", std::move(value)}}}}};
 }

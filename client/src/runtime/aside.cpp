@@ -8,7 +8,7 @@ namespace insula::detail {
 namespace {
 
 // Each waits for its own lock, and others for their turn.
-constexpr std::chrono::milliseconds lock_wait{1'000};
+constexpr std::chrono::milliseconds patience{1'000};
 constexpr std::chrono::seconds kept_for{10};
 constexpr std::chrono::seconds pause_after_failure{10};
 
@@ -21,7 +21,7 @@ Aside::Aside(const Settings& settings, std::shared_ptr<Lender> lender)
             {{},
              [this](const error&, bool was_up) { failed_ = failed_ || !was_up; },
              [this](std::string_view text) { settings_.log(LogLevel::warning, text); }},
-            settings.lock_wait(lock_wait)) {}
+            settings.lock_wait(patience)) {}
 
 void Aside::drive(bool wanted, Clock::time_point now) {
   if (failed_) {

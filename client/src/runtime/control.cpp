@@ -12,7 +12,7 @@ namespace insula::detail {
 namespace {
 
 // Of any statement: what meets a lock goes aside.
-constexpr std::chrono::milliseconds lock_wait{200};
+constexpr std::chrono::milliseconds longest_lock_wait{200};
 
 }  // namespace
 
@@ -32,7 +32,7 @@ Control::Control(const Settings& settings, Leases& leases, Waits& waits, const W
       link_(settings.conninfo, "insula control", settings.config.connect_timeout,
             {[this] { on_up(); }, [this](const error& why, bool was_up) { on_down(why, was_up); },
              [this](std::string_view text) { settings_.log(LogLevel::warning, text); }},
-            settings.lock_wait(lock_wait)),
+            settings.lock_wait(longest_lock_wait)),
       aside_(settings, workplace.lender) {}
 
 void Control::on_up() {

@@ -23,7 +23,7 @@ constexpr milliseconds linger_unheard{1'000};
 constexpr milliseconds nudge_time{250};
 // It may have been slow for another reason.
 constexpr std::chrono::minutes unheard_time{1};
-constexpr milliseconds first_pause{10};
+constexpr milliseconds first_pause_after_error{10};
 constexpr milliseconds longest_pause_after_error{2'000};
 
 }  // namespace
@@ -224,7 +224,7 @@ void Dispatcher::hand_out(std::vector<wire::Claimed> tasks, Clock::time_point cl
 void Dispatcher::pause() {
   // The first is free: to come second once is no sign of anything.
   if (pause_.count() > 0) pause_until_ = Clock::now() + pause_;
-  pause_ = std::clamp(pause_ * 2, first_pause, longest_pause_after_error);
+  pause_ = std::clamp(pause_ * 2, first_pause_after_error, longest_pause_after_error);
 }
 
 }  // namespace insula::detail

@@ -10,7 +10,7 @@ namespace insula::detail {
 
 namespace {
 
-constexpr std::chrono::milliseconds longest_pause{1'000};
+constexpr std::chrono::milliseconds longest_answer{1'000};
 
 StopReason reason_of(std::string_view word) {
   if (word == "cancelled") return StopReason::cancelled;
@@ -91,7 +91,7 @@ void Leases::on_heartbeat(const std::vector<std::int64_t>& leases, Clock::time_p
         std::find_if(stops.begin(), stops.end(), [&](const auto& s) { return s.first == attempt.info.task_id; });
     if (stop != stops.end() && stop->second == "later") {
       late_.insert(lease);
-      late_at_ = sent_at + std::min(settings_.config.lease / 10, longest_pause);
+      late_at_ = sent_at + std::min(settings_.config.lease / 10, longest_answer);
       continue;
     }
     attempt.fence_at = fence_after(sent_at);

@@ -30,8 +30,8 @@ constexpr std::size_t heavy = 1U << 20U;
 constexpr milliseconds least_patience{30'000};
 
 // Between two tries where there is no connection to wait at.
-constexpr milliseconds first_pause{250};
-constexpr milliseconds longest_pause{2'000};
+constexpr milliseconds first_try_pause{250};
+constexpr milliseconds longest_try_pause{2'000};
 
 std::size_t size_of(const wire::Statement& statement) {
   std::size_t size = 0;
@@ -185,10 +185,10 @@ void Requests::on_lock(CallerRequest request, const error& why, Way way) {
   --request.sendings;  // it was undone, whole
   request.lock = why;
   if (way == Way::again) {
-    request.pause = std::clamp(request.pause * 2, first_pause, longest_pause);
+    request.pause = std::clamp(request.pause * 2, first_try_pause, longest_try_pause);
     request.not_before = now + request.pause;
   } else if (way == Way::straight) {
-    request.not_before = now + first_pause;  // unless there is a connection to wait at
+    request.not_before = now + first_try_pause;  // unless there is a connection to wait at
   }
   waiting_.push_back(std::move(request));
 }

@@ -1,11 +1,10 @@
 // The statements of DatabaseAdmin.
 #include "wire/admin_calls.hpp"
 
-#include "wire/forever.hpp"
+#include "wire/params.hpp"
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
 
 namespace insula::wire {
@@ -13,10 +12,6 @@ namespace insula::wire {
 namespace {
 
 using std::chrono::milliseconds;
-
-Param text_or_null(std::string_view text) { return text.empty() ? Param{} : Param{std::string{text}}; }
-
-std::string interval(milliseconds d) { return fmt::format("{} ms", std::clamp(d, -forever, forever).count()); }
 
 const char* boolean(bool value) { return value ? "true" : "false"; }
 
