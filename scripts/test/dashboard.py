@@ -545,6 +545,33 @@ def listens_on(directory):
         check("and has said so", dashboard.process.stderr.read().count("listening anew") == 3)
 
 
+def mends_slots():
+    """A command is proposed to drop a slot that nothing reads, and none for one that may still be read on."""
+    def status_of(slot):
+        return sql(f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'")
+
+    def mend_of(dashboard, slot):
+        seen = dashboard.ask("/api/server", headers={"X-Insula-Fresh": "1"}).json()
+        return {row["mend"] for row in seen["health"] if row["object"] == f"replication slot {slot}"}
+
+    sql("SELECT pg_create_physical_replication_slot('unused', true)")
+    with Dashboard() as dashboard:
+        check("an unused slot is dropped", mend_of(dashboard, "unused") == {"SELECT pg_drop_replication_slot('unused')"}, mend_of(dashboard, "unused"))
+        sql("ALTER SYSTEM SET max_slot_wal_keep_size = 1")
+        sql("SELECT pg_reload_conf()")
+
+        def is_unreserved():
+            sql("SELECT pg_logical_emit_message(true, 'test', 'x'); SELECT pg_switch_wal()")
+            return status_of("unused") != "reserved"
+
+        check("its WAL will be removed", wait_until(is_unreserved))
+        status, mends, after = status_of("unused"), mend_of(dashboard, "unused"), status_of("unused")
+        if status == after == "unreserved":  # no checkpoint has come in between
+            check("one that can still catch up is left", mends == {None}, mends)
+    sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+    sql("SELECT pg_reload_conf(), pg_drop_replication_slot('unused')")
+
+
 def tells_nobody_why():
     sql("CREATE ROLE away LOGIN IN ROLE insula_admin")
     with Dashboard(PGUSER="away") as dashboard:
@@ -577,6 +604,7 @@ def main():
     waits_for_no_slow_client()
     waits_for_no_slow_database()
     tells_nobody_why()
+    mends_slots()
     with tempfile.TemporaryDirectory() as directory:
         listens_on(pathlib.Path(directory))
     print(f"{checks} checks, {len(failures)} failed")

@@ -200,12 +200,16 @@ ORDER BY ordinality)";
 
 constexpr const char* capacity_sql = "SELECT item, used, available, advice, setting FROM insula.capacity()";
 
+// A slot is dropped where nothing reads it. One that is in use, or that may still catch up, is named too: it stays.
 constexpr const char* health_sql = R"(
 SELECT level, tenant, object, finding,
   CASE WHEN object LIKE 'session %' THEN 'SELECT pg_terminate_backend(' || substr(object, 9) || ')'
     WHEN object LIKE 'prepared transaction %' THEN 'ROLLBACK PREPARED ' || substr(object, 22)
-    WHEN object LIKE 'replication slot %' THEN 'SELECT pg_drop_replication_slot(' || quote_literal(substr(object, 18)) || ')' END AS mend
-FROM insula.health() LIMIT 200)";
+    WHEN s.slot_name IS NOT NULL THEN 'SELECT pg_drop_replication_slot(' || quote_literal(s.slot_name) || ')' END AS mend
+FROM insula.health()
+LEFT JOIN pg_catalog.pg_replication_slots s ON object = 'replication slot ' || pg_catalog.quote_ident(s.slot_name)
+  AND NOT s.active AND s.wal_status IS DISTINCT FROM 'unreserved'
+LIMIT 200)";
 
 constexpr const char* status_sql = R"(
 SELECT item, value, CASE
