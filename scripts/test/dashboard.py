@@ -359,6 +359,15 @@ def bounds_what_it_shows():
         events = len(seen.json()["timeline"])
         names = [row["workflow"] for row in dashboard.ask("/api/workflows?tenant=acme").json()["workflows"]]
         check("lists have all there is", sorted(names) == ["w", "wide"], names)
+    # A definition of several megabytes is left out, with the execution shown; where even one row does not fit, that is told.
+    sql("""SELECT insula.register_workflow(jsonb_build_object('name', 'huge', 'description', repeat('d', 5000000), 'tasks', '[{"id": "a"}]'::jsonb), tenant => 'acme')""")
+    huge = sql("SELECT insula.submit('huge', jsonb_build_object('large', repeat('x', 100000)), tenant => 'acme')")
+    with Dashboard() as dashboard:
+        seen = dashboard.ask(f"/api/execution?id={huge}")
+        check("a huge definition is left out", seen.status == 200 and seen.json()["source"][0]["definition"] is None and seen.json()["source"][0]["tenant"] == "acme", seen)
+    with Dashboard("--megabytes", "0.05") as dashboard:
+        seen = dashboard.ask(f"/api/execution?id={huge}")
+        check("one row that does not fit is refused", seen.status == 422 and seen.kind() == "refused" and "--megabytes" in seen.text, seen)
     # Less than the whole fits: the first rows are shown, and that there are more. Sessions go on.
     with Dashboard("--megabytes", "0.01", "--connections", "1") as dashboard:
         seen = dashboard.ask(f"/api/execution?id={wide}").json()

@@ -18,6 +18,7 @@ struct Part {
   std::array<const char*, 5> parameters = {};  // names of the request's, in the order of $1, $2 ...
   bool may_fail = false;                       // then its error is shown in its place
   milliseconds timeout{0};                     // zero: the usual one
+  bool is_one_row = false;                     // without which the view is of no use
 };
 
 struct View {
@@ -117,7 +118,8 @@ SELECT execution_id, workflow, version, status, pg_catalog.left(error, 20000) AS
 FROM insula.result($1::bigint))";
 
 constexpr const char* source_sql =
-    "SELECT tenant_name AS tenant, definition::text AS definition, pg_catalog.left(input::text, 1000000) AS input, "
+    "SELECT tenant_name AS tenant, CASE WHEN pg_catalog.octet_length(definition::text) <= 4000000 THEN definition::text "
+    "END AS definition, pg_catalog.left(input::text, 1000000) AS input, "
     "pg_catalog.octet_length(input::text) AS input_bytes, parent FROM insula.execution_source($1::bigint)";
 
 constexpr const char* explain_sql =
@@ -231,7 +233,7 @@ constexpr const char* log_sql =
     "SELECT log_id, at, username AS role, act, tenant, pg_catalog.left(detail, 500) AS detail FROM insula.admin_log "
     "ORDER BY log_id DESC LIMIT 30";
 
-constexpr milliseconds audit_timeout{30000}, usage_timeout{30000};
+constexpr milliseconds usual_timeout{0}, audit_timeout{30000}, usage_timeout{30000};
 
 const std::vector<View>& views() {
   static const std::vector<View> all = {
@@ -244,8 +246,8 @@ const std::vector<View>& views() {
       {"tenant", false, {{"lines", tenant_sql, {"tenant"}}}},
       {"execution",
        false,
-       {{"result", result_sql, {"id"}},
-        {"source", source_sql, {"id"}},
+       {{"result", result_sql, {"id"}, false, usual_timeout, true},
+        {"source", source_sql, {"id"}, false, usual_timeout, true},
         {"explain", explain_sql, {"id"}},
         {"timeline", timeline_sql, {"id"}}}},
       {"workflows", false, {{"workflows", workflows_sql, {"tenant"}}}},
@@ -271,6 +273,8 @@ std::string show_part(Connection& connection, const Part& part, const Ask& ask) 
     if (name) parameters.push_back(cell_of(ask(name)));
   try {
     const BoundedTable table = connection.query(part.sql, parameters, part.timeout);
+    if (part.is_one_row && table.is_cut)
+      throw Refusal(422, "refused", "it is larger than this page may show", "", "insula dashboard --megabytes allows more.");
     return json_text(part.name) + ":" + json_rows(table) +
            (table.is_cut ? "," + json_text(std::string(part.name) + "_cut") + ":true" : "");
   } catch (const Refusal& refusal) {
