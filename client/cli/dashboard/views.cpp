@@ -73,7 +73,7 @@ keyed AS (
     WHEN 'weight' THEN weight WHEN 'completed' THEN coalesce(completed, 0) WHEN 'failed' THEN coalesce(failed, 0)
     WHEN 'started' THEN coalesce(started, 0) WHEN 'wait' THEN wait_p99_ms WHEN 'share' THEN share / nullif(weight_share, 0)
     WHEN 'status' THEN CASE status WHEN 'active' THEN 0 ELSE 1 END WHEN 'held' THEN CASE WHEN held_by IS NULL THEN 0 ELSE 1 END
-    WHEN 'oldest' THEN extract(epoch FROM pg_catalog.now() - oldest_ready_at) WHEN 'tenant' THEN 0 END::float8, 1e300) AS sort_key
+    WHEN 'oldest' THEN -extract(epoch FROM oldest_ready_at) WHEN 'tenant' THEN 0 END::float8, 1e300) AS sort_key
   FROM every
   WHERE $1::text IS NULL OR pg_catalog.strpos(tenant, $1) > 0)
 SELECT * FROM keyed
