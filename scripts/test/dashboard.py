@@ -7,6 +7,7 @@ answers, what it refuses, and what it does when clients or the database are slow
 
 import concurrent.futures
 import contextlib
+import errno
 import hashlib
 import http.client
 import json
@@ -529,34 +530,44 @@ REFUSING = r"""
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-int accept(int socket, struct sockaddr *address, socklen_t *size) {
+static int refuses(void) {
   const char *file = getenv("REFUSE_ONCE");
-  if (file && unlink(file) == 0) { errno = ECONNABORTED; return -1; }
+  if (!file || unlink(file) != 0) return 0;
+  errno = atoi(getenv("REFUSE_BY"));
+  return 1;
+}
+int accept(int socket, struct sockaddr *address, socklen_t *size) {
+  if (refuses()) return -1;
   return ((int (*)(int, struct sockaddr *, socklen_t *))dlsym(RTLD_NEXT, "accept"))(socket, address, size);
+}
+int accept4(int socket, struct sockaddr *address, socklen_t *size, int flags) {
+  if (refuses()) return -1;
+  return ((int (*)(int, struct sockaddr *, socklen_t *, int))dlsym(RTLD_NEXT, "accept4"))(socket, address, size, flags);
 }
 """
 
 
 def listens_on(directory):
-    """accept() fails as it does now and then: the library stops listening, and the dashboard goes on."""
+    """accept() fails as it does now and then: the dashboard goes on, with the connections that it has, too."""
     source, library, flag = (directory / name for name in ("refuse.c", "refuse.so", "once"))
     source.write_text(REFUSING)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    with Dashboard(LD_PRELOAD=str(library), REFUSE_ONCE=str(flag)) as dashboard:
-        check("it listens", dashboard.ask("/api/hello").status == 200)
-
-        def is_served():
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                return dashboard.ask("/api/hello").status == 200
-
-        for _ in range(3):
+    for error in (errno.ECONNABORTED, errno.EMFILE, errno.ENOMEM):
+        with Dashboard(LD_PRELOAD=str(library), REFUSE_ONCE=str(flag), REFUSE_BY=str(error)) as dashboard:
+            check("it listens", dashboard.ask("/api/hello").status == 200)
             flag.touch()
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                dashboard.ask("/api/hello")
-            check("a connection that cannot be accepted is seen", wait_until(lambda: not flag.exists()))
-            check("and others are, after it", wait_until(is_served))
-        check("it ends well", dashboard.end(signal.SIGINT) == 0)
-        check("and has said so", dashboard.process.stderr.read().count("listening anew") == 3)
+            check("a connection that cannot be accepted is seen", wait_until(lambda: dashboard.ask("/api/hello").status == 200 and not flag.exists()))
+            check("and others are, at once", dashboard.ask("/api/hello").status == 200)
+            check("it ends well", dashboard.end(signal.SIGINT) == 0)
+            check("and has said so", dashboard.process.stderr.read().count("could not be accepted") == 1)
+    with Dashboard(LD_PRELOAD=str(library), REFUSE_ONCE=str(flag), REFUSE_BY=str(errno.EINVAL)) as dashboard:
+        flag.touch()
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            dashboard.ask("/api/hello")  # accept() fails after this one
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            dashboard.ask("/api/hello")
+        check("a port that is lost ends it", dashboard.process.wait(PATIENCE) == 1)
+        check("with a word", "cannot listen any more" in dashboard.process.stderr.read())
 
 
 def mends_slots():
