@@ -241,8 +241,11 @@ void Web::answer(const httplib::Request& request, httplib::Response& response) {
   } else if (request.path == "/metrics") {
     gate_.check_token(request);
     if (!database_.identity().is_admin) throw Refusal(403, "refused", "this is for administrators of all tenants");
-    response.set_content(database_.take()->query("SELECT insula.metrics()").value(),
-                         "text/plain; version=0.0.4; charset=utf-8");
+    const BoundedTable metrics = database_.take()->query("SELECT insula.metrics()");
+    if (metrics.is_cut)  // a part of them would look like all
+      throw Refusal(503, "refused", "the metrics are larger than a query may send", "",
+                    "insula dashboard --megabytes allows more.");
+    response.set_content(metrics.value(), "text/plain; version=0.0.4; charset=utf-8");
   } else if (request.path.starts_with("/api/")) {
     gate_.check_token(request);
     answer_view(request.path.substr(5), request, response);
