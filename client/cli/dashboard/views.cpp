@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <cstdlib>
 #include <span>
 
 #include "dashboard/json.hpp"
@@ -388,6 +390,23 @@ Page walk(Connection& connection, const Filter& filter, Cell from, Way way) {
   return page;
 }
 
+// The list goes from the tenant with the highest number to the lowest, and in each from the newest execution to the
+// oldest. Their numbers begin anew after the last: of two the one less than half of them behind is the older.
+bool is_past(const std::string& id, const std::set<std::string>& wanted) {
+  constexpr int local_bits = 36;
+  constexpr std::uint64_t half = std::uint64_t{1} << (local_bits - 1);
+  const auto is_older = [](std::uint64_t a, std::uint64_t b) {
+    const std::uint64_t behind = (b - a) & (2 * half - 1);
+    return behind > 0 && behind < half;
+  };
+  const std::uint64_t seen = std::stoull(id);
+  return std::all_of(wanted.begin(), wanted.end(), [&](const std::string& one) {
+    const std::uint64_t number = std::strtoull(one.c_str(), nullptr, 10);
+    const std::uint64_t tenant = number >> local_bits, seen_tenant = seen >> local_bits;
+    return seen_tenant < tenant || (seen_tenant == tenant && is_older(seen, number));
+  });
+}
+
 }  // namespace
 
 Filter filter_of(const Ask& ask) {
@@ -427,15 +446,17 @@ std::vector<FoundExecution> find_executions(Database& database, const Filter& fi
   auto connection = database.take();
   std::vector<FoundExecution> found;
   Cell from;
-  *all = false;
+  *all = among && among->empty();
+  // A search for more that fit would go on to the end of the history.
+  const Way way = among && !filter.context ? Way::walk : Way::search;
   const auto until = std::chrono::steady_clock::now() + bulk_timeout;
   while (found.size() < most && std::chrono::steady_clock::now() < until) {
-    const Stride read = read_stride(*connection, filter, {stride, Way::search, bulk_timeout}, &from);
+    const Stride read = read_stride(*connection, filter, {stride, way, bulk_timeout}, &from);
     for (const auto& row : read.table.rows) {
       const bool is_wanted = row.back() == "t" && (!among || among->contains(*row[0]));
       if (is_wanted && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
     }
-    if (read.is_last) {
+    if (read.is_last || (among && from && is_past(*from, *among))) {
       *all = among || found.size() < most;
       break;
     }
