@@ -380,6 +380,12 @@ def bounds_what_it_shows():
     with Dashboard("--megabytes", "0.01", "--connections", "1") as dashboard:
         seen = dashboard.ask(f"/api/execution?id={wide}").json()
         check("a result has a largest size", seen["timeline_cut"] is True and 0 < len(seen["timeline"]) < events and "source_cut" not in seen, seen)
+        for i in range(25):
+            sql(f"SELECT insula.create_tenant('many{i}')")
+            sql(f"""SELECT insula.register_workflow('{{"name": "w", "tasks": [{{"id": "a"}}]}}', tenant => 'many{i}')""")
+            sql(f"SELECT insula.cancel(insula.submit('w', tenant => 'many{i}'))")
+        size = len(sql("SELECT insula.metrics()"))
+        check("metrics are whole, or none", size > 10486 and dashboard.ask("/metrics").status == 503, size)
         lists = dashboard.ask("/api/schedules?tenant=acme").json()
         check("what fits is whole", not [name for name in lists if name.endswith("_cut")], lists)
         found = set()
