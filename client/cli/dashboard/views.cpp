@@ -63,9 +63,11 @@ every AS (
     c.submitted, c.completed, c.failed, c.started, c.retried, c.lapsed, c.wait_p99_ms,
     (c.started / nullif(sum(c.started) OVER (), 0))::float8 AS share,
     CASE WHEN c.started > 0 THEN t.weight::float8 / sum(t.weight) FILTER (WHERE c.started > 0) OVER () END AS weight_share,
-    CASE WHEN t.status <> 'active' THEN t.status WHEN t.error IS NOT NULL THEN 'set aside'
+    CASE WHEN t.status <> 'active' THEN t.status
+      WHEN t.tenant IN (SELECT l.tenant FROM insula.tenant_error e JOIN insula.tenant l USING (tenant_no) WHERE e.until > pg_catalog.now()) THEN 'set aside'
       WHEN a.running >= t.max_running AND a.ready > 0 THEN 'max_running'
       WHEN a.ready + a.running + a.delayed + a.waiting + a.paused >= t.max_queued THEN 'max_queued'
+      WHEN t.error IS NOT NULL THEN 'error of the scheduler'
       WHEN a.oldest_ready_at > pg_catalog.now() - interval '5 s' OR a.ready = 0 OR a.ready IS NULL THEN NULL
       WHEN t.rate_per_second IS NOT NULL THEN 'rate or no worker' ELSE 'no free worker' END AS held_by
   FROM insula.tenants t JOIN insula.tenant_activity a USING (tenant) LEFT JOIN counted c USING (tenant)),
@@ -157,8 +159,8 @@ FROM (
   ORDER BY place > 20, ordinality LIMIT 501) few
 ORDER BY ordinality)";
 
-// missed: fires since the last one that made an execution which made none, of twenty: they were late beyond the grace and
-// dropped, or fell into an overlap or a pause.
+// missed: times of the cron since the last fire that made an execution, at which none was made, of twenty: they were late
+// beyond the grace, fell into an overlap or a pause, or lay before the schedule's start or its present cron.
 constexpr const char* one_schedules_sql = R"(
 SELECT coalesce($1, insula.current_tenant()) AS tenant, (
     SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => $1) e WHERE e.execution_id = s.last_execution) AS last_status,

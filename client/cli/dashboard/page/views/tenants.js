@@ -13,9 +13,11 @@ const columns = [
   ["completed", "Completed", "n"], ["failed", "Failed", "n"], [null, "Last failure", "n", "Among its hundred newest executions"], ["wait", "Pick-up p99", "n"],
 ];
 const heldBy = {
-  suspended: "Nothing of it starts until it is resumed", "set aside": "The scheduler has set it aside for an error", max_running: "As many of its tasks run as it may have", max_queued: "Its queue is full: submissions fail",
+  suspended: "Nothing of it starts until it is resumed", "set aside": "Schedulers have died in its turn: none serves it for a while", "error of the scheduler": "The scheduler could not serve it, or a schedule of its", max_running: "As many of its tasks run as it may have", max_queued: "Its queue is full: submissions fail",
   "rate or no worker": "Tasks are ready for more than five seconds: its rate is used up, or no worker takes them", "no free worker": "Tasks are ready for more than five seconds, and no limit of its keeps them",
 };
+
+const ofScheduler = new Set(["set aside", "error of the scheduler"]);
 
 function limitsOf(row) {
   const parts = [];
@@ -33,7 +35,7 @@ function Share({ row }) {
 
 function HeldBy({ row }) {
   if (!row.held_by) return html`<span class="faint">–</span>`;
-  return html`<span class="badge held" title=${row.error ? plain(row.error) : heldBy[row.held_by]}>${row.held_by}</span>`;
+  return html`<span class="badge held" title=${row.error && ofScheduler.has(row.held_by) ? `${heldBy[row.held_by]}: ${plain(row.error)}` : heldBy[row.held_by]}>${row.held_by}</span>`;
 }
 
 // `last`: by tenant, once it is known.
