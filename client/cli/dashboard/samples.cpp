@@ -60,7 +60,8 @@ SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at,
   (SELECT pg_catalog.json_agg(t)::text FROM (
     SELECT c.tenant, sum(c.started)::float8 AS started, max(l.weight) AS weight FROM c JOIN insula.tenants l USING (tenant)
     GROUP BY c.tenant) t) AS top
-FROM c)";
+FROM c
+HAVING EXISTS (SELECT FROM insula.tenants WHERE tenant = $1))";
 
 // What a tenant may know of itself.
 constexpr const char* own_sql = R"(
@@ -97,15 +98,17 @@ Samples::~Samples() {
 
 void Samples::take(const std::string& tenant) {
   std::string json;
-  std::string error;
+  std::optional<Refusal> error;
   try {
     auto connection = database_.take();
-    const std::string rows = json_rows(!database_.identity().is_admin ? connection->query(own_sql)
-                                       : tenant.empty()               ? connection->query(all_sql)
-                                                                      : connection->query(one_sql, {tenant}));
+    const BoundedTable counters = !database_.identity().is_admin ? connection->query(own_sql)
+                                  : tenant.empty()               ? connection->query(all_sql)
+                                                                 : connection->query(one_sql, {tenant});
+    if (counters.rows.empty()) throw Refusal(404, "missing", "tenant \"" + tenant + "\" does not exist");
+    const std::string rows = json_rows(counters);
     json = rows.substr(1, rows.size() - 2);
   } catch (const Refusal& refusal) {
-    error = refusal.what();
+    error = refusal;
   }
   const std::scoped_lock lock(mutex_);
   Series& series = series_[tenant];
@@ -136,7 +139,7 @@ std::string Samples::after(const std::string& tenant, std::int64_t after) {
   if (takes) take(tenant);
   const std::scoped_lock lock(mutex_);
   const Series& series = series_[tenant];
-  if (!series.error.empty()) throw Refusal(503, "timeout", series.error);
+  if (series.error) throw Refusal(*series.error);
   std::string out = "{\"last\":" + std::to_string(series.last_number) + ",\"samples\":[";
   bool first = true;
   // A page that knows more than there is has seen another process: it gets all.

@@ -477,6 +477,8 @@ std::string show_view(Database& database, const std::string& name, const Ask& as
   if (view == all.end()) throw Refusal(404, "missing", "there is no such view");
   if (view->is_for_admins && !database.identity().is_admin)
     throw Refusal(403, "refused", "this is for administrators of all tenants");
+  if (name == "usage" && database.identity().is_admin && ask("tenant").empty())
+    throw Refusal(422, "usage", "what was used is counted for one tenant");
   auto connection = database.take();
   std::string out = "{";
   for (const Part& part : view->parts) out += (out.size() > 1 ? "," : "") + show_part(*connection, part, ask);
