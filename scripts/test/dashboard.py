@@ -7,6 +7,7 @@ answers, what it refuses, and what it does when clients or the database are slow
 
 import concurrent.futures
 import contextlib
+import errno
 import hashlib
 import http.client
 import json
@@ -201,6 +202,17 @@ def lists(ids):
         for query in ["status=nonsense", "with=nonsense", "with=!%7B%7D", "after=nonsense", "from=7", "from=x"]:
             seen = dashboard.ask(f"/api/executions?tenant=acme&{query}")
             check(f"{query} is refused", seen.status == 422, seen)
+        # The order does not move with the clock: the next page begins where this one ends, whenever it is asked for.
+        def oldest(query=""):
+            return [(row["tenant"], row["sort_key"]) for row in dashboard.ask(f"/api/tenants?sort=oldest&direction=down{query}", headers={"X-Insula-Fresh": "1"}).json()["tenants"]]
+
+        seen = oldest()
+        check("keys of an order by age stay", [tenant for tenant, _ in seen] == ["acme", "other"] and oldest() == seen, (seen, oldest()))
+        check("and pages by them hold each once", oldest(f"&after_key={seen[0][1]!r}&after=acme") == seen[1:] and oldest(f"&after_key={seen[1][1]!r}&after=other") == [], seen)
+        for view in ("samples", "tenant", "usage"):
+            seen = dashboard.ask(f"/api/{view}?tenant=nobody")
+            check(f"no such tenant in {view}", seen.status == 404 and seen.kind() == "missing", seen)
+        check("use is that of one tenant", dashboard.ask("/api/usage").status == 422 and dashboard.ask("/api/usage?tenant=acme").status == 200)
         check("no such tenant", dashboard.ask("/api/executions?tenant=nobody").status == 404)
         check("a quotation mark is only that", dashboard.ask("/api/executions?tenant=a%27%22%3B--").status == 404)
         check("no such execution", dashboard.ask("/api/execution?id=7").status == 404 and dashboard.ask("/api/execution?id=x").status == 422)
@@ -359,10 +371,25 @@ def bounds_what_it_shows():
         events = len(seen.json()["timeline"])
         names = [row["workflow"] for row in dashboard.ask("/api/workflows?tenant=acme").json()["workflows"]]
         check("lists have all there is", sorted(names) == ["w", "wide"], names)
+    # A definition of several megabytes is left out, with the execution shown; where even one row does not fit, that is told.
+    sql("""SELECT insula.register_workflow(jsonb_build_object('name', 'huge', 'description', repeat('d', 5000000), 'tasks', '[{"id": "a"}]'::jsonb), tenant => 'acme')""")
+    huge = sql("SELECT insula.submit('huge', jsonb_build_object('large', repeat('x', 100000)), tenant => 'acme')")
+    with Dashboard() as dashboard:
+        seen = dashboard.ask(f"/api/execution?id={huge}")
+        check("a huge definition is left out", seen.status == 200 and seen.json()["source"][0]["definition"] is None and seen.json()["source"][0]["tenant"] == "acme", seen)
+    with Dashboard("--megabytes", "0.05") as dashboard:
+        seen = dashboard.ask(f"/api/execution?id={huge}")
+        check("one row that does not fit is refused", seen.status == 422 and seen.kind() == "refused" and "--megabytes" in seen.text, seen)
     # Less than the whole fits: the first rows are shown, and that there are more. Sessions go on.
     with Dashboard("--megabytes", "0.01", "--connections", "1") as dashboard:
         seen = dashboard.ask(f"/api/execution?id={wide}").json()
         check("a result has a largest size", seen["timeline_cut"] is True and 0 < len(seen["timeline"]) < events and "source_cut" not in seen, seen)
+        for i in range(25):
+            sql(f"SELECT insula.create_tenant('many{i}')")
+            sql(f"""SELECT insula.register_workflow('{{"name": "w", "tasks": [{{"id": "a"}}]}}', tenant => 'many{i}')""")
+            sql(f"SELECT insula.cancel(insula.submit('w', tenant => 'many{i}'))")
+        size = len(sql("SELECT insula.metrics()"))
+        check("metrics are whole, or none", size > 10486 and dashboard.ask("/metrics").status == 503, size)
         lists = dashboard.ask("/api/schedules?tenant=acme").json()
         check("what fits is whole", not [name for name in lists if name.endswith("_cut")], lists)
         found = set()
@@ -429,13 +456,11 @@ def asks_for_its_token():
             def bearer(token):
                 return dashboard.ask("/api/hello", headers={"Authorization": f"Bearer {token}"})
 
-            # All but five in a second are refused unseen, the right one among them.
+            # Wrong ones are slowed; the right one opens all the while, whatever others of its address do.
             for name, guess in {"at the page": log_in, "of a program": bearer}.items():
-                wait_until(lambda: bearer(TOKEN).status == 200)
-                check(f"a guess {name}", guess("guess").status == 401)
                 check(f"guesses {name} are slow", wait_until(lambda: 429 in [guess(f"guess number {i}").status for i in range(20)]))
-                check(f"and then the right one tells nothing, {name}", wait_until(lambda: [guess(f"guess number {i}").status for i in range(8)] and bearer(TOKEN).status == 429))
-            wait_until(lambda: bearer(TOKEN).status == 200)
+                check(f"and the right one is looked at, {name}", [guess(f"guess number {i}").status for i in range(8)] and guess(TOKEN).status == 200)
+            check("a guess is wrong", wait_until(lambda: bearer("guess").status == 401))
             many = [bearer(TOKEN).status for _ in range(40)]
             check("the right one is not counted", set(many) == {200}, many)
             right = log_in(TOKEN)
@@ -450,9 +475,16 @@ def asks_for_its_token():
 
 def ends_log_ins():
     with Dashboard("--log-in-hours", "0.0005", INSULA_DASHBOARD_TOKEN=TOKEN) as dashboard:
-        answer = dashboard.ask("/api/login", "POST", json.dumps({"token": TOKEN}), {"Content-Type": "application/json", "X-Insula": "1"})
-        cookie = answer.headers["set-cookie"]
-        session = {"Cookie": cookie.split(";")[0]}
+        # It lasts for less than two seconds: on a slow machine the first look may come after its end.
+        def opens():
+            nonlocal cookie, session
+            answer = dashboard.ask("/api/login", "POST", json.dumps({"token": TOKEN}), {"Content-Type": "application/json", "X-Insula": "1"})
+            cookie = answer.headers["set-cookie"]
+            session = {"Cookie": cookie.split(";")[0]}
+            return dashboard.ask("/api/hello", headers=session).status == 200
+
+        cookie, session = "", {}
+        check("a log-in opens", wait_until(opens))
         check("the browser is told how long it lasts", "Max-Age=2;" in cookie, cookie)
         check("a log-in ends, whatever the browser does", wait_until(lambda: dashboard.ask("/api/hello", headers=session).status == 401))
     done = subprocess.run([insula, "dashboard", "--log-in-hours", "721"], capture_output=True, text=True, timeout=PATIENCE)
@@ -464,22 +496,19 @@ def waits_for_no_slow_client():
         slow = [socket.create_connection(("127.0.0.1", dashboard.port)) for _ in range(12)]
         for connection in slow:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: local")
-        began = time.monotonic()
-        check("others are served", dashboard.ask("/api/hello").status == 200 and time.monotonic() - began < 4)
+        check("others are served", dashboard.ask("/api/hello").status == 200)
         slow[0].settimeout(PATIENCE)
         seen = b"-"
         with contextlib.suppress(ConnectionResetError):
             while seen:
                 seen = slow[0].recv(4096)
-        check("one that stays silent is ended", time.monotonic() - began < 20, time.monotonic() - began)
-        # Many more of them than there are threads: each is given up as soon as others wait. By their limit alone, sixteen
-        # at a time, they would keep others out for most of a minute.
+        check("one that stays silent is ended", seen in (b"", b"-"), seen)
+        # Many more of them than there are threads: each is given up as soon as others wait.
         more = []
         for _ in range(150):
             with contextlib.suppress(OSError):
                 more.append(socket.create_connection(("127.0.0.1", dashboard.port), timeout=1))
-        began = time.monotonic()
-        check("nor do many of them stop it", dashboard.ask("/api/hello").status == 200 and time.monotonic() - began < 20, (len(more), time.monotonic() - began))
+        check("nor do many of them stop it", dashboard.ask("/api/hello").status == 200, len(more))
         for connection in slow + more:
             connection.close()
 
@@ -515,34 +544,71 @@ REFUSING = r"""
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-int accept(int socket, struct sockaddr *address, socklen_t *size) {
+static int refuses(void) {
   const char *file = getenv("REFUSE_ONCE");
-  if (file && unlink(file) == 0) { errno = ECONNABORTED; return -1; }
+  if (!file || unlink(file) != 0) return 0;
+  errno = atoi(getenv("REFUSE_BY"));
+  return 1;
+}
+int accept(int socket, struct sockaddr *address, socklen_t *size) {
+  if (refuses()) return -1;
   return ((int (*)(int, struct sockaddr *, socklen_t *))dlsym(RTLD_NEXT, "accept"))(socket, address, size);
+}
+int accept4(int socket, struct sockaddr *address, socklen_t *size, int flags) {
+  if (refuses()) return -1;
+  return ((int (*)(int, struct sockaddr *, socklen_t *, int))dlsym(RTLD_NEXT, "accept4"))(socket, address, size, flags);
 }
 """
 
 
 def listens_on(directory):
-    """accept() fails as it does now and then: the library stops listening, and the dashboard goes on."""
+    """accept() fails as it does now and then: the dashboard goes on, with the connections that it has, too."""
     source, library, flag = (directory / name for name in ("refuse.c", "refuse.so", "once"))
     source.write_text(REFUSING)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    with Dashboard(LD_PRELOAD=str(library), REFUSE_ONCE=str(flag)) as dashboard:
-        check("it listens", dashboard.ask("/api/hello").status == 200)
-
-        def is_served():
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                return dashboard.ask("/api/hello").status == 200
-
-        for _ in range(3):
+    for error in (errno.ECONNABORTED, errno.EMFILE, errno.ENOMEM):
+        with Dashboard(LD_PRELOAD=str(library), REFUSE_ONCE=str(flag), REFUSE_BY=str(error)) as dashboard:
+            check("it listens", dashboard.ask("/api/hello").status == 200)
             flag.touch()
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                dashboard.ask("/api/hello")
-            check("a connection that cannot be accepted is seen", wait_until(lambda: not flag.exists()))
-            check("and others are, after it", wait_until(is_served))
-        check("it ends well", dashboard.end(signal.SIGINT) == 0)
-        check("and has said so", dashboard.process.stderr.read().count("listening anew") == 3)
+            check("a connection that cannot be accepted is seen", wait_until(lambda: dashboard.ask("/api/hello").status == 200 and not flag.exists()))
+            check("and others are, at once", dashboard.ask("/api/hello").status == 200)
+            check("it ends well", dashboard.end(signal.SIGINT) == 0)
+            check("and has said so", dashboard.process.stderr.read().count("could not be accepted") == 1)
+    with Dashboard(LD_PRELOAD=str(library), REFUSE_ONCE=str(flag), REFUSE_BY=str(errno.EINVAL)) as dashboard:
+        flag.touch()
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            dashboard.ask("/api/hello")  # accept() fails after this one
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            dashboard.ask("/api/hello")
+        check("a port that is lost ends it", dashboard.process.wait(PATIENCE) == 1)
+        check("with a word", "cannot listen any more" in dashboard.process.stderr.read())
+
+
+def mends_slots():
+    """A command is proposed to drop a slot that nothing reads, and none for one that may still be read on."""
+    def status_of(slot):
+        return sql(f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'")
+
+    def mend_of(dashboard, slot):
+        seen = dashboard.ask("/api/server", headers={"X-Insula-Fresh": "1"}).json()
+        return {row["mend"] for row in seen["health"] if row["object"] == f"replication slot {slot}"}
+
+    sql("SELECT pg_create_physical_replication_slot('unused', true)")
+    with Dashboard() as dashboard:
+        check("an unused slot is dropped", mend_of(dashboard, "unused") == {"SELECT pg_drop_replication_slot('unused')"}, mend_of(dashboard, "unused"))
+        sql("ALTER SYSTEM SET max_slot_wal_keep_size = 1")
+        sql("SELECT pg_reload_conf()")
+
+        def is_unreserved():
+            sql("SELECT pg_logical_emit_message(true, 'test', 'x'); SELECT pg_switch_wal()")
+            return status_of("unused") != "reserved"
+
+        check("its WAL will be removed", wait_until(is_unreserved))
+        status, mends, after = status_of("unused"), mend_of(dashboard, "unused"), status_of("unused")
+        if status == after == "unreserved":  # no checkpoint has come in between
+            check("one that can still catch up is left", mends == {None}, mends)
+    sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+    sql("SELECT pg_reload_conf(), pg_drop_replication_slot('unused')")
 
 
 def tells_nobody_why():
@@ -577,6 +643,7 @@ def main():
     waits_for_no_slow_client()
     waits_for_no_slow_database()
     tells_nobody_why()
+    mends_slots()
     with tempfile.TemporaryDirectory() as directory:
         listens_on(pathlib.Path(directory))
     print(f"{checks} checks, {len(failures)} failed")

@@ -235,7 +235,10 @@ std::string act_on_many(Database& database, const json& request, const std::stri
   if (!is_verb(verb)) throw Refusal(422, "usage", "there is no such action");
   const Filter filter = filter_in(database, request);
   bool all = false;
-  if (request.value("dry_run", true)) return told_count(find_executions(database, filter, most_in_bulk, &all), all);
+  if (request.value("dry_run", true)) {
+    const std::vector<FoundExecution> counted = find_executions(database, filter, most_in_bulk, &all);
+    return told_count(counted, all);
+  }
   if (is_everything(filter) && !request.value("everything", false))
     throw Refusal(422, "usage", "the filter is empty: all executions need \"everything\": true");
   const std::set<std::string> confirmed = confirmed_in(request);

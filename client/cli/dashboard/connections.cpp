@@ -6,14 +6,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <iostream>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace insula::cli::dashboard {
 
@@ -167,22 +170,24 @@ void Client::tell(Name name, std::string& ip, int& port) const {
 }  // namespace
 
 Workers::Workers(std::size_t threads, std::atomic<bool>& is_crowded) : is_crowded_(is_crowded) {
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  try {
+    while (threads_.size() < threads) threads_.emplace_back([this] { run(); });
+  } catch (...) {
+    end();
+    throw;
+  }
 }
+
+Workers::~Workers() { end(); }
 
 void Workers::put(std::function<void()> work) {
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return waiting_.size() < most_waiting || is_stopping_; });
+    changed_.wait(lock, [this] { return waiting_.size() < most_waiting; });
     waiting_.push_back(std::move(work));
     note_crowd();
   }
   changed_.notify_all();
-}
-
-Workers::Enqueued Workers::enqueue(std::function<void()> work) {
-  put(std::move(work));
-  return static_cast<Enqueued>(true);  // of later versions: whether there was room
 }
 
 void Workers::note_crowd() { is_crowded_ = waiting_.size() + busy_ > threads_.size(); }
@@ -207,36 +212,66 @@ void Workers::run() {
   }
 }
 
-void Workers::shutdown() {
+void Workers::end() {
   {
     const std::scoped_lock lock(mutex_);
     is_stopping_ = true;
   }
   changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
 }
 
-BoundedServer::BoundedServer(std::size_t threads) {
-  new_task_queue = [this, threads] { return new Workers(threads, is_crowded_); };
+// Errors of the listening socket itself do not pass. All others are of one connection, or of the moment: as many open
+// files, or no memory.
+bool BoundedServer::serve(std::size_t threads) {
+  constexpr std::chrono::milliseconds pause{100};
+  constexpr std::array lasting = {EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP, EFAULT};
+  bool is_told = false;
+  Workers workers(threads, is_crowded_);
+  while (!is_ending_) {
+    const socket_t socket = ::accept4(svr_sock_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (socket >= 0) {
+      is_told = false;
+      try {
+        workers.put([this, socket] { serve_connection(socket); });
+      } catch (const std::exception&) {
+        ::close(socket);
+      }
+      continue;
+    }
+    const int error = errno;
+    if (is_ending_ || error == EINTR) continue;
+    if (std::find(lasting.begin(), lasting.end(), error) != lasting.end()) return false;
+    if (!std::exchange(is_told, true))
+      std::cerr << std::string("a connection could not be accepted: ") + std::strerror(error) + "\n" << std::flush;
+    if (error != ECONNABORTED) std::this_thread::sleep_for(pause);
+  }
+  return true;
+}
+
+// Wakes accept(). The socket stays open until the process ends, so that no other file takes its number.
+void BoundedServer::end() {
+  is_ending_ = true;
+  ::shutdown(svr_sock_, SHUT_RDWR);
 }
 
 // Later versions of the library are told the addresses.
 template <typename Self>
-bool BoundedServer::process(Self& self, httplib::Stream& stream) {
+void BoundedServer::process(Self& self, httplib::Stream& stream) {
   bool is_closed = false;
   if constexpr (requires { self.process_request(stream, true, is_closed, nullptr); }) {
-    return self.process_request(stream, true, is_closed, nullptr);
+    (void)self.process_request(stream, true, is_closed, nullptr);
   } else {
     std::string remote, local;
     int remote_port = 0, local_port = 0;
     stream.get_remote_ip_and_port(remote, remote_port);
     stream.get_local_ip_and_port(local, local_port);
-    return self.process_request(stream, remote, remote_port, local, local_port, true, is_closed, nullptr);
+    (void)self.process_request(stream, remote, remote_port, local, local_port, true, is_closed, nullptr);
   }
 }
 
-bool BoundedServer::process_and_close_socket(socket_t socket) {
-  bool is_served = false;
+void BoundedServer::serve_connection(socket_t socket) {
   try {
     Client client(socket, is_ending_);
     const Client::Head head = client.read_head(is_crowded_);
@@ -245,12 +280,11 @@ bool BoundedServer::process_and_close_socket(socket_t socket) {
     else if (head == Client::Head::whole && client.asks_for_ranges())
       client.refuse("400 Bad Request", "parts of an answer are not served");
     else if (head == Client::Head::whole)
-      is_served = process(*this, client);
+      process(*this, client);
   } catch (const std::exception&) {  // as no memory: it ends this connection alone
   }
   ::shutdown(socket, SHUT_RDWR);
   ::close(socket);
-  return is_served;
 }
 
 }  // namespace insula::cli::dashboard

@@ -8,26 +8,24 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
-#include <utility>
 #include <vector>
 
 namespace insula::cli::dashboard {
 
 // A fixed number of threads. Where all are busy, no further connection is taken from the kernel.
-class Workers : public httplib::TaskQueue {
-  using Enqueued = decltype(std::declval<httplib::TaskQueue&>().enqueue(std::declval<std::function<void()>>()));
-
+class Workers {
  public:
   // Keeps `is_crowded` up to date: whether connections wait, and no thread is free for them.
   Workers(std::size_t threads, std::atomic<bool>& is_crowded);
-  Enqueued enqueue(std::function<void()> work) override;
-  void shutdown() override;
+  ~Workers();
+  void put(std::function<void()> work);
 
  private:
-  void put(std::function<void()> work);
   void run();
+  void end();
   void note_crowd();
 
   std::mutex mutex_;
@@ -40,18 +38,19 @@ class Workers : public httplib::TaskQueue {
 };
 
 // The library's server, but that a request is bounded before the library sees it: it reads lines of any length and any
-// number, and looks at "Range" by a regular expression that takes stack for each byte, before it asks a handler.
+// number, and looks at "Range" by a regular expression that takes stack for each byte, before it asks a handler. And
+// it closes the port where accept() fails, also for a reason that passes.
 class BoundedServer : public httplib::Server {
  public:
-  explicit BoundedServer(std::size_t threads);
-
-  // All connections end soon, and so do those that are still taken.
-  void end_connections() { is_ending_ = true; }
+  // Once it is bound: takes and serves connections until end(). False: none can be taken any more.
+  bool serve(std::size_t threads);
+  // All connections end soon, and no more are taken. From another thread.
+  void end();
 
  private:
-  bool process_and_close_socket(socket_t socket) override;
+  void serve_connection(socket_t socket);
   template <typename Self>
-  static bool process(Self& self, httplib::Stream& stream);
+  static void process(Self& self, httplib::Stream& stream);
 
   std::atomic<bool> is_ending_ = false, is_crowded_ = false;
 };

@@ -16,19 +16,18 @@ constexpr std::size_t most_samples = 600;
 constexpr std::size_t most_series = 16;
 
 // Of the server's memory alone: insula.metrics() reads no tenant's tables, and has those with most to tell by name and
-// the others as one. Only pick-up times of a single tenant are asked for apart.
-constexpr const char* counters_sql = R"sql(
+// the others as one.
+constexpr const char* all_sql = R"sql(
 WITH lines AS MATERIALIZED (
   SELECT pg_catalog.split_part(series, '{', 1) AS name, pg_catalog.substring(series, 'tenant="([^"]*)"') AS tenant,
     pg_catalog.substring(series, '(?:state|outcome|reason|le)="([^"]*)"') AS label, value::float8 AS value
   FROM (
     SELECT pg_catalog.split_part(line, ' ', 1) AS series, pg_catalog.split_part(line, ' ', 2) AS value
-    FROM pg_catalog.string_to_table(insula.metrics(CASE WHEN $1::text IS NULL THEN 50 ELSE 10000 END), E'\n') line
-    WHERE pg_catalog.starts_with(line, 'insula_') AND ($1 IS NULL OR pg_catalog.strpos(line, '{tenant="' || $1 || '"') > 0)) split),
+    FROM pg_catalog.string_to_table(insula.metrics(50), E'\n') line
+    WHERE pg_catalog.starts_with(line, 'insula_')) split),
 waits AS (
   SELECT bound, value - lag(value, 1, 0) OVER (ORDER BY bound) AS n
-  FROM (SELECT pg_catalog.replace(label, '+Inf', 'Infinity')::float8 AS bound, value FROM lines WHERE name = 'insula_task_wait_seconds_bucket') buckets),
-own AS (SELECT item, value FROM insula.explain_tenant($1) WHERE $1 IS NOT NULL AND question = 'waiting')
+  FROM (SELECT pg_catalog.replace(label, '+Inf', 'Infinity')::float8 AS bound, value FROM lines WHERE name = 'insula_task_wait_seconds_bucket') buckets)
 SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at,
   sum(value) FILTER (WHERE name = 'insula_tasks' AND label = 'ready') AS ready,
   sum(value) FILTER (WHERE name = 'insula_tasks' AND label = 'running') AS running,
@@ -43,12 +42,26 @@ SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at,
   sum(value) FILTER (WHERE name = 'insula_attempts_lost_total' AND label = 'retried') AS retried,
   sum(value) FILTER (WHERE name = 'insula_attempts_lost_total' AND label = 'lapsed') AS lapsed,
   (SELECT pg_catalog.to_json(pg_catalog.array_agg(n ORDER BY bound))::text FROM waits) AS waits,
-  (SELECT 1000 * max(value) FROM own WHERE item = 'wait p50') AS p50,
-  (SELECT 1000 * max(value) FROM own WHERE item = 'wait p99') AS p99,
   (SELECT pg_catalog.json_agg(t)::text FROM (
     SELECT l.tenant, l.value AS started, w.weight FROM lines l JOIN insula.tenants w USING (tenant)
     WHERE l.name = 'insula_attempts_total' ORDER BY l.value DESC, l.tenant LIMIT 12) t) AS top
 FROM lines)sql";
+
+// Of one tenant: its counters, which the view has by version of a workflow.
+constexpr const char* one_sql = R"(
+WITH c AS MATERIALIZED (SELECT * FROM insula.pg_stat_insula WHERE tenant = $1)
+SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at,
+  sum(ready)::float8 AS ready, sum(running)::float8 AS running, sum(delayed)::float8 AS delayed, sum(waiting)::float8 AS waiting,
+  sum(paused)::float8 AS paused, sum(submitted)::float8 AS submitted, sum(started)::float8 AS started,
+  sum(completed)::float8 AS completed, sum(failed)::float8 AS failed, sum(cancelled)::float8 AS cancelled,
+  sum(retried)::float8 AS retried, sum(lapsed)::float8 AS lapsed,
+  (SELECT pg_catalog.to_json(pg_catalog.array_agg(n ORDER BY i))::text FROM (
+    SELECT i, sum(h)::float8 AS n FROM c, pg_catalog.unnest(c.wait_histogram) WITH ORDINALITY w(h, i) GROUP BY i) s) AS waits,
+  (SELECT pg_catalog.json_agg(t)::text FROM (
+    SELECT c.tenant, sum(c.started)::float8 AS started, max(l.weight) AS weight FROM c JOIN insula.tenants l USING (tenant)
+    GROUP BY c.tenant) t) AS top
+FROM c
+HAVING EXISTS (SELECT FROM insula.tenants WHERE tenant = $1))";
 
 // What a tenant may know of itself.
 constexpr const char* own_sql = R"(
@@ -85,15 +98,17 @@ Samples::~Samples() {
 
 void Samples::take(const std::string& tenant) {
   std::string json;
-  std::string error;
+  std::optional<Refusal> error;
   try {
     auto connection = database_.take();
-    const std::string rows = json_rows(database_.identity().is_admin
-                                           ? connection->query(counters_sql, {tenant.empty() ? Cell{} : Cell{tenant}})
-                                           : connection->query(own_sql));
+    const BoundedTable counters = !database_.identity().is_admin ? connection->query(own_sql)
+                                  : tenant.empty()               ? connection->query(all_sql)
+                                                                 : connection->query(one_sql, {tenant});
+    if (counters.rows.empty()) throw Refusal(404, "missing", "tenant \"" + tenant + "\" does not exist");
+    const std::string rows = json_rows(counters);
     json = rows.substr(1, rows.size() - 2);
   } catch (const Refusal& refusal) {
-    error = refusal.what();
+    error = refusal;
   }
   const std::scoped_lock lock(mutex_);
   Series& series = series_[tenant];
@@ -124,7 +139,7 @@ std::string Samples::after(const std::string& tenant, std::int64_t after) {
   if (takes) take(tenant);
   const std::scoped_lock lock(mutex_);
   const Series& series = series_[tenant];
-  if (!series.error.empty()) throw Refusal(503, "timeout", series.error);
+  if (series.error) throw Refusal(*series.error);
   std::string out = "{\"last\":" + std::to_string(series.last_number) + ",\"samples\":[";
   bool first = true;
   // A page that knows more than there is has seen another process: it gets all.

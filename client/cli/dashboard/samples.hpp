@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -40,7 +41,7 @@ class Samples {
     Clock::time_point taken;
     Clock::time_point asked;
     bool is_being_taken = false;
-    std::string error;
+    std::optional<Refusal> error;  // of the last try
   };
 
   void take(const std::string& tenant);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <cstdlib>
 #include <span>
 
 #include "dashboard/json.hpp"
@@ -18,6 +20,7 @@ struct Part {
   std::array<const char*, 5> parameters = {};  // names of the request's, in the order of $1, $2 ...
   bool may_fail = false;                       // then its error is shown in its place
   milliseconds timeout{0};                     // zero: the usual one
+  bool is_one_row = false;                     // without which the view is of no use
 };
 
 struct View {
@@ -60,9 +63,11 @@ every AS (
     c.submitted, c.completed, c.failed, c.started, c.retried, c.lapsed, c.wait_p99_ms,
     (c.started / nullif(sum(c.started) OVER (), 0))::float8 AS share,
     CASE WHEN c.started > 0 THEN t.weight::float8 / sum(t.weight) FILTER (WHERE c.started > 0) OVER () END AS weight_share,
-    CASE WHEN t.status <> 'active' THEN t.status WHEN t.error IS NOT NULL THEN 'set aside'
+    CASE WHEN t.status <> 'active' THEN t.status
+      WHEN t.tenant IN (SELECT l.tenant FROM insula.tenant_error e JOIN insula.tenant l USING (tenant_no) WHERE e.until > pg_catalog.now()) THEN 'set aside'
       WHEN a.running >= t.max_running AND a.ready > 0 THEN 'max_running'
       WHEN a.ready + a.running + a.delayed + a.waiting + a.paused >= t.max_queued THEN 'max_queued'
+      WHEN t.error IS NOT NULL THEN 'error of the scheduler'
       WHEN a.oldest_ready_at > pg_catalog.now() - interval '5 s' OR a.ready = 0 OR a.ready IS NULL THEN NULL
       WHEN t.rate_per_second IS NOT NULL THEN 'rate or no worker' ELSE 'no free worker' END AS held_by
   FROM insula.tenants t JOIN insula.tenant_activity a USING (tenant) LEFT JOIN counted c USING (tenant)),
@@ -72,7 +77,7 @@ keyed AS (
     WHEN 'weight' THEN weight WHEN 'completed' THEN coalesce(completed, 0) WHEN 'failed' THEN coalesce(failed, 0)
     WHEN 'started' THEN coalesce(started, 0) WHEN 'wait' THEN wait_p99_ms WHEN 'share' THEN share / nullif(weight_share, 0)
     WHEN 'status' THEN CASE status WHEN 'active' THEN 0 ELSE 1 END WHEN 'held' THEN CASE WHEN held_by IS NULL THEN 0 ELSE 1 END
-    WHEN 'oldest' THEN extract(epoch FROM pg_catalog.now() - oldest_ready_at) WHEN 'tenant' THEN 0 END::float8, 1e300) AS sort_key
+    WHEN 'oldest' THEN -extract(epoch FROM oldest_ready_at) WHEN 'tenant' THEN 0 END::float8, 1e300) AS sort_key
   FROM every
   WHERE $1::text IS NULL OR pg_catalog.strpos(tenant, $1) > 0)
 SELECT * FROM keyed
@@ -117,7 +122,8 @@ SELECT execution_id, workflow, version, status, pg_catalog.left(error, 20000) AS
 FROM insula.result($1::bigint))";
 
 constexpr const char* source_sql =
-    "SELECT tenant_name AS tenant, definition::text AS definition, pg_catalog.left(input::text, 1000000) AS input, "
+    "SELECT tenant_name AS tenant, CASE WHEN pg_catalog.octet_length(definition::text) <= 4000000 THEN definition::text "
+    "END AS definition, pg_catalog.left(input::text, 1000000) AS input, "
     "pg_catalog.octet_length(input::text) AS input_bytes, parent FROM insula.execution_source($1::bigint)";
 
 constexpr const char* explain_sql =
@@ -153,8 +159,8 @@ FROM (
   ORDER BY place > 20, ordinality LIMIT 501) few
 ORDER BY ordinality)";
 
-// missed: fires since the last one that made an execution which made none, of twenty: they were late beyond the grace and
-// dropped, or fell into an overlap or a pause.
+// missed: times of the cron since the last fire that made an execution, at which none was made, of twenty: they were late
+// beyond the grace, fell into an overlap or a pause, or lay before the schedule's start or its present cron.
 constexpr const char* one_schedules_sql = R"(
 SELECT coalesce($1, insula.current_tenant()) AS tenant, (
     SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => $1) e WHERE e.execution_id = s.last_execution) AS last_status,
@@ -200,12 +206,16 @@ ORDER BY ordinality)";
 
 constexpr const char* capacity_sql = "SELECT item, used, available, advice, setting FROM insula.capacity()";
 
+// A slot is dropped where nothing reads it. One that is in use, or that may still catch up, is named too: it stays.
 constexpr const char* health_sql = R"(
 SELECT level, tenant, object, finding,
   CASE WHEN object LIKE 'session %' THEN 'SELECT pg_terminate_backend(' || substr(object, 9) || ')'
     WHEN object LIKE 'prepared transaction %' THEN 'ROLLBACK PREPARED ' || substr(object, 22)
-    WHEN object LIKE 'replication slot %' THEN 'SELECT pg_drop_replication_slot(' || quote_literal(substr(object, 18)) || ')' END AS mend
-FROM insula.health() LIMIT 200)";
+    WHEN s.slot_name IS NOT NULL THEN 'SELECT pg_drop_replication_slot(' || quote_literal(s.slot_name) || ')' END AS mend
+FROM insula.health()
+LEFT JOIN pg_catalog.pg_replication_slots s ON object = 'replication slot ' || pg_catalog.quote_ident(s.slot_name)
+  AND NOT s.active AND s.wal_status IS DISTINCT FROM 'unreserved'
+LIMIT 200)";
 
 constexpr const char* status_sql = R"(
 SELECT item, value, CASE
@@ -227,7 +237,7 @@ constexpr const char* log_sql =
     "SELECT log_id, at, username AS role, act, tenant, pg_catalog.left(detail, 500) AS detail FROM insula.admin_log "
     "ORDER BY log_id DESC LIMIT 30";
 
-constexpr milliseconds audit_timeout{30000}, usage_timeout{30000};
+constexpr milliseconds usual_timeout{0}, audit_timeout{30000}, usage_timeout{30000};
 
 const std::vector<View>& views() {
   static const std::vector<View> all = {
@@ -240,8 +250,8 @@ const std::vector<View>& views() {
       {"tenant", false, {{"lines", tenant_sql, {"tenant"}}}},
       {"execution",
        false,
-       {{"result", result_sql, {"id"}},
-        {"source", source_sql, {"id"}},
+       {{"result", result_sql, {"id"}, false, usual_timeout, true},
+        {"source", source_sql, {"id"}, false, usual_timeout, true},
         {"explain", explain_sql, {"id"}},
         {"timeline", timeline_sql, {"id"}}}},
       {"workflows", false, {{"workflows", workflows_sql, {"tenant"}}}},
@@ -265,6 +275,8 @@ std::string show_part(Connection& connection, const Part& part, const Ask& ask) 
     if (name) parameters.push_back(cell_of(ask(name)));
   try {
     const BoundedTable table = connection.query(part.sql, parameters, part.timeout);
+    if (part.is_one_row && table.is_cut)
+      throw Refusal(422, "refused", "it is larger than this page may show", "", "insula dashboard --megabytes allows more.");
     return json_text(part.name) + ":" + json_rows(table) +
            (table.is_cut ? "," + json_text(std::string(part.name) + "_cut") + ":true" : "");
   } catch (const Refusal& refusal) {
@@ -378,6 +390,23 @@ Page walk(Connection& connection, const Filter& filter, Cell from, Way way) {
   return page;
 }
 
+// The list goes from the tenant with the highest number to the lowest, and in each from the newest execution to the
+// oldest. Their numbers begin anew after the last: of two the one less than half of them behind is the older.
+bool is_past(const std::string& id, const std::set<std::string>& wanted) {
+  constexpr int local_bits = 36;
+  constexpr std::uint64_t half = std::uint64_t{1} << (local_bits - 1);
+  const auto is_older = [](std::uint64_t a, std::uint64_t b) {
+    const std::uint64_t behind = (b - a) & (2 * half - 1);
+    return behind > 0 && behind < half;
+  };
+  const std::uint64_t seen = std::stoull(id);
+  return std::all_of(wanted.begin(), wanted.end(), [&](const std::string& one) {
+    const std::uint64_t number = std::strtoull(one.c_str(), nullptr, 10);
+    const std::uint64_t tenant = number >> local_bits, seen_tenant = seen >> local_bits;
+    return seen_tenant < tenant || (seen_tenant == tenant && is_older(seen, number));
+  });
+}
+
 }  // namespace
 
 Filter filter_of(const Ask& ask) {
@@ -417,15 +446,17 @@ std::vector<FoundExecution> find_executions(Database& database, const Filter& fi
   auto connection = database.take();
   std::vector<FoundExecution> found;
   Cell from;
-  *all = false;
+  *all = among && among->empty();
+  // A search for more that fit would go on to the end of the history.
+  const Way way = among && !filter.context ? Way::walk : Way::search;
   const auto until = std::chrono::steady_clock::now() + bulk_timeout;
   while (found.size() < most && std::chrono::steady_clock::now() < until) {
-    const Stride read = read_stride(*connection, filter, {stride, Way::search, bulk_timeout}, &from);
+    const Stride read = read_stride(*connection, filter, {stride, way, bulk_timeout}, &from);
     for (const auto& row : read.table.rows) {
       const bool is_wanted = row.back() == "t" && (!among || among->contains(*row[0]));
       if (is_wanted && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
     }
-    if (read.is_last) {
+    if (read.is_last || (among && from && is_past(*from, *among))) {
       *all = among || found.size() < most;
       break;
     }
@@ -444,6 +475,8 @@ std::string show_view(Database& database, const std::string& name, const Ask& as
   if (view == all.end()) throw Refusal(404, "missing", "there is no such view");
   if (view->is_for_admins && !database.identity().is_admin)
     throw Refusal(403, "refused", "this is for administrators of all tenants");
+  if (name == "usage" && database.identity().is_admin && ask("tenant").empty())
+    throw Refusal(422, "usage", "what was used is counted for one tenant");
   auto connection = database.take();
   std::string out = "{";
   for (const Part& part : view->parts) out += (out.size() > 1 ? "," : "") + show_part(*connection, part, ask);

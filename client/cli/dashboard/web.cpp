@@ -25,8 +25,6 @@ constexpr std::size_t most_answers = 64;
 constexpr std::chrono::milliseconds answer_lasts{900};
 constexpr int answer_lasts_times = 4;  // as long as it took to make
 constexpr std::chrono::seconds health_lasts{1};
-constexpr int most_tries_to_listen = 50;  // one after the other
-constexpr std::chrono::milliseconds between_tries_to_listen{100}, listened_well{1000};
 constexpr const char* json_type = "application/json";
 
 std::string etag_of(std::string_view content) {
@@ -83,11 +81,11 @@ constexpr std::size_t longest_actor = 100, longest_log = 3000;
 }  // namespace
 
 Web::Web(const Options& options, Database& database)
-    : options_(options), database_(database), gate_(options), samples_(database), server_(make_server()) {}
+    : options_(options), database_(database), gate_(options), samples_(database) {
+  set_up(server_);
+}
 
-std::unique_ptr<BoundedServer> Web::make_server() {
-  auto made = std::make_unique<BoundedServer>(threads);
-  BoundedServer& server = *made;
+void Web::set_up(BoundedServer& server) {
   server.set_keep_alive_max_count(1);
   server.set_payload_max_length(largest_body);
   server.set_tcp_nodelay(true);
@@ -119,59 +117,29 @@ std::unique_ptr<BoundedServer> Web::make_server() {
   });
   server.set_post_routing_handler(
       [](const httplib::Request&, httplib::Response& response) { Gate::add_headers(response); });
-  return made;
 }
 
 Web::~Web() { stop(); }
 
-bool Web::bind(BoundedServer& server) {
-  if (port_ != 0) return server.bind_to_port(options_.address, port_);
-  return (port_ = server.bind_to_any_port(options_.address)) > 0;
-}
-
 void Web::listen() {
-  port_ = options_.port;
-  if (!bind(*server_))
+  const bool takes_any = options_.port == 0;
+  port_ = takes_any ? server_.bind_to_any_port(options_.address) : options_.port;
+  if (takes_any ? port_ <= 0 : !server_.bind_to_port(options_.address, port_))
     throw Failure(Exit::failed, "cannot listen at " + options_.address + " port " + std::to_string(options_.port),
                   "HINT:  --port 0 takes any that is free.\n");
   listener_ = std::thread([this] {
-    keep_listening();
-    has_ended_ = true;
+    try {
+      is_broken_ = !server_.serve(threads);
+    } catch (const std::exception&) {  // as no threads
+      is_broken_ = true;
+    }
   });
 }
 
-// The library ends at errors of accept() that pass, as ECONNABORTED or ENFILE: then another server listens at the port.
-void Web::keep_listening() {
-  for (int tries = 0; tries < most_tries_to_listen; ++tries) {
-    const auto began = Clock::now();
-    server_->listen_after_bind();
-    if (is_stopping_) return;
-    std::cerr << "no connection could be accepted; listening anew\n" << std::flush;
-    std::this_thread::sleep_for(between_tries_to_listen);
-    if (Clock::now() - began > listened_well) tries = 0;
-    const std::scoped_lock lock(server_mutex_);
-    server_ = make_server();
-    (void)bind(*server_);  // where it cannot, the next try comes at once
-  }
-  is_broken_ = !is_stopping_;
-}
-
-// A server that is just about to listen does not hear it, and none may hear it twice.
 void Web::stop() {
-  is_stopping_ = true;
-  bool is_told = false;
-  while (listener_.joinable() && !has_ended_) {
-    {
-      const std::scoped_lock lock(server_mutex_);
-      server_->end_connections();
-      if (!is_told && server_->is_running()) {
-        is_told = true;
-        server_->stop();
-      }
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds{10});
-  }
-  if (listener_.joinable()) listener_.join();
+  if (!listener_.joinable()) return;
+  server_.end();
+  listener_.join();
 }
 
 std::string Web::hello() const {
@@ -273,8 +241,11 @@ void Web::answer(const httplib::Request& request, httplib::Response& response) {
   } else if (request.path == "/metrics") {
     gate_.check_token(request);
     if (!database_.identity().is_admin) throw Refusal(403, "refused", "this is for administrators of all tenants");
-    response.set_content(database_.take()->query("SELECT insula.metrics()").value(),
-                         "text/plain; version=0.0.4; charset=utf-8");
+    const BoundedTable metrics = database_.take()->query("SELECT insula.metrics()");
+    if (metrics.is_cut)  // a part of them would look like all
+      throw Refusal(503, "refused", "the metrics are larger than a query may send", "",
+                    "insula dashboard --megabytes allows more.");
+    response.set_content(metrics.value(), "text/plain; version=0.0.4; charset=utf-8");
   } else if (request.path.starts_with("/api/")) {
     gate_.check_token(request);
     answer_view(request.path.substr(5), request, response);

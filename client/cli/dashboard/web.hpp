@@ -28,7 +28,7 @@ class Web {
   // Throws Failure if the address is taken.
   void listen();
   int port() const { return port_; }
-  // It does not listen any more, and could not begin anew.
+  // No connection can be taken any more.
   bool is_broken() const { return is_broken_; }
   void stop();
 
@@ -39,9 +39,7 @@ class Web {
     std::chrono::steady_clock::time_point until;  // it is used again
   };
 
-  std::unique_ptr<BoundedServer> make_server();
-  bool bind(BoundedServer& server);
-  void keep_listening();
+  void set_up(BoundedServer& server);
   void answer(const httplib::Request& request, httplib::Response& response);
   void answer_file(const httplib::Request& request, httplib::Response& response) const;
   void answer_view(const std::string& name, const httplib::Request& request, httplib::Response& response);
@@ -57,11 +55,10 @@ class Web {
   Database& database_;
   Gate gate_;
   Samples samples_;
-  std::mutex server_mutex_;
-  std::unique_ptr<BoundedServer> server_;
+  BoundedServer server_;
   int port_ = 0;
   std::thread listener_;
-  std::atomic<bool> is_stopping_ = false, has_ended_ = false, is_broken_ = false;
+  std::atomic<bool> is_broken_ = false;
   std::mutex mutex_;
   // Many pages cost as much as one, and a view that is slow to make is made seldom.
   std::map<std::string, Answer> answers_;

@@ -137,7 +137,7 @@ export function useView(view, params, every = 3000, more = null) {
     const onVisible = () => { if (!document.hidden && every) look(); };
     const again = () => look();
     refresh.current = () => look(true);
-    refreshers.add(again);
+    if (every) refreshers.add(again); // what is asked for once is dear
     document.addEventListener("visibilitychange", onVisible);
     look();
     return () => {

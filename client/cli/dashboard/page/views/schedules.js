@@ -15,16 +15,17 @@ const questions = {
 
 // `late`: since when it should have fired.
 function Fires({ fires, late }) {
-  if (late) return html`<span class="badge held" title="The scheduler has not come to it, or its jitter puts it off">due for <${Since} from=${late} /></span>`;
+  if (late) return html`<span class="badge held" title="An earlier execution still runs and it waits for its end, its jitter puts it off, or the scheduler has not come to it">due for <${Since} from=${late} /></span>`;
   const times = (fires ? JSON.parse(fires) : []).map(parseTime).filter((time) => time !== null);
   if (!times.length) return html`<span class="faint">–</span>`;
   return html`<span title=${times.map(exactTime).join("\n")}>${times[0] <= serverNow() ? "due" : html`<${Time} at=${new Date(times[0]).toISOString()} />`}${times.length > 1 && html`<span class="faint"> +${times.length - 1}</span>`}</span>`;
 }
 
 const mostMissed = 20;
+const passedOver = "Times of its cron since the last fire that made an execution, at which it made none: too late by catch-up's rules, in an overlap or a pause, before its start, or before it was given this cron";
 function Missed({ row }) {
-  if (!row.missed) return html`<span class="faint" title=${row.missed === null ? "It has not fired yet, or fires no more" : "Each fire since has made its execution"}>${row.missed === null ? "–" : "0"}</span>`;
-  return html`<span class="badge held" title="Fires since the last one that made an execution: too late by catch-up's rules, or in an overlap or a pause">${row.missed}${row.missed >= mostMissed ? " or more" : ""}</span>`;
+  if (!row.missed) return html`<span class="faint" title=${row.missed === null ? "It has not fired yet, or fires no more" : "It has made an execution at each of its times since the last one"}>${row.missed === null ? "–" : "0"}</span>`;
+  return html`<span class="badge held" title=${passedOver}>${row.missed}${row.missed >= mostMissed ? " or more" : ""}</span>`;
 }
 
 export function Schedules({ hello, tenant }) {
@@ -34,7 +35,7 @@ export function Schedules({ hello, tenant }) {
   const [asked, setAsked] = useState(null);
   const whose = (row) => (hello.tenant ? "" : row.tenant);
   const question = asked && questions[asked.verb];
-  return html`<div class="stack"><${Panel} label="Schedules" title=${null} flush><${Shown} view=${view} rows=${8}>${({ schedules }) => (schedules.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Table of schedules"><table class="grid"><thead><tr><th>Schedule</th>${all && html`<th>Tenant</th>`}<th>Workflow</th><th>When</th><th>State</th><th class="n">Next fire</th><th class="n">Last fire</th><th class="n">Missed</th><th>Last result</th><th><span class="unseen">Actions</span></th></tr></thead>
+  return html`<div class="stack"><${Panel} label="Schedules" title=${null} flush><${Shown} view=${view} rows=${8}>${({ schedules }) => (schedules.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Table of schedules"><table class="grid"><thead><tr><th>Schedule</th>${all && html`<th>Tenant</th>`}<th>Workflow</th><th>When</th><th>State</th><th class="n">Next fire</th><th class="n">Last fire</th><th class="n" title=${passedOver}>Passed over</th><th>Last result</th><th><span class="unseen">Actions</span></th></tr></thead>
     <tbody>${schedules.slice(0, 300).map((row) => html`<tr key=${`${row.tenant}/${row.name}`}><td class="strong">${row.name}</td>${all && html`<td><a href=${link("schedules", { tenant: row.tenant })}>${row.tenant}</a></td>`}<td><a data-row href=${link("executions", { tenant: whose(row), workflow: row.workflow })}>${row.workflow}</a></td><td><code>${row.cron}</code> <span class="faint">${row.timezone}</span></td><td><${Badge} word=${row.status} /></td>
       <td class="n"><${Fires} fires=${row.fires} late=${row.late_since} /></td><td class="n"><${Time} at=${row.last_fire_at} /></td><td class="n"><${Missed} row=${row} /></td><td>${row.last_execution ? html`<a class="result" href=${link(`execution/${row.last_execution}`)}>${row.last_status ? html`<${Status} status=${row.last_status} />` : html`<span class="faint">removed</span>`}<span class="mono">${row.last_execution}</span></a>` : html`<span class="faint">–</span>`}</td>
       <td class="row-actions">${hello.actions && html`<button class="button small" onClick=${() => setAsked({ verb: "run_schedule", row })}>Run now</button>${row.status !== "ended" && html`<button class="button small" onClick=${() => setAsked({ verb: row.status === "paused" ? "resume_schedule" : "pause_schedule", row })}>${row.status === "paused" ? "Resume" : "Pause"}</button>`}`}</td></tr>`)}</tbody></table></div>

@@ -13,9 +13,11 @@ const columns = [
   ["completed", "Completed", "n"], ["failed", "Failed", "n"], [null, "Last failure", "n", "Among its hundred newest executions"], ["wait", "Pick-up p99", "n"],
 ];
 const heldBy = {
-  suspended: "Nothing of it starts until it is resumed", "set aside": "The scheduler has set it aside for an error", max_running: "As many of its tasks run as it may have", max_queued: "Its queue is full: submissions fail",
+  suspended: "Nothing of it starts until it is resumed", "set aside": "Schedulers have died in its turn: none serves it for a while", "error of the scheduler": "The scheduler could not serve it, or a schedule of its", max_running: "As many of its tasks run as it may have", max_queued: "Its queue is full: submissions fail",
   "rate or no worker": "Tasks are ready for more than five seconds: its rate is used up, or no worker takes them", "no free worker": "Tasks are ready for more than five seconds, and no limit of its keeps them",
 };
+
+const ofScheduler = new Set(["set aside", "error of the scheduler"]);
 
 function limitsOf(row) {
   const parts = [];
@@ -33,7 +35,7 @@ function Share({ row }) {
 
 function HeldBy({ row }) {
   if (!row.held_by) return html`<span class="faint">–</span>`;
-  return html`<span class="badge held" title=${row.error ? plain(row.error) : heldBy[row.held_by]}>${row.held_by}</span>`;
+  return html`<span class="badge held" title=${row.error && ofScheduler.has(row.held_by) ? `${heldBy[row.held_by]}: ${plain(row.error)}` : heldBy[row.held_by]}>${row.held_by}</span>`;
 }
 
 // `last`: by tenant, once it is known.
@@ -101,11 +103,13 @@ export function Tenants({ route }) {
   const next = all.length > pageSize ? () => set({ after: rows[pageSize - 1].tenant, after_key: rows[pageSize - 1].sort_key }) : null;
   useKeys({ o: next });
   const sortBy = (name) => set({ sort: name, direction: sort === name && direction === "down" ? "up" : name === "tenant" && sort !== name ? "up" : "down" });
+  // Where the last ones have gone, the way back stays.
+  const pager = next || after ? html`<div class="pager"><button class="button" disabled=${!after} onClick=${() => set({})}><${Icon} name="left" size=${14} />First</button><span class="note">${after ? `after ${after}` : `the first ${rows.length}`}${rows.length ? ` of ${count(matching)}` : ": no more"}</span><button class="button" disabled=${!next} onClick=${next}>Next<${Icon} name="right" size=${14} /></button></div>` : null;
   return html`<div class="stack">${open && html`<${TenantDetail} key=${open} tenant=${open} close=${() => set({ open: "" })} />`}
-    <${Panel} label="Tenants" flush title=${null}><div class="bar"><label class="search"><${Icon} name="search" /><input data-search type="search" placeholder="Find a tenant" aria-label="Find a tenant" value=${text} onInput=${(event) => setText(event.target.value)} /></label><span class="grow" /><span class="note">${view.data ? `${count(matching)} ${matching === 1 ? "tenant" : "tenants"}` : ""}</span></div>
+    <${Panel} label="Tenants" flush title=${null}><div class="bar"><label class="search"><${Icon} name="search" /><input data-search type="search" placeholder="Find a tenant" aria-label="Find a tenant" value=${text} onInput=${(event) => setText(event.target.value)} /></label><span class="grow" /><span class="note">${view.data && (rows.length || !after) ? `${count(matching)} ${matching === 1 ? "tenant" : "tenants"}` : ""}</span></div>
     <${Shown} view=${view} rows=${8}>${() => (rows.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Table of tenants"><table class="grid"><thead><tr>${columns.map(([name, title, kind, says]) => html`<th key=${title} class=${kind ?? ""} title=${says} aria-sort=${name === sort ? (direction === "up" ? "ascending" : "descending") : undefined}>${name ? html`<button class="sort" onClick=${() => sortBy(name)}>${title}<i aria-hidden="true">${name === sort ? (direction === "up" ? "▲" : "▼") : ""}</i></button>` : title}</th>`)}</tr></thead>
       <tbody>${rows.map((row) => html`<tr key=${row.tenant} class=${row.tenant === open ? "chosen" : ""}><td><a data-row class="strong" href=${link("tenants", { ...route.params, open: row.tenant })}>${row.tenant}</a></td><td><${Badge} word=${row.status} /></td>
         <td class="n">${count(row.ready)}</td><td class="n">${count(row.running)}</td><td class="n"><${Since} from=${row.oldest_ready_at} /></td><td><${HeldBy} row=${row} /></td><td class="n"><${Share} row=${row} /></td><td class="limits">${limitsOf(row) ?? html`<span class="faint">none</span>`}</td>
         <td class="n">${count(row.started ?? "0")}</td><td class="n">${count(row.completed ?? "0")}</td><td class="n">${row.failed && row.failed !== "0" ? html`<a class="bad" href=${link("executions", { tenant: row.tenant, status: "failed" })}>${count(row.failed)}</a>` : "0"}</td><td class="n"><${LastFailure} row=${row} last=${last} /></td><td class="n">${row.wait_p99_ms === null ? html`<span class="faint">–</span>` : duration(row.wait_p99_ms)}</td></tr>`)}</tbody></table></div>
-      ${next || after ? html`<div class="pager"><button class="button" disabled=${!after} onClick=${() => set({})}><${Icon} name="left" size=${14} />First</button><span class="note">${after ? `after ${after}` : `the first ${rows.length}`} of ${count(matching)}</span><button class="button" disabled=${!next} onClick=${next}>Next<${Icon} name="right" size=${14} /></button></div>` : null}` : html`<${Empty} title=${search ? "No tenant has this in its name" : "No tenants yet"}>${search ? html`<button class="button" onClick=${() => setText("")}>Show all</button>` : html`<code>insula tenant create acme</code> makes one.`}<//>`)}<//><//></div>`;
+      ${pager}` : after ? pager : html`<${Empty} title=${search ? "No tenant has this in its name" : "No tenants yet"}>${search ? html`<button class="button" onClick=${() => setText("")}>Show all</button>` : html`<code>insula tenant create acme</code> makes one.`}<//>`)}<//><//></div>`;
 }
