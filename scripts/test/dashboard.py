@@ -496,19 +496,22 @@ def waits_for_no_slow_client():
         slow = [socket.create_connection(("127.0.0.1", dashboard.port)) for _ in range(12)]
         for connection in slow:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: local")
-        check("others are served", dashboard.ask("/api/hello").status == 200)
+        began = time.monotonic()
+        check("others are served", dashboard.ask("/api/hello").status == 200 and time.monotonic() - began < 4)
         slow[0].settimeout(PATIENCE)
         seen = b"-"
         with contextlib.suppress(ConnectionResetError):
             while seen:
                 seen = slow[0].recv(4096)
-        check("one that stays silent is ended", seen in (b"", b"-"), seen)
-        # Many more of them than there are threads: each is given up as soon as others wait.
+        check("one that stays silent is ended", time.monotonic() - began < 20, time.monotonic() - began)
+        # Many more of them than there are threads: each is given up as soon as others wait. By their limit alone, sixteen
+        # at a time, they would keep others out for most of a minute.
         more = []
         for _ in range(150):
             with contextlib.suppress(OSError):
                 more.append(socket.create_connection(("127.0.0.1", dashboard.port), timeout=1))
-        check("nor do many of them stop it", dashboard.ask("/api/hello").status == 200, len(more))
+        began = time.monotonic()
+        check("nor do many of them stop it", dashboard.ask("/api/hello").status == 200 and time.monotonic() - began < 20, (len(more), time.monotonic() - began))
         for connection in slow + more:
             connection.close()
 
@@ -585,7 +588,7 @@ def listens_on(directory):
 
 
 def mends_slots():
-    """A command is proposed to drop a slot that nothing reads, and none for one that may still be read on."""
+    """A command is proposed to drop a slot whose WAL is gone, and none for one that may still be read on."""
     def status_of(slot):
         return sql(f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'")
 
@@ -593,22 +596,22 @@ def mends_slots():
         seen = dashboard.ask("/api/server", headers={"X-Insula-Fresh": "1"}).json()
         return {row["mend"] for row in seen["health"] if row["object"] == f"replication slot {slot}"}
 
+    def is_lost():
+        sql("SELECT pg_logical_emit_message(true, 'test', 'x'); SELECT pg_switch_wal()")
+        sql("CHECKPOINT")
+        return status_of("unused") == "lost"
+
     sql("SELECT pg_create_physical_replication_slot('unused', true)")
-    with Dashboard() as dashboard:
-        check("an unused slot is dropped", mend_of(dashboard, "unused") == {"SELECT pg_drop_replication_slot('unused')"}, mend_of(dashboard, "unused"))
-        sql("ALTER SYSTEM SET max_slot_wal_keep_size = 1")
-        sql("SELECT pg_reload_conf()")
-
-        def is_unreserved():
-            sql("SELECT pg_logical_emit_message(true, 'test', 'x'); SELECT pg_switch_wal()")
-            return status_of("unused") != "reserved"
-
-        check("its WAL will be removed", wait_until(is_unreserved))
-        status, mends, after = status_of("unused"), mend_of(dashboard, "unused"), status_of("unused")
-        if status == after == "unreserved":  # no checkpoint has come in between
-            check("one that can still catch up is left", mends == {None}, mends)
-    sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
-    sql("SELECT pg_reload_conf(), pg_drop_replication_slot('unused')")
+    try:
+        with Dashboard() as dashboard:
+            check("an unused slot stays", mend_of(dashboard, "unused") == {None}, mend_of(dashboard, "unused"))
+            sql("ALTER SYSTEM SET max_slot_wal_keep_size = 1")
+            sql("SELECT pg_reload_conf()")
+            check("its WAL is removed", wait_until(is_lost), status_of("unused"))
+            check("it is dropped", "SELECT pg_drop_replication_slot('unused')" in mend_of(dashboard, "unused"), mend_of(dashboard, "unused"))
+    finally:
+        sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        sql("SELECT pg_reload_conf(), pg_drop_replication_slot('unused')")
 
 
 def tells_nobody_why():

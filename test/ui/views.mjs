@@ -106,6 +106,7 @@ async function gathered(url) {
 // what a reader has.
 export async function takePictures(browser, url, ids, pictures) {
   sql("SELECT insula.drop_tenant('mallory', '0 s')");
+  await fetch(`${url}api/now`);  // which counts the queues
   await gathered(url);
   for (const [name, dark, height] of [["now", true, 800], ["execution", false, 860], ["executions", false, 640], ["tenants", true, 820]]) {
     const page = await open(browser, { url, width: 1280, height, dark });

@@ -326,10 +326,9 @@ std::string summary_of(const json& request) {
     const auto found = object.find(name);
     if (found == object.end() || (found->is_string() && found->get_ref<const std::string&>().empty())) return;
     // What should be text or a number and is none may be as deep as it likes: it is not written out.
-    const std::string value =
-        found->is_array()        ? "[" + std::to_string(found->size()) + "]"
-        : found->is_structured() ? "(...)"
-                                 : found->dump(-1, ' ', false, json::error_handler_t::replace);
+    const std::string value = found->is_array()        ? "[" + std::to_string(found->size()) + "]"
+                              : found->is_structured() ? "(...)"
+                                                       : found->dump(-1, ' ', false, json::error_handler_t::replace);
     out += (out.empty() ? "" : " ") + std::string(name) + "=" + cut_text(value, longest_value);
   };
   for (const char* name :

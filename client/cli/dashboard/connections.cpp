@@ -226,7 +226,7 @@ void Workers::end() {
 // files, or no memory.
 bool BoundedServer::serve(std::size_t threads) {
   constexpr std::chrono::milliseconds pause{100};
-  constexpr std::array lasting = {EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP, EFAULT};
+  constexpr std::array lasting = {EBADF, EINVAL, ENOTSOCK, EFAULT};
   bool is_told = false;
   Workers workers(threads, is_crowded_);
   while (!is_ending_) {
@@ -242,9 +242,12 @@ bool BoundedServer::serve(std::size_t threads) {
     }
     const int error = errno;
     if (is_ending_ || error == EINTR) continue;
-    if (std::find(lasting.begin(), lasting.end(), error) != lasting.end()) return false;
+    if (std::find(lasting.begin(), lasting.end(), error) != lasting.end()) {
+      is_ending_ = true;  // connections that are open go, too
+      return false;
+    }
     if (!std::exchange(is_told, true))
-      std::cerr << std::string("a connection could not be accepted: ") + std::strerror(error) + "\n" << std::flush;
+      std::cerr << "a connection could not be accepted: " << std::strerror(error) << "\n" << std::flush;
     if (error != ECONNABORTED) std::this_thread::sleep_for(pause);
   }
   return true;

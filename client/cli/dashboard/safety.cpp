@@ -17,7 +17,8 @@ constexpr std::size_t longest_path = 512, longest_target = 4096, most_headers = 
 constexpr std::size_t shortest_token = 16;
 constexpr int most_guesses = 5;  // of an address, a second
 constexpr std::chrono::seconds guesses_count_for{1};
-constexpr std::size_t most_addresses = 256;  // whose guesses are counted apart; those of all others are counted together
+constexpr std::size_t most_addresses =
+    256;  // whose guesses are counted apart; those of all others are counted together
 constexpr std::size_t most_sessions = 256, session_length = 64;
 constexpr const char* cookie_name = "insula_session";
 
@@ -154,7 +155,8 @@ bool Gate::is_logged_in(const std::string& cookie) {
                      [&](const auto& one) { return is_same_secret(cookie, one.first); });
 }
 
-// The right one is always taken: behind a proxy all come from one address, and one that guesses would keep out the rest.
+// The right one is always taken: behind a proxy all come from one address, and one that guesses would keep out the
+// rest.
 void Gate::check_guess(const std::string& token, const std::string& address) {
   if (asks_for_token() && is_same_secret(token, options_.token)) return;
   const std::scoped_lock lock(mutex_);

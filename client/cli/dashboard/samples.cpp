@@ -104,6 +104,7 @@ void Samples::take(const std::string& tenant) {
     const BoundedTable counters = !database_.identity().is_admin ? connection->query(own_sql)
                                   : tenant.empty()               ? connection->query(all_sql)
                                                                  : connection->query(one_sql, {tenant});
+    if (counters.is_cut) throw Refusal(503, "large", "the counters are larger than an answer may be");
     if (counters.rows.empty()) throw Refusal(404, "missing", "tenant \"" + tenant + "\" does not exist");
     const std::string rows = json_rows(counters);
     json = rows.substr(1, rows.size() - 2);

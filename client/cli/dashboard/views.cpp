@@ -48,8 +48,9 @@ constexpr const char* failures_sql =
 
 // ---- tenants ----
 
-// A page after the key and the name of the last row before it. What limits leave to do is told from the numbers at hand;
-// explain_tenant() measures it, for one tenant. Parts of claims and of weights are those of all tenants that have any.
+// A page after the key and the name of the last row before it. What limits leave to do is told from the numbers at
+// hand; explain_tenant() measures it, for one tenant. Parts of claims and of weights are those of all tenants that have
+// any.
 constexpr const char* tenants_sql = R"(
 WITH counted AS (
   SELECT tenant, sum(submitted)::bigint AS submitted, sum(completed)::bigint AS completed, sum(failed)::bigint AS failed,
@@ -122,7 +123,8 @@ SELECT execution_id, workflow, version, status, pg_catalog.left(error, 20000) AS
 FROM insula.result($1::bigint))";
 
 constexpr const char* source_sql =
-    "SELECT tenant_name AS tenant, CASE WHEN pg_catalog.octet_length(definition::text) <= 4000000 THEN definition::text "
+    "SELECT tenant_name AS tenant, CASE WHEN pg_catalog.octet_length(definition::text) <= 4000000 THEN "
+    "definition::text "
     "END AS definition, pg_catalog.left(input::text, 1000000) AS input, "
     "pg_catalog.octet_length(input::text) AS input_bytes, parent FROM insula.execution_source($1::bigint)";
 
@@ -159,8 +161,8 @@ FROM (
   ORDER BY place > 20, ordinality LIMIT 501) few
 ORDER BY ordinality)";
 
-// missed: times of the cron since the last fire that made an execution, at which none was made, of twenty: they were late
-// beyond the grace, fell into an overlap or a pause, or lay before the schedule's start or its present cron.
+// missed: times of the cron since the last fire that made an execution, at which none was made, of twenty: they were
+// late beyond the grace, fell into an overlap or a pause, or lay before the schedule's start or its present cron.
 constexpr const char* one_schedules_sql = R"(
 SELECT coalesce($1, insula.current_tenant()) AS tenant, (
     SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => $1) e WHERE e.execution_id = s.last_execution) AS last_status,
@@ -206,15 +208,16 @@ ORDER BY ordinality)";
 
 constexpr const char* capacity_sql = "SELECT item, used, available, advice, setting FROM insula.capacity()";
 
-// A slot is dropped where nothing reads it. One that is in use, or that may still catch up, is named too: it stays.
+// A slot is dropped once the WAL that it needs is gone. One that nothing reads may be that of a standby which restarts.
 constexpr const char* health_sql = R"(
 SELECT level, tenant, object, finding,
   CASE WHEN object LIKE 'session %' THEN 'SELECT pg_terminate_backend(' || substr(object, 9) || ')'
     WHEN object LIKE 'prepared transaction %' THEN 'ROLLBACK PREPARED ' || substr(object, 22)
     WHEN s.slot_name IS NOT NULL THEN 'SELECT pg_drop_replication_slot(' || quote_literal(s.slot_name) || ')' END AS mend
-FROM insula.health()
+FROM insula.health() WITH ORDINALITY h(level, tenant, object, finding, place)
 LEFT JOIN pg_catalog.pg_replication_slots s ON object = 'replication slot ' || pg_catalog.quote_ident(s.slot_name)
-  AND NOT s.active AND s.wal_status IS DISTINCT FROM 'unreserved'
+  AND NOT s.active AND s.wal_status = 'lost'
+ORDER BY place
 LIMIT 200)";
 
 constexpr const char* status_sql = R"(
@@ -276,7 +279,8 @@ std::string show_part(Connection& connection, const Part& part, const Ask& ask) 
   try {
     const BoundedTable table = connection.query(part.sql, parameters, part.timeout);
     if (part.is_one_row && table.is_cut)
-      throw Refusal(422, "refused", "it is larger than this page may show", "", "insula dashboard --megabytes allows more.");
+      throw Refusal(422, "refused", "it is larger than this page may show", "",
+                    "insula dashboard --megabytes allows more.");
     return json_text(part.name) + ":" + json_rows(table) +
            (table.is_cut ? "," + json_text(std::string(part.name) + "_cut") + ":true" : "");
   } catch (const Refusal& refusal) {
