@@ -91,7 +91,12 @@ std::string plain_json(const std::string& json) {
   std::string text;
   text.reserve(json.size());
   for (std::size_t at = 0; at < json.size();) {
-    const std::size_t length = std::max<std::size_t>(length_of_character(json, at), 1);
+    const std::size_t length = length_of_character(json, at);
+    if (length == 0) {
+      text += "\\ufffd";
+      ++at;
+      continue;
+    }
     const std::string_view character = std::string_view(json).substr(at, length);
     // Line breaks and tabs lie between values.
     if (character != "\n" && character != "\t" && is_obeyed(character))

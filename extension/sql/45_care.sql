@@ -175,7 +175,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_read_overdue' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.read_overdue IS
 'What no process takes up, for insula.health(): of each tenant that it looks at the oldest ready task, if it has been claimable for longer than ready_for, and the lease that has lapsed first, if that is longer ago than lapsed_for.  served, of a ready task: whether other tasks of the tenant were claimed in the last five to ten minutes; NULL without shared_preload_libraries, and on a standby.
-Of a tenant it looks at the 32 highest and the 32 lowest priorities in use, of tasks under a limit and of the others each, and no longer than a tenth of insula.visit_time.
+Of a tenant it looks at the 32 highest and the 32 lowest priorities in use, of tasks under a limit and of the others each, and begins no look at another priority after a hundredth of insula.visit_time.
 It looks at max_tenants (1 to 10000) tenants for each of the two and at no suspended one.  Shared memory tells which: of those with ready tasks first those of which nothing was claimed in the last minutes, by the number of these tasks; of those with running tasks first those that are due first.  Where it does not tell, as after a start of the server, each minute others come first; without shared_preload_libraries always.
 Errors: 22004 an argument is NULL, 22023 bad argument.';
 

@@ -69,6 +69,7 @@ class Attacked : public ::testing::Test {
  protected:
   void SetUp() override {
     admin.query("RESET ALL");
+    admin.query("SET jit = off");
     admin.query("SET client_min_messages = error");
     execution = admin.query("SELECT insula.submit('w', '{\"secret\": 1}', tenant => 'victim')");
     Session victim("user=victim_user");

@@ -201,7 +201,6 @@ TEST_F(Queues, ReadyTasksAreSeenThatALimitHoldsBack) {
             "ready task");
 }
 
-// The scheduler puts the tenant off for a second, again and again.
 TEST_F(Queues, TheOldestTaskIsSeenBehindManyPriorities) {
   claim_one("1 day");
   const std::string oldest = sql_->query("SELECT insula.submit('w', priority => -7, tenant => 'queued')");
@@ -210,6 +209,7 @@ TEST_F(Queues, TheOldestTaskIsSeenBehindManyPriorities) {
             oldest);
 }
 
+// The scheduler puts the tenant off for a second, again and again.
 TEST_F(Queues, ALapsedLeaseIsSeenWhoseRowAnotherTransactionHolds) {
   Session holding;
   claim_one("1 s");

@@ -6,6 +6,7 @@
 #include "entry/each_tenant.hpp"
 #include "shared/counters.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 
@@ -31,6 +32,7 @@ void put_activity(ReturnSetInfo *result, const Tenant &tenant, TenantCounters ac
   std::int64_t tasks[places] = {};
   for (int i = 0; i < activity.count; ++i)
     for (int place = 0; place < places; ++place) tasks[place] += activity.items[i].tasks[place];
+  begin_budget();  // the count may have spent it
   const TimestampTz oldest = tasks[static_cast<int>(Place::ready)] > 0 ? oldest_ready(tenant) : DT_NOEND;
   Field fields[3 + places] = {text_field(tenant.name)};
   for (int place = 0; place < places; ++place) fields[1 + place] = int64_field(tasks[place]);

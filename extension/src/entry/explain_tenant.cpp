@@ -9,6 +9,7 @@
 #include "shared/counters.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
+#include "spi/budget.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 #include "tenant/caller.hpp"
@@ -89,8 +90,11 @@ void put_waiting(ReturnSetInfo *result, const Tenant &tenant, const RecentClaims
   for (const auto &item : items) {
     const std::int64_t tasks = totals.tasks[static_cast<int>(item.place)];
     const char *says = item.says;
-    if (item.place == Place::ready && tasks > 0)
-      says = psprintf("%s, the oldest since %s", says, timestamptz_to_str(oldest_ready(tenant)));
+    if (item.place == Place::ready && tasks > 0) {
+      begin_budget();  // the count may have spent it
+      const TimestampTz oldest = oldest_ready(tenant);
+      if (oldest != DT_NOEND) says = psprintf("%s, the oldest since %s", says, timestamptz_to_str(oldest));
+    }
     put_line(result, {"waiting", item.item, number(tasks), says});
   }
   const struct {
