@@ -174,8 +174,10 @@ class Queues : public ::testing::Test {
   std::unique_ptr<Session> sql_;
 };
 
+class PreloadedQueues : public Queues {};
+
 // After a restart the scheduler enters the active tenants in the due queue, and no counters are known.
-TEST_F(Queues, ASuspendedTenantsLeasesAreSeenAfterARestart) {
+TEST_F(PreloadedQueues, ASuspendedTenantsLeasesAreSeenAfterARestart) {
   claim_one("1 day");
   sql_->query("SELECT insula.suspend_tenant('queued')");
   EXPECT_TRUE(pg_ctl("restart"));
@@ -188,7 +190,7 @@ TEST_F(Queues, ASuspendedTenantsLeasesAreSeenAfterARestart) {
 }
 
 // It is not among the tenants with claimable tasks, and its queue has not been counted.
-TEST_F(Queues, ReadyTasksAreSeenThatALimitHoldsBack) {
+TEST_F(PreloadedQueues, ReadyTasksAreSeenThatALimitHoldsBack) {
   claim_one("1 day");
   sql_->query("SELECT insula.set_tenant_limits('queued', max_running => 1)");
   sql_->query("SELECT insula.submit('w', tenant => 'queued')");
@@ -210,7 +212,7 @@ TEST_F(Queues, TheOldestTaskIsSeenBehindManyPriorities) {
 }
 
 // The scheduler puts the tenant off for a second, again and again.
-TEST_F(Queues, ALapsedLeaseIsSeenWhoseRowAnotherTransactionHolds) {
+TEST_F(PreloadedQueues, ALapsedLeaseIsSeenWhoseRowAnotherTransactionHolds) {
   Session holding;
   claim_one("1 s");
   // A scheduler may take back what has lapsed before it is locked.
