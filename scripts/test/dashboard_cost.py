@@ -21,7 +21,7 @@ SHORT, LONG = 12000, 32000  # executions; a look at failures reads ten thousand 
 EXPLAIN = "-c session_preload_libraries=auto_explain -c auto_explain.log_min_duration=0 -c auto_explain.log_analyze=on -c auto_explain.log_buffers=on -c auto_explain.log_timing=off -c auto_explain.log_format=json"
 # By view: the buffers that a tenant more may cost, some more than it was seen to. A chart of one reads the counters of all,
 # and the name of each.
-OF_ALL = {"tenants": 9, "tenants?sort=tenant&direction=up": 9, "now": 5, "names": 1, "samples": 1, "samples?tenant=acme": 3, "all_schedules": 4, "workers": 1, "server": 4}
+OF_ALL = {"tenants": 9, "tenants?sort=tenant&direction=up": 9, "now": 6, "names": 1, "samples": 1, "samples?tenant=acme": 3, "all_schedules": 4, "workers": 1, "server": 4}
 OF_ONE = ["executions?tenant=acme", "executions?tenant=acme&status=completed", "executions?tenant=acme&from={newest}", "execution?id={newest}", "failures?since=1+hour&tenant=acme",
           "tenant?tenant=acme", "workflows?tenant=acme", "schedules?tenant=acme", "leases?tenant=acme", "last_failures?tenants=acme,tenant1,tenant2"]
 SAMPLES = {"samples": "insula.metrics(", "samples?tenant=acme": "insula.pg_stat_insula WHERE tenant = $1"}
