@@ -326,7 +326,7 @@ def acts_on_what_was_confirmed(ids):
         check("and nothing is changed", sql(paused) == "")
         done = dashboard.act({**ask, "dry_run": False, "expect": rest}).json()
         check("those that were confirmed are changed, and no other", done["done"] == 4 and done["gone"] == 0 and sql(paused).split() == sorted(rest, key=int), (done, later))
-        # One has ended, and another that nobody has counted fits in its place.
+        # One has ended, and another that was not among the counted fits in its place.
         open_ones = {**ask, "filter": {**ask["filter"], "status": "pending"}}
         counted = dashboard.act(open_ones).json()
         sql(f"SELECT insula.cancel({first})")
@@ -456,9 +456,9 @@ def asks_for_its_token():
             def bearer(token):
                 return dashboard.ask("/api/hello", headers={"Authorization": f"Bearer {token}"})
 
-            # Wrong ones are slowed; the right one opens all the while, whatever others of its address do.
+            # Wrong ones are told to wait; the right one opens all the while, whatever others of its address do.
             for name, guess in {"at the page": log_in, "of a program": bearer}.items():
-                check(f"guesses {name} are slow", wait_until(lambda: 429 in [guess(f"guess number {i}").status for i in range(20)]))
+                check(f"guesses {name} are told to wait", wait_until(lambda: 429 in [guess(f"guess number {i}").status for i in range(20)]))
                 check(f"and the right one is looked at, {name}", [guess(f"guess number {i}").status for i in range(8)] and guess(TOKEN).status == 200)
             check("a guess is wrong", wait_until(lambda: bearer("guess").status == 401))
             many = [bearer(TOKEN).status for _ in range(40)]

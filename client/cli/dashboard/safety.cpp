@@ -166,7 +166,8 @@ void Gate::check_guess(const std::string& token, const std::string& address) {
   throw Refusal(401, "login", "the token is wrong");
 }
 
-// The address that guesses is slowed alone: others still get in.
+// By address. A wrong token is compared as long as its sender likes, so the count tells a person to wait and stops no
+// program: the token's length does.
 Gate::Guesses& Gate::guesses_of(const std::string& address) {
   const auto now = Clock::now();
   std::erase_if(guesses_, [&](const auto& one) { return now - one.second.since > guesses_count_for; });

@@ -1,6 +1,7 @@
 // Samples of the counters over time, for the charts: one series for all tenants and one for each tenant that is looked
 // at, so that a page that is opened later shows the last minutes too. A sample is taken every two seconds while a page
-// has asked within the last ten minutes, and costs a look at shared memory; nothing is asked when no page is open.
+// has asked within the last ten minutes. One of all tenants costs a look at shared memory; one of one tenant reads the
+// counters of all, and what each counted workflow is called. Nothing is asked when no page is open.
 //
 // Thread-safe.
 #pragma once
