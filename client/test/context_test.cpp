@@ -252,6 +252,16 @@ TEST(Numbers, ThatADoubleHoldsAreDoubles) {
     EXPECT_THROW((void)Value::from_json(number), insula::error) << number;
 }
 
+TEST(Numbers, ThatADoubleHoldsStayDoublesWhenWritten) {
+  for (const char* number : {"1e23", "9.5367431640625e-7", "5e-324", "1e15", "123456789012345.6", "-1e-5", "9e22", "0.00001"}) {
+    const Value value = Value::from_json(number);
+    EXPECT_EQ(Value::from_json(value.to_json()), value) << number << " became " << value.to_json();
+  }
+  EXPECT_EQ(Value::from_json("1e23").to_json(), "1e+23");
+  EXPECT_EQ(Value{100'000.0}.to_json(), "100000.0");
+  EXPECT_EQ(Value{-0.0}.to_json(), "-0.0");
+}
+
 TEST(Context, HoldsOptionalsMapsAndLists) {
   const Context in{{"tags", {"a"}},
                    {"mixed", {1, "two", nullptr}},

@@ -1,7 +1,7 @@
 // Context and Value: JSON text in and out, and merge patches.
 //
-// nlohmann::json reads the text, but for numbers that are no double, and writes strings and
-// doubles; it is seen in this file only.  Trees are walked by recursion, which from_json bounds;
+// nlohmann::json reads the text, but for numbers that are no double, and writes strings;
+// it is seen in this file only.  Trees are walked by recursion, which from_json bounds;
 // what is nested deeper than that by hand fails in to_json.  Nothing here is shared or locked.
 #include <insula/context.hpp>
 #include <insula/error.hpp>
@@ -220,7 +220,15 @@ class Writer {
   void operator()(const Decimal& value) { out_ += value.text(); }
   void operator()(double value) {
     if (!std::isfinite(value)) refuse("JSON has no NaN and no infinity");
-    out_ += Json(value).dump();
+    // The shortest text that reads as this double, as number_of() compares with: nlohmann's is not always the shortest.
+    const double size = std::abs(value);
+    const bool is_plain = value == 0 || (size >= 1e-5 && size < 1e15);
+    std::array<char, 32> text{};
+    const auto written = std::to_chars(text.data(), text.data() + text.size(), value,
+                                       is_plain ? std::chars_format::fixed : std::chars_format::scientific);
+    const std::string_view digits{text.data(), written.ptr};
+    out_ += digits;
+    if (digits.find_first_of(".e") == std::string_view::npos) out_ += ".0";
   }
   void operator()(const std::string& value) {
     if (value.find('\0') != std::string::npos) refuse("a string holds a NUL character, which PostgreSQL cannot store");
