@@ -210,7 +210,7 @@ struct LimitedSearch {
     const LimitPlace start = place_to_start(tenant);
     LimitPlace at = start;
     bool wrapped = false;
-    LimitTour *tour = begin_limit_tour(tenant, {request.keys, request.key_count});
+    LimitTour *tour = begin_limit_tour(tenant, request);
     while (patience >= 0 && !has_enough()) {
       CHECK_FOR_INTERRUPTS();
       std::int32_t definition;

@@ -35,9 +35,9 @@ struct LimitsWalked {
 // Claims, or looks for, tasks in the order of the queue, or those at one place.
 LimitsWalked walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate,
                          const LimitPlace *place, Claimed *claimed);
-// Goes from place to place, to those alone that the filter wants and where claimable rows may wait.
+// Goes from place to place, to those alone whose tasks the request wants and where claimable rows may wait.
 struct LimitTour;
-LimitTour *begin_limit_tour(const Tenant &tenant, const ClaimFilter &filter);
+LimitTour *begin_limit_tour(const Tenant &tenant, const ClaimRequest &request);
 // The next place, and the definition of a row there; 0: there are many dead rows.  Less patience is left for each dead
 // row that is passed over.  False: there is no other place, or no patience is left: then the tour goes on from *at.
 bool next_limit(LimitTour *tour, LimitPlace *at, std::int32_t *definition, int *patience);

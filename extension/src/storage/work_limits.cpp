@@ -74,19 +74,17 @@ LimitsWalked walk_limits(const Tenant &tenant, const ClaimRequest &request, cons
 }
 
 struct LimitTour {
-  ClaimFilter filter;
+  const ClaimRequest *request;
   Rows rows;
   IndexScanDesc scan;
 
-  bool wants(std::int32_t key) const {
-    return !filter.keys || std::binary_search(filter.keys, filter.keys + filter.count, key);
-  }
+  bool wants(std::int32_t key) const { return insula::wants(*request, key); }
 
   // Goes on at the next wanted key, unless the place's own is wanted; false: there is none.
   bool skip_unwanted(LimitPlace *at) const {
     if (wants(at->key)) return true;
-    const std::int32_t *end = filter.keys + filter.count;
-    const std::int32_t *next = std::lower_bound(filter.keys, end, at->key);
+    const std::int32_t *end = request->keys + request->key_count;
+    const std::int32_t *next = std::lower_bound(request->keys, end, at->key);
     if (next == end) return false;
     *at = {*next, PG_INT64_MIN};
     return true;
@@ -138,10 +136,10 @@ struct LimitTour {
   }
 };
 
-LimitTour *begin_limit_tour(const Tenant &tenant, const ClaimFilter &filter) {
+LimitTour *begin_limit_tour(const Tenant &tenant, const ClaimRequest &request) {
   const Rows rows = open_rows(tenant, CMD_SELECT);
   auto *tour = palloc_array_of<LimitTour>(1);
-  *tour = {filter, rows, begin_row_scan(rows, tenant.work_limits, 2)};
+  *tour = {&request, rows, begin_row_scan(rows, tenant.work_limits, 2)};
   tour->scan->xs_want_itup = true;
   return tour;
 }
