@@ -87,7 +87,6 @@ Jsonb *context_of_claimed(const Tenant &tenant, const Claimed &row, ClaimContext
 
 // Claims tasks under limits and others in random order, so that neither starve.
 Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *count) {
-  if (!has_waiting_limits(tenant, {request.keys, request.key_count})) return claim_rows(tenant, request, count);
   const bool limited_first = random_fraction() < 0.5;
   int first_count;
   Claimed *first = (limited_first ? claim_limited : claim_rows)(tenant, request, &first_count);
@@ -99,6 +98,7 @@ Claimed *claim_both(const Tenant &tenant, const ClaimRequest &request, int *coun
   Claimed *second = (limited_first ? claim_rows : claim_limited)(tenant, rest, &second_count);
   *count += second_count;
   if (second_count == 0) return first;
+  if (first_count == 0) return second;
   auto *both = palloc_array_of<Claimed>(static_cast<std::size_t>(*count));
   std::copy(first, first + first_count, both);
   std::copy(second, second + second_count, both + first_count);
@@ -210,7 +210,7 @@ bool would_claim(const Tenant &tenant, const char **tasks, int task_count, RowKi
 
 bool would_claim(const Tenant &tenant, const char **tasks, int task_count, Prospect *prospect) {
   return would_claim(tenant, tasks, task_count, RowKind::unlimited, false, prospect) ||
-         (may_have_limited(tenant) && would_claim(tenant, tasks, task_count, RowKind::limited, false, prospect));
+         would_claim(tenant, tasks, task_count, RowKind::limited, false, prospect);
 }
 
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink) {

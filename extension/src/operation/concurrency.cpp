@@ -1,8 +1,8 @@
 // Concurrency limits of workflows, for a whole workflow or for each value of a key.  A claim takes
 // rows in their order and asks for a permit for each (shared/permits.hpp).  When it meets
 // many used-up limits it goes from limit to limit instead, by an index of the waiting rows.  It
-// gives up after a fixed number of used-up limits, and the session's next claim goes on from there,
-// so that a hundred thousand of them hold up no other tenant's claims.  Only a claim that is about
+// gives up when it has read some pages for nothing, and the session's next claim goes on from there,
+// so that a hundred thousand used-up limits hold up no other tenant's claims.  Only a claim that is about
 // to wait looks at all limits, and claims the task that it finds.
 //
 // If the numbers of running tasks are not known, a claim counts them under the tenant's permits
@@ -38,38 +38,93 @@ struct Counts {
   }
 };
 
-Counts count_running(const Tenant &tenant, Snapshot snapshot) {
-  Counts counts;
-  counts.items = running_by_limit(tenant, snapshot, &counts.count);
-  return counts;
-}
+// Where the permits of one claim, or of a look, come from; it is asked for when the first task is met.
+enum class PermitSource {
+  unasked,
+  numbers,  // in shared memory
+  count,    // of its own
+  locked    // another transaction counts: there are none
+};
 
-// The source of permits: the numbers in shared memory, or this claim's own count.
-struct PermitSource {
+struct Permits {
   const Tenant &tenant;
-  bool known;
-  // With known numbers several permits are reserved at once, since mostly more rows of the same
-  // limit follow.
-  int wanted = 0;
+  const bool takes;  // else it only looks for them
+  // By the numbers several permits are reserved at once, since mostly more rows of the same limit follow.
+  int wanted;
+  PermitSource source = PermitSource::unasked;
   std::int32_t definition = 0;
   std::int64_t limit = 0;
   Reserved spare = {};
   bool used_up = false;
-  // With a count of its own: running tasks, reservations of other claims, and permits of this
-  // claim.
+  // With a count of its own: running tasks, reservations of other claims, and permits of this claim.
   Counts running = {};
   Counts reserved = {};
   std::int64_t *taken = nullptr;
   int taken_count = 0;
+  std::int32_t known_definition = 0;  // and what its limit allows
+  std::int64_t known_most = 0;
 
   LimitedWork work() const { return limited_work(tenant, Limited::workflows); }
-  std::int64_t most(std::int32_t of) const { return definition_of(tenant, of).limit.max; }
 
-  bool is_free(std::int32_t of, std::int64_t under) const {
-    return (known ? free_permits(work(), under, most(of)) : left(of, under)) > 0;
+  bool is_asked() const { return source != PermitSource::unasked; }
+
+  bool admits(std::int32_t of, std::int64_t under) {
+    if (!is_asked()) source = find_source();
+    if (!takes) return is_free(of, under);
+    return source == PermitSource::numbers ? take_known(of, under) : take_counted(of, under);
   }
 
-  bool take(std::int32_t of, std::int64_t under) { return known ? take_known(of, under) : take_counted(of, under); }
+  bool is_free(std::int32_t of, std::int64_t under) {
+    if (source == PermitSource::locked) return false;
+    return (source == PermitSource::numbers ? free_permits(work(), under, most(of)) : left(of, under)) > 0;
+  }
+
+  void take_back(std::int64_t under) {
+    if (source == PermitSource::numbers) {
+      ++spare.count;
+      ++wanted;
+    } else {
+      return_permits(work(), under, {1});
+      --taken_count;
+    }
+  }
+
+  void return_spare() {
+    return_permits(work(), limit, spare);
+    spare = {};
+  }
+
+  LimitGate gate() {
+    LimitGate gate = {this, nullptr, nullptr};
+    gate.admits = [](void *self, std::int32_t of, std::int64_t under) {
+      return static_cast<Permits *>(self)->admits(of, under);
+    };
+    if (takes) gate.takes_back = [](void *self, std::int64_t under) { static_cast<Permits *>(self)->take_back(under); };
+    return gate;
+  }
+
+ private:
+  PermitSource find_source() {
+    (void)count_permits_if_wanted(tenant, Limited::workflows);
+    return permits_are_known(work()) ? PermitSource::numbers : count_running();
+  }
+
+  // A claim counts under the lock, which its transaction keeps.
+  PermitSource count_running() {
+    const bool has_lock = takes && try_lock_tenant(tenant.number, TenantLock::permits);
+    if (has_lock) announce_permits_lock(tenant.number);
+    if (takes ? !has_lock : is_tenant_locked(tenant.number, TenantLock::permits)) return PermitSource::locked;
+    if (!read_reserved(work(), &reserved.items, &reserved.count)) return PermitSource::numbers;
+    running.items = running_by_limit(tenant, nullptr, &running.count);
+    if (takes) taken = palloc_array_of<std::int64_t>(static_cast<std::size_t>(wanted));
+    return PermitSource::count;
+  }
+
+  std::int64_t most(std::int32_t of) {
+    if (of != known_definition) known_most = definition_of(tenant, of).limit.max;
+    known_definition = of;
+    return known_most;
+  }
 
   bool take_known(std::int32_t of, std::int64_t under) {
     const bool same = of == definition && under == limit;
@@ -88,190 +143,110 @@ struct PermitSource {
   }
 
   bool take_counted(std::int32_t of, std::int64_t under) {
-    if (left(of, under) <= 0) return false;
+    if (!is_free(of, under)) return false;
     (void)reserve_permits_ahead(work(), under, 1);
     taken[taken_count++] = under;
     return true;
   }
 
-  void take_back(std::int64_t under) {
-    if (known) {
-      ++spare.count;
-      ++wanted;
-    } else {
-      return_permits(work(), under, {1});
-      --taken_count;
-    }
-  }
-
-  void return_spare() {
-    return_permits(work(), limit, spare);
-    spare = {};
-  }
-
-  std::int64_t left(std::int32_t of, std::int64_t under) const {
+  std::int64_t left(std::int32_t of, std::int64_t under) {
     return most(of) - running.of(under) - reserved.of(under) - std::count(taken, taken + taken_count, under);
   }
-
-  // Takes permits.
-  LimitGate gate() {
-    return {this,
-            [](void *self, std::int32_t of, std::int64_t under) {
-              return static_cast<PermitSource *>(self)->take(of, under);
-            },
-            [](void *self, std::int64_t under) { static_cast<PermitSource *>(self)->take_back(under); }};
-  }
-  // Only looks for permits.
-  LimitGate window() {
-    return {this,
-            [](void *self, std::int32_t of, std::int64_t under) {
-              return static_cast<PermitSource *>(self)->is_free(of, under);
-            },
-            nullptr};
-  }
 };
 
-// Counts under the lock, which this transaction keeps; false: another transaction holds it.
-bool count_for_claim(PermitSource *permits) {
-  const Tenant &tenant = permits->tenant;
-  if (!try_lock_tenant(tenant.number, TenantLock::permits)) return false;
-  announce_permits_lock(tenant.number);
-  Counts &reserved = permits->reserved;
-  permits->known = !read_reserved(permits->work(), &reserved.items, &reserved.count);
-  if (permits->known) return true;
-  permits->running = count_running(tenant, nullptr);
-  permits->taken = palloc_array_of<std::int64_t>(static_cast<std::size_t>(permits->wanted));
-  return true;
-}
+// A claim gives up when it has gone past limits without a task for it, and rows that it may not have: about as many
+// pages are read.
+constexpr int claims_patience = 5000;
+constexpr int pages_of_limit = 4;  // a row is one
 
-bool is_wanted(const ClaimFilter &filter, std::int32_t key) {
-  return !filter.keys || std::binary_search(filter.keys, filter.keys + filter.count, key);
-}
-
-// Moves the place to the next wanted key, unless its own key is wanted.
-void skip_unwanted(const ClaimFilter &filter, LimitPlace *place) {
-  if (!filter.keys) return;
-  const std::int32_t *next = std::lower_bound(filter.keys, filter.keys + filter.count, place->key);
-  if (next == filter.keys + filter.count)
-    *place = {PG_INT32_MAX, PG_INT64_MAX};
-  else if (*next != place->key)
-    *place = {*next, PG_INT64_MIN};
-}
-
-// The used-up limits, and index entries of dead rows, that a claim walks over before it gives up.
-constexpr int claims_patience = 1000;
-
-// The place where the session's next look begins, for a few tenants; for others it is random.
-struct NextLook {
+// From where on the session goes from limit to limit next, for a few tenants; for others it is random.
+struct NextPlace {
   std::int32_t tenant;
-  LimitPlace after;
+  LimitPlace place;
 };
-NextLook next_looks[64] = {};
-
-NextLook &next_look_at(const Tenant &tenant) { return next_looks[tenant.number % lengthof(next_looks)]; }
+NextPlace next_places[64] = {};
 
 LimitPlace place_to_start(const Tenant &tenant) {
-  NextLook &next = next_look_at(tenant);
-  if (next.tenant != tenant.number)
-    return {static_cast<std::int32_t>(random_fraction() * (last_task_key_of(tenant) + 1)),
-            static_cast<std::int64_t>(random_bits())};
-  next.tenant = 0;
-  return next.after;
+  const NextPlace &next = next_places[tenant.number % lengthof(next_places)];
+  if (next.tenant == tenant.number) return next.place;
+  return {static_cast<std::int32_t>(random_fraction() * (last_task_key_of(tenant) + 1)),
+          static_cast<std::int64_t>(random_bits())};
 }
 
-// The bounds of a tour.
-struct TourPatience {
-  int limits;   // without a claimable row
-  int entries;  // index entries of dead rows
-};
+// A claim of tasks under limits, or a look for one.
+struct LimitedSearch {
+  Permits &permits;
+  const ClaimRequest &request;
+  Claimed *claimed;
+  int patience;
+  int count = 0;
+  bool held = false;  // other transactions hold tasks
 
-// Visits limits with waiting rows and perhaps a free permit, each once per task, until `wanted`
-// rows are found: `visit(at, &entries)` returns how many it found.
-template <typename Visit>
-void tour_limits(const PermitSource &permits, const ClaimFilter &filter, int wanted, TourPatience left, Visit visit) {
-  const Tenant &tenant = permits.tenant;
-  const LimitPlace start = place_to_start(tenant);
-  LimitPlace after = start;
-  bool wrapped = false;
-  for (int batch = 8;; batch = std::min(batch * 2, 512)) {
-    CHECK_FOR_INTERRUPTS();
-    skip_unwanted(filter, &after);
-    int count;
-    LimitPlace next = after;
-    const WaitingLimit *limits = waiting_limits(tenant, &next, batch, &left.entries, &count);
-    bool skips = false;
-    for (int i = 0; i < count && !skips; ++i) {
-      const WaitingLimit &limit = limits[i];
-      after = limit.at;
-      if (wrapped && start < after) return;
-      skips = !is_wanted(filter, after.key);
-      if (skips) continue;
-      const bool may_be_free = limit.definition == 0 || permits.is_free(limit.definition, after.limit);
-      const int found = may_be_free ? visit(after, &left.entries) : 0;
-      wanted -= found;
-      if (found == 0) --left.limits;
-      if (wanted <= 0) return;
-      if (left.limits > 0 && left.entries >= 0) continue;
-      next_look_at(tenant) = {tenant.number, after};
-      return;
-    }
-    if (skips) {
-      batch = 4;
-      continue;
-    }
-    if (left.entries < 0) {
-      next_look_at(tenant) = {tenant.number, next};
-      return;
-    }
-    if (count > 0) continue;
-    if (wrapped) return;
-    wrapped = true;
-    after = {0, PG_INT64_MIN};
+  // It has met tasks that it may not have, or not now.
+  bool is_refused() const { return count == 0 && (held || permits.is_asked()); }
+
+  void run() {
+    const LimitsWalked walked = walk(nullptr);
+    if (!walked.whole && !has_enough() && permits.source != PermitSource::locked) go_from_limit_to_limit();
   }
-}
 
-bool would_claim_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {
-  (void)count_permits_if_wanted(tenant, Limited::workflows);
-  PermitSource permits = {tenant, permits_are_known(limited_work(tenant, Limited::workflows))};
-  if (!permits.known) {
-    if (is_tenant_locked(tenant.number, TenantLock::permits)) {
-      prospect->unsure = true;
-      return false;
-    }
-    (void)read_reserved(permits.work(), &permits.reserved.items, &permits.reserved.count);
-    permits.running = count_running(tenant, nullptr);
-  }
-  const ClaimRequest look = {nullptr, 1, filter.keys, filter.count, 0, 0, 0};
-  Claimed found;
-  LimitsWalked walked;
-  if (walk_limits(tenant, look, permits.window(), nullptr, &found, &walked) > 0) return true;
-  if (walked.whole) return false;
-  bool any = false;
-  tour_limits(permits, filter, 1, {PG_INT32_MAX, PG_INT32_MAX}, [&](const LimitPlace &at, int *entries) {
-    any = walk_limits(tenant, look, permits.window(), &at, &found, &walked) > 0;
-    *entries -= walked.others;
-    if (any) next_look_at(tenant) = {tenant.number, just_before(at)};
-    return any ? 1 : 0;
-  });
-  return any;
-}
+ private:
+  bool has_enough() const { return count == request.max_tasks || request.has_enough(); }
 
-int claim_limit_by_limit(PermitSource *permits, const ClaimRequest &request, Claimed *claimed, int first) {
-  // The numbers may have been lost since.
-  if (permits->known && !permits_are_known(permits->work())) return 0;
-  const ClaimFilter filter = {request.keys, request.key_count};
-  int count = first;
-  const TourPatience patience = {claims_patience, claims_patience};
-  tour_limits(*permits, filter, request.max_tasks - first, patience, [&](const LimitPlace &at, int *entries) {
+  LimitsWalked walk(const LimitPlace *place) {
     ClaimRequest rest = request;
     rest.max_tasks -= count;
-    LimitsWalked walked;
-    const int found = walk_limits(permits->tenant, rest, permits->gate(), &at, claimed + count, &walked);
-    *entries -= walked.others;
-    count += found;
-    return request.has_enough() ? request.max_tasks : found;
-  });
-  return count - first;
+    const LimitsWalked walked = walk_limits(permits.tenant, rest, permits.gate(), place, claimed + count);
+    count += walked.count;
+    held = held || walked.held;
+    return walked;
+  }
+
+  // Each once.
+  void go_from_limit_to_limit() {
+    const Tenant &tenant = permits.tenant;
+    // The numbers may have been lost since.
+    if (permits.source == PermitSource::numbers && !permits_are_known(permits.work())) return;
+    const LimitPlace start = place_to_start(tenant);
+    LimitPlace at = start;
+    bool wrapped = false;
+    LimitTour *tour = begin_limit_tour(tenant, request);
+    while (patience >= 0 && !has_enough()) {
+      CHECK_FOR_INTERRUPTS();
+      std::int32_t definition;
+      if (next_limit(tour, &at, &definition, &patience)) {
+        if (wrapped && start < at) break;
+        visit(at, definition);
+      } else {
+        if (wrapped || patience < 0) break;
+        wrapped = true;
+        at = first_place;
+      }
+    }
+    end_limit_tour(tour);
+    // The claim that follows a look takes what that has found.
+    next_places[tenant.number % lengthof(next_places)] = {tenant.number, permits.takes ? at : just_before(at)};
+  }
+
+  void visit(const LimitPlace &at, std::int32_t definition) {
+    const int before = count;
+    const bool may_be_free = definition == 0 || permits.is_free(definition, at.limit);
+    if (may_be_free) patience -= walk(&at).others;
+    if (count == before) patience -= pages_of_limit;
+  }
+};
+
+enum class Seen { nothing, refused, claimable };
+
+Seen look_at_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {
+  const ClaimRequest request = {nullptr, 1, filter.keys, filter.count, 0, 0, 0};
+  Permits permits = {tenant, false, 1};
+  Claimed found;
+  LimitedSearch search = {permits, request, &found, PG_INT32_MAX};
+  search.run();
+  if (search.count > 0) return Seen::claimable;
+  prospect->unsure = prospect->unsure || permits.source == PermitSource::locked;
+  return search.is_refused() ? Seen::refused : Seen::nothing;
 }
 
 }  // namespace
@@ -285,32 +260,31 @@ std::int64_t limit_key_of(const Definition &definition, Jsonb *input) {
 }
 
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count) {
-  *count = 0;
-  (void)count_permits_if_wanted(tenant, Limited::workflows);
-  PermitSource permits = {tenant, permits_are_known(limited_work(tenant, Limited::workflows)), request.max_tasks};
-  if (!permits.known && !count_for_claim(&permits)) return nullptr;
   auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
-  LimitsWalked walked;
-  *count = walk_limits(tenant, request, permits.gate(), nullptr, claimed, &walked);
-  if (!walked.whole && *count < request.max_tasks && !request.has_enough())
-    *count += claim_limit_by_limit(&permits, request, claimed, *count);
+  Permits permits = {tenant, true, request.max_tasks};
+  LimitedSearch search = {permits, request, claimed, claims_patience};
+  search.run();
+  const bool nothing = search.count == 0 && !search.is_refused();
+  if (nothing && recheck_limited_lanes(tenant, {request.keys, request.key_count})) search.run();
   permits.return_spare();
+  *count = search.count;
   return claimed;
 }
 
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {
-  if (filter.keys && filter.count == 0) return false;
-  if (!has_waiting_limits(tenant, filter)) return false;
+  if ((filter.keys && filter.count == 0) || !may_have_limited(tenant)) return false;
   const LimitedWork work = limited_work(tenant, Limited::workflows);
   const std::uint64_t version = permits_version(work);
-  if (would_claim_limited(tenant, filter, prospect)) return true;
+  Seen seen = look_at_limited(tenant, filter, prospect);
+  if (seen != Seen::claimable && recheck_limited_lanes(tenant, filter))
+    seen = look_at_limited(tenant, filter, prospect);
+  if (seen != Seen::refused) return seen == Seen::claimable;
   prospect->refused = true;
   // From here on a returned permit wakes this session.  One that was returned before is seen by
   // this look alone, so the look is repeated.
   const bool came_back = !await_permit(work, version);
   const bool counted = count_permits_if_wanted(tenant, Limited::workflows);
-  return (came_back || counted || recheck_limited_lanes(tenant, filter)) &&
-         would_claim_limited(tenant, filter, prospect);
+  return (came_back || counted) && look_at_limited(tenant, filter, prospect) == Seen::claimable;
 }
 
 }  // namespace insula

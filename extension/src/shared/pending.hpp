@@ -8,7 +8,13 @@
 // `outer`, the place of the same key's entry in an outer subtransaction (-1: there is none).
 #pragma once
 
+#include <algorithm>
+
 #include "postgres.hpp"
+
+extern "C" {
+#include "common/hashfn.h"
+}
 
 namespace insula {
 
@@ -82,12 +88,15 @@ class Pending : private PendingList<Entry> {
   Entry &here(const Key &key) {
     const int level = GetCurrentTransactionNestLevel();
     if (is_last(key) && entries_[count_ - 1].level == level) return entries_[count_ - 1];
-    if (count_ == room_) this->grow();
-    if (!places_ && count_ == most_searched) make_places();
-    Placed *placed = places_ ? place_of(places_, key) : nullptr;
-    const int at = placed ? placed->at : find(key);
+    if (count_ == room_) {
+      this->grow();
+      places_ = nullptr;
+    }
+    if (!places_ && count_ >= most_searched) make_places();
+    int *placed = places_ ? place_of(key) : nullptr;
+    const int at = placed ? *placed : find(key);
     if (at >= 0 && entries_[at].level == level) return entries_[at];
-    if (placed) placed->at = count_;
+    if (placed) *placed = count_;
     entries_[count_] = {};
     entries_[count_].key = key;
     entries_[count_].level = level;
@@ -107,7 +116,7 @@ class Pending : private PendingList<Entry> {
 
   void drop_from(int first) {
     if (first == 0) places_ = nullptr;
-    for (int i = count_ - 1; i >= first && places_; --i) place_of(places_, entries_[i].key)->at = entries_[i].outer;
+    for (int i = count_ - 1; i >= first && places_; --i) *place_of(entries_[i].key) = entries_[i].outer;
     count_ = first;
   }
 
@@ -126,7 +135,7 @@ class Pending : private PendingList<Entry> {
         entries_[at] = from;
         entries_[at].level = level;
       }
-      if (places_) place_of(places_, entries_[at].key)->at = at;
+      if (places_) *place_of(entries_[at].key) = at;
     }
     count_ = last;
   }
@@ -138,45 +147,37 @@ class Pending : private PendingList<Entry> {
   }
 
  private:
-  // A transaction with more entries than these finds them by a table.
+  // A transaction with more entries than these finds them by a table of places, twice as long as there is room for
+  // entries: a key's innermost entry is found at its hash or behind it; -1: free.  What lies behind a key came later,
+  // and so has been dropped before it.
   static constexpr int most_searched = 16;
-  struct Placed {
-    Key key;
-    int at;  // -1: none any more
-  };
 
   bool is_last(const Key &key) const { return count_ > 0 && memcmp(&entries_[count_ - 1].key, &key, sizeof key) == 0; }
 
   int find(const Key &key) const {
     if (is_last(key)) return count_ - 1;
-    if (places_) {
-      const auto *placed = static_cast<Placed *>(hash_search(places_, &key, HASH_FIND, nullptr));
-      return placed ? placed->at : -1;
-    }
+    if (places_) return *place_of(key);
     int at = count_ - 1;
     while (at >= 0 && memcmp(&entries_[at].key, &key, sizeof key) != 0) --at;
     return at;
   }
 
-  // Cannot fail for a key that is there.
-  static Placed *place_of(HTAB *places, const Key &key) {
-    bool found;
-    auto *placed = static_cast<Placed *>(hash_search(places, &key, HASH_ENTER, &found));
-    if (!found) placed->at = -1;
-    return placed;
+  // The key's place, or a free one that it may have.
+  int *place_of(const Key &key) const {
+    const auto last = 2 * static_cast<std::uint32_t>(room_) - 1;  // all bits set: the room is a power of two
+    std::uint32_t at = hash_bytes(reinterpret_cast<const unsigned char *>(&key), sizeof key) & last;
+    while (places_[at] >= 0 && memcmp(&entries_[places_[at]].key, &key, sizeof key) != 0) at = (at + 1) & last;
+    return places_ + at;
   }
 
   void make_places() {
-    HASHCTL control = {};
-    control.keysize = sizeof(Key);
-    control.entrysize = sizeof(Placed);
-    control.hcxt = TopTransactionContext;
-    HTAB *places = hash_create("insula pending", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-    for (int i = 0; i < count_; ++i) place_of(places, entries_[i].key)->at = i;
-    places_ = places;
+    const int count = 2 * room_;
+    places_ = static_cast<int *>(MemoryContextAllocHuge(TopTransactionContext, sizeof(int) * static_cast<Size>(count)));
+    std::fill(places_, places_ + count, -1);
+    for (int i = 0; i < count_; ++i) *place_of(entries_[i].key) = i;
   }
 
-  HTAB *places_ = nullptr;
+  int *places_ = nullptr;
 };
 
 }  // namespace insula

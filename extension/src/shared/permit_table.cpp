@@ -38,55 +38,45 @@ WorkEntry *make_work(const LimitedWork &of) {
   // Sessions that were turned away before were not counted.
   all->turned_away = waiting_sessions();
   all->turned_away_ever = 1;
-  all->own = {0, 0, 0};
+  all->own = {};
   all->limits.clear();
   all->limit_count = 0;
   return all;
 }
 
-static LimitEntry *find_limit(std::int32_t tenant, std::int64_t limit) {
-  LimitKey key = {MyDatabaseId, tenant, limit};
-  return static_cast<LimitEntry *>(hash_search(limits, &key, HASH_FIND, nullptr));
-}
-
 // One tenant may have four fifths of the room: one call claims up to ten thousand tasks.
 constexpr int times_the_free = 4;
 
-static LimitEntry *make_limit(WorkEntry &all, std::int64_t limit) {
-  if (LimitEntry *known = find_limit(all.key.tenant, limit)) return known;
-  const long free = shared_room.counted_limits - hash_get_num_entries(limits);
-  if (!has_share(all.limit_count / times_the_free, free)) return nullptr;
+static bool has_room_for_limit(const WorkEntry &all) {
+  return has_share(all.limit_count / times_the_free, shared_room.counted_limits - hash_get_num_entries(limits));
+}
+
+static Numbers *numbers_of(WorkEntry &all, std::int64_t limit, HASHACTION action) {
+  if (all.key.what != Limited::workflows) return &all.own;
   LimitKey key = {MyDatabaseId, all.key.tenant, limit};
-  auto *entry = static_cast<LimitEntry *>(hash_search(limits, &key, HASH_ENTER_NULL, nullptr));
+  bool found;
+  auto *entry = static_cast<LimitEntry *>(hash_search(limits, &key, action, &found));
   if (!entry) return nullptr;
-  entry->numbers = {0, 0, 0};
+  if (found) return &entry->numbers;
+  entry->numbers = {0, 0, 0, entry};
   entry->all = &all;
   all.limits.append(entry, &entry->of_work);
   ++all.limit_count;
-  return entry;
+  return &entry->numbers;
 }
 
-void remove_if_idle(LimitEntry *entry) {
-  if (!entry->numbers.idle()) return;
+Numbers *find_numbers(WorkEntry &all, std::int64_t limit) { return numbers_of(all, limit, HASH_FIND); }
+
+Numbers *make_numbers(WorkEntry &all, std::int64_t limit) {
+  return numbers_of(all, limit, has_room_for_limit(all) ? HASH_ENTER_NULL : HASH_FIND);
+}
+
+void remove_if_idle(const Numbers &numbers) {
+  LimitEntry *entry = numbers.entry;
+  if (!entry || !numbers.idle()) return;
   entry->of_work.remove();
   --entry->all->limit_count;
   hash_search(limits, &entry->key, HASH_REMOVE, nullptr);
-}
-
-Numbers *find_numbers(WorkEntry &all, std::int64_t limit) {
-  if (all.key.what != Limited::workflows) return &all.own;
-  LimitEntry *entry = find_limit(all.key.tenant, limit);
-  return entry ? &entry->numbers : nullptr;
-}
-
-Numbers *make_numbers(WorkEntry &all, std::int64_t limit) {
-  if (all.key.what != Limited::workflows) return &all.own;
-  LimitEntry *entry = make_limit(all, limit);
-  return entry ? &entry->numbers : nullptr;
-}
-
-void remove_numbers_if_idle(const WorkEntry &all, std::int64_t limit, const Numbers &numbers) {
-  if (all.key.what == Limited::workflows && numbers.idle()) remove_if_idle(find_limit(all.key.tenant, limit));
 }
 
 void stop_count(WorkEntry &all) {

@@ -13,10 +13,13 @@ namespace insula {
 using core::Link;
 using core::List;
 
+struct LimitEntry;
+
 struct Numbers {
   std::int64_t used;       // as far as transactions have ended
   std::int64_t recounted;  // the same as of the count under way, without the rows that it will find
   std::int64_t reserved;   // by transactions under way
+  LimitEntry *entry;       // nullptr: they are those of limit_of_tenant, which stay
 
   bool idle() const { return used == 0 && recounted == 0 && reserved == 0; }
 };
@@ -26,8 +29,6 @@ struct WorkKey {
   std::int32_t tenant;
   Limited what;
 };
-
-struct LimitEntry;
 
 struct WorkEntry {
   WorkKey key;
@@ -75,15 +76,14 @@ bool is_full();
 Numbers *find_numbers(WorkEntry &all, std::int64_t limit);
 // nullptr: there is no room, or the tenant has its share.
 Numbers *make_numbers(WorkEntry &all, std::int64_t limit);
-void remove_if_idle(LimitEntry *entry);
-void remove_numbers_if_idle(const WorkEntry &all, std::int64_t limit, const Numbers &numbers);
+void remove_if_idle(const Numbers &numbers);
 
 template <typename Change>
 void for_all_numbers(WorkEntry &all, Change change) {
   change(all.own);
   all.limits.for_each([&](LimitEntry *entry) {
     change(entry->numbers);
-    remove_if_idle(entry);
+    remove_if_idle(entry->numbers);
   });
 }
 

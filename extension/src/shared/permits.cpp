@@ -68,7 +68,7 @@ bool publish_one(const Held &of, WorkEntry *all, std::uint64_t transaction) {
     if (numbers->used < 0)
       lose_count(*all);
     else
-      remove_numbers_if_idle(*all, of.key.limit, *numbers);
+      remove_if_idle(*numbers);
   } else if (counts) {
     lose_count_for_room(*all);
   }
@@ -239,7 +239,7 @@ Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t
     const std::int64_t more = reserved.count > 0 ? reserved_for(of.what, reserved.count, freed) : 0;
     numbers->reserved += more;
     mine.reserved += more;
-    remove_numbers_if_idle(*all, limit, *numbers);
+    remove_if_idle(*numbers);
   } else if (is_known(all, of)) {
     lose_count_for_room(*all);
   }
@@ -260,7 +260,7 @@ void return_permits(const LimitedWork &of, std::int64_t limit, const Reserved &r
     if (WorkEntry *all = find_work(of.tenant, of.what)) {
       if (Numbers *numbers = find_numbers(*all, limit)) {
         numbers->reserved -= reserved.count;
-        remove_numbers_if_idle(*all, limit, *numbers);
+        remove_if_idle(*numbers);
       }
       // A permit that came back before any session asked was not missed.
       if (all->turned_away_ever == reserved.turned_away)
@@ -314,7 +314,7 @@ Ahead reserve_permits_ahead(const LimitedWork &of, std::int64_t limit, std::int6
     ahead.own.count = reserved_for(of.what, wanted, here.reserved - here.used);
     numbers->reserved += ahead.own.count;
     mine.reserved += ahead.own.count;
-    remove_numbers_if_idle(*all, limit, *numbers);
+    remove_if_idle(*numbers);
   }
   LWLockRelease(counters_lock);
   holds_unreserved = holds_unreserved || !numbers;

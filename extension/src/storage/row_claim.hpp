@@ -32,6 +32,14 @@ inline bool wants(const ClaimRequest &request, std::int32_t key) {
 
 enum class Tried { claimed, taken, refused };
 
+// The next lane of the kind that may hold something claimable; false: there is none.  To see that there is none costs
+// less than to open the rows.
+bool next_open_lane(const Tenant &tenant, const WatermarksView &view, LaneKind kind, std::int32_t *lane);
+inline bool first_open_lane(const Tenant &tenant, const WatermarksView &view, LaneKind kind, std::int32_t *lane) {
+  *lane = kind == LaneKind::limited ? PG_INT32_MIN : static_cast<std::int32_t>(lanes_free);
+  return next_open_lane(tenant, view, kind, lane);
+}
+
 struct LaneWalk {
   const Tenant &tenant;
   const WatermarksView &view;
@@ -50,19 +58,17 @@ struct LaneWalk {
   bool gave_up() const { return refusals_left <= 0 || entries_left < 0; }
   bool has_enough() const { return portion && portion->is_full(); }
 
-  // The next lane before `end` that may hold something; false: there is none.
-  bool next_lane(std::int32_t end, std::int32_t *lane) const;
   // The lane from one place to another, which is not included.
   IndexScanDesc begin(std::int32_t lane, std::int64_t from, std::int64_t to) const;
 
-  // `tries` each row until `most` are claimed; returns how many are, in the order of the queue.
+  // From this lane of the kind on, `tries` each row until `most` are claimed; returns how many are, in the order of the
+  // queue.
   template <typename Try>
-  int walk(LaneKind kind, Claimed *claimed, int most, Try tries) {
-    const bool limited = kind == LaneKind::limited;
-    std::int32_t lane = limited ? PG_INT32_MIN : static_cast<std::int32_t>(lanes_free);
+  int walk(LaneKind kind, std::int32_t lane, Claimed *claimed, int most, Try tries) {
     int count = 0;
-    while (count < most && !gave_up() && !has_enough() && next_lane(limited ? lanes_free : lane_later, &lane))
-      if (view.at(lane) != watermark_end) count += walk_lane(lane, claimed + count, most - count, tries);
+    for (bool open = true; open && count < most && !gave_up() && !has_enough();
+         open = next_open_lane(tenant, view, kind, &lane))
+      count += walk_lane(lane, claimed + count, most - count, tries);
     return count;
   }
 

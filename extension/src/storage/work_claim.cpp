@@ -90,7 +90,12 @@ static bool next_lane_of(const Tenant &tenant, const WatermarksView &view, std::
   return known < end;
 }
 
-bool LaneWalk::next_lane(std::int32_t end, std::int32_t *lane) const { return next_lane_of(tenant, view, end, lane); }
+bool next_open_lane(const Tenant &tenant, const WatermarksView &view, LaneKind kind, std::int32_t *lane) {
+  const std::int32_t end = kind == LaneKind::limited ? lanes_free : lane_later;
+  while (next_lane_of(tenant, view, end, lane))
+    if (view.at(*lane) != watermark_end) return true;
+  return false;
+}
 
 // Claims would wait for each other's locks on the same pages if all began at the watermark.  To be made once
 // the claim has its snapshot, so that what is inserted later is none of its rows.
@@ -144,10 +149,12 @@ void LaneWalk::tell(std::int32_t lane, std::int64_t from, std::int64_t to) const
 
 static int claim_lanes(const Tenant &tenant, const ClaimRequest &request, const WatermarksView &view,
                        Claimed *claimed) {
+  std::int32_t lane;
+  if (!first_open_lane(tenant, view, LaneKind::free, &lane)) return 0;
   const Rows rows = open_rows(tenant, CMD_UPDATE);
   const RowClaim claim = begin_claim(request);
   LaneWalk walk = {.tenant = tenant, .view = view, .rows = rows, .portion = request.portion, .plans = true};
-  const int count = walk.walk(LaneKind::free, claimed, request.max_tasks, [&](Claimed *next) {
+  const int count = walk.walk(LaneKind::free, lane, claimed, request.max_tasks, [&](Claimed *next) {
     if (!wants(request, found_int32(rows, Column::key)) || !claim_found(rows, claim, next)) return Tried::taken;
     tell(tenant, start_of_run(request, *next));
     return Tried::claimed;

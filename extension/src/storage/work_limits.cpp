@@ -30,32 +30,17 @@ bool may_have_limited(const Tenant &tenant) {
   return find_lane(tenant, PG_INT32_MIN, lanes_free, &lane);
 }
 
-bool has_waiting_limits(const Tenant &tenant, const ClaimFilter &filter) {
-  if (!may_have_limited(tenant)) return false;
-  const WatermarksView view = read_watermarks(tenant.number, filter.keys, filter.count);
-  const Rows rows = open_rows(tenant, CMD_SELECT);
-  const LaneWalk walk = {.tenant = tenant, .view = view, .rows = rows};
-  bool found = false;
-  for (std::int32_t lane = PG_INT32_MIN; !found && walk.next_lane(lanes_free, &lane);) {
-    if (view.at(lane) == watermark_end) continue;
-    IndexScanDesc scan = walk.begin(lane, view.at(lane), watermark_end);
-    found = next_row(rows, scan);
-    end_row_scan(scan);
-    if (!found) announce_searched(view, lane, view.at(lane), watermark_end);
-  }
-  close_rows(rows);
-  return found || (may_recheck_watermarks(view, LaneKind::limited) && has_waiting_limits(tenant, filter));
-}
-
 bool recheck_limited_lanes(const Tenant &tenant, const ClaimFilter &filter) {
   return may_recheck_watermarks(read_watermarks(tenant.number, filter.keys, filter.count), LaneKind::limited);
 }
 
-int walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate, const LimitPlace *place,
-                Claimed *claimed, LimitsWalked *walked) {
+LimitsWalked walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate,
+                         const LimitPlace *place, Claimed *claimed) {
   const bool claims = gate.takes_back != nullptr;
   const WatermarksView view =
       place ? read_watermarks_at(tenant, *place) : read_watermarks(tenant.number, request.keys, request.key_count);
+  std::int32_t lane;
+  if (!first_open_lane(tenant, view, LaneKind::limited, &lane)) return {0, 0, true, false};
   const Rows rows = open_rows(tenant, claims ? CMD_UPDATE : CMD_SELECT);
   LaneWalk walk = {.tenant = tenant,
                    .view = view,
@@ -64,9 +49,14 @@ int walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGa
                    .place = place,
                    .plans = claims && !place};
   if (place) walk.refusals_left = 1;
+  bool held = false;
   const RowClaim claim = begin_claim(request);
-  const int count = walk.walk(LaneKind::limited, claimed, request.max_tasks, [&](Claimed *next) {
-    if (!wants(request, found_int32(rows, Column::key)) || is_taken(rows)) return Tried::taken;
+  const int count = walk.walk(LaneKind::limited, lane, claimed, request.max_tasks, [&](Claimed *next) {
+    if (!wants(request, found_int32(rows, Column::key))) return Tried::taken;
+    if (is_taken(rows)) {
+      held = true;
+      return Tried::taken;
+    }
     const std::int64_t limit = found_int64(rows, Column::limit_key);
     if (!gate.admits(gate.self, found_int32(rows, Column::def), limit))
       return is_gone(rows) ? Tried::taken : Tried::refused;
@@ -80,17 +70,42 @@ int walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGa
     return Tried::claimed;
   });
   close_rows(rows);
-  *walked = {!walk.gave_up(), std::max(walk.walked() - count, 0)};
-  return count;
+  return {count, std::max(walk.walked() - count, 0), !walk.gave_up(), held};
 }
 
-namespace {
-
-// From limit to limit, by the index of what waits at them.
-struct Tour {
-  const Rows &rows;
+struct LimitTour {
+  const ClaimRequest *request;
+  Rows rows;
   IndexScanDesc scan;
-  int *entries;
+
+  bool wants(std::int32_t key) const { return insula::wants(*request, key); }
+
+  // Goes on at the next wanted key, unless the place's own is wanted; false: there is none.
+  bool skip_unwanted(LimitPlace *at) const {
+    if (wants(at->key)) return true;
+    const std::int32_t *end = request->keys + request->key_count;
+    const std::int32_t *next = std::lower_bound(request->keys, end, at->key);
+    if (next == end) return false;
+    *at = {*next, PG_INT64_MIN};
+    return true;
+  }
+
+  bool go_on_behind(LimitPlace *at, std::int32_t *definition, int *patience) {
+    ScanKeyData keys[2];
+    ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(at->key));
+    ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(at->limit));
+    index_rescan(scan, keys, lengthof(keys), nullptr, 0);
+    if (go_on(at, definition, patience)) return true;
+    if (*patience < 0) return false;
+    ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(at->key));
+    keys[1] = keys[0];
+    index_rescan(scan, keys, lengthof(keys), nullptr, 0);
+    return go_on(at, definition, patience);
+  }
+
+ private:
+  // Behind this number of dead rows at one limit the tour does not look for others.
+  static constexpr int most_dead_at_one = 8;
 
   LimitPlace here() const {
     bool null;
@@ -98,58 +113,48 @@ struct Tour {
             DatumGetInt64(index_getattr(scan->xs_itup, 2, scan->xs_itupdesc, &null))};
   }
 
-  // Behind this number of dead rows at one limit the tour does not look for others.
-  static constexpr int most_dead_at_one = 8;
-
   // Goes on to the next entry that tells of a limit.
-  bool go_on(WaitingLimit *limit) {
-    LimitPlace at = {};
+  bool go_on(LimitPlace *at, std::int32_t *definition, int *patience) {
+    LimitPlace last = {};
     for (int dead = 0; index_getnext_tid(scan, ForwardScanDirection);) {
       CHECK_FOR_INTERRUPTS();
-      const bool same = dead > 0 && !(at < here()) && !(here() < at);
-      at = here();
-      *limit = {at, 0};
-      if (index_fetch_heap(scan, rows.found)) {
-        limit->definition = found_int32(rows, Column::def);
+      const LimitPlace found = here();
+      const bool lives = index_fetch_heap(scan, rows.found);
+      dead = dead > 0 && found == last ? dead + 1 : 1;
+      if (lives || dead == most_dead_at_one) {
+        *at = found;
+        *definition = lives ? found_int32(rows, Column::def) : 0;
         return true;
       }
-      dead = same ? dead + 1 : 1;
-      if (dead == most_dead_at_one) return true;
-      if (--*entries < 0) return false;
+      if (--*patience < 0) {
+        *at = just_before(found);  // it has not seen this one through
+        return false;
+      }
+      last = found;
     }
     return false;
   }
-
-  bool go_on_behind(const LimitPlace &place, WaitingLimit *limit) {
-    ScanKeyData keys[2];
-    ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(place.key));
-    ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(place.limit));
-    index_rescan(scan, keys, lengthof(keys), nullptr, 0);
-    if (go_on(limit) || *entries < 0) return *entries >= 0;
-    ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(place.key));
-    keys[1] = keys[0];
-    index_rescan(scan, keys, lengthof(keys), nullptr, 0);
-    return go_on(limit);
-  }
 };
 
-}  // namespace
-
-WaitingLimit *waiting_limits(const Tenant &tenant, LimitPlace *place, int most, int *entries, int *count) {
-  auto *limits = palloc_array_of<WaitingLimit>(static_cast<std::size_t>(most));
+LimitTour *begin_limit_tour(const Tenant &tenant, const ClaimRequest &request) {
   const Rows rows = open_rows(tenant, CMD_SELECT);
-  Tour tour = {rows, begin_row_scan(rows, tenant.work_limits, 2), entries};
-  tour.scan->xs_want_itup = true;
-  for (*count = 0; *count < most; ++*count) {
-    WaitingLimit &next = limits[*count];
-    if (!tour.go_on_behind(*place, &next)) break;
-    *place = next.at;
+  auto *tour = palloc_array_of<LimitTour>(1);
+  *tour = {&request, rows, begin_row_scan(rows, tenant.work_limits, 2)};
+  tour->scan->xs_want_itup = true;
+  return tour;
+}
+
+bool next_limit(LimitTour *tour, LimitPlace *at, std::int32_t *definition, int *patience) {
+  while (tour->skip_unwanted(at)) {
+    if (!tour->go_on_behind(at, definition, patience)) return false;
+    if (tour->wants(at->key)) return true;
   }
-  // The next tour begins with the one that this has not seen through.
-  if (*entries < 0) *place = just_before(limits[*count].at);
-  end_row_scan(tour.scan);
-  close_rows(rows);
-  return limits;
+  return false;
+}
+
+void end_limit_tour(LimitTour *tour) {
+  end_row_scan(tour->scan);
+  close_rows(tour->rows);
 }
 
 LimitCount *running_by_limit(const Tenant &tenant, Snapshot snapshot, int *count) {
