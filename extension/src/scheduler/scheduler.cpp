@@ -149,11 +149,11 @@ void visit(const DueTenant &due) {
   }
   Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit()};
   ErrorData *error;
-  const std::int64_t began = passing_time();
+  const Stopwatch watch;
   begin_turn(due.tenant);
   const bool visited = in_transaction([&] { visit_tenant(&visit); }, &error);
   end_turn();
-  note_overhead(due.tenant, Spender::scheduler, began, 0);
+  note_overhead(due.tenant, Spender::scheduler, watch, 0);
   if (visited) {
     if (!visit.trouble) {
       no_longer_aside(due.tenant);

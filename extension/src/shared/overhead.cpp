@@ -100,22 +100,22 @@ const SharedPart overhead_part = {
 void define_overhead_settings() {
   DefineCustomRealVariable("insula.max_overhead",
                            "How much of one core schedulers, and calls for several tenants, may spend on one tenant.",
-                           "An average of each over ten seconds; above it they put the tenant's work off. 0: any.",
+                           "An average of each over ten seconds of processor time; above it they put the tenant's work off. 0: any.",
                            &share_of_core, share_of_core, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
 double max_overhead() { return share_of_core; }
 
-TimestampTz count_overhead(std::int32_t tenant, Spender spender, std::int64_t microseconds, std::int64_t tasks) {
+TimestampTz count_overhead(std::int32_t tenant, Spender spender, const Spent &spent, std::int64_t tasks) {
   if (!shared_overhead) return DT_NOBEGIN;
-  if (pricing() == core::Pricing::by_time) charge_ready_tenant(tenant, microseconds);
+  if (pricing() == core::Pricing::by_time) charge_ready_tenant(tenant, spent.time);
   const std::int64_t usual = spender == Spender::call ? cost_of_share + tasks * cost_of_task : 0;
-  const std::int64_t charged = share_of_core > 0 ? microseconds - usual : 0;
-  if (charged <= 0 && add_time(tenant, microseconds)) return DT_NOBEGIN;
+  const std::int64_t charged = share_of_core > 0 ? spent.processor - usual : 0;
+  if (charged <= 0 && add_time(tenant, spent.time)) return DT_NOBEGIN;
   TimestampTz told = DT_NOBEGIN;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   if (OverheadEntry *entry = make_overhead(tenant)) {
-    pg_atomic_fetch_add_u64(&entry->time, microseconds);
+    pg_atomic_fetch_add_u64(&entry->time, spent.time);
     if (charged > 0 && put_off(entry, spender, charged)) told = entry->put_off_until[static_cast<int>(spender)];
   }
   LWLockRelease(counters_lock);

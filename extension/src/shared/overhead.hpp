@@ -5,6 +5,7 @@
 
 #include "core/leaky_bucket.hpp"
 #include "postgres.hpp"
+#include "shared/clock.hpp"
 
 namespace insula {
 
@@ -12,10 +13,22 @@ namespace insula {
 enum class Spender { scheduler, call };  // a call for several tenants
 inline constexpr int spenders = 2;
 
+struct Spent {
+  std::int64_t time;
+  std::int64_t processor;  // of that time; a busy machine or a slow disk puts no tenant off
+};
+
+struct Stopwatch {
+  std::int64_t time = passing_time();
+  std::int64_t processor = processor_time();
+
+  Spent spent() const { return {passing_time() - time, processor_time() - processor}; }
+};
+
 // It counts at once, whatever becomes of the transaction, but for a tenant of which nothing else has been counted since
 // the server's start.  `tasks`: how many a call has claimed, completed or extended for it.  Returns until when that
 // puts the tenant off, if the log has not told of it for an hour; else DT_NOBEGIN.
-TimestampTz count_overhead(std::int32_t tenant, Spender spender, std::int64_t microseconds, std::int64_t tasks);
+TimestampTz count_overhead(std::int32_t tenant, Spender spender, const Spent &spent, std::int64_t tasks);
 std::int64_t overhead_of(std::int32_t tenant);
 
 void define_overhead_settings();

@@ -19,8 +19,8 @@ static void log_error(std::int32_t tenant, const ErrorData *error) {
           (errcode(error->sqlerrcode), errmsg("tenant %s was passed over: %s", tenant_in_log(tenant), error->message)));
 }
 
-void note_overhead(std::int32_t tenant, Spender spender, std::int64_t began, std::int64_t tasks) {
-  const TimestampTz until = count_overhead(tenant, spender, passing_time() - began, tasks);
+void note_overhead(std::int32_t tenant, Spender spender, const Stopwatch &watch, std::int64_t tasks) {
+  const TimestampTz until = count_overhead(tenant, spender, watch.spent(), tasks);
   if (until == DT_NOBEGIN) return;
   ereport(LOG, (errmsg("tenant %s is put off until %s: %s spend more than %g of a core on it", tenant_in_log(tenant),
                        timestamptz_to_str(until),
