@@ -58,7 +58,12 @@ bool Turns::charge(Turn *turn, std::int64_t tasks, std::int64_t time) {
   const std::int64_t estimated = turn->cost * tasks;
   turn->cost =
       std::max<std::int64_t>(turn->cost + (time / tasks - turn->cost) * std::min(tasks, remembered) / remembered, 1);
-  turn->credit = std::clamp(turn->credit + estimated - time, -most_debt, turn->worth());
+  return spend(turn, time - estimated);
+}
+
+bool Turns::spend(Turn *turn, std::int64_t time) {
+  // Nothing is saved up without work.
+  turn->credit = std::clamp(turn->credit - time, -most_debt, turn->has_work ? turn->worth() : 0);
   if (turn->place == Turn::Place::out && turn->credit < 0) link(turn, Turn::Place::ring);
   return turn->place != Turn::Place::out;
 }

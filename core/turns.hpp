@@ -83,6 +83,8 @@ class Turns {
   void settle(Turn *turn, std::int64_t unused, std::int32_t weight, Pricing pricing);
   // Tasks have ended, and have taken so long.  False: it is in no list.
   bool charge(Turn *turn, std::int64_t tasks, std::int64_t time);
+  // It has cost this much besides, which no task had been estimated to.  False: it is in no list.
+  bool spend(Turn *turn, std::int64_t time);
 
   // In the order of their turns.
   template <typename Visit>

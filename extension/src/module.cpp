@@ -7,6 +7,7 @@
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/counters.hpp"
+#include "shared/overhead.hpp"
 #include "shared/permits.hpp"
 #include "shared/ready_tenants.hpp"
 #include "shared/shared.hpp"
@@ -43,6 +44,7 @@ void _PG_init() {
   insula::define_fire_settings();
   insula::define_budget_settings();
   insula::define_fairness_settings();
+  insula::define_overhead_settings();
   insula::define_transaction_limit();
   if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade) {
     insula::request_shared_memory(insula::note_recovery);

@@ -1,46 +1,17 @@
 // Attacks on budgets: what a tenant inside its limits has shared processes do for it, and what becomes of the others'
 // work in the same scheduler, claim or batch. What is late is told by order, not by clocks: the others have had their
 // turn while much of the tenant's work is still to be done.
-#include <chrono>
-#include <fstream>
-#include <limits>
-#include <memory>
+#include <algorithm>
 
-#include "support/cluster.hpp"
-#include "support/session.hpp"
+#include "greedy.hpp"
 
 namespace attacks {
 namespace {
 
-using namespace insula_test;
 using std::to_string;
 
-class Budgets : public ::testing::Test {
+class Budgets : public GreedyAndBystander {
  protected:
-  void SetUp() override {
-    admin.query("SET client_min_messages = error");
-    for (const char* tenant : {"greedy", "bystander"}) {
-      admin.query(std::string("SELECT tenant FROM insula.create_tenant('") + tenant + "', password => 'x')");
-      admin.query(std::string("SELECT insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', "
-                              "tenant => '") +
-                  tenant + "')");
-    }
-    greedy = std::make_unique<Session>("user=greedy_user");
-    greedy->query("SET client_min_messages = error");
-  }
-  void TearDown() override {
-    greedy.reset();
-    admin.query("ALTER SYSTEM RESET ALL");
-    admin.query("SELECT pg_reload_conf()");
-    admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants WHERE tenant IN ('greedy', 'bystander')");
-  }
-
-  void set_for_all(const std::string& setting, const std::string& value) {
-    admin.query("ALTER SYSTEM SET " + setting + " = '" + value + "'");
-    admin.query("SELECT pg_reload_conf()");
-    EXPECT_TRUE(eventually([&] { return Session().query("SHOW " + setting) == value; }));
-  }
-
   // Registers a workflow whose task `a` is followed by many, each with its own options.
   void register_followed_by(int count, const std::string& options) {
     greedy->query(
@@ -53,6 +24,24 @@ class Budgets : public ::testing::Test {
   void time_out() {
     admin.query("UPDATE tenant_greedy.work SET due = 0, deadline = 1 WHERE lane = 100001");
     admin.query("SELECT insula.start_scheduler()");
+  }
+
+  // The tenant is put off by schedulers, or by calls.
+  bool is_put_off(const std::string& by) {
+    return admin.query("SELECT count(*) FROM insula.explain_tenant('greedy') WHERE item LIKE 'put off by " + by +
+                       "%' AND says LIKE '%is put off until%'") == "1";
+  }
+  // Tasks whose contexts take a while to merge.
+  void submit_great(int tasks) {
+    greedy->query(
+        "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'tasks', (SELECT jsonb_agg(jsonb_build_object("
+        "'id', 'a' || g)) FROM generate_series(1, 30) g) || (SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, "
+        "'depends_on', (SELECT jsonb_agg('a' || g) FROM generate_series(1, 30) g))) FROM generate_series(1, " +
+        to_string(tasks) + ") g)))");
+    greedy->query("SELECT insula.submit('w')");
+    greedy->query(
+        "SELECT count(insula.complete(task_id, lease, jsonb_build_object('x', repeat('x', 1000000)))) FROM "
+        "insula.claim('w', max_tasks => 30)");
   }
 
   std::string put_off() { return admin.query("SELECT count(*) FROM tenant_greedy.work WHERE lane = 100005"); }
@@ -69,20 +58,11 @@ class Budgets : public ::testing::Test {
   }
 
   // How long the session's process has run for the statement, in nanoseconds.
-  static long ran(Session& session, const std::string& sql) {
-    const auto until_now = [&] {
-      std::ifstream file("/proc/" + to_string(session.pid()) + "/schedstat");
-      long nanoseconds = 0;
-      EXPECT_TRUE(file >> nanoseconds);
-      return nanoseconds;
-    };
-    const long before = until_now();
+  static long ran_for(Session& session, const std::string& sql) {
+    const long before = ran(session);
     session.query(sql);
-    return until_now() - before;
+    return ran(session) - before;
   }
-
-  Session admin;
-  std::unique_ptr<Session> greedy;
 };
 
 // A rule that would look at too much of the context fails its task.
@@ -97,7 +77,7 @@ TEST_F(Budgets, ARuleLooksAtNoMoreThanItMay) {
         "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg('a' || n) FROM generate_series(1, "
         "200000) n)))");
     greedy->query("CREATE TEMP TABLE claimed AS SELECT task_id, lease FROM insula.claim('w')");
-    const long took = ran(*greedy, "SELECT insula.complete(task_id, lease) FROM claimed");
+    const long took = ran_for(*greedy, "SELECT insula.complete(task_id, lease) FROM claimed");
     greedy->query("DROP TABLE claimed");
     EXPECT_EQ(count("head IS NOT NULL AND state = " + state), "1");
     admin.query("TRUNCATE tenant_greedy.work");
@@ -279,6 +259,61 @@ TEST_F(Budgets, AClaimPutsBackNoMoreThanItHandsOut) {
   greedy->query("SELECT insula.submit('merged')");
   EXPECT_EQ(admin.query("SELECT count(*) FROM insula.claim('w', max_tasks => 1000, tenant => 'greedy')"),
             to_string(tasks));
+}
+
+// Above the share of a core that schedulers may spend on a tenant its turns wait, and others have theirs.
+TEST_F(Budgets, TurnsThatCostMuchArePutOff) {
+  set_for_all("insula.visit_time", "20ms");
+  register_followed_by(60, "'{\"for_each\": {\"items\": \"$.list\"}, \"trigger_rule\": \"always\"}'");
+  greedy->query(
+      "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg(n) FROM generate_series(1, 4000) n)))");
+  greedy->query("SELECT count(*) FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h')");
+  // By this limit one visit is too much.  None after it is; the tenant stays put off.
+  set_for_all("insula.max_overhead", "1e-06");
+  time_out();
+  EXPECT_TRUE(eventually([&] { return put_off() != "0" && is_put_off("schedulers"); }));
+  set_for_all("insula.max_overhead", "0.5");
+  const std::string left = put_off();
+  EXPECT_NE(left, "0");
+  expect_turn_of_bystander();
+  admin.query("SELECT insula.start_scheduler()");
+  expect_turn_of_bystander();
+  EXPECT_EQ(put_off(), left);
+}
+
+// Above the share of a core that calls for several tenants may spend on a tenant they pass it over.
+TEST_F(Budgets, ClaimsThatCostMuchArePutOff) {
+  submit_great(100);
+  // By this limit one claim is too much if it takes longer than claims do.
+  set_for_all("insula.max_overhead", "1e-06");
+  EXPECT_EQ(admin.query("SELECT count(*) FROM insula.claim('w')"), "1");
+  EXPECT_TRUE(is_put_off("calls"));
+  set_for_all("insula.max_overhead", "0.5");
+  admin.query("SELECT cardinality(insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[20]), tenant => 'bystander'))");
+  EXPECT_EQ(admin.query("SELECT string_agg(DISTINCT tenant, ' ') || ' ' || count(*) FROM insula.claim('w', max_tasks "
+                        "=> 1000)"),
+            "bystander 20");
+  EXPECT_EQ(admin.query("CALL insula.wait_for_work('0 s')"), "f");
+  // The tenant's own sessions go on.
+  EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w')"), "1");
+}
+
+// A tenant pays for what its claims cost, if shares are shares of time.
+TEST_F(Budgets, ClaimsThatCostMuchWeighInTheShares) {
+  set_for_all("insula.max_overhead", "0");
+  submit_great(150);
+  set_for_all("insula.fairness", "time");
+  admin.query(
+      "SELECT cardinality(insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[500]), tenant => 'bystander'))");
+  int of_greedy = 0;
+  int of_bystander = 0;
+  for (int claims = 0; claims < 60; ++claims) {
+    const std::string tenants = admin.query("SELECT string_agg(tenant, '') FROM insula.claim('w', max_tasks => 2)");
+    of_greedy += tenants.find('g') != std::string::npos;
+    of_bystander += tenants.find('b') != std::string::npos;
+  }
+  EXPECT_GT(of_greedy, 0);
+  EXPECT_LT(2 * of_greedy, of_bystander);
 }
 
 // A claim reads of a task's ancestors what has come since the context that its execution keeps, and tasks with the

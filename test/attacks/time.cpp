@@ -1,38 +1,18 @@
 // Attacks on time: what a tenant does to those that share shared memory, the commits and the waiting calls
 // with it.  What the others pay is counted, or compared within one run, since clocks lie.
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <vector>
 
-#include "support/session.hpp"
+#include "greedy.hpp"
 
 namespace attacks {
 namespace {
 
-using namespace insula_test;
 using std::to_string;
 
-class Time : public ::testing::Test {
+class Time : public GreedyAndBystander {
  protected:
-  void SetUp() override {
-    admin.query("SET client_min_messages = error");
-    for (const char* tenant : {"greedy", "bystander"}) {
-      admin.query(std::string("SELECT tenant FROM insula.create_tenant('") + tenant + "', password => 'x')");
-      admin.query(std::string("SELECT insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', "
-                              "tenant => '") +
-                  tenant + "')");
-    }
-    greedy = std::make_unique<Session>("user=greedy_user");
-    bystander = std::make_unique<Session>("user=bystander_user");
-    for (Session* session : {greedy.get(), bystander.get()}) session->query("SET client_min_messages = error");
-  }
-  void TearDown() override {
-    greedy.reset();
-    bystander.reset();
-    admin.query("SELECT insula.drop_tenant('greedy', '0 s'), insula.drop_tenant('bystander', '0 s')");
-  }
-
   std::string activity(const Session& session, const std::string& column) {
     return admin.query("SELECT " + column + " FROM pg_stat_activity WHERE pid = " + to_string(session.pid()));
   }
@@ -57,14 +37,6 @@ class Time : public ::testing::Test {
     return !one.session->finished(0ms) && activity(*one.session, "xact_start") == one.since;
   }
 
-  // How long the session's process has run, in nanoseconds: what other processes do to it does not count.
-  static long ran(const Session& session) {
-    std::ifstream file("/proc/" + to_string(session.pid()) + "/schedstat");
-    long nanoseconds = 0;
-    EXPECT_TRUE(file >> nanoseconds);
-    return nanoseconds;
-  }
-
   // The shortest of several runs.
   static long nanoseconds(Session& session, const std::string& sql, int runs = 3) {
     long least = std::numeric_limits<long>::max();
@@ -82,9 +54,6 @@ class Time : public ::testing::Test {
         greedy->query("SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = "
                       "'tenant_greedy.work'::regclass"));
   }
-
-  Session admin;
-  std::unique_ptr<Session> greedy, bystander;
 };
 
 constexpr int many_keys = 65;  // more than a commit tells one by one

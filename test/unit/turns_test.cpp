@@ -62,6 +62,8 @@ class Town {
 
   // A task ends.
   void end(int i) { (void)turns_.charge(&(*this)[i].turn, 1, (*this)[i].cost); }
+  // The tenant has cost its claims this much.
+  void spend(int i, std::int64_t time) { (void)turns_.spend(&(*this)[i].turn, time); }
   void forget_debts() {
     turns_.forget_debts([](Turn*) {});
   }
@@ -237,6 +239,37 @@ TEST(Turns, AnEndThatComesLaterIsPaidFor) {
   EXPECT_EQ(idle.linked(), 1);
   idle.forget_debts();
   EXPECT_EQ(idle.linked(), 0);
+}
+
+TEST(Turns, WhatClaimsCostIsPaidFor) {
+  Town town(2, Pricing::by_time);
+  for (int i = 0; i < 2; ++i) town.submit(i, 100000);
+  for (int i = 0; i < 2000; ++i)
+    for (const int tenant : town.claim(1)) {
+      town.end(tenant);
+      if (tenant == 0) town.spend(0, 9 * turn_worth);
+      EXPECT_TRUE(town.holds());
+    }
+  EXPECT_NEAR(static_cast<double>(town[0].served), 2000 / 11, 4);
+  // However much it is, the debt has a bound, and what is idle pays too.
+  town.spend(0, 1000 * most_debt);
+  EXPECT_TRUE(town.holds());
+  Town idle(1, Pricing::by_time);
+  idle.spend(0, 1);
+  EXPECT_EQ(idle.linked(), 1);
+  idle.forget_debts();
+  EXPECT_EQ(idle.linked(), 0);
+}
+
+// A task that has taken less than was estimated, and ends when its tenant has no work, leaves no credit.
+TEST(Turns, NothingIsSavedUpByTasksThatAreShort) {
+  Town town(1, Pricing::by_time);
+  town[0].cost = 1;
+  town.submit(0, 1);
+  town.claim(2);
+  town.end(0);
+  EXPECT_TRUE(town.holds());
+  EXPECT_EQ(town.linked(), 0);
 }
 
 // Claims of one kind serve some tenants, those of another kind others, some serve both; each kind keeps the weights

@@ -5,6 +5,7 @@
 #include "entry/answer.hpp"
 #include "entry/each_tenant.hpp"
 #include "shared/counters.hpp"
+#include "shared/overhead.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "storage/record.hpp"

@@ -7,6 +7,7 @@
 #include "operation/operations.hpp"
 #include "shared/clock.hpp"
 #include "shared/counters.hpp"
+#include "shared/overhead.hpp"
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
@@ -134,6 +135,28 @@ void put_share(ReturnSetInfo *result, const Tenant &tenant, const RecentClaims *
        "of the tenants that tasks were claimed of; one that has less to do than its share leaves it to others"});
 }
 
+// Seconds that are left, 0 where it has been put off in the last minutes.
+void put_put_off(ReturnSetInfo *result, const Tenant &tenant) {
+  const PutOff put_off = put_off_lately(tenant.number);
+  const TimestampTz now = clock_now();
+  const struct {
+    Spender spender;
+    const char *item;
+    const char *what;
+    const char *spends;
+  } items[] = {{Spender::scheduler, "put off by schedulers", "what time makes due", "schedulers spend"},
+               {Spender::call, "put off by calls for all tenants", "what workers of all tenants could claim",
+                "calls for several tenants spend"}};
+  for (const auto &item : items) {
+    const TimestampTz until = put_off.until[static_cast<int>(item.spender)];
+    if (until == DT_NOBEGIN) continue;
+    put_line(result, {"held back", item.item, seconds(std::max<std::int64_t>(until - now, 0)),
+                      psprintf("seconds: %s %s until %s, since %s more than %g of a core on the tenant", item.what,
+                               until > now ? "is put off" : "was put off", timestamptz_to_str(until), item.spends,
+                               max_overhead())});
+  }
+}
+
 void put_limits(ReturnSetInfo *result, const Tenant &tenant) {
   const struct {
     Limited what;
@@ -199,6 +222,7 @@ void explain(ReturnSetInfo *result, const Tenant &tenant, bool tells_of_others) 
   put_waiting(result, tenant, claims);
   put_share(result, tenant, all, count, claims, tells_of_others);
   put_limits(result, tenant);
+  put_put_off(result, tenant);
   put_use(result, tenant, totals);
   put_failures(result, tenant, totals);
 }

@@ -148,8 +148,9 @@ void complete_batch(const Completion &batch) {
     const std::int64_t id = batch.ids[order[first]];
     if (tenants <= 1)
       complete_group(batch, order, first, last, true);
-    else if (core::is_plausible_id(id) &&
-             !serve_in_subtransaction(core::tenant_of(id), [&] { complete_group(batch, order, first, last, false); }))
+    else if (core::is_plausible_id(id) && !serve_in_subtransaction(core::tenant_of(id), last - first, [&] {
+               complete_group(batch, order, first, last, false);
+             }))
       put_off(batch, order, first, last);
     first = last;
   }
@@ -373,7 +374,8 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
     // One tenant's error or lock stops no other tenant's heartbeat.
     if (last - first == ids.count || !core::is_plausible_id(id))
       heartbeat_group(call, order, first, last);
-    else if (!serve_in_subtransaction(core::tenant_of(id), [&] { heartbeat_group(call, order, first, last); }))
+    else if (!serve_in_subtransaction(core::tenant_of(id), last - first,
+                                      [&] { heartbeat_group(call, order, first, last); }))
       for (int i = first; i < last; ++i) put_stop(call, ids.values[order[i]], "later");
     first = last;
   }

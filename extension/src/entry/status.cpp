@@ -4,9 +4,10 @@
 #include "shared/clock.hpp"
 #include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
-#include "shared/schedulers.hpp"
+#include "shared/overhead.hpp"
 #include "shared/permits.hpp"
 #include "shared/ready_tenants.hpp"
+#include "shared/schedulers.hpp"
 #include "shared/shared.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/home.hpp"
@@ -50,6 +51,36 @@ const char *state_of_scheduler() {
   return psprintf("asleep until %s", timestamptz_to_str(report.next));
 }
 
+// By which processes the tenant is put off.
+const char *state_of(const PutOff &put_off) {
+  const TimestampTz now = clock_now();
+  const char *state = nullptr;
+  for (const Spender spender : {Spender::scheduler, Spender::call}) {
+    const TimestampTz until = put_off.until[static_cast<int>(spender)];
+    if (until == DT_NOBEGIN) continue;
+    const char *what = psprintf("%s %suntil %s", spender == Spender::scheduler ? "schedulers" : "calls for all tenants",
+                                until > now ? "" : "were ", timestamptz_to_str(until));
+    state = state ? psprintf("%s, %s", state, what) : what;
+  }
+  return state;
+}
+
+// The first few by name.
+const char *tenants_put_off() {
+  constexpr int most_named = 5;
+  int count;
+  const PutOff *all = all_put_off_lately(&count);
+  StringInfoData text;
+  initStringInfo(&text);
+  int named = 0;
+  for (int i = 0; i < count && named < most_named; ++i) {
+    const Tenant *tenant = find_tenant(all[i].tenant);
+    if (tenant) appendStringInfo(&text, "%s%s (%s)", named++ ? "; " : "", tenant->name, state_of(all[i]));
+  }
+  if (count > named) appendStringInfo(&text, "; %d more", count - named);
+  return count == 0 ? "none" : text.data;
+}
+
 }  // namespace
 
 Datum insula_status(PG_FUNCTION_ARGS) {
@@ -77,6 +108,7 @@ Datum insula_status(PG_FUNCTION_ARGS) {
       {"wait events",
        has_wait_event_names ? "named" : "all of the name Extension: PostgreSQL before 17 has no others for extensions"},
       {"due tenants", in_shared_memory(due_tenants())},
+      {"tenants put off", shared_memory_available() ? tenants_put_off() : nullptr},
       {"limits of tenants", in_shared_memory(limits_of_tenants())},
       {"counted limits", in_shared_memory(counted_limits())},
       {"counted workflows", in_shared_memory(counted_workflows())},

@@ -66,7 +66,7 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
   if (!any) return;
   bool all_reaped = true;
   for (int i = 0; i < count; ++i) {
-    const bool done = serve_in_subtransaction(tenants[i].number, [&] {
+    const bool done = serve_in_subtransaction(tenants[i].number, 0, [&] {
       const Tenant *tenant = open_untouched_tenant(tenants[i].number);
       if (!tenant || tenant->is_aside()) return;
       const Session session = open_session();
@@ -90,10 +90,16 @@ bool is_full(const Claiming &claiming, int left) {
 // what the set is to be told of it; nullptr: nothing.
 int claim_share(Claiming *claiming, std::int32_t number, int wanted, const ServedTenants *served,
                 const ReadyTurn *turn) {
+  if (const TimestampTz until = put_off_until(number, Spender::call); until != DT_NOBEGIN) {
+    if (!turn) return 0;
+    settle_ready_turn(*turn, 0, turn->weight);
+    note_put_off(*served, turn->ready, until);
+    return 0;
+  }
   int count = 0;
   bool settled = false;
   const std::size_t room = claiming->room;
-  const bool done = serve_in_subtransaction(number, [&] {
+  const bool done = serve_in_subtransaction(number, count, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
     if (!tenant || tenant->suspended) {

@@ -110,7 +110,12 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
       CHECK_FOR_INTERRUPTS();
       const std::int32_t number = batch[i].ready.tenant;
       bool has_limits = false;
-      (void)serve_in_subtransaction(number, [&] {
+      if (const TimestampTz until = put_off_until(number, Spender::call); until != DT_NOBEGIN) {
+        look->next = std::min(look->next, until);
+        note_put_off(served, batch[i].ready, until);
+        continue;
+      }
+      (void)serve_in_subtransaction(number, 0, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant || tenant->suspended) return note_not_served(served, batch[i].ready, tenant);

@@ -257,6 +257,10 @@ void note_nothing_claimable(const ServedTenants &served, const ServedTenant &vis
     note_nothing_ready(visited.ready, 0);
 }
 
+void note_put_off(const ServedTenants &served, const ReadyTenant &visited, TimestampTz until) {
+  if (visited.version != 0 && served.may_note) note_nothing_ready_before(visited, clock_now(), until);
+}
+
 void note_not_served(const ServedTenants &served, const ReadyTenant &visited, const Tenant *tenant) {
   if (visited.version == 0 || !served.may_note) return;
   // Nothing tells when the relations of a tenant that exists are as they were made again.

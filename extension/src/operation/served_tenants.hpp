@@ -65,6 +65,8 @@ void note_visited(ServedTenants *served, const ReadyTurn &turn, int claimed, boo
 void note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant);
 // In a visit that has found no claimable task.
 void note_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant);
+// The tenant is put off until then.
+void note_put_off(const ServedTenants &served, const ReadyTenant &visited, TimestampTz until);
 // The tenant could not be opened, or is suspended.
 void note_not_served(const ServedTenants &served, const ReadyTenant &visited, const Tenant *tenant);
 

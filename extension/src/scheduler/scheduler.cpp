@@ -14,13 +14,14 @@
 
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
-#include "shared/counters.hpp"
 #include "shared/due_queue.hpp"
+#include "shared/overhead.hpp"
 #include "shared/schedulers.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
 #include "spi/session.hpp"
 #include "tenant/home.hpp"
+#include "tenant/in_subtransaction.hpp"
 #include "tenant/lock.hpp"
 #include "version.hpp"
 
@@ -131,7 +132,15 @@ std::int64_t time_for_visit() {
   return std::max(least_visit, std::min(next - now, visit_microseconds()));
 }
 
+int dying_count = 0;
+
+// Tasks of dead workers of all tenants come back at once.
+TimestampTz not_before(std::int32_t tenant) {
+  return dying_count > 0 ? DT_NOBEGIN : put_off_until(tenant, Spender::scheduler);
+}
+
 void visit(const DueTenant &due) {
+  if (const TimestampTz until = not_before(due.tenant); until != DT_NOBEGIN) return put_off_due_tenant(due, until);
   if (due.reload && is_aside_for_deaths(due.tenant)) read_trouble_again(due.tenant);
   const bool for_deaths = is_aside_for_deaths(due.tenant);
   if (const TimestampTz until = set_aside_until(due.tenant); (!due.afresh || for_deaths) && until > clock_now()) {
@@ -140,11 +149,11 @@ void visit(const DueTenant &due) {
   }
   Visit visit = {due.tenant, due.reload, due.ended, DT_NOEND, false, false, time_for_visit()};
   ErrorData *error;
-  const std::int64_t began = passing_time();
+  const Stopwatch watch;
   begin_turn(due.tenant);
   const bool visited = in_transaction([&] { visit_tenant(&visit); }, &error);
   end_turn();
-  count_overhead(due.tenant, passing_time() - began);
+  note_overhead(due.tenant, Spender::scheduler, watch, 0);
   if (visited) {
     if (!visit.trouble) {
       no_longer_aside(due.tenant);
@@ -157,7 +166,8 @@ void visit(const DueTenant &due) {
     visit.reload = true;
     visit.awaits = false;
   }
-  requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant));
+  requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant),
+                     not_before(due.tenant));
   give_up_caches();
 }
 
@@ -200,7 +210,6 @@ void end_round() {
 // ---- workers of all tenants that have died ----
 
 DeadWorker *dying = nullptr;
-int dying_count = 0;
 TimestampTz roused_at = DT_NOBEGIN;
 
 // A lease makes its tenant due, so each tenant with a task of a dead worker is in the due queue.

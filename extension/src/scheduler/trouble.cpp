@@ -22,7 +22,7 @@ struct Trouble {
   int failures;  // visits that failed in a row
   bool logged;
   bool for_deaths;
-  bool over;           // its visits succeed again, but deaths are remembered
+  bool over;            // its visits succeed again, but deaths are remembered
   TimestampTz died_at;  // or the end of the pause after it; DT_NOBEGIN: none has
   TimestampTz until;
 };
@@ -75,29 +75,23 @@ void put_error(std::int32_t tenant, TimestampTz now, const char *message, int fa
   close_session(session);
 }
 
-void delete_error(std::int32_t tenant) {
-  static constexpr Statement delete_error = {
-      "delete_error",
-      "DELETE FROM insula.tenant_error WHERE tenant_no = $1",
-      {INT4OID},
-  };
-  const Session session = open_session();
-  Arguments arguments;
-  arguments.add(Int32GetDatum(tenant));
-  (void)run(delete_error, arguments);
-  close_session(session);
-}
+constexpr Statement delete_error = {
+    "delete_error",
+    "DELETE FROM insula.tenant_error WHERE tenant_no = $1",
+    {INT4OID},
+};
 
-void forget_failures(std::int32_t tenant) {
-  static constexpr Statement forget_failures = {
-      "forget_failures",
-      "UPDATE insula.tenant_error SET failures = 0 WHERE tenant_no = $1",
-      {INT4OID},
-  };
+constexpr Statement forget_failures = {
+    "forget_failures",
+    "UPDATE insula.tenant_error SET failures = 0 WHERE tenant_no = $1",
+    {INT4OID},
+};
+
+void run_for(std::int32_t tenant, const Statement &statement) {
   const Session session = open_session();
   Arguments arguments;
   arguments.add(Int32GetDatum(tenant));
-  (void)run(forget_failures, arguments);
+  (void)run(statement, arguments);
   close_session(session);
 }
 
@@ -226,10 +220,10 @@ void no_longer_aside(std::int32_t tenant) {
   trouble->until = DT_NOBEGIN;
   ErrorData *error;
   if (trouble->died_at > clock_now() - deaths_are_remembered) {
-    if (!was_over) (void)in_transaction([&] { forget_failures(tenant); }, &error);
+    if (!was_over) (void)in_transaction([&] { run_for(tenant, forget_failures); }, &error);
     return;
   }
-  (void)in_transaction([&] { delete_error(tenant); }, &error);
+  (void)in_transaction([&] { run_for(tenant, delete_error); }, &error);
   hash_search(troubles, &tenant, HASH_REMOVE, nullptr);
 }
 

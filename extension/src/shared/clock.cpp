@@ -26,6 +26,12 @@ std::int64_t passing_time() {
   return static_cast<std::int64_t>(INSTR_TIME_GET_MICROSEC(now));
 }
 
+std::int64_t processor_time() {
+  timespec used;
+  if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0) return 0;
+  return static_cast<std::int64_t>(used.tv_sec) * USECS_PER_SEC + used.tv_nsec / 1000;
+}
+
 TimestampTz on_wall(TimestampTz at) {
   if (TIMESTAMP_NOT_FINITE(at)) return at;
   const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;

@@ -15,6 +15,9 @@ TimestampTz count_from(TimestampTz now);
 // pauses between attempts are counted in them.  The same for all processes of a machine.
 std::int64_t passing_time();
 
+// Microseconds for which processors have worked for this process.
+std::int64_t processor_time();
+
 // When the server's own clock will show what ours shows at `at`.
 TimestampTz on_wall(TimestampTz at);
 

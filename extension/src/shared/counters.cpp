@@ -45,8 +45,7 @@ struct TallyEntry {
   TenantKey key;
   Stretch stretches[2];  // the present one, and the one before
   TallyState state;
-  int versions;  // that have counters of their own
-  pg_atomic_uint64 overhead;
+  int versions;          // that have counters of their own
   std::uint64_t ticket;  // of the last count
   CountBasis basis;
 };
@@ -85,7 +84,6 @@ TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
     tally->stretches[0] = tally->stretches[1] = {};
     tally->state = TallyState::unknown;
     tally->versions = 0;
-    pg_atomic_init_u64(&tally->overhead, 0);
     tally->ticket = 0;
   }
   return tally;
@@ -229,22 +227,7 @@ void count_wait(const Counted &what, std::int64_t microseconds, std::int64_t tim
   change_of(what).waits[place] += times;
 }
 
-// Where the tenant has no entry it may have been dropped, and no later drop would remove a new one.
-void count_overhead(std::int32_t tenant, std::int64_t microseconds) {
-  if (!shared_activity) return;
-  LWLockAcquire(counters_lock, LW_SHARED);
-  if (TallyEntry *tally = find_tally(tenant, HASH_FIND)) pg_atomic_fetch_add_u64(&tally->overhead, microseconds);
-  LWLockRelease(counters_lock);
-}
-
-std::int64_t overhead_of(std::int32_t tenant) {
-  if (!shared_activity) return 0;
-  LWLockAcquire(counters_lock, LW_SHARED);
-  TallyEntry *tally = find_tally(tenant, HASH_FIND);
-  const auto overhead = tally ? static_cast<std::int64_t>(pg_atomic_read_u64(&tally->overhead)) : 0;
-  LWLockRelease(counters_lock);
-  return overhead;
-}
+bool is_counted(std::int32_t tenant) { return find_tally(tenant, HASH_FIND) != nullptr; }
 
 bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_search(known, known + known_count, tenant); }
 
@@ -360,6 +343,7 @@ void forget_activity() {
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   drop_entries_of<ActivityEntry>(shared_activity, MyDatabaseId, 0);
   drop_entries_of<TallyEntry>(shared_tallies, MyDatabaseId, 0);
+  drop_overhead_of(MyDatabaseId, 0);
   LWLockRelease(counters_lock);
 }
 
@@ -381,6 +365,7 @@ void drop_counters_of(Oid database, std::int32_t tenant) {
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   drop_entries_of<ActivityEntry>(shared_activity, database, tenant);
   drop_entries_of<TallyEntry>(shared_tallies, database, tenant);
+  drop_overhead_of(database, tenant);
   drop_permits_of(database, tenant);
   LWLockRelease(counters_lock);
 }

@@ -47,11 +47,6 @@ void count_run(const Counted &what, std::int64_t microseconds);  // a run of a t
 void count_no_more(std::int32_t tenant);                         // it is dropped
 extern const TransactionStep counters_step;
 
-// Time that a scheduler, or a call for several tenants, has spent on the tenant.  It counts at once, whatever becomes
-// of the transaction, but for a tenant of which nothing else has been counted since the server's start.
-void count_overhead(std::int32_t tenant, std::int64_t microseconds);
-std::int64_t overhead_of(std::int32_t tenant);
-
 // ---- reading ----
 
 struct Activity {

@@ -1,4 +1,4 @@
-// Counters and permits of tenants or databases that are gone, for the other files of this folder.
+// Counters, overhead and permits of tenants or databases that are gone, for the other files of this folder.
 #pragma once
 
 #include "shared/memory.hpp"
@@ -10,6 +10,9 @@ void drop_counters_of(Oid database, std::int32_t tenant = 0);
 
 // Under that lock.
 void drop_permits_of(Oid database, std::int32_t tenant);
+void drop_overhead_of(Oid database, std::int32_t tenant);
+// Whether there are counters of a tenant of this database, which its drop will remove.
+bool is_counted(std::int32_t tenant);
 
 template <typename Entry>
 void drop_entries_of(HTAB *table, Oid database, std::int32_t tenant) {

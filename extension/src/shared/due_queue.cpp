@@ -7,6 +7,7 @@
 #include "shared/clock.hpp"
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
+#include "shared/overhead.hpp"
 #include "shared/ready_tenants.hpp"
 #include "shared/schedulers.hpp"
 
@@ -17,13 +18,14 @@ namespace {
 struct DueEntry {
   TenantKey key;
   pairingheap_node node;
-  TimestampTz due;  // DT_NOEND: it is not in the heap
-  bool in_hand;     // a scheduler looks at the tenant
-  bool reload;      // its schedules may have changed
-  bool awaits;      // an execution's end makes it due
-  bool ended;       // one has ended since it was taken
-  bool aside;       // its last turn has failed
-  bool afresh;      // it may have been mended since
+  TimestampTz due;         // DT_NOEND: it is not in the heap
+  TimestampTz not_before;  // it is put off until then; DT_NOBEGIN: it is not
+  bool in_hand;            // a scheduler looks at the tenant
+  bool reload;             // its schedules may have changed
+  bool awaits;             // an execution's end makes it due
+  bool ended;              // one has ended since it was taken
+  bool aside;              // its last turn has failed
+  bool afresh;             // it may have been mended since
 };
 
 HTAB *shared_dues = nullptr;
@@ -135,6 +137,7 @@ DueEntry *make_due(Oid database, std::int32_t tenant) {
       hash_search(dues(), &key, shared_memory_available() ? HASH_ENTER_NULL : HASH_ENTER, &found));
   if (entry && !found) {
     entry->due = DT_NOEND;
+    entry->not_before = DT_NOBEGIN;
     entry->in_hand = entry->reload = entry->awaits = entry->ended = entry->aside = entry->afresh = false;
   }
   return entry;
@@ -190,6 +193,8 @@ void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
   }
   entry->reload = entry->reload || reload;
   entry->afresh = entry->afresh || reload;
+  // A moment further ahead than the longest dates from before the clock was set back.
+  if (entry->not_before <= due + longest_put_off) due = std::max(due, entry->not_before);
   if (due >= entry->due) return;
   set_due(*slot, *entry, due);
   wake_for(*slot, due);
@@ -353,7 +358,7 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
   return any;
 }
 
-void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside) {
+void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside, TimestampTz not_before) {
   // Behind those that have waited for longer.
   const TimestampTz now = clock_now();
   lock_shared_memory(LW_EXCLUSIVE);
@@ -364,13 +369,31 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
     entry->reload = entry->reload || due.reload;
     entry->awaits = awaits;
     entry->aside = aside;
+    entry->not_before = not_before;
     slot.troubled = slot.troubled || aside;
     // Claims do what time causes for a tenant that the scheduler leaves for a while.
     if (aside) enter_ready_tenant(due.tenant);
     entry->ended = entry->ended && awaits;
-    next = entry->ended ? now : std::max(next, now);
-    if (next < entry->due) set_due(slot, *entry, next);
+    next = std::max(entry->ended ? now : std::max(next, now), not_before);
+    // It may have become due while it was in hand.
+    next = std::max(std::min(next, entry->due), not_before);
+    if (next != entry->due) set_due(slot, *entry, next);
     if (entry->due == DT_NOEND && !awaits && !entry->reload) remove_due(slot, *entry);
+  }
+  unlock_shared_memory();
+}
+
+void put_off_due_tenant(const DueTenant &due, TimestampTz until) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  DatabaseSlot &slot = *my_database();
+  slot.hand_full = false;
+  if (DueEntry *entry = find_due(MyDatabaseId, due.tenant)) {
+    entry->in_hand = false;
+    entry->reload = entry->reload || due.reload;
+    entry->ended = entry->ended || due.ended;
+    entry->afresh = entry->afresh || due.afresh;
+    entry->not_before = until;
+    set_due(slot, *entry, until);
   }
   unlock_shared_memory();
 }

@@ -44,8 +44,11 @@ TimestampTz next_in_due_queue();
 bool take_due_tenant(TimestampTz now, DueTenant *due);
 // DT_NOEND: nothing will be due by time alone.  `awaits`: the end of an execution makes it
 // due.  due.reload: its schedules may still have changed.  `aside`: its turn has failed; it comes
-// sooner if what made it fail may have been mended.
-void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside);
+// sooner if what made it fail may have been mended.  It is not taken before `not_before`, whatever becomes due for it.
+void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside,
+                        TimestampTz not_before = DT_NOBEGIN);
+// It has not been visited, and will not be before then.
+void put_off_due_tenant(const DueTenant &due, TimestampTz until);
 // The earliest moment, DT_NOBEGIN if the due queue has to be filled; from now on a commit with
 // an earlier one sets this process's latch.
 TimestampTz plan_sleep();

@@ -9,8 +9,8 @@ LWLock *counters_lock = nullptr;
 
 namespace {
 
-const SharedPart *const parts[] = {&waiters_part, &workers_part,  &watches_part, &databases_part,    &watermarks_part,
-                                   &changes_part, &counters_part, &permits_part, &ready_tenants_part};
+const SharedPart *const parts[] = {&waiters_part, &workers_part,  &watches_part,  &databases_part, &watermarks_part,
+                                   &changes_part, &counters_part, &overhead_part, &permits_part,   &ready_tenants_part};
 
 LWLock *common_lock = nullptr;
 void (*before_attach)() = nullptr;

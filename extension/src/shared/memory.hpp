@@ -1,7 +1,7 @@
 // The parts of shared memory, and their locks; for the files of this folder alone.  Each part belongs to
 // one file, which says what lies in it.  All of it is a cache: it may be absent, and after a crash it
 // starts empty and loses nothing but time, since work lives in tables and leases end by themselves.
-// One lock guards all parts but the counters (counters.hpp) and permits, which have another.  Under
+// One lock guards all parts but the counters (counters.hpp), overhead and permits, which have another.  Under
 // either a process only looks, adds and sets latches, so that a commit callback may take them; one that
 // holds the lock of the counters takes no other but for a snapshot.
 #pragma once
@@ -24,6 +24,7 @@ extern const SharedPart watermarks_part;
 extern const SharedPart ready_tenants_part;
 extern const SharedPart changes_part;
 extern const SharedPart counters_part;
+extern const SharedPart overhead_part;
 extern const SharedPart permits_part;
 
 // The settings that say for how much there is room.

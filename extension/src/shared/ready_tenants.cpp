@@ -176,9 +176,11 @@ int copy_ready(ReadySet &set, std::uint64_t filter, ReadyTenant *tenants, int ro
 }  // namespace
 
 void define_fairness_settings() {
-  DefineCustomEnumVariable("insula.fairness", "What a claim for all tenants counts as a tenant's share.",
-                           "turns: how many of its tasks were claimed; time: for how long they ran.", &fairness,
-                           fairness, fairness_words, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomEnumVariable(
+      "insula.fairness", "What a claim for all tenants counts as a tenant's share.",
+      "turns: how many of its tasks were claimed; time: for how long they ran, and what they cost shared "
+      "processes.",
+      &fairness, fairness, fairness_words, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
 const SharedPart ready_tenants_part = {[] { return hash_estimate_size(shared_room.due_tenants, sizeof(ReadyEntry)); },
@@ -299,15 +301,24 @@ void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight) 
   unlock_shared_memory();
 }
 
-void charge_ready_tenant(std::int32_t tenant, std::int64_t tasks, std::int64_t time) {
+template <typename Charge>
+static void charge_entry(std::int32_t tenant, Charge charge) {
   if (!shared_memory_available()) return;
   lock_shared_memory(LW_EXCLUSIVE);
   if (DatabaseSlot *slot = my_database()) {
     ReadyEntry *entry = make_ready(tenant);
     // One that has no work, and nothing to pay, is forgotten.
-    if (entry && !slot->ready.turns.charge(&entry->turn, tasks, time) && !entry->rests()) forget(entry);
+    if (entry && !charge(&slot->ready.turns, &entry->turn) && !entry->rests()) forget(entry);
   }
   unlock_shared_memory();
+}
+
+void charge_ready_tenant(std::int32_t tenant, std::int64_t tasks, std::int64_t time) {
+  charge_entry(tenant, [=](core::Turns *turns, core::Turn *turn) { return turns->charge(turn, tasks, time); });
+}
+
+void charge_ready_tenant(std::int32_t tenant, std::int64_t time) {
+  charge_entry(tenant, [=](core::Turns *turns, core::Turn *turn) { return turns->spend(turn, time); });
 }
 
 void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter) {

@@ -2,8 +2,7 @@
 #pragma once
 
 #include "postgres.hpp"
-#include "shared/clock.hpp"
-#include "shared/counters.hpp"
+#include "shared/overhead.hpp"
 
 namespace insula {
 
@@ -35,12 +34,15 @@ bool visit_in_subtransaction(std::int32_t tenant, Work work) {
       tenant, [](void *argument) { (*static_cast<Work *>(argument))(); }, &work, {nullptr, 0}, IdleLocks::release);
 }
 
-// The same where the time is the tenant's overhead.
+// Counts the time since `watch` began as the tenant's overhead, and logs that the tenant is put off for it.
+void note_overhead(std::int32_t tenant, Spender spender, const Stopwatch &watch, std::int64_t tasks);
+
+// The same where the time is the tenant's overhead.  `tasks`: what the work says that it has done, read at its end.
 template <typename Work>
-bool serve_in_subtransaction(std::int32_t tenant, Work work) {
-  const std::int64_t began = passing_time();
+bool serve_in_subtransaction(std::int32_t tenant, const int &tasks, Work work) {
+  const Stopwatch watch;
   const bool done = visit_in_subtransaction(tenant, work);
-  count_overhead(tenant, passing_time() - began);
+  note_overhead(tenant, Spender::call, watch, tasks);
   return done;
 }
 

@@ -1,0 +1,179 @@
+// Overhead of tenants; see overhead.hpp.  Under the lock of the counters.
+#include "shared/overhead.hpp"
+
+#include <algorithm>
+
+#include "shared/clock.hpp"
+#include "shared/drop_counters.hpp"
+#include "shared/due_queue.hpp"
+#include "shared/ready_tenants.hpp"
+
+extern "C" {
+#include "utils/guc.h"
+}
+
+namespace insula {
+
+namespace {
+
+// A call's share that takes no longer than this, and this for each task, is what any tenant's takes: a busy tenant is
+// not put off for what it has done, but for what its tasks make that cost.
+constexpr std::int64_t cost_of_share = 5000;
+constexpr std::int64_t cost_of_task = 1000;
+
+constexpr std::int64_t told_for = 300 * USECS_PER_SEC;
+constexpr std::int64_t between_logs = USECS_PER_HOUR;
+
+double share_of_core = 0.5;
+
+struct OverheadEntry {
+  TenantKey key;
+  pg_atomic_uint64 time;
+  core::LeakyBucket buckets[spenders];
+  TimestampTz put_off_until[spenders];
+  std::int64_t logged_at;  // in passing time
+};
+
+HTAB *shared_overhead = nullptr;
+
+OverheadEntry *find_overhead(std::int32_t tenant) {
+  TenantKey key = {MyDatabaseId, tenant};
+  return static_cast<OverheadEntry *>(hash_search(shared_overhead, &key, HASH_FIND, nullptr));
+}
+
+// nullptr: there is no room, or the tenant may have been dropped and no later drop would remove the entry.
+OverheadEntry *make_overhead(std::int32_t tenant) {
+  if (!is_counted(tenant)) return nullptr;
+  TenantKey key = {MyDatabaseId, tenant};
+  bool found;
+  auto *entry = static_cast<OverheadEntry *>(hash_search(shared_overhead, &key, HASH_ENTER_NULL, &found));
+  if (!entry || found) return entry;
+  pg_atomic_init_u64(&entry->time, 0);
+  std::fill(entry->buckets, entry->buckets + spenders, core::LeakyBucket{0, 0});
+  std::fill(entry->put_off_until, entry->put_off_until + spenders, DT_NOBEGIN);
+  entry->logged_at = PG_INT64_MIN / 2;
+  return entry;
+}
+
+// False: the tenant has no entry yet.
+bool add_time(std::int32_t tenant, std::int64_t microseconds) {
+  LWLockAcquire(counters_lock, LW_SHARED);
+  OverheadEntry *entry = find_overhead(tenant);
+  if (entry) pg_atomic_fetch_add_u64(&entry->time, microseconds);
+  LWLockRelease(counters_lock);
+  return entry != nullptr;
+}
+
+// A moment further ahead than the longest dates from before the clock was set back.
+bool is_ahead(TimestampTz until, TimestampTz now) { return until > now && until <= now + longest_put_off; }
+
+// True: the log is to tell.
+bool put_off(OverheadEntry *entry, Spender spender, std::int64_t time) {
+  const TimestampTz now = clock_now();
+  const auto i = static_cast<int>(spender);
+  const TimestampTz until = entry->buckets[i].pour(time, now, share_of_core);
+  if (until == now) return false;
+  entry->put_off_until[i] = until;
+  if (passing_time() - entry->logged_at < between_logs) return false;
+  entry->logged_at = passing_time();
+  return true;
+}
+
+PutOff lately(const OverheadEntry &entry, TimestampTz now) {
+  PutOff put_off = {entry.key.tenant, {DT_NOBEGIN, DT_NOBEGIN}};
+  for (int i = 0; i < spenders; ++i)
+    if (is_ahead(entry.put_off_until[i], now) ||
+        (entry.put_off_until[i] <= now && entry.put_off_until[i] > now - told_for))
+      put_off.until[i] = entry.put_off_until[i];
+  return put_off;
+}
+
+}  // namespace
+
+const SharedPart overhead_part = {
+    [] { return hash_estimate_size(shared_room.counted_workflows, sizeof(OverheadEntry)); },
+    [](bool) {
+      shared_overhead =
+          make_shared_table("insula overhead", shared_room.counted_workflows, sizeof(TenantKey), sizeof(OverheadEntry));
+    }};
+
+void define_overhead_settings() {
+  DefineCustomRealVariable("insula.max_overhead",
+                           "How much of one core schedulers, and calls for several tenants, may spend on one tenant.",
+                           "An average of each over ten seconds of processor time; above it they put the tenant's work off. 0: any.",
+                           &share_of_core, share_of_core, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+}
+
+double max_overhead() { return share_of_core; }
+
+TimestampTz count_overhead(std::int32_t tenant, Spender spender, const Spent &spent, std::int64_t tasks) {
+  if (!shared_overhead) return DT_NOBEGIN;
+  if (pricing() == core::Pricing::by_time) charge_ready_tenant(tenant, spent.time);
+  const std::int64_t usual = spender == Spender::call ? cost_of_share + tasks * cost_of_task : 0;
+  const std::int64_t charged = share_of_core > 0 ? spent.processor - usual : 0;
+  if (charged <= 0 && add_time(tenant, spent.time)) return DT_NOBEGIN;
+  TimestampTz told = DT_NOBEGIN;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  if (OverheadEntry *entry = make_overhead(tenant)) {
+    pg_atomic_fetch_add_u64(&entry->time, spent.time);
+    if (charged > 0 && put_off(entry, spender, charged)) told = entry->put_off_until[static_cast<int>(spender)];
+  }
+  LWLockRelease(counters_lock);
+  return told;
+}
+
+std::int64_t overhead_of(std::int32_t tenant) {
+  if (!shared_overhead) return 0;
+  LWLockAcquire(counters_lock, LW_SHARED);
+  OverheadEntry *entry = find_overhead(tenant);
+  const auto time = entry ? static_cast<std::int64_t>(pg_atomic_read_u64(&entry->time)) : 0;
+  LWLockRelease(counters_lock);
+  return time;
+}
+
+// While a test moves the clock nothing is: it stops only once nothing is due.
+TimestampTz put_off_until(std::int32_t tenant, Spender spender) {
+  if (!shared_overhead || share_of_core == 0 || clock_target() != DT_NOBEGIN) return DT_NOBEGIN;
+  const TimestampTz now = clock_now();
+  LWLockAcquire(counters_lock, LW_SHARED);
+  const OverheadEntry *entry = find_overhead(tenant);
+  const TimestampTz until = entry ? entry->put_off_until[static_cast<int>(spender)] : DT_NOBEGIN;
+  LWLockRelease(counters_lock);
+  return is_ahead(until, now) ? until : DT_NOBEGIN;
+}
+
+PutOff put_off_lately(std::int32_t tenant) {
+  PutOff found = {tenant, {DT_NOBEGIN, DT_NOBEGIN}};
+  if (!shared_overhead) return found;
+  const TimestampTz now = clock_now();
+  LWLockAcquire(counters_lock, LW_SHARED);
+  if (const OverheadEntry *entry = find_overhead(tenant)) found = lately(*entry, now);
+  LWLockRelease(counters_lock);
+  return found;
+}
+
+PutOff *all_put_off_lately(int *count) {
+  *count = 0;
+  if (!shared_overhead) return nullptr;
+  // Room is made without the lock; the table has room for no more.
+  const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
+  auto *all = static_cast<PutOff *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(PutOff) * most));
+  const TimestampTz now = clock_now();
+  LWLockAcquire(counters_lock, LW_SHARED);
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, shared_overhead);
+  while (const auto *entry = static_cast<OverheadEntry *>(hash_seq_search(&scan))) {
+    if (entry->key.database != MyDatabaseId) continue;
+    const PutOff found = lately(*entry, now);
+    if (found.any()) all[(*count)++] = found;
+  }
+  LWLockRelease(counters_lock);
+  std::sort(all, all + *count, [](const PutOff &a, const PutOff &b) { return a.tenant < b.tenant; });
+  return all;
+}
+
+void drop_overhead_of(Oid database, std::int32_t tenant) {
+  drop_entries_of<OverheadEntry>(shared_overhead, database, tenant);
+}
+
+}  // namespace insula
