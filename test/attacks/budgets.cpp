@@ -12,6 +12,12 @@ using std::to_string;
 
 class Budgets : public GreedyAndBystander {
  protected:
+  // The budgets of turns are tried by themselves, but for what tests set.
+  void SetUp() override {
+    GreedyAndBystander::SetUp();
+    set_for_all("insula.max_overhead", "0");
+  }
+
   // Registers a workflow whose task `a` is followed by many, each with its own options.
   void register_followed_by(int count, const std::string& options) {
     greedy->query(
@@ -300,7 +306,6 @@ TEST_F(Budgets, ClaimsThatCostMuchArePutOff) {
 
 // A tenant pays for what its claims cost, if shares are shares of time.
 TEST_F(Budgets, ClaimsThatCostMuchWeighInTheShares) {
-  set_for_all("insula.max_overhead", "0");
   submit_great(150);
   set_for_all("insula.fairness", "time");
   admin.query(
