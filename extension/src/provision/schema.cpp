@@ -207,6 +207,9 @@ Owner become_maker() {
   set_local("default_table_access_method", "heap");
   // The caller of drop_tenant has asked for the cascade, and needs no notice of it.
   set_local("client_min_messages", "warning");
+  // Views are long texts in the catalog, which pglz takes its time for.  A server may lack lz4.
+  (void)set_config_option("default_toast_compression", "lz4", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, DEBUG5,
+                          false);
   return owner;
 }
 
