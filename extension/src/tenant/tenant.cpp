@@ -17,6 +17,7 @@ namespace insula {
 namespace {
 
 constexpr long cache_limit = 16384;
+constexpr int most_opened = 2000;
 
 struct NameEntry {
   char name[NAMEDATALEN];
@@ -37,6 +38,7 @@ bool stale = true;
 Oid tenant_table = InvalidOid;
 std::uint64_t definitions_clock = 0;
 std::uint64_t schemas_clock = 0;  // changes whenever a schema does
+int opened = 0;                   // tenants whose relations have been checked since the session's caches were emptied
 
 HTAB *new_table(const char *name, Size key, Size entry, int flags) {
   HASHCTL control = {};
@@ -228,7 +230,16 @@ Oid checked_relation(const Check &check, Part part, Oid table) {
   return fault ? InvalidOid : oid;
 }
 
+// PostgreSQL keeps what a session has read of the catalogs, some 40 kB a tenant, as long as nothing changes there: a
+// session that goes through all tenants begins anew after some of them.
+void give_up_caches() {
+  if (opened < most_opened) return;
+  opened = 0;
+  InvalidateSystemCaches();
+}
+
 bool check_relations(Tenant *tenant, LOCKMODE lock, const Opening &opening) {
+  ++opened;
   tenant->schemas = schemas_clock;
   const Check check = {get_namespace_oid(tenant->schema, true), lock, opening};
   tenant->schema_oid = check.schema;
@@ -298,6 +309,7 @@ static void look_for_schema(Tenant *tenant) {
 
 static Tenant *open_relations(std::int32_t number, const Opening &opening) {
   const LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
+  give_up_caches();
   for (;;) {
     // Locking a relation that this transaction holds already accepts no invalidations.
     AcceptInvalidationMessages();
