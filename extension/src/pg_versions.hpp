@@ -8,6 +8,8 @@
 extern "C" {
 #include "catalog/pg_database.h"
 #include "commands/defrem.h"
+#include "common/scram-common.h"
+#include "libpq/scram.h"
 #include "parser/parse_node.h"
 #include "utils/backend_status.h"
 #include "utils/timeout.h"
@@ -107,6 +109,15 @@ inline void grant_role(GrantRoleStmt *statement) {
   GrantRole(make_parsestate(nullptr), statement);
 #else
   GrantRole(statement);
+#endif
+}
+
+// The rounds of a new password.
+inline int scram_rounds() {
+#if PG_VERSION_NUM >= 160000
+  return scram_sha_256_iterations;
+#else
+  return SCRAM_DEFAULT_ITERATIONS;
 #endif
 }
 
