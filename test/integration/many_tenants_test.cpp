@@ -100,8 +100,8 @@ TEST_F(ManyTenants, ASessionKeepsTheCatalogsOfSome) {
   }));
   // Each of these opens the tenant anew.
   visitor.query(
-      "DO $$ BEGIN FOR i IN 1..1001 LOOP PERFORM insula.pause_workflow('w', tenant => 'second'), "
-      "insula.resume_workflow('w', tenant => 'second'); END LOOP; END $$");
+      "DO $$ BEGIN FOR i IN 1..1001 LOOP PERFORM insula.pause_workflow('w', tenant => 'second'); "
+      "PERFORM insula.resume_workflow('w', tenant => 'second'); END LOOP; END $$");
   EXPECT_EQ(kept(), "1");
 }
 
