@@ -7,6 +7,9 @@
 
 extern "C" {
 #include "catalog/pg_database.h"
+#include "commands/defrem.h"
+#include "common/scram-common.h"
+#include "libpq/scram.h"
 #include "parser/parse_node.h"
 #include "utils/backend_status.h"
 #include "utils/timeout.h"
@@ -109,6 +112,15 @@ inline void grant_role(GrantRoleStmt *statement) {
 #endif
 }
 
+// The rounds of a new password.
+inline int scram_rounds() {
+#if PG_VERSION_NUM >= 160000
+  return scram_sha_256_iterations;
+#else
+  return SCRAM_DEFAULT_ITERATIONS;
+#endif
+}
+
 inline bool owns_database(Oid database, Oid role) {
 #if PG_VERSION_NUM >= 160000
   return object_ownercheck(DatabaseRelationId, database, role);
@@ -140,6 +152,18 @@ inline TupleTableSlot *allocate_slot(EState *estate, TupleDesc columns, const Tu
   return ExecAllocTableSlot(&estate->es_tupleTable, columns, operations, 0);
 #else
   return ExecAllocTableSlot(&estate->es_tupleTable, columns, operations);
+#endif
+}
+
+// CREATE INDEX without the build.
+inline Oid define_unbuilt_index(Oid table, IndexStmt *statement) {
+#if PG_VERSION_NUM >= 190000
+  return DefineIndex(nullptr, table, statement, InvalidOid, InvalidOid, InvalidOid, -1, false, true, true, true, true)
+      .objectId;
+#elif PG_VERSION_NUM >= 160000
+  return DefineIndex(table, statement, InvalidOid, InvalidOid, InvalidOid, -1, false, true, true, true, true).objectId;
+#else
+  return DefineIndex(table, statement, InvalidOid, InvalidOid, InvalidOid, false, true, true, true, true).objectId;
 #endif
 }
 

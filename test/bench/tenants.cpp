@@ -31,45 +31,43 @@ void make_plainly(Sql& sql, int number) {
   sql.value(statements + "COMMIT");
 }
 
-double rate_of_plain_loop(int tenants) {
-  Sql admin;
-  admin.value("DROP DATABASE IF EXISTS t1_plain WITH (FORCE)");
-  admin.value("CREATE DATABASE t1_plain");
-  double seconds = 0;
-  {
-    Sql sql("t1_plain");
-    seconds = seconds_of([&] {
-      for (int i = 0; i < tenants; ++i) make_plainly(sql, i);
-    });
-  }
-  admin.value("DROP DATABASE t1_plain WITH (FORCE)");
-  return tenants / seconds;
-}
+// Tenants that are made before the loop takes its turns, and whose time is compared with that of the last ones.
+constexpr int alone = 100;
 
 }  // namespace
 
 std::vector<Figure> provisioning() {
   const int all = many();
   const int plain = quick() ? 200 : 1000;
-  const double rate_plain = rate_of_plain_loop(plain);
-  tell(fmt::format("the plain loop: {:.0f} a second", rate_plain));
+  Sql admin;
+  admin.value("DROP DATABASE IF EXISTS t1_plain WITH (FORCE)");
+  admin.value("CREATE DATABASE t1_plain");
   Town town("t1");
+  double plain_seconds = 0;
   std::vector<double> seconds;
-  for (int i = 0; i < all; ++i) {
-    const std::string tenant = fmt::format("p_{}", i);
-    seconds.push_back(seconds_of(
-        [&] { town.sql().value(fmt::format("SELECT insula.create_tenant('{0}', username => 't1_{0}')", tenant)); }));
+  {
+    // In turns, and no database is dropped in between: some file systems make files slowly after others have gone.
+    Sql sql("t1_plain");
+    for (int i = 0; i < all; ++i) {
+      const std::string tenant = fmt::format("p_{}", i);
+      seconds.push_back(seconds_of(
+          [&] { town.sql().value(fmt::format("SELECT insula.create_tenant('{0}', username => 't1_{0}')", tenant)); }));
+      if (i >= alone && i < alone + plain) plain_seconds += seconds_of([&] { make_plainly(sql, i); });
+    }
   }
+  const double rate_plain = plain / plain_seconds;
+  tell(fmt::format("the plain loop: {:.0f} a second", rate_plain));
   const auto sum = [&](int first, int count) {
     double total = 0;
     for (int i = first; i < first + count; ++i) total += seconds[static_cast<std::size_t>(i)];
     return total;
   };
   const double rate = all / sum(0, all);
-  const double growth = sum(all - 100, 100) / sum(0, 100);
+  const double growth = sum(all - alone, alone) / sum(0, alone);
+  admin.value("DROP DATABASE t1_plain WITH (FORCE)");
   return {{"T1.rate", "tenants made, one by one", rate, "a second", rate / rate_plain, 2, false,
            fmt::format("the plain loop's {:.0f} a second", rate_plain), rate, rate},
-          {"T1.growth", "the last hundred of them", sum(all - 100, 100) * ms / 100, "ms each", growth, 1.5, true,
+          {"T1.growth", "the last hundred of them", sum(all - alone, alone) * ms / alone, "ms each", growth, 1.5, true,
            fmt::format("the first hundred of {}", all), growth, growth}};
 }
 

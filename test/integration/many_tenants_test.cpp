@@ -87,6 +87,24 @@ TEST_F(ManyTenants, OneThatWasTamperedWithIsPassedOver) {
   EXPECT_EQ(runner.query("SELECT string_agg(tenant, ',') FROM insula.claim('r', max_tasks => 10)"), "first");
 }
 
+// A session that goes through thousands of tenants does not keep what the catalogs say of each.
+TEST_F(ManyTenants, ASessionKeepsTheCatalogsOfSome) {
+  Session visitor;
+  const auto kept = [&] {
+    return visitor.query(
+        "SELECT count(*) FROM pg_backend_memory_contexts WHERE name = 'index info' AND ident = 'work_queue'");
+  };
+  ASSERT_TRUE(eventually([&] {
+    visitor.query("SELECT insula.submit('w', tenant => t) FROM unnest('{first, second}'::text[]) t");
+    return kept() == "2";
+  }));
+  // Each of these opens the tenant anew.
+  visitor.query(
+      "DO $$ BEGIN FOR i IN 1..1001 LOOP PERFORM insula.pause_workflow('w', tenant => 'second'); "
+      "PERFORM insula.resume_workflow('w', tenant => 'second'); END LOOP; END $$");
+  EXPECT_EQ(kept(), "1");
+}
+
 TEST_F(ManyTenants, OneDeadWorkerOfAllGivesEverythingBack) {
   if (!preloaded()) GTEST_SKIP() << "needs shared memory";
   submit("first");

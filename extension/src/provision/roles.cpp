@@ -12,10 +12,13 @@
 
 extern "C" {
 #include "access/heapam.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_auth_members.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_db_role_setting.h"
 #include "commands/dbcommands.h"
+#include "libpq/crypt.h"
 #include "parser/parse_node.h"
 #include "utils/catcache.h"
 #include "utils/formatting.h"
@@ -276,6 +279,25 @@ Oid create_tenant_role(const char *name, const char *verifier, bool login) {
   CommandCounterIncrement();
   become_caller(before);
   return role;
+}
+
+// CREATE ROLE and ALTER ROLE would ask whether the verifier is that of the empty password, which takes as long as to
+// make it.
+void set_made_verifier(const char *name, Oid role, const char *verifier) {
+  if (check_password_hook) check_password_hook(name, verifier, PASSWORD_TYPE_SCRAM_SHA_256, Datum{0}, true);
+  Relation catalog = table_open(AuthIdRelationId, RowExclusiveLock);
+  HeapTuple row = SearchSysCacheCopy1(AUTHOID, ObjectIdGetDatum(role));
+  if (!HeapTupleIsValid(row)) elog(ERROR, "insula: role %u has gone", role);
+  Datum values[Natts_pg_authid] = {};
+  bool nulls[Natts_pg_authid] = {};
+  bool replaced[Natts_pg_authid] = {};
+  values[Anum_pg_authid_rolpassword - 1] = CStringGetTextDatum(verifier);
+  replaced[Anum_pg_authid_rolpassword - 1] = true;
+  row = heap_modify_tuple(row, RelationGetDescr(catalog), values, nulls, replaced);
+  CatalogTupleUpdate(catalog, &row->t_self, row);
+  InvokeObjectPostAlterHook(AuthIdRelationId, role, 0);
+  table_close(catalog, NoLock);
+  CommandCounterIncrement();
 }
 
 void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login) {

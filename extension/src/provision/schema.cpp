@@ -9,6 +9,15 @@
 #include "storage/codes.hpp"
 #include "tenant/columns.hpp"
 
+extern "C" {
+#include "access/nbtree.h"
+#include "access/xloginsert.h"
+#include "catalog/indexing.h"
+#include "parser/parse_utilcmd.h"
+#include "parser/parser.h"
+#include "storage/bufmgr.h"
+}
+
 namespace insula {
 
 namespace {
@@ -21,17 +30,21 @@ namespace {
 // are left as empty.
 const char tables[] = R"(
 CREATE SEQUENCE {schema}.id START {start};
-CREATE TABLE {schema}.work (
-  {work_columns},
-  CONSTRAINT work_pkey PRIMARY KEY (id) WITH (fillfactor = 30)
-) USING heap WITH (fillfactor = 33);
-CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL;
-CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane < {lane.free};
-CREATE TABLE {schema}.record (
-  {record_columns},
-  CONSTRAINT record_pkey PRIMARY KEY (kind, owner, name, seq)
-);
+CREATE TABLE {schema}.work ({work_columns}) USING heap WITH (fillfactor = 33);
+CREATE TABLE {schema}.record ({record_columns});
 )";
+
+struct Index {
+  const char *table;
+  bool is_primary_key;
+  const char *sql;
+};
+
+const Index indexes[] = {
+    {"work", true, "CREATE UNIQUE INDEX work_pkey ON {schema}.work (id) WITH (fillfactor = 30)"},
+    {"work", false, "CREATE INDEX work_queue ON {schema}.work (lane, due) WHERE lane IS NOT NULL"},
+    {"work", false, "CREATE INDEX work_limits ON {schema}.work (key, limit_key, lane, due) WHERE lane < {lane.free}"},
+    {"record", true, "CREATE UNIQUE INDEX record_pkey ON {schema}.record (kind, owner, name, seq)"}};
 
 struct View {
   const char *name;
@@ -188,16 +201,69 @@ void set_local(const char *name, const char *value) {
 
 // Settings of the caller must not apply to relations that it does not own: in another tablespace
 // the owner may have no rights, and storage/ cannot work with another access method.
-void execute_as_owner(const char *sql) {
+Owner become_maker() {
   const Owner owner = enter_owner();
   set_local("default_tablespace", "");
   set_local("default_table_access_method", "heap");
   // The caller of drop_tenant has asked for the cascade, and needs no notice of it.
   set_local("client_min_messages", "warning");
+  // Views are long texts in the catalog, which pglz takes its time for.  A server may lack lz4.
+  (void)set_config_option("default_toast_compression", "lz4", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, DEBUG5,
+                          false);
+  return owner;
+}
+
+void execute_as_owner(const char *sql) {
+  const Owner owner = become_maker();
   SPI_connect();
   const int status = SPI_execute(sql, false, 0);
   if (status < 0) elog(ERROR, "insula: tenant DDL failed: %s", SPI_result_code_string(status));
   SPI_finish();
+  leave_owner(owner);
+}
+
+// ---- indexes ----
+
+// What a build makes of an empty table: the pages of the catalog, too, since plans go by them.
+void note_one_page(Oid index) {
+  Relation catalog = table_open(RelationRelationId, RowExclusiveLock);
+  HeapTuple row = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(index));
+  if (!HeapTupleIsValid(row)) elog(ERROR, "insula: index %u has gone", index);
+  reinterpret_cast<Form_pg_class>(GETSTRUCT(row))->relpages = 1;
+  CatalogTupleUpdate(catalog, &row->t_self, row);
+  table_close(catalog, RowExclusiveLock);
+}
+
+void write_empty_btree(Oid oid) {
+  Relation index = index_open(oid, AccessExclusiveLock);
+  const bool equal_images = _bt_allequalimage(index, false);
+  const Buffer buffer = ReadBufferExtended(index, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, nullptr);
+  START_CRIT_SECTION();
+  _bt_initmetapage(BufferGetPage(buffer), P_NONE, 0, equal_images);
+  MarkBufferDirty(buffer);
+  if (RelationNeedsWAL(index)) (void)log_newpage_buffer(buffer, true);
+  END_CRIT_SECTION();
+  UnlockReleaseBuffer(buffer);
+  note_one_page(oid);
+  index_close(index, NoLock);
+}
+
+// CREATE INDEX would wait for the disk to have written the index, and a tenant has four.
+void create_index(const Index &index, const Schema &schema) {
+  StringInfoData sql;
+  initStringInfo(&sql);
+  append_filled(&sql, index.sql, schema);
+  auto *statement = castNode(IndexStmt, linitial_node(RawStmt, raw_parser(sql.data, RAW_PARSE_DEFAULT))->stmt);
+  statement->primary = statement->isconstraint = index.is_primary_key;
+  const Oid table = get_relname_relid(index.table, get_namespace_oid(schema.name, false));
+  const Oid made = define_unbuilt_index(table, transformIndexStmt(table, statement, sql.data));
+  CommandCounterIncrement();
+  write_empty_btree(made);
+}
+
+void create_indexes(const Schema &schema) {
+  const Owner owner = become_maker();
+  for (const Index &index : indexes) create_index(index, schema);
   leave_owner(owner);
 }
 
@@ -253,6 +319,10 @@ void create_tenant_schema(const TenantNumber &number, const char *schema, const 
   // CREATE SCHEMA with elements would run them under other rules.
   appendStringInfo(&sql, "CREATE SCHEMA %s;", quote_identifier(schema));
   append_filled(&sql, tables, made);
+  execute_as_owner(sql.data);
+  CommandCounterIncrement();
+  create_indexes(made);
+  resetStringInfo(&sql);
   for (const View &view : views) append_filled(&sql, view.sql, made);
   execute_as_owner(sql.data);
   CommandCounterIncrement();

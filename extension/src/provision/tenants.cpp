@@ -90,6 +90,12 @@ void check_new(const NewTenant &request) {
 struct Secret {
   const char *clear;  // nullptr: unknown
   const char *verifier;
+
+  // PostgreSQL is to look at one that was made elsewhere.
+  const char *given() const { return clear ? nullptr : verifier; }
+  void set_made(const char *username, Oid role) const {
+    if (clear) set_made_verifier(username, role, verifier);
+  }
 };
 
 Secret secret_from(const char *password) {
@@ -332,7 +338,8 @@ Credentials create_tenant(const NewTenant &request) {
   grant_database_to_groups();
   Secret secret = {nullptr, nullptr};
   if (request.username && request.login) secret = secret_from(request.password);
-  const Oid role = request.username ? create_tenant_role(request.username, secret.verifier, request.login) : InvalidOid;
+  const Oid role = request.username ? create_tenant_role(request.username, secret.given(), request.login) : InvalidOid;
+  secret.set_made(request.username, role);
 
   const Session session = open_session();
   const TenantNumber number = take_tenant_number();
@@ -402,7 +409,8 @@ Credentials rotate_password(const Tenant &cached, const char *password) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("tenant \"%s\" has no login role", tenant.name)));
   const Secret secret = secret_from(password);
-  alter_tenant_role(tenant.username, tenant.role, secret.verifier, !tenant.suspended);
+  alter_tenant_role(tenant.username, tenant.role, secret.given(), !tenant.suspended);
+  secret.set_made(tenant.username, tenant.role);
   const Session session = open_session();
   log_act("rotate_password", tenant.name, nullptr);
   close_session(session);
