@@ -15,7 +15,8 @@ CREATE TEMP VIEW part AS
 	UNION
 	SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0)
 	FROM pg_depend d JOIN member m ON m.classid = d.refclassid AND m.objid = d.refobjid
-	WHERE d.deptype IN ('a', 'i', 'n') AND d.classid NOT IN ('pg_extension'::regclass, 'pg_type'::regclass);
+	WHERE d.deptype IN ('a', 'i') AND d.classid <> 'pg_type'::regclass
+		AND NOT (d.classid = 'pg_class'::regclass AND (SELECT relkind = 't' FROM pg_class WHERE oid = d.objid));
 CREATE FUNCTION pg_temp.rights(acl aclitem[]) RETURNS text LANGUAGE sql AS
 	$$ SELECT coalesce(string_agg(a::text, ', ' ORDER BY a::text), 'default') FROM unnest(acl) a $$;
 
@@ -23,7 +24,7 @@ CREATE FUNCTION pg_temp.rights(acl aclitem[]) RETURNS text LANGUAGE sql AS
 SELECT extversion, extrelocatable, extnamespace::regnamespace, extowner::regrole FROM pg_extension WHERE extname = 'insula';
 SELECT c.oid::regclass, x.condition
 	FROM pg_extension e, LATERAL unnest(e.extconfig, e.extcondition) x(oid, condition) JOIN pg_class c ON c.oid = x.oid
-	WHERE e.extname = 'insula' ORDER BY 1::text;
+	WHERE e.extname = 'insula' ORDER BY c.oid::regclass::text;
 \echo schema
 SELECT nspname, nspowner::regrole, pg_temp.rights(nspacl) FROM pg_namespace WHERE nspname = 'insula';
 \echo parts

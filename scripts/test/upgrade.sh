@@ -129,10 +129,12 @@ done
 if ((!INSULA_PRELOADED)); then
     PGDATABASE=from_${released[0]}
     coproc OLD { PGDATABASE=$PGDATABASE exec psql -XAtq -v VERBOSITY=sqlstate 2>&1; }
+    # Subshells have the copies.
+    exec {to_old}>&"${OLD[1]}" {from_old}<&"${OLD[0]}"
     ask_old() {
         local answer
-        printf '%s;\n' "$1" >&"${OLD[1]}"
-        read -r -t 60 answer <&"${OLD[0]}"
+        printf '%s;\n' "$1" >&"$to_old"
+        read -r -t 60 answer <&"$from_old"
         echo "${answer#ERROR:  }"
     }
     [[ $(ask_old "$submit") == t ]] || die "the old session"
@@ -195,9 +197,9 @@ done
 swap "$dir/next/insula.old.so"
 export PGDATABASE=from_${released[0]}
 for call in "$submit" "$work" "SELECT insula.create_tenant('more')" "SELECT insula.drop_tenant('acme')" \
-    "CALL insula.wait_for_work('1 s')" "SELECT insula.suspend_tenant('acme')" "SELECT insula.cancel(1)" \
+    "CALL insula.wait_for_work('1 s')" "SELECT insula.suspend_tenant('acme')" "SELECT insula.cancel(max(execution_id)) FROM tenant_acme.workflow_executions" \
     "SELECT * FROM insula.claim('w')" "SELECT insula.complete(task_id, lease) FROM running" "SELECT insula.reconcile(false)" \
-    "SELECT insula.adopt()" "SELECT insula.set_retention('acme', retain => '1 day')" "SELECT insula.erase('acme', 'x')"; do
+    "SELECT insula.adopt()" "SELECT insula.set_retention('acme', '1 day', 'w')" "SELECT insula.erase('acme', '\$.a', '1')"; do
     is "an older library" IS009 "$call"
 done
 told=$(psql -XAtq -c "$submit" 2>&1) && die "an older library works"
