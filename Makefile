@@ -161,6 +161,7 @@ remember = $(if $(subst x$(strip $(file <$1)),,x$(strip $2)),$(file >$1,$(strip 
 $(call remember,inputs.compile,$(COMPILE))
 $(call remember,inputs.link,$(CC) $(LDFLAGS) $(OBJS))
 $(call remember,inputs.sql,$(SQL_PARTS))
+$(call remember,inputs.version,$(INSULA_VERSION))
 
 # PostgreSQL's headers are most of what there is to read, so GCC reads them once. (ccache keeps nothing of what is
 # compiled so; with it, and with clang, each source shows that it includes what it needs.)
@@ -179,10 +180,14 @@ $(filter extension/%,$(OBJS)): $(PRECOMPILED)
 $(filter extension/%,$(OBJS)): INCLUDED := -include precompiled.hpp
 endif
 
+# One source is told the version, so that another version is another object and the same rest.
+extension/src/tenant/installed.o: inputs.version
+extension/src/tenant/installed.o: TOLD := -DINSULA_VERSION='"$(INSULA_VERSION)"'
+
 $(OBJS): %.o: $(INSULA_DIR)/%.cpp inputs.compile
 	@mkdir -p $(@D)
 	@echo '  CXX  $*.cpp'
-	@$(COMPILE) $(INCLUDED) -MMD -MP -c -o $@ $<
+	@$(COMPILE) $(INCLUDED) $(TOLD) -MMD -MP -c -o $@ $<
 
 $(MODULE_big)$(DLSUFFIX): inputs.link
 LINK.shared = @echo '  LD   $@'; $(COMPILER) -shared

@@ -18,6 +18,7 @@
 #
 #   INSULA_CHROOTS   where the Debians lie
 #   INSULA_DEPS      arguments of deps.sh, for less or more than the tests need
+#   INSULA_OLDER     not empty: PostgreSQL 15 beside a newer one (older-postgres.sh)
 #   INSULA_MIRROR    Debian's archive (http://deb.debian.org/debian)
 
 set -euo pipefail
@@ -50,6 +51,7 @@ if [[ ${1:-} == --inside ]]; then
     read -ra deps <<<"${INSULA_DEPS:-}"
     inside ${INSULA_PG:+INSULA_PG="$INSULA_PG"} chroot "$debian" "$home/tree/scripts/deps.sh" \
         ${deps[@]+"${deps[@]}"} </dev/null >&2
+    [[ -z ${INSULA_OLDER:-} ]] || inside chroot "$debian" "$home/tree/scripts/older-postgres.sh" </dev/null >&2
     inside HOME="$home" USER=insula LOGNAME=insula chroot --userspec=insula:insula "$debian" \
         sh -c 'cd ~/tree && exec "$@"' sh "$@" || status=$?
     exit "$status"

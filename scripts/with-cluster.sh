@@ -14,6 +14,7 @@
 #   --tcp                     listen on 127.0.0.1 too, at a free port, with passwords
 #   --scram                   passwords on the socket too, for all but postgres
 #   --durable                 keep fsync on
+#   --tree DIR                a copy of build/pg that the caller has made, in its place
 #   --interactive             Ctrl-C is the command's affair
 #
 # For the command: PGHOST, PGPORT, PGUSER, PGDATABASE, ADMIN_DATABASE_URL (the
@@ -27,7 +28,7 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-preload=1 tcp=0 scram=0 durable=0 interactive=0 conf=()
+preload=1 tcp=0 scram=0 durable=0 interactive=0 tree='' conf=()
 while (($#)); do
     case $1 in
     --preload) preload=1 ;;
@@ -41,6 +42,10 @@ while (($#)); do
     --scram) scram=1 ;;
     --durable) durable=1 ;;
     --interactive) interactive=1 ;;
+    --tree)
+        tree=$(cd "${2:-}" && pwd -P)
+        shift
+        ;;
     --)
         shift
         break
@@ -58,7 +63,12 @@ for name in "${!PG@}"; do
 done
 export LC_ALL=C.UTF-8
 
-bin=$("$root/scripts/server-tree.sh")
+if [[ -n $tree ]]; then
+    bin=$tree$(pg_config --bindir)
+else
+    tree=$build/pg
+    bin=$("$root/scripts/server-tree.sh")
+fi
 
 # ---------------------------------------------------------------------------
 # Cleaning up
@@ -130,8 +140,8 @@ if ((EUID == 0)); then
     chown "$INSULA_SERVER_USER:" "$dir"
     if ! as_user "$INSULA_SERVER_USER" test -x "$bin/postgres" 2>/dev/null; then
         # The checkout is where that user cannot go, as under /root.
-        cp -a "$build/pg" "$dir/pg"
-        INSULA_PGBIN=$dir/pg${bin#"$build/pg"}
+        cp -a "$tree" "$dir/pg"
+        INSULA_PGBIN=$dir/pg${bin#"$tree"}
     fi
 fi
 

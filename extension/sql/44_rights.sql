@@ -185,13 +185,15 @@ CREATE VIEW insula.stray_object WITH (security_invoker = true) AS
 	JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid
 	LEFT JOIN pg_catalog.pg_class c ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = d.objid
 	LEFT JOIN insula.expected_relation e ON e.tenant = t.tenant AND e.name = c.relname
-	WHERE e.name IS NULL AND d.classid <> 'pg_catalog.pg_default_acl'::pg_catalog.regclass
+	WHERE e.name IS NULL
+		AND d.classid NOT IN ('pg_catalog.pg_default_acl'::pg_catalog.regclass, 'pg_catalog.pg_publication_namespace'::pg_catalog.regclass)
 	UNION ALL
 	SELECT NULL, (pg_catalog.pg_identify_object(d.classid, d.objid, 0)).identity
 	FROM pg_catalog.pg_namespace n
 	JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid
 	WHERE n.nspname = 'insula'::name
-		AND d.classid NOT IN ('pg_catalog.pg_default_acl'::pg_catalog.regclass, 'pg_catalog.pg_extension'::pg_catalog.regclass)
+		AND d.classid NOT IN ('pg_catalog.pg_default_acl'::pg_catalog.regclass, 'pg_catalog.pg_publication_namespace'::pg_catalog.regclass,
+			'pg_catalog.pg_extension'::pg_catalog.regclass)
 		AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend m
 			JOIN pg_catalog.pg_extension x ON x.oid = m.refobjid AND x.extname = 'insula'::name
 			WHERE m.classid = d.classid AND m.objid = d.objid AND m.deptype = 'e'::"char"

@@ -14,7 +14,9 @@ BEGIN
 		SELECT pg_catalog.format('ALTER %s %s OWNER TO insula_owner'::text, command, identity)
 		FROM insula.guarded_object
 		-- A sequence of ours belongs to its table and follows its owner.
-		WHERE tenant IS NULL AND command IN ('TABLE'::text, 'ROUTINE'::text, 'TYPE'::text))
+		WHERE tenant IS NULL AND command IN ('TABLE'::text, 'ROUTINE'::text, 'TYPE'::text)
+			-- An update finds most of them so, and locks none of these.
+			AND owner <> 'insula_owner'::pg_catalog.regrole::oid)
 	LOOP
 		EXECUTE alteration;
 	END LOOP;
@@ -27,7 +29,7 @@ BEGIN
 		RAISE EXCEPTION USING
 			ERRCODE = 'duplicate_object',
 			MESSAGE = pg_catalog.format('schema "insula" holds %s, which is not of Insula''s making'::text, stray),
-			HINT = 'Drop the schema, then run CREATE EXTENSION again.';
+			HINT = 'Drop it, or the schema where the extension is not in it yet, and try again.';
 	END IF;
 END
 $$;

@@ -7,7 +7,8 @@
 #
 #   copies.sh           all of it
 #   copies.sh restored DUMP OPTION...   (itself, on a fresh cluster)
-#   copies.sh upgraded                  (itself, on a fresh cluster)
+#   copies.sh upgraded [OPTION]...      (itself, on a fresh cluster) with options of pg_upgrade; INSULA_NEW_PGBIN has
+#                                       the programs of another version
 
 # Databases and ports change in subshells, on purpose.
 # shellcheck disable=SC2030,SC2031
@@ -64,13 +65,14 @@ make_tenants() {
 
 # A second server, in $dir/second.
 port=$((PGPORT + 1))
+second_bin=$INSULA_PGBIN
 stop_second() {
     [[ ! -f $dir/second/postmaster.pid ]] ||
-        as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_ctl" -s -D "$dir/second" -m immediate stop || true
+        as_user "$INSULA_SERVER_USER" "$second_bin/pg_ctl" -s -D "$dir/second" -m immediate stop || true
 }
 trap stop_second EXIT
 second() {
-    (cd "$dir" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_ctl" -s -w -t 60 -D "$dir/second" \
+    (cd "$dir" && as_user "$INSULA_SERVER_USER" "$second_bin/pg_ctl" -s -w -t 60 -D "$dir/second" \
         -l "$dir/second.log" -o "-p $port" "$@") || {
         cat "$dir/second.log" >&2
         die "the second server does not $1"
@@ -113,12 +115,16 @@ if [[ ${1:-} == upgraded ]]; then
     second -m fast stop
     # What pg_upgrade makes goes on.
     as_user "$INSULA_SERVER_USER" rm -rf "$dir/second"
-    as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/initdb" -D "$dir/second" -U postgres --locale=C.UTF-8 \
-        --encoding=UTF8 --auth=trust --no-sync --no-instructions >/dev/null
+    second_bin=${INSULA_NEW_PGBIN:-$INSULA_PGBIN}
+    # Both clusters have checksums or none; since PostgreSQL 18 that has another default.
+    same=()
+    if "$second_bin/initdb" --help | grep -q -e --no-data-checksums; then same=(--no-data-checksums); fi
+    as_user "$INSULA_SERVER_USER" "$second_bin/initdb" -D "$dir/second" -U postgres --locale=C.UTF-8 \
+        --encoding=UTF8 --auth=trust --no-sync --no-instructions ${same[@]+"${same[@]}"} >/dev/null
     as_user "$INSULA_SERVER_USER" sh -c "grep '^[a-z]' '$INSULA_PGDATA/postgresql.conf' >>'$dir/second/postgresql.conf'"
     as_user "$INSULA_SERVER_USER" mkdir "$dir/upgrade"
-    (cd "$dir/upgrade" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_upgrade" -U postgres -s "$dir" \
-        -b "$INSULA_PGBIN" -B "$INSULA_PGBIN" -d "$INSULA_PGDATA" -D "$dir/second" >"$dir/upgrade/log") || {
+    (cd "$dir/upgrade" && as_user "$INSULA_SERVER_USER" "$second_bin/pg_upgrade" "${@:2}" -U postgres -s "$dir" \
+        -b "$INSULA_PGBIN" -B "$second_bin" -d "$INSULA_PGDATA" -D "$dir/second" >"$dir/upgrade/log") || {
         cat "$dir/upgrade/log" "$dir"/second/pg_upgrade_output.d/*/log/* >&2
         die "pg_upgrade failed"
     }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 #
 # The control file tells the version; META.json, the packages and the list of changes must tell the
-# same, and the client's library name its first two parts.
+# same, and the client's library name its first two parts. From each released version an update script
+# leads to the next.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
@@ -9,6 +10,7 @@ set -euo pipefail
 
 version=$(sed -n "s/^default_version *= *'\(.*\)'.*/\1/p" "$root/extension/insula.control")
 status=0
+"$root/scripts/update-script.py" --check || status=1
 tell() { # FILE VERSION
     [[ $2 == "$version" ]] && return
     echo "$1 says version '$2', extension/insula.control '$version'"

@@ -66,10 +66,17 @@ TEST_F(Faults, ADatabaseWithoutTheExtension) {
   EXPECT_EQ(error_of([] { DatabaseAdmin{"dbname=no_such_database"}.tenants(); }).sqlstate(), "3D000");
   Sql bare{"dbname=bare"};
   bare.rows("CREATE EXTENSION insula");
-  bare.rows("UPDATE pg_extension SET extversion = '9.0' WHERE extname = 'insula'");
-  const error e = error_of([] { Runner::with_schema("dbname=bare", "some_tenant"); });
-  EXPECT_EQ(e.code(), errc::version_mismatch);
-  EXPECT_NE(std::string{e.what()}.find("9.0"), std::string::npos);
+  const auto error_with = [&](const std::string& version) {
+    bare.rows("UPDATE pg_extension SET extversion = $1 WHERE extname = 'insula'", {version});
+    return error_of([] { Runner::with_schema("dbname=bare", "some_tenant"); });
+  };
+  for (const char* version : {"9.0", "0.0.9", "0", "none"}) {
+    const error e = error_with(version);
+    EXPECT_EQ(e.code(), errc::version_mismatch);
+    EXPECT_EQ(e.sqlstate(), "") << version;
+    EXPECT_NE(std::string{e.what()}.find(version), std::string::npos);
+  }
+  EXPECT_EQ(error_with("0.99.1").sqlstate(), "IS009") << "a later server is for its library to answer";
 }
 
 TEST_F(Faults, ATenantThatIsGone) {

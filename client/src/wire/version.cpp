@@ -4,15 +4,26 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 
 namespace insula::wire {
 
 namespace {
 
-std::string_view major_minor(std::string_view version) {
-  const std::size_t first = version.find('.');
-  return first == std::string_view::npos ? version : version.substr(0, version.find('.', first + 1));
+struct Number {
+  int major = 0;
+  int minor = 0;
+};
+
+// nullopt: no version of ours.
+std::optional<Number> number_of(std::string_view version) {
+  Number number;
+  const char* const end = version.data() + version.size();
+  const auto major = std::from_chars(version.data(), end, number.major);
+  if (major.ec != std::errc{} || major.ptr == end || *major.ptr != '.') return std::nullopt;
+  if (std::from_chars(major.ptr + 1, end, number.minor).ec != std::errc{}) return std::nullopt;
+  return number;
 }
 
 }  // namespace
@@ -23,9 +34,12 @@ std::optional<error> check_version(const Rows& rows) {
   if (rows.size() == 0 || rows.is_null(0, 0))
     return error{errc::extension_missing, "the database has no extension insula: CREATE EXTENSION insula"};
   const std::string_view found = rows.text(0, 0);
-  if (major_minor(found) == major_minor(library_version)) return std::nullopt;
-  return error{errc::version_mismatch, fmt::format("the database has extension insula {}, this library goes with {}",
-                                                   found, major_minor(library_version))};
+  const std::optional<Number> there = number_of(found);
+  const Number here = number_of(library_version).value();
+  if (there && there->major == here.major && there->minor >= here.minor) return std::nullopt;
+  return error{errc::version_mismatch,
+               fmt::format("the database has extension insula {}, this library goes with {}.{} and what follows it", found,
+                           here.major, here.minor)};
 }
 
 std::chrono::milliseconds idle_limit(const Rows& rows) {

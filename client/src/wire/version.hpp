@@ -1,5 +1,6 @@
-// The first question to a server: whether its extension goes with this library, which takes the
-// same major and minor number.
+// The first question to a server: whether its extension goes with this library.  It does if the first numbers of
+// both are the same, and the second is not below the library's: what a library calls stays in later versions, so that
+// servers are updated first, under workers that run, and programs afterwards.
 #pragma once
 
 #include "wire/pq.hpp"

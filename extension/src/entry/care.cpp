@@ -65,6 +65,7 @@ void revoke_all(const PublicGrant *grants, int count) {
 
 Datum insula_harden(PG_FUNCTION_ARGS) {
   require_admin();
+  require_version();
   const bool dry_run = required_bool(fcinfo, 0, "dry_run");
   if (!dry_run) require_writable("insula.harden()");
   int skip_count;
@@ -100,6 +101,7 @@ Datum insula_harden(PG_FUNCTION_ARGS) {
 
 Datum insula_upgrade_tenants(PG_FUNCTION_ARGS) {
   require_admin();
+  require_version();
   require_writable("insula.upgrade_tenants()");
   const std::int32_t most = PG_ARGISNULL(0) ? PG_INT32_MAX : PG_GETARG_INT32(0);
   if (most < 1) ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_tenants must be positive")));
@@ -122,6 +124,7 @@ Datum insula_upgrade_tenants(PG_FUNCTION_ARGS) {
 
 Datum insula_reconcile(PG_FUNCTION_ARGS) {
   require_admin();
+  require_version();
   const bool dry_run = required_bool(fcinfo, 0, "dry_run");
   if (!dry_run) {
     require_writable("insula.reconcile()");
@@ -135,6 +138,7 @@ Datum insula_reconcile(PG_FUNCTION_ARGS) {
 Datum insula_adopt(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
+  require_version();
   require_writable("insula.adopt()");
   if (why_not_home()) {
     adopt();

@@ -95,7 +95,7 @@ Datum insula_status(PG_FUNCTION_ARGS) {
     const char *item;
     const char *value;
   } rows[] = {
-      {"version", INSULA_VERSION},
+      {"version", library_version},
       {"adopted", why_not_home() ? psprintf("no: %s", why_not_home()) : "yes"},
       {"shared memory", shared_memory_available() ? "on" : "off: add insula to shared_preload_libraries"},
       {"tenants", psprintf("%d", tenants)},

@@ -277,6 +277,9 @@ bool do_what_is_due(MemoryContext round) {
   return true;
 }
 
+// Whether this process has fitted the database before.
+bool served = false;
+
 Rest serve() {
   const std::int64_t started = passing_time();
   static MemoryContext round = nullptr;
@@ -295,6 +298,7 @@ Rest serve() {
       if (standing.why_not) ereport(LOG, (errmsg("insula scheduler ends: %s", standing.why_not)));
       return standing.rest;
     }
+    served = true;
     if (!schedulers_are_on()) {
       if (shared_memory_available()) break;
       // Without shared memory no launcher would start another scheduler.
@@ -355,6 +359,11 @@ void end_scheduler(int, Datum) {
   detach_scheduler();
 }
 
+// An update makes the SQL newer than the library that a process has loaded long ago.  Without shared memory the
+// postmaster starts it again if it ends so, which loads the library that is there now; if that does not fit either, it
+// has not served and ends for good.
+int exit_code(Rest rest) { return rest == Rest::until_fit && served && !shared_memory_available() ? 1 : 0; }
+
 // CREATE EXTENSION starts a scheduler before other transactions can see the extension.
 void wait_for_starter() {
   TransactionId starter;
@@ -395,6 +404,7 @@ void insula_scheduler_main(Datum database) {
   wait_for_starter();
   if (!be_the_only_one() || !attach_scheduler()) proc_exit(0);
   before_shmem_exit(end_scheduler, Datum{0});
-  leave_database(serve_until_told());
-  proc_exit(0);
+  const Rest rest = serve_until_told();
+  leave_database(rest);
+  proc_exit(exit_code(rest));
 }

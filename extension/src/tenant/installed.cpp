@@ -12,6 +12,8 @@ extern "C" {
 
 namespace insula {
 
+const char library_version[] = INSULA_VERSION;
+
 namespace {
 
 // Whether `version` is older; versions are numbers with dots between them.
@@ -29,10 +31,10 @@ bool is_older(const char *version, const char *than) {
 }
 
 void refuse_version(const char *version) {
-  const bool library_is_older = version && is_older(INSULA_VERSION, version);
+  const bool library_is_older = version && is_older(library_version, version);
   ereport(ERROR,
           (errcode(INSULA_VERSION_MISMATCH),
-           errmsg("extension \"insula\" has version %s, its library %s", version ? version : "(none)", INSULA_VERSION),
+           errmsg("extension \"insula\" has version %s, its library %s", version ? version : "(none)", library_version),
            library_is_older
                ? errhint("Install the library of version %s, if that has not been done, and restart the server; "
                          "without shared_preload_libraries it is enough to connect again.",
@@ -57,9 +59,14 @@ const char *installed_version() {
   return installed;
 }
 
+bool installed_before(const char *version) {
+  const char *installed = installed_version();
+  return !installed || is_older(installed, version);
+}
+
 bool version_fits() {
-  const char *version = installed_version();
-  return version && strcmp(version, INSULA_VERSION) == 0;
+  if (installed_before(oldest_version)) return false;
+  return installed_before(library_version) || strcmp(installed_version(), library_version) == 0;
 }
 
 void require_version() {
