@@ -16,6 +16,23 @@
 
 #include "client_test.hpp"
 
+struct Point {
+  int x;
+  int y;
+};
+
+// clang-format off
+template <>
+struct insula::Codec<Point> {
+  static Value to_value(const Point& point) { return Context{{"x", point.x}, {"y", point.y}}; }
+  static std::optional<Point> from_value(const Value& value) {
+    const Context in = value.as<Context>().value_or(Context{});
+    const auto x = in.get<int>("x"), y = in.get<int>("y");
+    return x && y ? std::optional{Point{*x, *y}} : std::nullopt;
+  }
+};
+// clang-format on
+
 // The examples of the headers have names in common with them.
 namespace readme {
 namespace {
@@ -136,6 +153,9 @@ TEST_F(Readme, Types) {
   Charged charged = orders.execute(runner, {"o-1", 30});
   // clang-format on
   EXPECT_EQ(charged.receipt, "receipt for o-1");
+  const insula::Context context{{"from", Point{1, 2}}};
+  EXPECT_EQ(context.at<Point>("from").y, 2);
+  EXPECT_FALSE(context.get<Point>("to"));
 }
 
 struct Stopwatch {
