@@ -31,9 +31,6 @@ void contexts(Context& context, const Value& value) {
   context.with("n", 1);        // warns
   context.with("n", {1, 2});   // warns
   Context{}.with("n", 1);      // warns
-  Context::from_json("{}");    // warns
-  Value::from_json("1");       // warns
-  context.to_json();           // warns
   context.get<int>("n");       // warns
   context.contains("n");       // warns
   context.find("n");           // warns

@@ -196,8 +196,8 @@ class INSULA_EXPORT Value {
   = delete;
 
   // Any JSON text; throws error{invalid}, as Context::from_json and to_json do.
-  [[nodiscard]] static Value from_json(std::string_view json);
-  [[nodiscard]] std::string to_json() const;
+  static Value from_json(std::string_view json);
+  std::string to_json() const;
 
   [[nodiscard]] bool is_null() const noexcept { return storage_.index() == 0; }
   const Storage& storage() const noexcept { return storage_; }
@@ -236,10 +236,10 @@ class INSULA_EXPORT Context {
 
   // Parses a JSON object.  Throws error{invalid} for anything else, and for one nested
   // more than 1,000 deep.
-  [[nodiscard]] static Context from_json(std::string_view json);
+  static Context from_json(std::string_view json);
   // Throws error{invalid} where JSON or PostgreSQL has no way to say it: a NaN or an
   // infinity, a string that is not UTF-8 or holds a NUL character.
-  [[nodiscard]] std::string to_json() const;
+  std::string to_json() const;
 
   Context& set(std::string_view key, Value value);
   Context& set(std::string_view key, std::initializer_list<Value> elements) { return set(key, Value::Array(elements)); }
