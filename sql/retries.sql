@@ -143,6 +143,17 @@ SELECT insula.retry(:id, 'x' || repeat('Ω', 40000)), insula.cancel(:id, repeat(
 SELECT event, octet_length(detail->>'error') AS error, octet_length(detail->>'reason') AS reason, right(coalesce(detail->>'error', detail->>'reason'), 2) AS ends
 FROM tenant_retries.execution_events WHERE execution_id = :id AND detail::text ~ 'error|reason' ORDER BY at, event_id;
 SELECT octet_length(error) FROM insula.result(:id);
+-- A failure for good that is reported a second time, as after a broken connection, is told as the first was; nothing
+-- else is, and it writes nothing.
+SELECT define('ends', '{"retry": {"max_attempts": 1}}');
+SELECT insula.submit('ends') AS id \gset
+SELECT task_id, lease FROM insula.claim('w', ARRAY['ends.run']) \gset
+SELECT insula.fail(:task_id, :lease, 'broken'), insula.fail(:task_id, :lease, 'broken') AS again, insula.fail(:task_id, :lease, 'other') AS other,
+	insula.fail(:task_id, :lease + 1, 'broken') AS stranger, insula.complete(:task_id, :lease);
+SELECT reason FROM insula.heartbeat(ARRAY[:task_id], ARRAY[:lease]);
+SELECT count(*) FROM tenant_retries.execution_events WHERE execution_id = :id AND event LIKE '%failed';
+SELECT insula.retry(:id), insula.fail(:task_id, :lease, 'broken') AS again;
+SELECT insula.cancel(:id);
 RESET insula.tenant;
 DROP FUNCTION fail_once;
 DROP FUNCTION define;

@@ -102,7 +102,7 @@ CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable 
 RETURNS text
 AS 'MODULE_PATHNAME', 'insula_fail' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.fail IS
-'Reports that a task failed, and returns its next status: ready (it runs again, after the delay that its retry policy says; see insula.register_workflow) or failed (its attempts are used up, the policy''s condition does not fit the error, or it is not retryable).  NULL: the lease is lost.
+'Reports that a task failed, and returns its next status: ready (it runs again, after the delay that its retry policy says; see insula.register_workflow) or failed (its attempts are used up, the policy''s condition does not fit the error, or it is not retryable).  NULL: the lease is lost.  Where the task has failed for good by this very call, as before a connection broke, the answer is failed again.
 error: up to 64 kB of it are kept.  retry_in: it runs again after that time, whatever the policy''s delays and condition, if it has attempts left.  free_retries (0 to 1000, with retry_in): the first runs of the task that end so use no attempt.
 Errors: 22023 bad argument.';
 
@@ -159,7 +159,7 @@ Errors: 22023 bad argument, 54000 the checkpoint is too large.';
 CREATE FUNCTION insula.checkpoint(task_id bigint, lease bigint) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'insula_checkpoint' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.checkpoint IS
-'What this run of the task, or an earlier one, has saved by insula.save_progress; NULL: nothing, or the lease is lost.';
+'What this run of the task, or an earlier one, has saved by insula.save_progress; NULL: nothing, or the lease is lost: insula.save_progress(task_id, lease) tells which.';
 
 CREATE FUNCTION insula.merge_patch(target jsonb, patch jsonb) RETURNS jsonb
 AS 'MODULE_PATHNAME', 'insula_merge_patch' LANGUAGE C IMMUTABLE PARALLEL SAFE;

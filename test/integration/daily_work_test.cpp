@@ -142,6 +142,34 @@ TEST_F(DailyWork, ACheckpointAtOnceSurvivesALostLease) {
   EXPECT_EQ(result.final_context.at<int>("row"), 7);
 }
 
+TEST_F(DailyWork, WithoutItsLeaseAHandlerIsToldSoAndNotThatNothingWasSaved) {
+  const Gate gate;
+  std::atomic<int> runs{0};
+  std::atomic<int> told{0};
+  auto runner = make_runner({.max_concurrent_tasks = 2, .lease = 1h});
+  runner.add(one_task("w", [&, gate](TaskContext& ctx) {
+    if (++runs == 1) {
+      gate.arrive();
+      gate.wait(ctx.stop_token());
+    }
+    try {
+      EXPECT_FALSE(ctx.last_checkpoint<int>());
+    } catch (const stopped&) {
+      EXPECT_EQ(ctx.stop_reason(), StopReason::lease_lost);
+      ++told;
+      throw;
+    }
+  }));
+  const Execution execution = runner.execute_async("w");
+  gate.wait_for_arrivals(1);
+  sql_.rows("SELECT insula.leave($1)", {runner.worker()});
+  EXPECT_TRUE(execution.wait().status.is_success());
+  gate.open();
+  EXPECT_TRUE(runner.shutdown().clean());
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(told, 1) << "to the run that has lost it alone";
+}
+
 TEST_F(DailyWork, ProgressComesWithAHeartbeat) {
   const Gate gate;
   auto runner = make_runner({.lease = 1s});

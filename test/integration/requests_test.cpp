@@ -169,6 +169,44 @@ TEST_F(Sending, AnOutcomeStaysWhereItsProgressFindsTheConnectionBroken) {
   EXPECT_EQ(outcomes.size(), 0U);
 }
 
+// As where the connection breaks between the commit and the answer.
+TEST_F(Sending, AFailureThatIsSentAgainIsTold) {
+  struct Failures : Observer {
+    void task_failed(const LostTask& task, std::string_view error) override {
+      told.push_back(std::to_string(task.task_id) + ": " + std::string{error});
+    }
+    void outcome_refused(const LostTask&) override { told.push_back("refused"); }
+    std::vector<std::string> told;
+  };
+  const auto observer = std::make_shared<Failures>();
+  sql_.rows("SELECT insula.create_tenant('sends_again', login => false, if_not_exists => true)");
+  sql_.rows(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a", "retry": {"max_attempts": 1}}]}',
+               tenant => 'sends_again'))");
+  sql_.rows("SELECT insula.submit('w', tenant => 'sends_again')");
+  const auto task = sql_.rows("SELECT task_id, lease FROM insula.claim('w', tenant => 'sends_again')").at(0);
+  EXPECT_EQ(sql_.value("SELECT insula.fail($1, $2, 'broken')", {task[0], task[1]}), "failed");
+
+  Settings settings = make_settings();
+  settings.config.observer = observer;
+  std::vector<std::int64_t> failed;
+  Outcomes outcomes{settings, metrics_, [](const Attempt&) {}, [this](const Attempt&) { ++settled_; },
+                    [&](const Attempt& attempt) { failed.push_back(attempt.info.task_id); }};
+  wire::Claimed claimed;
+  claimed.tenant = "sends_again";
+  claimed.task_id = std::stoll(task[0]);
+  claimed.lease = std::stoll(task[1]);
+  outcomes.add({.attempt = std::make_shared<Attempt>(claimed, nullptr),
+                .kind = Outcome::Kind::failed,
+                .error = "broken",
+                .sent_before = true});
+  outcomes.send_next(link_);
+  ASSERT_TRUE(run_until(link_, [&] { return settled_ == 1; }));
+  EXPECT_EQ(observer->told, std::vector<std::string>{task[0] + ": broken"});
+  EXPECT_EQ(failed, std::vector<std::int64_t>{claimed.task_id});
+  EXPECT_EQ(metrics_.leases_lost, 0U);
+  sql_.rows("SELECT insula.drop_tenant('sends_again', '0 s')");
+}
+
 // A standby may be one for long; claims for other tenants go on.
 TEST_F(Sending, WhatIsPutOffIsNotNew) {
   const wire::ConnInfo read_only{"options='-c default_transaction_read_only=on'"};

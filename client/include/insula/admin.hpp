@@ -27,7 +27,7 @@ namespace insula {
 
 // 3 to 30 characters of [a-z0-9_], the first a letter, and no word that means something
 // else in a database (public, postgres, pg_*, insula* and the like).
-INSULA_EXPORT bool is_valid_tenant_id(std::string_view id) noexcept;
+[[nodiscard]] INSULA_EXPORT bool is_valid_tenant_id(std::string_view id) noexcept;
 
 struct TenantConfig {
   std::string tenant = {};       // the id; empty: the schema's name, verbatim
@@ -122,7 +122,7 @@ class INSULA_EXPORT DatabaseAdmin {
   void drop_tenant(std::string_view tenant, std::chrono::milliseconds drain = std::chrono::seconds{30},
                    bool force = false);
   // A new password, random if empty.
-  TenantCredentials rotate_password(std::string_view tenant, std::string_view password = {});
+  [[nodiscard]] TenantCredentials rotate_password(std::string_view tenant, std::string_view password = {});
 
   // No submission, claim or log-in, and its sessions end; running tasks may finish.  Both
   // do nothing to a tenant that is so already.
@@ -133,24 +133,24 @@ class INSULA_EXPORT DatabaseAdmin {
   void set_tenant_limits(std::string_view tenant, const TenantLimits& limits);
 
   std::vector<TenantInfo> tenants();  // ordered by id
-  std::optional<TenantInfo> find_tenant(std::string_view tenant);
-  std::vector<TenantActivity> activity();  // ordered by id
+  [[nodiscard]] std::optional<TenantInfo> find_tenant(std::string_view tenant);
+  [[nodiscard]] std::vector<TenantActivity> activity();  // ordered by id
 
   // --- looking after the whole
-  std::vector<StatusItem> status();  // version, shared memory, numbers of things
-  std::vector<Finding> health();     // processes that hold others back; none is good
-  std::vector<Capacity> capacity();  // sizes against settings
-  std::vector<Finding> audit();      // owners, grants, triggers that are not as Insula made them
+  [[nodiscard]] std::vector<StatusItem> status();  // version, shared memory, numbers of things
+  std::vector<Finding> health();                   // processes that hold others back; none is good
+  [[nodiscard]] std::vector<Capacity> capacity();  // sizes against settings
+  [[nodiscard]] std::vector<Finding> audit();      // owners, grants, triggers that are not as Insula made them
   // Mends what a restore leaves undone: roles, grants, owners.
-  std::vector<Action> reconcile(bool dry_run = true);
+  [[nodiscard]] std::vector<Action> reconcile(bool dry_run = true);
   // Revokes what PostgreSQL leaves open to every role; `skip` names kinds to leave alone
   // (temporary, connect, schema, advisory_lock, large_object).  Other applications of the
   // cluster may need grants of their own afterwards: read the dry run first.
   std::vector<Action> harden(bool dry_run = true, const std::vector<std::string>& skip = {});
   // After ALTER EXTENSION insula UPDATE: brings tenants' schemas to its layout, each with a
   // line.  One that fails or cannot be locked in time is left as it was, with the error.
-  std::vector<Action> upgrade_tenants(std::optional<int> max_tenants = std::nullopt,
-                                      std::chrono::milliseconds lock_timeout = std::chrono::seconds{1});
+  [[nodiscard]] std::vector<Action> upgrade_tenants(std::optional<int> max_tenants = std::nullopt,
+                                                    std::chrono::milliseconds lock_timeout = std::chrono::seconds{1});
   // Says that the tenants of this copy of a database shall work here; until then every
   // call that does work ends in errc::suspended.
   void adopt();

@@ -199,12 +199,12 @@ class INSULA_EXPORT Value {
   static Value from_json(std::string_view json);
   std::string to_json() const;
 
-  bool is_null() const noexcept { return storage_.index() == 0; }
+  [[nodiscard]] bool is_null() const noexcept { return storage_.index() == 0; }
   const Storage& storage() const noexcept { return storage_; }
 
   // The value as a T, or nullopt: see the top of this file.
   template <class T>
-  std::optional<T> as() const;
+  [[nodiscard]] std::optional<T> as() const;
 
   INSULA_EXPORT friend bool operator==(const Value& left, const Value& right) noexcept;
 
@@ -256,7 +256,7 @@ class INSULA_EXPORT Context {
 
   // nullopt if the key is absent or its value null, of another type or out of range.
   template <class T>
-  std::optional<T> get(std::string_view key) const {
+  [[nodiscard]] std::optional<T> get(std::string_view key) const {
     if (const Value* value = find(key)) return value->as<T>();
     if constexpr (detail::is_optional<T>::value) return T{};  // absent counts as null
     return std::nullopt;
@@ -268,11 +268,11 @@ class INSULA_EXPORT Context {
     throw_bad_key(key);
   }
 
-  bool contains(std::string_view key) const { return find(key) != nullptr; }  // also with a null value
-  const Value* find(std::string_view key) const;                              // nullptr: absent
-  std::vector<std::string> keys() const;                                      // sorted
-  std::size_t size() const noexcept { return entries_.size(); }
-  bool empty() const noexcept { return entries_.empty(); }
+  [[nodiscard]] bool contains(std::string_view key) const { return find(key) != nullptr; }  // also with a null value
+  [[nodiscard]] const Value* find(std::string_view key) const;                              // nullptr: absent
+  [[nodiscard]] std::vector<std::string> keys() const;                                      // sorted
+  [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
 
   using const_iterator = std::map<std::string, Value, std::less<>>::const_iterator;
   const_iterator begin() const noexcept { return entries_.begin(); }  // pairs of key and value, sorted by key

@@ -67,7 +67,8 @@ class INSULA_EXPORT error : public std::exception {
 // Thrown by a handler: the task fails now, whatever attempts are left.
 class INSULA_EXPORT permanent_error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  [[nodiscard]] explicit permanent_error(const std::string& why) : std::runtime_error(why) {}
+  [[nodiscard]] explicit permanent_error(const char* why) : std::runtime_error(why) {}
 };
 
 // Thrown by a handler: not now.  The task starts again from its beginning after the delay, on
@@ -78,11 +79,11 @@ class INSULA_EXPORT permanent_error : public std::runtime_error {
 //   throw insula::retry_after::without_attempt(std::chrono::minutes{1});   // no attempt, 1,000 times at most
 class INSULA_EXPORT retry_after : public std::runtime_error {
  public:
-  explicit retry_after(std::chrono::milliseconds delay, const std::string& why = "not now")
+  [[nodiscard]] explicit retry_after(std::chrono::milliseconds delay, const std::string& why = "not now")
       : retry_after(delay, why, 0) {}
   // The first `most` runs of the task that end so, 1 to 1,000, use no attempt; those after them do.
-  static retry_after without_attempt(std::chrono::milliseconds delay, const std::string& why = "not now",
-                                     int most = 1'000) {
+  [[nodiscard]] static retry_after without_attempt(std::chrono::milliseconds delay, const std::string& why = "not now",
+                                                   int most = 1'000) {
     return {delay, why, most};
   }
 

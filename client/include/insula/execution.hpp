@@ -52,8 +52,8 @@ class INSULA_EXPORT Execution {
   // All of these ask the server, and throw error{not_found} once the execution is gone
   // by its tenant's retention.
   Status status() const;
-  Result result() const;  // as it stands: tasks and all
-  std::vector<TaskExplanation> explain() const;
+  [[nodiscard]] Result result() const;  // as it stands: tasks and all
+  [[nodiscard]] std::vector<TaskExplanation> explain() const;
 
   // false: it had ended already.  Running handlers are asked to stop: those of this runner at once,
   // others at their runner's next heartbeat, a third of the lease away at most.

@@ -71,13 +71,13 @@ class INSULA_EXPORT Fleet {
 
   // To start executions of one tenant, and to see to its schedules.  Takes more rights than to run them: those of the
   // tenant's login (GRANT acme_user TO fleet), or of insula_admin.  Nothing is sent yet.
-  Tenant tenant(std::string_view id) const;
+  [[nodiscard]] Tenant tenant(std::string_view id) const;
 
   // As Runner's.
   ShutdownReport shutdown(ShutdownOptions options = {});
   ShutdownReport run_until_signal(ShutdownOptions options = {});
 
-  std::string metrics() const;  // nothing in it is by tenant
+  [[nodiscard]] std::string metrics() const;  // nothing in it is by tenant
   const std::string& worker() const noexcept;
 
  private:
@@ -96,8 +96,8 @@ class INSULA_EXPORT Fleet::Tenant {
   Execution execute_async(std::string_view workflow, const Context& context = {}, SubmitOptions options = {}) const;
   std::vector<Execution> submit_many(std::string_view workflow, std::span<const Context> contexts,
                                      const SubmitManyOptions& options = {}) const;
-  Execution execution(std::int64_t id) const;
-  Executions executions() const;
+  [[nodiscard]] Execution execution(std::int64_t id) const;
+  [[nodiscard]] Executions executions() const;
 
   bool pause_workflow(std::string_view workflow) const;
   bool resume_workflow(std::string_view workflow) const;
@@ -108,8 +108,9 @@ class INSULA_EXPORT Fleet::Tenant {
   bool pause_schedule(std::string_view name) const;
   bool resume_schedule(std::string_view name) const;
   std::vector<ScheduleInfo> schedules() const;
-  std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
-                                                                std::string_view timezone = "UTC", int n = 5) const;
+  [[nodiscard]] std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
+                                                                              std::string_view timezone = "UTC",
+                                                                              int n = 5) const;
 
  private:
   friend class Fleet;

@@ -89,14 +89,15 @@ class INSULA_EXPORT Observer {
   virtual void outcome_refused(const LostTask& task);
 
   // After task_ended: the server has taken the failure as the task's last, by its policy, and so fails the execution,
-  // unless another task's trigger_rule deals with it.  On the runtime's own thread.  At most once: not where the
-  // connection broke before the server's answer came.  (What runs whenever an execution
-  // has failed, for whatever reason and wherever its tasks ran, is a task with TaskOptions::on_failure.)
+  // unless another task's trigger_rule deals with it.  On the runtime's own thread.  Once, through broken connections
+  // too, as long as this runtime lives.  (What runs whenever an execution has failed, for whatever reason and wherever
+  // its tasks ran, is a task with TaskOptions::on_failure.)
   virtual void task_failed(const LostTask& task, std::string_view error);
 
   // After task_failed: the execution of that task has ended, and has failed for good.  On the runtime's own thread.
   // It comes once, unless the execution is retried, and only in a runtime that has reported a task_failed of it and
-  // lives: not for those that end by a timeout or by lapsed runs alone.
+  // lives: not for those that end by a timeout or by lapsed runs alone; in a Fleet only where it has the rights that
+  // Fleet::tenant takes.
   virtual void execution_failed(const FailedExecution& execution);
 };
 

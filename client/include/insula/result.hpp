@@ -27,8 +27,8 @@ class INSULA_EXPORT Status {
 
   // Of an execution: every task ended as the workflow foresees.  One that failed may be among them,
   // where another task's trigger_rule asked for that, as to clean up: see Result::tasks.
-  constexpr bool is_success() const noexcept { return word_ == completed; }
-  constexpr bool is_final() const noexcept {
+  [[nodiscard]] constexpr bool is_success() const noexcept { return word_ == completed; }
+  [[nodiscard]] constexpr bool is_final() const noexcept {
     return word_ == completed || word_ == failed || word_ == skipped || word_ == cancelled;
   }
   std::string_view name() const noexcept;  // the server's word: "completed"

@@ -95,7 +95,7 @@ struct INSULA_EXPORT RunnerConfig {
   std::function<void(std::function<void()>)> executor = {};
 
   class Builder;
-  static Builder builder();
+  [[nodiscard]] static Builder builder();
 };
 
 class RunnerConfig::Builder {
@@ -110,7 +110,7 @@ class RunnerConfig::Builder {
   Builder& middleware(std::shared_ptr<Middleware> m) { return config_.middleware.push_back(std::move(m)), *this; }
   Builder& label(std::string s) { return config_.label = std::move(s), *this; }
   Builder& executor(std::function<void(std::function<void()>)> f) { return config_.executor = std::move(f), *this; }
-  RunnerConfig build() const { return config_; }
+  [[nodiscard]] RunnerConfig build() const { return config_; }
 
  private:
   RunnerConfig config_;
@@ -134,7 +134,7 @@ struct ShutdownReport {
   std::size_t stopped = 0;    // that returned after they were asked to stop
   std::size_t abandoned = 0;  // that still run: their tasks are given to other workers
   std::size_t unsent = 0;     // outcomes the server could not be told: those tasks run again
-  bool clean() const noexcept { return abandoned == 0 && unsent == 0; }
+  [[nodiscard]] bool clean() const noexcept { return abandoned == 0 && unsent == 0; }
 };
 
 class INSULA_EXPORT Runner {
@@ -144,7 +144,7 @@ class INSULA_EXPORT Runner {
   // login this is.  Nothing is sent yet: the first call that needs the server connects,
   // and throws if it cannot.  Throws error{invalid} for a string or config that is none.
   explicit Runner(std::string_view connection_string, RunnerConfig config = {});
-  static Runner with_config(std::string_view connection_string, RunnerConfig config);
+  [[nodiscard]] static Runner with_config(std::string_view connection_string, RunnerConfig config);
 
   // Acts, as the user of the connection string (an admin), for the tenant whose id and
   // schema are `schema`; makes it, without a login of its own, if there is none.  Throws error{already_exists},
@@ -173,9 +173,9 @@ class INSULA_EXPORT Runner {
                                      const SubmitManyOptions& options = {}) const;
 
   // A handle of an execution that was started before, or by another process.
-  Execution execution(std::int64_t id) const;
+  [[nodiscard]] Execution execution(std::int64_t id) const;
   // All executions of the tenant: lists of them, and verbs for many; see executions.hpp.
-  Executions executions() const;
+  [[nodiscard]] Executions executions() const;
 
   // No worker claims tasks of the workflow any more; running tasks may end, and submissions
   // wait.  false: it was so already.  Throws error{not_found} for a workflow that is not
@@ -194,8 +194,9 @@ class INSULA_EXPORT Runner {
   bool resume_schedule(std::string_view name) const;  // fires during the pause do not count as missed
   std::vector<ScheduleInfo> schedules() const;        // by name
   // When an expression fires next.  Up to a thousand times.
-  std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
-                                                                std::string_view timezone = "UTC", int n = 5) const;
+  [[nodiscard]] std::vector<std::chrono::system_clock::time_point> next_fires(std::string_view cron,
+                                                                              std::string_view timezone = "UTC",
+                                                                              int n = 5) const;
 
   // Stops claiming; waits for running handlers; asks the rest to stop and waits again; tells
   // the server all outcomes, gives back what is left, and closes.  Takes no longer than the
@@ -211,7 +212,7 @@ class INSULA_EXPORT Runner {
 
   // The counters and gauges of this process, as text for Prometheus (format 0.0.4): serve
   // it as `Content-Type: text/plain; version=0.0.4`.  Asks no server.
-  std::string metrics() const;
+  [[nodiscard]] std::string metrics() const;
 
   // This runner's name towards the server, as in the `worker` column of task_executions.
   const std::string& worker() const noexcept;

@@ -87,14 +87,14 @@ class INSULA_EXPORT TaskContext {
   // this one has set so far.  As Context::get and Context::at.  The first of these calls reads
   // what the server sent: error{invalid} where that is nested more than 1,000 deep.
   template <class T>
-  std::optional<T> get(std::string_view key) const {
+  [[nodiscard]] std::optional<T> get(std::string_view key) const {
     return context().get<T>(key);
   }
   template <class T>
   T at(std::string_view key) const {
     return context().at<T>(key);
   }
-  bool contains(std::string_view key) const { return context().contains(key); }
+  [[nodiscard]] bool contains(std::string_view key) const { return context().contains(key); }
   const Context& context() const;
 
   // Writing: recorded here, and handed over when the handler returns, as a merge patch:
@@ -139,7 +139,7 @@ class INSULA_EXPORT TaskContext {
   // stopped if the lease is lost.
   void checkpoint(const Value& value, Durable when = Durable::with_heartbeat);
   // The last one of this run, or else of an earlier run, for which the first call asks the server; nullopt: there is
-  // none, or it is no T.  Throws insula::error.
+  // none, or it is no T.  Throws insula::error, and stopped if the lease is lost.
   template <class T>
   [[nodiscard]] std::optional<T> last_checkpoint() const {
     const Value* value = find_checkpoint();
@@ -157,9 +157,9 @@ class INSULA_EXPORT TaskContext {
   // the token (std::stop_callback) is called on a thread of the runtime's, one after the other: it may
   // ask the runner, but not wait for executions.  The token may be late by the time that callbacks of other
   // handlers take; the other three know at once.
-  std::stop_token stop_token() const noexcept;
-  bool stop_requested() const noexcept { return stop_reason() != StopReason::none; }
-  StopReason stop_reason() const noexcept;
+  [[nodiscard]] std::stop_token stop_token() const noexcept;
+  [[nodiscard]] bool stop_requested() const noexcept { return stop_reason() != StopReason::none; }
+  [[nodiscard]] StopReason stop_reason() const noexcept;
   void throw_if_stopped() const;  // throws insula::stopped
 
   // A transaction that is tied to this task: whatever is done over this connection, and the

@@ -123,7 +123,7 @@ class INSULA_EXPORT Cluster {
   void drain(std::chrono::milliseconds within = std::chrono::seconds{30});
 
   // The tenant's executions of the workflow, oldest first.
-  std::vector<Enqueued> enqueued(const std::string& tenant, const std::string& workflow);
+  [[nodiscard]] std::vector<Enqueued> enqueued(const std::string& tenant, const std::string& workflow);
   // The oldest whose input holds at least `input`.  Throws error{not_found} that lists those
   // that there are.
   Enqueued require_enqueued(const std::string& tenant, const std::string& workflow, const Context& input = {});

@@ -99,7 +99,7 @@ In input_of(const TaskContext& task) {
 // A handler of `Out fn(const In&)` or `Out fn(const In&, TaskContext&)`, where `Out` may also be
 // std::variant<Out, Suspend>.  A context that is no In fails the task for good.
 template <class In, class Out = void, class Fn>
-auto task(Fn fn) {
+[[nodiscard]] auto task(Fn fn) {
   static_assert(detail::keyed<In>, "a task's input is a type with keys: a struct with a codec, or a Context");
   return [fn = std::move(fn)](TaskContext& ctx) mutable {
     const auto call = [&](const In& in) -> decltype(auto) {

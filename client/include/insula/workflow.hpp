@@ -99,7 +99,7 @@ class INSULA_EXPORT RetryCondition {
   };
   RetryCondition(Word word = all) : word_(word) {}
   // Those that contain one of the texts, upper and lower case alike.
-  static RetryCondition matching(std::vector<std::string> texts);
+  [[nodiscard]] static RetryCondition matching(std::vector<std::string> texts);
 
   Value json() const;  // as it stands in the definition
   friend bool operator==(const RetryCondition&, const RetryCondition&) = default;
@@ -166,7 +166,7 @@ struct ParamOptions {
 class INSULA_EXPORT Workflow {
  public:
   class Builder;
-  static Builder builder(std::string name);
+  [[nodiscard]] static Builder builder(std::string name);
 
   const std::string& name() const noexcept;
   // The definition as it is registered with the server: same tasks and options, same text.

@@ -91,10 +91,7 @@ void TaskContext::checkpoint(const Value& value, Durable when) {
 }
 
 const Value* TaskContext::find_checkpoint() const {
-  if (!attempt_.checkpoint && attempt_.workplace) {
-    const auto& info = attempt_.info;
-    attempt_.checkpoint = wire::read_checkpoint(attempt_.ask(wire::checkpoint(info.task_id, info.lease)));
-  }
+  if (!attempt_.checkpoint && attempt_.workplace) attempt_.checkpoint = attempt_.read_checkpoint();
   return attempt_.checkpoint && *attempt_.checkpoint ? &**attempt_.checkpoint : nullptr;
 }
 

@@ -374,6 +374,15 @@ void Attempt::save_checkpoint(const std::string& json) {
   throw error{errc::server, "the checkpoint was not saved: another transaction holds the task", "55P03", true};
 }
 
+std::optional<Value> Attempt::read_checkpoint() {
+  wire::Checkpoint answer = wire::read_checkpoint(ask(wire::checkpoint(info.task_id, info.lease)));
+  if (answer.lost) {
+    request_stop(StopReason::lease_lost);
+    throw stopped{"stopped: lease_lost"};
+  }
+  return std::move(answer.saved);
+}
+
 static PGconn* begin_in_test(Attempt& attempt) {
   if (!attempt.test_connection)
     throw error{errc::invalid, "there is no server here to have a transaction with: see TaskInput::connection"};

@@ -85,6 +85,8 @@ struct Attempt {
   // Saves it with all that was said before, and waits for that.  Throws insula::error, or stopped.  The handler
   // thread's.
   void save_checkpoint(const std::string& json);
+  // What an earlier run has saved.  Throws as save_checkpoint does.
+  std::optional<Value> read_checkpoint();
   // Asks the server about this task.  Throws insula::error.  The handler thread's.
   wire::Rows ask(wire::Statement statement);
 

@@ -226,6 +226,7 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
 
 void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
   if (reply.ok()) {
+    // Also where an earlier sending was the one that counted.
     if (outcome.kind == Outcome::Kind::failed && wire::read_failed_for_good(reply.rows)) {
       settings_.tell([&](Observer& observer) { observer.task_failed(named(outcome), outcome.error); });
       on_failed_(*outcome.attempt);

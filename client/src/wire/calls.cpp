@@ -400,11 +400,17 @@ std::optional<bool> read_saved(const Rows& rows) {
 }
 
 Statement checkpoint(std::int64_t task_id, std::int64_t lease) {
-  return {"SELECT insula.checkpoint($1, $2)", {number(task_id), number(lease)}};
+  // Whether the lease is lost is asked only where the answer does not show it.
+  return {
+      "SELECT c.checkpoint, CASE WHEN c.checkpoint IS NULL THEN insula.save_progress($1, $2) END "
+      "FROM insula.checkpoint($1, $2) AS c(checkpoint)",
+      {number(task_id), number(lease)}};
 }
 
-std::optional<Value> read_checkpoint(const Rows& rows) {
-  return rows.is_null(0, 0) ? std::nullopt : std::optional{Value::from_json(rows.text(0, 0))};
+Checkpoint read_checkpoint(const Rows& rows) {
+  if (!rows.is_null(0, 0)) return {Value::from_json(rows.text(0, 0)), false};
+  // NULL: another transaction holds the task, whose lease is ours.
+  return {std::nullopt, !rows.is_null(0, 1) && !rows.boolean(0, 1)};
 }
 
 bool read_accepted(const Rows& rows) {

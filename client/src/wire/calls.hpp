@@ -155,7 +155,11 @@ struct Progress {
 Statement save_progress(std::int64_t task_id, std::int64_t lease, const Progress& progress);
 std::optional<bool> read_saved(const Rows& rows);  // false: the lease is lost; nullopt: not now, ask again
 Statement checkpoint(std::int64_t task_id, std::int64_t lease);
-std::optional<Value> read_checkpoint(const Rows& rows);  // throws insula::error
+struct Checkpoint {
+  std::optional<Value> saved;  // nullopt: nothing
+  bool lost = false;           // the lease
+};
+Checkpoint read_checkpoint(const Rows& rows);  // throws insula::error
 // Reads the answer to any report of one task: false means that the lease was lost.
 bool read_accepted(const Rows& rows);
 Statement defer_to(std::int64_t task_id, std::int64_t lease, std::chrono::system_clock::time_point when,

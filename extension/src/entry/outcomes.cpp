@@ -10,6 +10,7 @@
 #include "shared/clock.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
+#include "storage/progress.hpp"
 #include "tenant/caller.hpp"
 #include "tenant/in_subtransaction.hpp"
 
@@ -249,8 +250,11 @@ Datum insula_fail(PG_FUNCTION_ARGS) {
   check_free_retries(failure);
   const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_NULL();
-  const char *status =
-      in_outcome_session(*tenant, [&] { return fail(*tenant, clock_now(), core::local_of(id), lease, failure); });
+  const std::int64_t task = core::local_of(id);
+  const char *status = in_outcome_session(*tenant, [&] {
+    const char *next = fail(*tenant, clock_now(), task, lease, failure);
+    return next || !has_failed_so(*tenant, task, lease, failure.error) ? next : state_name(State::failed);
+  });
   if (!status) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text(status));
 }

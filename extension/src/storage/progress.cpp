@@ -48,6 +48,20 @@ Jsonb *read_checkpoint(const Tenant &tenant, std::int64_t task, std::int64_t lea
   return run(tenant, read_checkpoint, arguments) > 0 ? get_jsonb(0, 1) : nullptr;
 }
 
+bool has_failed_so(const Tenant &tenant, std::int64_t task, std::int64_t lease, const char *error) {
+  static constexpr Statement has_failed_so = {
+      "has_failed_so",
+      R"(
+        SELECT id
+        FROM {work}
+        WHERE id = $1 AND lease = $2 AND state = {state.failed} AND error = $3)",
+      {INT8OID, INT8OID, TEXTOID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(task)).add(Int64GetDatum(lease)).add_text(error);
+  return run(tenant, has_failed_so, arguments) > 0;
+}
+
 ShownProgress *read_progress(const Tenant &tenant, std::int64_t execution, int *count) {
   static constexpr Statement read_progress = {
       "read_progress",

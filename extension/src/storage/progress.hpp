@@ -19,6 +19,10 @@ void write_progress(const Tenant &tenant, std::int64_t execution, std::int64_t t
 // The value that the runs of the task have saved; nullptr: nothing, or the lease is lost.
 Jsonb *read_checkpoint(const Tenant &tenant, std::int64_t task, std::int64_t lease);
 
+// Whether the task has failed for good under this lease, with this error: its row keeps the lease, so that a failure
+// that is reported a second time is told as the first was.
+bool has_failed_so(const Tenant &tenant, std::int64_t task, std::int64_t lease, const char *error);
+
 // {"progress", "note"} of the tasks of an execution that have said so, by id.
 struct ShownProgress {
   std::int64_t task;

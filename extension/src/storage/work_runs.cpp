@@ -20,7 +20,7 @@ bool fail_row(const Tenant &tenant, TimestampTz now, const TaskRow &task, const 
       "fail_row",
       R"(
         UPDATE {work}
-        SET state = {state.failed}, lane = NULL, due = NULL, lease = NULL, finished_at = $1, error = $4
+        SET state = {state.failed}, lane = NULL, due = NULL, finished_at = $1, error = $4
         WHERE id = $2 AND lease = $3 AND state = {state.running}
         RETURNING id)",
       {TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID},
@@ -258,7 +258,8 @@ StoppedLease *stopped_leases(const Tenant &tenant, TimestampTz now, const std::i
         SELECT w.id, w.state = {state.cancelled} AND NOT EXISTS (
           SELECT FROM {work} h WHERE h.id = ANY (ARRAY[w.head]) AND h.state = {state.failed})
         FROM unnest($1, $2) u(id, lease), {work} w
-        WHERE w.id = ANY (ARRAY[u.id]) AND w.lease = u.lease AND (w.state = {state.cancelled} OR w.deadline <= $3)
+        WHERE w.id = ANY (ARRAY[u.id]) AND w.lease = u.lease
+          AND (w.state = {state.cancelled} OR (w.state = {state.running} AND w.deadline <= $3))
         ORDER BY w.id)",
       {INT8ARRAYOID, INT8ARRAYOID, INT8OID},
   };
