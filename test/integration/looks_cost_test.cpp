@@ -154,5 +154,21 @@ TEST_F(PreloadedLooks, APageCostsTheSameBehindAnyHistory) {
   for (const std::string& look : looks) EXPECT_LE(buffers(look), few[look] + few[look] / 2 + 10) << look;
 }
 
+TEST_F(PreloadedLooks, CountersCostNoDefinition) {
+  create("one");
+  sql_.query("SELECT insula.cancel(" + submit("one") + ")");
+  const long few = buffers("insula.pg_stat_insula");
+  // Text that hardly compresses: more than a hundred pages.
+  sql_.query(
+      "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'description', (SELECT "
+      "string_agg(sha256(i::text::bytea)::text, '') FROM generate_series(1, 30000) i), 'tasks', '[{\"id\": "
+      "\"a\"}]'::jsonb), tenant => 'one')");
+  sql_.query("SELECT insula.cancel(" + submit("one") + ")");
+  ASSERT_EQ(sql_.query("SELECT count(*) FROM insula.pg_stat_insula WHERE tenant = 'one'"), "2");
+  ASSERT_GT(buffers("insula.workflows('one')"), few + 100);
+  EXPECT_LE(buffers("insula.pg_stat_insula"), few + 10);
+  EXPECT_LE(buffers("insula.explain_tenant('one')"), 100);
+}
+
 }  // namespace
 }  // namespace insula_test
