@@ -42,7 +42,7 @@ CREATE FUNCTION insula.read_failures(
 	OUT example bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_read_failures' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION insula.read_failures IS 'What insula.failures() groups: it has each group once for each ten thousand rows read.';
+COMMENT ON FUNCTION insula.read_failures IS 'What insula.failures() groups: it has each group once for each stretch of rows, of a hundred at first and then of twice as many, up to ten thousand.';
 
 CREATE FUNCTION insula.failures(
 	since interval DEFAULT '1 day',
@@ -66,7 +66,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION insula.failures IS
 'What has failed since then, grouped by tenant, workflow, task and error, most often first.  In the error numbers and ids are left out (#), and 200 characters of it are kept.
-failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of an idle tenant an index page or two.
+failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of each tenant''s older rows a hundred, or a few times as many as there are of those.
 For one tenant, or, for an administrator who names none, for all.
 Errors: 22023 since is negative, IS001 no such tenant, 42501.';
 

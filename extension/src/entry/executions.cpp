@@ -120,7 +120,7 @@ void list_all(std::int64_t before, Listing *page) {
 
 void put_failures(ReturnSetInfo *rows, const Tenant &tenant, TimestampTz since) {
   const TimestampTz oldest = earlier(since, USECS_PER_DAY);
-  read_back(tenant, PG_INT64_MAX, oldest, most_in_stretch, [&](std::int64_t first, std::int64_t last) {
+  read_back(tenant, PG_INT64_MAX, oldest, least_in_stretch, [&](std::int64_t first, std::int64_t last) {
     int count;
     const FailureGroup *groups = failure_groups(tenant, first, last, since, &count);
     for (int i = 0; i < count; ++i) {
