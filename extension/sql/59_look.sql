@@ -10,6 +10,7 @@ CREATE FUNCTION insula.executions(
 	before bigint DEFAULT NULL,
 	max_executions integer DEFAULT 100,
 	tenant text DEFAULT NULL,
+	execution_ids bigint[] DEFAULT NULL,
 	OUT execution_id bigint,
 	OUT tenant_name text,
 	OUT workflow_name text,
@@ -25,6 +26,7 @@ AS 'MODULE_PATHNAME', 'insula_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.executions IS
 'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, in the setting insula.tenant neither, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
 workflow, status (pending, running, paused, completed, failed or cancelled): NULL for any.  created_after (included), created_before (not included): an execution of a transaction that was open for more than an hour may be missed.  error: a part of its error, as it is written.  context: what its input contains, as the operator @> has it.
+execution_ids: those of these executions that fit, at most max_executions ids, without before; each costs a look at its row.
 A page reads the rows of its executions, and of those newer ones that do not fit; of all tenants, an index page or two of each that it passes.
 Errors: 22023 bad argument, IS001 no such tenant, 42501.';
 
