@@ -8,7 +8,7 @@ import { duration } from "../core/time.js";
 const height = 44;
 const mostNodes = 300;
 const mostSpans = 2000; // of ranks, by all edges together
-const widthOf = (text) => Math.min(250, Math.max(160, 46 + text.length * 7.3));
+const widthOf = (text) => Math.min(250, Math.max(176, 46 + text.length * 7.3)); // room for "completed · attempt 12"
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 // The edges between the tasks that are shown, as places in the list: a tenant's word is no key of any object.
