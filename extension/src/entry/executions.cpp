@@ -245,7 +245,8 @@ Datum insula_executions(PG_FUNCTION_ARGS) {
   if (!PG_ARGISNULL(9)) {
     const Int64Array ids = required_int64_array(fcinfo, 9, "execution_ids");
     if (before != PG_INT64_MAX)
-      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("before and execution_ids cannot be given together")));
+      ereport(ERROR,
+              (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("before and execution_ids cannot be given together")));
     if (ids.count > page.room)
       ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                       errmsg("execution_ids must hold no more ids than max_executions, which is %d", page.room)));
