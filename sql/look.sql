@@ -43,6 +43,16 @@ SELECT count(*) FROM insula.executions('one', error => 'such file');
 SELECT count(*) FROM insula.executions('one', 'pending', context => '{"n": 20}');
 SELECT count(*) FROM insula.executions(created_before => now() - interval '1 h');
 SELECT count(*) FROM insula.executions(created_after => now() - interval '1 h');
+-- Of given ids alone: no other tenant's, none that is no id.
+SELECT array_agg(id) AS some FROM looked_at WHERE n IN (2, 3, 9, 17) \gset
+SELECT string_agg(n::text, ' ' ORDER BY o) FROM insula.executions(execution_ids => :'some'::bigint[] || ARRAY[7, -1, 9007199254740991], max_executions => 7) WITH ORDINALITY e(id, t, w, v, s, r, p, c, b, f, o) JOIN looked_at USING (id);
+SELECT string_agg(n::text, ' ') FROM insula.executions('one', 'pending', context => '{"n": 17}', execution_ids => :'some') e JOIN looked_at ON id = execution_id;
+SELECT count(*) FROM insula.executions(execution_ids => ARRAY(SELECT execution_id FROM insula.executions(tenant => 'looked_too')));
+SELECT count(*) FROM insula.executions(execution_ids => '{}');
+SELECT try($$SELECT insula.executions(execution_ids => '{7,7}', max_executions => 1)$$), try($$SELECT insula.executions(execution_ids => '{7,NULL}')$$), try($$SELECT insula.executions(execution_ids => '{7}', before => 90000000000000)$$);
+RESET insula.tenant;
+SELECT tenant_name, count(*), array_agg(execution_id ORDER BY o) = array_agg(execution_id ORDER BY execution_id DESC) AS in_order FROM insula.executions(execution_ids => :'some'::bigint[] || ARRAY(SELECT execution_id FROM insula.executions(tenant => 'looked_too'))) WITH ORDINALITY e(execution_id, tenant_name, w, v, s, r, p, c, b, f, o) GROUP BY 1 ORDER BY 1;
+SET insula.tenant = 'looked';
 -- What fails, by what it says.
 SELECT tenant_name, workflow, task, error, failed, retrying, example IN (SELECT id FROM looked_at) AS ours FROM insula.failures();
 SELECT insula.submit('two', '{"list": [1, 2]}') AS id \gset

@@ -46,6 +46,8 @@ SELECT array_agg(local(id)) FROM unnest(insula.submit_many('two', array_fill('{}
 SELECT work(), work(), work();
 SELECT status, count(*) FROM tenant_wrap.workflow_executions GROUP BY status;
 SELECT count(*) = count(DISTINCT event_id) AS events_differ FROM tenant_wrap.execution_events;
+SELECT count(*) = (SELECT count(*) FROM tenant_wrap.workflow_executions) AS each_is_found
+FROM insula.executions(execution_ids => ARRAY(SELECT execution_id FROM tenant_wrap.workflow_executions), max_executions => 10000);
 
 -- Existing work at the end: retries, deferrals, events, lapsed leases, pauses, retries of executions.
 SELECT insula.submit('flaky') AS flaky \gset

@@ -59,13 +59,21 @@ void settle_session(Program& program) {
     program.query("SELECT pg_catalog.set_config($1, $2, true)", {name, value});
 }
 
-void require_superuser(Program& program) {
-  if (program.query("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").value() == "t") return;
-  throw Failure(Exit::failed, "a tenant's tables can be dumped and loaded by a superuser alone");
+bool is_superuser(Program& program) {
+  return program.query("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").value() == "t";
+}
+
+// insula_owner has the tables, and no member: an administrator needs PostgreSQL's own rights to all data.
+void require_roles(Program& program, const char* roles, const std::string& otherwise) {
+  const Table found = program.query(
+      "SELECT pg_catalog.bool_and(pg_catalog.pg_has_role(r, 'USAGE')) FROM pg_catalog.unnest($1::name[]) r", {roles});
+  if (found.value() != "t") throw Failure(Exit::failed, otherwise);
 }
 
 // A restored database may hold anything by these names: a view's functions must not run as a superuser.
-void become_owner(Program& program) { program.query("SET LOCAL ROLE insula_owner"); }
+void become_owner(Program& program) {
+  if (is_superuser(program)) program.query("SET LOCAL ROLE insula_owner");
+}
 
 // ---- export ----
 
@@ -119,7 +127,8 @@ void require_sequence(Program& program, const std::string& schema) {
 }
 
 int export_tenant(Program& program, const std::string& tenant, const std::string& path) {
-  require_superuser(program);
+  require_roles(program, "{pg_read_all_data}",
+                "an export needs a superuser, or a member of insula_admin and pg_read_all_data");
   ArchiveWriter archive{path};
   // All of one moment.
   program.query("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
@@ -267,7 +276,8 @@ int import_from(Program& program, const Archive& archive, const Json& manifest, 
     target.username = target.tenant.empty() ? cell_of_json(told.at("username")).value_or("") : target.tenant + "_user";
   if (target.tenant.empty()) target.tenant = told.at("tenant").get<std::string>();
   program.confirm("Import tenant " + target.tenant + "?");
-  require_superuser(program);
+  require_roles(program, "{pg_read_all_data,pg_write_all_data}",
+                "an import needs a superuser, or a member of insula_admin, pg_read_all_data and pg_write_all_data");
   require_same_version(program, manifest);
   // One transaction: a failure leaves nothing.
   program.query("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE");

@@ -10,6 +10,7 @@ CREATE FUNCTION insula.executions(
 	before bigint DEFAULT NULL,
 	max_executions integer DEFAULT 100,
 	tenant text DEFAULT NULL,
+	execution_ids bigint[] DEFAULT NULL,
 	OUT execution_id bigint,
 	OUT tenant_name text,
 	OUT workflow_name text,
@@ -25,6 +26,7 @@ AS 'MODULE_PATHNAME', 'insula_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.executions IS
 'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, in the setting insula.tenant neither, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
 workflow, status (pending, running, paused, completed, failed or cancelled): NULL for any.  created_after (included), created_before (not included): an execution of a transaction that was open for more than an hour may be missed.  error: a part of its error, as it is written.  context: what its input contains, as the operator @> has it.
+execution_ids: those of these executions that fit, at most max_executions ids, without before; each costs a look at its row.
 A page reads the rows of its executions, and of those newer ones that do not fit; of all tenants, an index page or two of each that it passes.
 Errors: 22023 bad argument, IS001 no such tenant, 42501.';
 
@@ -42,7 +44,7 @@ CREATE FUNCTION insula.read_failures(
 	OUT example bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_read_failures' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION insula.read_failures IS 'What insula.failures() groups: it has each group once for each ten thousand rows read.';
+COMMENT ON FUNCTION insula.read_failures IS 'What insula.failures() groups: it has each group once for each stretch of rows, of a hundred at first and then of twice as many, up to ten thousand.';
 
 CREATE FUNCTION insula.failures(
 	since interval DEFAULT '1 day',
@@ -66,7 +68,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION insula.failures IS
 'What has failed since then, grouped by tenant, workflow, task and error, most often first.  In the error numbers and ids are left out (#), and 200 characters of it are kept.
-failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of an idle tenant an index page or two.
+failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of each tenant''s older rows a hundred, or a few times as many as there are of those.
 For one tenant, or, for an administrator who names none, for all.
 Errors: 22023 since is negative, IS001 no such tenant, 42501.';
 

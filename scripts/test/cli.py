@@ -323,6 +323,8 @@ def distrusts_files(file):
 
 def moves_a_tenant():
     there = {**os.environ, "PGDATABASE": "elsewhere"}
+    admin = {**os.environ, "PGUSER": "mover_admin"}
+    value("CREATE ROLE mover_admin LOGIN")
     value("SELECT insula.create_tenant('mover')")
     value("SELECT insula.set_tenant_limits('mover', max_running => 7, retain => '30 days')")
     value("SELECT insula.set_retention('mover', '-1', 'w')")
@@ -342,6 +344,14 @@ def moves_a_tenant():
     check("and stays", pathlib.Path("mover.tar").read_bytes() == content)
     done = insula("tenant", "export", "nobody", "nobody.tar")
     check("no such tenant", done.returncode == 3 and not os.path.exists("nobody.tar") and not os.path.exists("nobody.tar.part"), done)
+
+    for right in ("insula_admin", "pg_read_all_data"):
+        done = insula("tenant", "export", "mover", "admin.tar", env=admin)
+        check("an export names the rights that it needs", done.returncode == 1 and done.stderr == "insula: an export needs a superuser, or a member of insula_admin and pg_read_all_data\n" and not os.path.exists("admin.tar"), done)
+        value(f"GRANT {right} TO mover_admin")
+    done = insula("tenant", "export", "mover", "admin.tar", env=admin)
+    told = lambda file: {name: hashlib.sha256(tarfile.open(file).extractfile(name).read()).hexdigest() for name in ("work.copy", "record.copy")}
+    check("an administrator with them exports the same", done.returncode == 0 and told("admin.tar") == told("mover.tar"), done)
 
     offline = {**os.environ, "PGHOST": "/nowhere"}
     check("verify needs no server", insula("tenant", "verify", "mover.tar", env=offline).returncode == 0)
@@ -380,6 +390,14 @@ def moves_a_tenant():
         check(f"{what} leaves no role", value("SELECT count(*) FROM pg_roles WHERE rolname = 'mover_there'") == "0")
     done = insula("tenant", "import", "mover.tar", env=there)
     check("a login of this cluster is not taken twice", done.returncode == 1 and "mover_user" in done.stderr, done)
+    admin["PGDATABASE"] = "elsewhere"
+    done = insula("tenant", "import", "mover.tar", "--user", "mover_there", env=admin)
+    check("an import, too, names the rights that it needs", done.returncode == 1 and done.stderr == "insula: an import needs a superuser, or a member of insula_admin, pg_read_all_data and pg_write_all_data\n", done)
+    value("GRANT pg_write_all_data TO mover_admin")
+    done = insula("tenant", "import", "mover.tar", "--user", "mover_there", env=admin)
+    check("import, by an administrator", done.returncode == 0 and "suspended" in done.stdout, done)
+    check("whose rows they are not", value("SELECT count(*) FROM pg_class WHERE relnamespace = 'tenant_mover'::regnamespace AND relowner <> 'insula_owner'::regrole", "elsewhere") == "0")
+    insula("tenant", "drop", "mover", "--yes", env=there)
     done = insula("tenant", "import", "mover.tar", "--user", "mover_there", env=there)
     check("import", done.returncode == 0 and "suspended" in done.stdout, done)
     limits = "SELECT status, max_running, retain, (SELECT retain IS NULL FROM insula.retention r WHERE r.tenant = t.tenant AND workflow = 'w') FROM insula.tenants t WHERE tenant = 'mover'"
@@ -405,6 +423,7 @@ def moves_a_tenant():
     check("it can log in again", insula("tenant", "rotate", "mover", env=there).returncode == 0)
     value("SELECT insula.drop_tenant('mover', '0 s')", "elsewhere")
     value("DROP DATABASE elsewhere WITH (FORCE)")
+    value("DROP ROLE mover_admin")
     value("SELECT insula.drop_tenant('mover', '0 s')")
 
 

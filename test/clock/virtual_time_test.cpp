@@ -221,6 +221,13 @@ TEST_F(PreloadedVirtualTime, ATaskThatNoWorkerTakesUpIsNamed) {
   EXPECT_EQ(named().find(other.name()), 0U);
   other.work();
   EXPECT_EQ(named(), "");
+  // One of a tenant whose tasks are claimed.
+  const std::string behind = tenant_.query("SELECT insula.submit('w', tenant => '{t}')");
+  advance("6 min");
+  EXPECT_EQ(named().find(tenant_.name() + " execution " + behind), 0U) << named();
+  EXPECT_NE(named().find(", while others of its tenant are claimed: workers are behind, "), std::string::npos)
+      << named();
+  tenant_.work();
 }
 
 TEST_F(PreloadedVirtualTime, ABadRowStaysNamed) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <sstream>
 #include <string>
 
@@ -245,6 +246,39 @@ TEST_F(Admin, OneTenantsLoginIsNoOthers) {
   const error e = error_of([&] { Runner::with_schema(a.connection_string, tenant_ + "b"); });
   EXPECT_EQ(e.code(), errc::permission);
   EXPECT_EQ(e.sqlstate(), "42501");
+}
+
+// Another session makes the schema at the same moment, and what becomes of that decides.
+TEST_F(Admin, WithSchemaWaitsForAnotherThatMakesTheSchema) {
+  const auto with_schema_during = [&](const std::string& making, const std::string& end) {
+    Sql other;
+    other.rows("BEGIN");
+    other.rows(making);
+    auto made = std::async(std::launch::async, [&] {
+      return Runner::with_schema("application_name=late_" + tenant_, tenant_, {.log = log_.hook()});
+    });
+    EXPECT_TRUE(eventually([&] {
+      return sql_.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%late_" + tenant_ +
+                        "' AND wait_event_type = 'Lock'") == "1";
+    }));
+    other.rows(end);
+    return made.get();
+  };
+  const std::string tenant = "SELECT insula.create_tenant('" + tenant_ + "', '" + tenant_ + "', login => false)";
+  for (const auto& [making, end] : {std::pair<std::string, std::string>{tenant, "COMMIT"},
+                                    {tenant, "ROLLBACK"},
+                                    {"CREATE SCHEMA " + tenant_, "ROLLBACK"}}) {
+    Runner runner = with_schema_during(making, end);
+    runner.add(one_task("hello", [](TaskContext& ctx) { ctx.set("tenant", ctx.tenant()); }));
+    EXPECT_EQ(runner.execute("hello").final_context.at<std::string>("tenant"), tenant_);
+    EXPECT_TRUE(runner.shutdown().clean());
+    admin_.drop_tenant(tenant_);
+  }
+  // A schema that is none of Insula's stays as it is. PostgreSQL says so itself to the later of two that make one.
+  EXPECT_EQ(error_of([&] { with_schema_during("CREATE SCHEMA " + tenant_, "COMMIT"); }).sqlstate(), "23505");
+  EXPECT_EQ(error_of([&] { Runner::with_schema("", tenant_); }).code(), errc::already_exists);
+  EXPECT_EQ(sql_.value("SELECT count(*) FROM pg_class WHERE relnamespace = '" + tenant_ + "'::regnamespace"), "0");
+  sql_.rows("DROP SCHEMA " + tenant_);
 }
 
 TEST_F(Admin, ATenantOfAnotherSchemaIsNamedToAdministratorsAlone) {

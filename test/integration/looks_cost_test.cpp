@@ -154,5 +154,44 @@ TEST_F(PreloadedLooks, APageCostsTheSameBehindAnyHistory) {
   for (const std::string& look : looks) EXPECT_LE(buffers(look), few[look] + few[look] / 2 + 10) << look;
 }
 
+TEST_F(PreloadedLooks, CountersCostNoDefinition) {
+  create("one");
+  sql_.query("SELECT insula.cancel(" + submit("one") + ")");
+  const long few = buffers("insula.pg_stat_insula");
+  // Text that hardly compresses: more than a hundred pages.
+  sql_.query(
+      "SELECT insula.register_workflow(jsonb_build_object('name', 'w', 'description', (SELECT "
+      "string_agg(sha256(i::text::bytea)::text, '') FROM generate_series(1, 30000) i), 'tasks', '[{\"id\": "
+      "\"a\"}]'::jsonb), tenant => 'one')");
+  sql_.query("SELECT insula.cancel(" + submit("one") + ")");
+  ASSERT_EQ(sql_.query("SELECT count(*) FROM insula.pg_stat_insula WHERE tenant = 'one'"), "2");
+  ASSERT_GT(buffers("insula.workflows('one')"), few + 100);
+  EXPECT_LE(buffers("insula.pg_stat_insula"), few + 10);
+  EXPECT_LE(buffers("insula.explain_tenant('one')"), 100);
+}
+
+TEST_F(PreloadedLooks, WhatFailsCostsNoOldHistory) {
+  create("one");
+  const auto finish = [this](int executions) {
+    sql_.query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" + std::to_string(executions) +
+               "]), tenant => 'one')");
+    while (sql_.query("SELECT count(insula.complete(task_id, lease)) FROM insula.claim('w', max_tasks => 1000, tenant "
+                      "=> 'one')") != "0") {
+    }
+    sql_.query(
+        "UPDATE tenant_one.work SET created_at = created_at - interval '9 days', finished_at = finished_at - "
+        "interval '9 days' WHERE created_at > now() - interval '1 day'");
+    sql_.query("VACUUM ANALYZE tenant_one.work");
+  };
+  finish(200);
+  const std::string look = "insula.failures('1 day', 'one')";
+  const long few = buffers(look);
+  finish(8000);
+  EXPECT_LE(buffers(look), few + few / 2 + 10);
+  submit("one");
+  sql_.query("SELECT insula.fail(task_id, lease, 'no', false) FROM insula.claim('w', tenant => 'one')");
+  EXPECT_EQ(sql_.query("SELECT failed FROM " + look), "1");
+}
+
 }  // namespace
 }  // namespace insula_test

@@ -25,8 +25,8 @@ function makeStuck(customer) {
 
 async function byMouse(browser, url) {
   const id = makeStuck("mouse");
-  const page = await open(browser, { url });
   const began = Date.now();
+  const page = await open(browser, { url });
   await page.locator("nav").getByText("Executions").click();
   await page.locator(".filter", { hasText: "Error has" }).locator("input").fill("no approver for mouse");
   await page.keyboard.press("Enter");
@@ -47,9 +47,9 @@ async function byMouse(browser, url) {
 
 async function byKeys(browser, url) {
   const id = makeStuck("keys");
+  const began = Date.now();
   const page = await open(browser, { url });
   await page.locator("nav").waitFor();
-  const began = Date.now();
   const press = async (...keys) => { for (const key of keys) await page.keyboard.press(key); };
   await press("g", "e");
   await page.locator("main [data-search]").waitFor();
@@ -59,10 +59,12 @@ async function byKeys(browser, url) {
   await until("the keys: it is found by its error", async () => (await page.locator(".list .row").count()) === 1);
   await press("j", "Enter");
   await page.getByText("Why it failed").waitFor();
+  check("the keys: it says why", (await page.locator(".explanation").innerText()).includes("no approver for keys"));
   await press("r");
   await page.locator("dialog[open]").waitFor();
   await page.keyboard.press("Enter");
   await until("the keys: it runs again", () => statusOf(id) === "running" || statusOf(id) === "pending");
+  await page.getByText("Why it is not done yet").waitFor();
   check("the keys: in less than a minute", Date.now() - began < 60000, Date.now() - began);
   await press("u");
   await page.locator(".list").waitFor();

@@ -134,6 +134,10 @@ async function tooLarge(browser, url) {
   await page.waitForFunction((old) => !location.hash.endsWith(old), id);
   const made = (await page.evaluate(() => location.hash)).split("/").pop();
   check("the new run has the same", sql(`SELECT a.input = b.input FROM insula.execution_source(${id}) a, insula.execution_source(${made}) b`) === "t", made);
+  sql("SELECT insula.register_workflow(jsonb_build_object('name', 'huge', 'description', repeat('d', 5000000), 'tasks', '[{\"id\": \"a\"}, {\"id\": \"b\", \"depends_on\": [\"a\"]}]'::jsonb), tenant => 'acme')");
+  await page.goto(`${url}#/execution/${sql("SELECT insula.submit('huge', tenant => 'acme')")}`);
+  await page.getByText("4.8 MB, more than this page reads").waitFor();
+  check("a definition that is left out is told, and the tasks are shown", (await page.locator(".node").count()) === 2);
   sql("SELECT insula.create_tenant('leaving')");
   sql(`SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'leaving')`);
   const gone = sql("SELECT insula.submit('w', tenant => 'leaving')");

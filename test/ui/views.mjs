@@ -60,9 +60,11 @@ export async function checkViews(browser, url, ids, pictures) {
 export async function checkOverlays(browser, url, ids, pictures) {
   for (const dark of [false, true]) {
     const theme = dark ? "dark" : "light";
-    const page = await open(browser, { url: `${url}#/execution/${ids.stuck}`, dark });
-    await page.locator(".node").first().waitFor();
-    for (const [name, key, shows] of [["help", "?", "Single keys do something"], ["cancel", "c", "No further task of it starts"], ["run", "n", "An input is a JSON object."]]) {
+    const page = await open(browser, { url, dark });
+    for (const [name, key, shows, of] of [["retry", "r", "What failed or was cancelled runs again", ids.failed], ["help", "?", "Single keys do something", ids.stuck], ["cancel", "c", "No further task of it starts", ids.stuck], ["run", "n", "An input is a JSON object.", ids.stuck]]) {
+      await page.goto(`${url}#/execution/${of}`);
+      await page.locator(".execution-head", { hasText: of }).waitFor();
+      await page.locator(".node").first().waitFor();
       await page.keyboard.press(key);
       await page.locator("dialog[open]").waitFor();
       if (name === "run") await page.locator("dialog textarea").fill("[1]");

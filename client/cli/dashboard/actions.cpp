@@ -209,14 +209,19 @@ class Bulk {
 };
 
 // A person has confirmed those that were counted: no other one is changed.
-std::set<std::string> confirmed_in(const json& request) {
+std::set<std::uint64_t> confirmed_in(const json& request) {
+  constexpr std::size_t longest_id = 16;
   const auto found = request.find("expect");
-  const auto is_id = [](const json& one) { return one.is_string() && one.get_ref<const std::string&>().size() <= 20; };
+  const auto is_id = [](const json& one) {
+    if (!one.is_string()) return false;
+    const auto& text = one.get_ref<const std::string&>();
+    return !text.empty() && text.size() <= longest_id && text.find_first_not_of("0123456789") == std::string::npos;
+  };
   if (found == request.end() || !found->is_array() || found->size() > most_in_bulk ||
       !std::all_of(found->begin(), found->end(), is_id))
     throw Refusal(422, "usage", "expect must hold the ids that were counted before");
-  std::set<std::string> ids;
-  for (const json& one : *found) ids.insert(one.get<std::string>());
+  std::set<std::uint64_t> ids;
+  for (const json& one : *found) ids.insert(std::stoull(one.get_ref<const std::string&>()));
   return ids;
 }
 
@@ -241,8 +246,8 @@ std::string act_on_many(Database& database, const json& request, const std::stri
   }
   if (is_everything(filter) && !request.value("everything", false))
     throw Refusal(422, "usage", "the filter is empty: all executions need \"everything\": true");
-  const std::set<std::string> confirmed = confirmed_in(request);
-  const std::vector<FoundExecution> found = find_executions(database, filter, confirmed.size(), &all, &confirmed);
+  const std::set<std::uint64_t> confirmed = confirmed_in(request);
+  const std::vector<FoundExecution> found = find_among(database, filter, confirmed, &all);
   const std::size_t missing = confirmed.size() - found.size();
   Bulk bulk(database, verb, reason_of(database, request, actor));
   bulk.change(found, std::max(began + bulk_lasts, std::chrono::steady_clock::now() + change_lasts));

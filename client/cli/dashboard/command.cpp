@@ -44,7 +44,8 @@ void add_dashboard_command(CLI::App& app, Program& program) {
   command->add_option("--listen", options->address, "An IP address of this machine; 127.0.0.1. Others need a token");
   command->add_option("--port", options->port, "8484; 0 takes any")->check(CLI::Range(0, 65535));
   command->add_option("--host", options->hosts, "A name by which browsers call it, as behind a proxy; may be repeated");
-  command->add_option("--token-file", *token_file, "Ask for the token in this file; else INSULA_DASHBOARD_TOKEN");
+  command->add_option("--token-file", *token_file,
+                      "Ask for the token in this file, of 32 characters at least; else INSULA_DASHBOARD_TOKEN");
   command->add_option("--log-in-hours", *hours, "How long a browser that gave the token stays logged in; 12")
       ->check(CLI::Range(0.0001, 720.0));
   command->add_option("--user-header", options->user_header,

@@ -34,22 +34,14 @@ class Gate {
  private:
   using Clock = std::chrono::steady_clock;
 
-  // Wrong tokens of one address.
-  struct Guesses {
-    Clock::time_point since{};
-    int wrong = 0;
-  };
-
   bool is_served_host(const std::string& host) const;
   bool is_logged_in(const std::string& cookie);
-  void check_guess(const std::string& token, const std::string& address);
-  Guesses& guesses_of(const std::string& address);
+  void check_guess(const std::string& token) const;
 
   const Options& options_;
   std::mutex mutex_;
   // By the browser's cookie, until when it is good; none outlives the process.
   std::map<std::string, Clock::time_point> sessions_;
-  std::map<std::string, Guesses> guesses_;
 };
 
 // Throws Failure if the options are not safe together, as an address of the network without a token.

@@ -1,6 +1,7 @@
 #include "dashboard/samples.hpp"
 
 #include <algorithm>
+#include <string_view>
 
 #include "dashboard/json.hpp"
 
@@ -15,9 +16,37 @@ constexpr milliseconds interest{600000};  // after the last question
 constexpr std::size_t most_samples = 600;
 constexpr std::size_t most_series = 16;
 
+// A column of a sample: a column of insula.pg_stat_insula, what it is among insula.metrics() and, where a tenant may
+// know it of itself, in insula.explain_tenant().
+struct Counter {
+  const char *name, *metric, *label, *question, *item;
+};
+constexpr Counter counters[] = {{"ready", "insula_tasks", "ready", "waiting", "ready"},
+                                {"running", "insula_tasks", "running", "waiting", "running"},
+                                {"delayed", "insula_tasks", "delayed", "waiting", "delayed"},
+                                {"waiting", "insula_tasks", "waiting", "waiting", "waiting"},
+                                {"paused", "insula_tasks", "paused", "waiting", "paused"},
+                                {"submitted", "insula_executions_submitted_total", nullptr, "used", "executions"},
+                                {"started", "insula_attempts_total", nullptr, nullptr, nullptr},
+                                {"completed", "insula_executions_ended_total", "completed", nullptr, nullptr},
+                                {"failed", "insula_executions_ended_total", "failed", "failing", "executions failed"},
+                                {"cancelled", "insula_executions_ended_total", "cancelled", nullptr, nullptr},
+                                {"retried", "insula_attempts_lost_total", "retried", "failing", "runs retried"},
+                                {"lapsed", "insula_attempts_lost_total", "lapsed", nullptr, nullptr}};
+
+// Begins a query with the time and the columns, each as `expression` writes it; "": without it.
+template <typename Expression>
+std::string select_counters(Expression expression) {
+  std::string sql = "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at";
+  for (const Counter& counter : counters)
+    if (const std::string text = expression(counter); !text.empty()) sql += ",\n  " + text + " AS " + counter.name;
+  return sql + ",\n";
+}
+
 // Of the server's memory alone: insula.metrics() reads no tenant's tables, and has those with most to tell by name and
 // the others as one.
-constexpr const char* all_sql = R"sql(
+std::string all_sql() {
+  return R"sql(
 WITH lines AS MATERIALIZED (
   SELECT pg_catalog.split_part(series, '{', 1) AS name, pg_catalog.substring(series, 'tenant="([^"]*)"') AS tenant,
     pg_catalog.substring(series, '(?:state|outcome|reason|le)="([^"]*)"') AS label, value::float8 AS value
@@ -28,33 +57,22 @@ WITH lines AS MATERIALIZED (
 waits AS (
   SELECT bound, value - lag(value, 1, 0) OVER (ORDER BY bound) AS n
   FROM (SELECT pg_catalog.replace(label, '+Inf', 'Infinity')::float8 AS bound, value FROM lines WHERE name = 'insula_task_wait_seconds_bucket') buckets)
-SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at,
-  sum(value) FILTER (WHERE name = 'insula_tasks' AND label = 'ready') AS ready,
-  sum(value) FILTER (WHERE name = 'insula_tasks' AND label = 'running') AS running,
-  sum(value) FILTER (WHERE name = 'insula_tasks' AND label = 'delayed') AS delayed,
-  sum(value) FILTER (WHERE name = 'insula_tasks' AND label = 'waiting') AS waiting,
-  sum(value) FILTER (WHERE name = 'insula_tasks' AND label = 'paused') AS paused,
-  sum(value) FILTER (WHERE name = 'insula_executions_submitted_total') AS submitted,
-  sum(value) FILTER (WHERE name = 'insula_attempts_total') AS started,
-  sum(value) FILTER (WHERE name = 'insula_executions_ended_total' AND label = 'completed') AS completed,
-  sum(value) FILTER (WHERE name = 'insula_executions_ended_total' AND label = 'failed') AS failed,
-  sum(value) FILTER (WHERE name = 'insula_executions_ended_total' AND label = 'cancelled') AS cancelled,
-  sum(value) FILTER (WHERE name = 'insula_attempts_lost_total' AND label = 'retried') AS retried,
-  sum(value) FILTER (WHERE name = 'insula_attempts_lost_total' AND label = 'lapsed') AS lapsed,
+)sql" + select_counters([](const Counter& counter) {
+           return std::string("sum(value) FILTER (WHERE name = '") + counter.metric + "'" +
+                  (counter.label ? std::string(" AND label = '") + counter.label + "'" : "") + ")";
+         }) +
+         R"sql(
   (SELECT pg_catalog.to_json(pg_catalog.array_agg(n ORDER BY bound))::text FROM waits) AS waits,
   (SELECT pg_catalog.json_agg(t)::text FROM (
     SELECT l.tenant, l.value AS started, w.weight FROM lines l JOIN insula.tenants w USING (tenant)
     WHERE l.name = 'insula_attempts_total' ORDER BY l.value DESC, l.tenant LIMIT 12) t) AS top
 FROM lines)sql";
+}
 
 // Of one tenant: its counters, which the view has by version of a workflow.
-constexpr const char* one_sql = R"(
-WITH c AS MATERIALIZED (SELECT * FROM insula.pg_stat_insula WHERE tenant = $1)
-SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at,
-  sum(ready)::float8 AS ready, sum(running)::float8 AS running, sum(delayed)::float8 AS delayed, sum(waiting)::float8 AS waiting,
-  sum(paused)::float8 AS paused, sum(submitted)::float8 AS submitted, sum(started)::float8 AS started,
-  sum(completed)::float8 AS completed, sum(failed)::float8 AS failed, sum(cancelled)::float8 AS cancelled,
-  sum(retried)::float8 AS retried, sum(lapsed)::float8 AS lapsed,
+std::string one_sql() {
+  return "WITH c AS MATERIALIZED (SELECT * FROM insula.pg_stat_insula WHERE tenant = $1)\n" +
+         select_counters([](const Counter& counter) { return std::string("sum(") + counter.name + ")::float8"; }) + R"(
   (SELECT pg_catalog.to_json(pg_catalog.array_agg(n ORDER BY i))::text FROM (
     SELECT i, sum(h)::float8 AS n FROM c, pg_catalog.unnest(c.wait_histogram) WITH ORDINALITY w(h, i) GROUP BY i) s) AS waits,
   (SELECT pg_catalog.json_agg(t)::text FROM (
@@ -62,22 +80,22 @@ SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at,
     GROUP BY c.tenant) t) AS top
 FROM c
 HAVING EXISTS (SELECT FROM insula.tenants WHERE tenant = $1))";
+}
 
-// What a tenant may know of itself.
-constexpr const char* own_sql = R"(
-SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::float8 AS at,
-  max(value) FILTER (WHERE question = 'waiting' AND item = 'ready') AS ready,
-  max(value) FILTER (WHERE question = 'waiting' AND item = 'running') AS running,
-  max(value) FILTER (WHERE question = 'waiting' AND item = 'delayed') AS delayed,
-  max(value) FILTER (WHERE question = 'waiting' AND item = 'waiting') AS waiting,
-  max(value) FILTER (WHERE question = 'waiting' AND item = 'paused') AS paused,
-  max(value) FILTER (WHERE question = 'used' AND item = 'executions') AS submitted,
+// What a tenant may know of itself. What has not failed yet is not listed.
+std::string own_sql() {
+  return select_counters([](const Counter& counter) {
+           return counter.question ? std::string("coalesce(max(value) FILTER (WHERE question = '") + counter.question +
+                                         "' AND item = '" + counter.item + "')" +
+                                         (counter.question == std::string_view("failing") ? ", 0)" : ")")
+                                   : "";
+         }) +
+         R"(
   max(value) FILTER (WHERE question = 'used' AND item = 'runs of tasks') AS ended,
-  coalesce(max(value) FILTER (WHERE question = 'failing' AND item = 'executions failed'), 0) AS failed,
-  coalesce(max(value) FILTER (WHERE question = 'failing' AND item = 'runs retried'), 0) AS retried,
   1000 * max(value) FILTER (WHERE question = 'waiting' AND item = 'wait p50') AS p50,
   1000 * max(value) FILTER (WHERE question = 'waiting' AND item = 'wait p99') AS p99
 FROM insula.explain_tenant())";
+}
 
 }  // namespace
 
@@ -101,10 +119,10 @@ void Samples::take(const std::string& tenant) {
   std::optional<Refusal> error;
   try {
     auto connection = database_.take();
-    const BoundedTable counters = !database_.identity().is_admin ? connection->query(own_sql)
-                                  : tenant.empty()               ? connection->query(all_sql)
-                                                                 : connection->query(one_sql, {tenant});
-    if (counters.is_cut) throw Refusal(503, "large", "the counters are larger than an answer may be");
+    const BoundedTable counters = !database_.identity().is_admin ? connection->query(own_sql())
+                                  : tenant.empty()               ? connection->query(all_sql())
+                                                                 : connection->query(one_sql(), {tenant});
+    // One row of a kilobyte or two, which fits into whatever --megabytes may be.
     if (counters.rows.empty()) throw Refusal(404, "missing", "tenant \"" + tenant + "\" does not exist");
     const std::string rows = json_rows(counters);
     json = rows.substr(1, rows.size() - 2);

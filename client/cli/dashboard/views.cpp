@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
-#include <span>
+#include <iterator>
 
 #include "dashboard/json.hpp"
 
@@ -16,7 +15,7 @@ using std::chrono::milliseconds;
 
 struct Part {
   const char* name;
-  const char* sql;
+  std::string sql;
   std::array<const char*, 5> parameters = {};  // names of the request's, in the order of $1, $2 ...
   bool may_fail = false;                       // then its error is shown in its place
   milliseconds timeout{0};                     // zero: the usual one
@@ -122,11 +121,12 @@ SELECT execution_id, workflow, version, status, pg_catalog.left(error, 20000) AS
     FROM pg_catalog.jsonb_array_elements(tasks) WITH ORDINALITY one(t, i)) END AS tasks, pg_catalog.jsonb_array_length(tasks) AS task_count
 FROM insula.result($1::bigint))";
 
-constexpr const char* source_sql =
-    "SELECT tenant_name AS tenant, CASE WHEN pg_catalog.octet_length(definition::text) <= 4000000 THEN "
-    "definition::text "
-    "END AS definition, pg_catalog.left(input::text, 1000000) AS input, "
-    "pg_catalog.octet_length(input::text) AS input_bytes, parent FROM insula.execution_source($1::bigint)";
+constexpr const char* source_sql = R"(
+SELECT tenant, CASE WHEN definition_bytes <= 4000000 THEN definition END AS definition, definition_bytes,
+  pg_catalog.left(input, 1000000) AS input, pg_catalog.octet_length(input) AS input_bytes, parent
+FROM (SELECT *, pg_catalog.octet_length(definition) AS definition_bytes
+  FROM (SELECT tenant_name AS tenant, definition::text AS definition, input::text AS input, parent
+    FROM insula.execution_source($1::bigint) OFFSET 0) texts OFFSET 0) sized)";
 
 constexpr const char* explain_sql =
     "SELECT task, status, pg_catalog.left(why, 1000) AS why FROM insula.explain_execution($1::bigint) LIMIT 2000";
@@ -163,9 +163,11 @@ ORDER BY ordinality)";
 
 // missed: times of the cron since the last fire that made an execution, at which none was made, of twenty: they were
 // late beyond the grace, fell into an overlap or a pause, or lay before the schedule's start or its present cron.
-constexpr const char* one_schedules_sql = R"(
-SELECT coalesce($1, insula.current_tenant()) AS tenant, (
-    SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => $1) e WHERE e.execution_id = s.last_execution) AS last_status,
+std::string schedules_sql(const std::string& tenant, const std::string& schedules) {
+  return "SELECT " + tenant + R"( AS tenant,
+  CASE WHEN s.last_execution IS NOT NULL THEN (
+    SELECT e.execution_status FROM insula.executions(execution_ids => ARRAY[s.last_execution], tenant => )" +
+         tenant + R"() e) END AS last_status,
   s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
   s.last_fire_at, s.last_execution,
   CASE WHEN s.status = 'active' AND s.last_fire_at IS NOT NULL THEN (
@@ -173,20 +175,18 @@ SELECT coalesce($1, insula.current_tenant()) AS tenant, (
     WHERE f < least(s.next_fire_at, pg_catalog.now())) END AS missed,
   CASE WHEN s.status = 'active' AND s.next_fire_at < pg_catalog.now() - interval '10 s' THEN s.next_fire_at END AS late_since,
   CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
-FROM insula.schedules($1) s ORDER BY s.name LIMIT 301)";
+FROM )" + schedules;
+}
 
-constexpr const char* all_schedules_sql = R"(
-SELECT t.tenant, (
-    SELECT e.execution_status FROM insula.executions(before => s.last_execution + 1, max_executions => 1, tenant => t.tenant) e WHERE s.last_execution IS NOT NULL AND e.execution_id = s.last_execution) AS last_status,
-  s.name, s.workflow, s.cron, s.timezone, s.status, s.next_fire_at,
-  s.last_fire_at, s.last_execution,
-  CASE WHEN s.status = 'active' AND s.last_fire_at IS NOT NULL THEN (
-    SELECT count(*)::integer FROM insula.next_fires(s.cron, s.timezone, 20, s.last_fire_at) f
-    WHERE f < least(s.next_fire_at, pg_catalog.now())) END AS missed,
-  CASE WHEN s.status = 'active' AND s.next_fire_at < pg_catalog.now() - interval '10 s' THEN s.next_fire_at END AS late_since,
-  CASE WHEN s.status = 'active' THEN (SELECT pg_catalog.to_json(pg_catalog.array_agg(f))::text FROM insula.next_fires(s.cron, s.timezone, 4) f) END AS fires
-FROM (SELECT tenant FROM insula.tenants ORDER BY tenant LIMIT 200) t
-CROSS JOIN LATERAL (SELECT * FROM insula.schedules(t.tenant) ORDER BY name LIMIT 20) s ORDER BY t.tenant, s.name LIMIT 301)";
+std::string one_schedules_sql() {
+  return schedules_sql("coalesce($1, insula.current_tenant())", "insula.schedules($1) s ORDER BY s.name LIMIT 301");
+}
+
+std::string all_schedules_sql() {
+  return schedules_sql("t.tenant",
+                       "(SELECT tenant FROM insula.tenants ORDER BY tenant LIMIT 200) t CROSS JOIN LATERAL (SELECT * "
+                       "FROM insula.schedules(t.tenant) ORDER BY name LIMIT 20) s ORDER BY t.tenant, s.name LIMIT 301");
+}
 
 // ---- workers, and the server ----
 
@@ -258,8 +258,8 @@ const std::vector<View>& views() {
         {"explain", explain_sql, {"id"}},
         {"timeline", timeline_sql, {"id"}}}},
       {"workflows", false, {{"workflows", workflows_sql, {"tenant"}}}},
-      {"schedules", false, {{"schedules", one_schedules_sql, {"tenant"}}}},
-      {"all_schedules", true, {{"schedules", all_schedules_sql}}},
+      {"schedules", false, {{"schedules", one_schedules_sql(), {"tenant"}}}},
+      {"all_schedules", true, {{"schedules", all_schedules_sql()}}},
       {"workers", true, {{"workers", workers_sql}}},
       {"leases", false, {{"leases", leases_sql, {"tenant"}}}},
       {"server",
@@ -293,7 +293,7 @@ std::string show_part(Connection& connection, const Part& part, const Ask& ask) 
 // ---- the list of executions ----
 
 // Rows that do not fit are left out, but the last one, from which the next look goes on. The terms that the function
-// itself searches for are $1, $2 and $5; those that are looked at here are $10 and further.
+// itself searches for are $1, $2 and $5; those that are looked at here are $10 to $15.  $16: of these ids alone.
 constexpr const char* list_sql = R"(
 SELECT * FROM (
   SELECT execution_id, tenant_name AS tenant, workflow_name AS workflow, version, execution_status AS status,
@@ -304,7 +304,7 @@ SELECT * FROM (
       AND ($12::text IS NULL OR execution_error IS NULL OR pg_catalog.strpos(execution_error, $12) = 0)
       AND ($13::text IS NULL OR workflow_name = $13) AND ($14::text IS NULL OR execution_status = $14)
       AND ($15::text IS NULL OR pg_catalog.strpos(execution_error, $15) > 0) IS TRUE AS fits
-  FROM insula.executions($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::jsonb, $7::bigint, $8::integer, $9)) listed
+  FROM insula.executions($1, $2, $3::timestamptz, $4::timestamptz, $5, $6::jsonb, $7::bigint, $8::integer, $9, $16::bigint[])) listed
 WHERE fits OR place = rows_read)";
 constexpr std::size_t rows_read_column = 11;
 
@@ -314,6 +314,7 @@ constexpr std::size_t stride = 5000;          // rows read at once where not all
 constexpr milliseconds search_timeout{1500};  // of the function's own search; after that it goes by strides
 constexpr milliseconds walk_budget{2500};
 constexpr milliseconds bulk_timeout{15000};  // of one look, and after which no further one begins
+constexpr std::size_t ids_of_a_look = 1000;
 
 // A "!" before the value means all others, "\!" one that begins with it.
 struct Term {
@@ -337,6 +338,7 @@ struct Look {
   std::size_t rows;
   Way way;
   milliseconds timeout;
+  Cell ids{};
 };
 
 struct Stride {
@@ -350,12 +352,13 @@ Stride read_stride(Connection& connection, const Filter& filter, const Look& loo
   const bool searches = look.way == Way::search;
   const auto inside = [&](const Term& term) { return searches ? term.is : Cell{}; };
   const auto outside = [&](const Term& term) { return searches ? Cell{} : term.is; };
-  Stride stride{connection.query(list_sql,
-                                 {inside(workflow), inside(status), filter.after, filter.before, inside(error),
-                                  filter.context, *from, std::to_string(look.rows), filter.tenant, workflow.is_not,
-                                  status.is_not, error.is_not, outside(workflow), outside(status), outside(error)},
-                                 look.timeout),
-                true};
+  Stride stride{
+      connection.query(list_sql,
+                       {inside(workflow), inside(status), filter.after, filter.before, inside(error), filter.context,
+                        *from, std::to_string(look.rows), filter.tenant, workflow.is_not, status.is_not, error.is_not,
+                        outside(workflow), outside(status), outside(error), look.ids},
+                       look.timeout),
+      true};
   const auto& rows = stride.table.rows;
   if (rows.empty()) return stride;
   *from = rows.back().front();
@@ -394,23 +397,6 @@ Page walk(Connection& connection, const Filter& filter, Cell from, Way way) {
   return page;
 }
 
-// The list goes from the tenant with the highest number to the lowest, and in each from the newest execution to the
-// oldest. Their numbers begin anew after the last: of two the one less than half of them behind is the older.
-bool is_past(const std::string& id, const std::set<std::string>& wanted) {
-  constexpr int local_bits = 36;
-  constexpr std::uint64_t half = std::uint64_t{1} << (local_bits - 1);
-  const auto is_older = [](std::uint64_t a, std::uint64_t b) {
-    const std::uint64_t behind = (b - a) & (2 * half - 1);
-    return behind > 0 && behind < half;
-  };
-  const std::uint64_t seen = std::stoull(id);
-  return std::all_of(wanted.begin(), wanted.end(), [&](const std::string& one) {
-    const std::uint64_t number = std::strtoull(one.c_str(), nullptr, 10);
-    const std::uint64_t tenant = number >> local_bits, seen_tenant = seen >> local_bits;
-    return seen_tenant < tenant || (seen_tenant == tenant && is_older(seen, number));
-  });
-}
-
 }  // namespace
 
 Filter filter_of(const Ask& ask) {
@@ -445,26 +431,46 @@ std::string list_executions(Database& database, const Filter& filter, Cell from)
          ",\"searched\":" + (goes_on && !page.is_full ? "true" : "false") + "}";
 }
 
-std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all,
-                                            const std::set<std::string>* among) {
+std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all) {
   auto connection = database.take();
   std::vector<FoundExecution> found;
   Cell from;
-  *all = among && among->empty();
-  // A search for more that fit would go on to the end of the history.
-  const Way way = among && !filter.context ? Way::walk : Way::search;
+  *all = false;
   const auto until = std::chrono::steady_clock::now() + bulk_timeout;
   while (found.size() < most && std::chrono::steady_clock::now() < until) {
-    const Stride read = read_stride(*connection, filter, {stride, way, bulk_timeout}, &from);
-    for (const auto& row : read.table.rows) {
-      const bool is_wanted = row.back() == "t" && (!among || among->contains(*row[0]));
-      if (is_wanted && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
-    }
-    if (read.is_last || (among && from && is_past(*from, *among))) {
-      *all = among || found.size() < most;
+    const Stride read = read_stride(*connection, filter, {stride, Way::search, bulk_timeout}, &from);
+    for (const auto& row : read.table.rows)
+      if (row.back() == "t" && found.size() < most) found.push_back({*row[0], row[1].value_or("")});
+    if (read.is_last) {
+      *all = found.size() < most;
       break;
     }
   }
+  std::reverse(found.begin(), found.end());
+  return found;
+}
+
+std::vector<FoundExecution> find_among(Database& database, const Filter& filter, const std::set<std::uint64_t>& ids,
+                                       bool* all) {
+  auto connection = database.take();
+  std::vector<FoundExecution> found;
+  auto next = ids.rbegin();  // the highest first, as they come
+  const auto until = std::chrono::steady_clock::now() + bulk_timeout;
+  while (next != ids.rend() && std::chrono::steady_clock::now() < until) {
+    std::string some;
+    for (std::size_t i = 0; i < ids_of_a_look && next != ids.rend(); ++i, ++next)
+      some += (some.empty() ? "{" : ",") + std::to_string(*next);
+    Cell last;
+    const Stride read = read_stride(*connection, filter, {ids_of_a_look, Way::search, bulk_timeout, some + "}"}, &last);
+    if (read.table.is_cut && !last)
+      throw Refusal(422, "refused", "an execution is larger than this page may show", "",
+                    "insula dashboard --megabytes allows more.");
+    // What did not fit into the answer comes with the next look.
+    if (read.table.is_cut) next = std::make_reverse_iterator(ids.find(std::stoull(*last)));
+    for (const auto& row : read.table.rows)
+      if (row.back() == "t") found.push_back({*row[0], row[1].value_or("")});
+  }
+  *all = next == ids.rend();
   std::reverse(found.begin(), found.end());
   return found;
 }

@@ -1,6 +1,7 @@
 // What the page shows: for each view its SQL, over the extension's public functions and views.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <set>
 #include <string>
@@ -26,8 +27,10 @@ std::string list_executions(Database& database, const Filter& filter, Cell from)
 struct FoundExecution {
   std::string id, tenant;
 };
-// Those that fit, the oldest first, `most` of them at most; `among`: these ids alone.
-std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all,
-                                            const std::set<std::string>* among = nullptr);
+// Those that fit, the oldest first, `most` of them at most; `all`: there are no more.
+std::vector<FoundExecution> find_executions(Database& database, const Filter& filter, std::size_t most, bool* all);
+// Those of the ids that fit, the lowest first; `all`: each has been looked at.
+std::vector<FoundExecution> find_among(Database& database, const Filter& filter, const std::set<std::uint64_t>& ids,
+                                       bool* all);
 
 }  // namespace insula::cli::dashboard

@@ -52,9 +52,9 @@ Field wait_percentile(const Activity &activity, double part) {
 }
 
 void put_counters(ReturnSetInfo *result, const Tenant &tenant, const Activity &activity, bool known) {
-  DefinitionRow row = {};
+  VersionRow row = {};
   const bool others = activity.what.definition == 0;
-  if (!others && !read_definition(tenant, activity.what.definition, &row)) return;
+  if (!others && !read_version(tenant, activity.what.definition, &row)) return;
   Field fields[3 + places + happenings + 4] = {text_field(tenant.name),
                                                others ? null_field() : text_field(row.workflow),
                                                others ? null_field() : int32_field(row.version)};

@@ -1,5 +1,6 @@
 // SQL entry points that list executions, what has failed, leases, workflows, and what happened to one execution.
 #include <algorithm>
+#include <span>
 
 #include "core/ids.hpp"
 #include "entry/answer.hpp"
@@ -103,6 +104,42 @@ void list_executions(const Tenant &tenant, std::int64_t before, Listing *page) {
   });
 }
 
+// A run of a tenant's ids.
+void list_some(const Tenant &tenant, std::span<const std::int64_t> ids, Listing *page) {
+  MemoryContext callers = CurrentMemoryContext;
+  MemoryContext scratch = AllocSetContextCreate(callers, "insula look", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(scratch);
+  for (const std::int64_t id : ids) {
+    CHECK_FOR_INTERRUPTS();
+    const std::int64_t local = core::local_of(id);
+    int count;
+    const ListedExecution *found = listed_executions(tenant, page->filter, local - 1, local, 1, &count);
+    if (count) put_execution(page->rows, tenant, *found);
+    MemoryContextReset(scratch);
+  }
+  MemoryContextSwitchTo(callers);
+  MemoryContextDelete(scratch);
+}
+
+// Those of the ids that were given, the highest first; of `only` alone if that is a tenant.
+void list_given(FunctionCallInfo fcinfo, const Tenant *only, std::span<const std::int64_t> given, Listing *page) {
+  auto *ids = palloc_array_of<std::int64_t>(given.size());
+  std::int64_t *end = std::copy_if(given.begin(), given.end(), ids, core::is_plausible_id);
+  std::sort(ids, end, [](std::int64_t a, std::int64_t b) { return a > b; });
+  end = std::unique(ids, end);
+  page->rows = begin_rows(fcinfo);
+  for (std::int64_t *first = ids; first < end;) {
+    const std::int32_t number = core::tenant_of(*first);
+    std::int64_t *last = std::find_if(first, end, [&](std::int64_t id) { return core::tenant_of(id) != number; });
+    const std::span<const std::int64_t> run(first, last);
+    if (!only)
+      read_tenant(number, [&](const Tenant &tenant) { list_some(tenant, run, page); });
+    else if (only->number == number)
+      in_session([&] { list_some(*only, run, page); });
+    first = last;
+  }
+}
+
 // The tenants by number, the highest first, as their ids are.
 void list_all(std::int64_t before, Listing *page) {
   int count;
@@ -120,7 +157,7 @@ void list_all(std::int64_t before, Listing *page) {
 
 void put_failures(ReturnSetInfo *rows, const Tenant &tenant, TimestampTz since) {
   const TimestampTz oldest = earlier(since, USECS_PER_DAY);
-  read_back(tenant, PG_INT64_MAX, oldest, most_in_stretch, [&](std::int64_t first, std::int64_t last) {
+  read_back(tenant, PG_INT64_MAX, oldest, least_in_stretch, [&](std::int64_t first, std::int64_t last) {
     int count;
     const FailureGroup *groups = failure_groups(tenant, first, last, since, &count);
     for (int i = 0; i < count; ++i) {
@@ -204,14 +241,22 @@ Datum insula_executions(PG_FUNCTION_ARGS) {
   if (page.room < 1 || page.room > most_of_a_page)
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                     errmsg("max_executions must be between 1 and %d", most_of_a_page)));
-  if (is_for_all(fcinfo, 8)) {
-    page.rows = begin_rows(fcinfo);
-    list_all(before, &page);
+  const Tenant *tenant = is_for_all(fcinfo, 8) ? nullptr : open_named_tenant(fcinfo, 8, Access::read);
+  if (!PG_ARGISNULL(9)) {
+    const Int64Array ids = required_int64_array(fcinfo, 9, "execution_ids");
+    if (before != PG_INT64_MAX)
+      ereport(ERROR,
+              (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("before and execution_ids cannot be given together")));
+    if (ids.count > page.room)
+      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                      errmsg("execution_ids must hold no more ids than max_executions, which is %d", page.room)));
+    list_given(fcinfo, tenant, {ids.values, static_cast<std::size_t>(ids.count)}, &page);
     return Datum{0};
   }
-  const Tenant *tenant = open_named_tenant(fcinfo, 8, Access::read);
   page.rows = begin_rows(fcinfo);
-  if (before == PG_INT64_MAX || core::tenant_of(before) == tenant->number)
+  if (!tenant)
+    list_all(before, &page);
+  else if (before == PG_INT64_MAX || core::tenant_of(before) == tenant->number)
     in_session([&] { list_executions(*tenant, before == PG_INT64_MAX ? before : core::local_of(before), &page); });
   return Datum{0};
 }

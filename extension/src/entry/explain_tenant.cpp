@@ -207,8 +207,8 @@ void put_failures(ReturnSetInfo *result, const Tenant &tenant, const Totals &tot
   int count;
   const FailingTasks *failing = failing_tasks(tenant, &count);
   for (int i = 0; i < count; ++i) {
-    DefinitionRow row = {};
-    const bool found = read_definition(tenant, failing[i].definition, &row);
+    VersionRow row = {};
+    const bool found = read_version(tenant, failing[i].definition, &row);
     put_line(result, {"failing", found ? row.workflow : "?", number(failing[i].tasks),
                       psprintf("of the newest tasks: %s", failing[i].error)});
   }

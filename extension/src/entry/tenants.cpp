@@ -6,6 +6,7 @@
 #include "entry/arguments.hpp"
 #include "entry/prologue.hpp"
 #include "tenant/caller.hpp"
+#include "tenant/lock.hpp"
 
 using namespace insula;
 
@@ -40,6 +41,11 @@ Datum insula_create_tenant(PG_FUNCTION_ARGS) {
 
   if (if_not_exists) {
     const Tenant *tenant = find_tenant(request.tenant);
+    if (!tenant) {  // another session may be making it
+      lock_name(request.tenant, NameOf::tenant);
+      AcceptInvalidationMessages();
+      tenant = find_tenant(request.tenant);
+    }
     if (tenant && strcmp(tenant->schema, request.schema) != 0)
       ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("tenant \"%s\" already exists", request.tenant),
                       errdetail("Its schema is \"%s\", not \"%s\".", tenant->schema, request.schema),

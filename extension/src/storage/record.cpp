@@ -41,7 +41,8 @@ std::int32_t find_definition(const Tenant &tenant, const char *workflow, Datum h
   return definition_or_zero(rows);
 }
 
-bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *row) {
+// The body stays where it is until it is asked for.
+bool read_version(const Tenant &tenant, std::int32_t number, VersionRow *row) {
   static constexpr Statement read_definition = {
       "read_definition",
       R"(
@@ -53,7 +54,13 @@ bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *r
   Arguments arguments;
   arguments.add(Int64GetDatum(number));
   if (run(tenant, read_definition, arguments) == 0) return false;
-  *row = {get_text(0, 1), static_cast<std::int32_t>(get_int64(0, 2)), get_jsonb(0, 3)};
+  *row = {get_text(0, 1), static_cast<std::int32_t>(get_int64(0, 2))};
+  return true;
+}
+
+bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *row) {
+  if (!read_version(tenant, number, row)) return false;
+  row->body = get_jsonb(0, 3);
   return true;
 }
 

@@ -8,9 +8,12 @@
 
 namespace insula {
 
-struct DefinitionRow {
+struct VersionRow {
   const char *workflow;
   std::int32_t version;
+};
+
+struct DefinitionRow : VersionRow {
   Jsonb *body;
 };
 
@@ -24,6 +27,8 @@ struct TaskKey {
 std::int32_t current_definition(const Tenant &tenant, const char *workflow);
 std::int32_t find_definition(const Tenant &tenant, const char *workflow, Datum hash, std::int32_t *version);
 bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *row);
+// Without the body, of which it reads no page.
+bool read_version(const Tenant &tenant, std::int32_t number, VersionRow *row);
 std::int32_t last_version(const Tenant &tenant, const char *workflow);
 // The first of `count` new numbers.  Under REPEATABLE READ a concurrent taker is a
 // serialization failure, so that no number is given twice.

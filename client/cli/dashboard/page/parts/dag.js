@@ -7,8 +7,11 @@ import { duration } from "../core/time.js";
 
 const height = 44;
 const mostNodes = 300;
+const smallest = 0.72; // that a graph is drawn in, of its size
+const mostTurned = 60; // tasks
+const tallest = 620;
 const mostSpans = 2000; // of ranks, by all edges together
-const widthOf = (text) => Math.min(250, Math.max(160, 46 + text.length * 7.3));
+const widthOf = (text) => Math.min(250, Math.max(176, 46 + text.length * 7.3)); // room for "completed · attempt 12"
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 // The edges between the tasks that are shown, as places in the list: a tenant's word is no key of any object.
@@ -82,6 +85,15 @@ function curve(points) {
   return rest.length === 1 ? `${path}L${rest[0].x},${rest[0].y}` : path;
 }
 
+// From left to right, or from top to bottom where that would be cut off and this is not.
+function place(tasks, room) {
+  if (room < 560) return layOut(tasks, "TB");
+  const wide = layOut(tasks, "LR");
+  if (!wide || wide.width * smallest <= room || tasks.length > mostTurned) return wide;
+  const tall = layOut(tasks, "TB");
+  return tall.width <= room && tall.height <= tallest ? tall : wide;
+}
+
 let drawn = 0; // a page may hold several
 
 // `tasks`: {id, depends, status, attempt, took, elements: {ended, all}}.
@@ -89,9 +101,8 @@ export function Dag({ tasks, chosen, choose }) {
   const box = useRef(null);
   const [room, setRoom] = useState(1000);
   const [arrow] = useState(() => `arrow${(drawn += 1)}`);
-  const direction = room < 560 ? "TB" : "LR";
   useLayoutEffect(() => {
-    const look = () => { if (box.current) setRoom(box.current.clientWidth - 24); };
+    const look = () => { if (box.current) setRoom(20 * Math.floor((box.current.clientWidth - 24) / 20)); }; // no layout for each pixel
     look();
     const observer = new ResizeObserver(look);
     observer.observe(box.current);
@@ -99,13 +110,13 @@ export function Dag({ tasks, chosen, choose }) {
   }, []);
   const shape = tasks.map((task) => `${task.id}<${task.depends}`).join("|");
   const shown = tasks.slice(0, mostNodes);
-  const plan = useMemo(() => layOut(shown, direction), [shape, direction]);
+  const plan = useMemo(() => place(shown, room), [shape, room]);
   const rest = tasks.length > mostNodes && html`<p class="faint">The first ${mostNodes} of ${tasks.length} tasks.</p>`;
   if (!plan)
     return html`<div class="dag" ref=${box}><p class="faint">Too many edges to draw.</p>
       <ul class="dag-list">${shown.map((task) => html`<li key=${task.id}><button class="button small" aria-pressed=${task.id === chosen ? "true" : "false"} onClick=${() => choose(task.id === chosen ? null : task.id)}><${Status} status=${task.status} />${cut(task.id, 60)}</button></li>`)}</ul>${rest}</div>`;
   // A little smaller rather than cut off.
-  const scale = plan.width > room && plan.width * 0.72 <= room ? room / plan.width : 1;
+  const scale = plan.width > room && plan.width * smallest <= room ? room / plan.width : 1;
   const byId = new Map(tasks.map((task) => [task.id, task]));
   const pick = (event, id) => {
     if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;

@@ -12,7 +12,7 @@ import { JsonTree, safeParse } from "../parts/json-tree.js";
 import { RunDialog } from "../parts/run-dialog.js";
 import { say } from "../parts/toast.js";
 import { Waterfall } from "../parts/waterfall.js";
-import { Since, Time, clockTime, duration, exactTime, parseTime, serverNow } from "../core/time.js";
+import { Since, Time, bytes, clockTime, duration, exactTime, parseTime, serverNow } from "../core/time.js";
 
 const overs = new Set(["completed", "failed", "cancelled"]);
 const endedTasks = new Set(["completed", "failed", "cancelled", "skipped"]);
@@ -110,8 +110,15 @@ function Child({ id, depth }) {
   const target = `execution/${id}`;
   return html`<${Shown} view=${view} rows=${2}>${(data) => html`<p class="child-line"><${Status} status=${data.result[0].status} /> <a class="strong" href=${link(target)}>${data.result[0].workflow}</a> <span class="faint">${data.result[0].took_ms === null ? html`for <${Since} from=${data.result[0].created_at} />` : `took ${duration(data.result[0].took_ms)}`}</span></p>
     ${data.result[0].error && html`<p class="error-text">${cut(data.result[0].error, 500)}</p>`}
+    <${LeftOut} source=${data.source[0]} />
     <${Dag} tasks=${graphOf(data).tasks} chosen=${null} choose=${() => go(target)} />
     ${depth < deepest && html`<${Children} timeline=${data.timeline} depth=${depth} />`}`}<//>`;
+}
+
+// Without it the tasks have no order, and a graph of them would look like one of tasks that wait for nothing.
+function LeftOut({ source }) {
+  if (source.definition !== null || source.definition_bytes === null) return null;
+  return html`<p class="foot held-text" role="status">The definition of this version has ${bytes(source.definition_bytes)}, more than this page reads: the tasks are shown without their dependencies.</p>`;
 }
 
 function TaskPanel({ id, graph, data, close }) {
@@ -213,7 +220,7 @@ function Body({ data, hello, gone }) {
   const question = can && asked && questions[asked];
   return html`<${Head} data=${data} hello=${hello} actions=${can && html`<${Actions} run=${run} ask=${ask} rerun=${() => setAgain(true)} />`} />
     <${Explanation} data=${data} tenant=${tenant} hello=${hello} />
-    <${Panel} title="Graph" note="choose a task to see more of it" flush><div class="graph"><${Dag} tasks=${graph.tasks} chosen=${chosen} choose=${setChosen} />${chosen && html`<${TaskPanel} key=${chosen} id=${chosen} graph=${graph} data=${data} close=${() => setChosen(null)} />`}</div><${Children} timeline=${data.timeline} /><//>
+    <${Panel} title="Graph" note="choose a task to see more of it" flush><${LeftOut} source=${data.source[0]} /><div class="graph"><${Dag} tasks=${graph.tasks} chosen=${chosen} choose=${setChosen} />${chosen && html`<${TaskPanel} key=${chosen} id=${chosen} graph=${graph} data=${data} close=${() => setChosen(null)} />`}</div><${Children} timeline=${data.timeline} /><//>
     <${Panel} title="What happened when"><${Waterfall} events=${data.timeline} tasks=${graph.states} depends=${graph.depends} now=${over ? parseTime(run.finished_at) ?? serverNow() : serverNow()} over=${over} /><//>
     <div class="columns two"><${Panel} title="Contexts" note="the input, and what each task has changed"><${Contexts} data=${data} /><//><${Panel} title="Events" note=${`${data.timeline.length}`}><${Events} events=${data.timeline} /><//></div>
     ${question && html`<${Confirm} title=${question[0]} text=${question[1]} verb=${question[2]} danger=${asked === "cancel"} request=${{ verb: asked, id: run.execution_id }} done=${() => say(question[3])} close=${() => setAsked(null)} />`}
