@@ -6,16 +6,16 @@
 namespace insula::core {
 namespace {
 
-constexpr std::int64_t second = 1000000;
+constexpr std::int64_t one_second = 1000000;
 
 TEST(LeakyBucket, ABurstOfAWindowIsForgiven) {
   LeakyBucket bucket = {};
-  EXPECT_EQ(bucket.pour(5 * second, 0, 0.5), 0);
-  EXPECT_EQ(bucket.pour(second, 0, 0.5), 2 * second);
+  EXPECT_EQ(bucket.pour(5 * one_second, 0, 0.5), 0);
+  EXPECT_EQ(bucket.pour(one_second, 0, 0.5), 2 * one_second);
   // What was too much has run out then.
-  EXPECT_EQ(bucket.pour(0, 2 * second, 0.5), 2 * second);
+  EXPECT_EQ(bucket.pour(0, 2 * one_second, 0.5), 2 * one_second);
   // All has at the end of the window.
-  EXPECT_EQ(bucket.pour(5 * second, 12 * second, 0.5), 12 * second);
+  EXPECT_EQ(bucket.pour(5 * one_second, 12 * one_second, 0.5), 12 * one_second);
 }
 
 TEST(LeakyBucket, TheAverageIsTheShare) {
@@ -23,7 +23,7 @@ TEST(LeakyBucket, TheAverageIsTheShare) {
     LeakyBucket bucket = {};
     std::int64_t spent = 0;
     std::int64_t now = 0;
-    while (now < 10000 * second) {
+    while (now < 10000 * one_second) {
       spent += 50000;
       now = std::max(bucket.pour(50000, now + 50000, share), now + 50000);
     }
@@ -33,14 +33,14 @@ TEST(LeakyBucket, TheAverageIsTheShare) {
 
 TEST(LeakyBucket, OneGreatCostIsForgottenAfterAWhile) {
   LeakyBucket bucket = {};
-  EXPECT_EQ(bucket.pour(86400 * second, 0, 0.1), bucket_longest);
-  EXPECT_EQ(bucket.pour(86400 * second, bucket_longest, 0.1), 2 * bucket_longest);
+  EXPECT_EQ(bucket.pour(86400 * one_second, 0, 0.1), bucket_longest);
+  EXPECT_EQ(bucket.pour(86400 * one_second, bucket_longest, 0.1), 2 * bucket_longest);
 }
 
 TEST(LeakyBucket, AClockThatIsSetBackChangesNothing) {
   LeakyBucket bucket = {};
-  (void)bucket.pour(5 * second, 3600 * second, 0.5);
-  EXPECT_EQ(bucket.pour(second, 0, 0.5), 2 * second);
+  (void)bucket.pour(5 * one_second, 3600 * one_second, 0.5);
+  EXPECT_EQ(bucket.pour(one_second, 0, 0.5), 2 * one_second);
 }
 
 }  // namespace
