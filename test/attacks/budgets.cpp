@@ -55,6 +55,12 @@ class Budgets : public GreedyAndBystander {
     return admin.query("SELECT count(*) FROM tenant_greedy.work WHERE " + where);
   }
 
+  // Some groups have elements, and some have yet to get theirs.
+  bool has_begun_of_many() {
+    return admin.query("SELECT count(*) FILTER (WHERE element >= 0) > 0 AND count(*) FILTER (WHERE lane = 100005) > 0 "
+                       "FROM tenant_greedy.work") == "t";
+  }
+
   // The scheduler has had a turn for the bystander.
   void expect_turn_of_bystander() {
     admin.query("SELECT insula.submit('w', run_at => clock_timestamp() + interval '50 ms', tenant => 'bystander')");
@@ -104,9 +110,8 @@ TEST_F(Budgets, FanOutsThatATimeoutOpensHaveTurns) {
       to_string(elements) + ") n)))");
   EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h')"), "1");
   time_out();
-  EXPECT_TRUE(eventually([&] { return count("element >= 0") != "0"; }));
+  EXPECT_TRUE(eventually([&] { return has_begun_of_many(); }));
   expect_turn_of_bystander();
-  EXPECT_NE(put_off(), "0");
   EXPECT_TRUE(eventually([&] { return count("element >= 0") == to_string(groups * elements); }));
   EXPECT_EQ(put_off(), "0");
   EXPECT_EQ(
@@ -126,8 +131,7 @@ TEST_F(Budgets, ADropEndsTheTurns) {
       "SELECT insula.submit('w', jsonb_build_object('list', (SELECT jsonb_agg(n) FROM generate_series(1, 4000) n)))");
   greedy->query("SELECT count(*) FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h')");
   time_out();
-  EXPECT_TRUE(eventually([&] { return count("element >= 0") != "0"; }));
-  EXPECT_NE(put_off(), "0");
+  EXPECT_TRUE(eventually([&] { return has_begun_of_many(); }));
   EXPECT_EQ(admin.error("SELECT insula.drop_tenant('greedy', '0 s')"), "none");
 }
 
@@ -267,8 +271,11 @@ TEST_F(Budgets, AClaimPutsBackNoMoreThanItHandsOut) {
             to_string(tasks));
 }
 
+// What shared processes spend on a tenant is counted in shared memory.
+class PreloadedBudgets : public Budgets {};
+
 // Above the share of a core that schedulers may spend on a tenant its turns wait, and others have theirs.
-TEST_F(Budgets, TurnsThatCostMuchArePutOff) {
+TEST_F(PreloadedBudgets, TurnsThatCostMuchArePutOff) {
   set_for_all("insula.visit_time", "20ms");
   register_followed_by(60, "'{\"for_each\": {\"items\": \"$.list\"}, \"trigger_rule\": \"always\"}'");
   greedy->query(
@@ -288,7 +295,7 @@ TEST_F(Budgets, TurnsThatCostMuchArePutOff) {
 }
 
 // Above the share of a core that calls for several tenants may spend on a tenant they pass it over.
-TEST_F(Budgets, ClaimsThatCostMuchArePutOff) {
+TEST_F(PreloadedBudgets, ClaimsThatCostMuchArePutOff) {
   submit_great(100);
   // By this limit one claim is too much if it takes longer than claims do.
   set_for_all("insula.max_overhead", "1e-06");
@@ -305,7 +312,7 @@ TEST_F(Budgets, ClaimsThatCostMuchArePutOff) {
 }
 
 // A tenant pays for what its claims cost, if shares are shares of time.
-TEST_F(Budgets, ClaimsThatCostMuchWeighInTheShares) {
+TEST_F(PreloadedBudgets, ClaimsThatCostMuchWeighInTheShares) {
   submit_great(150);
   set_for_all("insula.fairness", "time");
   admin.query(
