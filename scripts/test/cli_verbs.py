@@ -1,0 +1,78 @@
+"""Tests what the command line's verbs refuse, print and end with: parts of cli.py."""
+
+import json
+
+from cli_tools import PATIENCE, Terminal, check, end, insula, shell, start, value, wait_until
+
+TWO = '{"name": "two", "tasks": [{"id": "a"}, {"id": "b", "depends_on": ["a"]}]}'
+
+
+def sql(statement):
+    return value(statement)
+
+
+def make_tenants():
+    for tenant in ("mine", "other"):
+        sql(f"SELECT insula.create_tenant('{tenant}', login => false)")
+        sql(f"SELECT insula.register_workflow('{TWO}', tenant => '{tenant}')")
+
+
+def drop_tenants():
+    for tenant in ("mine", "other"):
+        sql(f"SELECT insula.drop_tenant('{tenant}', '0 s')")
+
+
+def submit(tenant="mine"):
+    return sql(f"SELECT insula.submit('two', '{{\"n\": 7}}', tenant => '{tenant}')")
+
+
+def complete(tenant="mine"):
+    return sql(f"SELECT insula.complete(task_id, lease) FROM insula.claim('w7', tenant => '{tenant}', max_tasks => 9)")
+
+
+def status(execution):
+    return sql(f"SELECT status FROM insula.result({execution})")
+
+
+def run(*words):
+    return insula("--yes", *words)
+
+
+def ends(code, *words, out=None, error=None):
+    done = run(*words)
+    is_so = done.returncode == code and (out is None or out in done.stdout) and (error is None or error in done.stderr)
+    check(f"{words} ends with {code}, {out!r} and {error!r}", is_so, done)
+    return done
+
+
+def object_of(*words):
+    done = run("-o", "json", *words)
+    check(f"{words} is done", done.returncode == 0, done)
+    rows = json.loads(done.stdout) if done.stdout else [{}]
+    return rows[0] if rows else {}
+
+
+def doctor_tells_of_the_scheduler():
+    make_tenants()
+    sql("SELECT insula.stop_scheduler()")
+    row = lambda: next((row for row in json.loads(insula("-o", "json", "doctor").stdout) if "scheduler: " in row["finding"]), {})
+    seen = row()
+    check("a stopped scheduler is a warning", seen.get("level") == "warning" and seen["mend"] == "SELECT insula.start_scheduler()", seen)
+    ends(0, "-t", "mine", "schedule", "add", "each_second", "two", "* * * * * *")
+    overdue = lambda: "overdue since 2" in insula("-t", "mine", "schedule", "list").stdout
+    check("a schedule that does not fire is overdue", wait_until(overdue), insula("-t", "mine", "schedule", "list"))
+    ends(0, "-t", "mine", "schedule", "remove", "each_second")
+    sql("SELECT insula.start_scheduler()")
+    before = sql("SHOW insula.scheduler")
+    sql("ALTER SYSTEM SET insula.scheduler = off")
+    sql("SELECT pg_reload_conf()")
+    check("it is off", wait_until(lambda: row().get("finding", "").startswith("scheduler: off")), row())
+    seen = row()
+    check("a scheduler that is off is a warning", seen["level"] == "warning" and seen["mend"].startswith("ALTER SYSTEM SET insula.scheduler = on"), seen)
+    sql("ALTER SYSTEM RESET insula.scheduler")
+    sql("SELECT pg_reload_conf()")
+    check("it is as before", wait_until(lambda: sql("SHOW insula.scheduler") == before))
+    drop_tenants()
+
+
+PARTS = (doctor_tells_of_the_scheduler,)
