@@ -37,15 +37,18 @@ int run_command(const std::vector<std::string>& words, const std::string& url) {
 
 void add_dev_command(CLI::App& app, Program& program) {
   auto words = std::make_shared<std::vector<std::string>>();
-  CLI::App* command = add_command(app, program, "dev", "A private server: dev, or dev -- COMMAND", [words] {
-    testing::Cluster cluster;
-    const std::string& url = cluster.connection_string();
-    if (!words->empty()) return run_command(*words, url);
-    std::cout << url << std::endl;
-    std::cerr << "Ctrl-C ends the server; its data goes with it.\n";
-    while (!interrupted()) (void)wait_for_input(-1, -1);
-    return 0;
-  });
+  CLI::App* command = add_command(
+      app, program, "dev", "A private server: dev, or dev -- COMMAND",
+      [words] {
+        testing::Cluster cluster;
+        const std::string& url = cluster.connection_string();
+        if (!words->empty()) return run_command(*words, url);
+        std::cout << url << std::endl;
+        std::cerr << "Ctrl-C ends the server; its data goes with it.\n";
+        while (!interrupted()) (void)wait_for_input(-1, -1);
+        return 0;
+      },
+      Needs::nothing);
   command->add_option("command", *words, "Run with DATABASE_URL set to the server's address");
   command->positionals_at_end();
 }

@@ -79,16 +79,22 @@ void put_man(const CLI::App& app) {
 
 void add_help_commands(CLI::App& app, Program& program) {
   auto shell = std::make_shared<std::string>("bash");
-  CLI::App* completion = add_command(app, program, "completion", "Print a script that completes commands", [=, &app] {
-    if (*shell == "zsh") std::cout << "autoload -U +X bashcompinit && bashcompinit\n";
-    put_bash(app);
-    return 0;
-  });
+  CLI::App* completion = add_command(
+      app, program, "completion", "Print a script that completes commands",
+      [=, &app] {
+        if (*shell == "zsh") std::cout << "autoload -U +X bashcompinit && bashcompinit\n";
+        put_bash(app);
+        return 0;
+      },
+      Needs::nothing);
   completion->add_option("shell", *shell, "bash or zsh")->check(CLI::IsMember({"bash", "zsh"}));
-  add_command(app, program, "man", "Print the manual page, for man -l -", [&app] {
-    put_man(app);
-    return 0;
-  });
+  add_command(
+      app, program, "man", "Print the manual page, for man -l -",
+      [&app] {
+        put_man(app);
+        return 0;
+      },
+      Needs::nothing);
 }
 
 }  // namespace insula::cli

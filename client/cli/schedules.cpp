@@ -50,8 +50,10 @@ void add_schedule_commands(CLI::App& app, Program& program) {
   group->require_subcommand(1);
   add_command(*group, program, "list", "With the next and the last fire of each", [&program] {
     program.show(
-        "SELECT name, workflow, cron, timezone, status, next_fire_at, CASE WHEN next_fire_at >= now() THEN (next_fire_at "
-        "- now())::text WHEN next_fire_at >= now() - interval '1 s' THEN 'now' ELSE 'overdue since ' || next_fire_at END "
+        "SELECT name, workflow, cron, timezone, status, next_fire_at, CASE WHEN next_fire_at >= now() THEN "
+        "(next_fire_at "
+        "- now())::text WHEN next_fire_at >= now() - interval '1 s' THEN 'now' ELSE 'overdue since ' || next_fire_at "
+        "END "
         "AS \"in\", last_fire_at "
         "FROM "
         "insula.schedules($1)",

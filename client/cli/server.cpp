@@ -88,6 +88,7 @@ FROM insula.health() WHERE object <> 'scheduler')"},
 
 int doctor(Program& program) {
   Findings findings;
+  (void)program.session();  // a server that cannot be reached is an error, not a finding
   for (const auto& question : questions) {
     look(program, &findings, question.what, question.sql);
     if (findings.size() == 2 && std::string_view(findings[1].level) == "error") break;  // no extension

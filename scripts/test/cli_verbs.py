@@ -1,6 +1,8 @@
 """Tests what the command line's verbs refuse, print and end with: parts of cli.py."""
 
 import json
+import os
+import subprocess
 
 from cli_tools import PATIENCE, Terminal, check, end, insula, shell, start, value, wait_until
 
@@ -75,4 +77,22 @@ def doctor_tells_of_the_scheduler():
     drop_tenants()
 
 
-PARTS = (doctor_tells_of_the_scheduler,)
+def doctor_looks_at_no_other_server():
+    for words in (["-c", "lvie"], ["--url", "dbname=postgres password=x"], ["-c", '{"a": 1}']):
+        done = insula(*words, "doctor")
+        check(f"{words} doctor is refused", done.returncode == 2 and done.stdout == "", done)
+
+
+def keeps_the_context():
+    """Its tenant is the one to act for, in looks too."""
+    make_tenants()
+    mine, other = submit("mine"), submit("other")
+    with open("of_mine.toml", "w") as file:
+        file.write('[mine]\nurl = ""\ntenant = "mine"\n')
+    environment = {**os.environ, "INSULA_CONTEXTS": os.path.abspath("of_mine.toml")}
+    listed = subprocess.run(["insula", "-c", "mine", "execution", "list"], capture_output=True, text=True, timeout=PATIENCE, env=environment)
+    check("a context's tenant is looked at", mine in listed.stdout and other not in listed.stdout, listed)
+    drop_tenants()
+
+
+PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context)
