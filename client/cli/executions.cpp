@@ -49,6 +49,7 @@ void leave_out_if_empty(Table* table, std::string_view name) {
 }
 
 int show(Program& program, const std::string& id) {
+  program.require_own(id);
   if (program.format == Format::json) {
     std::cout << plain_json(program.query("SELECT to_jsonb(r) FROM insula.result($1::bigint) r", {id}).value()) << '\n';
     return 0;
@@ -74,6 +75,7 @@ int show(Program& program, const std::string& id) {
 void add_look(CLI::App& group, Program& program, const char* name, const char* help, const char* sql) {
   auto id = std::make_shared<std::string>();
   CLI::App* command = add_command(group, program, name, help, [=, &program] {
+    program.require_own(*id);
     program.show(sql, {*id});
     return 0;
   });
@@ -110,6 +112,7 @@ int apply_to_many(Program& program, const Verb& verb, const VerbArguments& argum
 
 int apply(Program& program, const Verb& verb, const VerbArguments& arguments) {
   if (!arguments.id) return apply_to_many(program, verb, arguments);
+  program.require_own(*arguments.id);
   program.confirm(verb.question + (" execution " + *arguments.id) + "?");
   const Table done =
       program.query(std::string("SELECT insula.") + verb.name + "($1::bigint, $2)", {arguments.id, arguments.reason});
@@ -140,6 +143,7 @@ void add_verb(CLI::App& group, Program& program, const Verb& verb) {
 void add_scrub(CLI::App& group, Program& program) {
   auto id = std::make_shared<std::string>();
   CLI::App* command = add_command(group, program, "scrub", "Empty one that has ended; its row stays", [=, &program] {
+    program.require_own(*id);
     program.confirm("Empty execution " + *id + "? It cannot be undone.", true);
     program.show_record(program.query("SELECT * FROM insula.scrub($1::bigint)", {*id}));
     return 0;

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 from cli_tools import PATIENCE, Terminal, check, end, insula, shell, start, value, wait_until
@@ -83,6 +84,21 @@ def doctor_looks_at_no_other_server():
         check(f"{words} doctor is refused", done.returncode == 2 and done.stdout == "", done)
 
 
+def refuses_ids_of_another_tenant():
+    make_tenants()
+    theirs, none = submit("other"), str(int(submit("mine")) + 1000)
+    told = status(theirs)
+    for verb in (["show"], ["events"], ["explain"], ["cancel"], ["retry"], ["pause"], ["resume"], ["scrub"]):
+        answers = [run("-t", "mine", "execution", verb[0], id, *verb[1:]) for id in (theirs, none)]
+        errors = [re.sub(r"\d+", "#", done.stderr) for done in answers]
+        check(f"{verb} of another tenant is as of none", errors[0] == errors[1] == "insula: execution # does not exist\n", answers)
+        check(f"{verb} is not found", [done.returncode for done in answers] == [3, 3] and not answers[0].stdout, answers)
+    check("nothing has happened", status(theirs) == told, status(theirs))
+    ends(0, "-t", "other", "execution", "pause", theirs)
+    ends(0, "execution", "resume", theirs)
+    drop_tenants()
+
+
 def keeps_the_context():
     """Its tenant is the one to act for, in looks too."""
     make_tenants()
@@ -92,7 +108,9 @@ def keeps_the_context():
     environment = {**os.environ, "INSULA_CONTEXTS": os.path.abspath("of_mine.toml")}
     listed = subprocess.run(["insula", "-c", "mine", "execution", "list"], capture_output=True, text=True, timeout=PATIENCE, env=environment)
     check("a context's tenant is looked at", mine in listed.stdout and other not in listed.stdout, listed)
+    done = insula("-c", "mine", "execution", "show", other, env=environment)
+    check("and no other", done.returncode == 3 and done.stdout == "", done)
     drop_tenants()
 
 
-PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context)
+PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant)
