@@ -1,5 +1,9 @@
 // insula: looks at and steers tenants, workflows, executions, schedules and workers from a shell.
+#include <fcntl.h>
+
+#include <cerrno>
 #include <clocale>
+#include <cstring>
 #include <iostream>
 
 #include "program.hpp"
@@ -7,6 +11,12 @@
 using namespace insula::cli;
 
 namespace {
+
+// A descriptor that is closed would be that of the connection to the server.
+void keep_descriptors() {
+  for (int descriptor = 0; descriptor <= 2; ++descriptor)
+    if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)open("/dev/null", descriptor ? O_RDONLY : O_WRONLY);
+}
 
 void add_options(CLI::App& app, Program& program) {
   app.add_option("-d,--url", program.url, "Connection string of libpq; else DATABASE_URL, or PG* and ~/.pgpass");
@@ -41,9 +51,20 @@ int tell(const Failure& failure) {
   return static_cast<int>(failure.exit);
 }
 
+// A password is shown once: that it could not be printed is an error.
+void check_output() {
+  errno = 0;
+  std::cout.flush();
+  if (std::cout) return;
+  const std::string why = errno ? std::string(": ") + std::strerror(errno) : "";
+  throw Failure(Exit::failed, "cannot write to standard output" + why,
+                "HINT:  What the command does is done; what it tells is lost.\n");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_descriptors();
   std::setlocale(LC_ALL, "");
   Program program;
   CLI::App app{"Multi-tenant durable workflows in PostgreSQL", "insula"};
@@ -58,7 +79,7 @@ int main(int argc, char** argv) {
   try {
     watch_for_interrupt();
     const int code = program.work ? program.work() : 0;
-    std::cout.flush();
+    check_output();
     return code;
   } catch (const Failure& failure) {
     return tell(failure);

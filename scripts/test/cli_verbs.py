@@ -99,6 +99,16 @@ def refuses_ids_of_another_tenant():
     drop_tenants()
 
 
+def fails_where_output_is_lost():
+    make_tenants()
+    for command in ("tenant list", "-o csv tenant list", "-o json tenant list", "metrics", "tenant show mine", "man"):
+        for target in ("/dev/full", "&-"):
+            seen = shell(f"insula {command} >{target}; echo $?").stdout
+            check(f"{command} to {target} fails", seen.endswith("\n1\n") and "cannot write to standard output" in seen, seen)
+    check("closed input and errors do no harm", shell("insula tenant list <&- 2>&-").stdout.count("mine") == 1)
+    drop_tenants()
+
+
 def keeps_the_context():
     """Its tenant is the one to act for, in looks too."""
     make_tenants()
@@ -113,4 +123,4 @@ def keeps_the_context():
     drop_tenants()
 
 
-PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant)
+PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost)
