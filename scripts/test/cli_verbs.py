@@ -109,6 +109,20 @@ def fails_where_output_is_lost():
     drop_tenants()
 
 
+def run_names_its_execution():
+    make_tenants()
+    running = start("-t", "mine", "run", "two")
+    said = running.stderr.readline()
+    check("run names its execution at once", re.fullmatch(r"execution \d+\n", said), said)
+    waiting = "FROM pg_stat_activity WHERE application_name = 'insula' AND query ~ 'await'"
+    check("it waits", wait_until(lambda: sql(f"SELECT count(*) {waiting}") == "1"))
+    sql(f"SELECT pg_terminate_backend(pid) {waiting}")
+    code, out, error = end(running)
+    id = said.split()[-1]
+    check("it says what it has submitted", code == 4 and f"execution {id} was submitted" in error and f"execution show {id}" in error, (code, out, error))
+    drop_tenants()
+
+
 def keeps_the_context():
     """Its tenant is the one to act for, in looks too."""
     make_tenants()
@@ -123,4 +137,4 @@ def keeps_the_context():
     drop_tenants()
 
 
-PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost)
+PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost, run_names_its_execution)
