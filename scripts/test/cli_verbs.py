@@ -123,6 +123,16 @@ def run_names_its_execution():
     drop_tenants()
 
 
+def dev_is_its_own_server():
+    ask = 'psql -XAtqc "SHOW data_directory"; psql -XAtqc "SHOW data_directory" "$DATABASE_URL"; insula -o csv tenant list'
+    environment = {**os.environ, "PGOPTIONS": "-c insula.tenant=nobody", "INSULA_CONTEXT": "nowhere"}
+    environment["PGHOSTADDR"] = "192.0.2.1"
+    done = insula("dev", "--", "sh", "-c", ask, env=environment)
+    lines = done.stdout.split("\n")
+    check("dev's command is in dev's server", done.returncode == 0 and lines[0] == lines[1] != sql("SHOW data_directory"), done)
+    check("and so is insula", lines[2:] and lines[2].startswith("tenant,") and not any(lines[3:]), done)
+
+
 def keeps_the_context():
     """Its tenant is the one to act for, in looks too."""
     make_tenants()
@@ -137,4 +147,4 @@ def keeps_the_context():
     drop_tenants()
 
 
-PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost, run_names_its_execution)
+PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost, run_names_its_execution, dev_is_its_own_server)
