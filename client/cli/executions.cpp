@@ -84,8 +84,10 @@ void add_look(CLI::App& group, Program& program, const char* name, const char* h
 
 struct Verb {
   const char *name, *help, *question;
-  const char* bulk;  // the function for many; nullptr: there is none
+  const char* bulk;        // the function for many
+  const char* such_state;  // in which an execution is as the verb would make it; "": in any but an ended one
   bool has_reason = true;
+  bool takes_id = true;
 };
 
 struct VerbArguments {
@@ -93,21 +95,42 @@ struct VerbArguments {
   bool dry_run = false;
 };
 
+int tell_count(const Program& program, const std::string& count) {
+  program.done(count + (count == "1" ? " execution" : " executions"), {number("executions", count)});
+  return 0;
+}
+
 int apply_to_many(Program& program, const Verb& verb, const VerbArguments& arguments) {
+  if (arguments.workflow) require_workflow(program, *arguments.workflow);
   const std::string call = std::string("SELECT count(*) FROM insula.") + verb.bulk +
                            "($1, $2, older_than => $3::interval, tenant => $4, dry_run => ";
   const std::vector<Cell> parameters{arguments.workflow, arguments.status, arguments.older_than, program.tenant};
   const std::string count = program.query(call + "true)", parameters).value();
-  if (arguments.dry_run || count == "0") {
-    program.say(count + " executions");
-    return 0;
-  }
-  program.confirm(verb.question + (" " + count) + " executions?", true);
+  if (arguments.dry_run || count == "0") return tell_count(program, count);
+  program.confirm(verb.question + (" " + count) + (count == "1" ? " execution?" : " executions?"), true);
   auto with_reason = parameters;
   if (verb.has_reason) with_reason.push_back(arguments.reason);
-  program.say(program.query(call + (verb.has_reason ? "false, reason => $5)" : "false)"), with_reason).value() +
-              " executions");
-  return 0;
+  return tell_count(program,
+                    program.query(call + (verb.has_reason ? "false, reason => $5)" : "false)"), with_reason).value());
+}
+
+// Tells why the server has changed nothing: the execution was so already, or the verb is not for its state.
+int tell_unchanged(Program& program, const Verb& verb, const std::string& id) {
+  const Table now = program.query(
+      "SELECT status, status IN ('completed', 'failed', 'cancelled'), EXISTS (SELECT FROM insula.timeline($1::bigint) "
+      "WHERE event = 'execution_scrubbed') FROM insula.result($1::bigint)",
+      {id});
+  const std::string status = now.value(), name = "execution " + id;
+  const bool has_ended = now.value(1) == "t", is_retry = std::string_view(verb.name) == "retry";
+  if (*verb.such_state ? status == verb.such_state : !has_ended) {
+    program.done_already(name + " is " + status + " already", {number("execution_id", id), truth("changed", false)});
+    return 0;
+  }
+  const std::string why = !is_retry               ? "it is " + status
+                          : now.value(2) == "t"   ? "it was scrubbed"
+                          : status == "completed" ? "it is completed"
+                                                  : "no task of it failed, but its final context would be too large";
+  throw Failure(Exit::failed, "cannot " + std::string(verb.name) + " " + name + ": " + why);
 }
 
 int apply(Program& program, const Verb& verb, const VerbArguments& arguments) {
@@ -116,27 +139,27 @@ int apply(Program& program, const Verb& verb, const VerbArguments& arguments) {
   program.confirm(verb.question + (" execution " + *arguments.id) + "?");
   const Table done =
       program.query(std::string("SELECT insula.") + verb.name + "($1::bigint, $2)", {arguments.id, arguments.reason});
-  program.say(done.value() == "t" ? "done" : "it was so already, or has ended");
-  return done.value() == "t" ? 0 : 1;
+  if (done.value() != "t") return tell_unchanged(program, verb, *arguments.id);
+  program.done("done", {number("execution_id", *arguments.id), truth("changed", true)});
+  return 0;
 }
 
 void add_verb(CLI::App& group, Program& program, const Verb& verb) {
   auto arguments = std::make_shared<VerbArguments>();
   CLI::App* command =
       add_command(group, program, verb.name, verb.help, [=, &program] { return apply(program, verb, *arguments); });
-  CLI::Option* id = command->add_option("id", arguments->id, "The execution");
   if (verb.has_reason) command->add_option("--reason", arguments->reason, "For its history");
-  if (!verb.bulk) {
-    id->required();
-    return;
-  }
   CLI::Option* workflow = command->add_option("-w,--workflow", arguments->workflow, "All of this workflow");
   CLI::Option* status = command->add_option("-s,--status", arguments->status, "All with this status");
   CLI::Option* age = command->add_option("--older-than", arguments->older_than, "All that are older, as '1 hour'");
   CLI::Option* dry_run = command->add_flag("--dry-run", arguments->dry_run, "Only count them");
-  for (CLI::Option* option : {workflow, status, age, dry_run}) option->excludes(id);
+  if (verb.takes_id) {
+    CLI::Option* id = command->add_option("id", arguments->id, "The execution");
+    for (CLI::Option* option : {workflow, status, age, dry_run}) option->excludes(id);
+  }
+  const char* missing = verb.takes_id ? "an id, or a filter for many" : "a filter";
   command->preparse_callback([=](std::size_t count) {
-    if (count == 0) throw CLI::RequiredError("an id, or a filter for many");
+    if (count == 0) throw CLI::RequiredError(missing);
   });
 }
 
@@ -165,12 +188,13 @@ void add_execution_commands(CLI::App& app, Program& program) {
            "SELECT at, task, event, attempt, worker, detail, changed FROM insula.timeline($1::bigint)");
   add_look(*group, program, "explain", "Why each task is where it is",
            "SELECT task, status, why FROM insula.explain_execution($1::bigint)");
-  add_verb(*group, program, {"cancel", "Cancel one, or all that a filter fits", "Cancel", "cancel_executions"});
   add_verb(*group, program,
-           {"retry", "Open one that failed or was cancelled again, or all", "Retry", "retry_executions"});
+           {"cancel", "Cancel one, or all that a filter fits", "Cancel", "cancel_executions", "cancelled"});
+  add_verb(*group, program,
+           {"retry", "Open one that failed or was cancelled again, or all", "Retry", "retry_executions", ""});
+  add_verb(*group, program, {"pause", "No further task of it starts", "Pause", "pause_executions", "paused"});
+  add_verb(*group, program, {"resume", "Undo pause", "Resume", "resume_executions", ""});
   add_scrub(*group, program);
-  add_verb(*group, program, {"pause", "No further task of it starts", "Pause", nullptr});
-  add_verb(*group, program, {"resume", "Undo pause", "Resume", nullptr});
   auto since = std::make_shared<std::string>("1 day");
   CLI::App* failures = add_command(app, program, "failures", "What fails, grouped by its error", [=, &program] {
     program.show(

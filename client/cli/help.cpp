@@ -69,8 +69,9 @@ void put_man(const CLI::App& app) {
   std::cout << ".SH COMMANDS\n";
   put_commands(app, "insula");
   std::cout
-      << ".SH EXIT STATUS\n0 done; 1 refused, or what was run or looked at has failed; 2 wrong usage; 3 no such "
-         "tenant, workflow or execution; 4 no connection; 5 a change was not confirmed; 130 interrupted.\n"
+      << ".SH EXIT STATUS\n0 done, or it was so already; 1 refused, or what was run or looked at has failed; 2 wrong "
+         "usage, or a value that is none; 3 no such tenant, workflow, execution, schedule or trigger; 4 no connection; "
+         "5 a change was not confirmed; 130 interrupted.\n"
          ".SH FILES\n.B ~/.config/insula/contexts.toml\nholds tables [NAME] with url, tenant and production; before "
          "a change in one with production = true insula asks.\n";
 }

@@ -31,14 +31,25 @@ void add_add(CLI::App& group, Program& program) {
   command->add_option("--jitter", wanted->jitter, "Each fire is up to this much later");
 }
 
-void add_verb(CLI::App& group, Program& program, const char* name, const char* function, const char* help) {
+// A verb that changes no schedule finds it so already, or finds none.
+enum class Unchanged { already, missing };
+
+void add_verb(CLI::App& group, Program& program, const char* name, const char* function, const char* help,
+              Unchanged unchanged) {
   auto schedule = std::make_shared<std::string>();
   CLI::App* command = add_command(group, program, name, help, [=, &program] {
     program.confirm(std::string(name) + " schedule " + *schedule + "?");
     const Table done =
         program.query(std::string("SELECT insula.") + function + "($1, $2)", {*schedule, program.tenant});
-    program.say(done.value() == "t" ? "done" : "there was nothing to do");
-    return done.value() == "t" ? 0 : 1;
+    const bool changed = done.value() == "t";
+    const std::vector<Field> fields{{"schedule", *schedule}, truth("changed", changed)};
+    const std::string which = "schedule \"" + *schedule + "\"";
+    if (!changed && unchanged == Unchanged::missing) throw Failure(Exit::not_found, which + " does not exist");
+    if (changed)
+      program.done("done", fields);
+    else
+      program.done_already(which + " was so already", fields);
+    return 0;
   });
   command->add_option("name", *schedule, "The schedule")->required();
 }
@@ -61,9 +72,9 @@ void add_schedule_commands(CLI::App& app, Program& program) {
     return 0;
   });
   add_add(*group, program);
-  add_verb(*group, program, "remove", "unschedule", "Remove it; what it has submitted stays");
-  add_verb(*group, program, "pause", "pause_schedule", "It fires no more");
-  add_verb(*group, program, "resume", "resume_schedule", "Undo pause");
+  add_verb(*group, program, "remove", "unschedule", "Remove it; what it has submitted stays", Unchanged::missing);
+  add_verb(*group, program, "pause", "pause_schedule", "It fires no more", Unchanged::already);
+  add_verb(*group, program, "resume", "resume_schedule", "Undo pause", Unchanged::already);
   auto cron = std::make_shared<std::string>();
   auto timezone = std::make_shared<std::string>("UTC");
   auto count = std::make_shared<std::string>("5");

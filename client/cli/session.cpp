@@ -34,6 +34,14 @@ std::string field(const PGresult* result, int which) {
   return text ? text : "";
 }
 
+// An import has a transaction, and its values from a file.
+Exit exit_for(const std::string& state, const PGconn* connection) {
+  if (state == "IS001" || state == "IS002" || state == "IS003") return Exit::not_found;
+  // A value that is none of its type or of its range; the syntax is that of a JSON path.
+  const bool is_bad_value = state.starts_with("22") || state == "42601";
+  return is_bad_value && PQtransactionStatus(connection) == PQTRANS_IDLE ? Exit::usage : Exit::failed;
+}
+
 [[noreturn]] void fail(const PGresult* result, PGconn* connection) {
   if (PQstatus(connection) == CONNECTION_BAD) throw Failure(Exit::no_connection, "the server closed the connection");
   const std::string state = field(result, PG_DIAG_SQLSTATE);
@@ -45,8 +53,7 @@ std::string field(const PGresult* result, int which) {
     if (const std::string text = field(result, which); !text.empty()) more += std::string(name) + ":  " + text + "\n";
   if (state == "3F000" || state == "42P01" || state == "42883")  // no schema, no relation, no function
     more += "HINT:  Is the extension in this database? insula init installs it, insula doctor tells.\n";
-  const bool is_missing = state == "IS001" || state == "IS002" || state == "IS003";
-  throw Failure(is_missing ? Exit::not_found : Exit::failed, message, more);
+  throw Failure(exit_for(state, connection), message, more);
 }
 
 void cancel(PGconn* connection) {

@@ -66,7 +66,7 @@ void add_drop(CLI::App& group, Program& program) {
     program.confirm("Drop tenant " + *name + " with all its data?", true);
     program.query("SELECT insula.drop_tenant($1, $2::interval, $3::boolean)",
                   {*name, *drain, *force ? "true" : "false"});
-    program.say("dropped");
+    program.done("dropped", {{"tenant", *name}, truth("dropped", true)});
     return 0;
   });
   command->add_option("name", *name, "The tenant")->required();
@@ -74,14 +74,20 @@ void add_drop(CLI::App& group, Program& program) {
   command->add_flag("--force", *force, "With what others have made in its schema, or of it");
 }
 
-// A verb that takes the tenant's name alone.
+// Brings a tenant to a status.
 void add_verb(CLI::App& group, Program& program, const char* verb, const char* help, const char* sql,
-              const char* done) {
+              const char* status, const char* done) {
   auto name = std::make_shared<std::string>();
   CLI::App* command = add_command(group, program, verb, help, [=, &program] {
     program.confirm(std::string(verb) + " tenant " + *name + "?");
+    const Table before = program.query("SELECT status FROM insula.tenants WHERE tenant = $1", {*name});
     program.query(sql, {*name});
-    program.say(done);
+    const bool changed = before.value() != status;
+    const std::vector<Field> fields{{"tenant", *name}, {"status", status}, truth("changed", changed)};
+    if (changed)
+      program.done(done, fields);
+    else
+      program.done_already("tenant \"" + *name + "\" is " + status + " already", fields);
     return 0;
   });
   command->add_option("name", *name, "The tenant")->required();
@@ -273,8 +279,8 @@ void add_tenant_commands(CLI::App& app, Program& program) {
   add_erase(*group, program);
   add_usage(*group, program);
   add_verb(*group, program, "suspend", "No log-ins, submissions and claims", "SELECT insula.suspend_tenant($1)",
-           "suspended");
-  add_verb(*group, program, "resume", "Undo suspend", "SELECT insula.resume_tenant($1)", "resumed");
+           "suspended", "suspended");
+  add_verb(*group, program, "resume", "Undo suspend", "SELECT insula.resume_tenant($1)", "active", "resumed");
   auto whose = std::make_shared<std::string>();
   CLI::App* rotate = add_command(*group, program, "rotate", "Give it a new password, shown once", [=, &program] {
     program.confirm("Give tenant " + *whose + " a new password?");

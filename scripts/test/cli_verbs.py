@@ -109,6 +109,29 @@ def fails_where_output_is_lost():
     drop_tenants()
 
 
+def verbs_print_rows():
+    make_tenants()
+    with open("two.json", "w") as file:
+        file.write(TWO)
+    check("register", object_of("-t", "mine", "workflow", "register", "two.json") == {"workflow": "two", "version": 1})
+    id = submit()
+    check("pause", object_of("execution", "pause", id) == {"execution_id": int(id), "changed": True})
+    check("pause again", object_of("execution", "pause", id) == {"execution_id": int(id), "changed": False})
+    check("resume all", object_of("-t", "mine", "execution", "resume", "-w", "two") == {"executions": 1})
+    check("pause all", object_of("-t", "mine", "execution", "pause", "-w", "two") == {"executions": 1})
+    check("paused", status(id) == "paused")
+    check("a dry run", object_of("-t", "mine", "execution", "resume", "-s", "paused", "--dry-run") == {"executions": 1})
+    check("cancel all", object_of("-t", "mine", "execution", "cancel", "-w", "two") == {"executions": 1})
+    check("workflow pause", object_of("-t", "mine", "workflow", "pause", "two") == {"workflow": "two", "changed": True})
+    check("workflow resume", object_of("-t", "mine", "workflow", "resume", "two") == {"workflow": "two", "changed": True})
+    check("suspend", object_of("tenant", "suspend", "mine") == {"tenant": "mine", "status": "suspended", "changed": True})
+    check("suspend again", object_of("tenant", "suspend", "mine")["changed"] is False)
+    check("resume", object_of("tenant", "resume", "mine") == {"tenant": "mine", "status": "active", "changed": True})
+    check("CSV", run("-o", "csv", "tenant", "suspend", "mine").stdout == "tenant,status,changed\nmine,suspended,t\n")
+    ends(0, "tenant", "resume", "mine", out="resumed\n")
+    drop_tenants()
+
+
 def run_names_its_execution():
     make_tenants()
     running = start("-t", "mine", "run", "two")
@@ -133,6 +156,45 @@ def dev_is_its_own_server():
     check("and so is insula", lines[2:] and lines[2].startswith("tenant,") and not any(lines[3:]), done)
 
 
+def ends_by_one_rule():
+    make_tenants()
+    id = submit()
+    ends(0, "-t", "mine", "workflow", "pause", "two", out="done")
+    ends(0, "-t", "mine", "workflow", "pause", "two", out="", error="was so already")
+    ends(0, "-t", "mine", "workflow", "resume", "two")
+    ends(0, "-t", "mine", "schedule", "add", "s", "two", "@daily")
+    ends(0, "-t", "mine", "schedule", "pause", "s", out="done")
+    check("already is no output", ends(0, "-t", "mine", "schedule", "pause", "s", error="was so already").stdout == "")
+    ends(0, "-t", "mine", "schedule", "remove", "s")
+    ends(3, "-t", "mine", "schedule", "remove", "s", error='schedule "s" does not exist')
+    ends(0, "tenant", "resume", "mine", error='tenant "mine" is active already')
+    ends(0, "execution", "retry", id, error="is pending already")
+    ends(0, "execution", "resume", id, error="already")
+    complete()
+    complete()
+    for verb in ("retry", "cancel", "pause", "resume"):
+        done = ends(1, "execution", verb, id, error=f"cannot {verb} execution {id}: it is completed")
+        check("a refusal is no output", done.stdout == "", done)
+    cancelled = submit()
+    ends(0, "execution", "cancel", cancelled, out="done")
+    ends(0, "execution", "cancel", cancelled, error="is cancelled already")
+    ends(0, "execution", "scrub", cancelled)
+    ends(1, "execution", "retry", cancelled, error="it was scrubbed")
+    for words in (["execution", "show", "seven"], ["execution", "cancel", "99999999999999999999"], ["-t", "mine", "run", "two", "{"],
+                  ["-t", "mine", "run", "two", "--at", "once"], ["-t", "mine", "execution", "list", "--after", "soon"],
+                  ["-t", "mine", "execution", "list", "-s", "done"], ["-t", "mine", "execution", "cancel", "-s", "done"],
+                  ["-t", "mine", "execution", "cancel", "--older-than", "long"], ["failures", "--since", "then"],
+                  ["schedule", "next", "every day"], ["tenant", "erase", "mine", "$.a", "Acme"]):
+        check(f"{words} prints nothing", ends(2, *words).stdout == "")
+    for verb in ("cancel", "retry", "pause", "resume"):
+        ends(3, "-t", "mine", "execution", verb, "-w", "typo", error='workflow "typo" does not exist')
+    prompt = Terminal("tenant", "drop", "mine", columns=200)
+    check("drop asks", prompt.read_until("Type yes"), prompt.seen)
+    prompt.send("\x03")
+    check("Ctrl-C at a prompt", prompt.end() == 130 and sql("SELECT count(*) FROM insula.tenants WHERE tenant = 'mine'") == "1", prompt.seen)
+    drop_tenants()
+
+
 def keeps_the_context():
     """Its tenant is the one to act for, in looks too."""
     make_tenants()
@@ -147,4 +209,4 @@ def keeps_the_context():
     drop_tenants()
 
 
-PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost, run_names_its_execution, dev_is_its_own_server)
+PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost, run_names_its_execution, dev_is_its_own_server, verbs_print_rows, ends_by_one_rule)
