@@ -48,25 +48,36 @@ void leave_out_if_empty(Table* table, std::string_view name) {
   for (auto& row : table->rows) row.erase(row.begin() + column);
 }
 
+// Each task with the worker that has it, or had it last.
+constexpr char tasks_of_execution[] =
+    "SELECT t ->> 'task' AS task, t ->> 'status' AS status, t ->> 'attempt' AS attempt, w.worker, (t ->> "
+    "'started_at')::timestamptz AS started_at, (t ->> 'finished_at')::timestamptz - (t ->> "
+    "'started_at')::timestamptz AS took, round((t ->> 'progress')::numeric * 100) || '%' AS progress, t ->> 'note' "
+    "AS note, t ->> 'error' AS error FROM insula.result($1::bigint) r, jsonb_array_elements(r.tasks) WITH ORDINALITY "
+    "e(t, n) LEFT JOIN (SELECT DISTINCT ON (task) task, worker FROM insula.timeline($1::bigint) WHERE worker IS NOT "
+    "NULL ORDER BY task, at DESC) w ON w.task = t ->> 'task' ORDER BY n";
+
 int show(Program& program, const std::string& id) {
   program.require_own(id);
   if (program.format == Format::json) {
-    std::cout << plain_json(program.query("SELECT to_jsonb(r) FROM insula.result($1::bigint) r", {id}).value()) << '\n';
+    std::cout << plain_json(program
+                                .query("SELECT to_jsonb(r) || jsonb_build_object('tenant', s.tenant_name, 'input', "
+                                       "s.input) FROM insula.result($1::bigint) r, insula.execution_source($1::bigint) "
+                                       "s",
+                                       {id})
+                                .value())
+              << '\n';
     return 0;
   }
   program.show_record(program.query(
-      "SELECT execution_id, workflow, version, status, error, created_at, started_at, finished_at, finished_at - "
-      "started_at AS took, final_context FROM insula.result($1::bigint)",
+      "SELECT r.execution_id, s.tenant_name AS tenant, r.workflow, r.version, r.status, r.error, r.created_at, "
+      "r.started_at, r.finished_at, r.finished_at - r.started_at AS took, s.input, r.final_context FROM "
+      "insula.result($1::bigint) r, insula.execution_source($1::bigint) s",
       {id}));
   if (program.format != Format::table) return 0;
   std::cout << '\n';
-  Table tasks = program.query(
-      "SELECT t ->> 'task' AS task, t ->> 'status' AS status, t ->> 'attempt' AS attempt, t ->> 'started_at' AS "
-      "started_at, (t ->> 'finished_at')::timestamptz - (t ->> 'started_at')::timestamptz AS took, round((t ->> "
-      "'progress')::numeric * 100) || '%' AS progress, t ->> 'note' AS note, t ->> 'error' AS error "
-      "FROM insula.result($1::bigint) r, jsonb_array_elements(r.tasks) WITH ORDINALITY e(t, n) ORDER BY n",
-      {id});
-  for (const char* said : {"note", "progress"}) leave_out_if_empty(&tasks, said);
+  Table tasks = program.query(tasks_of_execution, {id});
+  for (const char* said : {"note", "progress", "worker"}) leave_out_if_empty(&tasks, said);
   program.show(tasks);
   return 0;
 }
@@ -174,10 +185,32 @@ void add_scrub(CLI::App& group, Program& program) {
   command->add_option("id", *id, "The execution")->required();
 }
 
+void add_send_event(CLI::App& group, Program& program) {
+  struct Event {
+    std::string id, name;
+    Cell payload, key;
+  };
+  auto event = std::make_shared<Event>();
+  CLI::App* command =
+      add_command(group, program, "send-event", "Send it an event, for which a task waits or will", [=, &program] {
+        program.require_own(event->id);
+        program.confirm("Send event " + event->name + " to execution " + event->id + "?");
+        const Table sent = program.query("SELECT insula.send_event($1::bigint, $2, $3::jsonb, $4)",
+                                         {event->id, event->name, event->payload, event->key});
+        if (sent.value() != "t") throw Failure(Exit::failed, "execution " + event->id + " has ended");
+        program.done("sent", {number("execution_id", event->id), {"event", event->name}});
+        return 0;
+      });
+  command->add_option("id", event->id, "The execution")->required();
+  command->add_option("event", event->name, "The name of the event")->required();
+  command->add_option("payload", event->payload, "JSON");
+  command->add_option("--key", event->key, "Idempotency key: the first event with it counts");
+}
+
 }  // namespace
 
 void add_execution_commands(CLI::App& app, Program& program) {
-  CLI::App* group = app.add_subcommand("execution", "List, look at, explain, cancel, retry, pause executions");
+  CLI::App* group = app.add_subcommand("execution", "List, look at, explain, cancel, retry, pause, delete executions");
   group->require_subcommand(1);
   add_list(*group, program);
   auto id = std::make_shared<std::string>();
@@ -194,7 +227,10 @@ void add_execution_commands(CLI::App& app, Program& program) {
            {"retry", "Open one that failed or was cancelled again, or all", "Retry", "retry_executions", ""});
   add_verb(*group, program, {"pause", "No further task of it starts", "Pause", "pause_executions", "paused"});
   add_verb(*group, program, {"resume", "Undo pause", "Resume", "resume_executions", ""});
+  add_verb(*group, program,
+           {"delete", "Remove all that have ended and a filter fits", "Delete", "delete_executions", "", false, false});
   add_scrub(*group, program);
+  add_send_event(*group, program);
   auto since = std::make_shared<std::string>("1 day");
   CLI::App* failures = add_command(app, program, "failures", "What fails, grouped by its error", [=, &program] {
     program.show(

@@ -39,6 +39,7 @@ void add_commands(CLI::App& app, Program& program) {
   add_run_command(app, program);
   add_execution_commands(app, program);
   add_schedule_commands(app, program);
+  add_trigger_commands(app, program);
   add_top_command(app, program);
   add_dashboard_command(app, program);
   add_dev_command(app, program);

@@ -231,22 +231,32 @@ void add_erase(CLI::App& group, Program& program) {
 }
 
 void add_usage(CLI::App& group, Program& program) {
-  auto name = std::make_shared<std::string>();
+  auto name = std::make_shared<Cell>();
   auto since = std::make_shared<Cell>();
   auto until = std::make_shared<Cell>();
   CLI::App* command = add_command(group, program, "usage", "What each workflow has done, for bills", [=, &program] {
     program.show(
-        "SELECT workflow, sum(executions_started)::bigint AS started, sum(executions_completed)::bigint AS completed, "
-        "sum(executions_failed)::bigint AS failed, sum(executions_cancelled)::bigint AS cancelled, "
-        "sum(tasks_run)::bigint AS runs, sum(seconds_run) AS seconds, sum(context_bytes)::bigint AS bytes FROM "
-        "insula.usage($1, coalesce($2::timestamptz, date_trunc('month', now(), 'UTC')), coalesce($3::timestamptz, "
-        "now())) GROUP BY workflow ORDER BY workflow",
-        {*name, *since, *until});
+        std::string("SELECT ") + (*name ? "" : "tenant_name AS tenant, ") +
+            "workflow, sum(executions_started)::bigint AS started, sum(executions_completed)::bigint AS completed, "
+            "sum(executions_failed)::bigint AS failed, sum(executions_cancelled)::bigint AS cancelled, "
+            "sum(tasks_run)::bigint AS runs, sum(seconds_run) AS seconds, sum(context_bytes)::bigint AS bytes FROM "
+            "insula.usage($1, coalesce($2::timestamptz, date_trunc('month', now(), 'UTC')), coalesce($3::timestamptz, "
+            "now())) GROUP BY tenant_name, workflow ORDER BY tenant_name, workflow",
+        {*name ? *name : program.tenant, *since, *until});
+    return 0;
+  });
+  command->add_option("name", *name, "The tenant; else that to act for, or all");
+  command->add_option("--since", *since, "From the hour of this time on; else the month that is, in UTC");
+  command->add_option("--until", *until, "Hours that begin before this time; else now");
+}
+
+void add_explain(CLI::App& group, Program& program) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* command = add_command(group, program, "explain", "How it fares, and what holds it back", [=, &program] {
+    program.show("SELECT question, item, value, says FROM insula.explain_tenant($1)", {*name});
     return 0;
   });
   command->add_option("name", *name, "The tenant")->required();
-  command->add_option("--since", *since, "From the hour of this time on; else the month that is, in UTC");
-  command->add_option("--until", *until, "Hours that begin before this time; else now");
 }
 
 }  // namespace
@@ -278,6 +288,7 @@ void add_tenant_commands(CLI::App& app, Program& program) {
   add_retention(*group, program);
   add_erase(*group, program);
   add_usage(*group, program);
+  add_explain(*group, program);
   add_verb(*group, program, "suspend", "No log-ins, submissions and claims", "SELECT insula.suspend_tenant($1)",
            "suspended", "suspended");
   add_verb(*group, program, "resume", "Undo suspend", "SELECT insula.resume_tenant($1)", "active", "resumed");

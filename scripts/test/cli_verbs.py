@@ -64,6 +64,8 @@ def doctor_tells_of_the_scheduler():
     ends(0, "-t", "mine", "schedule", "add", "each_second", "two", "* * * * * *")
     overdue = lambda: "overdue since 2" in insula("-t", "mine", "schedule", "list").stdout
     check("a schedule that does not fire is overdue", wait_until(overdue), insula("-t", "mine", "schedule", "list"))
+    listed = insula("-o", "csv", "schedule", "list").stdout
+    check("an administrator sees the schedules of all", listed.startswith("tenant,name,") and "mine,each_second," in listed, listed)
     ends(0, "-t", "mine", "schedule", "remove", "each_second")
     sql("SELECT insula.start_scheduler()")
     before = sql("SHOW insula.scheduler")
@@ -88,7 +90,7 @@ def refuses_ids_of_another_tenant():
     make_tenants()
     theirs, none = submit("other"), str(int(submit("mine")) + 1000)
     told = status(theirs)
-    for verb in (["show"], ["events"], ["explain"], ["cancel"], ["retry"], ["pause"], ["resume"], ["scrub"]):
+    for verb in (["show"], ["events"], ["explain"], ["cancel"], ["retry"], ["pause"], ["resume"], ["scrub"], ["send-event", "go"]):
         answers = [run("-t", "mine", "execution", verb[0], id, *verb[1:]) for id in (theirs, none)]
         errors = [re.sub(r"\d+", "#", done.stderr) for done in answers]
         check(f"{verb} of another tenant is as of none", errors[0] == errors[1] == "insula: execution # does not exist\n", answers)
@@ -121,7 +123,10 @@ def verbs_print_rows():
     check("pause all", object_of("-t", "mine", "execution", "pause", "-w", "two") == {"executions": 1})
     check("paused", status(id) == "paused")
     check("a dry run", object_of("-t", "mine", "execution", "resume", "-s", "paused", "--dry-run") == {"executions": 1})
+    check("send-event", object_of("execution", "send-event", id, "go", '{"x": 1}', "--key", "k") == {"execution_id": int(id), "event": "go"})
     check("cancel all", object_of("-t", "mine", "execution", "cancel", "-w", "two") == {"executions": 1})
+    check("delete", object_of("-t", "mine", "execution", "delete", "-w", "two", "-s", "cancelled") == {"executions": 1})
+    ends(3, "execution", "show", id)
     check("workflow pause", object_of("-t", "mine", "workflow", "pause", "two") == {"workflow": "two", "changed": True})
     check("workflow resume", object_of("-t", "mine", "workflow", "resume", "two") == {"workflow": "two", "changed": True})
     check("suspend", object_of("tenant", "suspend", "mine") == {"tenant": "mine", "status": "suspended", "changed": True})
@@ -156,6 +161,31 @@ def dev_is_its_own_server():
     check("and so is insula", lines[2:] and lines[2].startswith("tenant,") and not any(lines[3:]), done)
 
 
+def steers_more():
+    make_tenants()
+    ends(0, "-t", "mine", "trigger", "add", "t", "two", "--input", '{"a": 1}', out="added")
+    ends(0, "-t", "mine", "trigger", "add", "t", "two", out="set anew")
+    ends(0, "-t", "mine", "trigger", "list", out="two")
+    fired = object_of("-t", "mine", "trigger", "fire", "t", '{"b": 2}')
+    check("fire", fired["workflow"] == "two" and fired["fresh"] is True, fired)
+    complete()
+    shown = insula("execution", "show", str(fired["execution_id"])).stdout
+    check("show has tenant, input and worker", re.search(r"^tenant +mine$", shown, re.M) and '"b": 2' in shown and "w7" in shown, shown)
+    shown = json.loads(insula("-o", "json", "execution", "show", str(fired["execution_id"])).stdout)
+    check("as JSON, too", shown["tenant"] == "mine" and shown["input"]["b"] == 2 and shown["status"] == "running", shown)
+    ends(0, "-t", "mine", "trigger", "remove", "t", "-w", "two")
+    ends(3, "-t", "mine", "trigger", "remove", "t", error='trigger "t" does not exist')
+    ends(0, "tenant", "explain", "mine", out="waiting")
+    usage = insula("-o", "csv", "tenant", "usage").stdout
+    check("usage of all", usage.startswith("tenant,workflow,") and "mine,two,1," in usage, usage)
+    ends(0, "-t", "mine", "schedule", "add", "s", "two", "0 3 * * *", "--starts-at", "2100-01-01 00:00+00", "--ends-at",
+         "2100-01-02 00:00+00", "--max-catch-up", "7", "--catch-up", "run_all", "--overlap", "queue", "--jitter", "1 min",
+         out="2100-01-01 03:00")
+    row = sql("SELECT max_catch_up, starts_at = '2100-01-01 00:00+00', ends_at = '2100-01-02 00:00+00', overlap, jitter FROM tenant_mine.schedules")
+    check("a schedule has all its settings", row == "7|t|t|queue|00:01:00", row)
+    drop_tenants()
+
+
 def ends_by_one_rule():
     make_tenants()
     id = submit()
@@ -175,6 +205,7 @@ def ends_by_one_rule():
     for verb in ("retry", "cancel", "pause", "resume"):
         done = ends(1, "execution", verb, id, error=f"cannot {verb} execution {id}: it is completed")
         check("a refusal is no output", done.stdout == "", done)
+    ends(1, "execution", "send-event", id, "go", error="has ended")
     cancelled = submit()
     ends(0, "execution", "cancel", cancelled, out="done")
     ends(0, "execution", "cancel", cancelled, error="is cancelled already")
@@ -186,7 +217,7 @@ def ends_by_one_rule():
                   ["-t", "mine", "execution", "cancel", "--older-than", "long"], ["failures", "--since", "then"],
                   ["schedule", "next", "every day"], ["tenant", "erase", "mine", "$.a", "Acme"]):
         check(f"{words} prints nothing", ends(2, *words).stdout == "")
-    for verb in ("cancel", "retry", "pause", "resume"):
+    for verb in ("cancel", "retry", "pause", "resume", "delete"):
         ends(3, "-t", "mine", "execution", verb, "-w", "typo", error='workflow "typo" does not exist')
     prompt = Terminal("tenant", "drop", "mine", columns=200)
     check("drop asks", prompt.read_until("Type yes"), prompt.seen)
@@ -209,4 +240,4 @@ def keeps_the_context():
     drop_tenants()
 
 
-PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost, run_names_its_execution, dev_is_its_own_server, verbs_print_rows, ends_by_one_rule)
+PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost, run_names_its_execution, dev_is_its_own_server, verbs_print_rows, ends_by_one_rule, steers_more)
