@@ -1,5 +1,6 @@
 // insula completion and insula man: made from the commands themselves.
 #include <iostream>
+#include <set>
 
 #include "program.hpp"
 
@@ -26,11 +27,29 @@ void put_cases(const CLI::App& app, const std::string& path) {
   for (const CLI::App* command : commands_of(app)) put_cases(*command, path + " " + command->get_name());
 }
 
-// The words that can follow those that have been written, options left out.
+// The options behind which a word is their value, of all commands.
+void collect_valued(const CLI::App& app, std::set<std::string>* names) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_items_expected_min() == 0 || option->get_positional()) continue;
+    for (const std::string& name : option->get_lnames()) names->insert("--" + name);
+    for (const std::string& name : option->get_snames()) names->insert("-" + name);
+  }
+  for (const CLI::App* command : commands_of(app)) collect_valued(*command, names);
+}
+
+// The words that can follow those that have been written, options and their values left out.
 void put_bash(const CLI::App& app) {
-  std::cout << "_insula() {\n  local word path=insula words=\n"
+  std::set<std::string> valued;
+  collect_valued(app, &valued);
+  std::string pattern = "=";  // bash has --tenant=acme as three words
+  for (const std::string& name : valued) pattern += "|" + name;
+  std::cout << "_insula() {\n  local word path=insula words= value=\n"
                "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-               "    case $word in -*) ;; *) path+=\" $word\" ;; esac\n  done\n  case $path in\n";
+               "    case $word in\n      "
+            << pattern
+            << ") value=1 ;;\n      -*) value= ;;\n"
+               "      *) [[ $value ]] || path+=\" $word\"; value= ;;\n"
+               "    esac\n  done\n  case $path in\n";
   put_cases(app, "insula");
   std::cout << "  esac\n"
                "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n}\n"

@@ -18,14 +18,18 @@ void keep_descriptors() {
     if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF) (void)open("/dev/null", descriptor ? O_RDONLY : O_WRONLY);
 }
 
+Format format_of(const std::string& word) {
+  for (const auto& [name, format] : {std::pair{"table", Format::table}, {"json", Format::json}, {"csv", Format::csv}})
+    if (CLI::detail::to_lower(word) == name) return format;
+  throw CLI::ValidationError("--output", word + " is none of table, json and csv");
+}
+
 void add_options(CLI::App& app, Program& program) {
   app.add_option("-d,--url", program.url, "Connection string of libpq; else DATABASE_URL, or PG* and ~/.pgpass");
   app.add_option("-c,--context", program.context, "A context of ~/.config/insula/contexts.toml; else INSULA_CONTEXT");
   app.add_option("-t,--tenant", program.tenant, "The tenant to act for; else that of the login, or all");
-  app.add_option("-o,--output", program.format, "table, json or csv")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Format>{{"table", Format::table}, {"json", Format::json}, {"csv", Format::csv}},
-          CLI::ignore_case));
+  app.add_option_function<std::string>(
+      "-o,--output", [&program](const std::string& word) { program.format = format_of(word); }, "table, json or csv");
   app.add_flag("-y,--yes", program.yes, "Do not ask before a change");
   app.set_version_flag("--version", "insula " INSULA_VERSION);
   app.require_subcommand(1);
@@ -52,6 +56,26 @@ int tell(const Failure& failure) {
   return static_cast<int>(failure.exit);
 }
 
+// The last command that was given tells what it has; a word that it does not know is told before all else.
+std::string usage_error(const CLI::App* app, const CLI::Error& error) {
+  std::string path = "insula";
+  const CLI::App* last = app;
+  while (!last->get_subcommands().empty()) {
+    last = last->get_subcommands().front();
+    path += " " + last->get_name();
+  }
+  std::string commands;
+  for (const CLI::App* command : last->get_subcommands([](const CLI::App*) { return true; }))
+    commands += (commands.empty() ? "" : ", ") + command->get_name();
+  const std::vector<std::string> unknown = app->remaining(true);
+  const bool is_no_command = !commands.empty() && !unknown.empty() && unknown.front().front() != '-';
+  const std::string what = is_no_command      ? path + " has no command " + unknown.front()
+                           : commands.empty() ? error.what()
+                                              : path + " needs a command";
+  return "insula: " + inert(what) + "\nHINT:  " + (commands.empty() ? path + " --help" : "It has " + commands + ".") +
+         "\n";
+}
+
 // A password is shown once: that it could not be printed is an error.
 void check_output() {
   errno = 0;
@@ -70,6 +94,7 @@ int main(int argc, char** argv) {
   Program program;
   CLI::App app{"Multi-tenant durable workflows in PostgreSQL", "insula"};
   app.get_formatter()->column_width(34);
+  app.failure_message(usage_error);
   add_options(app, program);
   add_commands(app, program);
   try {
