@@ -17,13 +17,16 @@ struct Filter {
 void add_list(CLI::App& group, Program& program) {
   auto filter = std::make_shared<Filter>();
   CLI::App* command = add_command(group, program, "list", "Executions, the newest first", [=, &program] {
-    program.show(
+    const Table page = program.query(
         "SELECT execution_id, tenant_name AS tenant, workflow_name AS workflow, execution_status AS status, "
         "created_at, "
         "coalesce(finished_at, now()) - started_at AS took, execution_error AS error FROM insula.executions($1, $2, "
         "$3::timestamptz, $4::timestamptz, $5, $6::jsonb, $7::bigint, $8::integer, $9)",
         {filter->workflow, filter->status, filter->after, filter->before_time, filter->error, filter->context,
          filter->before, filter->most, program.tenant});
+    program.show(page);
+    if (program.format == Format::table && std::to_string(page.rows.size()) == filter->most)
+      std::cerr << "There may be more: --older-than-id " << page.rows.back().front().value_or("") << '\n';
     return 0;
   });
   command->add_option("-w,--workflow", filter->workflow, "Of this workflow");

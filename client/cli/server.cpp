@@ -115,7 +115,8 @@ void add_server_commands(CLI::App& app, Program& program) {
   workers->require_subcommand(1);
   add_command(*workers, program, "list", "What each holds and does", [&program] {
     program.show(
-        "SELECT worker, coalesce(tenant_name, '(all)') AS tenant, role_name AS role, pid, status, now() - since AS "
+        "SELECT worker, CASE WHEN status = 'unknown' THEN tenant_name ELSE coalesce(tenant_name, '(all)') END AS "
+        "tenant, role_name AS role, pid, status, now() - since AS "
         "\"for\", "
         "tasks, next_lease_expires - now() AS next_lease_ends_in FROM insula.workers()");
     return 0;

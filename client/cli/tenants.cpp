@@ -2,6 +2,7 @@
 #include <insula/insula.hpp>
 
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "program.hpp"
 
@@ -105,7 +106,7 @@ void add_limits(CLI::App& group, Program& program) {
                          {"--max-connections", "max_connections", "Sessions of its login"},
                          {"--weight", "weight", "Its share of the workers of all tenants, 1 to 1000"},
                          {"--rate", "rate_per_second", "Task starts a second"},
-                         {"--retain", "retain", "How long finished executions are kept, as '30 days'"},
+                         {"--retain", "retain", "How long finished executions are kept, as '30 days', or forever"},
                          {"--retain-count", "retain_count", "How many finished executions are kept"}});
   CLI::App* command =
       add_command(group, program, "limits", "Show the limits, or set some; -1 lifts one", [=, &program] {
@@ -113,8 +114,8 @@ void add_limits(CLI::App& group, Program& program) {
         std::vector<Cell> parameters{*name};
         for (const Limit& limit : *limits) {
           if (!limit.value) continue;
-          parameters.push_back(limit.value == "-1" && std::string_view(limit.parameter) == "retain" ? "-1 s"
-                                                                                                    : limit.value);
+          const bool for_ever = limit.value == "-1" || limit.value == "forever";
+          parameters.push_back(for_ever && std::string_view(limit.parameter) == "retain" ? "-1 s" : limit.value);
           sql += std::string(", ") + limit.parameter + " => $" + std::to_string(parameters.size());
         }
         if (parameters.size() > 1) {
@@ -213,6 +214,9 @@ void add_erase(CLI::App& group, Program& program) {
           program.confirm("Empty the executions of tenant " + *name + " with this value? It cannot be undone.", true);
         std::string given = *value;
         if (given == "-") std::getline(std::cin, given);
+        if (!nlohmann::json::accept(given))
+          throw Failure(Exit::usage, "the value is not JSON",
+                        "HINT:  A text is in quotes of its own, as '\"Acme\"'; a number is not.\n");
         Erased erased;
         try {
           erase_all(program, {*name, *path, given}, *dry_run, &erased);

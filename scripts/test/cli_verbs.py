@@ -132,6 +132,7 @@ def verbs_print_rows():
     check("suspend", object_of("tenant", "suspend", "mine") == {"tenant": "mine", "status": "suspended", "changed": True})
     check("suspend again", object_of("tenant", "suspend", "mine")["changed"] is False)
     check("resume", object_of("tenant", "resume", "mine") == {"tenant": "mine", "status": "active", "changed": True})
+    check("limits", object_of("tenant", "limits", "mine", "--retain", "forever")["retain"] is None)
     check("CSV", run("-o", "csv", "tenant", "suspend", "mine").stdout == "tenant,status,changed\nmine,suspended,t\n")
     ends(0, "tenant", "resume", "mine", out="resumed\n")
     drop_tenants()
@@ -226,6 +227,34 @@ def ends_by_one_rule():
     drop_tenants()
 
 
+def says_it_in_its_own_words():
+    make_tenants()
+    ends(3, "workflow", "pause", "two", error="HINT:  Here: insula -t TENANT")
+    ends(2, "-t", "mine", "schedule", "add", "s", "two", "@daily", "--context", '{"a": 1}', error="--input")
+    ends(2, "-t", "mine", "run", "two", "--context", '{"a": 1}', error="--context names a context")
+    ends(3, "-t", "mine", "run", "typo", error="HINT:  insula workflow list")
+    sql("SELECT insula.set_tenant_limits('mine', max_queued => 0)")
+    ends(1, "-t", "mine", "run", "two", error="Here: insula tenant limits TENANT")
+    ends(2, "tenant", "lst", error="insula: insula tenant has no command lst\nHINT:  It has create, ")
+    ends(2, "tenant", error="insula: insula tenant needs a command\nHINT:  It has create, ")
+    ends(2, "nonsense", error="insula: insula has no command nonsense\n")
+    ends(2, "-o", "yaml", "tenant", "list", error="insula: --output: yaml is none of table, json and csv\n")
+    ends(2, "tenant", "show", error="insula: name is required\nHINT:  insula tenant show --help\n")
+    check("help is no error", insula("tenant", "--help").returncode == 0 and insula("--help").stderr == "")
+    ends(2, "tenant", "erase", "mine", "$.a", "Acme", error="A text is in quotes")
+    submit()
+    sql("SELECT insula.set_tenant_limits('mine', max_queued => -1)")
+    last = [submit(), submit()][0]
+    ends(0, "-t", "mine", "execution", "list", "-n", "2", error=f"--older-than-id {last}")
+    ends(0, "-t", "mine", "execution", "list", "--older-than-id", last, out="nothing", error="")
+    words = 'source <(insula completion bash); COMP_WORDS=({}); COMP_CWORD={}; _insula; echo "${{COMPREPLY[@]}}"'
+    for given, at, expected in [("insula -t acme ten", 3, "tenant"), ("insula --tenant = acme ten", 4, "tenant"), ("insula -y -o csv tenant sus", 5, "suspend"),
+                                ("insula execution list -n 5 --er", 5, "--error")]:
+        seen = shell(words.format(given, at)).stdout
+        check(f"{given} is completed", seen == expected + "\n", seen)
+    drop_tenants()
+
+
 def keeps_the_context():
     """Its tenant is the one to act for, in looks too."""
     make_tenants()
@@ -240,4 +269,5 @@ def keeps_the_context():
     drop_tenants()
 
 
-PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, keeps_the_context, refuses_ids_of_another_tenant, fails_where_output_is_lost, run_names_its_execution, dev_is_its_own_server, verbs_print_rows, ends_by_one_rule, steers_more)
+PARTS = (doctor_tells_of_the_scheduler, doctor_looks_at_no_other_server, refuses_ids_of_another_tenant, fails_where_output_is_lost, verbs_print_rows,
+         run_names_its_execution, steers_more, ends_by_one_rule, says_it_in_its_own_words, keeps_the_context, dev_is_its_own_server)
