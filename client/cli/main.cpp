@@ -1,5 +1,6 @@
 // insula: looks at and steers tenants, workflows, executions, schedules and workers from a shell.
 #include <fcntl.h>
+#include <insula/error.hpp>
 
 #include <cerrno>
 #include <clocale>
@@ -48,6 +49,21 @@ void add_commands(CLI::App& app, Program& program) {
   add_dashboard_command(app, program);
   add_dev_command(app, program);
   add_help_commands(app, program);
+}
+
+// Errors of the library, by which tenants are made, as those of the command line's own statements.
+Exit exit_for(const insula::error& error) {
+  switch (error.code()) {
+    case insula::errc::invalid:
+      return Exit::usage;
+    case insula::errc::not_found:
+      return Exit::not_found;
+    case insula::errc::unreachable:
+    case insula::errc::authentication:
+      return Exit::no_connection;
+    default:
+      return Exit::failed;
+  }
 }
 
 int tell(const Failure& failure) {
@@ -109,6 +125,8 @@ int main(int argc, char** argv) {
     return code;
   } catch (const Failure& failure) {
     return tell(failure);
+  } catch (const insula::error& error) {
+    return tell(Failure(exit_for(error), error.what()));
   } catch (const std::exception& error) {
     return tell(Failure(Exit::failed, error.what()));
   }
