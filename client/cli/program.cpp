@@ -39,24 +39,35 @@ void refuse_password(const std::string& conninfo) {
 
 }  // namespace
 
+Field number(const std::string& name, const std::string& value) { return {name, value, 20}; }
+Field truth(const std::string& name, bool value) { return {name, value ? "t" : "f", 16}; }
+
 Program::Program() : screen_(terminal()) {}
 
 void Program::read_context() {
   if (context_read_) return;
-  context_read_ = true;
+  if (context.empty() && url.empty()) {
+    if (const char* name = std::getenv("INSULA_CONTEXT")) context = name;
+  }
   if (!url.empty()) {
     refuse_password(url);
     conninfo_ = url;
-    return;
+  } else if (!context.empty()) {
+    read_file_of_contexts();
+  } else if (const char* from_environment = std::getenv("DATABASE_URL")) {
+    conninfo_ = from_environment;
   }
-  if (context.empty()) {
-    if (const char* name = std::getenv("INSULA_CONTEXT")) context = name;
-  }
-  if (context.empty()) {
-    if (const char* from_environment = std::getenv("DATABASE_URL")) conninfo_ = from_environment;
-    return;
-  }
+  context_read_ = true;
+}
+
+void Program::read_file_of_contexts() {
+  // SQL has a parameter context, the input of executions.
+  if (context.front() == '{' || context.front() == '[')
+    throw Failure(Exit::usage, "--context names a context of contexts.toml, and is no JSON",
+                  "HINT:  What is submitted is --input, of run the word behind the workflow.\n");
   const std::filesystem::path file = contexts_file();
+  if (!std::filesystem::exists(file))
+    throw Failure(Exit::usage, "there is no file " + file.string() + ", and so no context [" + context + "]");
   try {
     const toml::table contexts = toml::parse_file(file.string());
     const toml::table* found = contexts[context].as_table();
@@ -94,6 +105,32 @@ void Program::say(const std::string& line) const {
   if (format == Format::table) std::cout << line << '\n';
 }
 
+void Program::done(const std::string& line, const std::vector<Field>& fields) const {
+  if (format == Format::table) {
+    std::cout << line << '\n';
+    return;
+  }
+  Table table;
+  auto& row = table.rows.emplace_back();
+  for (const Field& field : fields) {
+    table.columns.push_back({field.name, field.type});
+    row.push_back(field.value);
+  }
+  print_record(std::cout, table, format, screen_);
+}
+
+void Program::done_already(const std::string& line, const std::vector<Field>& fields) const {
+  std::cerr << "insula: " << inert(line) << '\n';
+  if (format != Format::table) done(line, fields);
+}
+
+void Program::require_own(const std::string& execution) {
+  read_context();
+  if (!tenant) return;
+  const Table source = query("SELECT tenant_name FROM insula.execution_source($1::bigint)", {execution});
+  if (source.value() != *tenant) throw Failure(Exit::not_found, "execution " + execution + " does not exist");
+}
+
 void Program::confirm(const std::string& question, bool always) {
   read_context();
   if (yes || (!always && !production_)) return;
@@ -101,13 +138,23 @@ void Program::confirm(const std::string& question, bool always) {
     throw Failure(Exit::not_confirmed, "not done: " + question, "HINT:  --yes says yes where nothing can be asked.\n");
   std::cerr << inert(question) << (production_ ? " [" + context + ", production]" : "") << " Type yes: " << std::flush;
   std::string answer;
+  (void)wait_for_input(STDIN_FILENO, -1);
+  if (interrupted()) {
+    std::cerr << '\n';
+    throw Failure(Exit::interrupted, "not done");
+  }
   if (!std::getline(std::cin, answer) || answer != "yes") throw Failure(Exit::not_confirmed, "not done");
 }
 
 CLI::App* add_command(CLI::App& group, Program& program, const std::string& name, const std::string& help,
-                      std::function<int()> run) {
+                      std::function<int()> run, Needs needs) {
   CLI::App* command = group.add_subcommand(name, help);
-  command->callback([&program, run = std::move(run)] { program.work = run; });
+  command->callback([&program, needs, run = std::move(run)] {
+    program.work = [&program, needs, run] {
+      if (needs == Needs::server) program.read_context();
+      return run();
+    };
+  });
   return command;
 }
 

@@ -41,8 +41,9 @@ int follow(Program& program, const std::string& id) {
     } while (ended.value().empty());
   } catch (const Failure& failure) {
     if (draws) std::cerr << "\r\033[K";
-    if (failure.exit != Exit::interrupted) throw;
-    throw Failure(Exit::interrupted, "execution " + id + " goes on", "HINT:  insula execution show " + id + "\n");
+    const std::string hint = "HINT:  insula execution show " + id + "\n";
+    if (failure.exit == Exit::interrupted) throw Failure(Exit::interrupted, "execution " + id + " goes on", hint);
+    throw Failure(failure.exit, "execution " + id + " was submitted: " + failure.what(), failure.details + hint);
   }
   if (draws) std::cerr << "\r\033[K";
   const Table result = program.query(
@@ -53,18 +54,31 @@ int follow(Program& program, const std::string& id) {
   return result.value(2) == "completed" ? 0 : 1;
 }
 
+std::string submit(Program& program, const Run& wanted) {
+  try {
+    return program
+        .query("SELECT insula.submit($1, $2::jsonb, $3::integer, coalesce($4::timestamptz, now()), $5, $6)",
+               {wanted.workflow, wanted.context, wanted.priority, wanted.at, wanted.key, program.tenant})
+        .value();
+  } catch (const Failure& failure) {
+    if (failure.exit != Exit::no_connection || !program.has_session()) throw;
+    throw Failure(failure.exit, failure.what() + std::string(", and the execution may have been submitted"),
+                  "HINT:  --key makes it safe to run again.\n");
+  }
+}
+
 }  // namespace
 
 void add_run_command(CLI::App& app, Program& program) {
   auto wanted = std::make_shared<Run>();
   CLI::App* command = add_command(app, program, "run", "Submit an execution and follow it to its end", [=, &program] {
     program.confirm("Run workflow " + wanted->workflow + "?");
-    const std::string id =
-        program
-            .query("SELECT insula.submit($1, $2::jsonb, $3::integer, coalesce($4::timestamptz, now()), $5, $6)",
-                   {wanted->workflow, wanted->context, wanted->priority, wanted->at, wanted->key, program.tenant})
-            .value();
-    if (!wanted->no_follow) return follow(program, id);
+    const std::string id = submit(program, *wanted);
+    if (!wanted->no_follow) {
+      // At once, since the client may be killed.
+      std::cerr << "execution " << id << std::endl;
+      return follow(program, id);
+    }
     std::cout << id << '\n';
     return 0;
   });

@@ -54,10 +54,13 @@ FROM (SELECT default_version FROM pg_available_extensions WHERE name = 'insula')
 LEFT JOIN (SELECT extversion FROM pg_extension WHERE extname = 'insula') e ON true)"},
     {"the status", R"(
 SELECT CASE WHEN item = 'adopted' AND value <> 'yes' THEN 'error'
-    WHEN item = 'scheduler' AND value LIKE 'not running%' THEN 'warning'
+    WHEN item = 'scheduler' AND value ~ '^(not running|off|stopped)' AND NOT pg_is_in_recovery() THEN 'warning'
     WHEN item = 'shared memory' AND value <> 'on' THEN 'warning' ELSE 'ok' END,
   item || ': ' || value,
-  CASE item WHEN 'adopted' THEN 'SELECT insula.adopt()' WHEN 'scheduler' THEN 'SELECT insula.start_scheduler()'
+  CASE WHEN item = 'adopted' THEN 'SELECT insula.adopt()'
+    WHEN item = 'scheduler' AND value LIKE 'off%' THEN 'ALTER SYSTEM SET insula.scheduler = on; SELECT pg_reload_conf()'
+    WHEN item = 'scheduler' AND value LIKE 'not running: raise %' THEN substr(value, 14)
+    WHEN item = 'scheduler' THEN 'SELECT insula.start_scheduler()'
     ELSE 'shared_preload_libraries = ''insula'', and restart the server' END
 FROM insula.status() WHERE item IN ('adopted', 'scheduler', 'shared memory'))"},
     {"the connection", R"(
@@ -85,6 +88,7 @@ FROM insula.health() WHERE object <> 'scheduler')"},
 
 int doctor(Program& program) {
   Findings findings;
+  (void)program.session();  // a server that cannot be reached is an error, not a finding
   for (const auto& question : questions) {
     look(program, &findings, question.what, question.sql);
     if (findings.size() == 2 && std::string_view(findings[1].level) == "error") break;  // no extension
@@ -111,7 +115,8 @@ void add_server_commands(CLI::App& app, Program& program) {
   workers->require_subcommand(1);
   add_command(*workers, program, "list", "What each holds and does", [&program] {
     program.show(
-        "SELECT worker, coalesce(tenant_name, '(all)') AS tenant, role_name AS role, pid, status, now() - since AS "
+        "SELECT worker, CASE WHEN status = 'unknown' THEN tenant_name ELSE coalesce(tenant_name, '(all)') END AS "
+        "tenant, role_name AS role, pid, status, now() - since AS "
         "\"for\", "
         "tasks, next_lease_expires - now() AS next_lease_ends_in FROM insula.workers()");
     return 0;

@@ -34,6 +34,35 @@ std::string field(const PGresult* result, int which) {
   return text ? text : "";
 }
 
+// The server names calls of SQL; this names the commands that make them.
+std::string hints_for(const std::string& state, const std::string& said) {
+  constexpr struct {
+    const char *sql, *here;
+  } names[] = {{"SET insula.tenant", "insula -t TENANT, or tenant in a context"},
+               {"insula.set_tenant_limits()", "insula tenant limits TENANT"},
+               {"insula.resume_tenant()", "insula tenant resume TENANT"},
+               {"insula.delete_executions()", "insula execution delete"},
+               {"insula.audit()", "insula doctor"},
+               {"insula.status()", "insula doctor"}};
+  std::string hints;
+  for (const auto& name : names)
+    if (said.find(name.sql) != std::string::npos) hints += std::string("HINT:  Here: ") + name.here + ".\n";
+  if (state == "IS002") hints += "HINT:  insula workflow list names those that do.\n";
+  if (state == "42501" && said.find("schema insula\n") != std::string::npos)
+    hints += "HINT:  The login is to be that of a tenant, or a member of insula_admin.\n";
+  if (state == "3F000" || state == "42P01" || state == "42883")  // no schema, no relation, no function
+    hints += "HINT:  Is the extension in this database? insula init installs it, insula doctor tells.\n";
+  return hints;
+}
+
+// An import has a transaction, and its values from a file.
+Exit exit_for(const std::string& state, const PGconn* connection) {
+  if (state == "IS001" || state == "IS002" || state == "IS003") return Exit::not_found;
+  // A value that is none of its type or of its range; the syntax is that of a JSON path.
+  const bool is_bad_value = state.starts_with("22") || state == "42601";
+  return is_bad_value && PQtransactionStatus(connection) == PQTRANS_IDLE ? Exit::usage : Exit::failed;
+}
+
 [[noreturn]] void fail(const PGresult* result, PGconn* connection) {
   if (PQstatus(connection) == CONNECTION_BAD) throw Failure(Exit::no_connection, "the server closed the connection");
   const std::string state = field(result, PG_DIAG_SQLSTATE);
@@ -43,10 +72,7 @@ std::string field(const PGresult* result, int which) {
   for (const auto& [name, which] :
        {std::pair{"DETAIL", PG_DIAG_MESSAGE_DETAIL}, std::pair{"HINT", PG_DIAG_MESSAGE_HINT}})
     if (const std::string text = field(result, which); !text.empty()) more += std::string(name) + ":  " + text + "\n";
-  if (state == "3F000" || state == "42P01" || state == "42883")  // no schema, no relation, no function
-    more += "HINT:  Is the extension in this database? insula init installs it, insula doctor tells.\n";
-  const bool is_missing = state == "IS001" || state == "IS002" || state == "IS003";
-  throw Failure(is_missing ? Exit::not_found : Exit::failed, message, more);
+  throw Failure(exit_for(state, connection), message, more + hints_for(state, message + "\n" + more));
 }
 
 void cancel(PGconn* connection) {

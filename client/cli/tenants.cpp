@@ -2,6 +2,7 @@
 #include <insula/insula.hpp>
 
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "program.hpp"
 
@@ -66,7 +67,7 @@ void add_drop(CLI::App& group, Program& program) {
     program.confirm("Drop tenant " + *name + " with all its data?", true);
     program.query("SELECT insula.drop_tenant($1, $2::interval, $3::boolean)",
                   {*name, *drain, *force ? "true" : "false"});
-    program.say("dropped");
+    program.done("dropped", {{"tenant", *name}, truth("dropped", true)});
     return 0;
   });
   command->add_option("name", *name, "The tenant")->required();
@@ -74,14 +75,20 @@ void add_drop(CLI::App& group, Program& program) {
   command->add_flag("--force", *force, "With what others have made in its schema, or of it");
 }
 
-// A verb that takes the tenant's name alone.
+// Brings a tenant to a status.
 void add_verb(CLI::App& group, Program& program, const char* verb, const char* help, const char* sql,
-              const char* done) {
+              const char* status, const char* done) {
   auto name = std::make_shared<std::string>();
   CLI::App* command = add_command(group, program, verb, help, [=, &program] {
     program.confirm(std::string(verb) + " tenant " + *name + "?");
+    const Table before = program.query("SELECT status FROM insula.tenants WHERE tenant = $1", {*name});
     program.query(sql, {*name});
-    program.say(done);
+    const bool changed = before.value() != status;
+    const std::vector<Field> fields{{"tenant", *name}, {"status", status}, truth("changed", changed)};
+    if (changed)
+      program.done(done, fields);
+    else
+      program.done_already("tenant \"" + *name + "\" is " + status + " already", fields);
     return 0;
   });
   command->add_option("name", *name, "The tenant")->required();
@@ -99,7 +106,7 @@ void add_limits(CLI::App& group, Program& program) {
                          {"--max-connections", "max_connections", "Sessions of its login"},
                          {"--weight", "weight", "Its share of the workers of all tenants, 1 to 1000"},
                          {"--rate", "rate_per_second", "Task starts a second"},
-                         {"--retain", "retain", "How long finished executions are kept, as '30 days'"},
+                         {"--retain", "retain", "How long finished executions are kept, as '30 days', or forever"},
                          {"--retain-count", "retain_count", "How many finished executions are kept"}});
   CLI::App* command =
       add_command(group, program, "limits", "Show the limits, or set some; -1 lifts one", [=, &program] {
@@ -107,8 +114,8 @@ void add_limits(CLI::App& group, Program& program) {
         std::vector<Cell> parameters{*name};
         for (const Limit& limit : *limits) {
           if (!limit.value) continue;
-          parameters.push_back(limit.value == "-1" && std::string_view(limit.parameter) == "retain" ? "-1 s"
-                                                                                                    : limit.value);
+          const bool for_ever = limit.value == "-1" || limit.value == "forever";
+          parameters.push_back(for_ever && std::string_view(limit.parameter) == "retain" ? "-1 s" : limit.value);
           sql += std::string(", ") + limit.parameter + " => $" + std::to_string(parameters.size());
         }
         if (parameters.size() > 1) {
@@ -207,6 +214,9 @@ void add_erase(CLI::App& group, Program& program) {
           program.confirm("Empty the executions of tenant " + *name + " with this value? It cannot be undone.", true);
         std::string given = *value;
         if (given == "-") std::getline(std::cin, given);
+        if (!nlohmann::json::accept(given))
+          throw Failure(Exit::usage, "the value is not JSON",
+                        "HINT:  A text is in quotes of its own, as '\"Acme\"'; a number is not.\n");
         Erased erased;
         try {
           erase_all(program, {*name, *path, given}, *dry_run, &erased);
@@ -225,22 +235,32 @@ void add_erase(CLI::App& group, Program& program) {
 }
 
 void add_usage(CLI::App& group, Program& program) {
-  auto name = std::make_shared<std::string>();
+  auto name = std::make_shared<Cell>();
   auto since = std::make_shared<Cell>();
   auto until = std::make_shared<Cell>();
   CLI::App* command = add_command(group, program, "usage", "What each workflow has done, for bills", [=, &program] {
     program.show(
-        "SELECT workflow, sum(executions_started)::bigint AS started, sum(executions_completed)::bigint AS completed, "
-        "sum(executions_failed)::bigint AS failed, sum(executions_cancelled)::bigint AS cancelled, "
-        "sum(tasks_run)::bigint AS runs, sum(seconds_run) AS seconds, sum(context_bytes)::bigint AS bytes FROM "
-        "insula.usage($1, coalesce($2::timestamptz, date_trunc('month', now(), 'UTC')), coalesce($3::timestamptz, "
-        "now())) GROUP BY workflow ORDER BY workflow",
-        {*name, *since, *until});
+        std::string("SELECT ") + (*name ? "" : "tenant_name AS tenant, ") +
+            "workflow, sum(executions_started)::bigint AS started, sum(executions_completed)::bigint AS completed, "
+            "sum(executions_failed)::bigint AS failed, sum(executions_cancelled)::bigint AS cancelled, "
+            "sum(tasks_run)::bigint AS runs, sum(seconds_run) AS seconds, sum(context_bytes)::bigint AS bytes FROM "
+            "insula.usage($1, coalesce($2::timestamptz, date_trunc('month', now(), 'UTC')), coalesce($3::timestamptz, "
+            "now())) GROUP BY tenant_name, workflow ORDER BY tenant_name, workflow",
+        {*name ? *name : program.tenant, *since, *until});
+    return 0;
+  });
+  command->add_option("name", *name, "The tenant; else that to act for, or all");
+  command->add_option("--since", *since, "From the hour of this time on; else the month that is, in UTC");
+  command->add_option("--until", *until, "Hours that begin before this time; else now");
+}
+
+void add_explain(CLI::App& group, Program& program) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* command = add_command(group, program, "explain", "How it fares, and what holds it back", [=, &program] {
+    program.show("SELECT question, item, value, says FROM insula.explain_tenant($1)", {*name});
     return 0;
   });
   command->add_option("name", *name, "The tenant")->required();
-  command->add_option("--since", *since, "From the hour of this time on; else the month that is, in UTC");
-  command->add_option("--until", *until, "Hours that begin before this time; else now");
 }
 
 }  // namespace
@@ -272,9 +292,10 @@ void add_tenant_commands(CLI::App& app, Program& program) {
   add_retention(*group, program);
   add_erase(*group, program);
   add_usage(*group, program);
+  add_explain(*group, program);
   add_verb(*group, program, "suspend", "No log-ins, submissions and claims", "SELECT insula.suspend_tenant($1)",
-           "suspended");
-  add_verb(*group, program, "resume", "Undo suspend", "SELECT insula.resume_tenant($1)", "resumed");
+           "suspended", "suspended");
+  add_verb(*group, program, "resume", "Undo suspend", "SELECT insula.resume_tenant($1)", "active", "resumed");
   auto whose = std::make_shared<std::string>();
   CLI::App* rotate = add_command(*group, program, "rotate", "Give it a new password, shown once", [=, &program] {
     program.confirm("Give tenant " + *whose + " a new password?");

@@ -68,8 +68,9 @@ void draw(Program& program, std::ostream& out, const Terminal& screen) {
       out, "tenants",
       program.query(
           "SELECT a.tenant, a.status, a.ready, a.running, a.delayed, a.waiting, to_char(now() - a.oldest_ready_at, "
-          "'HH24:MI:SS') AS oldest, sum(s.completed) AS completed, sum(s.failed) AS failed, to_char(max(s.wait_p99), "
-          "'SS.MS') AS p99 FROM insula.tenant_activity a LEFT JOIN insula.pg_stat_insula s USING (tenant) GROUP BY "
+          "'HH24:MI:SS') AS oldest, sum(s.completed) AS completed, sum(s.failed) AS failed, round(extract(epoch FROM "
+          "max(s.wait_p99)), 3) "
+          "|| ' s' AS p99 FROM insula.tenant_activity a LEFT JOIN insula.pg_stat_insula s USING (tenant) GROUP BY "
           "a.tenant, "
           "a.status, a.ready, a.running, a.delayed, a.waiting, a.oldest_ready_at ORDER BY a.ready + a.running DESC, "
           "a.tenant "
@@ -80,7 +81,8 @@ void draw(Program& program, std::ostream& out, const Terminal& screen) {
                           "insula.failures('1 hour') LIMIT 8"),
             screen, &room);
   put_table(out, "workers",
-            program.query("SELECT worker, coalesce(tenant_name, '(all)') AS tenant, status, tasks FROM "
+            program.query("SELECT worker, CASE WHEN status = 'unknown' THEN tenant_name ELSE coalesce(tenant_name, "
+                          "'(all)') END AS tenant, status, tasks FROM "
                           "insula.workers() ORDER BY tasks DESC "
                           "LIMIT 8"),
             screen, &room);

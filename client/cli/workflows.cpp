@@ -51,8 +51,7 @@ void print_dot(const nlohmann::json& definition) {
 int show(Program& program, const std::string& name, bool dot) {
   const Table table = program.query(
       "SELECT tenant_name AS tenant, workflow, version, status, registered_at, definition FROM insula.workflows($1) "
-      "WHERE "
-      "workflow = $2",
+      "WHERE workflow = $2 ORDER BY tenant_name",
       {program.tenant, name});
   if (table.rows.empty()) throw Failure(Exit::not_found, "workflow \"" + name + "\" does not exist");
   if (program.format != Format::table && !dot) {
@@ -78,7 +77,12 @@ void add_pause(CLI::App& group, Program& program, const char* verb, const char* 
     program.confirm(std::string(verb) + " workflow " + *name + "?");
     const Table done =
         program.query(std::string("SELECT insula.") + verb + "_workflow($1, $2)", {*name, program.tenant});
-    program.say(done.value() == "t" ? "done" : "it was so already");
+    const bool changed = done.value() == "t";
+    const std::vector<Field> fields{{"workflow", *name}, truth("changed", changed)};
+    if (changed)
+      program.done("done", fields);
+    else
+      program.done_already("workflow \"" + *name + "\" was so already", fields);
     return 0;
   });
   command->add_option("name", *name, "The workflow")->required();
@@ -86,13 +90,20 @@ void add_pause(CLI::App& group, Program& program, const char* verb, const char* 
 
 }  // namespace
 
+void require_workflow(Program& program, const std::string& name) {
+  if (program.query("SELECT FROM insula.workflows($1) WHERE workflow = $2 LIMIT 1", {program.tenant, name})
+          .rows.empty())
+    throw Failure(Exit::not_found, "workflow \"" + name + "\" does not exist",
+                  "HINT:  insula workflow list names those that do.\n");
+}
+
 void add_workflow_commands(CLI::App& app, Program& program) {
   CLI::App* group = app.add_subcommand("workflow", "Register, look at, pause and resume workflows");
   group->require_subcommand(1);
   add_command(*group, program, "list", "The current version of each", [&program] {
     program.show(
         "SELECT tenant_name AS tenant, workflow, version, status, jsonb_array_length(definition -> 'tasks') AS tasks, "
-        "registered_at FROM insula.workflows($1)",
+        "registered_at FROM insula.workflows($1) ORDER BY tenant_name, workflow",
         {program.tenant});
     return 0;
   });
@@ -107,10 +118,10 @@ void add_workflow_commands(CLI::App& app, Program& program) {
   CLI::App* registered = add_command(*group, program, "register", "Register a definition", [=, &program] {
     const std::string definition = read_file(*file);
     program.confirm("Register the workflow?");
-    program.say("version " + program
-                                 .query("SELECT insula.register_workflow($1::jsonb, $2::boolean, $3)",
-                                        {definition, *activate ? "true" : "false", program.tenant})
-                                 .value());
+    const Table known =
+        program.query("SELECT $1::jsonb ->> 'name', insula.register_workflow($1::jsonb, $2::boolean, $3)",
+                      {definition, *activate ? "true" : "false", program.tenant});
+    program.done("version " + known.value(1), {{"workflow", known.value()}, number("version", known.value(1))});
     return 0;
   });
   registered->add_option("file", *file, "JSON; - for standard input")->required();

@@ -7,41 +7,24 @@ those that draw through a pseudo-terminal.
 In the page, a line that begins with "$ " is a command, and the lines up to the next one are its output.
 """
 
-import contextlib
 import hashlib
 import io
 import json
 import os
 import pathlib
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
-import time
+
+sys.dont_write_bytecode = True  # nothing is left beside the sources
+
+from cli_tools import PATIENCE, Terminal, check, end, failures, holding, insula, shell, start, value, wait_until
+from cli_verbs import PARTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PATIENCE = 60
-failures = []
-
-
-def check(what, is_so, seen=""):
-    if not is_so:
-        failures.append(what)
-        print(f"FAILED: {what}\n{seen}")
-
-
-def shell(command, **options):
-    return subprocess.run(
-        ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, **options
-    )
-
-
-def insula(*words, **options):
-    return subprocess.run(["insula", *words], capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, **options)
 
 
 def run_page():
@@ -56,13 +39,16 @@ def refuses():
     for words, code in [
         (["tenant", "show", "nobody"], 3),
         (["tenant", "usage", "nobody"], 3),
-        (["tenant", "usage", "acme", "--since", "once"], 1),
+        (["tenant", "usage", "acme", "--since", "once"], 2),
         (["execution", "show", "7"], 3),
-        (["execution", "show", "seven"], 1),
-        (["-t", "acme", "run", "invoice", "not json"], 1),
-        (["tenant", "limits", "acme", "--weight", "0"], 1),
+        (["execution", "show", "seven"], 2),
+        (["-t", "acme", "run", "invoice", "not json"], 2),
+        (["tenant", "limits", "acme", "--weight", "0"], 2),
         (["tenant", "create", "acme"], 1),
-        (["tenant", "create", "x"], 1),
+        (["tenant", "create", "x"], 2),
+        (["tenant", "create", "x", "--no-login"], 2),
+        (["tenant", "rotate", "nobody"], 3),
+        (["--url", "host=/nowhere", "tenant", "rotate", "acme"], 4),
         (["tenant", "drop", "acme"], 5),
         (["-t", "acme", "execution", "cancel"], 2),
         (["nonsense"], 2),
@@ -132,39 +118,6 @@ def doctors():
     shell("psql -XAtqc \"SELECT insula.start_scheduler()\"")
 
 
-class Terminal:
-    """A command in a pseudo-terminal of that width."""
-
-    def __init__(self, *words, columns=40):
-        self.pid, self.descriptor = pty.fork()
-        if self.pid == 0:
-            try:
-                os.environ["TERM"] = "xterm"
-                subprocess.run(["stty", "cols", str(columns), "rows", "24"])
-                os.execvp("insula", ["insula", *words])
-            finally:
-                os._exit(127)  # the rest of the test is the parent's
-        self.seen = ""
-
-    def read_until(self, text):
-        end = time.monotonic() + PATIENCE
-        while text not in self.seen and time.monotonic() < end:
-            if not select.select([self.descriptor], [], [], 1)[0]:
-                continue
-            try:
-                self.seen += os.read(self.descriptor, 4096).decode(errors="replace")
-            except OSError:
-                break
-        return text in self.seen
-
-    def send(self, text):
-        os.write(self.descriptor, text.encode())
-
-    def end(self):
-        self.read_until("\0")  # never there: until it closes
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
 def draws():
     top = Terminal("top", "--every", "0.2")
     check("top draws", top.read_until("tenants") and top.read_until("acme"), top.seen)
@@ -210,43 +163,6 @@ def rewritten(file, change):
             entry.size = len(parts[name])
             archive.addfile(entry, io.BytesIO(parts[name]))
     return "rewritten.tar"
-
-
-def value(sql, database="postgres"):
-    done = subprocess.run(["psql", "-XAtqc", sql, "-d", database], capture_output=True, text=True, check=False)
-    return (done.stdout + done.stderr).strip()
-
-
-def wait_until(is_so):
-    end = time.monotonic() + PATIENCE
-    while not is_so() and time.monotonic() < end:
-        time.sleep(0.05)
-    return is_so()
-
-
-@contextlib.contextmanager
-def holding(sql):
-    """Another transaction, open until the block ends, that has run the statement."""
-    with subprocess.Popen(["psql", "-XAtq"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        other.stdin.write(f"BEGIN; {sql};\n\\echo held\n")
-        other.stdin.flush()
-        check(f"{sql} is done", "held\n" in iter(other.stdout.readline, ""))
-        yield
-        other.stdin.close()
-
-
-def start(*words):
-    return subprocess.Popen(["insula", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def end(process):
-    """Its exit code and what it has said."""
-    try:
-        out, error = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, error = process.communicate()
-    return process.returncode, out, error
 
 
 def keeps_files():
@@ -515,7 +431,7 @@ def main():
     os.environ.pop("DATABASE_URL", None)
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
-        for part in (run_page, refuses, prints, changes, asks_in_production, keeps_files, can_be_ended, moves_a_tenant, has_no_controls, erases, doctors, draws, serves_itself):
+        for part in (run_page, refuses, prints, changes, asks_in_production, keeps_files, can_be_ended, moves_a_tenant, has_no_controls, erases, doctors, draws, serves_itself, *PARTS):
             part()
         os.chdir("/")
     return 1 if failures else 0
