@@ -120,7 +120,8 @@ COMMENT ON FUNCTION insula.capacity IS
 
 -- A snapshot begins at the oldest transaction, of any database, that was running when it was taken.  While that one
 -- runs, it is the holder, and not each session that has a snapshot.  VACUUM's own snapshot holds nothing back, a parallel
--- worker's is its leader's, and what a walsender asks for is a standby's.
+-- worker's is its leader's, and what a walsender asks for is a standby's.  A call that waits has a transaction and neither
+-- a snapshot nor an id: it holds nothing.
 CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 	SELECT 'session'::text AS kind, t.tenant, 'session ' || a.pid AS object,
 		pg_catalog.format('%s has had a transaction open since %s (%s)',
@@ -136,8 +137,7 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 	WHERE a.backend_type NOT IN ('parallel worker', 'walsender')
 		AND (a.backend_xid IS NOT NULL
 			OR (a.backend_xmin IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid))
-			OR (a.xact_start IS NOT NULL AND a.backend_type = 'client backend' AND a.datname = pg_catalog.current_database()
-				AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid)))
+			OR (a.state LIKE 'idle in transaction%' AND a.datname = pg_catalog.current_database()))
 	UNION ALL
 	SELECT 'prepared transaction', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
 		pg_catalog.format('%s has prepared it at %s', p.owner, p.prepared), p.prepared,
@@ -159,7 +159,7 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 		pg_catalog.format('it asks process %s for old rows by hot_standby_feedback', r.pid), NULL, pg_catalog.age(r.backend_xmin), NULL
 	FROM pg_catalog.pg_stat_replication r
 	WHERE r.backend_xmin IS NOT NULL;
-COMMENT ON VIEW insula.snapshot_holders IS 'the processes, prepared transactions, replication slots and standbys that have a transaction or a snapshot; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not), as they do while a transaction of another database runs that is as old; catalog_age: the same of the catalogs of all databases, which are all that a logical slot needs; insula.health() names those that are old';
+COMMENT ON VIEW insula.snapshot_holders IS 'the processes, prepared transactions, replication slots and standbys that have a transaction or a snapshot, without the calls that wait, which have neither a snapshot nor a transaction id; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not), as they do while a transaction of another database runs that is as old; catalog_age: the same of the catalogs of all databases, which are all that a logical slot needs; insula.health() names those that are old';
 
 CREATE FUNCTION insula.read_overdue(
 	ready_for interval,
