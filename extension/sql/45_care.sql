@@ -212,9 +212,12 @@ BEGIN ATOMIC
 		FROM insula.read_overdue('5 min', '1 min') r) o
 	WHERE o.place = 1
 	UNION ALL
-	SELECT 'warning', NULL, s.item, s.value
+	SELECT 'warning', NULL, s.item,
+		s.value || CASE WHEN s.value ~ '^(stopped|off)' THEN ': schedules do not fire, and delays, retries and timeouts wait for calls of workers' ELSE '' END
 	FROM insula.status() s
-	WHERE s.item = 'scheduler' AND s.value LIKE 'not running%' AND NOT pg_catalog.pg_is_in_recovery()
+	WHERE s.item = 'scheduler' AND NOT pg_catalog.pg_is_in_recovery()
+		-- One that has been told to rest is missed where it has something to do.
+		AND (s.value LIKE 'not running%' OR (s.value ~ '^(stopped|off)' AND EXISTS (SELECT FROM insula.tenant)))
 	UNION ALL
 	SELECT 'warning', t.tenant, pg_catalog.format('%I.%I', n.nspname, c.relname),
 		pg_catalog.format('session %s waits for a lock that %s holds', l.pid, pg_catalog.pg_blocking_pids(l.pid))
@@ -246,7 +249,7 @@ BEGIN ATOMIC
 	WHERE c.advice IS NOT NULL AND c.item NOT LIKE 'numbers of%';
 END;
 COMMENT ON FUNCTION insula.health IS
-'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, or of the catalogs, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, of a tenant whose tasks are claimed, whose workers may be behind, and of one whose tasks are not, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
+'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, or of the catalogs, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, of a tenant whose tasks are claimed, whose workers may be behind, and of one whose tasks are not, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run, or that is stopped or off in a database with tenants; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
 
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)
