@@ -50,6 +50,10 @@ SELECT task, insula.fail(task_id, lease, 'try again in 7 s') FROM insula.claim('
 SELECT task, failed, retrying FROM insula.failures() ORDER BY task, failed;
 SELECT count(*) FROM insula.failures('0 s');
 SELECT count(*) FROM insula.failures(tenant => 'looked_too');
+-- It failed when its attempt ended, and not when that began.
+UPDATE tenant_looked.work SET started_at = started_at - interval '1 h' WHERE error = 'try again in 7 s';
+SELECT task, failed, retrying, first_at > now() - interval '30 min' AS just_now, last_at = first_at AS once FROM insula.failures('30 min') WHERE retrying > 0;
+UPDATE tenant_looked.work SET started_at = started_at + interval '1 h' WHERE error = 'try again in 7 s';
 -- What happened, in order, and what each task has changed.
 SELECT insula.complete(task_id, lease, jsonb_build_object('got', item)) FROM insula.claim('w2', ARRAY['two.each'], max_tasks => 2);
 SELECT insula.cancel(:id, 'enough');

@@ -66,7 +66,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION insula.failures IS
 'What has failed since then, grouped by tenant, workflow, task and error, most often first.  In the error numbers and ids are left out (#), and 200 characters of it are kept.
-failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of an idle tenant an index page or two.
+failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  first_at, last_at: the first and the last end of such an attempt, not its start.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of an idle tenant an index page or two.
 For one tenant, or, for an administrator who names none, for all.
 Errors: 22023 since is negative, IS001 no such tenant, 42501.';
 

@@ -76,27 +76,39 @@ ListedExecution *listed_executions(const Tenant &tenant, const LookFilter &filte
   return executions;
 }
 
-// Of an execution's own row only the errors that no task's row tells.
+// Of an execution's own row only the errors that no task's row tells.  The row of a task that runs again does not tell
+// when it failed, but an event does.
 FailureGroup *failure_groups(const Tenant &tenant, std::int64_t first, std::int64_t last, TimestampTz since,
                              int *count) {
   static constexpr Statement failure_groups = {
       "failure_groups",
       R"(
-        SELECT d.name, split_part(k.name, '.', 2), f.error, count(*) FILTER (WHERE w.state = {state.failed}),
-          count(*) FILTER (WHERE w.state < {state.completed}), min(f.at), max(f.at), max(coalesce(w.head, w.id))
-        FROM {work} w
+        WITH failing AS MATERIALIZED (
+          SELECT w.id, coalesce(w.head, w.id) AS execution, w.def, w.key, w.task, w.state, w.started_at, w.finished_at,
+            left(regexp_replace(left(w.error, 1000),
+              '[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+|0x[0-9a-f]+|[0-9]+', '#', 'gi'), 200) AS error
+          FROM {work} w
+          WHERE w.id >= $1 AND w.id <= $2 AND w.error IS NOT NULL
+            AND (w.state = {state.failed} OR w.state < {state.completed})
+            AND (w.task >= 0 OR (w.state = {state.failed} AND NOT starts_with(w.error, 'task "')))),
+        attempts AS MATERIALIZED (
+          SELECT r.ref, max(r.at) AS at
+          FROM (SELECT DISTINCT execution FROM failing WHERE state < {state.completed}) o,
+            LATERAL (
+              SELECT e.ref, e.at FROM {record} e
+              WHERE e.kind = {kind.history} AND e.owner = o.execution
+                AND e.name IN ('task_attempt_failed', 'task_put_off')
+              OFFSET 0) r
+          GROUP BY r.ref)
+        SELECT d.name, split_part(k.name, '.', 2), w.error, count(*) FILTER (WHERE w.state = {state.failed}),
+          count(*) FILTER (WHERE w.state < {state.completed}), min(f.at), max(f.at), max(w.execution)
+        FROM failing w
           JOIN {record} d ON d.kind = {kind.version} AND d.owner = w.def
-          LEFT JOIN {record} k ON k.kind = {kind.task_key} AND k.owner = w.key AND w.task >= 0,
-          LATERAL (
-            SELECT left(regexp_replace(left(w.error, 1000),
-                '[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+|0x[0-9a-f]+|[0-9]+', '#', 'gi'), 200),
-              coalesce(w.finished_at, w.started_at)
-            OFFSET 0) f(error, at)
-        WHERE w.id >= $1 AND w.id <= $2 AND w.error IS NOT NULL
-          AND (w.state = {state.failed} OR w.state < {state.completed})
-          AND (w.task >= 0 OR (w.state = {state.failed} AND NOT starts_with(w.error, 'task "')))
-          AND f.at >= $3
-        GROUP BY d.name, k.name, f.error)",
+          LEFT JOIN {record} k ON k.kind = {kind.task_key} AND k.owner = w.key AND w.task >= 0
+          LEFT JOIN attempts a ON a.ref = w.id AND w.state < {state.completed},
+          LATERAL (SELECT coalesce(w.finished_at, a.at, w.started_at) OFFSET 0) f(at)
+        WHERE f.at >= $3
+        GROUP BY d.name, k.name, w.error)",
       {INT8OID, INT8OID, TIMESTAMPTZOID},
   };
   Arguments arguments;
