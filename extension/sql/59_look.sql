@@ -25,6 +25,7 @@ AS 'MODULE_PATHNAME', 'insula_executions' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.executions IS
 'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, in the setting insula.tenant neither, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
 workflow, status (pending, running, paused, completed, failed or cancelled): NULL for any.  created_after (included), created_before (not included): an execution of a transaction that was open for more than an hour may be missed.  error: a part of its error, as it is written.  context: what its input contains, as the operator @> has it.
+started_at: the first start of its tasks, also by runs that failed, lapsed or waited, so that finished_at - started_at is all that it took; NULL while none has started since its submission or its retry.  Of the events that tell of these runs the first hundred of each kind are looked at.
 A page reads the rows of its executions, and of those newer ones that do not fit; of all tenants, an index page or two of each that it passes.
 Errors: 22023 bad argument, IS001 no such tenant, 42501.';
 

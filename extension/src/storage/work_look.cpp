@@ -30,7 +30,7 @@ ListedExecution *listed_executions(const Tenant &tenant, const LookFilter &filte
   static constexpr Statement listed_executions = {
       "listed_executions",
       R"(
-        SELECT w.id, d.name, d.seq::integer, s.status, e.error, w.priority::integer, w.created_at, t.started_at,
+        SELECT w.id, d.name, d.seq::integer, s.status, e.error, w.priority::integer, w.created_at, {first_start},
           w.finished_at
         FROM {work} w,
           LATERAL (SELECT r.name, r.seq FROM {record} r WHERE r.kind = {kind.version} AND r.owner = w.def LIMIT 1) d,
