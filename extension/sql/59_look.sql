@@ -84,7 +84,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_timeline' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.timeline IS
 'What happened to an execution, in order: its submission, each task''s start and end, attempts that failed, waits, retries, its own end.  The events are those of the tenant''s view execution_events.
-task: NULL of the execution itself; an element shows as id[n].  attempt, worker: of the task''s last start.  detail: the error, or what else the event says.  changed: at the submission the input, at a task''s end the patch that it has handed over.
+task: NULL of the execution itself; an element shows as id[n].  attempt, worker: of a start and an end those of the task''s last run, of other events what detail has.  detail: the error, or what else the event says.  changed: at the submission the input, at a task''s end the patch that it has handed over.
 Errors: IS003 no such execution.';
 
 CREATE FUNCTION insula.execution_source(

@@ -150,7 +150,7 @@ TimelineEvent *timeline_of(const Tenant &tenant, std::int64_t execution, std::in
             CASE WHEN state = {state.completed} THEN output END
           FROM tasks WHERE state >= {state.completed}
           UNION ALL
-          SELECT r.at, 1, r.seq, t.task, r.name, NULL, NULL, r.body, NULL
+          SELECT r.at, 1, r.seq, t.task, r.name, (r.body ->> 'attempt')::integer, r.body ->> 'worker', r.body, NULL
           FROM {record} r LEFT JOIN tasks t ON t.id = r.ref
           WHERE r.kind = {kind.history} AND r.owner = $1
           UNION ALL
