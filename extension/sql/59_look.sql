@@ -159,7 +159,7 @@ status: parked (it waits for work), busy, dead (its life line has ended, and its
 CREATE FUNCTION insula.metrics(max_tenants integer DEFAULT 100) RETURNS text
 AS 'MODULE_PATHNAME', 'insula_metrics' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.metrics IS
-'The counters of this database as Prometheus text, from shared memory; no tenant''s table is read.  The max_tenants (0 to 10000) tenants with most tasks and events have series of their own, all others together have tenant="".  A tenant whose queue has not been counted since the server started has no insula_tasks; a look at insula.tenant_activity counts it.
+'The counters of this database as Prometheus text, from shared memory; no tenant''s table is read.  The max_tenants (0 to 10000) tenants with most tasks and events have series of their own, all others together have tenant="".  A tenant whose queue has not been counted since the server started has no insula_tasks; a look at insula.tenant_activity counts it.  Ready tasks of a suspended tenant have the state suspended.
 Without shared_preload_libraries it has insula_tenants and insula_shared_memory alone.
 Errors: 22023 bad argument.';
 

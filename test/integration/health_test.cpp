@@ -101,9 +101,10 @@ TEST_F(Health, NamesNoCallThatWaits) {
     Session session;
     session.send(call);
     EXPECT_TRUE(eventually([&] {
-      return sql_->query("SELECT wait_event FROM pg_stat_activity WHERE state = 'active' AND xact_start IS NOT NULL AND "
-                         "backend_xmin IS NULL AND wait_event_type = 'Extension' AND pid = " +
-                         std::to_string(session.pid())) != "";
+      return sql_->query(
+                 "SELECT wait_event FROM pg_stat_activity WHERE state = 'active' AND xact_start IS NOT NULL AND "
+                 "backend_xmin IS NULL AND wait_event_type = 'Extension' AND pid = " +
+                 std::to_string(session.pid())) != "";
     })) << call;
     // It may look for work just then.
     EXPECT_TRUE(eventually([&] { return sql_->query(holder(session)).empty(); })) << call;

@@ -192,6 +192,26 @@ ListedWorkflow *listed_workflows(const Tenant &tenant, int *count) {
   return workflows;
 }
 
+PausedWorkflow *paused_workflows(const Tenant &tenant, const std::int64_t *definitions, int many, int *count) {
+  static constexpr Statement paused_workflows = {
+      "paused_workflows",
+      R"(
+        SELECT d.owner, d.name
+        FROM {record} c JOIN {record} d ON d.name = c.name
+        WHERE c.kind = {kind.current} AND c.owner = 0 AND c.seq = 0 AND c.body IS NOT NULL
+          AND d.kind = {kind.version} AND d.owner = ANY ($1)
+        ORDER BY d.name, d.owner)",
+      {INT8ARRAYOID},
+  };
+  Arguments arguments;
+  arguments.add(int64_array(definitions, many));
+  const auto rows = run(tenant, paused_workflows, arguments);
+  auto *paused = palloc_array_of<PausedWorkflow>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) paused[i] = {get_int64(i, 1), get_text(i, 2)};
+  *count = static_cast<int>(rows);
+  return paused;
+}
+
 LeasedTask *leased_tasks(const Tenant &tenant, int *count) {
   static constexpr Statement leased_tasks = {
       "leased_tasks",
