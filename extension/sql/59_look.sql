@@ -165,7 +165,7 @@ Errors: 22023 bad argument.';
 
 CREATE FUNCTION insula.usage(
 	tenant text DEFAULT NULL,
-	since timestamptz DEFAULT pg_catalog.date_trunc('month', pg_catalog.now()),
+	since timestamptz DEFAULT pg_catalog.date_trunc('month', pg_catalog.now(), 'UTC'),
 	until timestamptz DEFAULT pg_catalog.now(),
 	OUT tenant_name text,
 	OUT workflow text,
@@ -181,7 +181,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_usage' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.usage IS
 'What each workflow has done, by the hour, for bills and plans: of one tenant, or, for an administrator who names none, of all.  It is a sum over the tenant''s rows, exact, and outlives them: retention and delete_executions store it before they remove an execution.  An hour that is over stays as it is: a retry adds what it does and takes nothing back.
-since, until: the hours that begin from since, rounded down to its hour, until before until; hours are those of UTC.  An hour in which nothing happened has no row.
+since, until: the hours that begin from since, rounded down to its hour, until before until; hours are those of UTC, and so is the month whose beginning is the default of since, whatever TimeZone is.  An hour in which nothing happened has no row.
 executions_started: submitted, also by schedules, triggers and tasks.  executions_completed, executions_failed, executions_cancelled: ended so; one that is retried ends again.
 tasks_run: attempts that ended: completed, failed, timed out, lapsed with their lease, or cancelled while they ran; each element of a fan-out counts.  A task that is put off, that waits or that a worker gives back has not ended.
 seconds_run: how long workers had these tasks, from each claim to its end, its lapse, or a wait, in whole microseconds; waits and retry delays are not in it.  It counts in the hour in which it ends.
