@@ -136,7 +136,8 @@ Datum insula_set_retention(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("workflow or status must be given"),
                     errhint("insula.set_tenant_limits() says how long all are kept.")));
   if (rule.workflow && !core::is_valid_name(rule.workflow))
-    ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("\"%s\" cannot be a workflow's name", rule.workflow)));
+    ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("\"%s\" cannot be a workflow's name", rule.workflow),
+                    errdetail("A name has up to 63 letters, digits, _ and -, and begins with a letter or _.")));
   const auto is = [&](const char *status) { return strcmp(rule.status, status) == 0; };
   if (rule.status && !is("completed") && !is("failed") && !is("cancelled"))
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("status \"%s\" does not fit", rule.status),
