@@ -26,7 +26,12 @@ SELECT try($$SELECT insula.set_tenant_limits('limited', rate_per_second => 'NaN'
 SELECT try($$SELECT insula.set_tenant_limits('limited', rate_per_second => 'infinity')$$);
 SELECT try($$SELECT insula.set_tenant_limits('limited', max_connections => 1000000)$$);
 SELECT try($$SELECT insula.set_tenant_limits('limited', retain => '1000000 years')$$);
+-- Exactly -1 lifts.
+SELECT try(format($$SELECT insula.set_tenant_limits('limited', %s)$$, l)) FROM unnest(ARRAY['max_running => -2', 'max_queued => -7', 'max_connections => -5',
+	'weight => -3', 'rate_per_second => -0.5', 'retain => ''-3 days''', 'retain => ''-2''', 'retain_count => -2']) l;
+SELECT try($$SELECT insula.set_retention('limited', '-1 day', 'one')$$), try($$SELECT insula.set_retention('limited', '1 day', 'a b')$$);
 SELECT * FROM limits;
+SELECT detail FROM insula.admin_log WHERE tenant = 'limited' AND act = 'set_tenant_limits' ORDER BY log_id;
 
 -- max_queued counts what waits or runs, tasks of larger executions too.
 SELECT insula.set_tenant_limits('limited', max_queued => 4);

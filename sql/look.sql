@@ -60,11 +60,44 @@ SELECT task, insula.fail(task_id, lease, 'try again in 7 s') FROM insula.claim('
 SELECT task, failed, retrying FROM insula.failures() ORDER BY task, failed;
 SELECT count(*) FROM insula.failures('0 s');
 SELECT count(*) FROM insula.failures(tenant => 'looked_too');
+-- It failed when its attempt ended, and not when that began.
+UPDATE tenant_looked.work SET started_at = started_at - interval '1 h' WHERE error = 'try again in 7 s';
+SELECT task, failed, retrying, first_at > now() - interval '30 min' AS just_now, last_at = first_at AS once FROM insula.failures('30 min') WHERE retrying > 0;
+UPDATE tenant_looked.work SET started_at = started_at + interval '1 h' WHERE error = 'try again in 7 s';
 -- What happened, in order, and what each task has changed.
 SELECT insula.complete(task_id, lease, jsonb_build_object('got', item)) FROM insula.claim('w2', ARRAY['two.each'], max_tasks => 2);
 SELECT insula.cancel(:id, 'enough');
 SELECT task, event, attempt, worker, detail - 'started_at' AS detail, changed FROM insula.timeline(:id);
 SELECT count(*) FROM insula.timeline((SELECT id FROM looked_at WHERE n = 25));
+-- An execution starts once, whatever becomes of the first run.
+SELECT insula.register_workflow('{"name": "again", "tasks": [{"id": "a", "retry": {"initial_delay": "0 s"}}, {"id": "b", "depends_on": ["a"]}]}');
+CREATE TABLE looked_again AS SELECT insula.submit('again') AS id;
+-- Hours since its start, as three looks tell it, and since those of its tasks.
+CREATE FUNCTION started() RETURNS TABLE (status text, hours text, tasks text) LANGUAGE sql AS $$
+	SELECT string_agg(DISTINCT s.status, ' '), string_agg(coalesce(date_part('hour', now() - s.started_at)::text, '-'), ' '),
+		(SELECT string_agg(coalesce(date_part('hour', now() - t.started_at)::text, '-'), ' ' ORDER BY t.task_id) FROM tenant_looked.task_executions t WHERE workflow = 'again')
+	FROM (SELECT r.status, r.started_at FROM looked_again, insula.result(id) r
+		UNION ALL SELECT execution_status, started_at FROM insula.executions('again')
+		UNION ALL SELECT e.status, e.started_at FROM tenant_looked.workflow_executions e WHERE workflow = 'again') s $$;
+CREATE FUNCTION an_hour_later() RETURNS void LANGUAGE sql AS $$
+	UPDATE tenant_looked.work SET started_at = started_at - interval '1 h', finished_at = finished_at - interval '1 h'
+	WHERE id >= (SELECT max(id) FROM tenant_looked.work WHERE head IS NULL);
+	UPDATE tenant_looked.record SET at = at - interval '1 h', body = body || jsonb_build_object('started_at', (body ->> 'started_at')::timestamptz - interval '1 h')
+	WHERE kind = 'h' AND body ? 'started_at' AND owner = (SELECT max(id) FROM tenant_looked.work WHERE head IS NULL) $$;
+SELECT * FROM started();
+SELECT insula.fail(task_id, lease, 'no') FROM insula.claim('w', ARRAY['again.a']);
+SELECT an_hour_later();
+SELECT insula.wait_event(task_id, lease, 'go') FROM insula.claim('w', ARRAY['again.a']);
+SELECT * FROM started();
+SELECT an_hour_later(), insula.send_event(id, 'go') FROM looked_again;
+SELECT insula.complete(task_id, lease) FROM insula.claim('w', ARRAY['again.a']);
+SELECT an_hour_later();
+SELECT insula.fail(task_id, lease, 'no', false) FROM insula.claim('w', ARRAY['again.b']);
+SELECT * FROM started();
+SELECT insula.retry(id) FROM looked_again;
+SELECT * FROM started();
+DROP TABLE looked_again;
+DROP FUNCTION started, an_hour_later;
 -- From what it is made.
 SELECT tenant_name, definition ->> 'name' AS name, jsonb_array_length(definition -> 'tasks') AS tasks, input, parent FROM insula.execution_source(:id);
 SELECT try($$SELECT insula.execution_source(7)$$), try($$SELECT insula.execution_source(NULL)$$);

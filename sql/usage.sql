@@ -214,6 +214,8 @@ SELECT * FROM insula.usage(since => '2024-02-29 11:00+00', until => 'infinity');
 SELECT * FROM insula.usage(since => '2024-02-29 12:00+00', until => '2024-02-29 10:00+00');
 SELECT * FROM insula.usage();
 RESET timezone;
+-- The default is the month of UTC, whatever the session's zone.
+SELECT pg_get_function_arguments('insula.usage'::regproc) LIKE '%since timestamp with time zone DEFAULT date_trunc(''month''::text, now(), ''UTC''::text)%' AS of_utc;
 SELECT try('SELECT insula.usage(since => NULL)'), try('SELECT insula.usage(until => NULL)'), try('SELECT insula.usage(tenant => ''nobody'')');
 SELECT insula.context_size(NULL), insula.context_size('{}'), insula.context_size('{"a": 1}') = pg_column_size('{"a": 1}'::jsonb) AS same;
 -- What is stored compressed counts as what it is.

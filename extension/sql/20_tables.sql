@@ -84,7 +84,7 @@ CREATE TABLE insula.admin_log (
 	tenant text,
 	detail text
 );
-COMMENT ON TABLE insula.admin_log IS 'administrative acts: the time, the role, the act';
+COMMENT ON TABLE insula.admin_log IS 'administrative acts: the time, the role, the act; detail: what was set, -1 for a limit that was lifted, or what has gone';
 
 -- Errors of visits by the scheduler; a row is deleted once a visit succeeds, or an hour after the last death.
 CREATE TABLE insula.tenant_error (

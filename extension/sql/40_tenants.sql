@@ -50,14 +50,14 @@ CREATE FUNCTION insula.set_tenant_limits(
 RETURNS void
 AS 'MODULE_PATHNAME', 'insula_set_tenant_limits' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.set_tenant_limits IS
-'Sets a tenant''s limits.  NULL keeps what is there, -1 lifts the limit; a new tenant has none and weight 1.
+'Sets a tenant''s limits.  NULL keeps what is there, -1 (of retain interval ''-1'', a second) lifts the limit; a new tenant has none and weight 1.
 max_running: tasks that run at the same time, exact.
 max_queued: tasks that are ready, delayed, deferred or running; a submission whose tasks would go over it fails with IS006.  Exact with shared_preload_libraries; without, transactions that submit at the same moment do not see each other''s tasks.
 max_connections: sessions of the tenant''s role.
 weight: 1 to 1000, the tenant''s share of the workers that serve all tenants, while more is ready than they can do: exactly, of claimed tasks; with insula.fairness = time roughly of the time that they run, which is estimated at the claim and settled at the end, and of which runs that are cancelled or lapse cost nothing.  What a tenant leaves goes to the others at once, and is not given to it later.
 rate_per_second: task starts a second; up to one second''s worth may start at once after a pause.
 retain, retain_count: how long, and how many, finished executions are kept that no rule of insula.set_retention() is for; what is too old or too many is removed, with its history, when the tenant''s workers claim or wait, in sweeps at least a minute apart.
-Errors: IS001 no such tenant, 22023 a limit is out of range.';
+Errors: IS001 no such tenant, 22023 a limit is out of range, as other negative ones are.';
 
 CREATE FUNCTION insula.set_retention(
 	tenant text,
@@ -67,7 +67,7 @@ CREATE FUNCTION insula.set_retention(
 RETURNS void
 AS 'MODULE_PATHNAME', 'insula_set_retention' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.set_retention IS
-'Says for how long the executions of a workflow, those with a status (completed, failed, cancelled), or both, are kept after they have ended.  retain: 0 to 100 years; -1: for ever; NULL takes the rule away.  The view insula.retention has the rules.
+'Says for how long the executions of a workflow, those with a status (completed, failed, cancelled), or both, are kept after they have ended.  retain: 0 to 100 years; ''-1'', and no other negative interval: for ever; NULL takes the rule away.  The view insula.retention has the rules.
 Of several rules that fit an execution the one for its workflow and status counts, else that for its workflow, else that for its status.  Limits retain and retain_count remove only what no rule fits; retain_count counts all.
 An execution goes as a whole, with its history; a child is an execution of its own.
 Errors: IS001 no such tenant, 22004 neither workflow nor status is given, 22023 no such status, or retain is out of range, 42602 bad name of a workflow.';

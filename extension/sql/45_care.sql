@@ -120,7 +120,8 @@ COMMENT ON FUNCTION insula.capacity IS
 
 -- A snapshot begins at the oldest transaction, of any database, that was running when it was taken.  While that one
 -- runs, it is the holder, and not each session that has a snapshot.  VACUUM's own snapshot holds nothing back, a parallel
--- worker's is its leader's, and what a walsender asks for is a standby's.
+-- worker's is its leader's, and what a walsender asks for is a standby's.  A call that waits has a transaction and neither
+-- a snapshot nor an id: it holds nothing.
 CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 	SELECT 'session'::text AS kind, t.tenant, 'session ' || a.pid AS object,
 		pg_catalog.format('%s has had a transaction open since %s (%s)',
@@ -136,8 +137,7 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 	WHERE a.backend_type NOT IN ('parallel worker', 'walsender')
 		AND (a.backend_xid IS NOT NULL
 			OR (a.backend_xmin IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid))
-			OR (a.xact_start IS NOT NULL AND a.backend_type = 'client backend' AND a.datname = pg_catalog.current_database()
-				AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid)))
+			OR (a.state LIKE 'idle in transaction%' AND a.datname = pg_catalog.current_database()))
 	UNION ALL
 	SELECT 'prepared transaction', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
 		pg_catalog.format('%s has prepared it at %s', p.owner, p.prepared), p.prepared,
@@ -159,7 +159,7 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 		pg_catalog.format('it asks process %s for old rows by hot_standby_feedback', r.pid), NULL, pg_catalog.age(r.backend_xmin), NULL
 	FROM pg_catalog.pg_stat_replication r
 	WHERE r.backend_xmin IS NOT NULL;
-COMMENT ON VIEW insula.snapshot_holders IS 'the processes, prepared transactions, replication slots and standbys that have a transaction or a snapshot; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not), as they do while a transaction of another database runs that is as old; catalog_age: the same of the catalogs of all databases, which are all that a logical slot needs; insula.health() names those that are old';
+COMMENT ON VIEW insula.snapshot_holders IS 'the processes, prepared transactions, replication slots and standbys that have a transaction or a snapshot, without the calls that wait, which have neither a snapshot nor a transaction id; age: how many transactions ago it was taken, since when dead rows of this database stay (NULL: they do not), as they do while a transaction of another database runs that is as old; catalog_age: the same of the catalogs of all databases, which are all that a logical slot needs; insula.health() names those that are old';
 
 CREATE FUNCTION insula.read_overdue(
 	ready_for interval,
@@ -213,9 +213,15 @@ BEGIN ATOMIC
 	WHERE o.place = 1
 	UNION ALL
 	SELECT 'warning', NULL, s.item,
-		s.value || CASE s.item WHEN 'tenants put off' THEN ': shared processes have spent more on each than insula.max_overhead' ELSE '' END
+		s.value || CASE
+			WHEN s.item = 'tenants put off' THEN ': shared processes have spent more on each than insula.max_overhead'
+			WHEN s.value ~ '^(stopped|off)' THEN ': schedules do not fire, and delays, retries and timeouts wait for calls of workers'
+			ELSE ''
+		END
 	FROM insula.status() s
-	WHERE (s.item = 'scheduler' AND s.value LIKE 'not running%' AND NOT pg_catalog.pg_is_in_recovery())
+	WHERE (s.item = 'scheduler' AND NOT pg_catalog.pg_is_in_recovery()
+			-- One that has been told to rest is missed where it has something to do.
+			AND (s.value LIKE 'not running%' OR (s.value ~ '^(stopped|off)' AND EXISTS (SELECT FROM insula.tenant))))
 		OR (s.item = 'tenants put off' AND s.value <> 'none')
 	UNION ALL
 	SELECT 'warning', t.tenant, pg_catalog.format('%I.%I', n.nspname, c.relname),
@@ -248,7 +254,7 @@ BEGIN ATOMIC
 	WHERE c.advice IS NOT NULL AND c.item NOT LIKE 'numbers of%';
 END;
 COMMENT ON FUNCTION insula.health IS
-'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, or of the catalogs, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, of a tenant whose tasks are claimed, whose workers may be behind, and of one whose tasks are not, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run; tenants that are put off, or were in the last five minutes (insula.max_overhead), five of them by name; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
+'What holds something back, or will: transactions open or prepared for more than a minute, unused replication slots, and whatever else, slots and standbys in use too, holds back the dead rows of a hundred thousand transactions, or of the catalogs, with the oldest snapshot marked; slots that lose their WAL; the task that has been claimable longest, if for more than five minutes, of a tenant whose tasks are claimed, whose workers may be behind, and of one whose tasks are not, and the lease that lapsed first, if more than a minute ago, among those of the tenants that insula.read_overdue() looks at; a scheduler that cannot run, or that is stopped or off in a database with tenants; tenants that are put off, or were in the last five minutes (insula.max_overhead), five of them by name; sessions that wait for a lock on a tenant''s relation, transaction ids that run out, tenants whose rows have more than half of the numbers that there are for executions and tasks, and tenants in whose turn schedulers have died; and what insula.capacity() has advice for.  No row: nothing does.  It reads pg_class and what shared memory knows, and of the tenants'' own tables only those that read_overdue() chooses.';
 
 CREATE FUNCTION insula.upgrade_tenants(max_tenants int DEFAULT NULL, lock_timeout interval DEFAULT '1 s',
 	OUT tenant text, OUT from_version int, OUT to_version int, OUT error text)

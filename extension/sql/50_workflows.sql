@@ -173,7 +173,7 @@ Errors: IS003 no such execution, 22023 bad event name, 54000 the payload is too 
 CREATE FUNCTION insula.result(execution_id bigint) RETURNS insula.execution_result
 AS 'MODULE_PATHNAME', 'insula_result' LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.result IS
-'An execution and its tasks.  status: pending, running, paused, completed, failed or cancelled.  tasks: an array of {task, status, attempt, error, started_at, finished_at} in topological, then declared order; with progress and note where a task of an open execution has said so (insula.save_progress).
+'An execution and its tasks.  status: pending, running, paused, completed, failed or cancelled.  started_at: as insula.executions() has it, the first start; in tasks the start of the last run.  tasks: an array of {task, status, attempt, error, started_at, finished_at} in topological, then declared order; with progress and note where a task of an open execution has said so (insula.save_progress).
 Errors: IS003 no such execution.';
 
 CREATE FUNCTION insula.explain_execution(execution_id bigint, OUT task text, OUT status text, OUT why text)

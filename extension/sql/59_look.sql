@@ -27,6 +27,7 @@ COMMENT ON FUNCTION insula.executions IS
 'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, in the setting insula.tenant neither, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
 workflow, status (pending, running, paused, completed, failed or cancelled): NULL for any.  created_after (included), created_before (not included): an execution of a transaction that was open for more than an hour may be missed.  error: a part of its error, as it is written.  context: what its input contains, as the operator @> has it.
 execution_ids: those of these executions that fit, at most max_executions ids, without before; each costs a look at its row.
+started_at: the first start of its tasks, also by runs that failed, lapsed or waited, so that finished_at - started_at is all that it took; NULL while none has started since its submission or its retry.  Of the events that tell of these runs the first hundred of each kind are looked at.
 A page reads the rows of its executions, and of those newer ones that do not fit; of all tenants, an index page or two of each that it passes.
 Errors: 22023 bad argument, IS001 no such tenant, 42501.';
 
@@ -68,7 +69,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION insula.failures IS
 'What has failed since then, grouped by tenant, workflow, task and error, most often first.  In the error numbers and ids are left out (#), and 200 characters of it are kept.
-failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of each tenant''s older rows a hundred, or a few times as many as there are of those.
+failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  first_at, last_at: the first and the last end of such an attempt, not its start.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of each tenant''s older rows a hundred, or a few times as many as there are of those.
 For one tenant, or, for an administrator who names none, for all.
 Errors: 22023 since is negative, IS001 no such tenant, 42501.';
 
@@ -85,7 +86,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_timeline' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.timeline IS
 'What happened to an execution, in order: its submission, each task''s start and end, attempts that failed, waits, retries, its own end.  The events are those of the tenant''s view execution_events.
-task: NULL of the execution itself; an element shows as id[n].  attempt, worker: of the task''s last start.  detail: the error, or what else the event says.  changed: at the submission the input, at a task''s end the patch that it has handed over.
+task: NULL of the execution itself; an element shows as id[n].  attempt, worker: of a start and an end those of the task''s last run, of other events what detail has.  detail: the error, or what else the event says.  changed: at the submission the input, at a task''s end the patch that it has handed over.
 Errors: IS003 no such execution.';
 
 CREATE FUNCTION insula.execution_source(
@@ -160,13 +161,13 @@ status: parked (it waits for work), busy, dead (its life line has ended, and its
 CREATE FUNCTION insula.metrics(max_tenants integer DEFAULT 100) RETURNS text
 AS 'MODULE_PATHNAME', 'insula_metrics' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.metrics IS
-'The counters of this database as Prometheus text, from shared memory; no tenant''s table is read.  The max_tenants (0 to 10000) tenants with most tasks and events have series of their own, all others together have tenant="".  A tenant whose queue has not been counted since the server started has no insula_tasks; a look at insula.tenant_activity counts it.
+'The counters of this database as Prometheus text, from shared memory; no tenant''s table is read.  The max_tenants (0 to 10000) tenants with most tasks and events have series of their own, all others together have tenant="".  A tenant whose queue has not been counted since the server started has no insula_tasks; a look at insula.tenant_activity counts it.  Ready tasks of a suspended tenant have the state suspended.
 Without shared_preload_libraries it has insula_tenants and insula_shared_memory alone.
 Errors: 22023 bad argument.';
 
 CREATE FUNCTION insula.usage(
 	tenant text DEFAULT NULL,
-	since timestamptz DEFAULT pg_catalog.date_trunc('month', pg_catalog.now()),
+	since timestamptz DEFAULT pg_catalog.date_trunc('month', pg_catalog.now(), 'UTC'),
 	until timestamptz DEFAULT pg_catalog.now(),
 	OUT tenant_name text,
 	OUT workflow text,
@@ -182,7 +183,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_usage' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.usage IS
 'What each workflow has done, by the hour, for bills and plans: of one tenant, or, for an administrator who names none, of all.  It is a sum over the tenant''s rows, exact, and outlives them: retention and delete_executions store it before they remove an execution.  An hour that is over stays as it is: a retry adds what it does and takes nothing back.
-since, until: the hours that begin from since, rounded down to its hour, until before until; hours are those of UTC.  An hour in which nothing happened has no row.
+since, until: the hours that begin from since, rounded down to its hour, until before until; hours are those of UTC, and so is the month whose beginning is the default of since, whatever TimeZone is.  An hour in which nothing happened has no row.
 executions_started: submitted, also by schedules, triggers and tasks.  executions_completed, executions_failed, executions_cancelled: ended so; one that is retried ends again.
 tasks_run: attempts that ended: completed, failed, timed out, lapsed with their lease, or cancelled while they ran; each element of a fan-out counts.  A task that is put off, that waits or that a worker gives back has not ended.
 seconds_run: how long workers had these tasks, from each claim to its end, its lapse, or a wait, in whole microseconds; waits and retry delays are not in it.  It counts in the hour in which it ends.

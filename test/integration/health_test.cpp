@@ -44,6 +44,9 @@ class Health : public ::testing::Test {
   std::string finding(const std::string& object) {
     return sql_->query("SELECT finding FROM insula.health() WHERE object = '" + object + "'");
   }
+  static std::string holder(const Session& session) {
+    return "SELECT object FROM insula.snapshot_holders WHERE object = 'session " + std::to_string(session.pid()) + "'";
+  }
   std::string holder_of_the_oldest() {
     return sql_->query("SELECT object FROM insula.health() WHERE finding LIKE '%the oldest snapshot, 10____ %'");
   }
@@ -75,6 +78,39 @@ TEST_F(Health, MarksTheHolderOfTheOldestSnapshot) {
   EXPECT_EQ(holder_of_the_oldest(), "prepared transaction 'forgotten'");
   sql_->query("ROLLBACK PREPARED 'forgotten'");
   EXPECT_EQ(holder_of_the_oldest(), "");
+}
+
+// Its locks may be anything, though it has no snapshot.
+TEST_F(Health, NamesATransactionThatIsIdle) {
+  Session session;
+  session.query("BEGIN");
+  EXPECT_EQ(sql_->query(holder(session)), "session " + std::to_string(session.pid()));
+  session.query("COMMIT");
+  EXPECT_EQ(sql_->query(holder(session)), "");
+}
+
+// A worker that waits is parked in a transaction without a snapshot, for as long as there is nothing to do.
+TEST_F(Health, NamesNoCallThatWaits) {
+  sql_->query("SELECT tenant FROM insula.create_tenant('parked', login => false)");
+  sql_->query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => 'parked'))");
+  const std::string later = sql_->query("SELECT insula.submit('w', run_at => 'tomorrow', tenant => 'parked')");
+  const std::string calls[] = {"CALL insula.claim_when_ready('1 h', 'claiming', tenant => 'parked')",
+                               "CALL insula.wait_for_work('1 h', worker => 'waiting', tenant => 'parked')",
+                               "CALL insula.await(" + later + ", '1 h')"};
+  for (const std::string& call : calls) {
+    Session session;
+    session.send(call);
+    EXPECT_TRUE(eventually([&] {
+      return sql_->query(
+                 "SELECT wait_event FROM pg_stat_activity WHERE state = 'active' AND xact_start IS NOT NULL AND "
+                 "backend_xmin IS NULL AND wait_event_type = 'Extension' AND pid = " +
+                 std::to_string(session.pid())) != "";
+    })) << call;
+    // It may look for work just then.
+    EXPECT_TRUE(eventually([&] { return sql_->query(holder(session)).empty(); })) << call;
+    EXPECT_EQ(sql_->query("SELECT pg_terminate_backend(" + std::to_string(session.pid()) + ", 60000)"), "t");
+  }
+  sql_->query("SELECT insula.drop_tenant('parked', '0 s')");
 }
 
 // Each snapshot of this database begins at it while it runs.

@@ -268,7 +268,9 @@ const Definition &definition_of(const Tenant &tenant, std::int32_t number) {
 
 std::int32_t require_workflow(const Tenant &tenant, const char *workflow) {
   const std::int32_t number = current_definition(tenant, workflow);
-  if (number == 0) ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", workflow)));
+  if (number == 0)
+    ereport(ERROR, (errcode(INSULA_NO_WORKFLOW), errmsg("workflow \"%s\" does not exist", workflow),
+                    errhint("insula.workflows() lists those that do.")));
   return number;
 }
 

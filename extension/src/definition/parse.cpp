@@ -30,7 +30,8 @@ const char *read_name(Reader &reader, const char *path, const JsonbValue &value)
   }
   const char *name = string_of(value);
   if (core::is_valid_name(name)) return name;
-  problem(reader, "%s: \"%s\" is not a valid name", path, name);
+  problem(reader, "%s: \"%s\" is not a valid name, of up to 63 letters, digits, _ and -, with a letter or _ first",
+          path, name);
   return nullptr;
 }
 

@@ -11,6 +11,7 @@
 #include "shared/permits.hpp"
 #include "shared/shared.hpp"
 #include "spi/budget.hpp"
+#include "storage/look.hpp"
 #include "storage/record.hpp"
 #include "storage/work.hpp"
 #include "tenant/caller.hpp"
@@ -74,22 +75,64 @@ const RecentClaims *claims_of(const RecentClaims *claims, int count, std::int32_
   return found < claims + count ? found : nullptr;
 }
 
-void put_waiting(ReturnSetInfo *result, const Tenant &tenant, const RecentClaims *claims) {
-  int count;
-  const Activity *queue = count_queue(tenant, GetLatestSnapshot(), &count);
+// A tenant's queue.
+struct Queue {
   Totals totals;
-  for (int i = 0; i < count; ++i) totals.add(queue[i]);
+  std::int64_t held = 0;  // ready tasks of paused workflows
+  const char *paused;     // the names of some of these workflows
+
+  std::int64_t ready() const { return totals.tasks[static_cast<int>(Place::ready)]; }
+};
+
+Queue read_queue(const Tenant &tenant) {
+  int count;
+  const Activity *activities = count_queue(tenant, GetLatestSnapshot(), &count);
+  auto *definitions = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count) + 1);
+  Queue queue;
+  for (int i = 0; i < count; ++i) {
+    queue.totals.add(activities[i]);
+    definitions[i] = activities[i].what.definition;
+  }
+  int versions;
+  const PausedWorkflow *paused = paused_workflows(tenant, definitions, count, &versions);
+  StringInfoData names;
+  initStringInfo(&names);
+  constexpr int most = 5;
+  int named = 0;
+  const char *last = "";
+  for (int i = 0; i < versions; ++i) {
+    std::int64_t ready = 0;
+    for (int k = 0; k < count; ++k)
+      if (definitions[k] == paused[i].definition) ready += activities[k].tasks[static_cast<int>(Place::ready)];
+    queue.held += ready;
+    if (ready == 0 || strcmp(paused[i].name, last) == 0) continue;
+    last = paused[i].name;
+    if (++named <= most) appendStringInfo(&names, "%s%s", named > 1 ? ", " : "", last);
+  }
+  if (named > most) appendStringInfo(&names, " and %d more", named - most);
+  queue.paused = names.data;
+  return queue;
+}
+
+const char *what_is_ready(const Tenant &tenant, const Queue &queue) {
+  if (tenant.suspended) return "tasks that a worker could claim if the tenant were not suspended";
+  if (queue.held == 0) return "tasks that a worker can claim";
+  return psprintf("tasks that a worker can claim, but for %lld of paused workflows",
+                  static_cast<long long>(queue.held));
+}
+
+void put_waiting(ReturnSetInfo *result, const Tenant &tenant, const Queue &queue, const RecentClaims *claims) {
   const struct {
     Place place;
     const char *item;
     const char *says;
-  } items[] = {{Place::ready, "ready", "tasks that a worker can claim"},
+  } items[] = {{Place::ready, "ready", what_is_ready(tenant, queue)},
                {Place::delayed, "delayed", "tasks that start or run again later"},
                {Place::running, "running", "tasks that run"},
                {Place::waiting, "waiting", "tasks that wait for a time or an event"},
                {Place::paused, "paused", "tasks of paused executions"}};
   for (const auto &item : items) {
-    const std::int64_t tasks = totals.tasks[static_cast<int>(item.place)];
+    const std::int64_t tasks = queue.totals.tasks[static_cast<int>(item.place)];
     const char *says = item.says;
     if (item.place == Place::ready && tasks > 0) {
       begin_budget();  // the count may have spent it
@@ -157,6 +200,15 @@ void put_put_off(ReturnSetInfo *result, const Tenant &tenant) {
   }
 }
 
+void put_pauses(ReturnSetInfo *result, const Tenant &tenant, const Queue &queue) {
+  if (tenant.suspended)
+    put_line(result,
+             {"held back", "suspension", number(queue.ready()), "ready tasks that wait for insula.resume_tenant()"});
+  if (queue.held > 0)
+    put_line(result, {"held back", "paused workflows", number(queue.held),
+                      psprintf("ready tasks that wait for insula.resume_workflow(): of %s", queue.paused)});
+}
+
 void put_limits(ReturnSetInfo *result, const Tenant &tenant) {
   const struct {
     Limited what;
@@ -219,8 +271,10 @@ void explain(ReturnSetInfo *result, const Tenant &tenant, bool tells_of_others) 
   const RecentClaims *all = recent_claims(&count);
   const RecentClaims *claims = claims_of(all, count, tenant.number);
   const Totals totals = totals_of(tenant.number);
-  put_waiting(result, tenant, claims);
+  const Queue queue = read_queue(tenant);
+  put_waiting(result, tenant, queue, claims);
   put_share(result, tenant, all, count, claims, tells_of_others);
+  put_pauses(result, tenant, queue);
   put_limits(result, tenant);
   put_put_off(result, tenant);
   put_use(result, tenant, totals);

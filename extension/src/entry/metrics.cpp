@@ -25,11 +25,12 @@ struct Sums {
   const char *tenant;  // "": all others
   bool known;          // the numbers of tasks are
   std::int64_t tasks[places];
+  std::int64_t suspended;  // tasks that would be ready but for the suspension of their tenant
   std::int64_t happened[happenings];
   std::int64_t waits[wait_classes];
 
   std::int64_t weight() const {
-    std::int64_t all = 0;
+    std::int64_t all = suspended;
     for (std::int64_t count : tasks) all += count;
     for (std::int64_t count : happened) all += count;
     return all;
@@ -38,6 +39,7 @@ struct Sums {
 
 void add(Sums *sums, const Sums &other) {
   for (int i = 0; i < places; ++i) sums->tasks[i] += other.tasks[i];
+  sums->suspended += other.suspended;
   for (int i = 0; i < happenings; ++i) sums->happened[i] += other.happened[i];
   for (int i = 0; i < wait_classes; ++i) sums->waits[i] += other.waits[i];
 }
@@ -66,6 +68,7 @@ Sums *sums_by_tenant(int most, int *count) {
     const Tenant *tenant = find_tenant(number);
     if (!tenant) continue;
     sums[all] = sums_of(counters);
+    if (tenant->suspended) std::swap(sums[all].suspended, sums[all].tasks[static_cast<int>(Place::ready)]);
     sums[all].tenant = pstrdup(tenant->name);
     sums[all++].known = report.knows(number);
   }
@@ -93,10 +96,14 @@ void put_gauge(StringInfo text, const char *name, const char *help, std::int64_t
 void put_tasks(StringInfo text, const Sums *sums, int count) {
   constexpr const char *states[places] = {"ready", "delayed", "running", "waiting", "paused"};
   begin_metric(text, "insula_tasks", "gauge", "Tasks by their place in the queue.");
-  for (int i = 0; i < count; ++i)
-    for (int place = 0; place < places && sums[i].known; ++place)
-      appendStringInfo(text, "insula_tasks{tenant=\"%s\",state=\"%s\"} " INT64_FORMAT "\n", sums[i].tenant,
-                       states[place], sums[i].tasks[place]);
+  const auto put = [text](const Sums &of, const char *state, std::int64_t tasks) {
+    appendStringInfo(text, "insula_tasks{tenant=\"%s\",state=\"%s\"} " INT64_FORMAT "\n", of.tenant, state, tasks);
+  };
+  for (int i = 0; i < count; ++i) {
+    if (!sums[i].known) continue;
+    for (int place = 0; place < places; ++place) put(sums[i], states[place], sums[i].tasks[place]);
+    if (sums[i].suspended > 0) put(sums[i], "suspended", sums[i].suspended);
+  }
 }
 
 struct EventMetric {

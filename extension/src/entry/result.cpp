@@ -106,7 +106,7 @@ bool report_execution(const Tenant &tenant, std::int64_t local, ExecutionReport 
   if (report->ended)
     report->error = row.state == State::failed && !row.span ? failure_of(definition, results, count) : row.error;
   report->created_at = row.created_at;
-  report->started_at = started_at;
+  report->started_at = first_start(tenant, local, started_at);
   report->finished_at = row.finished_at;
   Elements elements = {};
   if (definition.has_groups) elements.items = element_results(tenant, local, row.span, &elements.count);

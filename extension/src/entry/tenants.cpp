@@ -93,6 +93,25 @@ static void refuse_limit(const char *name, const char *range) {
                   errdetail("It must be %s, or -1 for no limit.", range)));
 }
 
+static void check_limit(const char *name, std::int64_t limit) {
+  if (limit < -1) refuse_limit(name, "0 or more");
+}
+
+// Whether the interval is -1 second, as '-1' is read, which says that there is no limit.
+static bool lifts_limit(FunctionCallInfo fcinfo, int argument) {
+  Interval none = {};
+  none.time = -USECS_PER_SEC;
+  return DatumGetBool(DirectFunctionCall2(interval_eq, PG_GETARG_DATUM(argument), IntervalPGetDatum(&none)));
+}
+
+static void check_retain(FunctionCallInfo fcinfo, int argument) {
+  Interval nothing = {};
+  if (lifts_limit(fcinfo, argument)) return;
+  if (DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&nothing))))
+    refuse_limit("retain", "between 0 and 100 years");
+  (void)required_duration(fcinfo, argument, "retain");
+}
+
 Datum insula_set_tenant_limits(PG_FUNCTION_ARGS) {
   require_admin();
   const char *name = required_text(fcinfo, 0, "tenant");
@@ -101,15 +120,16 @@ Datum insula_set_tenant_limits(PG_FUNCTION_ARGS) {
     limits.values[i] = PG_GETARG_DATUM(i + 1);
     limits.nulls[i] = PG_ARGISNULL(i + 1);
   }
-  if (!PG_ARGISNULL(3) && PG_GETARG_INT32(3) > 100000) refuse_limit("max_connections", "between 0 and 100000");
+  if (!PG_ARGISNULL(1)) check_limit("max_running", PG_GETARG_INT32(1));
+  if (!PG_ARGISNULL(2)) check_limit("max_queued", PG_GETARG_INT64(2));
+  const std::int32_t connections = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3);
+  if (connections < -1 || connections > 100000) refuse_limit("max_connections", "between 0 and 100000");
   const std::int32_t weight = PG_ARGISNULL(4) ? 1 : PG_GETARG_INT32(4);
-  if (weight == 0 || weight > 1000) refuse_limit("weight", "between 1 and 1000");
+  if (weight != -1 && (weight < 1 || weight > 1000)) refuse_limit("weight", "between 1 and 1000");
   const double rate = PG_ARGISNULL(5) ? 1 : PG_GETARG_FLOAT8(5);
-  if (!(rate < 0 || (rate > 0.00001 && rate <= 1e6))) refuse_limit("rate_per_second", "between 0.00001 and 1000000");
-  Interval nothing = {};
-  if (!PG_ARGISNULL(6) &&
-      !DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(6), IntervalPGetDatum(&nothing))))
-    (void)required_duration(fcinfo, 6, "retain");
+  if (rate != -1 && !(rate > 0.00001 && rate <= 1e6)) refuse_limit("rate_per_second", "between 0.00001 and 1000000");
+  if (!PG_ARGISNULL(6)) check_retain(fcinfo, 6);
+  if (!PG_ARGISNULL(7)) check_limit("retain_count", PG_GETARG_INT64(7));
   set_tenant_limits(*find_tenant_to_administer(name, "insula.set_tenant_limits()"), limits);
   PG_RETURN_VOID();
 }
@@ -122,16 +142,16 @@ Datum insula_set_retention(PG_FUNCTION_ARGS) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("workflow or status must be given"),
                     errhint("insula.set_tenant_limits() says how long all are kept.")));
   if (rule.workflow && !core::is_valid_name(rule.workflow))
-    ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("\"%s\" cannot be a workflow's name", rule.workflow)));
+    ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("\"%s\" cannot be a workflow's name", rule.workflow),
+                    errdetail("A name has up to 63 letters, digits, _ and -, and begins with a letter or _.")));
   const auto is = [&](const char *status) { return strcmp(rule.status, status) == 0; };
   if (rule.status && !is("completed") && !is("failed") && !is("cancelled"))
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("status \"%s\" does not fit", rule.status),
                     errdetail("It must be completed, failed or cancelled.")));
   if (!rule.forget) {
-    Interval nothing = {};
+    check_retain(fcinfo, 1);
     rule.retain = PG_GETARG_DATUM(1);
-    rule.forever = DatumGetBool(DirectFunctionCall2(interval_lt, rule.retain, IntervalPGetDatum(&nothing)));
-    if (!rule.forever) (void)required_duration(fcinfo, 1, "retain");
+    rule.forever = lifts_limit(fcinfo, 1);
   }
   set_retention(*find_tenant_to_administer(name, "insula.set_retention()"), rule);
   PG_RETURN_VOID();

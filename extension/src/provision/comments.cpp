@@ -35,7 +35,7 @@ constexpr ColumnComment executions[] = {
     {"error", "The reason why it failed or was cancelled; NULL: none."},
     {"priority", "Tasks of executions with a higher priority are claimed first."},
     {"created_at", "The time of its submission."},
-    {"started_at", "The earliest start of its tasks, each by its last run; NULL: none has started."},
+    {"started_at", "The first start of its tasks, also by runs that failed, lapsed or waited; NULL: none has started."},
     {"finished_at", "The time of its end; NULL: it has not ended."},
     {"parent_task_id", "The task that waits for it as its child; NULL: none."}};
 

@@ -63,7 +63,7 @@ SELECT {base} + w.id AS execution_id, d.name COLLATE "default" AS workflow, d.se
     WHEN w.state = {state.completed} THEN insula.merge_patch(w.input, w.output) ELSE w.input END AS final_context,
   CASE WHEN w.state IN ({state.failed}, {state.cancelled}) THEN CASE WHEN w.state = {state.failed} AND w.span = 0
     THEN 'task "' || split_part(k.name, '.', 2) || '" failed: ' || w.error ELSE w.error END END AS error,
-  w.priority, w.created_at, t.started_at, w.finished_at, {base} + w.parent AS parent_task_id
+  w.priority, w.created_at, {first_start} AS started_at, w.finished_at, {base} + w.parent AS parent_task_id
 FROM {schema}.work w
 JOIN {schema}.record d ON d.kind = {kind.version} AND d.owner = w.def
 LEFT JOIN {schema}.record k ON k.kind = {kind.task_key} AND k.owner = w.key
@@ -183,6 +183,7 @@ void append_filled(StringInfo sql, const char *text, const Schema &schema) {
   constexpr auto no_state = static_cast<State>(-1);
   const auto base = static_cast<long long>(core::make_id(schema.tenant, 0));
   const Word words[] = {{"schema", quote_identifier(schema.name)},
+                        {"record", psprintf("%s.record", quote_identifier(schema.name))},
                         {"user", schema.user ? quote_identifier(schema.user) : ""},
                         {"base", psprintf("%lld::bigint", base)},
                         {"start", nullptr, schema.first_id},

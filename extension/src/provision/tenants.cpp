@@ -430,7 +430,10 @@ void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
           rate_per_second = CASE WHEN $6 < 0 THEN NULL ELSE coalesce($6, rate_per_second) END,
           retain = CASE WHEN $7 < '0 s' THEN NULL ELSE coalesce($7, retain) END,
           retain_count = CASE WHEN $8 < 0 THEN NULL ELSE coalesce($8, retain_count) END
-        WHERE tenant_no = $1)",
+        WHERE tenant_no = $1
+        RETURNING nullif(concat_ws(', ', 'max_running ' || $2, 'max_queued ' || $3, 'max_connections ' || $4,
+          'weight ' || $5, 'rate_per_second ' || $6, 'retain ' || CASE WHEN $7 < '0 s' THEN '-1' ELSE $7::text END,
+          'retain_count ' || $8), ''))",
       {INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, FLOAT8OID, INTERVALOID, INT8OID},
   };
   const Tenant tenant = cached;
@@ -438,8 +441,8 @@ void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
   arguments.add(Int32GetDatum(tenant.number));
   for (int i = 0; i < 7; ++i) arguments.add_nullable(limits.values[i], limits.nulls[i]);
   const Session session = open_session();
-  (void)run(set_tenant_limits, arguments);
-  log_act("set_tenant_limits", tenant.name, nullptr);
+  const bool found = run(set_tenant_limits, arguments) > 0;
+  log_act("set_tenant_limits", tenant.name, found ? get_text(0, 1) : nullptr);
   close_session(session);
   constexpr int connections = 2;
   if (OidIsValid(tenant.role) && !limits.nulls[connections])

@@ -61,6 +61,13 @@ struct TimelineEvent {
 };
 TimelineEvent *timeline_of(const Tenant &tenant, std::int64_t execution, std::int32_t span, int *count);
 
+// The versions of paused workflows among these.
+struct PausedWorkflow {
+  std::int64_t definition;
+  const char *name;
+};
+PausedWorkflow *paused_workflows(const Tenant &tenant, const std::int64_t *definitions, int many, int *count);
+
 struct LeasedTask {
   std::int64_t id;
   std::int64_t execution;

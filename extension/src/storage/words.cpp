@@ -50,10 +50,24 @@ constexpr Word words[] = {
     {"run_began", "(e.body ->> 'started_at')::timestamptz"},
     // In the first three a worker gave up a task that goes on; the next end an attempt.
     {"usage_stretches", "'task_deferred', 'task_waiting', 'task_given_back'"},
+    {"run_events",
+     "{usage_stretches}, 'task_attempt_failed', 'task_attempt_cancelled', 'task_put_off', 'task_lease_lapsed'"},
     // Not as a condition of the index, which would be searched for each name.
-    {"is_usage_event", R"((r.name IN ({usage_stretches}, 'task_attempt_failed', 'task_attempt_cancelled',
-      'task_put_off', 'task_lease_lapsed',
-      'execution_retried')) IS TRUE)"},
+    {"is_usage_event", "((r.name IN ({run_events}, 'execution_retried')) IS TRUE)"},
+    // The first start of the execution `w`, of which the last runs of its tasks began at `t.started_at`.  An execution
+    // can have any number of events: a hundred of each name are looked at, so that a run of more than a hundred at a
+    // time may be missed.
+    {"first_start", R"(CASE WHEN t.started_at IS NOT NULL AND EXISTS (
+        SELECT FROM {record} e WHERE e.kind = {kind.history} AND e.owner = w.id)
+      THEN least(t.started_at, (
+        SELECT min({run_began})
+        FROM unnest(ARRAY[{run_events}]) n(name),
+          LATERAL (
+            SELECT h.body FROM {record} h
+            WHERE h.kind = {kind.history} AND h.owner = w.id AND h.name = n.name COLLATE "C"
+            ORDER BY h.seq
+            LIMIT 100) e))
+      ELSE t.started_at END)"},
     // One line for each thing that counts, of the rows of `counted` and the events of `events`.
     {"usage_lines", R"(
       SELECT w.def, q.*

@@ -495,5 +495,7 @@ TimestampTz oldest_ready(const Tenant &tenant, std::int64_t *execution = nullptr
 inline bool is_queued(std::int32_t lane) { return lane != lane_timeout && lane != lane_deciding; }
 Place place_of(std::int32_t lane);  // where it is queued
 bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row);
+// The first start of the execution's tasks, of which the last runs began at `last_runs`, or later; 0: none has started.
+TimestampTz first_start(const Tenant &tenant, std::int64_t execution, TimestampTz last_runs);
 
 }  // namespace insula

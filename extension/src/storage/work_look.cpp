@@ -30,7 +30,7 @@ ListedExecution *listed_executions(const Tenant &tenant, const LookFilter &filte
   static constexpr Statement listed_executions = {
       "listed_executions",
       R"(
-        SELECT w.id, d.name, d.seq::integer, s.status, e.error, w.priority::integer, w.created_at, t.started_at,
+        SELECT w.id, d.name, d.seq::integer, s.status, e.error, w.priority::integer, w.created_at, {first_start},
           w.finished_at
         FROM {work} w,
           LATERAL (SELECT r.name, r.seq FROM {record} r WHERE r.kind = {kind.version} AND r.owner = w.def LIMIT 1) d,
@@ -76,27 +76,39 @@ ListedExecution *listed_executions(const Tenant &tenant, const LookFilter &filte
   return executions;
 }
 
-// Of an execution's own row only the errors that no task's row tells.
+// Of an execution's own row only the errors that no task's row tells.  The row of a task that runs again does not tell
+// when it failed, but an event does.
 FailureGroup *failure_groups(const Tenant &tenant, std::int64_t first, std::int64_t last, TimestampTz since,
                              int *count) {
   static constexpr Statement failure_groups = {
       "failure_groups",
       R"(
-        SELECT d.name, split_part(k.name, '.', 2), f.error, count(*) FILTER (WHERE w.state = {state.failed}),
-          count(*) FILTER (WHERE w.state < {state.completed}), min(f.at), max(f.at), max(coalesce(w.head, w.id))
-        FROM {work} w
+        WITH failing AS MATERIALIZED (
+          SELECT w.id, coalesce(w.head, w.id) AS execution, w.def, w.key, w.task, w.state, w.started_at, w.finished_at,
+            left(regexp_replace(left(w.error, 1000),
+              '[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+|0x[0-9a-f]+|[0-9]+', '#', 'gi'), 200) AS error
+          FROM {work} w
+          WHERE w.id >= $1 AND w.id <= $2 AND w.error IS NOT NULL
+            AND (w.state = {state.failed} OR w.state < {state.completed})
+            AND (w.task >= 0 OR (w.state = {state.failed} AND NOT starts_with(w.error, 'task "')))),
+        attempts AS MATERIALIZED (
+          SELECT r.ref, max(r.at) AS at
+          FROM (SELECT DISTINCT execution FROM failing WHERE state < {state.completed}) o,
+            LATERAL (
+              SELECT e.ref, e.at FROM {record} e
+              WHERE e.kind = {kind.history} AND e.owner = o.execution
+                AND e.name IN ('task_attempt_failed', 'task_put_off')
+              OFFSET 0) r
+          GROUP BY r.ref)
+        SELECT d.name, split_part(k.name, '.', 2), w.error, count(*) FILTER (WHERE w.state = {state.failed}),
+          count(*) FILTER (WHERE w.state < {state.completed}), min(f.at), max(f.at), max(w.execution)
+        FROM failing w
           JOIN {record} d ON d.kind = {kind.version} AND d.owner = w.def
-          LEFT JOIN {record} k ON k.kind = {kind.task_key} AND k.owner = w.key AND w.task >= 0,
-          LATERAL (
-            SELECT left(regexp_replace(left(w.error, 1000),
-                '[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+-[0-9a-f]+|0x[0-9a-f]+|[0-9]+', '#', 'gi'), 200),
-              coalesce(w.finished_at, w.started_at)
-            OFFSET 0) f(error, at)
-        WHERE w.id >= $1 AND w.id <= $2 AND w.error IS NOT NULL
-          AND (w.state = {state.failed} OR w.state < {state.completed})
-          AND (w.task >= 0 OR (w.state = {state.failed} AND NOT starts_with(w.error, 'task "')))
-          AND f.at >= $3
-        GROUP BY d.name, k.name, f.error)",
+          LEFT JOIN {record} k ON k.kind = {kind.task_key} AND k.owner = w.key AND w.task >= 0
+          LEFT JOIN attempts a ON a.ref = w.id AND w.state < {state.completed},
+          LATERAL (SELECT coalesce(w.finished_at, a.at, w.started_at) OFFSET 0) f(at)
+        WHERE f.at >= $3
+        GROUP BY d.name, k.name, w.error)",
       {INT8OID, INT8OID, TIMESTAMPTZOID},
   };
   Arguments arguments;
@@ -138,7 +150,7 @@ TimelineEvent *timeline_of(const Tenant &tenant, std::int64_t execution, std::in
             CASE WHEN state = {state.completed} THEN output END
           FROM tasks WHERE state >= {state.completed}
           UNION ALL
-          SELECT r.at, 1, r.seq, t.task, r.name, NULL, NULL, r.body, NULL
+          SELECT r.at, 1, r.seq, t.task, r.name, (r.body ->> 'attempt')::integer, r.body ->> 'worker', r.body, NULL
           FROM {record} r LEFT JOIN tasks t ON t.id = r.ref
           WHERE r.kind = {kind.history} AND r.owner = $1
           UNION ALL
@@ -178,6 +190,26 @@ ListedWorkflow *listed_workflows(const Tenant &tenant, int *count) {
     workflows[i] = {get_text(i, 1), get_int32(i, 2), DatumGetBool(get_datum(i, 3)), get_int64(i, 4), get_jsonb(i, 5)};
   *count = static_cast<int>(rows);
   return workflows;
+}
+
+PausedWorkflow *paused_workflows(const Tenant &tenant, const std::int64_t *definitions, int many, int *count) {
+  static constexpr Statement paused_workflows = {
+      "paused_workflows",
+      R"(
+        SELECT d.owner, d.name
+        FROM {record} c JOIN {record} d ON d.name = c.name
+        WHERE c.kind = {kind.current} AND c.owner = 0 AND c.seq = 0 AND c.body IS NOT NULL
+          AND d.kind = {kind.version} AND d.owner = ANY ($1)
+        ORDER BY d.name, d.owner)",
+      {INT8ARRAYOID},
+  };
+  Arguments arguments;
+  arguments.add(int64_array(definitions, many));
+  const auto rows = run(tenant, paused_workflows, arguments);
+  auto *paused = palloc_array_of<PausedWorkflow>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) paused[i] = {get_int64(i, 1), get_text(i, 2)};
+  *count = static_cast<int>(rows);
+  return paused;
 }
 
 LeasedTask *leased_tasks(const Tenant &tenant, int *count) {

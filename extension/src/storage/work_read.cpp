@@ -47,6 +47,21 @@ bool read_execution(const Tenant &tenant, std::int64_t id, ExecutionRow *row) {
   return true;
 }
 
+TimestampTz first_start(const Tenant &tenant, std::int64_t execution, TimestampTz last_runs) {
+  static constexpr Statement first_start = {
+      "first_start",
+      R"(
+        SELECT {first_start}
+        FROM (VALUES ($1)) w(id), (VALUES ($2)) t(started_at))",
+      {INT8OID, TIMESTAMPTZOID},
+  };
+  if (!last_runs) return 0;
+  Arguments arguments;
+  arguments.add(Int64GetDatum(execution)).add(TimestampTzGetDatum(last_runs));
+  (void)run(tenant, first_start, arguments);
+  return get_int64(0, 1);
+}
+
 bool read_lineage(const Tenant &tenant, std::int64_t execution, Lineage *lineage) {
   static constexpr Statement read_lineage = {
       "read_lineage",

@@ -18,8 +18,8 @@ static char *tenant_setting = nullptr;
 
 void define_caller_settings() {
   DefineCustomStringVariable("insula.tenant", "The tenant that calls without a tenant parameter act for.",
-                             "Empty: the tenant whose login role is the current user.", &tenant_setting, "",
-                             PGC_USERSET, 0, nullptr, nullptr, nullptr);
+                             "Empty: the tenant whose login role is the current user.  An id names a tenant by itself.",
+                             &tenant_setting, "", PGC_USERSET, 0, nullptr, nullptr, nullptr);
 }
 
 bool is_admin() { return has_privs_of_role(GetUserId(), admin_role()); }

@@ -51,7 +51,7 @@ const isTime = (item) => item.startsWith("wait p") || item === "running time" ||
 function valueOf(line) {
   if (line.value === null) return "not known";
   if (line.item.startsWith("share of") || (line.question === "held back" && line.item === "max_queued")) return percent(line.value);
-  if (isTime(line.item) || line.question === "held back") return duration(line.value * 1000);
+  if (isTime(line.item) || (line.question === "held back" && line.says.startsWith("seconds"))) return duration(line.value * 1000);
   return count(Math.round(line.value));
 }
 
