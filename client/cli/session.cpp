@@ -42,12 +42,12 @@ std::string hints_for(const std::string& state, const std::string& said) {
                {"insula.set_tenant_limits()", "insula tenant limits TENANT"},
                {"insula.resume_tenant()", "insula tenant resume TENANT"},
                {"insula.delete_executions()", "insula execution delete"},
+               {"insula.workflows()", "insula workflow list"},
                {"insula.audit()", "insula doctor"},
                {"insula.status()", "insula doctor"}};
   std::string hints;
   for (const auto& name : names)
     if (said.find(name.sql) != std::string::npos) hints += std::string("HINT:  Here: ") + name.here + ".\n";
-  if (state == "IS002") hints += "HINT:  insula workflow list names those that do.\n";
   if (state == "42501" && said.find("schema insula\n") != std::string::npos)
     hints += "HINT:  The login is to be that of a tenant, or a member of insula_admin.\n";
   if (state == "3F000" || state == "42P01" || state == "42883")  // no schema, no relation, no function
