@@ -92,19 +92,19 @@ Member finished(Digest& digest) {
 // ---- tar ----
 
 // Where the fields of a header begin, and how long they are.
-struct Field {
+struct TarField {
   std::size_t at, length;
 };
-constexpr Field name_field{0, 100}, mode_field{100, 8}, size_field{124, 12}, time_field{136, 12}, sum_field{148, 8},
+constexpr TarField name_field{0, 100}, mode_field{100, 8}, size_field{124, 12}, time_field{136, 12}, sum_field{148, 8},
     type_field{156, 1}, magic_field{257, 8};
 
 using Header = std::array<unsigned char, block>;
 
-void put_text(Header& header, Field field, std::string_view text) {
+void put_text(Header& header, TarField field, std::string_view text) {
   std::copy_n(text.begin(), std::min(text.size(), field.length), header.begin() + static_cast<long>(field.at));
 }
 
-void put_octal(Header& header, Field field, std::uint64_t number) {
+void put_octal(Header& header, TarField field, std::uint64_t number) {
   for (std::size_t i = field.length - 1; i-- > 0; number >>= 3U)
     header[field.at + i] = static_cast<unsigned char>('0' + (number & 7U));
 }
@@ -117,7 +117,7 @@ void put_size(Header& header, std::uint64_t size) {
     header[size_field.at + i] = static_cast<unsigned char>(size & 255U);
 }
 
-std::uint64_t number_of(const Header& header, Field field) {
+std::uint64_t number_of(const Header& header, TarField field) {
   std::uint64_t number = 0;
   const bool binary = (header[field.at] & 0x80U) != 0;
   for (std::size_t i = binary ? 1 : 0; i < field.length; ++i) {

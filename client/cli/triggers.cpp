@@ -10,7 +10,7 @@ struct NewTrigger {
   bool allow_concurrent = false;
 };
 
-void add_add(CLI::App& group, Program& program) {
+void add_trigger_add(CLI::App& group, Program& program) {
   auto wanted = std::make_shared<NewTrigger>();
   CLI::App* command = add_command(group, program, "add", "Let a trigger start a workflow", [=, &program] {
     program.confirm("Let trigger " + wanted->name + " start workflow " + wanted->workflow + "?");
@@ -72,7 +72,7 @@ void add_trigger_commands(CLI::App& app, Program& program) {
         {program.tenant});
     return 0;
   });
-  add_add(*group, program);
+  add_trigger_add(*group, program);
   add_remove(*group, program);
   add_fire(*group, program);
 }

@@ -99,7 +99,7 @@ constexpr const char* usage_sql = R"(
 SELECT workflow, sum(executions_started)::bigint AS started, sum(executions_completed)::bigint AS completed,
   sum(executions_failed)::bigint AS failed, sum(tasks_run)::bigint AS tasks_run,
   (sum(seconds_run) * 1000)::float8 AS run_ms, sum(context_bytes)::bigint AS context_bytes
-FROM insula.usage($1, pg_catalog.date_trunc('month', pg_catalog.now()))
+FROM insula.usage($1)
 GROUP BY workflow ORDER BY sum(seconds_run) DESC, workflow LIMIT 200)";
 
 constexpr const char* names_sql =
@@ -223,7 +223,8 @@ LIMIT 200)";
 constexpr const char* status_sql = R"(
 SELECT item, value, CASE
     WHEN item = 'adopted' AND value <> 'yes' THEN 'SELECT insula.adopt()'
-    WHEN item = 'scheduler' AND value LIKE 'not running%' THEN 'SELECT insula.start_scheduler()'
+    WHEN item = 'scheduler' AND value LIKE 'off%' THEN 'ALTER SYSTEM SET insula.scheduler = on; SELECT pg_reload_conf()'
+    WHEN item = 'scheduler' AND value ~ '^(not running|stopped)' THEN 'SELECT insula.start_scheduler()'
     WHEN item = 'shared memory' AND value <> 'on' THEN 'shared_preload_libraries = ''insula'', and restart the server' END AS mend
 FROM insula.status())";
 
