@@ -14,7 +14,7 @@ printf '%s\n' 'Package: *' "Pin: release n=$suite" 'Pin-Priority: 100' >/etc/apt
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q update
 apt-get -q -y install --no-install-recommends "postgresql-$version"
-# What it depends on is a compiler of that Debian, which is not needed.
+# It depends on a compiler of that Debian, which is not needed.
 cd /tmp
 apt-get -q -o APT::Sandbox::User=root download "postgresql-server-dev-$version"
 dpkg -x "postgresql-server-dev-$version"_*.deb /

@@ -34,7 +34,7 @@ REVOKES = "FROM insula.deviation"
 def faults_of(statement, released=frozenset()):
     """What is wrong with a statement of a script; `released` is what the script may replace."""
     bare = bare_of(statement)
-    # What a DO block does counts as well; what a comment says does not.
+    # The statements of a DO block count as well; comments do not.
     deeds = statement if re.match(r"DO\b", bare, re.I) else bare
     if REPLACES.search(deeds) and key_of(re.sub(r"^CREATE\s+OR\s+REPLACE", "CREATE", statement, flags=re.I)) not in released:
         yield "replaces what another role may have made"
@@ -60,7 +60,7 @@ def faults_of(statement, released=frozenset()):
         yield "grants to PUBLIC"
 
 
-# What the rules must find.
+# Bad examples, which the rules must find.
 BAD = {
     "CREATE OR REPLACE VIEW insula.v AS SELECT 1": "replaces",
     "DO $$ BEGIN EXECUTE 'x'; CREATE OR REPLACE VIEW insula.v AS SELECT 1; END $$": "replaces",

@@ -271,7 +271,7 @@ TEST_F(Budgets, AClaimPutsBackNoMoreThanItHandsOut) {
             to_string(tasks));
 }
 
-// What shared processes spend on a tenant is counted in shared memory.
+// Overhead is counted in shared memory.
 class PreloadedBudgets : public Budgets {};
 
 // Above the share of a core that schedulers may spend on a tenant its turns wait, and others have theirs.

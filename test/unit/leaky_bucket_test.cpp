@@ -12,7 +12,7 @@ TEST(LeakyBucket, ABurstOfAWindowIsForgiven) {
   LeakyBucket bucket = {};
   EXPECT_EQ(bucket.pour(5 * one_second, 0, 0.5), 0);
   EXPECT_EQ(bucket.pour(one_second, 0, 0.5), 2 * one_second);
-  // What was too much has run out then.
+  // The bucket has run out then.
   EXPECT_EQ(bucket.pour(0, 2 * one_second, 0.5), 2 * one_second);
   // All has at the end of the window.
   EXPECT_EQ(bucket.pour(5 * one_second, 12 * one_second, 0.5), 12 * one_second);

@@ -43,7 +43,7 @@ std::string select_counters(Expression expression) {
   return sql + ",\n";
 }
 
-// Of the tenants the first are chosen before the join, which then costs no more however it is made.
+// The first tenants are chosen before the join, which then costs no more however it is made.
 // Of the server's memory alone: insula.metrics() reads no tenant's tables, and has those with most to tell by name and
 // the others as one.
 std::string all_sql() {

@@ -38,7 +38,7 @@ struct Counts {
   }
 };
 
-// Where the permits of one claim, or of a look, come from; it is asked for when the first task is met.
+// The source of permits of one claim, or of a look; it is asked for when the first task is met.
 enum class PermitSource {
   unasked,
   numbers,  // in shared memory

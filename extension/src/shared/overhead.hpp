@@ -47,7 +47,7 @@ struct PutOff {
   bool any() const { return until[0] != DT_NOBEGIN || until[1] != DT_NOBEGIN; }
 };
 PutOff put_off_lately(std::int32_t tenant);
-// Of the tenants of this database that are or were, by their numbers.
+// Those tenants of this database that are or were, by their numbers.
 PutOff *all_put_off_lately(int *count);
 
 }  // namespace insula
