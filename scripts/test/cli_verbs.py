@@ -232,7 +232,7 @@ def says_it_in_its_own_words():
     ends(3, "workflow", "pause", "two", error="HINT:  Here: insula -t TENANT")
     ends(2, "-t", "mine", "schedule", "add", "s", "two", "@daily", "--context", '{"a": 1}', error="--input")
     ends(2, "-t", "mine", "run", "two", "--context", '{"a": 1}', error="--context names a context")
-    ends(3, "-t", "mine", "run", "typo", error="HINT:  insula workflow list")
+    ends(3, "-t", "mine", "run", "typo", error="HINT:  Here: insula workflow list")
     sql("SELECT insula.set_tenant_limits('mine', max_queued => 0)")
     ends(1, "-t", "mine", "run", "two", error="Here: insula tenant limits TENANT")
     ends(2, "tenant", "lst", error="insula: insula tenant has no command lst\nHINT:  It has create, ")
