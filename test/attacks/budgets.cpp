@@ -328,6 +328,34 @@ TEST_F(PreloadedBudgets, ClaimsThatCostMuchWeighInTheShares) {
   EXPECT_LT(2 * of_greedy, of_bystander);
 }
 
+// What a call takes for ids of tenants that the caller has no rights to, or of none, is no tenant's overhead.
+TEST_F(PreloadedBudgets, CallsForTasksOfOthersCostTheOthersNothing) {
+  set_for_all("insula.fairness", "time");
+  const std::string own = greedy->query("SELECT insula.submit('w')");
+  const std::string others = bystander->query("SELECT insula.submit('w')");
+  const std::string nobodys =
+      admin.query("SELECT (n::bigint << 36) + 1 FROM generate_series(1, 131071) n WHERE n NOT IN (SELECT "
+                  "tenant_no FROM insula.tenant) LIMIT 1");
+  const auto overhead_of = [&](const std::string& tenant) {
+    return admin.query("SELECT overhead_seconds FROM insula.tenant_activity WHERE tenant = '" + tenant + "'");
+  };
+  const auto seen = [&] {
+    return overhead_of("bystander") + " " + admin.query("SELECT value FROM insula.status() WHERE item = 'ready tenants'");
+  };
+  const std::string ids = "ARRAY[" + own + ", " + others + ", " + nobodys + "]";
+  for (const std::string& call : {"insula.heartbeat(" + ids + ", ARRAY[g, g, g])",
+                                  "unnest(insula.complete_many(" + ids + ", ARRAY[g, g, g], NULL::jsonb[]))"}) {
+    const std::string before = overhead_of("greedy");
+    // A scheduler may have a turn at the same time; each call counts.
+    EXPECT_TRUE(eventually([&] {
+      const std::string others_before = seen();
+      greedy->query("SELECT count(*) FROM generate_series(1, 50) g, " + call);
+      return seen() == others_before;
+    })) << call;
+    EXPECT_NE(overhead_of("greedy"), before) << call;
+  }
+}
+
 // A claim reads of a task's ancestors what has come since the context that its execution keeps, and tasks with the
 // same ancestors share the reading.
 TEST_F(Budgets, ThousandsOfAncestorsAreReadOnce) {

@@ -124,15 +124,16 @@ void complete_in_steps(const Share &share, TimestampTz now, bool alone) {
   put_off(share.batch, share.positions, done, share.count);
 }
 
-// `alone`: the batch has tasks of no other tenant.
-void complete_group(const Completion &batch, const int *order, int first, int last, bool alone) {
-  const TenantOfTasks opened = open_tenant_of_tasks(batch.ids[order[first]], alone ? batch.may_wait : nullptr);
+// `service`: of one of several tenants; nullptr: the batch has tasks of no other.
+void complete_group(const Completion &batch, const int *order, int first, int last, Service *service) {
+  const TenantOfTasks opened = open_tenant_of_tasks(batch.ids[order[first]], service ? nullptr : batch.may_wait);
+  if (service) service->is_allowed = opened.tenant != nullptr;
   if (opened.locked) return put_off(batch, order, first, last);
   if (!opened.tenant) return;
   const TimestampTz now = clock_now();
   in_outcome_session(*opened.tenant, [&] {
     const Share share = {batch, *opened.tenant, order + first, last - first, opened.wait};
-    if (share.wait == LockWait::skip) return complete_in_steps(share, now, alone);
+    if (share.wait == LockWait::skip) return complete_in_steps(share, now, !service);
     lock_share(share);
     (void)complete_share(share);
     fail_share(share, now);
@@ -147,10 +148,11 @@ void complete_batch(const Completion &batch) {
   for (int first = 0; first < batch.count;) {
     const int last = end_of_group(batch.ids, order, first, batch.count);
     const std::int64_t id = batch.ids[order[first]];
+    Service service = {last - first, false};
     if (tenants <= 1)
-      complete_group(batch, order, first, last, true);
-    else if (core::is_plausible_id(id) && !serve_in_subtransaction(core::tenant_of(id), last - first, [&] {
-               complete_group(batch, order, first, last, false);
+      complete_group(batch, order, first, last, nullptr);
+    else if (core::is_plausible_id(id) && !serve_in_subtransaction(core::tenant_of(id), service, [&] {
+               complete_group(batch, order, first, last, &service);
              }))
       put_off(batch, order, first, last);
     first = last;
@@ -352,8 +354,10 @@ void extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *or
   }
 }
 
-void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last) {
+// `service`: of one of several tenants; nullptr: the call has tasks of no other.
+void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last, Service *service) {
   const TenantOfTasks opened = open_tenant_of_tasks(call.ids[order[first]], nullptr);
+  if (service) service->is_allowed = opened.tenant != nullptr;
   if (opened.tenant)
     in_outcome_session(*opened.tenant, [&] { extend_group(call, *opened.tenant, order + first, last - first); });
   else
@@ -375,11 +379,12 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
   for (int first = 0; first < ids.count;) {
     const int last = end_of_group(ids.values, order, first, ids.count);
     const std::int64_t id = ids.values[order[first]];
+    Service service = {last - first, false};
     // One tenant's error or lock stops no other tenant's heartbeat.
     if (last - first == ids.count || !core::is_plausible_id(id))
-      heartbeat_group(call, order, first, last);
-    else if (!serve_in_subtransaction(core::tenant_of(id), last - first,
-                                      [&] { heartbeat_group(call, order, first, last); }))
+      heartbeat_group(call, order, first, last, nullptr);
+    else if (!serve_in_subtransaction(core::tenant_of(id), service,
+                                      [&] { heartbeat_group(call, order, first, last, &service); }))
       for (int i = first; i < last; ++i) put_stop(call, ids.values[order[i]], "later");
     first = last;
   }

@@ -66,7 +66,7 @@ void reap_everywhere(const TenantShare *tenants, int count, TimestampTz now) {
   if (!any) return;
   bool all_reaped = true;
   for (int i = 0; i < count; ++i) {
-    const bool done = serve_in_subtransaction(tenants[i].number, 0, [&] {
+    const bool done = serve_in_subtransaction(tenants[i].number, Service{}, [&] {
       const Tenant *tenant = open_untouched_tenant(tenants[i].number);
       if (!tenant || tenant->is_aside()) return;
       const Session session = open_session();
@@ -96,10 +96,11 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, const Serve
     note_put_off(*served, turn->ready, until);
     return 0;
   }
-  int count = 0;
+  Service service;
+  int &count = service.tasks;
   bool settled = false;
   const std::size_t room = claiming->room;
-  const bool done = serve_in_subtransaction(number, count, [&] {
+  const bool done = serve_in_subtransaction(number, service, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
     if (!tenant || tenant->suspended) {

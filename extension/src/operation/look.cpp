@@ -115,7 +115,7 @@ void look_at_batch(const WorkWait &wait, const ServedTenants &served, ServedTena
         note_put_off(served, batch[i].ready, until);
         continue;
       }
-      (void)serve_in_subtransaction(number, 0, [&] {
+      (void)serve_in_subtransaction(number, Service{}, [&] {
         if (!try_share_life(number)) return;
         const Tenant *tenant = open_untouched_tenant(number);
         if (!tenant || tenant->suspended) return note_not_served(served, batch[i].ready, tenant);

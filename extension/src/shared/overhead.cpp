@@ -55,13 +55,16 @@ OverheadEntry *make_overhead(std::int32_t tenant) {
   return entry;
 }
 
-// False: the tenant has no entry yet.
-bool add_time(std::int32_t tenant, std::int64_t microseconds) {
+enum class Added { yes, not_yet, never };
+
+// Not yet: there is no entry; never: nor may there be one.
+Added add_time(std::int32_t tenant, std::int64_t microseconds) {
   LWLockAcquire(counters_lock, LW_SHARED);
   OverheadEntry *entry = find_overhead(tenant);
   if (entry) pg_atomic_fetch_add_u64(&entry->time, microseconds);
+  const Added added = entry ? Added::yes : is_counted(tenant) ? Added::not_yet : Added::never;
   LWLockRelease(counters_lock);
-  return entry != nullptr;
+  return added;
 }
 
 // A moment further ahead than the longest dates from before the clock was set back.
@@ -108,14 +111,15 @@ double max_overhead() { return share_of_core; }
 
 TimestampTz count_overhead(std::int32_t tenant, Spender spender, const Spent &spent, std::int64_t tasks) {
   if (!shared_overhead) return DT_NOBEGIN;
-  if (pricing() == core::Pricing::by_time) charge_ready_tenant(tenant, spent.time);
   const std::int64_t usual = spender == Spender::call ? cost_of_share + tasks * cost_of_task : 0;
   const std::int64_t charged = share_of_core > 0 ? spent.processor - usual : 0;
-  if (charged <= 0 && add_time(tenant, spent.time)) return DT_NOBEGIN;
+  const Added added = add_time(tenant, spent.time);
+  if (pricing() == core::Pricing::by_time) charge_ready_tenant(tenant, spent.time, added != Added::never);
+  if (added == Added::never || (charged <= 0 && added == Added::yes)) return DT_NOBEGIN;
   TimestampTz told = DT_NOBEGIN;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   if (OverheadEntry *entry = make_overhead(tenant)) {
-    pg_atomic_fetch_add_u64(&entry->time, spent.time);
+    if (added == Added::not_yet) pg_atomic_fetch_add_u64(&entry->time, spent.time);
     if (charged > 0 && put_off(entry, spender, charged)) told = entry->put_off_until[static_cast<int>(spender)];
   }
   LWLockRelease(counters_lock);

@@ -302,11 +302,11 @@ void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight) 
 }
 
 template <typename Charge>
-static void charge_entry(std::int32_t tenant, Charge charge) {
+static void charge_entry(std::int32_t tenant, bool may_enter, Charge charge) {
   if (!shared_memory_available()) return;
   lock_shared_memory(LW_EXCLUSIVE);
   if (DatabaseSlot *slot = my_database()) {
-    ReadyEntry *entry = make_ready(tenant);
+    ReadyEntry *entry = may_enter ? make_ready(tenant) : find_ready(tenant);
     // One that has no work, and nothing to pay, is forgotten.
     if (entry && !charge(&slot->ready.turns, &entry->turn) && !entry->rests()) forget(entry);
   }
@@ -314,11 +314,11 @@ static void charge_entry(std::int32_t tenant, Charge charge) {
 }
 
 void charge_ready_tenant(std::int32_t tenant, std::int64_t tasks, std::int64_t time) {
-  charge_entry(tenant, [=](core::Turns *turns, core::Turn *turn) { return turns->charge(turn, tasks, time); });
+  charge_entry(tenant, true, [=](core::Turns *turns, core::Turn *turn) { return turns->charge(turn, tasks, time); });
 }
 
-void charge_ready_tenant(std::int32_t tenant, std::int64_t time) {
-  charge_entry(tenant, [=](core::Turns *turns, core::Turn *turn) { return turns->spend(turn, time); });
+void charge_ready_tenant(std::int32_t tenant, std::int64_t time, bool may_enter) {
+  charge_entry(tenant, may_enter, [=](core::Turns *turns, core::Turn *turn) { return turns->spend(turn, time); });
 }
 
 void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter) {

@@ -58,8 +58,8 @@ int take_ready_turns(std::uint64_t filter, TimestampTz now, const core::Wish &wi
 void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight);
 // Tasks of the tenant have ended, and have run so long, in microseconds; where tenants pay for that.
 void charge_ready_tenant(std::int32_t tenant, std::int64_t tasks, std::int64_t time);
-// Shared processes have spent this time on the tenant besides.
-void charge_ready_tenant(std::int32_t tenant, std::int64_t time);
+// Shared processes have spent this time on the tenant besides.  `may_enter`: it exists, so that it may be given room.
+void charge_ready_tenant(std::int32_t tenant, std::int64_t time, bool may_enter);
 
 // insula.fairness: what a claim costs its tenant.
 void define_fairness_settings();

@@ -37,12 +37,18 @@ bool visit_in_subtransaction(std::int32_t tenant, Work work) {
 // Counts the time since `watch` began as the tenant's overhead, and logs that the tenant is put off for it.
 void note_overhead(std::int32_t tenant, Spender spender, const Stopwatch &watch, std::int64_t tasks);
 
-// The same where the time is the tenant's overhead.  `tasks`: what the work says that it has done, read at its end.
+// What the work tells of itself while it runs; it is read at the end.
+struct Service {
+  int tasks = 0;           // claimed, completed or extended
+  bool is_allowed = true;  // else the caller has no rights to the tenant, and the time is not its overhead
+};
+
+// The same where the time is the tenant's overhead.
 template <typename Work>
-bool serve_in_subtransaction(std::int32_t tenant, const int &tasks, Work work) {
+bool serve_in_subtransaction(std::int32_t tenant, const Service &service, Work work) {
   const Stopwatch watch;
   const bool done = visit_in_subtransaction(tenant, work);
-  note_overhead(tenant, Spender::call, watch, tasks);
+  if (service.is_allowed) note_overhead(tenant, Spender::call, watch, service.tasks);
   return done;
 }
 
