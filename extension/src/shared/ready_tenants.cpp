@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "shared/databases.hpp"
+#include "shared/waiters.hpp"
 
 extern "C" {
 #include "utils/guc.h"
@@ -344,6 +345,8 @@ void note_nothing_ready_before(const ReadyTenant &visited, TimestampTz now, Time
     set.rested_at = std::max(set.rested_at, now);
     set.resting.ph_compare = later_first;
     pairingheap_add(&set.resting, &entry->resting);
+    // The visit may have been the answer to a wake-up, and its session look no more.
+    signal_for_due(MyDatabaseId, 0, next);
   }
   unlock_shared_memory();
 }
