@@ -311,6 +311,17 @@ TEST_F(PreloadedBudgets, ClaimsThatCostMuchArePutOff) {
   EXPECT_EQ(greedy->query("SELECT count(*) FROM insula.claim('w')"), "1");
 }
 
+// So are calls that the tenant's tasks keep until they time out.
+TEST_F(PreloadedBudgets, ClaimsThatTimeOutArePutOff) {
+  submit_great(100);
+  set_for_all("insula.max_overhead", "1e-06");
+  Session worker;
+  for (int milliseconds = 8; !is_put_off("calls"); milliseconds += 2) {
+    worker.query("SET statement_timeout = " + to_string(milliseconds));
+    ASSERT_EQ(worker.error("SELECT count(*) FROM insula.claim('w')"), "57014");
+  }
+}
+
 // A tenant pays for what its claims cost, if shares are shares of time.
 TEST_F(PreloadedBudgets, ClaimsThatCostMuchWeighInTheShares) {
   submit_great(150);

@@ -44,11 +44,16 @@ static void end_subtransaction(IdleLocks locks) {
     ReleaseCurrentSubTransaction();
 }
 
+static void note_service(std::int32_t tenant, const Service *service, const Stopwatch &watch) {
+  if (service && service->is_allowed) note_overhead(tenant, Spender::call, watch, service->tasks);
+}
+
 bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *argument, const CaughtErrors &caught,
-                           IdleLocks locks) {
+                           IdleLocks locks, const Service *service) {
   MemoryContext memory = CurrentMemoryContext;
   ResourceOwner owner = CurrentResourceOwner;
   volatile bool done = false;
+  const Stopwatch watch;
   BeginInternalSubTransaction(nullptr);
   MemoryContextSwitchTo(memory);
   PG_TRY();
@@ -64,6 +69,7 @@ bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *a
     FlushErrorState();
     RollbackAndReleaseCurrentSubTransaction();
     CurrentResourceOwner = owner;
+    note_service(tenant, service, watch);
     if (ends_the_call(error, caught)) ReThrowError(error);
     if (caught.message)
       *caught.message = pstrdup(error->message);
@@ -74,6 +80,7 @@ bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *a
   PG_END_TRY();
   MemoryContextSwitchTo(memory);
   CurrentResourceOwner = owner;
+  if (done) note_service(tenant, service, watch);
   return done;
 }
 
