@@ -157,8 +157,12 @@ void for_each_due(Oid database, Visit visit) {
     if (entry->key.database == database) visit(*entry);
 }
 
-// The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known.
-bool is_sure(const DueEntry &entry) { return !entry.in_hand && !entry.reload; }
+// The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known; nothing is done for
+// one that is put off, whatever is to be read anew.
+bool is_sure(const DueEntry &entry, TimestampTz now) {
+  const bool put_off = entry.not_before > now && entry.not_before <= now + longest_put_off;
+  return !entry.in_hand && (!entry.reload || put_off);
+}
 
 void make_own_due_queue() {
   if (own_slot) return;
@@ -459,12 +463,13 @@ SchedulerReport report_scheduler() {
 
 bool due_in_queue(std::int32_t tenant, TimestampTz *due) {
   if (!shared_memory_available()) return false;
+  const TimestampTz now = clock_now();
   lock_shared_memory(LW_SHARED);
   const DatabaseSlot *slot = my_database();
   const bool known = slot && slot->filled && !slot->crowded;
   const DueEntry *entry = known ? find_due(MyDatabaseId, tenant) : nullptr;
   *due = entry ? entry->due : DT_NOEND;
-  const bool sure = !entry || is_sure(*entry);
+  const bool sure = !entry || is_sure(*entry, now);
   unlock_shared_memory();
   return known && sure;
 }
@@ -472,6 +477,7 @@ bool due_in_queue(std::int32_t tenant, TimestampTz *due) {
 DueReport read_due_queue() {
   DueReport report = {};
   if (!shared_memory_available()) return report;
+  const TimestampTz now = clock_now();
   for (int room = static_cast<int>(due_tenants()) + 64;; room = report.count + 64) {
     auto *items = palloc_array_of<DueReport::Item>(static_cast<std::size_t>(room));
     int count = 0;
@@ -480,7 +486,7 @@ DueReport read_due_queue() {
     report.is_filled = slot && slot->filled && !slot->crowded;
     if (report.is_filled)
       for_each_due(MyDatabaseId, [&](const DueEntry &entry) {
-        if (count < room) items[count] = {entry.key.tenant, entry.due, is_sure(entry)};
+        if (count < room) items[count] = {entry.key.tenant, entry.due, is_sure(entry, now)};
         ++count;
       });
     unlock_shared_memory();
