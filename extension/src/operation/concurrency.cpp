@@ -177,16 +177,18 @@ LimitPlace place_to_start(const Tenant &tenant) {
 struct LimitedSearch {
   Permits &permits;
   const ClaimRequest &request;
-  Claimed *claimed;
+  Claimed *claimed;  // nullptr: to be made
   int patience;
   int count = 0;
   bool held = false;  // other transactions hold tasks
+  bool knew = false;  // the last run has gone by what was known of where to look
 
   // It has met tasks that it may not have, or not now.
   bool is_refused() const { return count == 0 && (held || permits.is_asked()); }
 
   void run() {
     const LimitsWalked walked = walk(nullptr);
+    knew = walked.knew;
     if (!walked.whole && !has_enough() && permits.source != PermitSource::locked) go_from_limit_to_limit();
   }
 
@@ -196,7 +198,7 @@ struct LimitedSearch {
   LimitsWalked walk(const LimitPlace *place) {
     ClaimRequest rest = request;
     rest.max_tasks -= count;
-    const LimitsWalked walked = walk_limits(permits.tenant, rest, permits.gate(), place, claimed + count);
+    const LimitsWalked walked = walk_limits(permits.tenant, rest, permits.gate(), place, &claimed, count);
     count += walked.count;
     held = held || walked.held;
     return walked;
@@ -260,15 +262,14 @@ std::int64_t limit_key_of(const Definition &definition, Jsonb *input) {
 }
 
 Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *count) {
-  auto *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
   Permits permits = {tenant, true, request.max_tasks};
-  LimitedSearch search = {permits, request, claimed, claims_patience};
+  LimitedSearch search = {permits, request, nullptr, claims_patience};
   search.run();
-  const bool nothing = search.count == 0 && !search.is_refused();
+  const bool nothing = search.knew && search.count == 0 && !search.is_refused();
   if (nothing && recheck_limited_lanes(tenant, {request.keys, request.key_count})) search.run();
   permits.return_spare();
   *count = search.count;
-  return claimed;
+  return search.claimed;
 }
 
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {

@@ -127,9 +127,14 @@ std::uint64_t watermarks_version(std::int32_t tenant) {
   return version;
 }
 
+bool has_watermarks(const WatermarksView &view, LaneKind kind) {
+  return std::any_of(view.watermarks, view.watermarks + view.count,
+                     [kind](const Watermark &mark) { return kind_of(mark.lane) == kind; });
+}
+
 bool may_recheck_watermarks(const WatermarksView &view, LaneKind kind) {
   const auto is_of = [kind](const Watermark &mark) { return kind_of(mark.lane) == kind; };
-  if (!shared_memory_available() || !std::any_of(view.watermarks, view.watermarks + view.count, is_of)) return false;
+  if (!shared_memory_available() || !has_watermarks(view, kind)) return false;
   const TimestampTz now = clock_now();
   bool may = false;
   lock_shared_memory(LW_EXCLUSIVE);

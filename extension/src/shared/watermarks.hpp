@@ -72,6 +72,7 @@ void end_locking(int before);
 
 std::uint64_t watermarks_version(std::int32_t tenant);
 
+bool has_watermarks(const WatermarksView &view, LaneKind kind);
 // A search of these lanes that finds nothing may look again without what is known, but not often.
 bool may_recheck_watermarks(const WatermarksView &view, LaneKind kind);
 

@@ -31,10 +31,12 @@ struct LimitsWalked {
   int others;  // that were walked over besides
   bool whole;  // all was seen, and not given up because much of it may not be claimed
   bool held;   // other transactions hold some that are wanted
+  bool knew;   // something of where to look
 };
-// Claims, or looks for, tasks in the order of the queue, or those at one place.
+// Claims, or looks for, tasks in the order of the queue, or those at one place.  They go behind the first `found` of
+// *claimed; nullptr: room is made once there is a lane with rows.
 LimitsWalked walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate,
-                         const LimitPlace *place, Claimed *claimed);
+                         const LimitPlace *place, Claimed **claimed, int found);
 // Goes from place to place, to those alone whose tasks the request wants and where claimable rows may wait.
 struct LimitTour;
 LimitTour *begin_limit_tour(const Tenant &tenant, const ClaimRequest &request);

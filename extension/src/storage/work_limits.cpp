@@ -35,12 +35,14 @@ bool recheck_limited_lanes(const Tenant &tenant, const ClaimFilter &filter) {
 }
 
 LimitsWalked walk_limits(const Tenant &tenant, const ClaimRequest &request, const LimitGate &gate,
-                         const LimitPlace *place, Claimed *claimed) {
+                         const LimitPlace *place, Claimed **claimed, int found) {
   const bool claims = gate.takes_back != nullptr;
   const WatermarksView view =
       place ? read_watermarks_at(tenant, *place) : read_watermarks(tenant.number, request.keys, request.key_count);
   std::int32_t lane;
-  if (!first_open_lane(tenant, view, LaneKind::limited, &lane)) return {0, 0, true, false};
+  const bool knew = has_watermarks(view, LaneKind::limited);
+  if (!first_open_lane(tenant, view, LaneKind::limited, &lane)) return {0, 0, true, false, knew};
+  if (!*claimed) *claimed = palloc_array_of<Claimed>(static_cast<std::size_t>(request.max_tasks));
   const Rows rows = open_rows(tenant, claims ? CMD_UPDATE : CMD_SELECT);
   LaneWalk walk = {.tenant = tenant,
                    .view = view,
@@ -51,7 +53,7 @@ LimitsWalked walk_limits(const Tenant &tenant, const ClaimRequest &request, cons
   if (place) walk.refusals_left = 1;
   bool held = false;
   const RowClaim claim = begin_claim(request);
-  const int count = walk.walk(LaneKind::limited, lane, claimed, request.max_tasks, [&](Claimed *next) {
+  const int count = walk.walk(LaneKind::limited, lane, *claimed + found, request.max_tasks, [&](Claimed *next) {
     if (!wants(request, found_int32(rows, Column::key))) return Tried::taken;
     if (is_taken(rows)) {
       held = true;
@@ -70,7 +72,7 @@ LimitsWalked walk_limits(const Tenant &tenant, const ClaimRequest &request, cons
     return Tried::claimed;
   });
   close_rows(rows);
-  return {count, std::max(walk.walked() - count, 0), !walk.gave_up(), held};
+  return {count, std::max(walk.walked() - count, 0), !walk.gave_up(), held, knew};
 }
 
 struct LimitTour {
