@@ -210,7 +210,7 @@ bool would_claim(const Tenant &tenant, const char **tasks, int task_count, RowKi
 
 bool would_claim(const Tenant &tenant, const char **tasks, int task_count, Prospect *prospect) {
   return would_claim(tenant, tasks, task_count, RowKind::unlimited, false, prospect) ||
-         would_claim(tenant, tasks, task_count, RowKind::limited, false, prospect);
+         (may_have_limited(tenant) && would_claim(tenant, tasks, task_count, RowKind::limited, false, prospect));
 }
 
 int claim(const Tenant &tenant, const ClaimRequest &request, const ClaimSink &sink) {

@@ -273,7 +273,7 @@ Claimed *claim_limited(const Tenant &tenant, const ClaimRequest &request, int *c
 }
 
 bool has_claimable_limited(const Tenant &tenant, const ClaimFilter &filter, Prospect *prospect) {
-  if ((filter.keys && filter.count == 0) || !may_have_limited(tenant)) return false;
+  if (filter.keys && filter.count == 0) return false;
   const LimitedWork work = limited_work(tenant, Limited::workflows);
   const std::uint64_t version = permits_version(work);
   Seen seen = look_at_limited(tenant, filter, prospect);

@@ -75,7 +75,8 @@ void look_at_one(const WorkWait &wait, Look *look) {
     advance_tenant(*tenant, look);
     Prospect prospect;
     for (RowKind kind : {RowKind::unlimited, RowKind::limited})
-      look->ready = look->ready || has_work(wait, *tenant, kind, &prospect);
+      look->ready = look->ready || ((kind == RowKind::unlimited || may_have_limited(*tenant)) &&
+                                    has_work(wait, *tenant, kind, &prospect));
     look->next = std::min(look->next, prospect.next);
   } else {
     // The tenant is being dropped: it gives out no work, but the drop may be rolled back.

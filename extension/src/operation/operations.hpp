@@ -68,7 +68,8 @@ struct Prospect {
   bool unsure = false;          // another transaction holds the tenant's permits lock
 };
 // Whether a claim of these tasks, nullptr being any, would now return one; if not, it adds to the prospect.
-// `unlocked`: only rows count that no transaction holds.
+// `unlocked`: only rows count that no transaction holds.  To be asked for rows under limits only where
+// may_have_limited() says that there may be some.
 bool would_claim(const Tenant &tenant, const char **tasks, int task_count, RowKind kind, bool unlocked,
                  Prospect *prospect);
 bool would_claim(const Tenant &tenant, const char **tasks, int task_count, Prospect *prospect);
