@@ -115,7 +115,6 @@ class Pending : private PendingList<Entry> {
   }
 
   void drop_from(int first) {
-    if (first == 0) places_ = nullptr;
     for (int i = count_ - 1; i >= first && places_; --i) *place_of(entries_[i].key) = entries_[i].outer;
     count_ = first;
   }
