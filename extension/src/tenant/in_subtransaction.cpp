@@ -15,17 +15,18 @@ static void log_error(std::int32_t tenant, const ErrorData *error) {
   const std::int64_t now = passing_time();
   if (now - last < 10 * USECS_PER_SEC) return;
   last = now;
-  ereport(LOG,
+  ereport(LOG_SERVER_ONLY,
           (errcode(error->sqlerrcode), errmsg("tenant %s was passed over: %s", tenant_in_log(tenant), error->message)));
 }
 
 void note_overhead(std::int32_t tenant, Spender spender, const Stopwatch &watch, std::int64_t tasks) {
   const TimestampTz until = count_overhead(tenant, spender, watch.spent(), tasks);
   if (until == DT_NOBEGIN) return;
-  ereport(LOG, (errmsg("tenant %s is put off until %s: %s spend more than %g of a core on it", tenant_in_log(tenant),
-                       timestamptz_to_str(until),
-                       spender == Spender::scheduler ? "schedulers" : "calls for several tenants", max_overhead()),
-                errhint("It is the setting insula.max_overhead that bounds this; the log tells of it once an hour.")));
+  ereport(LOG_SERVER_ONLY,
+          (errmsg("tenant %s is put off until %s: %s spend more than %g of a core on it", tenant_in_log(tenant),
+                  timestamptz_to_str(until), spender == Spender::scheduler ? "schedulers" : "calls for several tenants",
+                  max_overhead()),
+           errhint("It is the setting insula.max_overhead that bounds this; the log tells of it once an hour.")));
 }
 
 // A cancel and a shutdown are meant for the whole call; a deadlock and a serialization failure go
