@@ -77,7 +77,7 @@ const char *tenants_put_off() {
     const Tenant *tenant = find_tenant(all[i].tenant);
     if (tenant) appendStringInfo(&text, "%s%s (%s)", named++ ? "; " : "", tenant->name, state_of(all[i]));
   }
-  if (count > named) appendStringInfo(&text, "; %d more", count - named);
+  if (count > named) appendStringInfo(&text, "%s%d more", named ? "; " : "", count - named);
   return count == 0 ? "none" : text.data;
 }
 

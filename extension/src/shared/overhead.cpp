@@ -148,7 +148,7 @@ TimestampTz put_off_until(std::int32_t tenant, Spender spender) {
 
 PutOff put_off_lately(std::int32_t tenant) {
   PutOff found = {tenant, {DT_NOBEGIN, DT_NOBEGIN}};
-  if (!shared_overhead) return found;
+  if (!shared_overhead || share_of_core == 0) return found;
   const TimestampTz now = clock_now();
   LWLockAcquire(counters_lock, LW_SHARED);
   if (const OverheadEntry *entry = find_overhead(tenant)) found = lately(*entry, now);
@@ -158,7 +158,7 @@ PutOff put_off_lately(std::int32_t tenant) {
 
 PutOff *all_put_off_lately(int *count) {
   *count = 0;
-  if (!shared_overhead) return nullptr;
+  if (!shared_overhead || share_of_core == 0) return nullptr;
   // Room is made without the lock; the table has room for no more.
   const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
   auto *all = static_cast<PutOff *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(PutOff) * most));

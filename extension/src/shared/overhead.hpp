@@ -39,7 +39,8 @@ TimestampTz put_off_until(std::int32_t tenant, Spender spender);
 // None is put off for longer.
 inline constexpr std::int64_t longest_put_off = core::bucket_longest;
 
-// Until when each spender last put it off, if it does or has in the last minutes; else DT_NOBEGIN.
+// Until when each spender last put it off, if it does or has in the last minutes; else, and while none is put off since
+// insula.max_overhead is 0, DT_NOBEGIN.
 struct PutOff {
   std::int32_t tenant;
   TimestampTz until[spenders];
