@@ -373,6 +373,78 @@ TEST_P(PreloadedEachPermits, ACommitNeverHidesAFreePermit) {
   admin->query("DROP TABLE claimed");
 }
 
+// Whatever the number of limits, those that were claimed in a subtransaction come back once, with the one around it.
+TEST_F(PreloadedPermits, PermitsOfManyLimitsComeBackWithAnOuterSavepoint) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
+  admin->query(R"(SELECT insula.register_workflow('{"name": "w", "limit": {"max": 2, "key": "who"}, "tasks": [{"id": "a"}]}',
+                  tenant => 'narrow'))");
+  const auto worker = new_worker(), other = new_worker();
+  for (const int limits : {5, 17, 40, 100}) {
+    const std::string number = std::to_string(limits);
+    admin->query("SELECT insula.submit_many('w', (SELECT array_agg(jsonb_build_object('who', '" + number +
+                 " ' || n % " + number + ") ORDER BY n) FROM generate_series(1, 5 * " + number +
+                 ") n), tenant => 'narrow')");
+    const auto expect_free = [&](int free) {
+      other->query("BEGIN");
+      EXPECT_EQ(claim(*other, 5 * limits), free) << limits;
+      other->query("ROLLBACK");
+    };
+    worker->query("BEGIN");
+    EXPECT_EQ(claim(*worker, limits), limits);
+    worker->query("SAVEPOINT a");
+    worker->query("SAVEPOINT b");
+    EXPECT_EQ(claim(*worker, 5 * limits), limits) << limits;
+    worker->query("RELEASE b");
+    expect_free(0);
+    worker->query("ROLLBACK TO a");
+    expect_free(limits);
+    worker->query("SAVEPOINT c");
+    EXPECT_EQ(claim(*worker, limits / 2), limits / 2) << limits;
+    worker->query("RELEASE c");
+    worker->query("RELEASE a");
+    expect_free(limits - limits / 2);
+    worker->query("ROLLBACK");
+    expect_free(2 * limits);
+    EXPECT_EQ(claim(*worker, 5 * limits), 2 * limits) << limits;
+    expect_free(0);
+    complete(*worker);
+    expect_free(2 * limits);
+    admin->query("SELECT insula.cancel(execution_id) FROM tenant_narrow.workflow_executions WHERE status = 'pending'");
+  }
+}
+
+// A claim that has to count, and finds the lock held when it meets the first task under a limit, takes the others.
+TEST_F(Permits, AClaimThatMayNotCountTakesWhatIsUnderNoLimit) {
+  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
+  admin->query(
+      R"(SELECT insula.register_workflow('{"name": "w", "limit": {"max": 3}, "tasks": [{"id": "a"}]}', tenant => 'narrow'))");
+  admin->query(R"(SELECT insula.register_workflow('{"name": "u", "tasks": [{"id": "a"}]}', tenant => 'narrow'))");
+  // More transactions write than a count can remember.
+  std::vector<std::unique_ptr<Session>> writers;
+  for (int i = 0; i < 66; ++i) {
+    writers.push_back(std::make_unique<Session>());
+    writers.back()->query("BEGIN; SELECT pg_current_xact_id()");
+  }
+  admin->query("SELECT insula.stat_reset()");
+  submit(9);
+  admin->query("SELECT insula.submit_many('u', array_fill('{}'::jsonb, ARRAY[5]), tenant => 'narrow')");
+  const auto holder = new_worker(), worker = new_worker();
+  holder->query("BEGIN");
+  holder->query(
+      "INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h', max_tasks => 1)");
+  EXPECT_EQ(holder->query("SELECT count(*) FROM mine"), "1");
+  EXPECT_EQ(claim(*worker, 20), 5);
+  holder->query("COMMIT");
+  EXPECT_EQ(claim(*worker, 20), 2);
+  writers.clear();
+  EXPECT_EQ(claim(*worker, 20), 0);
+  complete(*holder);
+  EXPECT_EQ(claim(*worker, 20), 1);
+  complete(*worker);
+  EXPECT_EQ(claim(*worker, 20), 3);
+  complete(*worker);
+}
+
 // Work of two kinds; a session that takes the one kind cannot take the other.
 class PreloadedPermitsOfTwoKinds : public Permits {
  protected:
