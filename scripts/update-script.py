@@ -34,7 +34,9 @@ TAIL = """
 -- Sessions that remember tenants read them again, and see the version: the rights are there already.
 GRANT SELECT ON insula.tenant TO insula_admin;
 
-SELECT insula.start_scheduler() WHERE NOT EXISTS (SELECT FROM insula.scheduler_wanted WHERE NOT wanted);
+-- The scheduler stays as it was.  Both calls fail under a library that is older than this script.
+SELECT CASE WHEN EXISTS (SELECT FROM insula.scheduler_wanted WHERE NOT wanted) THEN insula.stop_scheduler()
+	ELSE insula.start_scheduler() END;
 """
 
 

@@ -140,6 +140,20 @@ if ((!INSULA_PRELOADED)); then
     [[ $(ask_old "$submit") == t ]] || die "the old session"
 fi
 
+# The SQL cannot overtake the library, though a script may make no function that the old library lacks.
+update=$share/insula--${released[-1]}--$next.sql
+cp "$update" "$dir/update.sql"
+sed -i "s/'insula_motto'/'insula_resume_tenant'/" "$update"
+(
+    export PGDATABASE=from_${released[-1]}
+    is "the SQL first" IS009 "ALTER EXTENSION insula UPDATE TO '$next'"
+    sql "SELECT insula.stop_scheduler()"
+    is "the SQL first, without a scheduler" IS009 "ALTER EXTENSION insula UPDATE TO '$next'"
+    sql "SELECT insula.start_scheduler()"
+    serves "the SQL that stayed"
+)
+cp "$dir/update.sql" "$update"
+
 swap "$dir/next/insula.so"
 sed "s/^default_version = .*/default_version = '$next'/" "$share/insula.control" >"$share/insula.control.new"
 mv "$share/insula.control.new" "$share/insula.control"
