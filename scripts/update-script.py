@@ -14,7 +14,7 @@ extension/updates/OLD--NEW.sql has it (ALTER TABLE, DROP), and comes first.  Wha
 import re
 import sys
 
-from sql_script import ROOT, PATH_IS_SET, base, key_of, keyed, number, parts, releases, statements, version, without_meta
+from sql_script import ROOT, PATH_IS_SET, bare, base, key_of, keyed, number, parts, releases, statements, version, without_meta
 
 REPLACEABLE = ("FUNCTION", "PROCEDURE", "VIEW")
 # Checked or done for a fresh database alone, or done by each script.
@@ -48,6 +48,11 @@ def names(by_hand, command, name):
     return re.search(rf"\b{command}\s+(?:\w+\s+)*?(?:ONLY\s+)?{re.escape(name)}\b", by_hand, re.I) is not None
 
 
+def head(statement):
+    """A function with its parameters: with others it is another function to CREATE OR REPLACE."""
+    return re.split(r"\b(?:RETURNS|AS|LANGUAGE)\b", " ".join(bare(statement).split()), maxsplit=1, flags=re.I)[0]
+
+
 def update(old_text, by_hand):
     """The statements that make new what the old install script has made, and what only a person can say."""
     old, old_deeds = keyed(old_text), unkeyed(old_text)
@@ -73,6 +78,10 @@ def update(old_text, by_hand):
                 out.append(statement)
             elif old[key] == statement:
                 pass
+            elif kind == "CONFIG":
+                out.append(statement)
+            elif kind != "VIEW" and kind in REPLACEABLE and head(old[key]) != head(statement):
+                faults.append(f"{kind} {name} has other parameters: DROP it")
             elif kind in REPLACEABLE:
                 out.append(re.sub(r"^CREATE", "CREATE OR REPLACE", statement, count=1))
             elif not names(hand, "ALTER", name):
