@@ -3,7 +3,8 @@
 
     update-script.py            writes extension/sql/insula--OLD--NEW.sql, and says what it cannot know
     update-script.py --check    whether it would be written as it is, and each release has its way to the next
-    update-script.py --release  keeps the install script, as that of a version which does not change any more
+    update-script.py --release  keeps the install script, as that of a version which does not change any more, and the
+                                digest of its update script
 
 NEW is the version of the control file, OLD the newest release below it, whose install script is kept in
 extension/releases/.  What the two have in common stays as it is.  What is new is made; a function, view or comment that
@@ -11,6 +12,7 @@ differs is replaced.  What becomes of a table or type that differs, and of what 
 extension/updates/OLD--NEW.sql has it (ALTER TABLE, DROP), and comes first.  What that drops is made anew.
 """
 
+import hashlib
 import re
 import sys
 
@@ -109,6 +111,12 @@ def script(old):
     return text, [f"extension/updates/{path.name}: {fault}" for fault in faults]
 
 
+def digest(old, new):
+    """The update script's digest, and the file that has it since the release."""
+    made = ROOT / "extension" / "sql" / f"insula--{old}--{new}.sql"
+    return hashlib.sha256(made.read_bytes()).hexdigest() + "\n", ROOT / "extension" / "releases" / f"{made.name}.sha256"
+
+
 def main():
     check = sys.argv[1:] == ["--check"]
     new, released = version(), releases()
@@ -117,6 +125,10 @@ def main():
         path.parent.mkdir(exist_ok=True)
         path.write_text(base())
         print(path.relative_to(ROOT))
+        if released:
+            now, kept = digest(released[-1], new)
+            kept.write_text(now)
+            print(kept.relative_to(ROOT))
         return 0
     older = [release for release in released if number(release) < number(new)]
     faults = []
@@ -128,6 +140,10 @@ def main():
     for old, to in zip(older, older[1:] + [new]):
         if not (ROOT / "extension" / "sql" / f"insula--{old}--{to}.sql").exists() and (check or to != new):
             faults.append(f"there is no extension/sql/insula--{old}--{to}.sql")
+        elif to in released:
+            now, kept = digest(old, to)
+            if not kept.exists() or kept.read_text() != now:
+                faults.append(f"extension/sql/insula--{old}--{to}.sql was released, and is not as it was")
     if older:
         text, found = script(older[-1])
         faults += found
