@@ -103,7 +103,7 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   }
   // A scheduler that was stopped may still run, but it is about to end.
   if (!schedulers_are_on() || (find_scheduler() != 0 && !changed)) PG_RETURN_BOOL(false);
-  const bool launched = launch_scheduler(MyDatabaseId, GetTopTransactionId(), nullptr);
+  const bool launched = launch_scheduler(MyDatabaseId, GetTopFullTransactionId(), nullptr);
   if (!launched) warn_without_slot();
   PG_RETURN_BOOL(launched);
 }

@@ -364,15 +364,23 @@ void end_scheduler(int, Datum) {
 // has not served and ends for good.
 int exit_code(Rest rest) { return rest == Rest::until_fit && served && !shared_memory_available() ? 1 : 0; }
 
+// The postmaster may start the process again long after its starter has ended, whose short id then is another's.
+bool may_run(FullTransactionId starter) {
+  constexpr std::uint64_t ids_in_use = std::uint64_t{1} << 31;
+  const FullTransactionId next = ReadNextFullTransactionId();
+  return FullTransactionIdIsValid(starter) &&
+         U64FromFullTransactionId(next) - U64FromFullTransactionId(starter) < ids_in_use;
+}
+
 // CREATE EXTENSION starts a scheduler before other transactions can see the extension.
 void wait_for_starter() {
-  TransactionId starter;
+  FullTransactionId starter;
   memcpy(&starter, MyBgworkerEntry->bgw_extra, sizeof starter);
   ErrorData *error;
   if (!in_transaction(
           [&] {
             set_settings();
-            if (TransactionIdIsNormal(starter)) XactLockTableWait(starter, nullptr, nullptr, XLTW_None);
+            if (may_run(starter)) XactLockTableWait(XidFromFullTransactionId(starter), nullptr, nullptr, XLTW_None);
           },
           &error))
     ReThrowError(error);
