@@ -45,10 +45,6 @@ constexpr std::int64_t longest_round = USECS_PER_SEC;
 // tenants: at most once a second and with a twentieth of a core.
 constexpr std::int64_t shortest_round = USECS_PER_SEC;
 constexpr int round_share = 20;
-// Above this size the process drops its caches of relations and plans, which tenants visited long
-// ago fill.
-constexpr Size cache_limit = Size{48} << 20;
-constexpr int visits_between_looks_at_caches = 256;
 constexpr std::int64_t least_visit = 50000;
 constexpr std::int64_t pause_after_error = USECS_PER_SEC;
 constexpr char lock_timeout[] = "100ms";
@@ -117,13 +113,6 @@ AllTenants read_all_tenants() {
   return all;
 }
 
-void give_up_caches() {
-  static int visits = 0;
-  if (++visits % visits_between_looks_at_caches != 0) return;
-  if (MemoryContextMemAllocated(CacheMemoryContext, true) < cache_limit) return;
-  InvalidateSystemCaches();
-}
-
 // Until another tenant is due.
 std::int64_t time_for_visit() {
   const TimestampTz now = clock_now();
@@ -168,7 +157,6 @@ void visit(const DueTenant &due) {
   }
   requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant),
                      not_before(due.tenant));
-  give_up_caches();
 }
 
 // A failure because the process was told to end is no error.
