@@ -1,5 +1,5 @@
-// What a session, or a scheduler, keeps of the catalogs.  PostgreSQL keeps all that it has read, some 40 kB a tenant, as
-// long as nothing changes there.  Above insula.max_kept_catalogs the process forgets it and reads anew.
+// What a session, or a scheduler, keeps of the catalogs.  PostgreSQL keeps all that it has read, some 40 kB a tenant,
+// as long as nothing changes there.  Above insula.max_kept_catalogs the process forgets it and reads anew.
 #pragma once
 
 namespace insula {
