@@ -3,7 +3,8 @@
 
     update-script.py            writes extension/sql/insula--OLD--NEW.sql, and says what it cannot know
     update-script.py --check    whether it would be written as it is, and each release has its way to the next
-    update-script.py --release  keeps the install script, as that of a version which does not change any more
+    update-script.py --release  keeps the install script, as that of a version which does not change any more, and the
+                                digest of its update script
 
 NEW is the version of the control file, OLD the newest release below it, whose install script is kept in
 extension/releases/.  What the two have in common stays as it is.  What is new is made; a function, view or comment that
@@ -11,10 +12,11 @@ differs is replaced.  What becomes of a table or type that differs, and of what 
 extension/updates/OLD--NEW.sql has it (ALTER TABLE, DROP), and comes first.  What that drops is made anew.
 """
 
+import hashlib
 import re
 import sys
 
-from sql_script import ROOT, PATH_IS_SET, base, key_of, keyed, number, parts, releases, statements, version, without_meta
+from sql_script import ROOT, PATH_IS_SET, bare, base, key_of, keyed, number, parts, releases, statements, version, without_meta
 
 REPLACEABLE = ("FUNCTION", "PROCEDURE", "VIEW")
 # Checked or done for a fresh database alone, or done by each script.
@@ -34,7 +36,9 @@ TAIL = """
 -- Sessions that remember tenants read them again, and see the version: the rights are there already.
 GRANT SELECT ON insula.tenant TO insula_admin;
 
-SELECT insula.start_scheduler() WHERE NOT EXISTS (SELECT FROM insula.scheduler_wanted WHERE NOT wanted);
+-- The scheduler stays as it was.  Both calls fail under a library that is older than this script.
+SELECT CASE WHEN EXISTS (SELECT FROM insula.scheduler_wanted WHERE NOT wanted) THEN insula.stop_scheduler()
+	ELSE insula.start_scheduler() END;
 """
 
 
@@ -44,6 +48,11 @@ def unkeyed(text):
 
 def names(by_hand, command, name):
     return re.search(rf"\b{command}\s+(?:\w+\s+)*?(?:ONLY\s+)?{re.escape(name)}\b", by_hand, re.I) is not None
+
+
+def head(statement):
+    """A function with its parameters: with others it is another function to CREATE OR REPLACE."""
+    return re.split(r"\b(?:RETURNS|AS|LANGUAGE)\b", " ".join(bare(statement).split()), maxsplit=1, flags=re.I)[0]
 
 
 def update(old_text, by_hand):
@@ -71,6 +80,10 @@ def update(old_text, by_hand):
                 out.append(statement)
             elif old[key] == statement:
                 pass
+            elif kind == "CONFIG":
+                out.append(statement)
+            elif kind != "VIEW" and kind in REPLACEABLE and head(old[key]) != head(statement):
+                faults.append(f"{kind} {name} has other parameters: DROP it")
             elif kind in REPLACEABLE:
                 out.append(re.sub(r"^CREATE", "CREATE OR REPLACE", statement, count=1))
             elif not names(hand, "ALTER", name):
@@ -98,6 +111,12 @@ def script(old):
     return text, [f"extension/updates/{path.name}: {fault}" for fault in faults]
 
 
+def digest(old, new):
+    """The update script's digest, and the file that has it since the release."""
+    made = ROOT / "extension" / "sql" / f"insula--{old}--{new}.sql"
+    return hashlib.sha256(made.read_bytes()).hexdigest() + "\n", ROOT / "extension" / "releases" / f"{made.name}.sha256"
+
+
 def main():
     check = sys.argv[1:] == ["--check"]
     new, released = version(), releases()
@@ -106,6 +125,10 @@ def main():
         path.parent.mkdir(exist_ok=True)
         path.write_text(base())
         print(path.relative_to(ROOT))
+        if released:
+            now, kept = digest(released[-1], new)
+            kept.write_text(now)
+            print(kept.relative_to(ROOT))
         return 0
     older = [release for release in released if number(release) < number(new)]
     faults = []
@@ -117,6 +140,10 @@ def main():
     for old, to in zip(older, older[1:] + [new]):
         if not (ROOT / "extension" / "sql" / f"insula--{old}--{to}.sql").exists() and (check or to != new):
             faults.append(f"there is no extension/sql/insula--{old}--{to}.sql")
+        elif to in released:
+            now, kept = digest(old, to)
+            if not kept.exists() or kept.read_text() != now:
+                faults.append(f"extension/sql/insula--{old}--{to}.sql was released, and is not as it was")
     if older:
         text, found = script(older[-1])
         faults += found

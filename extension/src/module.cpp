@@ -18,6 +18,7 @@
 #include "tenant/caller.hpp"
 #include "tenant/group.hpp"
 #include "tenant/home.hpp"
+#include "tenant/kept_catalogs.hpp"
 #include "tenant/transaction_limit.hpp"
 
 extern "C" {
@@ -43,6 +44,7 @@ void _PG_init() {
   insula::define_scheduler_settings();
   insula::define_fire_settings();
   insula::define_budget_settings();
+  insula::define_catalogs_setting();
   insula::define_fairness_settings();
   insula::define_overhead_settings();
   insula::define_transaction_limit();

@@ -2,8 +2,9 @@
 """Makes of this tree's extension the next version, for tests of updates: next-version.py DIRECTORY
 
 DIRECTORY gets extension/ as a release after this one would have it: a column and a table more, views and a list of
-rights that name them, a new function in C, one with a parameter more, another comment; what a person adds to the update
-script; and that script, by scripts/update-script.py.  Prints the version.
+rights that name them, a new function in C, one with a parameter more, another comment, a table of which a dump has
+less; what a person adds to the update script; and that script, by scripts/update-script.py, which must ask for what
+the person forgets.  Prints the version.
 """
 
 import pathlib
@@ -15,9 +16,10 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from sql_script import ROOT, base, number, version  # noqa: E402
 
-BY_HAND = """ALTER TABLE insula.tenant ADD COLUMN motto text CHECK (motto <> '');
-DROP FUNCTION insula.resume_tenant(text);
-"""
+BY_HAND = {
+    "TABLE insula.tenant differs: ALTER it": "ALTER TABLE insula.tenant ADD COLUMN motto text CHECK (motto <> '');\n",
+    "FUNCTION insula.resume_tenant has other parameters: DROP it": "DROP FUNCTION insula.resume_tenant(text);\n",
+}
 
 SOURCE = """// insula.motto: the column that only the next version has.
 #include "entry/arguments.hpp"
@@ -86,13 +88,20 @@ def main():
     change(target / "extension" / "insula.control", r"default_version = '[^']*'", f"default_version = '{new}'")
     change(sql / "20_tables.sql", r"(CREATE TABLE insula\.tenant \(.*?)\n\);", r"\1,\n\tmotto text CHECK (motto <> '')\n);")
     change(sql / "20_tables.sql", r"(CREATE VIEW insula\.tenants AS.*?AS error_at)\n", r"\1, t.motto\n")
+    change(sql / "20_tables.sql", r"(config_dump\('insula\.tenant', ')'", r"\1WHERE tenant_no > 0'")
     change(sql / "44_rights.sql", r"'routine', 'EXECUTE', ARRAY\[\n", r"\g<0>\t\t\t'motto', ")
     change(sql / "44_rights.sql", r"'relation', 'SELECT', ARRAY\[\n", r"\g<0>\t\t\t'saying', ")
     change(sql / "47_copies.sql", r"COMMENT ON FUNCTION insula\.adopt IS\n'", r"\g<0>Adopts.  ")
     change(sql / "40_tenants.sql", r"(CREATE FUNCTION insula\.resume_tenant\(tenant text)\)", r"\1, mood text DEFAULT NULL)")
     with open(sql / "40_tenants.sql", "a") as file:
         file.write(FUNCTION)
-    (target / "extension" / "updates" / f"{present}--{new}.sql").write_text(BY_HAND)
+    by_hand = target / "extension" / "updates" / f"{present}--{new}.sql"
+    for fault in BY_HAND:
+        by_hand.write_text("".join(text for of, text in BY_HAND.items() if of != fault))
+        made = subprocess.run([target / "scripts" / "update-script.py"], stderr=subprocess.PIPE, text=True)
+        if made.returncode == 0 or fault not in made.stderr:
+            sys.exit(f"next-version.py: without what it is asked for, update-script.py says: {made.stderr}")
+    by_hand.write_text("".join(BY_HAND.values()))
     (target / "motto.cpp").write_text(SOURCE)
     subprocess.run([target / "scripts" / "update-script.py"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run([target / "scripts" / "update-script.py", "--check"], check=True)

@@ -114,9 +114,9 @@ for version in "${released[@]}"; do
     (
         export PGDATABASE=from_$version
         sql "CREATE EXTENSION insula VERSION '$version'"
-        sql "SELECT insula.create_tenant(t, login => false) FROM unnest(ARRAY['acme', 'ticking']) t"
+        sql "SELECT insula.create_tenant(t, login => false) FROM unnest(ARRAY['acme', 'ticking', 'idle']) t"
         sql "SELECT insula.register_workflow('{\"name\": \"w\", \"tasks\": [{\"id\": \"a\"}]}', tenant => t)
-            FROM unnest(ARRAY['acme', 'ticking']) t"
+            FROM unnest(ARRAY['acme', 'ticking', 'idle']) t"
         sql "SELECT insula.schedule('ticks', 'w', '* * * * * *', tenant => 'ticking')"
         sql "SELECT insula.submit('w', tenant => 'acme') FROM generate_series(1, 3)"
         sql "CREATE TABLE running AS SELECT task_id, lease FROM insula.claim('w', max_tasks => 2, lease_for => '1 h', tenant => 'acme')"
@@ -139,6 +139,20 @@ if ((!INSULA_PRELOADED)); then
     }
     [[ $(ask_old "$submit") == t ]] || die "the old session"
 fi
+
+# The SQL cannot overtake the library, though a script may make no function that the old library lacks.
+update=$share/insula--${released[-1]}--$next.sql
+cp "$update" "$dir/update.sql"
+sed -i "s/'insula_motto'/'insula_resume_tenant'/" "$update"
+(
+    export PGDATABASE=from_${released[-1]}
+    is "the SQL first" IS009 "ALTER EXTENSION insula UPDATE TO '$next'"
+    sql "SELECT insula.stop_scheduler()"
+    is "the SQL first, without a scheduler" IS009 "ALTER EXTENSION insula UPDATE TO '$next'"
+    sql "SELECT insula.start_scheduler()"
+    serves "the SQL that stayed"
+)
+cp "$dir/update.sql" "$update"
 
 swap "$dir/next/insula.so"
 sed "s/^default_version = .*/default_version = '$next'/" "$share/insula.control" >"$share/insula.control.new"
@@ -170,14 +184,19 @@ for version in "${released[@]}"; do
             END \$\$" &
         worker=$!
         until_true "SELECT n > 5 FROM rounds"
-        psql -XAtq -v ON_ERROR_STOP=1 -c "SET client_min_messages = error" -c "CALL insula.wait_for_work('1 min', tenant => 'ticking')" &
+        psql -XAtq -v ON_ERROR_STOP=1 -c "SET client_min_messages = error" \
+            -c "CALL insula.wait_for_work('5 min', tenant => 'idle')" >"$dir/waited" &
         waiter=$!
+        until_true "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL insula.wait_for_work%' AND wait_event_type = 'Extension'"
         sql "ALTER EXTENSION insula UPDATE"
         rounds=$(value "SELECT n FROM rounds")
         until_true "SELECT n > $rounds + 5 FROM rounds"
         sql "ALTER TABLE stop ADD now boolean"
         wait "$worker" || die "the worker was disturbed"
+        kill -0 "$waiter" || die "the waiting session did not wait: $(<"$dir/waited")"
+        sql "SELECT insula.submit('w', tenant => 'idle')"
         wait "$waiter" || die "the waiting session was disturbed"
+        [[ $(<"$dir/waited") == t ]] || die "the waiting session was told: $(<"$dir/waited")"
 
         is "the version" "$next" "SELECT extversion FROM pg_extension WHERE extname = 'insula'"
         psql -X -v ON_ERROR_STOP=1 -f "$root/scripts/test/catalog.sql" >"$dir/updated"

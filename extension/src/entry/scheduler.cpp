@@ -11,6 +11,7 @@
 #include "shared/shared.hpp"
 #include "spi/session.hpp"
 #include "tenant/caller.hpp"
+#include "version.hpp"
 
 using namespace insula;
 
@@ -87,6 +88,9 @@ void await_clock() {
 Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
+  // Scripts that make or update the extension end with this call or the next: a library that is older than they must
+  // fail them.
+  require_version();
   require_writable("insula.start_scheduler()");
   const bool changed = set_scheduler_wanted(true);
   if (shared_memory_available()) {
@@ -99,7 +103,7 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
   }
   // A scheduler that was stopped may still run, but it is about to end.
   if (!schedulers_are_on() || (find_scheduler() != 0 && !changed)) PG_RETURN_BOOL(false);
-  const bool launched = launch_scheduler(MyDatabaseId, GetTopTransactionId(), nullptr);
+  const bool launched = launch_scheduler(MyDatabaseId, GetTopFullTransactionId(), nullptr);
   if (!launched) warn_without_slot();
   PG_RETURN_BOOL(launched);
 }
@@ -107,6 +111,7 @@ Datum insula_start_scheduler(PG_FUNCTION_ARGS) {
 Datum insula_stop_scheduler(PG_FUNCTION_ARGS) {
   (void)fcinfo;
   require_admin();
+  require_version();
   require_writable("insula.stop_scheduler()");
   (void)set_scheduler_wanted(false);
   const int pid = find_scheduler();

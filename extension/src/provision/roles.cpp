@@ -284,10 +284,16 @@ Oid create_tenant_role(const char *name, const char *verifier, bool login) {
 // CREATE ROLE and ALTER ROLE would ask whether the verifier is that of the empty password, which takes as long as to
 // make it.
 void set_made_verifier(const char *name, Oid role, const char *verifier) {
-  if (check_password_hook) check_password_hook(name, verifier, PASSWORD_TYPE_SCRAM_SHA_256, Datum{0}, true);
+  check_tenant_role(name, role);
+  const Superuser before = become_superuser();
   Relation catalog = table_open(AuthIdRelationId, RowExclusiveLock);
   HeapTuple row = SearchSysCacheCopy1(AUTHOID, ObjectIdGetDatum(role));
   if (!HeapTupleIsValid(row)) elog(ERROR, "insula: role %u has gone", role);
+  if (check_password_hook) {
+    bool forever;
+    const Datum until = heap_getattr(row, Anum_pg_authid_rolvaliduntil, RelationGetDescr(catalog), &forever);
+    check_password_hook(name, verifier, PASSWORD_TYPE_SCRAM_SHA_256, until, forever);
+  }
   Datum values[Natts_pg_authid] = {};
   bool nulls[Natts_pg_authid] = {};
   bool replaced[Natts_pg_authid] = {};
@@ -298,6 +304,7 @@ void set_made_verifier(const char *name, Oid role, const char *verifier) {
   InvokeObjectPostAlterHook(AuthIdRelationId, role, 0);
   table_close(catalog, NoLock);
   CommandCounterIncrement();
+  become_caller(before);
 }
 
 void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login) {

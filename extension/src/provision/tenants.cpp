@@ -14,6 +14,7 @@
 #include "spi/session.hpp"
 #include "tenant/home.hpp"
 #include "tenant/in_subtransaction.hpp"
+#include "tenant/kept_catalogs.hpp"
 #include "tenant/lock.hpp"
 
 extern "C" {
@@ -331,6 +332,8 @@ Credentials create_tenant(const NewTenant &request) {
   lock_name(request.tenant, NameOf::tenant);
   lock_name(request.schema, NameOf::schema);
   if (request.username) lock_name(request.username, NameOf::role);
+  bound_kept_catalogs();
+  note_catalogs_read();
   AcceptInvalidationMessages();
   if (record_home_of_none()) ask_for_scheduler();
   require_home();

@@ -157,7 +157,7 @@ bool launch(Oid database) {
   if (launched_count == launched_room) return false;
   BackgroundWorkerHandle *handle = nullptr;
   note_launched(database, true);
-  if (!launch_scheduler(database, InvalidTransactionId, &handle)) {
+  if (!launch_scheduler(database, InvalidFullTransactionId, &handle)) {
     note_launched(database, false);
     return false;
   }

@@ -53,7 +53,7 @@ void register_launcher() {
   RegisterBackgroundWorker(&worker);
 }
 
-bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle **handle) {
+bool launch_scheduler(Oid database, FullTransactionId after, BackgroundWorkerHandle **handle) {
   BackgroundWorker worker = describe(scheduler_type, "insula_scheduler_main");
   // With shared memory the launcher starts the next scheduler; without, only the postmaster can.
   worker.bgw_restart_time = shared_memory_available() ? BGW_NEVER_RESTART : 5;

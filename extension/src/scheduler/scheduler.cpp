@@ -45,10 +45,6 @@ constexpr std::int64_t longest_round = USECS_PER_SEC;
 // tenants: at most once a second and with a twentieth of a core.
 constexpr std::int64_t shortest_round = USECS_PER_SEC;
 constexpr int round_share = 20;
-// Above this size the process drops its caches of relations and plans, which tenants visited long
-// ago fill.
-constexpr Size cache_limit = Size{48} << 20;
-constexpr int visits_between_looks_at_caches = 256;
 constexpr std::int64_t least_visit = 50000;
 constexpr std::int64_t pause_after_error = USECS_PER_SEC;
 constexpr char lock_timeout[] = "100ms";
@@ -117,13 +113,6 @@ AllTenants read_all_tenants() {
   return all;
 }
 
-void give_up_caches() {
-  static int visits = 0;
-  if (++visits % visits_between_looks_at_caches != 0) return;
-  if (MemoryContextMemAllocated(CacheMemoryContext, true) < cache_limit) return;
-  InvalidateSystemCaches();
-}
-
 // Until another tenant is due.
 std::int64_t time_for_visit() {
   const TimestampTz now = clock_now();
@@ -168,7 +157,6 @@ void visit(const DueTenant &due) {
   }
   requeue_due_tenant({due.tenant, visit.reload, false, false}, visit.next, visit.awaits, is_set_aside(due.tenant),
                      not_before(due.tenant));
-  give_up_caches();
 }
 
 // A failure because the process was told to end is no error.
@@ -364,15 +352,23 @@ void end_scheduler(int, Datum) {
 // has not served and ends for good.
 int exit_code(Rest rest) { return rest == Rest::until_fit && served && !shared_memory_available() ? 1 : 0; }
 
+// The postmaster may start the process again long after its starter has ended, whose short id then is another's.
+bool may_run(FullTransactionId starter) {
+  constexpr std::uint64_t ids_in_use = std::uint64_t{1} << 31;
+  const FullTransactionId next = ReadNextFullTransactionId();
+  return FullTransactionIdIsValid(starter) &&
+         U64FromFullTransactionId(next) - U64FromFullTransactionId(starter) < ids_in_use;
+}
+
 // CREATE EXTENSION starts a scheduler before other transactions can see the extension.
 void wait_for_starter() {
-  TransactionId starter;
+  FullTransactionId starter;
   memcpy(&starter, MyBgworkerEntry->bgw_extra, sizeof starter);
   ErrorData *error;
   if (!in_transaction(
           [&] {
             set_settings();
-            if (TransactionIdIsNormal(starter)) XactLockTableWait(starter, nullptr, nullptr, XLTW_None);
+            if (may_run(starter)) XactLockTableWait(XidFromFullTransactionId(starter), nullptr, nullptr, XLTW_None);
           },
           &error))
     ReThrowError(error);

@@ -19,7 +19,7 @@ void define_scheduler_settings();
 void register_launcher();  // from _PG_init, while preloading
 // False: no background worker slot is free.  The new scheduler waits for the end of transaction
 // `after`, so that it can see what the transaction made.
-bool launch_scheduler(Oid database, TransactionId after, BackgroundWorkerHandle **handle);
+bool launch_scheduler(Oid database, FullTransactionId after, BackgroundWorkerHandle **handle);
 // The process of this database's scheduler; it is found without shared memory, too. 0: none.
 int find_scheduler();
 // Makes a scheduler without shared memory look around, after this session's commit.

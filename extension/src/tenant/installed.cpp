@@ -64,13 +64,17 @@ bool installed_before(const char *version) {
   return !installed || is_older(installed, version);
 }
 
-bool version_fits() {
-  if (installed_before(oldest_version)) return false;
-  return installed_before(library_version) || strcmp(installed_version(), library_version) == 0;
+// The extension may be dropped, or updated, between two looks at the catalog: it is looked at once.
+static bool fits(const char *version) {
+  if (!version || is_older(version, oldest_version)) return false;
+  return is_older(version, library_version) || strcmp(version, library_version) == 0;
 }
 
+bool version_fits() { return fits(installed_version()); }
+
 void require_version() {
-  if (!version_fits()) refuse_version(installed_version());
+  const char *version = installed_version();
+  if (!fits(version)) refuse_version(version);
 }
 
 }  // namespace insula

@@ -9,6 +9,7 @@
 #include "spi/owner.hpp"
 #include "spi/session.hpp"
 #include "tenant/home.hpp"
+#include "tenant/kept_catalogs.hpp"
 #include "tenant/shape.hpp"
 #include "version.hpp"
 
@@ -17,7 +18,6 @@ namespace insula {
 namespace {
 
 constexpr long cache_limit = 16384;
-constexpr int most_opened = 2000;
 
 struct NameEntry {
   char name[NAMEDATALEN];
@@ -38,7 +38,6 @@ bool stale = true;
 Oid tenant_table = InvalidOid;
 std::uint64_t definitions_clock = 0;
 std::uint64_t schemas_clock = 0;  // changes whenever a schema does
-int opened = 0;                   // tenants whose relations have been checked since the session's caches were emptied
 
 HTAB *new_table(const char *name, Size key, Size entry, int flags) {
   HASHCTL control = {};
@@ -230,16 +229,8 @@ Oid checked_relation(const Check &check, Part part, Oid table) {
   return fault ? InvalidOid : oid;
 }
 
-// PostgreSQL keeps what a session has read of the catalogs, some 40 kB a tenant, as long as nothing changes there: a
-// session that goes through all tenants begins anew after some of them.
-void give_up_caches() {
-  if (opened < most_opened) return;
-  opened = 0;
-  InvalidateSystemCaches();
-}
-
 bool check_relations(Tenant *tenant, LOCKMODE lock, const Opening &opening) {
-  ++opened;
+  note_catalogs_read();
   tenant->schemas = schemas_clock;
   const Check check = {get_namespace_oid(tenant->schema, true), lock, opening};
   tenant->schema_oid = check.schema;
@@ -309,7 +300,7 @@ static void look_for_schema(Tenant *tenant) {
 
 static Tenant *open_relations(std::int32_t number, const Opening &opening) {
   const LOCKMODE lock = RecoveryInProgress() ? AccessShareLock : RowExclusiveLock;
-  give_up_caches();
+  bound_kept_catalogs();
   for (;;) {
     // Locking a relation that this transaction holds already accepts no invalidations.
     AcceptInvalidationMessages();
