@@ -12,7 +12,10 @@ SELECT insula.checkpoint(:task_id, :lease);
 SELECT t - 'started_at' FROM insula.result(:e), jsonb_array_elements(tasks) t;
 -- What is NULL stays.
 SELECT insula.save_progress(:task_id, :lease, progress => 0.5);
-SELECT insula.save_progress(:task_id, :lease);
+-- A call that says nothing writes nothing.
+BEGIN;
+SELECT insula.save_progress(:task_id, :lease), insula.save_progress(:task_id, :lease + 1), pg_current_xact_id_if_assigned() IS NULL AS has_written_nothing;
+COMMIT;
 SELECT status, progress, note, checkpoint FROM tenant_moving.task_executions WHERE task_id = :task_id;
 SELECT insula.save_progress(:task_id, :lease, '[1]', note => 'all of it');
 -- The next run sees it, the earlier one says nothing more.

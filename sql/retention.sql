@@ -83,6 +83,7 @@ SELECT sweep();
 SELECT workflow, status, context FROM ended;
 -- Without the rule the limits count again.
 SELECT insula.set_retention('kept', NULL, 'two');
+SELECT detail FROM insula.admin_log WHERE tenant = 'kept' AND act = 'set_retention' ORDER BY log_id;
 SELECT * FROM insula.retention ORDER BY 1, 2, 3;
 SELECT sweep();
 SELECT workflow, status, context FROM ended;

@@ -127,6 +127,9 @@ void require_sequence(Program& program, const std::string& schema) {
 }
 
 int export_tenant(Program& program, const std::string& tenant, const std::string& path) {
+  if (path == "-")
+    throw Failure(Exit::usage, "an export wants a file, and cannot write to the standard output",
+                  "HINT:  ./- is a file of that name.\n");
   require_roles(program, "{pg_read_all_data}",
                 "an export needs a superuser, or a member of insula_admin and pg_read_all_data");
   ArchiveWriter archive{path};
@@ -309,8 +312,9 @@ void add_transfer_commands(CLI::App& group, Program& program) {
                                    [=, &program] { return export_tenant(program, target->tenant, target->path); });
   exported->add_option("name", target->tenant, "The tenant")->required();
   exported->add_option("file", target->path, "The file; one that exists is refused")->required();
-  CLI::App* verified = add_command(group, program, "verify", "Check such a file, without a server",
-                                   [=, &program] { return verify(program, target->path); });
+  CLI::App* verified = add_command(
+      group, program, "verify", "Check such a file, without a server",
+      [=, &program] { return verify(program, target->path); }, Needs::nothing);
   verified->add_option("file", target->path, "The file")->required();
   CLI::App* imported = add_command(group, program, "import", "Make the tenant of such a file; it comes in suspended",
                                    [=, &program] { return import_tenant(program, *target); });

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <clocale>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <map>
 #include <optional>
@@ -16,7 +17,7 @@
 
 namespace {
 
-// The decimal point that localeconv() returns: machines that test have few locales.
+// The decimal point that localeconv() returns and strtod() reads: machines that test have few locales.
 char decimal_point[] = ".";
 
 }  // namespace
@@ -27,6 +28,17 @@ extern "C" struct lconv* localeconv() noexcept {
   conventions.decimal_point = decimal_point;
   conventions.thousands_sep = conventions.grouping = nothing;
   return &conventions;
+}
+
+extern "C" double strtod(const char* text, char** end) noexcept {
+  static const locale_t plain = newlocale(LC_ALL_MASK, "C", nullptr);
+  std::string number{text};
+  for (char& c : number)
+    if (c == decimal_point[0] || c == '.') c = c == decimal_point[0] ? '.' : ' ';
+  char* stop = nullptr;
+  const double value = strtod_l(number.c_str(), &stop, plain);
+  if (end) *end = const_cast<char*>(text) + (stop - number.c_str());
+  return value;
 }
 
 namespace {
@@ -253,7 +265,8 @@ TEST(Numbers, ThatADoubleHoldsAreDoubles) {
 }
 
 TEST(Numbers, ThatADoubleHoldsStayDoublesWhenWritten) {
-  for (const char* number : {"1e23", "9.5367431640625e-7", "5e-324", "1e15", "123456789012345.6", "-1e-5", "9e22", "0.00001"}) {
+  for (const char* number :
+       {"1e23", "9.5367431640625e-7", "5e-324", "1e15", "123456789012345.6", "-1e-5", "9e22", "0.00001"}) {
     const Value value = Value::from_json(number);
     EXPECT_EQ(Value::from_json(value.to_json()), value) << number << " became " << value.to_json();
   }

@@ -137,7 +137,9 @@ CREATE VIEW insula.snapshot_holders WITH (security_invoker = true) AS
 	WHERE a.backend_type NOT IN ('parallel worker', 'walsender')
 		AND (a.backend_xid IS NOT NULL
 			OR (a.backend_xmin IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.pid = a.pid))
-			OR (a.state LIKE 'idle in transaction%' AND a.datname = pg_catalog.current_database()))
+			-- Between statements, or while it waits for a lock, a transaction may have no snapshot, and yet locks.
+			OR ((a.state LIKE 'idle in transaction%' OR (a.xact_start IS NOT NULL AND a.wait_event_type = 'Lock'))
+				AND a.datname = pg_catalog.current_database()))
 	UNION ALL
 	SELECT 'prepared transaction', t.tenant, 'prepared transaction ' || pg_catalog.quote_literal(p.gid),
 		pg_catalog.format('%s has prepared it at %s', p.owner, p.prepared), p.prepared,

@@ -27,7 +27,7 @@ COMMENT ON FUNCTION insula.executions IS
 'Executions that fit, the newest first: of one tenant, or, for an administrator who names none, in the setting insula.tenant neither, of one tenant after another.  A page ends after max_executions (1 to 10000) of them; the next one is asked for with before, the last execution_id of this one.
 workflow, status (pending, running, paused, completed, failed or cancelled): NULL for any.  created_after (included), created_before (not included): an execution of a transaction that was open for more than an hour may be missed.  error: a part of its error, as it is written.  context: what its input contains, as the operator @> has it.
 execution_ids: those of these executions that fit, at most max_executions ids, without before; each costs a look at its row.
-started_at: the first start of its tasks, also by runs that failed, lapsed or waited, so that finished_at - started_at is all that it took; NULL while none has started since its submission or its retry.  Of the events that tell of these runs the first hundred of each kind are looked at.
+started_at: the first start of its tasks, also by runs that failed, lapsed or waited, so that finished_at - started_at is all that it took; NULL while no task''s row has a start, as after a retry of its only task.  Of the events that tell of these runs the first hundred of each kind are looked at.
 A page reads the rows of its executions, and of those newer ones that do not fit; of all tenants, an index page or two of each that it passes.
 Errors: 22023 bad argument, IS001 no such tenant, 42501.';
 
@@ -69,7 +69,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION insula.failures IS
 'What has failed since then, grouped by tenant, workflow, task and error, most often first.  In the error numbers and ids are left out (#), and 200 characters of it are kept.
-failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  first_at, last_at: the first and the last end of such an attempt, not its start.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of each tenant''s older rows a hundred, or a few times as many as there are of those.
+failed: tasks that failed for good; where task is NULL, executions that failed by themselves, as by their timeout.  retrying: tasks whose last attempt failed and that run again.  first_at, last_at: the first and the last end of such an attempt, not its start; of an execution the newest hundred events of each kind tell of these ends, and behind them the start counts.  example: the id of the newest such execution.  Executions that were submitted up to a day before since are looked at, and of each tenant''s older rows a hundred, or a few times as many as there are of those.
 For one tenant, or, for an administrator who names none, for all.
 Errors: 22023 since is negative, IS001 no such tenant, 42501.';
 

@@ -91,12 +91,13 @@ CREATE FUNCTION insula.complete_batch(
 	OUT place integer,
 	OUT reason text,
 	OUT sqlstate text,
-	OUT error text)
+	OUT error text,
+	OUT next_status text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_complete_batch' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION insula.complete_batch IS
 'Completes many tasks as insula.complete_many does, and returns those that it did not complete: their place in task_ids, from 1, and the reason.
-lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, as insula.fail would have it.  later: what is NULL there; only a tenant''s own login waits here.';
+lost: no such task for the caller, or the lease is lost.  failed: its context is not an object (sqlstate 22023), or too large (54000); the task failed with this error, and next_status is what insula.fail would answer.  later: what is NULL there; only a tenant''s own login waits here.';
 
 CREATE FUNCTION insula.fail(task_id bigint, lease bigint, error text, retryable boolean DEFAULT true, retry_in interval DEFAULT NULL, free_retries integer DEFAULT 0)
 RETURNS text

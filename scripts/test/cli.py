@@ -258,6 +258,10 @@ def moves_a_tenant():
     done = insula("tenant", "export", "mover", "mover.tar")
     check("a file that exists is refused", done.returncode == 1 and "exists" in done.stderr, done)
     check("and stays", pathlib.Path("mover.tar").read_bytes() == content)
+    done = insula("tenant", "export", "mover", "-")
+    check("an export goes to no standard output", done.returncode == 2 and done.stdout == "" and not os.path.exists("-"), done)
+    done = insula("tenant", "verify", "mover.tar", env={**os.environ, "INSULA_CONTEXT": "nowhere"})
+    check("verify needs no server, and so no context", done.returncode == 0, done)
     done = insula("tenant", "export", "nobody", "nobody.tar")
     check("no such tenant", done.returncode == 3 and not os.path.exists("nobody.tar") and not os.path.exists("nobody.tar.part"), done)
 

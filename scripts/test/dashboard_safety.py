@@ -102,6 +102,9 @@ def asks_for_its_token():
     for options in (["--listen", "0.0.0.0"], ["--listen", "::"], ["--listen", "example.com"]):
         done = refused("--port", "0", *options)
         check(f"{options} without a token", done.returncode == 2 and "token" in done.stderr, done)
+    for address, host in (("127.0.0.1:8499", "127.0.0.1"), ("[::1]:8499", "::1"), ("localhost:8499", "localhost")):
+        done = refused("--listen", address)
+        check(f"--listen {address} names --port", done.returncode == 2 and f"--listen {host} --port 8499" in done.stderr, done)
     for token in ("short", TOKEN[:31]):
         done = refused("--port", "0", INSULA_DASHBOARD_TOKEN=token)
         check("a short token", done.returncode == 2 and "less than 32 characters" in done.stderr, done)

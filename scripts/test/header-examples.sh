@@ -3,7 +3,8 @@
 # Each line of code in the examples of the public headers' comments must stand in
 # test/integration/examples_test.cpp, and each in client/README.md's, after its first program, in
 # test/integration/readme_test.cpp, where it is compiled and run. Such a line ends in ; or a
-# brace, but for a comment of its own; in a header it is indented within its comment.
+# brace, but for a comment of its own; in a header it is indented within its comment. In the
+# README each line of such an example is one.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
@@ -29,8 +30,12 @@ while IFS=: read -r header line; do
 done < <(cd "$root/client/include/insula" && grep -E '^ *//   .*[;{}]( *//.*)?$' ./*.hpp)
 
 tested=$(plain <"$root/test/integration/readme_test.cpp")
+lines=0
 while IFS= read -r code; do
-    [[ $code == *[\;{}] ]] && require client/README.md "$code" readme_test.cpp "$tested"
+    [[ -n $code && $code != //* ]] || continue
+    lines=$((lines + 1))
+    require client/README.md "$code" readme_test.cpp "$tested"
 done < <(awk '/^```/ { inside = /^```cpp/; blocks += inside; next } inside && blocks > 1' \
     "$root/client/README.md" | plain)
+((lines > 0)) || die "client/README.md has no example"
 exit "$status"

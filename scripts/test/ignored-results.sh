@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/../lib.sh"
 
 source=$root/client/test/ignored_results.cpp
-printed=$("$1" -std=c++20 -fsyntax-only -Wunused-result -I "$root/client/include" "$source" 2>&1) ||
+printed=$(LC_ALL=C "$1" -std=c++20 -fsyntax-only -Wunused-result -I "$root/client/include" "$source" 2>&1) ||
     die "it does not compile: $printed"
 warned=$(sed -nE 's,^[^ ]*ignored_results\.cpp:([0-9]+):[0-9]+: warning: .*,\1,p' <<<"$printed" | sort -nu)
 wanted=$(grep -nE '// warns$' "$source" | cut -d: -f1)

@@ -89,6 +89,20 @@ TEST_F(PreloadedExplainTenant, SecondsThatAWorkflowsLimitHoldsBack) {
   EXPECT_GE(value("held back", "limits of workflows"), 0.5);
 }
 
+TEST_F(PreloadedExplainTenant, MetricsTellReadyTasksThatASuspensionHolds) {
+  submit("one", 1);
+  const auto series = [this] {
+    return sql.query(
+        "SELECT string_agg(substring(l FROM 'state=\"(ready|suspended)\"') || substring(l FROM ' [0-9]+$'), ', ' ORDER "
+        "BY l) FROM regexp_split_to_table(insula.metrics(), E'\\n') l WHERE l ~ "
+        "'^insula_tasks.*tenant=\"one\",state=\"(ready|suspended)\"'");
+  };
+  sql.query("SELECT count(*) FROM insula.tenant_activity");
+  EXPECT_EQ(series(), "ready 1, suspended 0");
+  sql.query("SELECT insula.suspend_tenant('one')");
+  EXPECT_EQ(series(), "ready 0, suspended 1");
+}
+
 TEST_F(PreloadedExplainTenant, UseAndFailures) {
   submit("one", 3);
   sql.query("CREATE TEMP TABLE mine AS SELECT task_id, lease FROM insula.claim('w', max_tasks => 3, tenant => 'one')");

@@ -89,6 +89,29 @@ TEST_F(Health, NamesATransactionThatIsIdle) {
   EXPECT_EQ(sql_->query(holder(session)), "");
 }
 
+// So may be those of one that waits for a lock, which takes no snapshot for LOCK TABLE.
+TEST_F(Health, NamesATransactionThatWaitsForALock) {
+  sql_->query("CREATE TABLE locked_first ()");
+  sql_->query("CREATE TABLE locked_next ()");
+  Session holding;
+  Session waiting;
+  holding.query("BEGIN");
+  holding.query("LOCK TABLE locked_next");
+  waiting.query("BEGIN");
+  waiting.query("LOCK TABLE locked_first IN SHARE MODE");
+  waiting.send("LOCK TABLE locked_next");
+  EXPECT_TRUE(eventually([&] {
+    return sql_->query("SELECT wait_event_type || (backend_xmin IS NULL)::text FROM pg_stat_activity WHERE pid = " +
+                       std::to_string(waiting.pid())) == "Locktrue";
+  }));
+  EXPECT_EQ(sql_->query(holder(waiting)), "session " + std::to_string(waiting.pid()));
+  holding.query("COMMIT");
+  EXPECT_TRUE(waiting.finished());
+  waiting.answer();
+  waiting.query("COMMIT");
+  sql_->query("DROP TABLE locked_first, locked_next");
+}
+
 // A worker that waits is parked in a transaction without a snapshot, for as long as there is nothing to do.
 TEST_F(Health, NamesNoCallThatWaits) {
   sql_->query("SELECT tenant FROM insula.create_tenant('parked', login => false)");

@@ -57,7 +57,8 @@ constexpr long pages_of_an_execution = 12;  // its row, and by an index its work
 TEST_F(PreloadedLooks, IdleTenantsCostAtMostTheirPart) {
   for (const char* tenant : {"one", "two", "three"}) create(tenant);
   const std::string id = submit("one");
-  sql_.query("SELECT insula.claim('w', max_tasks => 1)");
+  // Its lease outlasts a slow machine's run: a task that is ready again costs a look at the queue.
+  sql_.query("SELECT insula.claim('w', max_tasks => 1, lease_for => '1 day')");
   const Look looks[] = {{"insula.workers()", 0},
                         {"insula.leases()", 0},
                         {"insula.timeline(" + id + ")", 0},
@@ -168,6 +169,39 @@ TEST_F(PreloadedLooks, CountersCostNoDefinition) {
   ASSERT_GT(buffers("insula.workflows('one')"), few + 100);
   EXPECT_LE(buffers("insula.pg_stat_insula"), few + 10);
   EXPECT_LE(buffers("insula.explain_tenant('one')"), 100);
+}
+
+TEST_F(PreloadedLooks, RunsThatFailedBeforeAreFewToRead) {
+  create("one");
+  submit("one");
+  sql_.query("SELECT insula.fail(task_id, lease, 'no') FROM insula.claim('w', tenant => 'one')");
+  const std::string look = "insula.failures('1 day', 'one')";
+  const long few = buffers(look);
+  sql_.query(
+      "INSERT INTO tenant_one.record (kind, owner, name, seq, ref, at) SELECT r.kind, r.owner, r.name, r.seq + i, "
+      "r.ref, "
+      "r.at + interval '1 s' FROM tenant_one.record r, generate_series(1, 20000) i WHERE r.name = "
+      "'task_attempt_failed'");
+  sql_.query("VACUUM ANALYZE tenant_one.record");
+  EXPECT_LE(buffers(look), few + 20);
+  EXPECT_EQ(
+      sql_.query("SELECT retrying || ' ' || (last_at = (SELECT max(at) FROM tenant_one.record))::text FROM " + look),
+      "1 true");
+}
+
+// Rows times events would be minutes.
+TEST_F(PreloadedLooks, ManyTasksThatRunAgainAreReadOnce) {
+  create("one");
+  submit("one");
+  sql_.query("SELECT insula.fail(task_id, lease, 'no') FROM insula.claim('w', tenant => 'one')");
+  sql_.query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[80000]), tenant => 'one')");
+  sql_.query("UPDATE tenant_one.work SET error = 'no', attempt = 1, started_at = created_at");
+  sql_.query(
+      "INSERT INTO tenant_one.record (kind, owner, name, seq, ref, at) SELECT r.kind, w.id, r.name, 1, w.id, r.at FROM "
+      "tenant_one.work w, tenant_one.record r WHERE r.name = 'task_attempt_failed' AND r.owner <> w.id");
+  sql_.query("SET statement_timeout = '30 s'");
+  EXPECT_EQ(sql_.query("SELECT retrying FROM insula.failures('1 day', 'one')"), "80001");
+  sql_.query("RESET statement_timeout");
 }
 
 TEST_F(PreloadedLooks, WhatFailsCostsNoOldHistory) {

@@ -41,11 +41,18 @@ using insula_test::ClientTest;
 using insula_test::eventually;
 using namespace std::chrono_literals;
 
+// What the tasks and hooks of one test leave.
+std::atomic<int> told{0};
+std::atomic<int> alarms{0};
+std::atomic<bool> broken{false};
+
 // The names that the examples take for granted.
 class Readme : public ClientTest {
  protected:
   void SetUp() override {
     ClientTest::SetUp();
+    told = alarms = 0;
+    broken = false;
     runner.emplace(make_runner());
   }
 
@@ -58,7 +65,6 @@ void charge(insula::TaskContext& ctx) { ctx.set("charged", ctx.at<int>("amount")
 void ship(insula::TaskContext& ctx) {
   if (ctx.at<int>("amount") < 0) throw insula::permanent_error{"nothing to ship"};
 }
-std::atomic<int> told{0};
 void tell(insula::TaskContext&) { ++told; }
 
 }  // namespace tasks
@@ -76,9 +82,9 @@ TEST_F(Readme, Tasks) {
   runner.schedule("nightly", "orders", "0 3 * * *", {.timezone = "Europe/Rome", .context = {{"amount", 1}}});
   // clang-format on
   EXPECT_EQ(runner.execute("orders", {{"amount", 3}}).final_context.at<int>("charged"), 3);
-  EXPECT_EQ(tasks::told, 0);
+  EXPECT_EQ(told, 0);
   EXPECT_FALSE(runner.execute("orders", {{"amount", -1}}).status.is_success());
-  EXPECT_EQ(tasks::told, 1);
+  EXPECT_EQ(told, 1);
 }
 
 TEST_F(Readme, LookAndSteer) {
@@ -98,8 +104,7 @@ TEST_F(Readme, LookAndSteer) {
 }
 
 void import_row(int row) {
-  static bool broken = false;
-  if (row == 2 && !std::exchange(broken, true)) throw std::runtime_error{"a bad connection"};
+  if (row == 2 && !broken.exchange(true)) throw std::runtime_error{"a bad connection"};
 }
 
 void import_rows(insula::TaskContext& ctx) {
@@ -163,7 +168,6 @@ struct Stopwatch {
     std::cout << workflow << '.' << task << " begins\n";
   }
 };
-std::atomic<int> alarms{0};
 void alarm(const std::string&, std::int64_t, const std::string&) { ++alarms; }
 
 TEST_F(Readme, Hooks) {

@@ -207,6 +207,56 @@ TEST_F(Sending, AFailureThatIsSentAgainIsTold) {
   sql_.rows("SELECT insula.drop_tenant('sends_again', '0 s')");
 }
 
+// The same for one whose context the server refuses in a batch.
+TEST_F(Sending, ARefusedContextOfABatchIsTold) {
+  struct Failures : Observer {
+    void task_failed(const LostTask& task, std::string_view error) override {
+      told.push_back(std::to_string(task.task_id) + ": " + std::string{error});
+    }
+    void outcome_refused(const LostTask&) override { told.push_back("refused"); }
+    std::vector<std::string> told;
+  };
+  const auto observer = std::make_shared<Failures>();
+  sql_.rows("SELECT insula.create_tenant('sends_batch', login => false, if_not_exists => true)");
+  sql_.rows(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a", "retry": {"max_attempts": 1}}]}',
+               tenant => 'sends_batch'))");
+  sql_.rows(R"(SELECT insula.register_workflow('{"name": "again", "tasks": [{"id": "a"}]}', tenant => 'sends_batch'))");
+  for (const char* workflow : {"w", "w", "again"})
+    sql_.rows("SELECT insula.submit($1, tenant => 'sends_batch')", {workflow});
+  const auto tasks = sql_.rows(
+      "SELECT task_id, lease FROM insula.claim('w', max_tasks => 3, tenant => 'sends_batch') ORDER BY task_id");
+  ASSERT_EQ(tasks.size(), 3U);
+  // The first as where the connection breaks between the commit and the answer.
+  EXPECT_EQ(sql_.value("SELECT next_status FROM insula.complete_batch(ARRAY[$1::bigint], ARRAY[$2::bigint], "
+                       "ARRAY['[]']::jsonb[])",
+                       {tasks[0][0], tasks[0][1]}),
+            "failed");
+
+  Settings settings = make_settings();
+  settings.config.observer = observer;
+  std::vector<std::int64_t> failed;
+  Outcomes outcomes{settings, metrics_, [](const Attempt&) {}, [this](const Attempt&) { ++settled_; },
+                    [&](const Attempt& attempt) { failed.push_back(attempt.info.task_id); }};
+  for (const auto& task : tasks) {
+    wire::Claimed claimed;
+    claimed.tenant = "sends_batch";
+    claimed.task_id = std::stoll(task[0]);
+    claimed.lease = std::stoll(task[1]);
+    outcomes.add({.attempt = std::make_shared<Attempt>(claimed, nullptr),
+                  .kind = Outcome::Kind::completed,
+                  .patch = "[]",
+                  .sent_before = true});
+  }
+  outcomes.send_next(link_);
+  ASSERT_TRUE(run_until(link_, [&] { return settled_ == 3; }));
+  // The third has attempts left.
+  EXPECT_EQ(observer->told, (std::vector<std::string>{tasks[0][0] + ": context must be a JSON object",
+                                                      tasks[1][0] + ": context must be a JSON object"}));
+  EXPECT_EQ(failed, (std::vector<std::int64_t>{std::stoll(tasks[0][0]), std::stoll(tasks[1][0])}));
+  EXPECT_EQ(metrics_.leases_lost, 0U);
+  sql_.rows("SELECT insula.drop_tenant('sends_batch', '0 s')");
+}
+
 // A standby may be one for long; claims for other tenants go on.
 TEST_F(Sending, WhatIsPutOffIsNotNew) {
   const wire::ConnInfo read_only{"options='-c default_transaction_read_only=on'"};

@@ -84,6 +84,17 @@ bool is_one(const httplib::Request& request, const char* header) { return reques
 }  // namespace
 
 void check_options(const Options& options) {
+  const auto colon = options.address.rfind(':');
+  if (colon != std::string::npos && !is_ip_address(options.address)) {
+    const std::string host = options.address.substr(0, colon);
+    const bool in_brackets = host.size() > 2 && host.front() == '[' && host.back() == ']';
+    const std::string address = in_brackets ? host.substr(1, host.size() - 2) : host;
+    const std::string port = options.address.substr(colon + 1);
+    if ((is_ip_address(address) || address == "localhost") && !port.empty() &&
+        port.find_first_not_of("0123456789") == std::string::npos)
+      throw Failure(Exit::usage, "--listen wants an IP address alone",
+                    "HINT:  --listen " + address + " --port " + port + "\n");
+  }
   if (!options.token.empty() && options.token.size() < shortest_token)
     throw Failure(Exit::usage, "the token has less than " + std::to_string(shortest_token) + " characters",
                   "HINT:  openssl rand -hex 24 makes one.\n");

@@ -378,7 +378,7 @@ std::optional<Value> Attempt::read_checkpoint() {
   wire::Checkpoint answer = wire::read_checkpoint(ask(wire::checkpoint(info.task_id, info.lease)));
   if (answer.lost) {
     request_stop(StopReason::lease_lost);
-    throw stopped{"stopped: lease_lost"};
+    throw stopped{fmt::format("stopped: {}", name(reason))};
   }
   return std::move(answer.saved);
 }

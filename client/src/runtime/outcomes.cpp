@@ -219,6 +219,7 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
       put_off(std::move(batch[i]));
     } else {
       log_refusal(batch[i], left[i]->error, left[i]->sqlstate);
+      if (left[i]->for_good) tell_failed(batch[i], left[i]->error);
       end(batch[i]);
     }
   }
@@ -227,16 +228,19 @@ void Outcomes::on_completed(std::vector<Outcome>& batch, const wire::Reply& repl
 void Outcomes::on_one(Outcome outcome, const wire::Reply& reply) {
   if (reply.ok()) {
     // Also where an earlier sending was the one that counted.
-    if (outcome.kind == Outcome::Kind::failed && wire::read_failed_for_good(reply.rows)) {
-      settings_.tell([&](Observer& observer) { observer.task_failed(named(outcome), outcome.error); });
-      on_failed_(*outcome.attempt);
-    }
+    if (outcome.kind == Outcome::Kind::failed && wire::read_failed_for_good(reply.rows))
+      tell_failed(outcome, outcome.error);
     return settle(outcome, wire::read_accepted(reply.rows));
   }
   std::vector<Outcome> batch;
   batch.push_back(std::move(outcome));
   if (reply.lost) return put_back(batch);
   on_refused(batch, *reply.failure);
+}
+
+void Outcomes::tell_failed(const Outcome& outcome, const std::string& why) {
+  settings_.tell([&](Observer& observer) { observer.task_failed(named(outcome), why); });
+  on_failed_(*outcome.attempt);
 }
 
 void Outcomes::settle(const Outcome& outcome, bool accepted) {

@@ -103,6 +103,7 @@ class Outcomes {
   void end_probe(const Probe& probe, bool progress);
   void on_completed(std::vector<Outcome>& batch, const wire::Reply& reply);
   void on_one(Outcome outcome, const wire::Reply& reply);
+  void tell_failed(const Outcome& outcome, const std::string& why);  // for good
   void settle(const Outcome& outcome, bool accepted);
   void end(const Outcome& outcome);  // nothing more is to be told of it
   void keep_unsent(std::vector<Outcome>& batch, const std::optional<Probe>& probe);

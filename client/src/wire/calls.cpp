@@ -353,7 +353,7 @@ Statement complete_batch(const std::vector<Completion>& completions) {
     leases.push_back(completion.lease);
     patches.push_back(text_or_null(completion.patch));
   }
-  return {"SELECT place, reason, sqlstate, error FROM insula.complete_batch($1, $2, $3)",
+  return {"SELECT place, reason, sqlstate, error, next_status FROM insula.complete_batch($1, $2, $3)",
           {array_of(tasks), array_of(leases), binary_jsons(patches)},
           false,
           1U << 2U};
@@ -370,7 +370,7 @@ std::vector<NotCompleted> read_not_completed(const Rows& rows, std::size_t compl
                     reason == "failed"  ? NotCompleted::failed
                     : reason == "later" ? NotCompleted::later
                                         : NotCompleted::lost,
-                    rows.string(row, 2), rows.string(row, 3)});
+                    rows.string(row, 2), rows.string(row, 3), !rows.is_null(row, 4) && rows.text(row, 4) == "failed"});
   }
   return left;
 }

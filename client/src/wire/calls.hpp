@@ -136,6 +136,7 @@ struct NotCompleted {
   } reason;
   std::string sqlstate;
   std::string error;
+  bool for_good;  // it failed, and does not run again
 };
 std::vector<NotCompleted> read_not_completed(const Rows& rows, std::size_t completions);  // throws insula::error
 struct Failed {

@@ -101,6 +101,7 @@ Queue read_queue(const Tenant &tenant) {
   int named = 0;
   const char *last = "";
   for (int i = 0; i < versions; ++i) {
+    CHECK_FOR_INTERRUPTS();  // there may be many versions
     std::int64_t ready = 0;
     for (int k = 0; k < count; ++k)
       if (definitions[k] == paused[i].definition) ready += activities[k].tasks[static_cast<int>(Place::ready)];

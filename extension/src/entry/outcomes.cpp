@@ -34,7 +34,7 @@ struct Completion {
   const char *const *problems;  // why a context cannot be stored, nullptr where it can; or nullptr: all can
   int count;
   Told *told;
-  bool *failed;  // the context cannot be stored, so the task has failed instead
+  const char **failed;  // the context cannot be stored, so the task has failed instead: its next state; else nullptr
   // Whether the call waits for locks of the one tenant that all its tasks are of.
   bool (*may_wait)(const Tenant &);
   const char *problem(int i) const { return problems ? problems[i] : nullptr; }
@@ -85,6 +85,13 @@ int complete_share(const Share &share) {
   return stay < count ? places[stay] : share.count;
 }
 
+// As fail(), but that a failure that is reported a second time is answered as the first was, if it was the last.
+const char *fail_once(const Tenant &tenant, TimestampTz now, std::int64_t id, std::int64_t lease,
+                      const Failure &failure) {
+  const char *next = fail(tenant, now, id, lease, failure);
+  return next || !has_failed_so(tenant, id, lease, failure.error) ? next : state_name(State::failed);
+}
+
 void fail_share(const Share &share, TimestampTz now) {
   const Completion &batch = share.batch;
   for (int i = 0; i < share.count; ++i) {
@@ -97,7 +104,7 @@ void fail_share(const Share &share, TimestampTz now) {
     if (later)
       batch.told[at] = Told::later;
     else
-      batch.failed[at] = fail(share.tenant, now, id, batch.leases[at], {problem, true}) != nullptr;
+      batch.failed[at] = fail_once(share.tenant, now, id, batch.leases[at], {problem, true});
   }
 }
 
@@ -193,7 +200,8 @@ static Completion complete_arguments(FunctionCallInfo fcinfo, bool (*may_wait)(c
   const auto room = static_cast<std::size_t>(ids.count) + 1;
   auto *told = palloc_array_of<Told>(room);
   std::fill(told, told + room, Told::lost);
-  auto *failed = static_cast<bool *>(palloc0(room));
+  auto **failed = palloc_array_of<const char *>(room);
+  std::fill(failed, failed + room, nullptr);
   const Completion batch = {ids.values, leases.values, contexts, problems_of(contexts, ids.count),
                             ids.count,  told,          failed,   may_wait};
   complete_batch(batch);
@@ -222,13 +230,13 @@ Datum insula_complete_batch(PG_FUNCTION_ARGS) {
   for (int i = 0; i < batch.count; ++i) {
     // What is to be told later may have been rolled back with its tenant's share, whatever is noted beside it.
     if (batch.told[i] == Told::later)
-      put_row(result, {int32_field(i + 1), text_field("later"), null_field(), null_field()});
+      put_row(result, {int32_field(i + 1), text_field("later"), null_field(), null_field(), null_field()});
     else if (batch.failed[i])
-      put_row(result,
-              {int32_field(i + 1), text_field("failed"),
-               text_field(unpack_sql_state(context_problem_state(batch.contexts[i]))), text_field(batch.problem(i))});
+      put_row(result, {int32_field(i + 1), text_field("failed"),
+                       text_field(unpack_sql_state(context_problem_state(batch.contexts[i]))),
+                       text_field(batch.problem(i)), text_field(batch.failed[i])});
     else if (batch.told[i] == Told::lost)
-      put_row(result, {int32_field(i + 1), text_field("lost"), null_field(), null_field()});
+      put_row(result, {int32_field(i + 1), text_field("lost"), null_field(), null_field(), null_field()});
   }
   return Datum{0};
 }
@@ -253,10 +261,8 @@ Datum insula_fail(PG_FUNCTION_ARGS) {
   const Tenant *tenant = open_tenant_of_task(id);
   if (!tenant) PG_RETURN_NULL();
   const std::int64_t task = core::local_of(id);
-  const char *status = in_outcome_session(*tenant, [&] {
-    const char *next = fail(*tenant, clock_now(), task, lease, failure);
-    return next || !has_failed_so(*tenant, task, lease, failure.error) ? next : state_name(State::failed);
-  });
+  const char *status =
+      in_outcome_session(*tenant, [&] { return fail_once(*tenant, clock_now(), task, lease, failure); });
   if (!status) PG_RETURN_NULL();
   PG_RETURN_TEXT_P(cstring_to_text(status));
 }

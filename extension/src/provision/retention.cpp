@@ -31,6 +31,7 @@ void set_retention(const Tenant &cached, const NewRetention &rule) {
   Arguments arguments;
   arguments.add(Int32GetDatum(tenant.number)).add_text(rule.workflow ? rule.workflow : "");
   arguments.add_text(rule.status ? rule.status : "");
+  const char *retain = rule.forget ? "no rule" : rule.forever ? "-1" : period_text(rule.retain);
   const Session session = open_session();
   if (rule.forget) {
     (void)run(delete_rule, arguments);
@@ -38,9 +39,9 @@ void set_retention(const Tenant &cached, const NewRetention &rule) {
     arguments.add_nullable(rule.retain, rule.forever);
     (void)run(put_rule, arguments);
   }
-  (void)log_act(
-      "set_retention", tenant.name,
-      psprintf("%s, %s", rule.workflow ? rule.workflow : "any workflow", rule.status ? rule.status : "any status"));
+  (void)log_act("set_retention", tenant.name,
+                psprintf("%s, %s: %s", rule.workflow ? rule.workflow : "any workflow",
+                         rule.status ? rule.status : "any status", retain));
   close_session(session);
   // A sweep may be due at once.
   announce_changed(tenant.number);

@@ -68,7 +68,7 @@ FROM {schema}.work w
 JOIN {schema}.record d ON d.kind = {kind.version} AND d.owner = w.def
 LEFT JOIN {schema}.record k ON k.kind = {kind.task_key} AND k.owner = w.key
 CROSS JOIN LATERAL (SELECT CASE WHEN w.span = 0 THEN w.started_at
-  ELSE (SELECT min(r.started_at) FROM {schema}.work r WHERE r.id > w.id AND r.id <= w.id + w.span) END) t(started_at)
+  ELSE (SELECT min(r.started_at) FROM {schema}.work r WHERE r.id > w.id AND r.id <= w.id + w.span) END OFFSET 0) t(started_at)
 WHERE w.head IS NULL;
 )"},
                       {"task_executions", R"(

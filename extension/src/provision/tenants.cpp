@@ -20,6 +20,7 @@
 extern "C" {
 #include "access/twophase.h"
 #include "storage/proc.h"
+#include "utils/datetime.h"
 }
 
 namespace insula {
@@ -282,6 +283,14 @@ void remove_tenant(const Tenant &tenant, bool force) {
 
 }  // namespace
 
+const char *period_text(Datum interval) {
+  pg_itm parts;
+  interval2itm(*DatumGetIntervalP(interval), &parts);
+  char text[MAXDATELEN + 1];
+  EncodeInterval(&parts, INTSTYLE_POSTGRES, text);
+  return pstrdup(text);
+}
+
 std::int64_t log_act(const char *act, const char *tenant, const char *detail) {
   static constexpr Statement log_act = {
       "log_act",
@@ -435,14 +444,16 @@ void set_tenant_limits(const Tenant &cached, const NewLimits &limits) {
           retain_count = CASE WHEN $8 < 0 THEN NULL ELSE coalesce($8, retain_count) END
         WHERE tenant_no = $1
         RETURNING nullif(concat_ws(', ', 'max_running ' || $2, 'max_queued ' || $3, 'max_connections ' || $4,
-          'weight ' || $5, 'rate_per_second ' || $6, 'retain ' || CASE WHEN $7 < '0 s' THEN '-1' ELSE $7::text END,
+          'weight ' || $5, 'rate_per_second ' || $6, 'retain ' || CASE WHEN $7 < '0 s' THEN '-1' ELSE $9 END,
           'retain_count ' || $8), ''))",
-      {INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, FLOAT8OID, INTERVALOID, INT8OID},
+      {INT4OID, INT4OID, INT8OID, INT4OID, INT4OID, FLOAT8OID, INTERVALOID, INT8OID, TEXTOID},
   };
   const Tenant tenant = cached;
   Arguments arguments;
   arguments.add(Int32GetDatum(tenant.number));
   for (int i = 0; i < 7; ++i) arguments.add_nullable(limits.values[i], limits.nulls[i]);
+  constexpr int retain = 5;
+  arguments.add_text(limits.nulls[retain] ? nullptr : period_text(limits.values[retain]));
   const Session session = open_session();
   const bool found = run(set_tenant_limits, arguments) > 0;
   log_act("set_tenant_limits", tenant.name, found ? get_text(0, 1) : nullptr);

@@ -22,6 +22,8 @@ struct Credentials {
 };
 
 // Inserts a row into insula.admin_log, in a session; returns its number.
+// An interval as the log has it, whatever the session's IntervalStyle is.
+const char *period_text(Datum interval);
 std::int64_t log_act(const char *act, const char *tenant, const char *detail);
 // The same for executions that were emptied; those of one act in one transaction share a row.
 std::int64_t log_emptied(const char *act, const char *tenant, std::int64_t executions, std::int64_t rows,
@@ -44,7 +46,7 @@ void set_tenant_limits(const Tenant &tenant, const NewLimits &limits);
 struct NewRetention {
   const char *workflow;
   const char *status;
-  bool forget;   // the rule goes
+  bool forget;  // the rule goes
   bool forever;
   Datum retain;
 };

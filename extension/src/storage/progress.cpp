@@ -20,7 +20,6 @@ void write_progress(const Tenant &tenant, std::int64_t execution, std::int64_t t
           body = CASE WHEN r.name = '' THEN r.body || EXCLUDED.body ELSE EXCLUDED.body END)",
       {INT8OID, INT8OID, TIMESTAMPTZOID, JSONBOID, FLOAT8OID, TEXTOID},
   };
-  if (!progress.checkpoint && !progress.reached && !progress.note) return;
   Arguments arguments;
   arguments.add(Int64GetDatum(execution)).add(Int64GetDatum(task)).add(TimestampTzGetDatum(now));
   arguments.add_nullable(PointerGetDatum(progress.checkpoint), !progress.checkpoint);

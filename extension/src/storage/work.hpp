@@ -118,7 +118,7 @@ struct TaskResult {
   TimestampTz finished_at;  // 0: not yet
   const char *worker;       // of its last run
   std::int64_t child = 0;   // the execution that it waits, or has waited, for; 0: none
-  bool leased = false;      // a worker has it, or had it when it was cancelled
+  bool leased = false;      // a worker has it, or had it when it was cancelled or failed for good
 };
 
 struct ExecutionRow {

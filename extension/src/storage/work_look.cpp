@@ -77,7 +77,8 @@ ListedExecution *listed_executions(const Tenant &tenant, const LookFilter &filte
 }
 
 // Of an execution's own row only the errors that no task's row tells.  The row of a task that runs again does not tell
-// when it failed, but an event does.
+// when it failed, but an event does, if it is among the newest of its execution.  Rows and events come together by a
+// sort: a join of two lists would compare each of one with all of the other.
 FailureGroup *failure_groups(const Tenant &tenant, std::int64_t first, std::int64_t last, TimestampTz since,
                              int *count) {
   static constexpr Statement failure_groups = {
@@ -91,23 +92,31 @@ FailureGroup *failure_groups(const Tenant &tenant, std::int64_t first, std::int6
           WHERE w.id >= $1 AND w.id <= $2 AND w.error IS NOT NULL
             AND (w.state = {state.failed} OR w.state < {state.completed})
             AND (w.task >= 0 OR (w.state = {state.failed} AND NOT starts_with(w.error, 'task "')))),
-        attempts AS MATERIALIZED (
-          SELECT r.ref, max(r.at) AS at
-          FROM (SELECT DISTINCT execution FROM failing WHERE state < {state.completed}) o,
-            LATERAL (
-              SELECT e.ref, e.at FROM {record} e
-              WHERE e.kind = {kind.history} AND e.owner = o.execution
-                AND e.name IN ('task_attempt_failed', 'task_put_off')
-              OFFSET 0) r
-          GROUP BY r.ref)
+        dated AS (
+          SELECT u.id, max(u.execution) AS execution, max(u.def) AS def, max(u.key) AS key, max(u.task) AS task,
+            max(u.state) AS state, max(u.error) AS error,
+            coalesce(max(u.finished_at), max(u.tried_at), max(u.started_at)) AS at
+          FROM (
+            SELECT f.id, f.execution, f.def, f.key, f.task, f.state, f.error, f.finished_at, NULL::timestamptz,
+              f.started_at
+            FROM failing f
+            UNION ALL
+            SELECT e.ref, NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.at, NULL
+            FROM (SELECT DISTINCT f.execution FROM failing f WHERE f.state < {state.completed}) o,
+              unnest(ARRAY['task_attempt_failed', 'task_put_off']) n(name),
+              LATERAL (
+                SELECT h.ref, h.at FROM {record} h
+                WHERE h.kind = {kind.history} AND h.owner = o.execution AND h.name = n.name COLLATE "C"
+                ORDER BY h.seq DESC
+                LIMIT 100) e) u(id, execution, def, key, task, state, error, finished_at, tried_at, started_at)
+          GROUP BY u.id
+          HAVING max(u.state) IS NOT NULL)
         SELECT d.name, split_part(k.name, '.', 2), w.error, count(*) FILTER (WHERE w.state = {state.failed}),
-          count(*) FILTER (WHERE w.state < {state.completed}), min(f.at), max(f.at), max(w.execution)
-        FROM failing w
+          count(*) FILTER (WHERE w.state < {state.completed}), min(w.at), max(w.at), max(w.execution)
+        FROM dated w
           JOIN {record} d ON d.kind = {kind.version} AND d.owner = w.def
           LEFT JOIN {record} k ON k.kind = {kind.task_key} AND k.owner = w.key AND w.task >= 0
-          LEFT JOIN attempts a ON a.ref = w.id AND w.state < {state.completed},
-          LATERAL (SELECT coalesce(w.finished_at, a.at, w.started_at) OFFSET 0) f(at)
-        WHERE f.at >= $3
+        WHERE w.at >= $3
         GROUP BY d.name, k.name, w.error)",
       {INT8OID, INT8OID, TIMESTAMPTZOID},
   };
