@@ -37,12 +37,6 @@ class PreloadedPutOff : public ::testing::Test {
         "generate_series(1, " +
         std::to_string(last) + ") g)), tenant => '{t}')");
   }
-  bool sleeps(const Session& session) {
-    return eventually([&] {
-      return clock_.query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = " +
-                          std::to_string(session.pid())) == "Extension";
-    });
-  }
   // Until when it is put off, half a minute at most; empty: it is not.
   std::string until(const std::string& item) {
     return tenant_.query("SELECT says FROM insula.explain_tenant('{t}') WHERE item = 'put off by " + item +
@@ -83,7 +77,7 @@ TEST_F(PreloadedPutOff, WhatTimeMakesDueIsDoneAfterwards) {
     EXPECT_TRUE(other.soon_at_least(other.executions() + 3));
     const int after = tenant_.executions();
     in_time = !said.empty() && until("schedulers") == said;
-    if (in_time) EXPECT_EQ(after, before + 1);
+    EXPECT_TRUE(!in_time || after == before + 1) << after << " after " << before;
   }
   // Its ready task can be claimed.
   EXPECT_EQ(clock_.query("SELECT count(*) > 0 FROM insula.claim('x')"), "t");
@@ -123,58 +117,6 @@ TEST_F(PreloadedPutOff, ClaimsOfOthersComeBack) {
   advance("2 min");
   EXPECT_TRUE(worker.finished());
   EXPECT_EQ(worker.answer(), "t");
-  EXPECT_EQ(clock_.query("SELECT count(*) FROM insula.claim('x')"), "1");
-}
-
-// A claim that passes the tenant over has other sessions look when the tenant is put off no more.
-TEST_F(PreloadedPutOff, AClaimTellsWaitersWhenToLook) {
-  allow("0.5");
-  register_great(1);
-  tenant_.query("SELECT insula.submit('big', tenant => '{t}')");
-  tenant_.query("CREATE TEMP TABLE mine AS SELECT * FROM insula.claim('x', NULL, 30, '1 h', '{t}')");
-  const std::string complete = "SELECT count(insula.complete(task_id, lease, jsonb_build_object('x', repeat('x', "
-                               "1000000)))) FROM mine WHERE (task = 'a1') = ";
-  EXPECT_EQ(tenant_.query(complete + "false"), "29");
-  EXPECT_EQ(clock_.query("SELECT count(*) FROM insula.claim('x')"), "0");
-
-  Session waiter("dbname=put_off");
-  const auto wait = [&] { waiter.send("CALL insula.wait_for_work('7 days')"); };
-  wait();
-  ASSERT_TRUE(sleeps(waiter));
-  // The next wake-ups go round from this one, so that it is the last to get one.
-  Tenant other(clock_);
-  other.query("SELECT insula.submit('w', tenant => '{t}')");
-  ASSERT_TRUE(waiter.finished());
-  EXPECT_EQ(waiter.answer(), "t");
-  EXPECT_EQ(other.query("SELECT count(insula.complete(task_id, lease)) FROM insula.claim('x', tenant => '{t}')"), "1");
-  wait();
-  ASSERT_TRUE(sleeps(waiter));
-  // Two of the tenant's own take the wake-ups for its two ready tasks.
-  Session own[] = {Session("dbname=put_off"), Session("dbname=put_off")};
-  for (Session& session : own) {
-    session.send(tenant_.filled("CALL insula.wait_for_work('7 days', tenant => '{t}')"));
-    ASSERT_TRUE(sleeps(session));
-  }
-  clock_.query("BEGIN");
-  EXPECT_EQ(tenant_.query(complete + "true"), "1");
-  tenant_.query("SELECT insula.submit('w', tenant => '{t}')");
-  clock_.query("COMMIT");
-  for (Session& session : own) {
-    ASSERT_TRUE(session.finished());
-    EXPECT_EQ(session.answer(), "t");
-  }
-  allow("1e-06");
-  EXPECT_EQ(clock_.query("SELECT count(*) FROM insula.claim('x', ARRAY['big.b1'], 10, '1 h')"), "1");
-  EXPECT_EQ(explained("calls for all tenants"), "1");
-  allow("0.5");
-  const std::string said = until("calls for all tenants");
-  const std::string passed_over = clock_.query("SELECT count(*) FROM insula.claim('x', NULL, 10)");
-  if (said.empty() || until("calls for all tenants") != said) GTEST_SKIP() << "the machine was too slow";
-  EXPECT_EQ(passed_over, "0");
-  EXPECT_FALSE(waiter.finished(100ms));
-  advance("2 min");
-  ASSERT_TRUE(waiter.finished());
-  EXPECT_EQ(waiter.answer(), "t");
   EXPECT_EQ(clock_.query("SELECT count(*) FROM insula.claim('x')"), "1");
 }
 
