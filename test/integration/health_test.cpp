@@ -95,11 +95,15 @@ TEST_F(Health, NamesATransactionThatWaitsForALock) {
   sql_->query("CREATE TABLE locked_next ()");
   Session holding;
   Session waiting;
+  // It reads the catalogs once, which takes a snapshot.
+  waiting.query("BEGIN");
+  waiting.query("LOCK TABLE locked_next IN SHARE MODE");
+  waiting.query("ROLLBACK");
   holding.query("BEGIN");
   holding.query("LOCK TABLE locked_next");
   waiting.query("BEGIN");
   waiting.query("LOCK TABLE locked_first IN SHARE MODE");
-  waiting.send("LOCK TABLE locked_next");
+  waiting.send("LOCK TABLE locked_next IN SHARE MODE");
   EXPECT_TRUE(eventually([&] {
     return sql_->query("SELECT wait_event_type || (backend_xmin IS NULL)::text FROM pg_stat_activity WHERE pid = " +
                        std::to_string(waiting.pid())) == "Locktrue";
