@@ -258,7 +258,7 @@ void note_nothing_claimable(const ServedTenants &served, const ServedTenant &vis
 }
 
 void note_put_off(const ServedTenants &served, const ReadyTenant &visited, TimestampTz until) {
-  if (visited.version != 0 && served.may_note) note_nothing_ready_before(visited, clock_now(), until);
+  if (visited.version != 0 && served.may_note) note_put_off_before(visited, clock_now(), until);
 }
 
 void note_not_served(const ServedTenants &served, const ReadyTenant &visited, const Tenant *tenant) {

@@ -335,19 +335,30 @@ void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter) {
   unlock_shared_memory();
 }
 
+// False: the tenant has changed since the visit.
+static bool rest_until(const ReadyTenant &visited, TimestampTz now, TimestampTz next) {
+  ReadyEntry *entry = find_unchanged(visited);
+  if (!entry) return false;
+  ReadySet &set = my_database()->ready;
+  end_rest(set, entry);
+  (void)set.turns.rest(&entry->turn);
+  entry->rests_until = next;
+  set.rested_at = std::max(set.rested_at, now);
+  set.resting.ph_compare = later_first;
+  pairingheap_add(&set.resting, &entry->resting);
+  return true;
+}
+
 void note_nothing_ready_before(const ReadyTenant &visited, TimestampTz now, TimestampTz next) {
   lock_shared_memory(LW_EXCLUSIVE);
-  if (ReadyEntry *entry = find_unchanged(visited)) {
-    ReadySet &set = my_database()->ready;
-    end_rest(set, entry);
-    (void)set.turns.rest(&entry->turn);
-    entry->rests_until = next;
-    set.rested_at = std::max(set.rested_at, now);
-    set.resting.ph_compare = later_first;
-    pairingheap_add(&set.resting, &entry->resting);
-    // The visit may have been the answer to a wake-up, and its session look no more.
-    signal_for_due(MyDatabaseId, 0, next);
-  }
+  (void)rest_until(visited, now, next);
+  unlock_shared_memory();
+}
+
+// The visit may have been the answer to a wake-up, and which of the other sessions want the tasks is not known.
+void note_put_off_before(const ReadyTenant &visited, TimestampTz now, TimestampTz until) {
+  lock_shared_memory(LW_EXCLUSIVE);
+  if (rest_until(visited, now, until)) have_all_plan_by(MyDatabaseId, until);
   unlock_shared_memory();
 }
 

@@ -70,6 +70,8 @@ inline core::Pricing pricing() { return static_cast<core::Pricing>(fairness); }
 void note_nothing_ready(const ReadyTenant &visited, std::uint64_t filter);
 // A visit at `now` has found nothing claimable for any filter, and the next one is to be at `next`.
 void note_nothing_ready_before(const ReadyTenant &visited, TimestampTz now, TimestampTz next);
+// It was not looked for, and will not be before `until`: then every session that waits for all tenants looks.
+void note_put_off_before(const ReadyTenant &visited, TimestampTz now, TimestampTz until);
 
 // In the sets of all databases.
 long tenants_in_ready_sets();

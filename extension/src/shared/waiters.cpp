@@ -256,6 +256,16 @@ void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
   signal_slot(*candidate);
 }
 
+// A session whose latch is set looks and plans anew; without a signal it owes no claim.
+void have_all_plan_by(Oid database, TimestampTz due) {
+  if (waiters->waiting == 0) return;
+  for_each_of(database, 0, [&](WaiterSlot &slot) {
+    if (slot.execution != 0) return;
+    slot.told_due = std::min(slot.told_due, due);
+    if (slot.wakes_at > due) SetLatch(slot.latch);
+  });
+}
+
 void signal_all_of_tenant(Oid database, std::int32_t tenant) {
   for_each_of(database, tenant, [](WaiterSlot &slot) { signal_slot(slot); });
 }

@@ -22,6 +22,8 @@ void signal_for_permits_lock(Oid database, std::int32_t tenant);
 void signal_all_that_fit(Oid database, std::int32_t tenant);
 // Makes sure that a session which waits for the tenant looks by then.
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due);
+// Makes sure that each session which waits for all tenants looks by then.
+void have_all_plan_by(Oid database, TimestampTz due);
 void signal_all_of_tenant(Oid database, std::int32_t tenant);
 void signal_everyone(Oid database);
 // The sessions of this database that wait for one of these executions; in ascending order.
