@@ -15,20 +15,11 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR source=sql.sh
+. "$root/scripts/test/sql.sh"
 
 self=$root/scripts/test/${0##*/}
 dir=${INSULA_PGDATA%/*}
-
-value() { psql -XAtq -v ON_ERROR_STOP=1 -c "SET client_min_messages = error" -c "$1"; }
-sql() { value "$1" >/dev/null; }
-
-# is WHAT EXPECTED SQL: the answer, or the SQLSTATE.
-is() {
-    local answer
-    answer=$(psql -XAtq -v VERBOSITY=sqlstate -c "SET client_min_messages = error" -c "$3" 2>&1) || true
-    answer=${answer#ERROR:  }
-    [[ $answer == "$2" ]] || die "$1: expected '$2', got '$answer' from: $3"
-}
 
 submit="SELECT insula.submit('w', tenant => 'acme') > 0"
 clean="SELECT count(*) FROM insula.audit() WHERE level <> 'advice'"
@@ -81,13 +72,6 @@ second() {
 backup() {
     rm -rf "$dir/second"
     (cd "$dir" && as_user "$INSULA_SERVER_USER" "$INSULA_PGBIN/pg_basebackup" -D "$dir/second" -c fast "$@")
-}
-until_true() {
-    for _ in {1..1200}; do
-        [[ $(psql -XAtq -c "$1" 2>/dev/null) != t ]] || return 0
-        sleep 0.05
-    done
-    die "never came true: $1"
 }
 
 # ---- pg_upgrade ----

@@ -10,24 +10,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../lib.sh"
-
-value() { psql -XAtq -v ON_ERROR_STOP=1 -c "SET client_min_messages = error" -c "$1"; }
-sql() { value "$1" >/dev/null; }
-
-# is WHAT EXPECTED SQL: the answer, or the SQLSTATE.
-is() {
-    local answer
-    answer=$(psql -XAtq -v VERBOSITY=sqlstate -c "SET client_min_messages = error" -c "$3" 2>&1) || true
-    answer=${answer#ERROR:  }
-    [[ $answer == "$2" ]] || die "$1: expected '$2', got '$answer' from: $3"
-}
-until_true() {
-    for _ in {1..1200}; do
-        [[ $(psql -XAtq -c "$1" 2>/dev/null) != t ]] || return 0
-        sleep 0.05
-    done
-    die "never came true: $1"
-}
+# shellcheck source-path=SCRIPTDIR source=sql.sh
+. "$root/scripts/test/sql.sh"
 
 submit="SELECT insula.submit('w', '{\"n\": 1}', tenant => 'acme') > 0"
 work="SELECT count(insula.complete(task_id, lease)) > 0 FROM insula.claim('w', max_tasks => 100, tenant => 'acme')"

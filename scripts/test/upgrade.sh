@@ -13,6 +13,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../lib.sh"
+# shellcheck source-path=SCRIPTDIR source=sql.sh
+. "$root/scripts/test/sql.sh"
 
 self=$root/scripts/test/${0##*/}
 
@@ -60,24 +62,6 @@ next=$3
 tree=${INSULA_PGBIN%"$(pg_config --bindir)"}
 library=$tree$(pg_config --pkglibdir)/insula.so
 share=$tree$(pg_config --sharedir)/extension
-
-value() { psql -XAtq -v ON_ERROR_STOP=1 -c "SET client_min_messages = error" -c "$1"; }
-sql() { value "$1" >/dev/null; }
-
-# is WHAT EXPECTED SQL: the answer, or the SQLSTATE.
-is() {
-    local answer
-    answer=$(psql -XAtq -v VERBOSITY=sqlstate -c "SET client_min_messages = error" -c "$3" 2>&1) || true
-    answer=${answer#ERROR:  }
-    [[ $answer == "$2" ]] || die "$PGDATABASE: $1: expected '$2', got '$answer' from: $3"
-}
-until_true() {
-    for _ in {1..600}; do
-        [[ $(psql -XAtq -c "$1" 2>/dev/null) != t ]] || return 0
-        sleep 0.1
-    done
-    die "$PGDATABASE: never came true: $1"
-}
 
 # swap LIBRARY: as a package does, by another file of the same name.
 swap() {

@@ -21,9 +21,9 @@ struct Credentials {
   const char *connection_string;  // nullptr: none
 };
 
-// Inserts a row into insula.admin_log, in a session; returns its number.
 // An interval as the log has it, whatever the session's IntervalStyle is.
 const char *period_text(Datum interval);
+// Inserts a row into insula.admin_log, in a session; returns its number.
 std::int64_t log_act(const char *act, const char *tenant, const char *detail);
 // The same for executions that were emptied; those of one act in one transaction share a row.
 std::int64_t log_emptied(const char *act, const char *tenant, std::int64_t executions, std::int64_t rows,
