@@ -55,6 +55,7 @@ std::vector<Figure> drain_wal();
 std::vector<Figure> drain_under_snapshot();
 std::vector<Figure> statements_per_task();
 std::vector<Figure> cost_of_limits();
+std::vector<Figure> first_claims();
 std::vector<Figure> provisioning();
 std::vector<Figure> claims_of_many();
 std::vector<Figure> noisy_neighbour();
