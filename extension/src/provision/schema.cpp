@@ -13,6 +13,11 @@ extern "C" {
 #include "access/nbtree.h"
 #include "access/xloginsert.h"
 #include "catalog/indexing.h"
+#include "commands/tablecmds.h"
+#include "commands/view.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
 #include "parser/parse_utilcmd.h"
 #include "parser/parser.h"
 #include "storage/bufmgr.h"
@@ -268,6 +273,54 @@ void create_indexes(const Schema &schema) {
   leave_owner(owner);
 }
 
+// ---- views ----
+
+struct ViewWithoutRule {
+  Oid oid;
+  Query *rule;
+};
+
+// CREATE VIEW, but for the rule: a session reads a new view's rule again after each command that changes the view, and
+// that takes as long as to make it.
+ViewWithoutRule create_view(const View &view, const Schema &schema) {
+  StringInfoData sql;
+  initStringInfo(&sql);
+  append_filled(&sql, view.sql, schema);
+  const auto *statement = castNode(ViewStmt, linitial_node(RawStmt, raw_parser(sql.data, RAW_PARSE_DEFAULT))->stmt);
+  auto *query = makeNode(RawStmt);
+  query->stmt = statement->query;
+  Query *rule = parse_analyze_fixedparams(query, sql.data, nullptr, 0, nullptr);
+  auto *relation = makeNode(CreateStmt);
+  relation->relation = statement->view;
+  relation->oncommit = ONCOMMIT_NOOP;
+  ListCell *cell;
+  foreach (cell, rule->targetList) {
+    const auto *column = lfirst_node(TargetEntry, cell);
+    Node *value = reinterpret_cast<Node *>(column->expr);
+    relation->tableElts = lappend(
+        relation->tableElts, makeColumnDef(column->resname, exprType(value), exprTypmod(value), exprCollation(value)));
+  }
+  return {DefineRelation(relation, RELKIND_VIEW, InvalidOid, nullptr, nullptr).objectId, rule};
+}
+
+struct Views {
+  ViewWithoutRule view[lengthof(views)];
+};
+
+Views create_views(const Schema &schema) {
+  const Owner owner = become_maker();
+  Views made;
+  for (std::size_t i = 0; i < lengthof(views); ++i) made.view[i] = create_view(views[i], schema);
+  leave_owner(owner);
+  return made;
+}
+
+void store_rules(const Views &made) {
+  const Owner owner = become_maker();
+  for (const ViewWithoutRule &view : made.view) StoreViewQuery(view.oid, view.rule, false);
+  leave_owner(owner);
+}
+
 // ---- rights ----
 
 // Revokes all rights that default privileges gave to other roles, and grants the owner the rights
@@ -323,16 +376,17 @@ void create_tenant_schema(const TenantNumber &number, const char *schema, const 
   execute_as_owner(sql.data);
   CommandCounterIncrement();
   create_indexes(made);
-  resetStringInfo(&sql);
-  for (const View &view : views) append_filled(&sql, view.sql, made);
-  execute_as_owner(sql.data);
+  const Views made_views = create_views(made);
   CommandCounterIncrement();
   for (const char *name : tenant_relations) comment_on(schema, name);
   undo_default_privileges(schema);
-  if (!username) return;
-  resetStringInfo(&sql);
-  append_filled(&sql, grants, made);
-  execute_as_owner(sql.data);
+  if (username) {
+    resetStringInfo(&sql);
+    append_filled(&sql, grants, made);
+    execute_as_owner(sql.data);
+  }
+  CommandCounterIncrement();
+  store_rules(made_views);
 }
 
 void create_tenant_view(std::int32_t number, const char *schema, const char *name) {

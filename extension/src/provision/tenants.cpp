@@ -358,9 +358,8 @@ Credentials create_tenant(const NewTenant &request) {
   insert_row(number.number, request, role);
   log_act("create_tenant", request.tenant, nullptr);
   close_session(session);
-  create_tenant_schema(number, request.schema, request.username);
   invalidate_tenants();
-  CommandCounterIncrement();
+  create_tenant_schema(number, request.schema, request.username);
 
   const bool can_log_in = request.username && request.login;
   return {request.tenant, request.schema, request.username, secret.clear,
