@@ -39,9 +39,11 @@ void Town::grow(int count) {
   }
 }
 
-TownFleet::TownFleet(const Town& town, int handlers, std::chrono::microseconds task) {
+TownFleet::TownFleet(const Town& town, int handlers, std::chrono::microseconds task, int handlers_per_tenant) {
   fleet_ = std::make_unique<insula::Fleet>(fmt::format("user=bench_fleet dbname={}", town.database()),
-                                           insula::FleetConfig{.max_concurrent_tasks = handlers, .max_connections = 8});
+                                           insula::FleetConfig{.max_concurrent_tasks = handlers,
+                                                               .max_concurrent_per_tenant = handlers_per_tenant,
+                                                               .max_connections = 8});
   fleet_->add(insula::Workflow::builder("w")
                   .task("a",
                         [this, task](insula::TaskContext& context) {

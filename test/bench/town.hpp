@@ -34,7 +34,7 @@ class Town {
 // A fleet whose handlers take a while, and that notes when each task has begun.
 class TownFleet {
  public:
-  TownFleet(const Town& town, int handlers, std::chrono::microseconds task);
+  TownFleet(const Town& town, int handlers, std::chrono::microseconds task, int handlers_per_tenant = 0);
   ~TownFleet();
 
   struct Start {
