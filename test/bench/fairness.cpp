@@ -160,7 +160,7 @@ std::vector<Figure> noisy_neighbour() {
   if (!picture.empty()) draw(noise, picture + "/fairness.svg");
   tell(fmt::format("99 of a hundred waits for a free one of {} handlers: {:.2f} ms", handlers,
                    p99_until_a_handler_is_free()));
-  // What the flood has left belongs to no phase of the next one.
+  // The flood may have left tasks, which belong to no phase of the next one.
   town.sql().value(fmt::format("SELECT count(*) FROM insula.cancel_executions(dry_run => false, tenant => '{}')",
                                Town::name_of(quiet_tenants)));
   const Noise capped = run_noise(town, capped_handlers);
