@@ -64,9 +64,10 @@ TEST_F(Fleets, ServesEveryTenantOverTwoConnections) {
   }
   for (const std::int64_t id : executions) EXPECT_TRUE(eventually([&] { return status_of(id) == "completed"; }));
   EXPECT_EQ(sessions(), "2");
-  EXPECT_EQ(runs.size(), 20U);
-  for (const auto& [tenant, count] : runs) EXPECT_EQ(count, 5) << tenant;
   EXPECT_TRUE(fleet.shutdown().clean());
+  // It may have found work that other tests have left.
+  EXPECT_EQ(tenants_.size(), 20U);
+  for (const std::string& tenant : tenants_) EXPECT_EQ(runs[tenant], 5) << tenant;
   EXPECT_TRUE(eventually([&] { return sessions() == "0"; }));
 }
 

@@ -397,4 +397,51 @@ TEST_F(Transactions, ConnectionsAreBoundedAndShared) {
   EXPECT_NE(narrow.execute("narrow").error.find("max_connections"), std::string::npos);
 }
 
+// ---- a batch ----
+
+// A runner has three connections to lend by default.
+TEST_F(Transactions, ABatchHasNoMoreTasksThanThereAreConnections) {
+  std::atomic<int> largest{0};
+  auto runner = make_runner();
+  runner.add(Workflow::builder("w")
+                 .batch("only",
+                        [&](std::span<TaskContext* const> tasks) {
+                          for (TaskContext* task : tasks) run(task->transaction(), insert(task->at<int>("n")));
+                          largest = std::max(largest.load(), static_cast<int>(tasks.size()));
+                        },
+                        {.retry = {.max_attempts = 1}})
+                 .build());
+  runner.pause_workflow("w");
+  std::vector<Context> inputs;
+  for (int n = 1; n <= 12; ++n) inputs.push_back({{"n", n}});
+  const auto executions = runner.submit_many("w", inputs);
+  runner.resume_workflow("w");
+  for (const Result& result : wait_all(executions)) EXPECT_EQ(result.status, Status::completed) << result.error;
+  EXPECT_EQ(effects(), "78");
+  EXPECT_EQ(largest, 2) << "one is left to what the runtime makes for itself";
+}
+
+// Each begins, and neither may hold a connection and wait for another one's.
+TEST_F(Transactions, BatchesDoNotWaitForEachOther) {
+  auto runner = make_runner({.max_connections = 6, .call_timeout = std::chrono::minutes{10}});
+  const Gate gate;
+  const auto handler = [this, gate](std::span<TaskContext* const> tasks) {
+    gate.arrive();
+    gate.wait(tasks.front()->stop_token());
+    for (TaskContext* task : tasks) run(task->transaction(), insert(1));
+  };
+  for (const char* workflow : {"first", "second"})
+    runner.add(Workflow::builder(workflow).batch("only", handler, {}, 3).build());
+  std::vector<Execution> executions;
+  for (const char* workflow : {"first", "second"}) {
+    runner.pause_workflow(workflow);
+    for (const Execution& one : runner.submit_many(workflow, std::vector<Context>(3))) executions.push_back(one);
+    runner.resume_workflow(workflow);
+  }
+  gate.wait_for_arrivals(2);
+  gate.open();
+  for (const Result& result : wait_all(executions)) EXPECT_EQ(result.status, Status::completed) << result.error;
+  EXPECT_EQ(effects(), "6");
+}
+
 }  // namespace

@@ -232,6 +232,7 @@ void let_go(Attempt& attempt) {
   attempt.item = {};
   attempt.event.reset();
   attempt.checkpoint.reset();
+  attempt.loan.reset();
   attempt.workplace.reset();
 }
 
@@ -254,9 +255,9 @@ std::vector<Outcome> run_batch(const std::vector<std::shared_ptr<Attempt>>& atte
   std::deque<Member> members;
   std::vector<TaskContext*> tasks;
   const auto started = Clock::now();
-  const auto transactions = std::make_shared<std::size_t>(0);
+  const auto loan = std::make_shared<Loan>(attempts.size());
   for (const auto& attempt : attempts) {
-    attempt->batch_transactions = transactions;
+    attempt->loan = loan;
     try {
       read_claimed(*attempt);
       TaskContext& task = members.emplace_back(attempt).context;
@@ -397,14 +398,16 @@ static PGconn* begin_in_test(Attempt& attempt) {
 PGconn* Attempt::begin_transaction() {
   if (!workplace) return begin_in_test(*this);
   if (!transaction) {
-    if (batch_transactions && *batch_transactions >= std::max<std::size_t>(workplace->lender->most(), 1))
-      throw error{errc::invalid,
-                  "a batch has a transaction of each connection that is lent already: see max_connections"};
+    *handler->uses_transactions = true;
     lacked_connection = true;  // unless the next lines say otherwise
     std::unique_ptr<Transaction> begun;
     bool joined = false;
     try {
-      begun = std::make_unique<Transaction>(workplace->lender, stop.get_token());
+      if (loan)
+        loan->take_one(workplace->lender, stop.get_token());
+      else
+        workplace->lender->take(1, stop.get_token());
+      begun = std::make_unique<Transaction>(workplace->lender);
       joined = begun->join(info, workplace->acts_for);
     } catch (const error& e) {
       lacked_connection = e.retryable();
@@ -416,7 +419,6 @@ PGconn* Attempt::begin_transaction() {
       throw stopped{"stopped: lease_lost"};
     }
     transaction = std::move(begun);
-    if (batch_transactions) ++*batch_transactions;
   }
   return transaction->connection();
 }

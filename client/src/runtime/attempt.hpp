@@ -14,6 +14,7 @@
 #include <insula/middleware.hpp>
 #include <insula/workflow.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -72,6 +73,8 @@ struct Attempt {
   // The connection of this attempt's transaction, which begins with the first call.
   // Throws insula::error, or stopped.
   PGconn* begin_transaction();
+  // How many of its handler's tasks may run in a batch with it.  Any thread, before it is run.
+  std::size_t most_together() const noexcept;
 
   // All that the handler has said of its progress and the server has not been told; nullopt: nothing.
   struct Said : wire::Progress {
@@ -115,8 +118,8 @@ struct Attempt {
   bool replaced_object = false;  // changes alone do not say all: see Context::append_patch
   std::unique_ptr<Transaction> transaction;
   bool lacked_connection = false;  // for its transaction or a question: what it throws then is no verdict
-  std::shared_ptr<std::size_t> batch_transactions;  // that its batch has; nullptr: it is in none
-  PGconn* test_connection = nullptr;                // in a test: for its transaction
+  std::shared_ptr<Loan> loan;        // its batch's; nullptr: it is in none
+  PGconn* test_connection = nullptr;  // in a test: for its transaction
   bool used_test_connection = false;
   bool began = false;                              // its transaction, here
   std::optional<std::optional<Value>> checkpoint;  // once it was asked for, or saved
@@ -134,6 +137,11 @@ struct Attempt {
   Clock::time_point deadline_at = Clock::time_point::max();
   bool finished = false;  // the handler has returned
 };
+
+inline std::size_t Attempt::most_together() const noexcept {
+  if (!workplace || !*handler->uses_transactions) return handler->most;
+  return std::min(handler->most, std::max<std::size_t>(workplace->lender->most_at_once(), 1));
+}
 
 // The outcome of an attempt.
 struct Outcome {

@@ -13,33 +13,36 @@ Lender::Lender(const Settings& settings)
       call_timeout_(settings.config.call_timeout),
       most_(static_cast<std::size_t>(settings.config.max_connections) - 2) {}
 
-std::unique_ptr<wire::Session> Lender::take_free(std::stop_token stop) {
+void Lender::take(std::size_t count, std::stop_token stop) {
   std::unique_lock lock{mutex_};
   if (most_ == 0)
     throw error{errc::invalid, "a transaction needs a third connection: raise RunnerConfig::max_connections"};
-  const bool in_time = changed_.wait_for(lock, stop, call_timeout_, [&] { return closed_ || lent_ < most_; });
+  const auto place = asked_.insert(asked_.end(), count);
+  const bool in_time = changed_.wait_for(lock, stop, call_timeout_, [&] {
+    return closed_ || (place == asked_.begin() && lent_ + count <= most_);
+  });
+  asked_.erase(place);
+  changed_.notify_all();
   if (closed_) throw error{errc::shut_down, "the runner is shut down"};
   if (!in_time && stop.stop_requested()) throw stopped{"stopped while it waited for a connection"};
   if (!in_time)
     throw error{errc::limit, "all connections for transactions are taken: see RunnerConfig::max_connections", {}, true};
-  ++lent_;
-  if (free_.empty()) return nullptr;
-  auto session = std::move(free_.back());
-  free_.pop_back();
-  return session;
+  lent_ += count;
 }
 
-std::unique_ptr<wire::Session> Lender::borrow(std::stop_token stop) {
-  auto session = take_free(std::move(stop));
-  try {
-    if (!session)
-      session = std::make_unique<wire::Session>(conninfo_, "insula transaction", connect_timeout_, call_timeout_);
-    session->connection();
-    return session;
-  } catch (...) {
-    give_back(nullptr);
-    throw;
+std::unique_ptr<wire::Session> Lender::connect() {
+  std::unique_ptr<wire::Session> session;
+  {
+    const std::lock_guard lock{mutex_};
+    if (!free_.empty()) {
+      session = std::move(free_.back());
+      free_.pop_back();
+    }
   }
+  if (!session)
+    session = std::make_unique<wire::Session>(conninfo_, "insula transaction", connect_timeout_, call_timeout_);
+  session->connection();
+  return session;
 }
 
 bool Lender::reserve() noexcept {
@@ -60,7 +63,7 @@ void Lender::give_back(std::unique_ptr<wire::Session> session) noexcept {
     --lent_;
     if (session && !closed_) free_.push_back(std::move(session));
   }
-  changed_.notify_one();
+  changed_.notify_all();
 }
 
 void Lender::close() noexcept {

@@ -7,6 +7,7 @@
 #include "wire/session.hpp"
 
 #include <condition_variable>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <stop_token>
@@ -18,21 +19,23 @@ class Lender {
  public:
   explicit Lender(const Settings& settings);
 
-  // Waits for one that is free, no longer than a call may wait.  Throws insula::error, and
-  // stopped when the handler is asked to stop during the wait.
-  std::unique_ptr<wire::Session> borrow(std::stop_token stop);
+  // Waits until `count` may be lent, in the order of asking and no longer than a call may wait: all or none, since two
+  // that hold some and wait for more would wait for each other.  Throws insula::error, and stopped when the handler is
+  // asked to stop during the wait.
+  void take(std::size_t count, std::stop_token stop);
+  // The most that may be taken at once: one is left to what the runtime makes for itself.
+  std::size_t most_at_once() const noexcept { return most_ < 2 ? most_ : most_ - 1; }
+  // One of those that were taken.  Throws insula::error; it is taken still.
+  std::unique_ptr<wire::Session> connect();
+  // nullptr: it was not used, or is no longer fit for use.
   void give_back(std::unique_ptr<wire::Session> session) noexcept;
-  // Counts one that the runtime makes for itself, unless handlers would have none left; false: not.
-  // It is given back as nullptr.
-  std::size_t most() const noexcept { return most_; }
+  // Takes one that the runtime makes for itself, unless handlers would have none left; false: not.
   bool reserve() noexcept;
   void close() noexcept;  // lends no more
 
   std::chrono::milliseconds call_timeout() const noexcept { return call_timeout_; }
 
  private:
-  std::unique_ptr<wire::Session> take_free(std::stop_token stop);
-
   const wire::ConnInfo conninfo_;
   const std::chrono::milliseconds connect_timeout_;
   const std::chrono::milliseconds call_timeout_;
@@ -42,6 +45,7 @@ class Lender {
   std::condition_variable_any changed_;
   std::vector<std::unique_ptr<wire::Session>> free_;  // under mutex_, as all below
   std::size_t lent_ = 0;
+  std::list<std::size_t> asked_;  // how many each wants that waits
   bool closed_ = false;
 };
 

@@ -68,10 +68,10 @@ void Pool::Shared::leave(std::unique_lock<std::mutex>& lock, std::vector<Outcome
 Pool::Shared::Batch Pool::Shared::take() {
   Batch batch{std::move(queue.front())};
   queue.pop_front();
-  const Handler& handler = *batch.front()->handler;
-  if (handler.most == 1) return batch;
-  for (auto next = queue.begin(); next != queue.end() && batch.size() < handler.most;) {
-    if ((*next)->handler.get() != &handler) {
+  const std::shared_ptr<const Handler> handler = batch.front()->handler;
+  const std::size_t most = batch.front()->most_together();
+  for (auto next = queue.begin(); next != queue.end() && batch.size() < most;) {
+    if ((*next)->handler != handler) {
       ++next;
       continue;
     }

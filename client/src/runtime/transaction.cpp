@@ -3,13 +3,37 @@
 
 #include <insula/error.hpp>
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace insula::detail {
 
-Transaction::Transaction(std::shared_ptr<Lender> lender, std::stop_token stop)
-    : lender_(std::move(lender)), session_(lender_->borrow(std::move(stop))), conn_(session_->connection()) {
+Loan::~Loan() {
+  for (; left_ > 0; --left_) lender_->give_back(nullptr);
+}
+
+void Loan::take_one(const std::shared_ptr<Lender>& lender, std::stop_token stop) {
+  if (!lender_) {
+    const std::size_t most = lender->most_at_once();
+    if (tasks_ > most && most > 0)
+      throw error{errc::limit,
+                  fmt::format("a batch of {} tasks has {} connections for transactions: the next ones are smaller; see "
+                              "RunnerConfig::max_connections",
+                              tasks_, most),
+                  {},
+                  true};
+    lender->take(tasks_, std::move(stop));
+    lender_ = lender;
+    left_ = tasks_;
+  }
+  --left_;
+}
+
+Transaction::Transaction(std::shared_ptr<Lender> lender) : lender_(std::move(lender)) {
   try {
+    session_ = lender_->connect();
+    conn_ = session_->connection();
     exchange({"BEGIN"});
   } catch (...) {
     lender_->give_back(nullptr);

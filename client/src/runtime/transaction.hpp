@@ -14,10 +14,28 @@ namespace insula::detail {
 // Throws error{invalid} for a handler's transaction that can no longer be committed.
 void require_open_transaction(const PGconn* conn);
 
+// Connections for the transactions of a batch, one for each of its tasks: taken with the first, and given back, those
+// that were not used, at its end.
+class Loan {
+ public:
+  explicit Loan(std::size_t tasks) : tasks_(tasks) {}
+  ~Loan();
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+
+  // Throws insula::error, which a batch that is larger than Lender::most_at_once gets at once, or stopped.
+  void take_one(const std::shared_ptr<Lender>& lender, std::stop_token stop);
+
+ private:
+  const std::size_t tasks_;
+  std::shared_ptr<Lender> lender_;  // once all were taken
+  std::size_t left_ = 0;
+};
+
 class Transaction {
  public:
-  // Begins one, over a borrowed connection.  Throws insula::error, or stopped.
-  Transaction(std::shared_ptr<Lender> lender, std::stop_token stop);
+  // Begins one, over a connection that was taken, which is given back with it.  Throws insula::error.
+  explicit Transaction(std::shared_ptr<Lender> lender);
   ~Transaction();  // what has not been committed is rolled back
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
@@ -39,7 +57,7 @@ class Transaction {
 
   const std::shared_ptr<Lender> lender_;
   std::unique_ptr<wire::Session> session_;
-  PGconn* const conn_;
+  PGconn* conn_ = nullptr;
 };
 
 }  // namespace insula::detail

@@ -5,6 +5,7 @@
 #include <insula/error.hpp>
 #include <insula/workflow.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <concepts>
 #include <functional>
@@ -27,6 +28,8 @@ struct Handler {
   // In its place, of a task that runs in batches of up to `most`; 0: build() refuses it.
   std::function<void(std::span<TaskContext* const>)> run_batch;
   std::size_t most = 1;
+  // It has begun a transaction: its batches are no larger than there are connections for that.
+  std::shared_ptr<std::atomic<bool>> uses_transactions = std::make_shared<std::atomic<bool>>(false);
 };
 
 // What a handler has thrown, which TaskOptions::retry_if has found not worth another attempt.
