@@ -84,6 +84,7 @@ export function Since({ from, to = null, took = null }) {
   if (start === null) return html`<span class="faint">–</span>`;
   const end = parseTime(to) ?? serverNow();
   const ms = Math.max(0, end - start);
+  if (ms < 1000 && parseTime(to) === null) return html`<span>${"< 1 s"}</span>`;
   return html`<span>${duration(ms < 60000 ? Math.floor(ms / 1000) * 1000 : ms).replace(".0 s", " s")}</span>`;
 }
 

@@ -6,7 +6,7 @@ import { useKeys } from "../core/keys.js";
 import { mergePatch, writeExact } from "../core/json.js";
 import { Confirm } from "../parts/dialog.js";
 import { Dag } from "../parts/dag.js";
-import { Folding, Panel, Shown, Status, copy, cut } from "../parts/common.js";
+import { Folding, Panel, Shown, Status, Trouble, copy, cut } from "../parts/common.js";
 import { Icon } from "../parts/icons.js";
 import { JsonTree, safeParse } from "../parts/json-tree.js";
 import { RunDialog } from "../parts/run-dialog.js";
@@ -136,7 +136,7 @@ function TaskPanel({ id, graph, data, close }) {
 
 const names = {
   execution_submitted: "submitted", execution_completed: "completed", execution_failed: "failed", execution_cancelled: "cancelled", execution_paused: "paused", execution_resumed: "resumed", execution_retried: "retried",
-  task_started: "started", task_completed: "completed", task_failed: "failed", task_cancelled: "cancelled", task_skipped: "skipped", task_attempt_failed: "attempt failed", task_waiting: "waits for an event", task_deferred: "deferred", event_received: "event received",
+  task_started: "started", task_completed: "completed", task_failed: "failed", task_cancelled: "cancelled", task_skipped: "skipped", task_attempt_failed: "attempt failed", task_waiting: "waits", task_deferred: "deferred", event_received: "event received",
 };
 const toneOf = (event) => (event.includes("failed") ? "t-bad" : event.endsWith("completed") ? "t-good" : event.includes("started") ? "t-live" : "t-calm");
 
@@ -147,7 +147,8 @@ function says(event) {
   const parts = [];
   if (detail.error) parts.push(String(detail.error));
   if (detail.reason) parts.push(String(detail.reason));
-  if (detail.event) parts.push(String(detail.event));
+  if (detail.event) parts.push(`${event.event === "task_waiting" ? "for event " : ""}${detail.event}`);
+  if (detail.child && event.event === "task_waiting") parts.push(`for execution ${detail.child}`);
   if (detail.until) parts.push(`until ${String(detail.until).replace("T", " ").slice(0, 19)}`);
   return cut(parts.join(" · "), 1000);
 }
@@ -221,14 +222,21 @@ function Body({ data, hello, gone }) {
   return html`<${Head} data=${data} hello=${hello} actions=${can && html`<${Actions} run=${run} ask=${ask} rerun=${() => setAgain(true)} />`} />
     <${Explanation} data=${data} tenant=${tenant} hello=${hello} />
     <${Panel} title="Graph" note="choose a task to see more of it" flush><${LeftOut} source=${data.source[0]} /><div class="graph"><${Dag} tasks=${graph.tasks} chosen=${chosen} choose=${setChosen} />${chosen && html`<${TaskPanel} key=${chosen} id=${chosen} graph=${graph} data=${data} close=${() => setChosen(null)} />`}</div><${Children} timeline=${data.timeline} /><//>
-    <${Panel} title="What happened when"><${Waterfall} events=${data.timeline} tasks=${graph.states} depends=${graph.depends} now=${over ? parseTime(run.finished_at) ?? serverNow() : serverNow()} over=${over} /><//>
+    <${Panel} title="What happened when"><${Waterfall} events=${data.timeline} tasks=${graph.states} depends=${graph.depends} now=${over ? parseTime(run.finished_at) ?? serverNow() : serverNow()} /><//>
     <div class="columns two"><${Panel} title="Contexts" note="the input, and what each task has changed"><${Contexts} data=${data} /><//><${Panel} title="Events" note=${`${data.timeline.length}`}><${Events} events=${data.timeline} /><//></div>
     ${question && html`<${Confirm} title=${question[0]} text=${question[1]} verb=${question[2]} danger=${asked === "cancel"} request=${{ verb: asked, id: run.execution_id }} done=${() => say(question[3])} close=${() => setAsked(null)} />`}
     ${can && again && html`<${RunDialog} tenant=${hello.tenant ? "" : tenant} workflow=${run.workflow} input=${input === undefined ? "" : writeExact(input)} hidden=${input === undefined} same=${run.execution_id} hello=${hello} close=${() => setAgain(false)} />`}`;
 }
 
+function Missing({ error, hello }) {
+  return html`<${Panel} label="Execution" flush><${Trouble} error=${error} instead=${html`<a class="button" href=${link("executions")}>${hello.admin ? "To the executions of all tenants" : "To the executions"}</a>`} /><//>`;
+}
+
 export function Execution({ route, hello }) {
   const id = route.rest[0] ?? "";
-  const view = useView("execution", { id }, 2000);
-  return html`<div class="stack execution">${/^\d+$/.test(id) ? html`<${Shown} view=${view} rows=${12}>${(data) => html`<${Body} data=${data} hello=${hello} gone=${view.error?.status === 404 || view.error?.status === 403} />`}<//>` : html`<${Shown} view=${{ error: { kind: "missing", message: "This is no id of an execution." } }} />`}</div>`;
+  const isId = /^\d+$/.test(id);
+  const view = useView(isId ? "execution" : null, { id }, 2000);
+  const isGone = view.error?.status === 404 || view.error?.status === 403;
+  if (!isId || (isGone && !view.data)) return html`<${Missing} error=${isId ? view.error : { kind: "missing", message: "This is no id of an execution." }} hello=${hello} />`;
+  return html`<div class="stack execution"><${Shown} view=${view} rows=${12}>${(data) => html`<${Body} data=${data} hello=${hello} gone=${isGone} />`}<//></div>`;
 }
