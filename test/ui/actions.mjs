@@ -8,7 +8,7 @@ export function sql(text) {
 const statusOf = (id) => sql(`SELECT status FROM insula.result(${id})`);
 const eventsOf = (id) => sql(`SELECT string_agg(event || ' ' || coalesce(detail::text, ''), E'\\n' ORDER BY at) FROM insula.timeline(${id})`);
 
-async function until(what, isSo) {
+export async function until(what, isSo) {
   for (let i = 0; i < 100; i += 1) {
     if (await isSo()) return check(what, true);
     await new Promise((go) => setTimeout(go, 100));
@@ -156,6 +156,7 @@ async function ofLists(browser, url) {
   await page.getByText("+ Save this view").isVisible();
   await page.goto(`${url}#/executions?tenant=acme&status=completed&range=24h`);
   await page.getByText("+ Save this view").click();
+  await page.locator(".name-view input:focus").waitFor();
   await page.keyboard.type("Done today");
   await page.keyboard.press("Enter");
   await page.reload();

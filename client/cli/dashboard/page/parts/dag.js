@@ -10,6 +10,7 @@ const mostNodes = 300;
 const smallest = 0.72; // that a graph is drawn in, of its size
 const mostTurned = 60; // tasks
 const tallest = 620;
+const arrowRoom = 6; // that goes straight to the node
 const mostSpans = 2000; // of ranks, by all edges together
 const widthOf = (text) => Math.min(250, Math.max(176, 46 + text.length * 7.3)); // room for "completed · attempt 12"
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -102,8 +103,8 @@ function curve(points, from, to, ranks, isWide) {
     along = point[d] + half;
     path += `L${text(along, across)}`;
   }
-  changeLane(to[d] - to[size] / 2, to[a]);
-  return path;
+  changeLane(to[d] - to[size] / 2 - arrowRoom, to[a]);
+  return `${path}L${text(to[d] - to[size] / 2, across)}`;
 }
 
 // From left to right, or from top to bottom where that would be cut off and this is not.

@@ -11,7 +11,7 @@ import { say } from "../parts/toast.js";
 import { Since, Time, count, serverNow } from "../core/time.js";
 
 const statuses = ["pending", "running", "paused", "completed", "failed", "cancelled"];
-const ranges = [["", "Any time"], ["1h", "Last hour"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"], ["30d", "Last 30 days"]];
+const ranges = [["", "Any time"], ["1h", "Last hour"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"], ["30d", "Last 30 days"], ["!1h", "Over 1 h ago"], ["!24h", "Over 24 h ago"]];
 const spans = new Map([["1h", 3600], ["24h", 86400], ["7d", 604800], ["30d", 2592000]]);
 const filterNames = ["workflow", "status", "error", "with", "range", "after", "before"];
 const builtIn = [
@@ -25,7 +25,8 @@ const pageSize = 50;
 // What the server is asked for; a range is counted from its clock, by whole minutes, so that an address stays the same.
 function queryOf(params, tenant) {
   const query = { tenant, workflow: params.workflow, status: params.status, error: params.error, with: params.with, after: params.after, before: params.before };
-  if (spans.has(params.range)) query.after = new Date(Math.floor((serverNow() - spans.get(params.range) * 1000) / 60000) * 60000).toISOString();
+  const span = spans.get(bare(params.range));
+  if (span) query[isNot(params.range) ? "before" : "after"] = new Date(Math.floor((serverNow() - span * 1000) / 60000) * 60000).toISOString();
   return query;
 }
 
@@ -65,7 +66,8 @@ function Saved({ params, tenant }) {
   const all = [...builtIn, ...views];
   return html`<div class="saved" role="group" aria-label="Saved views">
     ${all.map((one) => html`<span key=${one.name} class=${`tab${isCurrent(one) ? " on" : ""}`}><a href=${link("executions", { ...one.query, tenant })} aria-current=${isCurrent(one) ? "true" : undefined}>${one.name}</a>${views.includes(one) && html`<button class="ghost tiny" aria-label=${`Forget the view ${one.name}`} onClick=${() => keep(views.filter((other) => other !== one))}><${Icon} name="close" size=${12} /></button>`}</span>`)}
-    ${has && !all.some(isCurrent) && (naming === null ? html`<button class="ghost small" onClick=${() => setNaming("")}>+ Save this view</button>` : html`<form class="name-view" onSubmit=${(event) => { event.preventDefault(); if (naming.trim()) keep([...views.filter((one) => one.name !== naming.trim()), { name: naming.trim().slice(0, 40), query }]); setNaming(null); }}><input aria-label="Name of the view" placeholder="Name" value=${naming} onInput=${(event) => setNaming(event.target.value)} onKeyDown=${(event) => { if (event.key === "Escape") setNaming(null); }} autofocus /><button class="button small">Save</button></form>`)}</div>`;
+    ${has && !all.some(isCurrent) && (naming === null ? html`<button class="ghost small" onClick=${() => setNaming("")}>+ Save this view</button>` : html`<form class="name-view" onSubmit=${(event) => { event.preventDefault(); if (naming.trim()) keep([...views.filter((one) => one.name !== naming.trim()), { name: naming.trim().slice(0, 40), query }]); setNaming(null); }}><input aria-label="Name of the view" placeholder="Name" value=${naming} onInput=${(event) => setNaming(event.target.value)} onKeyDown=${(event) => { if (event.key === "Escape") setNaming(null); }} autofocus /><button class="button small">Save</button></form>`)}
+    ${has && html`<a class="ghost small clear" href=${link("executions", { tenant })}>Clear</a>`}</div>`;
 }
 
 const verbs = [["retry", "Retry", "opens those again that failed or were cancelled"], ["cancel", "Cancel", "ends those that have not ended"], ["pause", "Pause", "lets no further task of them start"], ["resume", "Resume", "lets paused ones go on"]];
@@ -147,7 +149,7 @@ export function Executions({ route, hello, tenant }) {
   const mixed = hello.admin && !tenant;
   const filtered = filterNames.some((name) => params[name]);
   return html`<div class="stack" ref=${main}><div class="views-bar"><${Saved} params=${params} tenant=${own} /><span class="grow" />${hello.actions && html`<button class="button" onClick=${() => setRun(true)}><${Icon} name="play" size=${14} />Run</button><button class="button" onClick=${() => setBulk(true)}>Act on all that fit…</button>`}</div>
-    <${Panel} label="Executions" title=${null} flush><div class="filters"><div class="line"><${StatusFilter} params=${params} set=${set} /><span class="grow" />${filtered && html`<button class="ghost small" onClick=${() => go("executions", { tenant: own })}>Clear</button>`}</div>
+    <${Panel} label="Executions" title=${null} flush><div class="filters"><div class="line"><${StatusFilter} params=${params} set=${set} /><span class="grow" />${filtered && html`<a class="ghost small clear" href=${link("executions", { tenant: own })}>Clear</a>`}</div>
       <div class="fields"><${TextFilter} label="Workflow" name="workflow" params=${params} set=${set} placeholder="any" list="workflow-names" search />
         <${TextFilter} label="Error has" name="error" params=${params} set=${set} placeholder="any text" long />
         <${TextFilter} label="Input has" name="with" params=${params} set=${set} placeholder='{"customer": 7}' negates=${false} long />

@@ -104,13 +104,15 @@ function Tile({ label, value, href = null, kind = "", note = "" }) {
   return href ? html`<a class=${`tile ${kind}`} href=${href}>${inside}</a>` : html`<div class=${`tile ${kind}`}>${inside}</div>`;
 }
 
+const mostErrors = 8;
+
 export function Failures({ tenant, since = "1 hour", all }) {
   const span = since.replace(/^1 /, "");
   const failures = useView("failures", { since, tenant }, 10000);
   return html`<${Panel} title="What fails" note=${`in the last ${span}, by error`} flush>
-    <${Shown} view=${failures} rows=${3}>${({ failures: rows }) => (rows.length ? html`<ul class="failures">${rows.slice(0, 8).map((row) => html`<li key=${`${row.tenant}/${row.workflow}/${row.task}/${row.error}`}><a data-row href=${link(`execution/${row.example}`)}>
+    <${Shown} view=${failures} rows=${3}>${({ failures: rows }) => (rows.length ? html`<ul class="failures">${rows.slice(0, mostErrors).map((row) => html`<li key=${`${row.tenant}/${row.workflow}/${row.task}/${row.error}`}><a data-row href=${link(`execution/${row.example}`)}>
       <span class="error">${row.error ? plain(row.error) : "without a word"}</span><span class="where">${all && html`<b>${row.tenant}</b> · `}${row.workflow}${row.task ? ` · ${row.task}` : ""} · <${Time} at=${row.last_at} /></span>
-      <span class="counts"><b class="bad">${count(row.failed)}</b> failed${row.retrying !== "0" ? html`, <b class="held">${count(row.retrying)}</b> retrying` : ""}</span></a></li>`)}</ul>` : html`<${Empty} title="Nothing has failed" icon="good">In the last ${span} no task has failed for good or waits for a further try.<//>`)}<//><//>`;
+      <span class="counts"><b class="bad">${count(row.failed)}</b> failed${row.retrying !== "0" ? html`, <b class="held">${count(row.retrying)}</b> retrying` : ""}</span></a></li>`)}</ul>${rows.length > mostErrors && html`<p class="foot faint">The ${mostErrors} errors with most failures. <a href=${link("executions", { status: "failed", tenant })}>All failed executions</a></p>`}` : html`<${Empty} title="Nothing has failed" icon="good">In the last ${span} no task has failed for good or waits for a further try.<//>`)}<//><//>`;
 }
 
 function HoldsUp({ hello, tenant }) {

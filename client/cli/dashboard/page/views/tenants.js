@@ -5,7 +5,7 @@ import { go, link } from "../core/router.js";
 import { useKeys } from "../core/keys.js";
 import { Badge, Empty, Panel, Shown, plain } from "../parts/common.js";
 import { Icon } from "../parts/icons.js";
-import { Since, Time, bytes, count, duration, exactTime, parseTime } from "../core/time.js";
+import { Sentence, Since, Time, bytes, count, duration } from "../core/time.js";
 
 const columns = [
   ["tenant", "Tenant"], ["status", "State"], ["held", "Held back by"], ["ready", "Ready", "n"], ["running", "Running", "n"], ["oldest", "Oldest ready", "n"], ["wait", "Pick-up p99", "n"],
@@ -61,16 +61,6 @@ function saysOf(line) {
   return line.says.replace(/^seconds (for which )?/, (all, rest) => rest ?? "").replace(/^that these took/, "in all");
 }
 
-// A time in a sentence is in the database's zone: shown as all times are, with that of the person.
-function Says({ line }) {
-  const text = plain(saysOf(line));
-  const found = /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*/.exec(text);
-  if (!found || parseTime(found[0]) === null) return text;
-  const before = text.slice(0, found.index);
-  const after = text.slice(found.index + found[0].length);
-  if (!before.endsWith("since ")) return html`${before}<${Time} at=${found[0]} />${after}`;
-  return html`${before.replace(/since $/, before.includes("oldest") ? "for " : "in the last ")}<span title=${exactTime(parseTime(found[0]))}><${Since} from=${found[0]} /></span>${after}`;
-}
 const labels = { "wait p50": "half within", "wait p99": "99 % within" };
 
 const questions = { waiting: "What waits", share: "Its share", "held back": "What holds it back", used: "What it used", failing: "What fails" };
@@ -89,7 +79,7 @@ export function TenantDetail({ tenant, close = null }) {
   return html`<${Panel} title=${tenant || "This tenant"} wide actions=${html`<a class="button small" href=${link("executions", { tenant })}>Executions</a><a class="button small" href=${link("schedules", { tenant })}>Schedules</a>${close && html`<button class="ghost" aria-label="Close" onClick=${close}><${Icon} name="close" /></button>`}`}>
     <${Shown} view=${view} rows=${6}>${({ lines }) => html`<div class="explain-tenant">${Object.entries(questions).map(([question, title]) => {
       const mine = lines.filter((line) => line.question === question);
-      return html`<section key=${question}><h3>${title}</h3>${mine.length ? html`<dl>${mine.map((line, i) => html`<div key=${line.item + i}><dt>${labels[line.item] ?? line.item}</dt><dd>${valueOf(line)}</dd><dd class="says"><${Says} line=${line} /></dd></div>`)}</dl>` : html`<p class="faint">${question === "failing" ? "Nothing." : "No limit is set."}</p>`}</section>`;
+      return html`<section key=${question}><h3>${title}</h3>${mine.length ? html`<dl>${mine.map((line, i) => html`<div key=${line.item + i}><dt>${labels[line.item] ?? line.item}</dt><dd>${valueOf(line)}</dd><dd class="says"><${Sentence} text=${plain(saysOf(line))} /></dd></div>`)}</dl>` : html`<p class="faint">${question === "failing" ? "Nothing." : "No limit is set."}</p>`}</section>`;
     })}</div>`}<//><${Usage} tenant=${tenant} /><//>`;
 }
 
