@@ -4,6 +4,7 @@ import { colour, onTheme } from "../core/theme.js";
 import { clockTime } from "../core/time.js";
 
 const tall = 168;
+const seconds = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600]; // between two marks: less than one would repeat a time
 
 function options(series, width, format) {
   const line = colour("--line");
@@ -13,7 +14,7 @@ function options(series, width, format) {
     width, height: tall, legend: { show: false }, cursor: { y: false, points: { size: 6 } }, padding: [8, 26, 0, 0],
     scales: { x: { time: true }, y: { range: (u, low, high) => [0, Math.max(1, (high ?? 1) * 1.15)] } },
     axes: [
-      { stroke: text, font, grid: { show: false }, ticks: { show: false }, size: 24, space: 60, values: (u, splits, axis, space, step) => splits.map((at) => clockTime(at * 1000).slice(0, step >= 60 ? 5 : 8)) },
+      { stroke: text, font, grid: { show: false }, ticks: { show: false }, size: 24, space: 60, incrs: seconds, values: (u, splits, axis, space, step) => splits.map((at) => clockTime(at * 1000).slice(0, step >= 60 ? 5 : 8)) },
       { stroke: text, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 46, space: 34, values: (u, splits) => splits.map(format) },
     ],
     series: [{}, ...series.map((one) => ({
