@@ -154,6 +154,11 @@ async function ofLists(browser, url) {
   await until("all but those of a status", async () => (await statuses()).length > 0 && (await statuses()).every((status) => status.trim() !== "completed"));
   check("the filter is in the address", (await page.evaluate(() => location.hash)).includes("status=%21completed"));
   await page.getByText("+ Save this view").isVisible();
+  const since = page.locator(".filter", { hasText: "Submitted" }).locator("select");
+  await since.selectOption("!1h");
+  await page.getByText("No execution fits").waitFor();
+  await since.selectOption("1h");
+  await until("only those of an hour, or all older ones", async () => (await statuses()).length > 0);
   await page.goto(`${url}#/executions?tenant=acme&status=completed&range=24h`);
   await page.getByText("+ Save this view").click();
   await page.locator(".name-view input:focus").waitFor();
