@@ -6,7 +6,7 @@ import { clockTime } from "../core/time.js";
 const tall = 168;
 const seconds = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600]; // between two marks: less than one would repeat a time
 
-// What an axis has room for: of durations whole units, of large numbers millions.
+// An axis has room for whole units of durations, and for millions of large numbers.
 const minutes = 60000;
 const times = [0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 15000, ...[1, 2, 5, 10, 20, 60, 120, 360, 720, 1440, 2880, 10080].map((n) => n * minutes)];
 const short = (n, format) => (n >= 1e9 ? `${n / 1e9} G` : n >= 1e6 ? `${n / 1e6} M` : format(n));

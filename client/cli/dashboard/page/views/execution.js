@@ -47,7 +47,7 @@ function Why({ text, isError }) {
   return isError ? cut(text, 4000) : html`<${Sentence} text=${cut(text, 4000)} />`;
 }
 
-// What a reason means, where to look, and for an administrator the command that mends it.
+// Reasons: their meaning, where to look, and for an administrator the command that mends it.
 const hints = [
   [/^waits for a worker$/, "No worker has taken it: none is free, or none handles this task.", "workers", "See the workers"],
   [/^the tenant's max_running is reached$/, "Other tasks of the tenant use all of its permits.", "leases", "See what runs", (tenant) => `SELECT insula.set_tenant_limits('${tenant}', max_running => ...)`],
