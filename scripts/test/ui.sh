@@ -3,7 +3,7 @@
 # "make check-ui": the dashboard in a browser. Installs chromium from Debian and, from npm and into build/, what
 # drives it and what judges it (test/ui/package-lock.json has the versions); seeds tenants on a throw-away PostgreSQL
 # and lets test/ui/ui.mjs look at each view and use it. Its pictures come to lie in build/ui/. Arguments choose among
-# views, overlays, actions, safety and pictures.
+# views, overlays, actions, walks, safety and pictures.
 
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../lib.sh

@@ -8,7 +8,7 @@ export function sql(text) {
 const statusOf = (id) => sql(`SELECT status FROM insula.result(${id})`);
 const eventsOf = (id) => sql(`SELECT string_agg(event || ' ' || coalesce(detail::text, ''), E'\\n' ORDER BY at) FROM insula.timeline(${id})`);
 
-async function until(what, isSo) {
+export async function until(what, isSo) {
   for (let i = 0; i < 100; i += 1) {
     if (await isSo()) return check(what, true);
     await new Promise((go) => setTimeout(go, 100));
@@ -154,8 +154,14 @@ async function ofLists(browser, url) {
   await until("all but those of a status", async () => (await statuses()).length > 0 && (await statuses()).every((status) => status.trim() !== "completed"));
   check("the filter is in the address", (await page.evaluate(() => location.hash)).includes("status=%21completed"));
   await page.getByText("+ Save this view").isVisible();
+  const since = page.locator(".filter", { hasText: "Submitted" }).locator("select");
+  await since.selectOption("!1h");
+  await page.getByText("No execution fits").waitFor();
+  await since.selectOption("1h");
+  await until("only those of an hour, or all older ones", async () => (await statuses()).length > 0);
   await page.goto(`${url}#/executions?tenant=acme&status=completed&range=24h`);
   await page.getByText("+ Save this view").click();
+  await page.locator(".name-view input:focus").waitFor();
   await page.keyboard.type("Done today");
   await page.keyboard.press("Enter");
   await page.reload();

@@ -4,7 +4,8 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { checked, failures, launch } from "./browser.mjs";
 import { checkActions } from "./actions.mjs";
 import { checkSafety } from "./safety.mjs";
-import { checkOverlays, checkViews, takePictures } from "./views.mjs";
+import { checkWalks } from "./walks.mjs";
+import { checkEarlyAddress, checkOverlays, checkViews, takePictures } from "./views.mjs";
 
 const ids = JSON.parse(readFileSync(process.env.UI_IDS, "utf8"));
 const pictures = process.env.UI_PICTURES;
@@ -42,7 +43,7 @@ async function main() {
   mkdirSync(pictures, { recursive: true });
   const servers = { open: await serve("--allow-actions"), readOnly: await serve(), tenant: await serve("--tenant", "globex"), token: await serveWithToken(), secret };
   const browser = await launch();
-  const parts = { views: () => checkViews(browser, servers.open, ids, pictures), overlays: () => checkOverlays(browser, servers.open, ids, pictures), actions: () => checkActions(browser, servers.open, ids), safety: () => checkSafety(browser, servers, ids, lock), pictures: () => takePictures(browser, servers.open, ids, pictures) };
+  const parts = { views: () => checkViews(browser, servers.open, ids, pictures), overlays: async () => { await checkOverlays(browser, servers.open, ids, pictures); await checkEarlyAddress(browser, servers.open); }, actions: () => checkActions(browser, servers.open, ids), walks: () => checkWalks(browser, servers.open), safety: () => checkSafety(browser, servers, ids, lock), pictures: () => takePictures(browser, servers.open, ids, pictures) };
   const wanted = process.argv.slice(2);
   for (const [name, part] of Object.entries(parts)) {
     if (wanted.length && !wanted.includes(name)) continue;

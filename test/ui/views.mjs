@@ -95,6 +95,20 @@ export async function checkOverlays(browser, url, ids, pictures) {
   await page.context().close();
 }
 
+// An address that changes as soon as the page is drawn, before it listens to addresses.
+export async function checkEarlyAddress(browser, url) {
+  const change = () => new MutationObserver((_, observer) => {
+    if (!document.querySelector("nav")) return;
+    observer.disconnect();
+    location.hash = "#/schedules";
+  }).observe(document, { childList: true, subtree: true });
+  const page = await open(browser, { url, files: (one) => one.addInitScript(change) });
+  await page.locator("nav").waitFor();
+  await page.locator(".panel").first().waitFor();
+  check("an address that comes early is heard", (await page.locator("h1").innerText()) === "Schedules", await page.locator("h1").innerText());
+  await page.context().close();
+}
+
 // Enough for the charts of the first view.
 async function gathered(url) {
   for (let i = 0; i < 200; i += 1) {
@@ -112,7 +126,13 @@ export async function takePictures(browser, url, ids, pictures) {
   await gathered(url);
   for (const [name, dark, height] of [["now", true, 800], ["execution", false, 860], ["executions", false, 640], ["tenants", true, 820]]) {
     const page = await open(browser, { url, width: 1280, height, dark });
-    await show(page, url, viewsOf(ids)[name === "executions" ? "failed" : name]);
+    try {
+      await show(page, url, viewsOf(ids)[name === "executions" ? "failed" : name]);
+    } catch (error) {
+      check(`the picture ${name} is made`, false, `${error.message}\n${await page.locator("body").innerText()}`);
+      await page.context().close();
+      continue;
+    }
     await page.waitForTimeout(1500);
     check(`the picture ${name} is of plain tenants`, !(await page.locator("body").innerText()).includes("mallory"));
     await page.screenshot({ path: `${pictures}/dashboard-${name}.png` });

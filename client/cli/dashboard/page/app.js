@@ -96,7 +96,7 @@ function Frame({ hello }) {
   return html`<a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.getElementById("main").focus(); }}>To the content</a>
     <${Navigation} hello=${hello} route=${route} tenant=${hello.tenant ? "" : tenant} open=${menu} close=${() => setMenu(false)} />
     <div class="page"><header class="top"><button class="ghost menu" aria-label="Views" aria-expanded=${menu ? "true" : "false"} onClick=${() => setMenu(!menu)}><${Icon} name="menu" size=${20} /></button>
-      <h1>${title}</h1><span class="grow" />
+      <h1>${route.view === "execution" ? html`Execution<span class="id"> ${route.rest[0] ?? ""}</span>` : title}</h1><span class="grow" />
       ${hello.admin ? html`<${TenantSwitch} tenant=${tenant} choose=${(name) => go(route.view === "execution" || route.view === "server" ? "executions" : route.view, { ...(route.view === "execution" ? {} : route.params), from: "", open: "", tenant: name })} />` : html`<span class="only-tenant"><${Icon} name="tenants" />${hello.tenant}</span>`}
       <${Live} /><button class="ghost" aria-label="Keys and help" title="Keys and help (?)" onClick=${() => setHelp(true)}><${Icon} name="help" /></button><${ThemeSwitch} /></header>
     <${Banner} />

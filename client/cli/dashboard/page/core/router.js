@@ -1,6 +1,6 @@
 // The address says what is shown: #/executions?status=failed. Filters live there and nowhere else, so that a link, the
 // back button and a bookmark show the same.
-import { useEffect, useState } from "./html.js";
+import { useEffect, useRef, useState } from "./html.js";
 import { store, stored } from "./theme.js";
 
 function read() {
@@ -29,8 +29,13 @@ export function go(view, params = {}, replaces = false) {
 
 export function useRoute() {
   const [route, setRoute] = useState(read);
+  const shown = useRef(location.hash);
   useEffect(() => {
-    const listener = () => setRoute(read());
+    const listener = () => {
+      shown.current = location.hash;
+      setRoute(read());
+    };
+    if (shown.current !== location.hash) listener(); // an address that came before there was a listener
     addEventListener("hashchange", listener);
     addEventListener("popstate", listener);
     return () => {

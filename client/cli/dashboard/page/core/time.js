@@ -17,9 +17,13 @@ export function parseTime(text) {
 
 const pad = (n, width = 2) => String(n).padStart(width, "0");
 
+function localTime(date) {
+  return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+}
+
 export function exactTime(ms) {
   const date = new Date(ms);
-  const local = `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}`;
+  const local = localTime(date);
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local";
   const utc = date.toISOString().replace("T", " ").replace("Z", "");
   return zone === "UTC" ? `${utc} UTC` : `${local} ${zone}\n${utc} UTC`;
@@ -84,7 +88,21 @@ export function Since({ from, to = null, took = null }) {
   if (start === null) return html`<span class="faint">–</span>`;
   const end = parseTime(to) ?? serverNow();
   const ms = Math.max(0, end - start);
+  if (ms < 1000 && parseTime(to) === null) return html`<span>${"< 1 s"}</span>`;
   return html`<span>${duration(ms < 60000 ? Math.floor(ms / 1000) * 1000 : ms).replace(".0 s", " s")}</span>`;
+}
+
+// A sentence of the server, which holds a time in the database's zone: shown in the person's, and what lasts since then by
+// how long it does.
+export function Sentence({ text }) {
+  const found = /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S*\d/.exec(text);
+  const ms = found && parseTime(found[0]);
+  if (!ms) return text;
+  const before = text.slice(0, found.index);
+  const after = text.slice(found.index + found[0].length);
+  if (!before.endsWith("since ")) return html`${before}<span class="span" title=${exactTime(ms)}>${localTime(new Date(ms))}</span> (<${Time} at=${found[0]} />)${after}`;
+  const word = /(submitted|ended) since $/.test(before) ? "in the last " : "for ";
+  return html`${before.slice(0, -6)}${word}<span class="span" title=${exactTime(ms)}><${Since} from=${found[0]} /></span>${after}`;
 }
 
 // Whole numbers of any size come as strings.

@@ -39,10 +39,11 @@ const titles = {
   timeout: "The database is slow", busy: "The database is slow", away: "The database cannot be reached",
   offline: "The dashboard has gone", missing: "It is not there", login: "This needs the token",
 };
-export function Trouble({ error, retry = null }) {
+// `instead`: stands where asking again would not help.
+export function Trouble({ error, retry = null, instead = null }) {
   return html`<div class="trouble" role="alert"><${Icon} name="alert" size=${20} /><div><strong>${titles[error.kind] ?? "That did not work"}</strong>
     <p>${plain(error.message)}</p>${error.detail && html`<p class="faint">${plain(error.detail)}</p>`}${error.hint && html`<p>${plain(error.hint)}</p>`}
-    ${retry && html`<button class="button" onClick=${retry}>Try again</button>`}</div></div>`;
+    ${instead ?? (retry && html`<button class="button" onClick=${retry}>Try again</button>`)}</div></div>`;
 }
 
 // Below a list that has been cut.

@@ -10,6 +10,7 @@ const mostNodes = 300;
 const smallest = 0.72; // that a graph is drawn in, of its size
 const mostTurned = 60; // tasks
 const tallest = 620;
+const arrowRoom = 6; // that goes straight to the node
 const mostSpans = 2000; // of ranks, by all edges together
 const widthOf = (text) => Math.min(250, Math.max(176, 46 + text.length * 7.3)); // room for "completed · attempt 12"
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -68,21 +69,42 @@ function layOut(tasks, direction) {
   for (const [from, to] of edges) graph.setEdge(`n${from}`, `n${to}`);
   layout(graph);
   const { width = 0, height: tall = 0 } = graph.graph();
+  const nodes = tasks.map((task, i) => ({ task, ...graph.node(`n${i}`) }));
+  const isWide = direction === "LR";
+  const ranks = new Map(); // by where their middle is: how far they reach
+  for (const node of nodes) {
+    const at = Math.round(isWide ? node.x : node.y);
+    ranks.set(at, Math.max(ranks.get(at) ?? 0, (isWide ? node.width : node.height) / 2));
+  }
   return {
-    width, height: tall,
-    nodes: tasks.map((task, i) => ({ task, ...graph.node(`n${i}`) })),
-    edges: edges.map(([from, to]) => ({ from: tasks[from].id, to: tasks[to].id, points: graph.edge(`n${from}`, `n${to}`).points })),
+    width, height: tall, nodes,
+    edges: edges.map(([from, to]) => ({ from: tasks[from].id, to: tasks[to].id, path: curve(graph.edge(`n${from}`, `n${to}`).points, nodes[from], nodes[to], ranks, isWide) })),
   };
 }
 
-function curve(points) {
-  const [first, ...rest] = points;
-  let path = `M${first.x},${first.y}`;
-  for (let i = 0; i < rest.length - 1; i += 1) {
-    const middle = i === rest.length - 2 ? rest[i + 1] : { x: (rest[i].x + rest[i + 1].x) / 2, y: (rest[i].y + rest[i + 1].y) / 2 };
-    path += `Q${rest[i].x},${rest[i].y} ${middle.x},${middle.y}`;
+// An edge leaves in the middle of a side and comes in at the middle of the opposite one. It changes its lane between the
+// ranks alone, so that it never lies behind a task: beside those of a rank it goes straight on. `d`: along the ranks,
+// `a`: across them.
+function curve(points, from, to, ranks, isWide) {
+  const [d, a, size] = isWide ? ["x", "y", "width"] : ["y", "x", "height"];
+  const text = (along, across) => (isWide ? `${along},${across}` : `${across},${along}`);
+  let along = from[d] + from[size] / 2;
+  let across = from[a];
+  let path = `M${text(along, across)}`;
+  const changeLane = (nextAlong, nextAcross) => {
+    const middle = (along + nextAlong) / 2;
+    path += Math.abs(nextAcross - across) < 0.5 ? `L${text(nextAlong, across)}` : `C${text(middle, across)} ${text(middle, nextAcross)} ${text(nextAlong, nextAcross)}`;
+    [along, across] = [nextAlong, nextAcross];
+  };
+  for (const point of points.slice(1, -1)) {
+    const half = ranks.get(Math.round(point[d]));
+    if (half === undefined || point[d] - half <= along) continue; // between two ranks
+    changeLane(point[d] - half, point[a]);
+    along = point[d] + half;
+    path += `L${text(along, across)}`;
   }
-  return rest.length === 1 ? `${path}L${rest[0].x},${rest[0].y}` : path;
+  changeLane(to[d] - to[size] / 2 - arrowRoom, to[a]);
+  return `${path}L${text(to[d] - to[size] / 2, across)}`;
 }
 
 // From left to right, or from top to bottom where that would be cut off and this is not.
@@ -126,7 +148,7 @@ export function Dag({ tasks, chosen, choose }) {
   return html`<div class="dag" ref=${box}>
     <svg width=${plan.width * scale} height=${plan.height * scale} viewBox=${`0 0 ${plan.width} ${plan.height}`} role="group" aria-label=${`Graph of ${tasks.length} tasks`}>
       <defs><marker id=${arrow} viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path d="M0.5 1l6.5 3-6.5 3" fill="none" stroke="context-stroke" stroke-width="1.3" /></marker></defs>
-      ${plan.edges.map((edge) => html`<path key=${`${edge.from}>${edge.to}`} class=${`edge ${byId.get(edge.from)?.status === "completed" ? "passed" : ""}`} d=${curve(edge.points)} marker-end=${`url(#${arrow})`} />`)}
+      ${plan.edges.map((edge) => html`<path key=${`${edge.from}>${edge.to}`} class=${`edge ${byId.get(edge.from)?.status === "completed" ? "passed" : ""}`} d=${edge.path} marker-end=${`url(#${arrow})`} />`)}
       ${plan.nodes.map(({ task: { id }, x, y, width }) => {
         const task = byId.get(id);
         const shownId = cut(id, Math.floor((width - 42) / 6.9));

@@ -1,5 +1,5 @@
 // What each task did when: its attempts, its waits, and how long it was ready before a worker took it.
-import { html, useMemo } from "../core/html.js";
+import { html } from "../core/html.js";
 import { duration, exactTime, parseTime } from "../core/time.js";
 import { cut } from "./common.js";
 
@@ -43,7 +43,9 @@ export function segmentsOf(events, tasks, depends, now) {
       row.freeFrom = at;
     } else if (event.event === "task_waiting" || event.event === "task_deferred") {
       closeWait(at);
-      row.waiting = { kind: "wait", from: at, says: detail.event ? `for event ${detail.event}` : `until ${detail.until}` };
+      if (row.running) row.segments.push({ ...row.running, to: at });
+      row.running = null;
+      row.waiting = { kind: "wait", from: at, says: detail.event ? `for event ${detail.event}` : detail.child ? `for execution ${detail.child}` : `until ${detail.until}` };
     } else if (ends.has(event.event)) {
       if (row.running) row.segments.push({ ...row.running, to: at, kind: event.event === "task_failed" ? "failed" : "run", says: event.event === "task_failed" ? detail.error : null });
       closeWait(at);
@@ -68,7 +70,28 @@ export function segmentsOf(events, tasks, depends, now) {
   return [...rows.values()];
 }
 
-export function Waterfall({ events, tasks, depends, now, over }) {
+// The step of the axis: at most five to the whole, and a number that one would choose.
+function stepOf(whole) {
+  const wanted = whole / 5;
+  const long = [60000, 120000, 300000, 600000, 1800000, 3600000, 7200000, 14400000, 43200000, 86400000, 172800000, 604800000, 2592000000];
+  if (wanted > 30000) return long.find((step) => step >= wanted) ?? wanted;
+  const power = 10 ** Math.floor(Math.log10(wanted));
+  const some = [1, 2, 5, 10].map((n) => n * power);
+  if (wanted > 10000) return 30000;
+  return some.find((step) => step >= wanted * 0.999);
+}
+
+function marksOf(whole) {
+  const step = stepOf(whole);
+  const marks = [];
+  for (let at = 0; at < whole * 0.9; at += step) marks.push(at); // no mark runs into that of the end
+  return { step, marks: [...marks, whole] };
+}
+const markText = (ms) => (ms === 0 ? "0" : duration(ms).replace(/\.0 /, " "));
+
+const legend = [["queue", "ready, no worker yet"], ["run", "ran"], ["failed", "failed attempt"], ["wait", "waited"], ["open", "runs"]];
+
+export function Waterfall({ events, tasks, depends, now }) {
   const order = new Map(tasks.map((task, i) => [task.task, i]));
   const rows = segmentsOf(events, tasks, depends, now).filter((row) => row.segments.length).sort((a, b) => (order.get(a.task) ?? 0) - (order.get(b.task) ?? 0));
   if (!rows.length) return html`<p class="faint">No task has started.</p>`;
@@ -76,18 +99,20 @@ export function Waterfall({ events, tasks, depends, now, over }) {
   const to = Math.max(...rows.map((row) => Math.max(...row.segments.map((one) => one.to))), from + 1);
   const whole = to - from;
   const left = (ms) => `${Math.min(100, Math.max(0, ((ms - from) / whole) * 100)).toFixed(3)}%`;
-  const marks = useMemo(() => [0, 0.25, 0.5, 0.75, 1], []);
+  const { step, marks } = marksOf(whole);
+  const lines = { backgroundSize: `${((step / whole) * 100).toFixed(3)}% 100%` };
+  const seen = new Set(rows.flatMap((row) => row.segments.map((one) => one.kind)));
   return html`<div class="waterfall" role="table" aria-label="What each task did when">
-    <div class="axis" aria-hidden="true"><span /><div>${marks.map((part) => html`<i key=${part} style=${{ left: `${part * 100}%` }}>${duration(whole * part)}</i>`)}</div><span /></div>
+    <div class="axis" aria-hidden="true"><span /><div>${marks.map((ms, i) => html`<i key=${i} style=${{ left: `${(ms / whole) * 100}%` }}>${markText(ms)}</i>`)}</div><span /></div>
     ${rows.slice(0, mostRows).map((row) => {
       const run = row.segments.filter((one) => one.kind !== "queue" && one.kind !== "wait").reduce((sum, one) => sum + one.to - one.from, 0);
       return html`<div class="row" role="row" key=${row.task}><span class="name" role="rowheader" title=${row.task}>${row.task}</span>
-        <div class="lane" role="cell">${row.segments.map((one, i) => {
+        <div class="lane" role="cell" style=${lines}>${row.segments.map((one, i) => {
           const says = `${words[one.kind]} ${duration(one.to - one.from)}${one.attempt ? `, attempt ${one.attempt}` : ""}${one.worker ? `, worker ${oneLine(one.worker, 60)}` : ""}${one.says ? `: ${oneLine(one.says, 200)}` : ""}`;
           return html`<i key=${i} class=${`segment ${one.kind}`} style=${{ left: left(one.from), width: `${Math.max(0.25, ((one.to - one.from) / whole) * 100).toFixed(3)}%` }} title=${`${says}\n${exactTime(one.from)}`}><b class="unseen">${says}. </b></i>`;
         })}</div>
         <span class="took" role="cell">${run > 0 ? duration(run) : "–"}</span></div>`;
     })}
     ${rows.length > mostRows && html`<p class="faint">The first ${mostRows} of ${rows.length} tasks and elements.</p>`}
-    <div class="legend" aria-hidden="true"><span><i class="segment queue" />ready, no worker yet</span><span><i class="segment run" />ran</span><span><i class="segment failed" />failed attempt</span><span><i class="segment wait" />waited</span>${!over && html`<span><i class="segment open" />runs</span>`}</div></div>`;
+    <div class="legend" aria-hidden="true">${legend.filter(([kind]) => seen.has(kind)).map(([kind, says]) => html`<span key=${kind}><i class=${`segment ${kind}`} />${says}</span>`)}</div></div>`;
 }

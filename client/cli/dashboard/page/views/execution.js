@@ -6,13 +6,13 @@ import { useKeys } from "../core/keys.js";
 import { mergePatch, writeExact } from "../core/json.js";
 import { Confirm } from "../parts/dialog.js";
 import { Dag } from "../parts/dag.js";
-import { Folding, Panel, Shown, Status, copy, cut } from "../parts/common.js";
+import { Command, Folding, Panel, Shown, Status, Trouble, copy, cut } from "../parts/common.js";
 import { Icon } from "../parts/icons.js";
 import { JsonTree, safeParse } from "../parts/json-tree.js";
 import { RunDialog } from "../parts/run-dialog.js";
 import { say } from "../parts/toast.js";
 import { Waterfall } from "../parts/waterfall.js";
-import { Since, Time, bytes, clockTime, duration, exactTime, parseTime, serverNow } from "../core/time.js";
+import { Sentence, Since, Time, bytes, clockTime, duration, exactTime, parseTime, serverNow } from "../core/time.js";
 
 const overs = new Set(["completed", "failed", "cancelled"]);
 const endedTasks = new Set(["completed", "failed", "cancelled", "skipped"]);
@@ -41,16 +41,19 @@ function graphOf(data) {
 }
 
 // Says why in words, and makes a link of an execution that is waited for.
-function Why({ text }) {
+function Why({ text, isError }) {
   const child = /^waits for execution (\d+)$/.exec(text ?? "");
   if (child) return html`waits for execution <a href=${link(`execution/${child[1]}`)}>${child[1]}</a>`;
-  return cut(text, 4000);
+  return isError ? cut(text, 4000) : html`<${Sentence} text=${cut(text, 4000)} />`;
 }
 
+// Reasons: their meaning, where to look, and for an administrator the command that mends it.
 const hints = [
   [/^waits for a worker$/, "No worker has taken it: none is free, or none handles this task.", "workers", "See the workers"],
-  [/^the tenant's max_running is reached$/, "Other tasks of the tenant use all of its permits.", "leases", "See what runs"],
-  [/^the tenant is suspended$/, "Nothing of it starts until it is resumed.", null, null],
+  [/^the tenant's max_running is reached$/, "Other tasks of the tenant use all of its permits.", "leases", "See what runs", (tenant) => `SELECT insula.set_tenant_limits('${tenant}', max_running => ...)`],
+  [/^the tenant's rate_per_second is used up/, "As many tasks of the tenant have started as may for now.", null, null, (tenant) => `SELECT insula.set_tenant_limits('${tenant}', rate_per_second => ...)`],
+  [/^the workflow's limit of \d+ is reached$/, "As many tasks of the workflow run as it may have.", "leases", "See what runs"],
+  [/^the tenant is suspended$/, "Nothing of it starts until it is resumed.", null, null, (tenant) => `SELECT insula.resume_tenant('${tenant}')`],
   [/^the workflow is paused$/, "No task of the workflow starts until it is resumed.", "workflows", "See the workflow"],
   [/its lease lapsed at/, "Its worker has gone without a word; the task is given to another one.", "workers", "See the workers"],
 ];
@@ -65,8 +68,9 @@ function Explanation({ data, tenant, hello }) {
   const hint = stuck.map((row) => hints.find(([pattern]) => pattern.test(row.why ?? ""))).find(Boolean);
   return html`<section class=${`explanation t-${status === "failed" ? "bad" : status === "cancelled" ? "calm" : status === "paused" ? "held" : "live"}`} aria-label=${title}><h2>${title}</h2>
     ${error && !stuck.some((row) => row.why && error.endsWith(row.why)) && html`<p class="error-text">${cut(error, 4000)}</p>`}
-    <ul>${stuck.slice(0, 6).map((row) => html`<li key=${row.task}><${Status} status=${row.status} /><b>${row.task}</b><span class=${row.status === "failed" ? "error-text" : ""}><${Why} text=${row.why} /></span></li>`)}${stuck.length > 6 && html`<li class="faint">and ${stuck.length - 6} more</li>`}</ul>
-    ${hint && html`<p class="faint">${hint[1]} ${hint[2] && (hint[2] !== "workers" || hello.admin) && html`<a href=${link(hint[2] === "leases" ? "workers" : hint[2], hint[2] === "workflows" || hint[2] === "leases" ? { tenant } : {})}>${hint[3]}</a>`}</p>`}</section>`;
+    <ul>${stuck.slice(0, 6).map((row) => html`<li key=${row.task}><${Status} status=${row.status} /><b>${row.task}</b><span class=${row.status === "failed" ? "error-text" : ""}><${Why} text=${row.why} isError=${row.status === "failed"} /></span></li>`)}${stuck.length > 6 && html`<li class="faint">and ${stuck.length - 6} more</li>`}</ul>
+    ${hint && html`<p class="faint">${hint[1]} ${hint[2] && (hint[2] !== "workers" || hello.admin) && html`<a href=${link(hint[2] === "leases" ? "workers" : hint[2], hint[2] === "workflows" || hint[2] === "leases" ? { tenant } : {})}>${hint[3]}</a>`}</p>`}
+    ${hint?.[4] && hello.admin && html`<p><${Command} text=${hint[4](tenant)} /></p>`}</section>`;
 }
 
 function Head({ data, hello, actions }) {
@@ -128,7 +132,7 @@ function TaskPanel({ id, graph, data, close }) {
   const events = data.timeline.filter((event) => event.task === id || event.task?.startsWith(`${id}[`));
   const { id: _, depends_on: __, ...options } = task.definition;
   return html`<div class="task-panel"><header><${Status} status=${task.status} /><h3>${id}</h3><span class="grow" /><button class="ghost" aria-label="Close" onClick=${close}><${Icon} name="close" size=${14} /></button></header>
-    ${why?.why && html`<p class=${task.status === "failed" ? "error-text" : ""}><${Why} text=${why.why} /></p>`}
+    ${why?.why && html`<p class=${task.status === "failed" ? "error-text" : ""}><${Why} text=${why.why} isError=${task.status === "failed"} /></p>`}
     <dl class="facts"><div><dt>Attempt</dt><dd>${task.attempt || "–"}</dd></div><div><dt>Took</dt><dd>${duration(task.took)}</dd></div><div><dt>After</dt><dd>${task.depends.join(", ") || "the start"}</dd></div></dl>
     ${Object.keys(options).length > 0 && html`<${Folding} title="Its definition"><${JsonTree} text=${JSON.stringify(options)} /><//>`}
     <${Events} events=${events} /></div>`;
@@ -136,7 +140,7 @@ function TaskPanel({ id, graph, data, close }) {
 
 const names = {
   execution_submitted: "submitted", execution_completed: "completed", execution_failed: "failed", execution_cancelled: "cancelled", execution_paused: "paused", execution_resumed: "resumed", execution_retried: "retried",
-  task_started: "started", task_completed: "completed", task_failed: "failed", task_cancelled: "cancelled", task_skipped: "skipped", task_attempt_failed: "attempt failed", task_waiting: "waits for an event", task_deferred: "deferred", event_received: "event received",
+  task_started: "started", task_completed: "completed", task_failed: "failed", task_cancelled: "cancelled", task_skipped: "skipped", task_attempt_failed: "attempt failed", task_waiting: "waits", task_deferred: "deferred", event_received: "event received",
 };
 const toneOf = (event) => (event.includes("failed") ? "t-bad" : event.endsWith("completed") ? "t-good" : event.includes("started") ? "t-live" : "t-calm");
 
@@ -147,7 +151,8 @@ function says(event) {
   const parts = [];
   if (detail.error) parts.push(String(detail.error));
   if (detail.reason) parts.push(String(detail.reason));
-  if (detail.event) parts.push(String(detail.event));
+  if (detail.event) parts.push(`${event.event === "task_waiting" ? "for event " : ""}${detail.event}`);
+  if (detail.child && event.event === "task_waiting") parts.push(`for execution ${detail.child}`);
   if (detail.until) parts.push(`until ${String(detail.until).replace("T", " ").slice(0, 19)}`);
   return cut(parts.join(" · "), 1000);
 }
@@ -221,14 +226,21 @@ function Body({ data, hello, gone }) {
   return html`<${Head} data=${data} hello=${hello} actions=${can && html`<${Actions} run=${run} ask=${ask} rerun=${() => setAgain(true)} />`} />
     <${Explanation} data=${data} tenant=${tenant} hello=${hello} />
     <${Panel} title="Graph" note="choose a task to see more of it" flush><${LeftOut} source=${data.source[0]} /><div class="graph"><${Dag} tasks=${graph.tasks} chosen=${chosen} choose=${setChosen} />${chosen && html`<${TaskPanel} key=${chosen} id=${chosen} graph=${graph} data=${data} close=${() => setChosen(null)} />`}</div><${Children} timeline=${data.timeline} /><//>
-    <${Panel} title="What happened when"><${Waterfall} events=${data.timeline} tasks=${graph.states} depends=${graph.depends} now=${over ? parseTime(run.finished_at) ?? serverNow() : serverNow()} over=${over} /><//>
+    <${Panel} title="What happened when"><${Waterfall} events=${data.timeline} tasks=${graph.states} depends=${graph.depends} now=${over ? parseTime(run.finished_at) ?? serverNow() : serverNow()} /><//>
     <div class="columns two"><${Panel} title="Contexts" note="the input, and what each task has changed"><${Contexts} data=${data} /><//><${Panel} title="Events" note=${`${data.timeline.length}`}><${Events} events=${data.timeline} /><//></div>
     ${question && html`<${Confirm} title=${question[0]} text=${question[1]} verb=${question[2]} danger=${asked === "cancel"} request=${{ verb: asked, id: run.execution_id }} done=${() => say(question[3])} close=${() => setAsked(null)} />`}
     ${can && again && html`<${RunDialog} tenant=${hello.tenant ? "" : tenant} workflow=${run.workflow} input=${input === undefined ? "" : writeExact(input)} hidden=${input === undefined} same=${run.execution_id} hello=${hello} close=${() => setAgain(false)} />`}`;
 }
 
+function Missing({ error, hello }) {
+  return html`<${Panel} label="Execution" flush><${Trouble} error=${error} instead=${html`<a class="button" href=${link("executions")}>${hello.admin ? "To the executions of all tenants" : "To the executions"}</a>`} /><//>`;
+}
+
 export function Execution({ route, hello }) {
   const id = route.rest[0] ?? "";
-  const view = useView("execution", { id }, 2000);
-  return html`<div class="stack execution">${/^\d+$/.test(id) ? html`<${Shown} view=${view} rows=${12}>${(data) => html`<${Body} data=${data} hello=${hello} gone=${view.error?.status === 404 || view.error?.status === 403} />`}<//>` : html`<${Shown} view=${{ error: { kind: "missing", message: "This is no id of an execution." } }} />`}</div>`;
+  const isId = /^\d+$/.test(id);
+  const view = useView(isId ? "execution" : null, { id }, 2000);
+  const isGone = view.error?.status === 404 || view.error?.status === 403;
+  if (!isId || (isGone && !view.data)) return html`<${Missing} error=${isId ? view.error : { kind: "missing", message: "This is no id of an execution." }} hello=${hello} />`;
+  return html`<div class="stack execution"><${Shown} view=${view} rows=${12}>${(data) => html`<${Body} data=${data} hello=${hello} gone=${isGone} />`}<//></div>`;
 }

@@ -11,7 +11,7 @@ import { say } from "../parts/toast.js";
 import { Since, Time, count, serverNow } from "../core/time.js";
 
 const statuses = ["pending", "running", "paused", "completed", "failed", "cancelled"];
-const ranges = [["", "Any time"], ["1h", "Last hour"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"], ["30d", "Last 30 days"]];
+const ranges = [["", "Any time"], ["1h", "Last hour"], ["24h", "Last 24 hours"], ["7d", "Last 7 days"], ["30d", "Last 30 days"], ["!1h", "Over 1 h ago"], ["!24h", "Over 24 h ago"]];
 const spans = new Map([["1h", 3600], ["24h", 86400], ["7d", 604800], ["30d", 2592000]]);
 const filterNames = ["workflow", "status", "error", "with", "range", "after", "before"];
 const builtIn = [
@@ -25,7 +25,8 @@ const pageSize = 50;
 // What the server is asked for; a range is counted from its clock, by whole minutes, so that an address stays the same.
 function queryOf(params, tenant) {
   const query = { tenant, workflow: params.workflow, status: params.status, error: params.error, with: params.with, after: params.after, before: params.before };
-  if (spans.has(params.range)) query.after = new Date(Math.floor((serverNow() - spans.get(params.range) * 1000) / 60000) * 60000).toISOString();
+  const span = spans.get(bare(params.range));
+  if (span) query[isNot(params.range) ? "before" : "after"] = new Date(Math.floor((serverNow() - span * 1000) / 60000) * 60000).toISOString();
   return query;
 }
 
@@ -34,13 +35,13 @@ const isNot = (value) => value?.startsWith("!") ?? false;
 const bare = (value) => (isNot(value) ? value.slice(1) : value ?? "");
 
 // A text that narrows the list a moment after it is written, with a switch for "all but these".
-function TextFilter({ label, name, params, set, placeholder, negates = true, list = null, search = false }) {
+function TextFilter({ label, name, params, set, placeholder, negates = true, list = null, search = false, long = false }) {
   const value = params[name] ?? "";
   const [text, setText] = useState(bare(value));
   const negated = isNot(value);
   useEffect(() => setText(bare(value)), [value]);
   const apply = (next, isNegated = negated) => set({ [name]: next ? (isNegated ? `!${next}` : next.startsWith("!") ? `\\${next}` : next) : "" });
-  return html`<label class=${`filter${value ? " on" : ""}`}><span>${label}</span>
+  return html`<label class=${`filter${value ? " on" : ""}${long ? " long" : ""}`}><span>${label}</span>
     ${negates && html`<button type="button" class=${`not${negated ? " on" : ""}`} aria-pressed=${negated ? "true" : "false"} title=${negated ? "All but these" : "Only these"} aria-label=${`${label}: ${negated ? "all but these" : "only these"}`} disabled=${!text} onClick=${(event) => { event.preventDefault(); apply(text, !negated); }}>${negated ? "is not" : "is"}</button>`}
     <input data-search=${search ? "" : undefined} value=${text} placeholder=${placeholder} list=${list} spellcheck="false" autocomplete="off" onInput=${(event) => setText(event.target.value)} onChange=${(event) => apply(event.target.value.trim())} onKeyDown=${(event) => { if (event.key === "Enter") apply(event.target.value.trim()); if (event.key === "Escape") event.target.blur(); }} /></label>`;
 }
@@ -65,7 +66,8 @@ function Saved({ params, tenant }) {
   const all = [...builtIn, ...views];
   return html`<div class="saved" role="group" aria-label="Saved views">
     ${all.map((one) => html`<span key=${one.name} class=${`tab${isCurrent(one) ? " on" : ""}`}><a href=${link("executions", { ...one.query, tenant })} aria-current=${isCurrent(one) ? "true" : undefined}>${one.name}</a>${views.includes(one) && html`<button class="ghost tiny" aria-label=${`Forget the view ${one.name}`} onClick=${() => keep(views.filter((other) => other !== one))}><${Icon} name="close" size=${12} /></button>`}</span>`)}
-    ${has && !all.some(isCurrent) && (naming === null ? html`<button class="ghost small" onClick=${() => setNaming("")}>+ Save this view</button>` : html`<form class="name-view" onSubmit=${(event) => { event.preventDefault(); if (naming.trim()) keep([...views.filter((one) => one.name !== naming.trim()), { name: naming.trim().slice(0, 40), query }]); setNaming(null); }}><input aria-label="Name of the view" placeholder="Name" value=${naming} onInput=${(event) => setNaming(event.target.value)} onKeyDown=${(event) => { if (event.key === "Escape") setNaming(null); }} autofocus /><button class="button small">Save</button></form>`)}</div>`;
+    ${has && !all.some(isCurrent) && (naming === null ? html`<button class="ghost small" onClick=${() => setNaming("")}>+ Save this view</button>` : html`<form class="name-view" onSubmit=${(event) => { event.preventDefault(); if (naming.trim()) keep([...views.filter((one) => one.name !== naming.trim()), { name: naming.trim().slice(0, 40), query }]); setNaming(null); }}><input aria-label="Name of the view" placeholder="Name" value=${naming} onInput=${(event) => setNaming(event.target.value)} onKeyDown=${(event) => { if (event.key === "Escape") setNaming(null); }} autofocus /><button class="button small">Save</button></form>`)}
+    ${has && html`<a class="ghost small clear" href=${link("executions", { tenant })}>Clear</a>`}</div>`;
 }
 
 const verbs = [["retry", "Retry", "opens those again that failed or were cancelled"], ["cancel", "Cancel", "ends those that have not ended"], ["pause", "Pause", "lets no further task of them start"], ["resume", "Resume", "lets paused ones go on"]];
@@ -123,10 +125,10 @@ function Bulk({ filter: current, close }) {
 }
 
 function Rows({ rows, all }) {
-  return html`<div class="list executions" role="table" aria-label="Executions"><div class="head" role="row"><span role="columnheader">Status</span><span role="columnheader">Workflow</span><span role="columnheader">Execution</span>${all && html`<span role="columnheader">Tenant</span>`}<span role="columnheader" class="n">Took</span><span role="columnheader" class="n">Submitted</span></div>
+  return html`<div class="list executions" role="table" aria-label="Executions"><div class=${`head${all ? " all" : ""}`} role="row"><span role="columnheader">Status</span><span role="columnheader">Workflow</span><span role="columnheader">Execution</span>${all && html`<span role="columnheader">Tenant</span>`}<span role="columnheader" class="said">Error</span><span role="columnheader" class="n">Took</span><span role="columnheader" class="n">Submitted</span></div>
     ${rows.map((row) => html`<div role="row" class=${`row${all ? " all" : ""}`} key=${row.execution_id}>
-      <span role="cell"><${Status} status=${row.status} /></span><span role="cell" class="what"><a data-row href=${link(`execution/${row.execution_id}`)} aria-label=${`${row.workflow}, execution ${row.execution_id}`}>${row.workflow}</a>${row.version > 1 && html`<small>v${row.version}</small>`}${row.priority !== 0 && html`<small class="badge">priority ${row.priority}</small>`}${row.error && html`<span class="error" title=${cut(row.error, 500)}>${cut(row.error.replace(/^task "([\w-]+)" failed: /, "$1: "), 300)}</span>`}</span>
-      <span role="cell" class="id">${row.execution_id}</span>${all && html`<span role="cell" class="tenant">${row.tenant}</span>`}
+      <span role="cell"><${Status} status=${row.status} /></span><span role="cell" class="what"><a data-row href=${link(`execution/${row.execution_id}`)} aria-label=${`${row.workflow}, execution ${row.execution_id}`}>${row.workflow}</a>${row.version > 1 && html`<small>v${row.version}</small>`}${row.priority !== 0 && html`<small class="badge">priority ${row.priority}</small>`}</span>
+      <span role="cell" class="id">${row.execution_id}</span>${all && html`<span role="cell" class="tenant">${row.tenant}</span>`}<span role="cell" class="said">${row.error && html`<span class="error" title=${cut(row.error, 500)}>${cut(row.error.replace(/^task "([\w-]+)" failed: /, "$1: "), 300)}</span>`}</span>
       <span role="cell" class="n">${row.started_at ? html`<${Since} from=${row.started_at} to=${row.finished_at} took=${row.took_ms} />` : html`<span class="faint">–</span>`}</span><span role="cell" class="n"><${Time} at=${row.created_at} /></span></div>`)}</div>`;
 }
 
@@ -144,17 +146,17 @@ export function Executions({ route, hello, tenant }) {
   const set = (changes) => go("executions", { ...params, from: "", ...changes });
   const older = () => { go("executions", { ...params, from: view.data.next }); main.current?.scrollIntoView({ block: "start" }); };
   useKeys({ o: view.data?.next ? older : null, b: hello.actions ? () => setBulk(true) : null, n: hello.actions ? () => setRun(true) : null });
+  const mixed = hello.admin && !tenant;
   const filtered = filterNames.some((name) => params[name]);
   return html`<div class="stack" ref=${main}><div class="views-bar"><${Saved} params=${params} tenant=${own} /><span class="grow" />${hello.actions && html`<button class="button" onClick=${() => setRun(true)}><${Icon} name="play" size=${14} />Run</button><button class="button" onClick=${() => setBulk(true)}>Act on all that fit…</button>`}</div>
-    <${Panel} label="Executions" title=${null} flush><div class="filters"><${StatusFilter} params=${params} set=${set} />
+    <${Panel} label="Executions" title=${null} flush><div class="filters"><div class="line"><${StatusFilter} params=${params} set=${set} /><span class="grow" />${filtered && html`<a class="ghost small clear" href=${link("executions", { tenant: own })}>Clear</a>`}</div>
       <div class="fields"><${TextFilter} label="Workflow" name="workflow" params=${params} set=${set} placeholder="any" list="workflow-names" search />
-        <${TextFilter} label="Error has" name="error" params=${params} set=${set} placeholder="any text" />
-        <${TextFilter} label="Input has" name="with" params=${params} set=${set} placeholder='{"customer": 7}' negates=${false} />
-        <label class=${`filter${params.range ? " on" : ""}`}><span>Submitted</span><select value=${params.range ?? ""} onChange=${(event) => set({ range: event.target.value, after: "", before: "" })}>${ranges.map(([name, title]) => html`<option key=${name} value=${name} selected=${(params.range ?? "") === name}>${title}</option>`)}</select></label>
-        ${filtered && html`<button class="ghost small" onClick=${() => go("executions", { tenant: own })}>Clear</button>`}</div>
+        <${TextFilter} label="Error has" name="error" params=${params} set=${set} placeholder="any text" long />
+        <${TextFilter} label="Input has" name="with" params=${params} set=${set} placeholder='{"customer": 7}' negates=${false} long />
+        <label class=${`filter${params.range ? " on" : ""}`}><span>Submitted</span><select value=${params.range ?? ""} onChange=${(event) => set({ range: event.target.value, after: "", before: "" })}>${ranges.map(([name, title]) => html`<option key=${name} value=${name} selected=${(params.range ?? "") === name}>${title}</option>`)}</select></label></div>
       <datalist id="workflow-names">${(workflows.data?.workflows ?? []).map((one) => html`<option key=${one.workflow} value=${one.workflow} />`)}</datalist></div>
-      <${Shown} view=${view} rows=${10}>${({ executions, next, searched }) => html`${executions.length ? html`<${Rows} rows=${executions} all=${hello.admin && !tenant} />` : html`<${Empty} title=${searched ? "None among those looked through" : filtered || params.from ? "No execution fits" : "No executions yet"}>${searched ? "There are older ones: go on, or narrow the filter." : filtered ? html`<a class="button" href=${link("executions", { tenant: own })}>Show all</a>` : html`<code>insula run</code> or <code>insula.submit()</code> makes one.`}<//>`}
-        ${(next || params.from) && html`<div class="pager"><button class="button" disabled=${!params.from} onClick=${() => set({})}><${Icon} name="left" size=${14} />Newest</button><span class="note">${params.from ? `older than ${params.from}` : `the newest ${Math.min(pageSize, executions.length)}`}</span><button class="button" disabled=${!next} onClick=${older}>Older<${Icon} name="right" size=${14} /></button></div>`}`}<//><//>
+      <${Shown} view=${view} rows=${10}>${({ executions, next, searched }) => html`${executions.length ? html`<${Rows} rows=${executions} all=${mixed} />` : html`<${Empty} title=${searched ? "None among those looked through" : filtered || params.from ? "No execution fits" : "No executions yet"}>${searched ? "There are older ones: go on, or narrow the filter." : filtered ? html`<a class="button" href=${link("executions", { tenant: own })}>Show all</a>` : html`<code>insula run</code> or <code>insula.submit()</code> makes one.`}<//>`}
+        ${(next || params.from) && html`<div class="pager"><button class="button" disabled=${!params.from} onClick=${() => set({})}><${Icon} name="left" size=${14} />${mixed ? "First" : "Newest"}</button><span class="note">${params.from ? `older than ${params.from}` : `the ${mixed ? "first" : "newest"} ${Math.min(pageSize, executions.length)}`}${mixed ? ", one tenant after another" : ""}</span><button class="button" disabled=${!next} onClick=${older}>Older<${Icon} name="right" size=${14} /></button></div>`}`}<//><//>
     ${bulk && html`<${Bulk} filter=${filter} close=${() => setBulk(false)} />`}
     ${run && html`<${RunDialog} tenant=${own} workflow=${bare(params.workflow)} hello=${hello} close=${() => setRun(false)} />`}</div>`;
 }

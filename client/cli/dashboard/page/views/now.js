@@ -104,12 +104,15 @@ function Tile({ label, value, href = null, kind = "", note = "" }) {
   return href ? html`<a class=${`tile ${kind}`} href=${href}>${inside}</a>` : html`<div class=${`tile ${kind}`}>${inside}</div>`;
 }
 
+const mostErrors = 8;
+
 export function Failures({ tenant, since = "1 hour", all }) {
+  const span = since.replace(/^1 /, "");
   const failures = useView("failures", { since, tenant }, 10000);
-  return html`<${Panel} title="What fails" note=${`in the last ${since}, by its error`} flush>
-    <${Shown} view=${failures} rows=${3}>${({ failures: rows }) => (rows.length ? html`<ul class="failures">${rows.slice(0, 8).map((row) => html`<li key=${`${row.tenant}/${row.workflow}/${row.task}/${row.error}`}><a data-row href=${link(`execution/${row.example}`)}>
-      <span class="error">${row.error ? plain(row.error) : "without a word"}</span><span class="where">${all && html`<b>${row.tenant}</b> · `}${row.workflow}${row.task ? ` · ${row.task}` : ""} · <${Time} at=${row.last_at} /></span>
-      <span class="counts"><b class="bad">${count(row.failed)}</b> failed${row.retrying !== "0" ? html`, <b class="held">${count(row.retrying)}</b> retrying` : ""}</span></a></li>`)}</ul>` : html`<${Empty} title="Nothing has failed" icon="good">In the last ${since} no task has failed for good or waits for a further try.<//>`)}<//><//>`;
+  return html`<${Panel} title="What fails" note=${`in the last ${span}, by error`} flush>
+    <${Shown} view=${failures} rows=${3}>${({ failures: rows }) => (rows.length ? html`<ul class="failures">${rows.slice(0, mostErrors).map((row) => html`<li key=${`${row.tenant}/${row.workflow}/${row.task}/${row.error}`}><a data-row href=${link(`execution/${row.example}`)}>
+      <span class="error">${row.error ? plain(row.error) : "without a word"}</span><span class="where">${all && html`<b>${row.tenant}</b> · `}${row.workflow}${row.task ? ` · ${row.task}` : ""}</span>
+      <span class="counts"><b class="bad">${count(row.failed)}</b> failed${row.retrying !== "0" ? html`, <b class="held">${count(row.retrying)}</b> retrying` : ""}<small><${Time} at=${row.last_at} /></small></span></a></li>`)}</ul>${rows.length > mostErrors && html`<p class="foot faint">The ${mostErrors} errors with most failures. <a href=${link("executions", { status: "failed", tenant })}>All failed executions</a></p>`}` : html`<${Empty} title="Nothing has failed" icon="good">In the last ${span} no task has failed for good or waits for a further try.<//>`)}<//><//>`;
 }
 
 function HoldsUp({ hello, tenant }) {
@@ -130,10 +133,10 @@ export function Now({ hello, tenant }) {
   return html`<div class="now">${look.error && !samples.length && html`<${Shown} view=${look} />`}
     <div class="tiles"><${Tile} label="Ready" value=${count(last.ready)} note="for a worker" kind="c-ready" /><${Tile} label="Running" value=${count(last.running)} note=${own ? "tasks" : `${rate(rateNow("started"))} starts/s`} kind="c-running" href=${executions("running")} />
       <${Tile} label="Delayed" value=${count(last.delayed)} note="start or retry later" /><${Tile} label="Waiting" value=${count(last.waiting)} note="for time or event" /><${Tile} label="Paused" value=${count(last.paused)} note="tasks" href=${executions("paused")} />
-      <${Tile} label="Failed" value=${count(last.failed)} note="since counted" kind=${last.failed > 0 ? "c-bad" : ""} href=${executions("failed")} /></div>
+      <${Tile} label="Failed" value=${count(last.failed)} note="since counters began" kind=${last.failed > 0 ? "c-bad" : ""} href=${executions("failed")} /></div>
     <div class="charts"><${Chart} title="Rates" note="a second" format=${rate} data=${useMemo(() => (own ? [charts.times, charts.rates("submitted"), charts.rates("ended"), charts.rates("failed")] : [charts.times, charts.rates("submitted"), charts.rates("started"), charts.rates("completed"), charts.rates("failed")]), [charts])}
         series=${own ? [{ name: "submitted", colour: "--c1" }, { name: "runs ended", colour: "--c2" }, { name: "failed", colour: "--c-bad", fill: true }] : [{ name: "submitted", colour: "--c1" }, { name: "claimed", colour: "--c3" }, { name: "completed", colour: "--c2" }, { name: "failed", colour: "--c-bad", fill: true }]} />
       <${Chart} title="Depth" note="tasks" format=${count} data=${useMemo(() => [charts.times, charts.depth("ready"), charts.depth("running"), charts.depth("delayed")], [charts])} series=${[{ name: "ready", colour: "--c4", fill: true }, { name: "running", colour: "--c1" }, { name: "delayed", colour: "--c5" }]} />
-      <${Chart} title="Pick-up" note="from ready to claimed" format=${(ms) => (ms === 0 ? "0" : duration(ms))} data=${useMemo(() => [charts.times, charts.p50, charts.p99], [charts])} series=${[{ name: "half within", colour: "--c2", steps: true }, { name: "99 % within", colour: "--c4", steps: true }]} /></div>
+      <${Chart} title="Pick-up" note="from ready to claimed" isTime format=${(ms) => (ms === 0 ? "0" : duration(ms))} data=${useMemo(() => [charts.times, charts.p50, charts.p99], [charts])} series=${[{ name: "half within", colour: "--c2", steps: true }, { name: "99 % within", colour: "--c4", steps: true }]} /></div>
     <div class=${own ? "columns one" : "columns"}><${Failures} tenant=${hello.tenant ? "" : tenant} all=${hello.admin && !tenant} /><${HoldsUp} hello=${hello} tenant=${tenant} />${hello.admin && html`<${Fairness} samples=${samples} />`}</div></div>`;
 }

@@ -1,13 +1,20 @@
 // The server: what holds it up, what runs out, what is not as it should be, each with the command that mends it.
 import { html } from "../core/html.js";
 import { useView } from "../core/api.js";
+import { link } from "../core/router.js";
 import { Badge, Command, Empty, Panel, Shown, plain } from "../parts/common.js";
 import { Icon } from "../parts/icons.js";
-import { Time, count } from "../core/time.js";
+import { Sentence, Time, count } from "../core/time.js";
+
+// An execution leads to its page, which says more.
+function Subject({ text }) {
+  const id = /^execution (\d+)$/.exec(text ?? "");
+  return id ? html`<a data-row href=${link(`execution/${id[1]}`)}>${text}</a>` : plain(text);
+}
 
 function Findings({ rows, none }) {
   if (!rows.length) return html`<${Empty} title=${none} icon="good" />`;
-  return html`<ul class="findings">${rows.map((row, i) => html`<li key=${i}><${Badge} word=${row.level} /><div><b>${row.tenant && html`${row.tenant}: `}${plain(row.object)}</b> <span>${plain(row.finding)}</span></div><${Command} text=${row.mend} /></li>`)}</ul>`;
+  return html`<ul class="findings">${rows.map((row, i) => html`<li key=${i}><${Badge} word=${row.level} /><div><b>${row.tenant && html`${row.tenant}: `}<${Subject} text=${row.object} /></b> <span><${Sentence} text=${plain(row.finding)} /></span></div><${Command} text=${row.mend} /></li>`)}</ul>`;
 }
 
 function Capacity({ rows }) {

@@ -5,12 +5,12 @@ import { go, link } from "../core/router.js";
 import { useKeys } from "../core/keys.js";
 import { Badge, Empty, Panel, Shown, plain } from "../parts/common.js";
 import { Icon } from "../parts/icons.js";
-import { Since, Time, bytes, count, duration } from "../core/time.js";
+import { Sentence, Since, Time, bytes, count, duration } from "../core/time.js";
 
 const columns = [
-  ["tenant", "Tenant"], ["status", "State"], ["ready", "Ready", "n"], ["running", "Running", "n"], ["oldest", "Oldest ready", "n"], ["held", "Held back by"],
-  ["share", "Share of weight", "n", "Its part of all claims beside its part of the weights, since the counters began"], [null, "Limits"], ["started", "Runs", "n", "Runs of tasks since the counters began; choose a tenant for what it used this month"],
-  ["completed", "Completed", "n"], ["failed", "Failed", "n"], [null, "Last failure", "n", "Among its hundred newest executions"], ["wait", "Pick-up p99", "n"],
+  ["tenant", "Tenant"], ["status", "State"], ["held", "Held back by"], ["ready", "Ready", "n"], ["running", "Running", "n"], ["oldest", "Oldest ready", "n"], ["wait", "Pick-up p99", "n"],
+  ["failed", "Failed", "n"], [null, "Last failure", "n", "Among its hundred newest executions"], ["share", "Share of weight", "n", "Its part of all claims beside its part of the weights, since the counters began"],
+  ["completed", "Completed", "n"], ["started", "Runs", "n", "Runs of tasks since the counters began; choose a tenant for what it used this month"], [null, "Limits"],
 ];
 const heldBy = {
   suspended: "Nothing of it starts until it is resumed", "set aside": "Schedulers have died in its turn: none serves it for a while", "error of the scheduler": "The scheduler could not serve it, or a schedule of its", max_running: "As many of its tasks run as it may have", max_queued: "Its queue is full: submissions fail",
@@ -58,8 +58,9 @@ function valueOf(line) {
 // The server's sentences are for psql: here the value has its unit already, and a time needs no fractions.
 function saysOf(line) {
   if (line.item === "wait p50" || line.item === "wait p99") return line.value === null ? line.says : "of the tasks claimed in the last minutes";
-  return line.says.replace(/^seconds (for which )?/, (all, rest) => rest ?? "").replace(/(\d{4}-\d\d-\d\d \d\d:\d\d)\S*/, "$1").replace(/^that these took/, "in all");
+  return line.says.replace(/^seconds (for which )?/, (all, rest) => rest ?? "").replace(/^that these took/, "in all");
 }
+
 const labels = { "wait p50": "half within", "wait p99": "99 % within" };
 
 const questions = { waiting: "What waits", share: "Its share", "held back": "What holds it back", used: "What it used", failing: "What fails" };
@@ -78,7 +79,7 @@ export function TenantDetail({ tenant, close = null }) {
   return html`<${Panel} title=${tenant || "This tenant"} wide actions=${html`<a class="button small" href=${link("executions", { tenant })}>Executions</a><a class="button small" href=${link("schedules", { tenant })}>Schedules</a>${close && html`<button class="ghost" aria-label="Close" onClick=${close}><${Icon} name="close" /></button>`}`}>
     <${Shown} view=${view} rows=${6}>${({ lines }) => html`<div class="explain-tenant">${Object.entries(questions).map(([question, title]) => {
       const mine = lines.filter((line) => line.question === question);
-      return html`<section key=${question}><h3>${title}</h3>${mine.length ? html`<dl>${mine.map((line, i) => html`<div key=${line.item + i}><dt>${labels[line.item] ?? line.item}</dt><dd>${valueOf(line)}</dd><dd class="says">${plain(saysOf(line))}</dd></div>`)}</dl>` : html`<p class="faint">${question === "failing" ? "Nothing." : "No limit is set."}</p>`}</section>`;
+      return html`<section key=${question}><h3>${title}</h3>${mine.length ? html`<dl>${mine.map((line, i) => html`<div key=${line.item + i}><dt>${labels[line.item] ?? line.item}</dt><dd>${valueOf(line)}</dd><dd class="says"><${Sentence} text=${plain(saysOf(line))} /></dd></div>`)}</dl>` : html`<p class="faint">${question === "failing" ? "Nothing." : "No limit is set."}</p>`}</section>`;
     })}</div>`}<//><${Usage} tenant=${tenant} /><//>`;
 }
 
@@ -108,8 +109,9 @@ export function Tenants({ route }) {
   return html`<div class="stack">${open && html`<${TenantDetail} key=${open} tenant=${open} close=${() => set({ open: "" })} />`}
     <${Panel} label="Tenants" flush title=${null}><div class="bar"><label class="search"><${Icon} name="search" /><input data-search type="search" placeholder="Find a tenant" aria-label="Find a tenant" value=${text} onInput=${(event) => setText(event.target.value)} /></label><span class="grow" /><span class="note">${view.data && (rows.length || !after) ? `${count(matching)} ${matching === 1 ? "tenant" : "tenants"}` : ""}</span></div>
     <${Shown} view=${view} rows=${8}>${() => (rows.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="Table of tenants"><table class="grid"><thead><tr>${columns.map(([name, title, kind, says]) => html`<th key=${title} class=${kind ?? ""} title=${says} aria-sort=${name === sort ? (direction === "up" ? "ascending" : "descending") : undefined}>${name ? html`<button class="sort" onClick=${() => sortBy(name)}>${title}<i aria-hidden="true">${name === sort ? (direction === "up" ? "▲" : "▼") : ""}</i></button>` : title}</th>`)}</tr></thead>
-      <tbody>${rows.map((row) => html`<tr key=${row.tenant} class=${row.tenant === open ? "chosen" : ""}><td><a data-row class="strong" href=${link("tenants", { ...route.params, open: row.tenant })}>${row.tenant}</a></td><td><${Badge} word=${row.status} /></td>
-        <td class="n">${count(row.ready)}</td><td class="n">${count(row.running)}</td><td class="n"><${Since} from=${row.oldest_ready_at} /></td><td><${HeldBy} row=${row} /></td><td class="n"><${Share} row=${row} /></td><td class="limits">${limitsOf(row) ?? html`<span class="faint">none</span>`}</td>
-        <td class="n">${count(row.started ?? "0")}</td><td class="n">${count(row.completed ?? "0")}</td><td class="n">${row.failed && row.failed !== "0" ? html`<a class="bad" href=${link("executions", { tenant: row.tenant, status: "failed" })}>${count(row.failed)}</a>` : "0"}</td><td class="n"><${LastFailure} row=${row} last=${last} /></td><td class="n">${row.wait_p99_ms === null ? html`<span class="faint">–</span>` : duration(row.wait_p99_ms)}</td></tr>`)}</tbody></table></div>
+      <tbody>${rows.map((row) => html`<tr key=${row.tenant} class=${row.tenant === open ? "chosen" : ""}><td><a data-row class="strong" href=${link("tenants", { ...route.params, open: row.tenant })}>${row.tenant}</a></td><td><${Badge} word=${row.status} /></td><td><${HeldBy} row=${row} /></td>
+        <td class="n">${count(row.ready)}</td><td class="n">${count(row.running)}</td><td class="n"><${Since} from=${row.oldest_ready_at} /></td><td class="n">${row.wait_p99_ms === null ? html`<span class="faint">–</span>` : duration(row.wait_p99_ms)}</td>
+        <td class="n">${row.failed && row.failed !== "0" ? html`<a class="bad" href=${link("executions", { tenant: row.tenant, status: "failed" })}>${count(row.failed)}</a>` : "0"}</td><td class="n"><${LastFailure} row=${row} last=${last} /></td><td class="n"><${Share} row=${row} /></td>
+        <td class="n">${count(row.completed ?? "0")}</td><td class="n">${count(row.started ?? "0")}</td><td class="limits">${limitsOf(row) ?? html`<span class="faint">none</span>`}</td></tr>`)}</tbody></table></div>
       ${pager}` : after ? pager : html`<${Empty} title=${search ? "No tenant has this in its name" : "No tenants yet"}>${search ? html`<button class="button" onClick=${() => setText("")}>Show all</button>` : html`<code>insula tenant create acme</code> makes one.`}<//>`)}<//><//></div>`;
 }
