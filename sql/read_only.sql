@@ -33,7 +33,7 @@ INSERT INTO call VALUES
 	(false, $$next_fires('@daily')$$), (true, $$schedule('nightly', 'w', '0 3 * * *', tenant => 'reader')$$), (true, $$unschedule('none', 'reader')$$),
 	(true, $$pause_schedule('none', 'reader')$$), (true, $$resume_schedule('nightly', 'reader')$$), (false, $$schedules('reader')$$),
 	(true, $$create_trigger('bell', 'w', tenant => 'reader')$$), (true, $$drop_trigger('none', tenant => 'reader')$$),
-	(true, $$fire_trigger('bell', tenant => 'reader')$$), (false, $$triggers('reader')$$), (false, $$read_activity()$$), (false, $$read_counters()$$),
+	(true, $$fire_trigger('bell', tenant => 'reader')$$), (false, $$triggers('reader')$$), (false, $$read_activity()$$), (false, $$read_counters()$$), (false, $$read_tenant_counters()$$),
 	(false, $$stat_reset()$$), (true, $$claim('w', tenant => 'reader')$$), (true, $$claim('w', '{none}', tenant => 'reader')$$),
 	(true, $$claim('w')$$), (true, $$claim('w', only_tenants => '{}')$$), (false, $$read_claimed(int4send(0) || int4send(0) || oidsend('insula.claimed_task'::regtype))$$),
 	(false, $$watch('w', ARRAY[:ready]::bigint[])$$), (false, $$nudge('w')$$), (true, $$leave('no such worker')$$),

@@ -68,13 +68,9 @@ void draw(Program& program, std::ostream& out, const Terminal& screen) {
       out, "tenants",
       program.query(
           "SELECT a.tenant, a.status, a.ready, a.running, a.delayed, a.waiting, to_char(now() - a.oldest_ready_at, "
-          "'HH24:MI:SS') AS oldest, sum(s.completed) AS completed, sum(s.failed) AS failed, round(extract(epoch FROM "
-          "max(s.wait_p99)), 3) "
-          "|| ' s' AS p99 FROM insula.tenant_activity a LEFT JOIN insula.pg_stat_insula s USING (tenant) GROUP BY "
-          "a.tenant, "
-          "a.status, a.ready, a.running, a.delayed, a.waiting, a.oldest_ready_at ORDER BY a.ready + a.running DESC, "
-          "a.tenant "
-          "LIMIT 20"),
+          "'HH24:MI:SS') AS oldest, s.completed, s.failed, round(extract(epoch FROM s.wait_p99), 3) || ' s' AS p99 "
+          "FROM insula.tenant_activity a LEFT JOIN insula.tenant_counters s USING (tenant) "
+          "ORDER BY a.ready + a.running DESC, a.tenant LIMIT 20"),
       screen, &room);
   put_table(out, "failures of the last hour",
             program.query("SELECT failed, retrying, tenant_name AS tenant, workflow, task, error FROM "

@@ -10,13 +10,13 @@ CREATE VIEW insula.intended_right WITH (security_invoker = true) AS
 		('type', 'USAGE', ARRAY['claimed_task', 'execution_result'], ARRAY['insula_admin', 'insula_runner', 'insula_tenant']),
 		('relation', 'SELECT', ARRAY[
 			'tenants', 'retention', 'retention_rule', 'admin_log', 'tenant', 'tenant_number', 'tenant_error', 'scheduler_wanted', 'leftover_role',
-			'open_to_public', 'tenant_activity', 'pg_stat_insula', 'home', 'home_mark', 'expected_relation', 'intended_right',
+			'open_to_public', 'tenant_activity', 'pg_stat_insula', 'tenant_counters', 'home', 'home_mark', 'expected_relation', 'intended_right',
 			'guarded_object', 'granted_right', 'due_right', 'deviation', 'stray_object', 'foreign_use', 'numbers_in_use', 'snapshot_holders'],
 			ARRAY['insula_admin']),
 		('routine', 'EXECUTE', ARRAY[
 			'create_tenant', 'drop_tenant', 'suspend_tenant', 'resume_tenant',
 			'rotate_password', 'set_tenant_limits', 'set_retention', 'status', 'audit', 'read_faults',
-			'harden', 'health', 'read_overdue', 'capacity', 'read_activity', 'read_counters', 'stat_reset', 'upgrade_tenants',
+			'harden', 'health', 'read_overdue', 'capacity', 'read_activity', 'read_counters', 'read_tenant_counters', 'stat_reset', 'upgrade_tenants',
 			'reconcile', 'adopt', 'start_scheduler', 'stop_scheduler', 'read_workers', 'workers', 'metrics'],
 			ARRAY['insula_admin']),
 		('routine', 'EXECUTE', ARRAY[

@@ -71,9 +71,9 @@ waits AS (
 FROM lines)sql";
 }
 
-// Of one tenant: its counters, which the view has by version of a workflow.
+// Of one tenant: its counters, by version of a workflow.
 std::string one_sql() {
-  return "WITH c AS MATERIALIZED (SELECT * FROM insula.pg_stat_insula WHERE tenant = $1)\n" +
+  return "WITH c AS MATERIALIZED (SELECT * FROM insula.read_counters($1))\n" +
          select_counters([](const Counter& counter) { return std::string("sum(") + counter.name + ")::float8"; }) + R"(
   (SELECT pg_catalog.to_json(pg_catalog.array_agg(n ORDER BY i))::text FROM (
     SELECT i, sum(h)::float8 AS n FROM c, pg_catalog.unnest(c.wait_histogram) WITH ORDINALITY w(h, i) GROUP BY i) s) AS waits,

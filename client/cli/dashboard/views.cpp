@@ -52,10 +52,9 @@ constexpr const char* failures_sql =
 // any.
 constexpr const char* tenants_sql = R"(
 WITH counted AS (
-  SELECT tenant, sum(submitted)::bigint AS submitted, sum(completed)::bigint AS completed, sum(failed)::bigint AS failed,
-    sum(started)::bigint AS started, sum(retried)::bigint AS retried, sum(lapsed)::bigint AS lapsed,
-    (extract(epoch FROM max(wait_p99)) * 1000)::float8 AS wait_p99_ms
-  FROM insula.pg_stat_insula GROUP BY tenant),
+  SELECT tenant, submitted, completed, failed, started, retried, lapsed,
+    (extract(epoch FROM wait_p99) * 1000)::float8 AS wait_p99_ms
+  FROM insula.tenant_counters),
 every AS (
   SELECT t.tenant, t.status, a.ready, a.running, a.delayed, a.waiting, a.paused, a.oldest_ready_at, t.weight,
     t.max_running, t.max_queued, t.max_connections, t.rate_per_second, t.retain::text AS retain, t.retain_count,

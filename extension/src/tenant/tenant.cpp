@@ -372,6 +372,19 @@ int active_tenants_after(std::int32_t number, std::int32_t *tenants, int room) {
 TenantShare *active_tenants(int *count) { return read_tenants(true, count); }
 TenantShare *all_tenants(int *count) { return read_tenants(false, count); }
 
+TenantName *tenant_names(int *count) {
+  static constexpr Statement tenant_names = {"tenant_names", "SELECT tenant_no, tenant FROM insula.tenant", {}};
+  const Session session = open_session();
+  Arguments none;
+  const auto rows = run(tenant_names, none);
+  auto *names = static_cast<TenantName *>(MemoryContextAlloc(session.caller, sizeof(TenantName) * (rows + 1)));
+  for (std::uint64_t i = 0; i < rows; ++i)
+    names[i] = {get_int32(i, 1), MemoryContextStrdup(session.caller, get_text(i, 2))};
+  *count = static_cast<int>(rows);
+  close_session(session);
+  return names;
+}
+
 void invalidate_tenants() {
   CacheInvalidateRelcacheByRelid(get_relname_relid("tenant", get_namespace_oid("insula", false)));
 }

@@ -84,6 +84,12 @@ struct TenantShare {
 // Unordered.
 TenantShare *active_tenants(int *count);
 TenantShare *all_tenants(int *count);
+struct TenantName {
+  std::int32_t number;
+  const char *name;
+};
+// All, by their names; unordered.
+TenantName *tenant_names(int *count);
 // The next active ones by number, at most `room`; returns how many.
 int active_tenants_after(std::int32_t number, std::int32_t *tenants, int room);
 
