@@ -33,6 +33,9 @@ install postgresql-common
 echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf
 install "postgresql-$version"
 pg_createcluster "$version" main >/dev/null
+# Not always 5432: the machine's other servers have the same loopback.
+PGPORT=$(pg_conftool -s "$version" main show port)
+export PGPORT
 pg_ctlcluster "$version" main start
 as_postgres createdb shop
 query 'CREATE TABLE customers AS SELECT generate_series(1, 1000) AS id'
@@ -60,7 +63,7 @@ example=/usr/share/doc/libinsula-dev/examples/multi_tenant.cpp
 [[ -e $example ]] || gunzip -k "$example.gz"
 # shellcheck disable=SC2046
 g++ -std=c++20 -O1 "$example" -o /tmp/multi_tenant $(pkg-config --cflags --libs insula libpq fmt)
-ADMIN_DATABASE_URL=postgresql://admin:admin@localhost/shop /tmp/multi_tenant >/tmp/example.log || { cat /tmp/example.log; exit 1; }
+ADMIN_DATABASE_URL="postgresql://admin:admin@localhost:$PGPORT/shop" /tmp/multi_tenant >/tmp/example.log || { cat /tmp/example.log; exit 1; }
 tail -n 3 /tmp/example.log
 if ldd /tmp/multi_tenant | grep -q 'not found'; then
     ldd /tmp/multi_tenant
