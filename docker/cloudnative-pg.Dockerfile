@@ -13,3 +13,4 @@ RUN make -C /insula install DESTDIR=/out PG_CONFIG=/usr/lib/postgresql/${PG_MAJO
 
 FROM scratch
 COPY --from=build /image/ /
+COPY LICENSE /licenses/insula/LICENSE

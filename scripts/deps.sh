@@ -2,8 +2,9 @@
 #
 # Installs what building and testing needs from Debian's packages, and only what
 # is missing; where all is there it does nothing at all. With --demo what tests
-# alone need is left out. Further arguments are packages that are wanted besides. As root, or with sudo, or else it says which packages
-# lack and fails. No PostgreSQL server is created or started: Debian's "main"
+# alone need is left out. Further arguments are packages that are wanted besides.
+# As root, or with sudo, or else it says which packages lack and fails. No
+# PostgreSQL server is created or started: Debian's "main"
 # cluster is switched off before the server package comes in, and no PgBouncer.
 # An installed PostgreSQL is left as it is; where there is none, the version is
 # the distribution's, or $INSULA_PG.
