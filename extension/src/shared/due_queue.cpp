@@ -28,16 +28,16 @@ struct DueEntry {
   bool afresh;             // it may have been mended since
 };
 
-HTAB *shared_dues = nullptr;
+SharedTable<DueEntry> shared_dues;
 
 // Whether the extension's version fits the library's.
 constexpr std::int64_t between_looks = 60 * USECS_PER_SEC;
 
 // For a scheduler without shared memory.
 DatabaseSlot *own_slot = nullptr;
-HTAB *own_dues = nullptr;
+SharedTable<DueEntry> own_dues;
 
-HTAB *dues() { return shared_memory_available() ? shared_dues : own_dues; }
+const SharedTable<DueEntry> &dues() { return shared_memory_available() ? shared_dues : own_dues; }
 
 DueEntry *entry_of(pairingheap_node *node) {
   return reinterpret_cast<DueEntry *>(reinterpret_cast<char *>(node) - offsetof(DueEntry, node));
@@ -64,16 +64,14 @@ Databases *databases = nullptr;
 const SharedPart databases_part = {
     [] {
       const Size slots = sizeof(DatabaseSlot) * static_cast<Size>(shared_room.databases);
-      return add_size(MAXALIGN(offsetof(Databases, slots) + slots),
-                      hash_estimate_size(shared_room.due_tenants, sizeof(DueEntry)));
+      return add_size(MAXALIGN(offsetof(Databases, slots) + slots), shared_dues.size(shared_room.due_tenants));
     },
     [](bool first) {
       const Size size = offsetof(Databases, slots) + sizeof(DatabaseSlot) * static_cast<Size>(shared_room.databases);
       bool found;
       databases = static_cast<Databases *>(ShmemInitStruct("insula databases", size, &found));
       if (first) memset(databases, 0, size);
-      shared_dues =
-          make_shared_table("insula due tenants", shared_room.due_tenants, sizeof(TenantKey), sizeof(DueEntry));
+      shared_dues.attach("insula due tenants", shared_room.due_tenants);
     }};
 
 TimestampTz first_due(DatabaseSlot &slot) {
@@ -124,41 +122,23 @@ void set_due(DatabaseSlot &slot, DueEntry &entry, TimestampTz due) {
   if (due != DT_NOEND) pairingheap_add(&slot.dues, &entry.node);
 }
 
-DueEntry *find_due(Oid database, std::int32_t tenant) {
-  TenantKey key = {database, tenant};
-  return static_cast<DueEntry *>(hash_search(dues(), &key, HASH_FIND, nullptr));
-}
+DueEntry *find_due(Oid database, std::int32_t tenant) { return dues().find({database, tenant}); }
 
 // nullptr: there is no room.
 DueEntry *make_due(Oid database, std::int32_t tenant) {
-  TenantKey key = {database, tenant};
-  bool found;
-  auto *entry = static_cast<DueEntry *>(
-      hash_search(dues(), &key, shared_memory_available() ? HASH_ENTER_NULL : HASH_ENTER, &found));
-  if (entry && !found) {
-    entry->due = DT_NOEND;
-    entry->not_before = DT_NOBEGIN;
-    entry->in_hand = entry->reload = entry->awaits = entry->ended = entry->aside = entry->afresh = false;
-  }
-  return entry;
+  return dues().find_or_make({database, tenant}, [](DueEntry &made) {
+    made.due = DT_NOEND;
+    made.not_before = DT_NOBEGIN;
+  });
 }
 
 void remove_due(DatabaseSlot &slot, DueEntry &entry) {
   set_due(slot, entry, DT_NOEND);
-  TenantKey key = entry.key;
-  hash_search(dues(), &key, HASH_REMOVE, nullptr);
+  dues().remove(entry);
 }
 
-template <typename Visit>
-void for_each_due(Oid database, Visit visit) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, dues());
-  while (auto *entry = static_cast<DueEntry *>(hash_seq_search(&scan)))
-    if (entry->key.database == database) visit(*entry);
-}
-
-// The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known; nothing is done for
-// one that is put off, whatever is to be read anew.
+// The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known; nothing is done
+// for one that is put off, whatever is to be read anew.
 bool is_sure(const DueEntry &entry, TimestampTz now) {
   const bool put_off = entry.not_before > now && entry.not_before <= now + longest_put_off;
   return !entry.in_hand && (!entry.reload || put_off);
@@ -168,17 +148,13 @@ void make_own_due_queue() {
   if (own_slot) return;
   own_slot = static_cast<DatabaseSlot *>(MemoryContextAlloc(TopMemoryContext, sizeof(DatabaseSlot)));
   start_slot(*own_slot, MyDatabaseId);
-  HASHCTL control = {};
-  control.keysize = sizeof(TenantKey);
-  control.entrysize = sizeof(DueEntry);
-  control.hcxt = TopMemoryContext;
-  own_dues = hash_create("insula due tenants", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+  own_dues.make_own("insula due tenants", 256);
 }
 
 }  // namespace
 
 void forget_dues(DatabaseSlot &slot) {
-  for_each_due(slot.database, [&](DueEntry &entry) { remove_due(slot, entry); });
+  dues().for_each_in(slot.database, [&](DueEntry &entry) { remove_due(slot, entry); });
 }
 
 // ---- under the lock, from commit callbacks ----
@@ -216,7 +192,7 @@ void note_aside_due(Oid database) {
   DatabaseSlot *slot = find_database(database);
   if (!slot || !slot->troubled) return;
   slot->troubled = false;
-  for_each_due(database, [&](const DueEntry &entry) {
+  dues().for_each_in(database, [&](const DueEntry &entry) {
     if (!entry.aside && !entry.in_hand) return;
     slot->troubled = true;
     note_due(database, entry.key.tenant, DT_NOBEGIN, true);
@@ -279,7 +255,7 @@ bool attach_scheduler() {
     slot->look_again = DT_NOEND;
     slot->failed = true;
     slot->hand_full = false;
-    for_each_due(MyDatabaseId, [&](DueEntry &entry) {
+    dues().for_each_in(MyDatabaseId, [&](DueEntry &entry) {
       if (!entry.in_hand) return;
       entry.in_hand = false;
       entry.reload = true;
@@ -331,7 +307,7 @@ int fill_due_queue(const std::int32_t *tenants, int count, TimestampTz due, bool
 void make_all_due(TimestampTz due) {
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
-  for_each_due(MyDatabaseId, [&](DueEntry &entry) {
+  dues().for_each_in(MyDatabaseId, [&](DueEntry &entry) {
     // The one in hand is the reason for this.
     if (!entry.in_hand && due < entry.due) set_due(slot, entry, due);
   });
@@ -432,7 +408,7 @@ void leave_database(Rest rest) {
       wake_launcher();
     }
     if (rest == Rest::absent && !slot->asked) {
-      for_each_due(MyDatabaseId, [&](DueEntry &entry) { remove_due(*slot, entry); });
+      dues().for_each_in(MyDatabaseId, [&](DueEntry &entry) { remove_due(*slot, entry); });
       slot->database = InvalidOid;
       slot->pid = 0;
       slot->latch = nullptr;
@@ -485,7 +461,7 @@ DueReport read_due_queue() {
     const DatabaseSlot *slot = my_database();
     report.is_filled = slot && slot->filled && !slot->crowded;
     if (report.is_filled)
-      for_each_due(MyDatabaseId, [&](const DueEntry &entry) {
+      dues().for_each_in(MyDatabaseId, [&](const DueEntry &entry) {
         if (count < room) items[count] = {entry.key.tenant, entry.due, is_sure(entry, now)};
         ++count;
       });
@@ -520,7 +496,7 @@ int databases_in_use() {
   return count;
 }
 
-long due_tenants() { return shared_memory_available() ? hash_get_num_entries(shared_dues) : 0; }
+long due_tenants() { return shared_dues.count(); }
 
 bool left_to_scheduler() {
   if (!shared_memory_available() || databases->launcher.pid == 0 || !schedulers_are_on()) return false;
@@ -544,20 +520,15 @@ int late_tenants(TimestampTz now, std::int32_t *tenants, int room) {
   lock_shared_memory(LW_SHARED);
   DatabaseSlot *slot = my_database();
   if (slot && (first_due(*slot) <= since || (slot->hand_full && slot->hand_at <= since))) {
-    HASH_SEQ_STATUS scan;
-    hash_seq_init(&scan, dues());
-    while (const auto *entry = static_cast<DueEntry *>(hash_seq_search(&scan))) {
-      if (entry->key.database != MyDatabaseId) continue;
-      if (entry->due > since && !(entry->in_hand && slot->hand_at <= since)) continue;
-      if (count < room && entry->key.tenant != 0) {
-        tenants[count++] = entry->key.tenant;
-        continue;
-      }
+    const DueEntry *unnamed = dues().find_if([&](const DueEntry &entry) {
+      const bool late = entry.due <= since || (entry.in_hand && slot->hand_at <= since);
+      if (entry.key.database != MyDatabaseId || !late) return false;
       // A dead worker of all tenants may hold tasks of any.
-      count = room + 1;
-      hash_seq_term(&scan);
-      break;
-    }
+      if (count == room || entry.key.tenant == 0) return true;
+      tenants[count++] = entry.key.tenant;
+      return false;
+    });
+    if (unnamed) count = room + 1;
   }
   unlock_shared_memory();
   return count;

@@ -6,6 +6,7 @@
 #include "shared/clock.hpp"
 #include "shared/drop_counters.hpp"
 #include "shared/due_queue.hpp"
+#include "shared/memory.hpp"
 #include "shared/ready_tenants.hpp"
 
 extern "C" {
@@ -34,25 +35,18 @@ struct OverheadEntry {
   std::int64_t logged_at;  // in passing time
 };
 
-HTAB *shared_overhead = nullptr;
+SharedTable<OverheadEntry> shared_overhead;
 
-OverheadEntry *find_overhead(std::int32_t tenant) {
-  TenantKey key = {MyDatabaseId, tenant};
-  return static_cast<OverheadEntry *>(hash_search(shared_overhead, &key, HASH_FIND, nullptr));
-}
+OverheadEntry *find_overhead(std::int32_t tenant) { return shared_overhead.find({MyDatabaseId, tenant}); }
 
 // nullptr: there is no room, or the tenant may have been dropped and no later drop would remove the entry.
 OverheadEntry *make_overhead(std::int32_t tenant) {
   if (!is_counted(tenant)) return nullptr;
-  TenantKey key = {MyDatabaseId, tenant};
-  bool found;
-  auto *entry = static_cast<OverheadEntry *>(hash_search(shared_overhead, &key, HASH_ENTER_NULL, &found));
-  if (!entry || found) return entry;
-  pg_atomic_init_u64(&entry->time, 0);
-  std::fill(entry->buckets, entry->buckets + spenders, core::LeakyBucket{0, 0});
-  std::fill(entry->put_off_until, entry->put_off_until + spenders, DT_NOBEGIN);
-  entry->logged_at = PG_INT64_MIN / 2;
-  return entry;
+  return shared_overhead.find_or_make({MyDatabaseId, tenant}, [](OverheadEntry &made) {
+    pg_atomic_init_u64(&made.time, 0);
+    std::fill(made.put_off_until, made.put_off_until + spenders, DT_NOBEGIN);
+    made.logged_at = PG_INT64_MIN / 2;
+  });
 }
 
 enum class Added { yes, not_yet, never };
@@ -94,17 +88,14 @@ PutOff lately(const OverheadEntry &entry, TimestampTz now) {
 }  // namespace
 
 const SharedPart overhead_part = {
-    [] { return hash_estimate_size(shared_room.counted_workflows, sizeof(OverheadEntry)); },
-    [](bool) {
-      shared_overhead =
-          make_shared_table("insula overhead", shared_room.counted_workflows, sizeof(TenantKey), sizeof(OverheadEntry));
-    }};
+    [] { return shared_overhead.size(shared_room.counted_workflows); },
+    [](bool) { shared_overhead.attach("insula overhead", shared_room.counted_workflows); }};
 
 void define_overhead_settings() {
-  DefineCustomRealVariable("insula.max_overhead",
-                           "How much of one core schedulers, and calls for several tenants, may spend on one tenant.",
-                           "An average of each over ten seconds of processor time; above it they put the tenant's work off. 0: any.",
-                           &share_of_core, share_of_core, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomRealVariable(
+      "insula.max_overhead", "How much of one core schedulers, and calls for several tenants, may spend on one tenant.",
+      "An average of each over ten seconds of processor time; above it they put the tenant's work off. 0: any.",
+      &share_of_core, share_of_core, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
 double max_overhead() { return share_of_core; }
@@ -159,25 +150,18 @@ PutOff put_off_lately(std::int32_t tenant) {
 PutOff *all_put_off_lately(int *count) {
   *count = 0;
   if (!shared_overhead || share_of_core == 0) return nullptr;
-  // Room is made without the lock; the table has room for no more.
-  const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
-  auto *all = static_cast<PutOff *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(PutOff) * most));
+  auto *all = palloc_for_all<PutOff>(shared_room.counted_workflows);
   const TimestampTz now = clock_now();
   LWLockAcquire(counters_lock, LW_SHARED);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, shared_overhead);
-  while (const auto *entry = static_cast<OverheadEntry *>(hash_seq_search(&scan))) {
-    if (entry->key.database != MyDatabaseId) continue;
-    const PutOff found = lately(*entry, now);
+  shared_overhead.for_each_in(MyDatabaseId, [&](const OverheadEntry &entry) {
+    const PutOff found = lately(entry, now);
     if (found.any()) all[(*count)++] = found;
-  }
+  });
   LWLockRelease(counters_lock);
   std::sort(all, all + *count, [](const PutOff &a, const PutOff &b) { return a.tenant < b.tenant; });
   return all;
 }
 
-void drop_overhead_of(Oid database, std::int32_t tenant) {
-  drop_entries_of<OverheadEntry>(shared_overhead, database, tenant);
-}
+void drop_overhead_of(Oid database, std::int32_t tenant) { shared_overhead.remove_of(database, tenant); }
 
 }  // namespace insula

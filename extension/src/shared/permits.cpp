@@ -86,7 +86,7 @@ void publish_from(int first, bool committed) {
   Held *at = held_permits.begin() + first;
   held_permits.drop_from(first);
   // Where no limit has numbers nothing can be reserved, and a count begins with a snapshot that shows this commit.
-  if (at == end || hash_get_num_entries(limited_works) == 0) return;
+  if (at == end || limited_works.count() == 0) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
   while (at != end) {
     Held *const begin = at;
@@ -107,10 +107,7 @@ void publish_from(int first, bool committed) {
 
 void forget_now() {
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, limited_works);
-  while (auto *all = static_cast<WorkEntry *>(hash_seq_search(&scan)))
-    if (all->key.database == MyDatabaseId) lose_count(*all);
+  limited_works.for_each_in(MyDatabaseId, [](WorkEntry &all) { lose_count(all); });
   LWLockRelease(counters_lock);
 }
 
@@ -336,8 +333,7 @@ bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count) {
   *counts = nullptr;
   *count = 0;
   if (!limited_works) return true;
-  const auto room = static_cast<Size>(most_entries(shared_room.counted_limits));
-  *counts = static_cast<LimitCount *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(LimitCount) * room));
+  *counts = palloc_for_all<LimitCount>(shared_room.counted_limits);
   LWLockAcquire(counters_lock, LW_SHARED);
   WorkEntry *all = find_work(of.tenant, of.what);
   const bool known = is_known(all, of);
