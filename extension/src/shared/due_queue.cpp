@@ -7,37 +7,19 @@
 #include "shared/clock.hpp"
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
+#include "shared/due_table.hpp"
 #include "shared/overhead.hpp"
 #include "shared/ready_tenants.hpp"
-#include "shared/schedulers.hpp"
 
 namespace insula {
 
 namespace {
-
-struct DueEntry {
-  TenantKey key;
-  pairingheap_node node;
-  TimestampTz due;         // DT_NOEND: it is not in the heap
-  TimestampTz not_before;  // it is put off until then; DT_NOBEGIN: it is not
-  bool in_hand;            // a scheduler looks at the tenant
-  bool reload;             // its schedules may have changed
-  bool awaits;             // an execution's end makes it due
-  bool ended;              // one has ended since it was taken
-  bool aside;              // its last turn has failed
-  bool afresh;             // it may have been mended since
-};
-
-SharedTable<DueEntry> shared_dues;
 
 // Whether the extension's version fits the library's.
 constexpr std::int64_t between_looks = 60 * USECS_PER_SEC;
 
 // For a scheduler without shared memory.
 DatabaseSlot *own_slot = nullptr;
-SharedTable<DueEntry> own_dues;
-
-const SharedTable<DueEntry> &dues() { return shared_memory_available() ? shared_dues : own_dues; }
 
 DueEntry *entry_of(pairingheap_node *node) {
   return reinterpret_cast<DueEntry *>(reinterpret_cast<char *>(node) - offsetof(DueEntry, node));
@@ -60,6 +42,8 @@ void start_slot(DatabaseSlot &slot, Oid database) {
 }  // namespace
 
 Databases *databases = nullptr;
+SharedTable<DueEntry> shared_dues;
+SharedTable<DueEntry> own_dues;
 
 const SharedPart databases_part = {
     [] {
@@ -122,8 +106,6 @@ void set_due(DatabaseSlot &slot, DueEntry &entry, TimestampTz due) {
   if (due != DT_NOEND) pairingheap_add(&slot.dues, &entry.node);
 }
 
-DueEntry *find_due(Oid database, std::int32_t tenant) { return dues().find({database, tenant}); }
-
 // nullptr: there is no room.
 DueEntry *make_due(Oid database, std::int32_t tenant) {
   return dues().find_or_make({database, tenant}, [](DueEntry &made) {
@@ -135,13 +117,6 @@ DueEntry *make_due(Oid database, std::int32_t tenant) {
 void remove_due(DatabaseSlot &slot, DueEntry &entry) {
   set_due(slot, entry, DT_NOEND);
   dues().remove(entry);
-}
-
-// The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known; nothing is done
-// for one that is put off, whatever is to be read anew.
-bool is_sure(const DueEntry &entry, TimestampTz now) {
-  const bool put_off = entry.not_before > now && entry.not_before <= now + longest_put_off;
-  return !entry.in_hand && (!entry.reload || put_off);
 }
 
 void make_own_due_queue() {
@@ -173,8 +148,7 @@ void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
   }
   entry->reload = entry->reload || reload;
   entry->afresh = entry->afresh || reload;
-  // A moment further ahead than the longest dates from before the clock was set back.
-  if (entry->not_before <= due + longest_put_off) due = std::max(due, entry->not_before);
+  if (is_put_off(entry->not_before, due)) due = entry->not_before;
   if (due >= entry->due) return;
   set_due(*slot, *entry, due);
   wake_for(*slot, due);
@@ -338,18 +312,25 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
   return any;
 }
 
+// The tenant is in hand no more; nullptr: it has been dropped.
+static DueEntry *put_down(DatabaseSlot &slot, const DueTenant &due, TimestampTz not_before) {
+  slot.hand_full = false;
+  DueEntry *entry = find_due(MyDatabaseId, due.tenant);
+  if (!entry) return nullptr;
+  entry->in_hand = false;
+  entry->reload = entry->reload || due.reload;
+  entry->not_before = not_before;
+  return entry;
+}
+
 void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside, TimestampTz not_before) {
   // Behind those that have waited for longer.
   const TimestampTz now = clock_now();
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
-  slot.hand_full = false;
-  if (DueEntry *entry = find_due(MyDatabaseId, due.tenant)) {
-    entry->in_hand = false;
-    entry->reload = entry->reload || due.reload;
+  if (DueEntry *entry = put_down(slot, due, not_before)) {
     entry->awaits = awaits;
     entry->aside = aside;
-    entry->not_before = not_before;
     slot.troubled = slot.troubled || aside;
     // Claims do what time causes for a tenant that the scheduler leaves for a while.
     if (aside) enter_ready_tenant(due.tenant);
@@ -366,13 +347,9 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
 void put_off_due_tenant(const DueTenant &due, TimestampTz until) {
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
-  slot.hand_full = false;
-  if (DueEntry *entry = find_due(MyDatabaseId, due.tenant)) {
-    entry->in_hand = false;
-    entry->reload = entry->reload || due.reload;
+  if (DueEntry *entry = put_down(slot, due, until)) {
     entry->ended = entry->ended || due.ended;
     entry->afresh = entry->afresh || due.afresh;
-    entry->not_before = until;
     set_due(slot, *entry, until);
   }
   unlock_shared_memory();
@@ -408,7 +385,7 @@ void leave_database(Rest rest) {
       wake_launcher();
     }
     if (rest == Rest::absent && !slot->asked) {
-      dues().for_each_in(MyDatabaseId, [&](DueEntry &entry) { remove_due(*slot, entry); });
+      forget_dues(*slot);
       slot->database = InvalidOid;
       slot->pid = 0;
       slot->latch = nullptr;
@@ -421,156 +398,5 @@ void leave_database(Rest rest) {
 }
 
 bool others_wait() { return shared_memory_available() && databases->launcher.waiting > 0; }
-
-// ---- everybody ----
-
-SchedulerReport report_scheduler() {
-  SchedulerReport report = {0, DT_NOEND, false, false, false, false};
-  if (!shared_memory_available()) return report;
-  lock_shared_memory(LW_SHARED);
-  if (DatabaseSlot *slot = my_database())
-    report = {slot->pid, first_due(*slot), slot->crowded, false, slot->filled, false};
-  else
-    report.without_place = find_database(InvalidOid) == nullptr;
-  report.launcher = databases->launcher.pid != 0;
-  unlock_shared_memory();
-  return report;
-}
-
-bool due_in_queue(std::int32_t tenant, TimestampTz *due) {
-  if (!shared_memory_available()) return false;
-  const TimestampTz now = clock_now();
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = my_database();
-  const bool known = slot && slot->filled && !slot->crowded;
-  const DueEntry *entry = known ? find_due(MyDatabaseId, tenant) : nullptr;
-  *due = entry ? entry->due : DT_NOEND;
-  const bool sure = !entry || is_sure(*entry, now);
-  unlock_shared_memory();
-  return known && sure;
-}
-
-DueReport read_due_queue() {
-  DueReport report = {};
-  if (!shared_memory_available()) return report;
-  const TimestampTz now = clock_now();
-  for (int room = static_cast<int>(due_tenants()) + 64;; room = report.count + 64) {
-    auto *items = palloc_array_of<DueReport::Item>(static_cast<std::size_t>(room));
-    int count = 0;
-    lock_shared_memory(LW_SHARED);
-    const DatabaseSlot *slot = my_database();
-    report.is_filled = slot && slot->filled && !slot->crowded;
-    if (report.is_filled)
-      dues().for_each_in(MyDatabaseId, [&](const DueEntry &entry) {
-        if (count < room) items[count] = {entry.key.tenant, entry.due, is_sure(entry, now)};
-        ++count;
-      });
-    unlock_shared_memory();
-    report.items = items;
-    report.count = count;
-    if (count > room) {
-      pfree(items);
-      continue;
-    }
-    std::sort(items, items + count, [](const auto &a, const auto &b) { return a.tenant < b.tenant; });
-    return report;
-  }
-}
-
-bool DueReport::knows(std::int32_t tenant, TimestampTz *due) const {
-  *due = DT_NOEND;
-  if (!is_filled) return false;
-  const Item *item = std::lower_bound(items, items + count, tenant,
-                                      [](const Item &one, std::int32_t wanted) { return one.tenant < wanted; });
-  if (item == items + count || item->tenant != tenant) return true;
-  *due = item->due;
-  return item->is_sure;
-}
-
-int databases_in_use() {
-  int count = 0;
-  if (!shared_memory_available()) return count;
-  lock_shared_memory(LW_SHARED);
-  for (int i = 0; i < shared_room.databases; ++i) count += OidIsValid(databases->slots[i].database);
-  unlock_shared_memory();
-  return count;
-}
-
-long due_tenants() { return shared_dues.count(); }
-
-bool left_to_scheduler() {
-  if (!shared_memory_available() || databases->launcher.pid == 0 || !schedulers_are_on()) return false;
-  const DatabaseSlot *slot = my_database();
-  return slot && !slot->until_told && slot->pid != MyProcPid;
-}
-
-bool time_is_left_to_scheduler() {
-  if (!left_to_scheduler()) return false;
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = my_database();
-  // A scheduler that died with a tenant in hand leaves it to the next one.
-  const bool known = slot && slot->filled && !slot->crowded && !(slot->hand_full && slot->pid == 0);
-  unlock_shared_memory();
-  return known;
-}
-
-int late_tenants(TimestampTz now, std::int32_t *tenants, int room) {
-  const TimestampTz since = now - scheduler_patience;
-  int count = 0;
-  lock_shared_memory(LW_SHARED);
-  DatabaseSlot *slot = my_database();
-  if (slot && (first_due(*slot) <= since || (slot->hand_full && slot->hand_at <= since))) {
-    const DueEntry *unnamed = dues().find_if([&](const DueEntry &entry) {
-      const bool late = entry.due <= since || (entry.in_hand && slot->hand_at <= since);
-      if (entry.key.database != MyDatabaseId || !late) return false;
-      // A dead worker of all tenants may hold tasks of any.
-      if (count == room || entry.key.tenant == 0) return true;
-      tenants[count++] = entry.key.tenant;
-      return false;
-    });
-    if (unnamed) count = room + 1;
-  }
-  unlock_shared_memory();
-  return count;
-}
-
-bool is_attended(std::int32_t tenant, TimestampTz now) {
-  if (!left_to_scheduler()) return false;
-  const TimestampTz since = now - scheduler_patience;
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = my_database();
-  const DueEntry *entry = slot ? find_due(MyDatabaseId, tenant) : nullptr;
-  const bool attended = entry && !entry->aside && entry->due > since && !(entry->in_hand && slot->hand_at <= since);
-  unlock_shared_memory();
-  return attended;
-}
-
-TimestampTz scheduler_late_at() {
-  lock_shared_memory(LW_SHARED);
-  DatabaseSlot *slot = my_database();
-  // When the tenant in hand is due next is not known.
-  const TimestampTz due = !slot ? DT_NOEND : slot->hand_full ? DT_NOBEGIN : first_due(*slot);
-  unlock_shared_memory();
-  return due == DT_NOEND ? DT_NOEND : std::max(due, clock_now()) + scheduler_patience;
-}
-
-bool is_aside_in_queue(std::int32_t tenant) {
-  if (!any_set_aside()) return false;
-  lock_shared_memory(LW_SHARED);
-  const DueEntry *entry = find_due(MyDatabaseId, tenant);
-  const bool aside = entry && entry->aside;
-  unlock_shared_memory();
-  return aside;
-}
-
-bool any_set_aside() {
-  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
-  return slot && slot->troubled;
-}
-
-bool waits_until_told() {
-  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
-  return slot && slot->until_told;
-}
 
 }  // namespace insula

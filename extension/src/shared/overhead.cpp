@@ -61,9 +61,6 @@ Added add_time(std::int32_t tenant, std::int64_t microseconds) {
   return added;
 }
 
-// A moment further ahead than the longest dates from before the clock was set back.
-bool is_ahead(TimestampTz until, TimestampTz now) { return until > now && until <= now + longest_put_off; }
-
 // True: the log is to tell.
 bool put_off(OverheadEntry *entry, Spender spender, std::int64_t time) {
   const TimestampTz now = clock_now();
@@ -79,7 +76,7 @@ bool put_off(OverheadEntry *entry, Spender spender, std::int64_t time) {
 PutOff lately(const OverheadEntry &entry, TimestampTz now) {
   PutOff put_off = {entry.key.tenant, {DT_NOBEGIN, DT_NOBEGIN}};
   for (int i = 0; i < spenders; ++i)
-    if (is_ahead(entry.put_off_until[i], now) ||
+    if (is_put_off(entry.put_off_until[i], now) ||
         (entry.put_off_until[i] <= now && entry.put_off_until[i] > now - told_for))
       put_off.until[i] = entry.put_off_until[i];
   return put_off;
@@ -134,7 +131,7 @@ TimestampTz put_off_until(std::int32_t tenant, Spender spender) {
   const OverheadEntry *entry = find_overhead(tenant);
   const TimestampTz until = entry ? entry->put_off_until[static_cast<int>(spender)] : DT_NOBEGIN;
   LWLockRelease(counters_lock);
-  return is_ahead(until, now) ? until : DT_NOBEGIN;
+  return is_put_off(until, now) ? until : DT_NOBEGIN;
 }
 
 PutOff put_off_lately(std::int32_t tenant) {
