@@ -288,12 +288,7 @@ void make_all_due(TimestampTz due) {
   unlock_shared_memory();
 }
 
-bool all_taken_since(TimestampTz at) {
-  lock_shared_memory(LW_SHARED);
-  const bool all = first_due(*my_database()) > at;
-  unlock_shared_memory();
-  return all;
-}
+bool all_taken_since(TimestampTz at) { return next_in_due_queue() > at; }
 
 bool take_due_tenant(TimestampTz now, DueTenant *due) {
   lock_shared_memory(LW_EXCLUSIVE);
@@ -356,10 +351,7 @@ void put_off_due_tenant(const DueTenant &due, TimestampTz until) {
 }
 
 TimestampTz next_in_due_queue() {
-  lock_shared_memory(LW_SHARED);
-  const TimestampTz at = first_due(*my_database());
-  unlock_shared_memory();
-  return at;
+  return read_shared_memory([] { return first_due(*my_database()); });
 }
 
 TimestampTz plan_sleep() {

@@ -1,4 +1,4 @@
-// What sessions ask of the due queue and of the processes that serve it; see due_queue.hpp.
+// Answers about the due queue, and about the processes that serve it; see due_queue.hpp.
 #include <algorithm>
 
 #include "shared/clock.hpp"
@@ -79,12 +79,11 @@ bool DueReport::knows(std::int32_t tenant, TimestampTz *due) const {
 }
 
 int databases_in_use() {
-  int count = 0;
-  if (!shared_memory_available()) return count;
-  lock_shared_memory(LW_SHARED);
-  for (int i = 0; i < shared_room.databases; ++i) count += OidIsValid(databases->slots[i].database);
-  unlock_shared_memory();
-  return count;
+  if (!shared_memory_available()) return 0;
+  return read_shared_memory([] {
+    return static_cast<int>(std::count_if(databases->slots, databases->slots + shared_room.databases,
+                                          [](const DatabaseSlot &slot) { return OidIsValid(slot.database); }));
+  });
 }
 
 long due_tenants() { return shared_dues.count(); }
@@ -97,12 +96,11 @@ bool left_to_scheduler() {
 
 bool time_is_left_to_scheduler() {
   if (!left_to_scheduler()) return false;
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = my_database();
-  // A scheduler that died with a tenant in hand leaves it to the next one.
-  const bool known = knows_all(slot) && !(slot->hand_full && slot->pid == 0);
-  unlock_shared_memory();
-  return known;
+  return read_shared_memory([] {
+    const DatabaseSlot *slot = my_database();
+    // A scheduler that died with a tenant in hand leaves it to the next one.
+    return knows_all(slot) && !(slot->hand_full && slot->pid == 0);
+  });
 }
 
 int late_tenants(TimestampTz now, std::int32_t *tenants, int room) {
@@ -127,30 +125,28 @@ int late_tenants(TimestampTz now, std::int32_t *tenants, int room) {
 bool is_attended(std::int32_t tenant, TimestampTz now) {
   if (!left_to_scheduler()) return false;
   const TimestampTz since = now - scheduler_patience;
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = my_database();
-  const DueEntry *entry = slot ? find_due(MyDatabaseId, tenant) : nullptr;
-  const bool attended = entry && !entry->aside && !is_late(*entry, *slot, since);
-  unlock_shared_memory();
-  return attended;
+  return read_shared_memory([&] {
+    const DatabaseSlot *slot = my_database();
+    const DueEntry *entry = slot ? find_due(MyDatabaseId, tenant) : nullptr;
+    return entry && !entry->aside && !is_late(*entry, *slot, since);
+  });
 }
 
 TimestampTz scheduler_late_at() {
-  lock_shared_memory(LW_SHARED);
-  DatabaseSlot *slot = my_database();
-  // When the tenant in hand is due next is not known.
-  const TimestampTz due = !slot ? DT_NOEND : slot->hand_full ? DT_NOBEGIN : first_due(*slot);
-  unlock_shared_memory();
+  const TimestampTz due = read_shared_memory([]() -> TimestampTz {
+    DatabaseSlot *slot = my_database();
+    // When the tenant in hand is due next is not known.
+    return !slot ? DT_NOEND : slot->hand_full ? DT_NOBEGIN : first_due(*slot);
+  });
   return due == DT_NOEND ? DT_NOEND : std::max(due, clock_now()) + scheduler_patience;
 }
 
 bool is_aside_in_queue(std::int32_t tenant) {
   if (!any_set_aside()) return false;
-  lock_shared_memory(LW_SHARED);
-  const DueEntry *entry = find_due(MyDatabaseId, tenant);
-  const bool aside = entry && entry->aside;
-  unlock_shared_memory();
-  return aside;
+  return read_shared_memory([tenant] {
+    const DueEntry *entry = find_due(MyDatabaseId, tenant);
+    return entry && entry->aside;
+  });
 }
 
 bool any_set_aside() {

@@ -47,7 +47,25 @@ inline bool has_share(long taken, long free) { return taken < free; }
 void lock_shared_memory(LWLockMode mode);
 void unlock_shared_memory();
 
+// The answer of `read`, which has the lock.
+template <typename Read>
+auto read_shared_memory(Read read) {
+  lock_shared_memory(LW_SHARED);
+  const auto answer = read();
+  unlock_shared_memory();
+  return answer;
+}
+
 extern LWLock *counters_lock;
+
+// The same with the lock of the counters.
+template <typename Read>
+auto read_counters(Read read) {
+  LWLockAcquire(counters_lock, LW_SHARED);
+  const auto answer = read();
+  LWLockRelease(counters_lock);
+  return answer;
+}
 
 // Most tables have an entry a tenant.
 struct TenantKey {

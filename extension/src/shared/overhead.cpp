@@ -116,32 +116,31 @@ TimestampTz count_overhead(std::int32_t tenant, Spender spender, const Spent &sp
 
 std::int64_t overhead_of(std::int32_t tenant) {
   if (!shared_overhead) return 0;
-  LWLockAcquire(counters_lock, LW_SHARED);
-  OverheadEntry *entry = find_overhead(tenant);
-  const auto time = entry ? static_cast<std::int64_t>(pg_atomic_read_u64(&entry->time)) : 0;
-  LWLockRelease(counters_lock);
-  return time;
+  return read_counters([tenant] {
+    OverheadEntry *entry = find_overhead(tenant);
+    return entry ? static_cast<std::int64_t>(pg_atomic_read_u64(&entry->time)) : 0;
+  });
 }
 
 // While a test moves the clock nothing is: it stops only once nothing is due.
 TimestampTz put_off_until(std::int32_t tenant, Spender spender) {
   if (!shared_overhead || share_of_core == 0 || clock_target() != DT_NOBEGIN) return DT_NOBEGIN;
   const TimestampTz now = clock_now();
-  LWLockAcquire(counters_lock, LW_SHARED);
-  const OverheadEntry *entry = find_overhead(tenant);
-  const TimestampTz until = entry ? entry->put_off_until[static_cast<int>(spender)] : DT_NOBEGIN;
-  LWLockRelease(counters_lock);
+  const TimestampTz until = read_counters([&]() -> TimestampTz {
+    const OverheadEntry *entry = find_overhead(tenant);
+    return entry ? entry->put_off_until[static_cast<int>(spender)] : DT_NOBEGIN;
+  });
   return is_put_off(until, now) ? until : DT_NOBEGIN;
 }
 
 PutOff put_off_lately(std::int32_t tenant) {
-  PutOff found = {tenant, {DT_NOBEGIN, DT_NOBEGIN}};
-  if (!shared_overhead || share_of_core == 0) return found;
+  const PutOff none = {tenant, {DT_NOBEGIN, DT_NOBEGIN}};
+  if (!shared_overhead || share_of_core == 0) return none;
   const TimestampTz now = clock_now();
-  LWLockAcquire(counters_lock, LW_SHARED);
-  if (const OverheadEntry *entry = find_overhead(tenant)) found = lately(*entry, now);
-  LWLockRelease(counters_lock);
-  return found;
+  return read_counters([&] {
+    const OverheadEntry *entry = find_overhead(tenant);
+    return entry ? lately(*entry, now) : none;
+  });
 }
 
 PutOff *all_put_off_lately(int *count) {

@@ -29,7 +29,7 @@ struct SharedTable {
     table = create_shared_table(name, room, &control, HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
   }
 
-  // Of this process alone.
+  // One that this process has alone.
   void make_own(const char *name, long size) {
     HASHCTL control = {};
     control.keysize = sizeof(Key);

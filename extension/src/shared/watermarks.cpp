@@ -88,11 +88,10 @@ WatermarksView read_watermarks(std::int32_t tenant, const std::int32_t *keys, in
 
 std::int64_t beginning_of(const WatermarksView &view, std::int32_t lane) {
   if (!shared_memory_available() || !view.may_raise || !can_announce_searched()) return watermark_unknown;
-  lock_shared_memory(LW_SHARED);
-  const WatermarksEntry *entry = find_watermarks(MyDatabaseId, view.tenant);
-  const std::int64_t beginning = entry ? entry->watermarks.beginning(view.filter, lane) : watermark_unknown;
-  unlock_shared_memory();
-  return beginning;
+  return read_shared_memory([&] {
+    const WatermarksEntry *entry = find_watermarks(MyDatabaseId, view.tenant);
+    return entry ? entry->watermarks.beginning(view.filter, lane) : watermark_unknown;
+  });
 }
 
 bool move_beginning(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
@@ -113,11 +112,10 @@ void forget_beginning(const WatermarksView &view, std::int32_t lane) {
 
 std::uint64_t watermarks_version(std::int32_t tenant) {
   if (!shared_memory_available()) return 0;
-  lock_shared_memory(LW_SHARED);
-  const WatermarksEntry *entry = find_watermarks(MyDatabaseId, tenant);
-  const std::uint64_t version = entry ? entry->watermarks.version() : 0;
-  unlock_shared_memory();
-  return version;
+  return read_shared_memory([tenant] {
+    const WatermarksEntry *entry = find_watermarks(MyDatabaseId, tenant);
+    return entry ? entry->watermarks.version() : 0;
+  });
 }
 
 bool has_watermarks(const WatermarksView &view, LaneKind kind) {

@@ -328,10 +328,7 @@ std::int32_t leave_worker(const char *worker) {
 
 bool has_dead_worker(std::int32_t tenant) {
   if (!shared_memory_available() || dead_workers->count == 0) return false;
-  lock_shared_memory(LW_SHARED);
-  const bool found = any_is_dead(tenant) || any_is_dead(0);
-  unlock_shared_memory();
-  return found;
+  return read_shared_memory([tenant] { return any_is_dead(tenant) || any_is_dead(0); });
 }
 
 DeadWorker *dead_workers_of(std::int32_t tenant, int *count) {
