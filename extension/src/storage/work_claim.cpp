@@ -268,7 +268,7 @@ constexpr Word probe_words[] = {
 };
 constexpr Words probe_phrases = {probe_words, lengthof(probe_words)};
 
-// Of any key, of some, of one of many; each also of rows that no transaction holds.
+// For any key, some keys and many keys; each also for rows that no transaction holds.
 constexpr Statement probes[][2] = {
     {{"probe_any", "{probe} {first}", {INT4OID, INT8OID}, probe_phrases},
      {"probe_any_unlocked", "{probe} {first_unlocked}", {INT4OID, INT8OID}, probe_phrases}},
