@@ -1,93 +1,13 @@
 // Permits, of a tenant with max_running and under limits of workflows and of keys: whatever claims,
 // aborts, counts and forgets, never does one task too many run, none is lost, and each comes back.
 #include <atomic>
-#include <memory>
 #include <random>
 #include <thread>
 
-#include "client_test.hpp"
-#include "support/session.hpp"
+#include "permits_fixture.hpp"
 
 namespace insula_test {
 namespace {
-
-constexpr int limit = 25;
-
-// A session for the tenant, with a place of its own for what it holds.
-std::unique_ptr<Session> new_worker() {
-  auto session = std::make_unique<Session>();
-  session->query("SET client_min_messages = error");
-  session->query("SET insula.tenant = 'narrow'");
-  session->query("CREATE TEMP TABLE mine (task_id bigint, lease bigint)");
-  return session;
-}
-
-int claim(Session& session, int most) {
-  return std::stoi(session.query(
-      "WITH c AS (INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', lease_for => '1 h', max_tasks => " +
-      std::to_string(most) + ") RETURNING 1) SELECT count(*) FROM c"));
-}
-
-void complete(Session& session) {
-  session.query(
-      "SELECT insula.complete_many(array_agg(task_id), array_agg(lease), NULL) FROM mine HAVING count(*) > 0");
-  session.query("DELETE FROM mine");
-}
-
-// The kind of the limit.
-enum class Of { tenant, workflow, key };
-
-class Permits : public ::testing::Test {
- protected:
-  void SetUp() override {
-    admin = new_admin();
-    admin->query("CREATE EXTENSION IF NOT EXISTS insula");
-    admin->query("SELECT tenant FROM insula.create_tenant('narrow', login => false)");
-    set_limit(limit);
-  }
-  void TearDown() override { admin->query("SELECT insula.drop_tenant('narrow', '0 s')"); }
-
-  static std::unique_ptr<Session> new_admin() {
-    auto session = std::make_unique<Session>();
-    session->query("SET client_min_messages = error");
-    return session;
-  }
-
-  virtual Of of() const { return Of::tenant; }
-
-  void set_limit(int most) {
-    const std::string number = std::to_string(most);
-    if (of() == Of::tenant) admin->query("SELECT insula.set_tenant_limits('narrow', max_running => " + number + ")");
-    const std::string of_workflow = of() == Of::tenant ? ""
-                                    : of() == Of::key  ? R"("limit": {"max": )" + number + R"(, "key": "who"}, )"
-                                                       : R"("limit": {"max": )" + number + "}, ";
-    admin->query(R"(SELECT insula.register_workflow('{"name": "w", )" + of_workflow +
-                 R"("tasks": [{"id": "a"}]}', tenant => 'narrow'))");
-  }
-
-  void submit(int count, const std::string& context = "{}") {
-    admin->query("SELECT insula.submit_many('w', array_fill('" + context + "'::jsonb, ARRAY[" + std::to_string(count) +
-                 "]), tenant => 'narrow')");
-  }
-
-  // The running tasks under one limit.
-  static int running(Session& session) {
-    return std::stoi(
-        session.query("SELECT coalesce(max(n), 0) FROM (SELECT count(*) n FROM tenant_narrow.work "
-                      "WHERE lane = 100001 GROUP BY limit_key) q"));
-  }
-
-  // All permits are there, and no more.
-  void expect_all_free() {
-    submit(limit + 5);
-    const auto worker = new_worker();
-    EXPECT_EQ(claim(*worker, limit + 5), limit);
-    EXPECT_EQ(claim(*worker, 1), 0);
-    complete(*worker);
-  }
-
-  std::unique_ptr<Session> admin;
-};
 
 class EachPermits : public Permits, public ::testing::WithParamInterface<Of> {
  protected:
@@ -97,7 +17,6 @@ class EachPermits : public Permits, public ::testing::WithParamInterface<Of> {
   void work_off(int tasks, unsigned workers, bool forget);
 };
 class PreloadedEachPermits : public EachPermits {};
-class PreloadedPermits : public Permits {};
 
 std::string name_of(const ::testing::TestParamInfo<Of>& info) {
   return info.param == Of::tenant ? "Tenant" : info.param == Of::key ? "Key" : "Workflow";
@@ -334,11 +253,6 @@ TEST_P(PreloadedEachPermits, ADrainNeverStandsStill) {
   admin->query("DROP TABLE claimed");
 }
 
-bool waits(Session& watcher, const Session& waiter) {
-  return watcher.query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = " + std::to_string(waiter.pid())) ==
-         "Extension";
-}
-
 // Many look while one commits: no session may then see its permit both taken and reserved.  One
 // task runs all the time, and its lease ends first, so that no other end of a lease wakes a waiter.
 TEST_P(PreloadedEachPermits, ACommitNeverHidesAFreePermit) {
@@ -376,7 +290,8 @@ TEST_P(PreloadedEachPermits, ACommitNeverHidesAFreePermit) {
 // Whatever the number of limits, those that were claimed in a subtransaction come back once, with the one around it.
 TEST_F(PreloadedPermits, PermitsOfManyLimitsComeBackWithAnOuterSavepoint) {
   admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
-  admin->query(R"(SELECT insula.register_workflow('{"name": "w", "limit": {"max": 2, "key": "who"}, "tasks": [{"id": "a"}]}',
+  admin->query(
+      R"(SELECT insula.register_workflow('{"name": "w", "limit": {"max": 2, "key": "who"}, "tasks": [{"id": "a"}]}',
                   tenant => 'narrow'))");
   const auto worker = new_worker(), other = new_worker();
   for (const int limits : {5, 17, 40, 100}) {
@@ -431,7 +346,8 @@ TEST_F(Permits, AClaimThatMayNotCountTakesWhatIsUnderNoLimit) {
   const auto holder = new_worker(), worker = new_worker();
   holder->query("BEGIN");
   holder->query(
-      "INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h', max_tasks => 1)");
+      "INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', ARRAY['w.a'], lease_for => '1 h', max_tasks => "
+      "1)");
   EXPECT_EQ(holder->query("SELECT count(*) FROM mine"), "1");
   EXPECT_EQ(claim(*worker, 20), 5);
   holder->query("COMMIT");
@@ -443,142 +359,6 @@ TEST_F(Permits, AClaimThatMayNotCountTakesWhatIsUnderNoLimit) {
   complete(*worker);
   EXPECT_EQ(claim(*worker, 20), 3);
   complete(*worker);
-}
-
-// Work of two kinds; a session that takes the one kind cannot take the other.
-class PreloadedPermitsOfTwoKinds : public Permits {
- protected:
-  void SetUp() override {
-    Permits::SetUp();
-    for (const char* kind : {"j", "k"})
-      admin->query(std::string(R"(SELECT insula.register_workflow('{"name": ")") + kind + R"(", "tasks": [{"id": ")" +
-                   kind + R"("}]}', tenant => 'narrow'))");
-  }
-  void submit_one(const std::string& kind) { admin->query("SELECT insula.submit('" + kind + "', tenant => 'narrow')"); }
-  static std::string claim_of(const std::string& kind, int most) {
-    return "SELECT task_id, lease FROM insula.claim('w', lease_for => '1 h', tasks => ARRAY['" + kind + "." + kind +
-           "'], max_tasks => " + std::to_string(most) + ")";
-  }
-  void wait_for(Session& session, const std::string& kind) {
-    session.send("CALL insula.wait_for_work('1 h', tasks => ARRAY['" + kind + "." + kind + "'])");
-    ASSERT_TRUE(eventually([&] { return waits(*admin, session); }));
-  }
-};
-
-// Two permits come back at once and wake one waiter, which may need but one of them.
-TEST_F(PreloadedPermitsOfTwoKinds, AWokenWaiterPassesUnusedPermitsOn) {
-  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 2)");
-  const auto holder = new_worker(), first = new_worker(), second = new_worker();
-  for (int round = 0; round < 4; ++round) {
-    // Sessions are woken in turns.
-    Session &of_j = round % 2 ? *first : *second, &of_k = round % 2 ? *second : *first;
-    submit_one("k");
-    submit_one("k");
-    holder->query("INSERT INTO mine " + claim_of("k", 2));
-    submit_one("j");
-    wait_for(of_j, "j");
-    wait_for(of_k, "k");
-    holder->query("BEGIN");
-    complete(*holder);
-    holder->query("SELECT insula.submit('k')");
-    holder->query("COMMIT");
-    ASSERT_TRUE(of_k.finished()) << round;
-    EXPECT_EQ(of_k.answer(), "t");
-    of_k.query("INSERT INTO mine " + claim_of("k", 5));
-    ASSERT_TRUE(of_j.finished()) << "slept over a permit in round " << round;
-    EXPECT_EQ(of_j.answer(), "t");
-    of_j.query("INSERT INTO mine " + claim_of("j", 1));
-    complete(of_j);
-    complete(of_k);
-  }
-}
-
-// A task that goes back to the queue frees a permit also for waiters that cannot take that task.
-TEST_F(PreloadedPermitsOfTwoKinds, ATaskGivenBackWakesAWaiterForAnother) {
-  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => 1)");
-  const auto holder = new_worker(), waiter = new_worker();
-  submit_one("k");
-  holder->query(claim_of("k", 1));
-  submit_one("j");
-  wait_for(*waiter, "j");
-  holder->query("SELECT insula.leave('w')");
-  ASSERT_TRUE(waiter->finished()) << "slept over a permit";
-  EXPECT_EQ(waiter->answer(), "t");
-}
-
-// Two limits; a waiter that cannot take from the limit it was woken for passes the wake-up on.
-TEST_F(PreloadedPermits, AWakeUpForAnotherLimitIsPassedOn) {
-  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
-  for (const std::string kind : {"j", "k"}) {
-    admin->query(R"(SELECT insula.register_workflow('{"name": ")" + kind +
-                 R"(", "limit": {"max": 1}, "tasks": [{"id": "a"}]}', tenant => 'narrow'))");
-    admin->query("SELECT insula.submit_many('" + kind + "', array_fill('{}'::jsonb, ARRAY[9]), tenant => 'narrow')");
-  }
-  const auto claim_of = [](const std::string& kind) {
-    return "INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', lease_for => '1 h', tasks => ARRAY['" + kind +
-           ".a'])";
-  };
-  const auto holder_j = new_worker(), holder_k = new_worker(), waiter_j = new_worker(), waiter_k = new_worker();
-  holder_j->query(claim_of("j"));
-  holder_k->query(claim_of("k"));
-  for (int round = 0; round < 6; ++round) {
-    const bool j = round % 3 == 0;
-    waiter_j->send("CALL insula.wait_for_work('1 h', tasks => ARRAY['j.a'])");
-    ASSERT_TRUE(eventually([&] { return waits(*admin, *waiter_j); }));
-    waiter_k->send("CALL insula.wait_for_work('1 h', tasks => ARRAY['k.a'])");
-    ASSERT_TRUE(eventually([&] { return waits(*admin, *waiter_k); }));
-    for (const bool of_j : {j, !j}) {
-      Session &waiter = of_j ? *waiter_j : *waiter_k, &holder = of_j ? *holder_j : *holder_k;
-      complete(holder);
-      ASSERT_TRUE(waiter.finished()) << "slept over a permit in round " << round;
-      EXPECT_EQ(waiter.answer(), "t");
-      holder.query(claim_of(of_j ? "j" : "k"));
-    }
-  }
-}
-
-// One commit brings two permits back and wakes one waiter, which has use for one of them; or a
-// waiter that is woken for a permit finds other work first.
-TEST_F(PreloadedPermits, AWokenWaiterPassesOnTheLimitsOtherPermit) {
-  admin->query("SELECT insula.set_tenant_limits('narrow', max_running => -1)");
-  admin->query(
-      R"(SELECT insula.register_workflow('{"name": "p", "limit": {"max": 2}, "tasks": [{"id": "j"}, {"id": "k"}]}', tenant => 'narrow'))");
-  const auto claim_of = [](const std::string& task, int most) {
-    return "INSERT INTO mine SELECT task_id, lease FROM insula.claim('w', lease_for => '1 h', tasks => ARRAY['p." +
-           task + "'], max_tasks => " + std::to_string(most) + ")";
-  };
-  const auto holder = new_worker(), first = new_worker(), second = new_worker();
-  for (int round = 0; round < 4; ++round) {
-    // Sessions are woken in turns.
-    Session &of_j = round % 2 ? *first : *second, &of_k = round % 2 ? *second : *first;
-    admin->query("SELECT insula.submit_many('p', array_fill('{}'::jsonb, ARRAY[2]), tenant => 'narrow')");
-    holder->query(claim_of("j", 2));
-    admin->query("SELECT insula.submit('p', tenant => 'narrow')");
-    for (Session* waiter : {&of_j, &of_k}) {
-      waiter->send(std::string("CALL insula.wait_for_work('1 h', tasks => ARRAY['p.") + (waiter == &of_j ? "j" : "k") +
-                   "'])");
-      ASSERT_TRUE(eventually([&] { return waits(*admin, *waiter); }));
-    }
-    complete(*holder);
-    ASSERT_TRUE(eventually([&] { return of_j.finished(0ms) || of_k.finished(0ms); }));
-    // The waiter that is woken first takes what it can have, and leaves the other one something.
-    if (of_j.finished(0ms)) {
-      EXPECT_EQ(of_j.answer(), "t");
-      of_j.query(claim_of("j", 5));
-      ASSERT_TRUE(of_k.finished()) << "slept over a permit in round " << round;
-      EXPECT_EQ(of_k.answer(), "t");
-    } else {
-      EXPECT_EQ(of_k.answer(), "t");
-      of_k.query(claim_of("k", 1));
-      ASSERT_TRUE(of_j.finished()) << "slept over a permit in round " << round;
-      EXPECT_EQ(of_j.answer(), "t");
-      of_j.query(claim_of("j", 5));
-    }
-    complete(of_j);
-    complete(of_k);
-    holder->query(
-        "SELECT insula.cancel(execution_id) FROM tenant_narrow.workflow_executions WHERE finished_at IS NULL");
-  }
 }
 
 // The running tasks of limits that do not fit into shared memory are counted in the queue.

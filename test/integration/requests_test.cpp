@@ -169,8 +169,10 @@ TEST_F(Sending, AnOutcomeStaysWhereItsProgressFindsTheConnectionBroken) {
   EXPECT_EQ(outcomes.size(), 0U);
 }
 
-// As where the connection breaks between the commit and the answer.
-TEST_F(Sending, AFailureThatIsSentAgainIsTold) {
+// Outcomes that were sent before, as where the connection breaks between the commit and the answer: the observer learns
+// of those that have failed.
+class SendingAgain : public Sending {
+ protected:
   struct Failures : Observer {
     void task_failed(const LostTask& task, std::string_view error) override {
       told.push_back(std::to_string(task.task_id) + ": " + std::string{error});
@@ -178,83 +180,74 @@ TEST_F(Sending, AFailureThatIsSentAgainIsTold) {
     void outcome_refused(const LostTask&) override { told.push_back("refused"); }
     std::vector<std::string> told;
   };
-  const auto observer = std::make_shared<Failures>();
-  sql_.rows("SELECT insula.create_tenant('sends_again', login => false, if_not_exists => true)");
-  sql_.rows(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a", "retry": {"max_attempts": 1}}]}',
-               tenant => 'sends_again'))");
-  sql_.rows("SELECT insula.submit('w', tenant => 'sends_again')");
-  const auto task = sql_.rows("SELECT task_id, lease FROM insula.claim('w', tenant => 'sends_again')").at(0);
-  EXPECT_EQ(sql_.value("SELECT insula.fail($1, $2, 'broken')", {task[0], task[1]}), "failed");
 
-  Settings settings = make_settings();
-  settings.config.observer = observer;
-  std::vector<std::int64_t> failed;
-  Outcomes outcomes{settings, metrics_, [](const Attempt&) {}, [this](const Attempt&) { ++settled_; },
-                    [&](const Attempt& attempt) { failed.push_back(attempt.info.task_id); }};
-  wire::Claimed claimed;
-  claimed.tenant = "sends_again";
-  claimed.task_id = std::stoll(task[0]);
-  claimed.lease = std::stoll(task[1]);
-  outcomes.add({.attempt = std::make_shared<Attempt>(claimed, nullptr),
-                .kind = Outcome::Kind::failed,
-                .error = "broken",
-                .sent_before = true});
-  outcomes.send_next(link_);
-  ASSERT_TRUE(run_until(link_, [&] { return settled_ == 1; }));
-  EXPECT_EQ(observer->told, std::vector<std::string>{task[0] + ": broken"});
-  EXPECT_EQ(failed, std::vector<std::int64_t>{claimed.task_id});
-  EXPECT_EQ(metrics_.leases_lost, 0U);
-  sql_.rows("SELECT insula.drop_tenant('sends_again', '0 s')");
+  void SetUp() override {
+    Sending::SetUp();
+    telling_.config.observer = observer_;
+    sql_.rows("SELECT insula.create_tenant('sends_again', login => false, if_not_exists => true)");
+    sql_.rows(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a", "retry": {"max_attempts": 1}}]}',
+                 tenant => 'sends_again'))");
+  }
+  void TearDown() override {
+    EXPECT_EQ(metrics_.leases_lost, 0U);
+    sql_.rows("SELECT insula.drop_tenant('sends_again', '0 s')");
+  }
+
+  auto claim(const char* count) {
+    return sql_.rows(
+        "SELECT task_id, lease FROM insula.claim('w', max_tasks => $1, tenant => 'sends_again') ORDER BY task_id",
+        {count});
+  }
+
+  // `tasks`: ids and leases.
+  template <typename Rows>
+  void send_again(const Rows& tasks, const Outcome& outcome) {
+    Outcomes outcomes{telling_, metrics_, [](const Attempt&) {}, [this](const Attempt&) { ++settled_; },
+                      [this](const Attempt& attempt) { failed_.push_back(std::to_string(attempt.info.task_id)); }};
+    for (const auto& task : tasks) {
+      wire::Claimed claimed;
+      claimed.tenant = "sends_again";
+      claimed.task_id = std::stoll(task[0]);
+      claimed.lease = std::stoll(task[1]);
+      Outcome again = outcome;
+      again.attempt = std::make_shared<Attempt>(claimed, nullptr);
+      again.sent_before = true;
+      outcomes.add(again);
+    }
+    outcomes.send_next(link_);
+    ASSERT_TRUE(run_until(link_, [&] { return settled_ == tasks.size(); }));
+  }
+
+  const std::shared_ptr<Failures> observer_ = std::make_shared<Failures>();
+  Settings telling_ = make_settings();
+  std::vector<std::string> failed_;
+};
+
+TEST_F(SendingAgain, AFailureIsTold) {
+  sql_.rows("SELECT insula.submit('w', tenant => 'sends_again')");
+  const auto tasks = claim("1");
+  ASSERT_EQ(tasks.size(), 1U);
+  EXPECT_EQ(sql_.value("SELECT insula.fail($1, $2, 'broken')", {tasks[0][0], tasks[0][1]}), "failed");
+  send_again(tasks, {.attempt = nullptr, .kind = Outcome::Kind::failed, .error = "broken"});
+  EXPECT_EQ(observer_->told, std::vector<std::string>{tasks[0][0] + ": broken"});
+  EXPECT_EQ(failed_, std::vector<std::string>{tasks[0][0]});
 }
 
-// The same for one whose context the server refuses in a batch.
-TEST_F(Sending, ARefusedContextOfABatchIsTold) {
-  struct Failures : Observer {
-    void task_failed(const LostTask& task, std::string_view error) override {
-      told.push_back(std::to_string(task.task_id) + ": " + std::string{error});
-    }
-    void outcome_refused(const LostTask&) override { told.push_back("refused"); }
-    std::vector<std::string> told;
-  };
-  const auto observer = std::make_shared<Failures>();
-  sql_.rows("SELECT insula.create_tenant('sends_batch', login => false, if_not_exists => true)");
-  sql_.rows(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a", "retry": {"max_attempts": 1}}]}',
-               tenant => 'sends_batch'))");
-  sql_.rows(R"(SELECT insula.register_workflow('{"name": "again", "tasks": [{"id": "a"}]}', tenant => 'sends_batch'))");
+TEST_F(SendingAgain, ARefusedContextOfABatchIsTold) {
+  sql_.rows(R"(SELECT insula.register_workflow('{"name": "again", "tasks": [{"id": "a"}]}', tenant => 'sends_again'))");
   for (const char* workflow : {"w", "w", "again"})
-    sql_.rows("SELECT insula.submit($1, tenant => 'sends_batch')", {workflow});
-  const auto tasks = sql_.rows(
-      "SELECT task_id, lease FROM insula.claim('w', max_tasks => 3, tenant => 'sends_batch') ORDER BY task_id");
+    sql_.rows("SELECT insula.submit($1, tenant => 'sends_again')", {workflow});
+  const auto tasks = claim("3");
   ASSERT_EQ(tasks.size(), 3U);
-  // The first as where the connection breaks between the commit and the answer.
   EXPECT_EQ(sql_.value("SELECT next_status FROM insula.complete_batch(ARRAY[$1::bigint], ARRAY[$2::bigint], "
                        "ARRAY['[]']::jsonb[])",
                        {tasks[0][0], tasks[0][1]}),
             "failed");
-
-  Settings settings = make_settings();
-  settings.config.observer = observer;
-  std::vector<std::int64_t> failed;
-  Outcomes outcomes{settings, metrics_, [](const Attempt&) {}, [this](const Attempt&) { ++settled_; },
-                    [&](const Attempt& attempt) { failed.push_back(attempt.info.task_id); }};
-  for (const auto& task : tasks) {
-    wire::Claimed claimed;
-    claimed.tenant = "sends_batch";
-    claimed.task_id = std::stoll(task[0]);
-    claimed.lease = std::stoll(task[1]);
-    outcomes.add({.attempt = std::make_shared<Attempt>(claimed, nullptr),
-                  .kind = Outcome::Kind::completed,
-                  .patch = "[]",
-                  .sent_before = true});
-  }
-  outcomes.send_next(link_);
-  ASSERT_TRUE(run_until(link_, [&] { return settled_ == 3; }));
+  send_again(tasks, {.attempt = nullptr, .kind = Outcome::Kind::completed, .patch = "[]"});
   // The third has attempts left.
-  EXPECT_EQ(observer->told, (std::vector<std::string>{tasks[0][0] + ": context must be a JSON object",
-                                                      tasks[1][0] + ": context must be a JSON object"}));
-  EXPECT_EQ(failed, (std::vector<std::int64_t>{std::stoll(tasks[0][0]), std::stoll(tasks[1][0])}));
-  EXPECT_EQ(metrics_.leases_lost, 0U);
-  sql_.rows("SELECT insula.drop_tenant('sends_batch', '0 s')");
+  EXPECT_EQ(observer_->told, (std::vector<std::string>{tasks[0][0] + ": context must be a JSON object",
+                                                       tasks[1][0] + ": context must be a JSON object"}));
+  EXPECT_EQ(failed_, (std::vector<std::string>{tasks[0][0], tasks[1][0]}));
 }
 
 // A standby may be one for long; claims for other tenants go on.

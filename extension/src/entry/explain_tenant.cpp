@@ -86,7 +86,9 @@ struct Queue {
 
 Queue read_queue(const Tenant &tenant) {
   int count;
-  const Activity *activities = count_queue(tenant, GetLatestSnapshot(), &count);
+  Activity *activities = count_queue(tenant, GetLatestSnapshot(), &count);
+  std::sort(activities, activities + count,
+            [](const Activity &a, const Activity &b) { return a.what.definition < b.what.definition; });
   auto *definitions = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count) + 1);
   Queue queue;
   for (int i = 0; i < count; ++i) {
@@ -101,10 +103,9 @@ Queue read_queue(const Tenant &tenant) {
   int named = 0;
   const char *last = "";
   for (int i = 0; i < versions; ++i) {
-    CHECK_FOR_INTERRUPTS();  // there may be many versions
-    std::int64_t ready = 0;
-    for (int k = 0; k < count; ++k)
-      if (definitions[k] == paused[i].definition) ready += activities[k].tasks[static_cast<int>(Place::ready)];
+    // Only versions of the queue's definitions were asked for.
+    const auto at = std::lower_bound(definitions, definitions + count, paused[i].definition) - definitions;
+    const std::int64_t ready = activities[at].tasks[static_cast<int>(Place::ready)];
     queue.held += ready;
     if (ready == 0 || strcmp(paused[i].name, last) == 0) continue;
     last = paused[i].name;

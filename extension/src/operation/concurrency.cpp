@@ -12,7 +12,6 @@
 #include <algorithm>
 
 #include "operation/operations.hpp"
-#include "shared/shared.hpp"
 #include "storage/limited_rows.hpp"
 #include "storage/random.hpp"
 #include "tenant/lock.hpp"
@@ -111,9 +110,8 @@ struct Permits {
 
   // A claim counts under the lock, which its transaction keeps.
   PermitSource count_running() {
-    const bool has_lock = takes && try_lock_tenant(tenant.number, TenantLock::permits);
-    if (has_lock) announce_permits_lock(tenant.number);
-    if (takes ? !has_lock : is_tenant_locked(tenant.number, TenantLock::permits)) return PermitSource::locked;
+    if (takes ? !try_lock_permits(tenant) : is_tenant_locked(tenant.number, TenantLock::permits))
+      return PermitSource::locked;
     if (!read_reserved(work(), &reserved.items, &reserved.count)) return PermitSource::numbers;
     running.items = running_by_limit(tenant, nullptr, &running.count);
     if (takes) taken = palloc_array_of<std::int64_t>(static_cast<std::size_t>(wanted));

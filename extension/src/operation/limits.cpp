@@ -139,11 +139,16 @@ bool take_room(const Tenant &tenant, std::int64_t added, std::int64_t *free) {
 
 }  // namespace
 
+bool try_lock_permits(const Tenant &tenant) {
+  const bool locked = try_lock_tenant(tenant.number, TenantLock::permits);
+  if (locked) announce_permits_lock(tenant.number);
+  return locked;
+}
+
 bool count_permits_if_wanted(const Tenant &tenant, Limited what) {
   if (!permits_want_count(limited_work(tenant, what))) return false;
   if (what == Limited::queued) return count_permits(tenant, what).done;
-  if (!try_lock_tenant(tenant.number, TenantLock::permits)) return false;
-  announce_permits_lock(tenant.number);
+  if (!try_lock_permits(tenant)) return false;
   const CountResult counted = count_permits(tenant, what);
   unlock_tenant(tenant.number, TenantLock::permits);
   // Claims that found the lock held, or no permit, can go by the numbers now.
@@ -154,21 +159,17 @@ bool count_permits_if_wanted(const Tenant &tenant, Limited what) {
 int take_permits(const Tenant &tenant, TimestampTz now, int wanted) {
   const bool has_rate = tenant.limits.rate > 0;
   if (has_rate) {
-    if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
-    announce_permits_lock(tenant.number);
+    if (!try_lock_permits(tenant)) return 0;
     wanted = static_cast<int>(free_starts(tenant, now, wanted));
     (wanted == 0 ? note_held_back : note_let_through)(limited_work(tenant, Limited::starts));
   }
   if (tenant.limits.max_running < 0 || wanted == 0) return wanted;
   const int reserved = reserve_running(tenant, wanted);
   if (reserved > 0) return reserved;
-  if (count_permits_if_wanted(tenant, Limited::running)) return reserve_running(tenant, wanted);
-  // Another session may have counted by now.
-  if (permits_are_known(limited_work(tenant, Limited::running))) return reserve_running(tenant, wanted);
-  if (!has_rate) {
-    if (!try_lock_tenant(tenant.number, TenantLock::permits)) return 0;
-    announce_permits_lock(tenant.number);
-  }
+  // This session counts, or another one may have by now.
+  if (count_permits_if_wanted(tenant, Limited::running) || permits_are_known(limited_work(tenant, Limited::running)))
+    return reserve_running(tenant, wanted);
+  if (!has_rate && !try_lock_permits(tenant)) return 0;
   return count_free_permits(tenant, wanted);
 }
 

@@ -89,6 +89,8 @@ void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used)
 bool has_permit_at_hand(const Tenant &tenant);
 // Whether a claim would get a permit; if not, it adds to the prospect.
 bool has_permit(const Tenant &tenant, TimestampTz now, Prospect *prospect);
+// The tenant's permits lock, until the transaction ends; false: another one has it.
+bool try_lock_permits(const Tenant &tenant);
 // Makes the numbers of permits known, or makes sure of them, where they are to be counted; false: it has not.
 bool count_permits_if_wanted(const Tenant &tenant, Limited what);
 // The limit that an execution with this input is under.

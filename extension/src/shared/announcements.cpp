@@ -55,42 +55,48 @@ struct Announced {
   T items[Most];
   int count;
 
+  const T *begin() const { return items; }
+  const T *end() const { return items + count; }
+  bool has(const T &item) const { return std::find(begin(), end(), item) != end(); }
+
   bool add(const T &item) {
     if (count == Most) return false;
     items[count++] = item;
     return true;
   }
+  bool add_once(const T &item) { return has(item) || add(item); }
 
   template <typename Doomed>
   void remove(Doomed doomed) {
     count = static_cast<int>(std::remove_if(items, items + count, doomed) - items);
   }
 };
+using AnnouncedTenants = Announced<std::int32_t>;
 
 Announced<WakeUp> ready;
 Announced<DueAnnouncement> due_announcements;
 Announced<DueAnnouncement> upkeep;
-Announced<std::int32_t> rescheduled;
+AnnouncedTenants rescheduled;
 PendingList<Search> raised;
 Announced<DueAnnouncement> claimable;
-Announced<std::int32_t> locked;
+AnnouncedTenants locked;
 Announced<RacedWatermarks> maybe_locked;
 std::int32_t locking_in;
 int locking;  // how deep
 bool asked;
 bool stopped;
-Announced<std::int32_t> changed;
+AnnouncedTenants changed;
 PendingList<TenantOfLevel> dropped;
-Announced<std::int32_t> renumbered;  // tenants whose numbers others are given
-Announced<std::int32_t> claimed;
+AnnouncedTenants renumbered;  // tenants whose numbers others are given
+AnnouncedTenants claimed;
 Announced<WorkerKey> reaped;
 PendingList<TenantOfLevel> permits_locks;  // outlives the callbacks, as the locks do
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // there is work for a session that is not known
 bool all_changed;
 // Of the commit that is ending: other sessions learn of the changes only after its step here.
-Announced<std::int32_t> told_changed;
-Announced<std::int32_t> told_rescheduled;  // of those
+AnnouncedTenants told_changed;
+AnnouncedTenants told_rescheduled;  // of those
 bool told_all_changed;
 bool told_dues_lost;
 bool dues_lost;
@@ -135,26 +141,25 @@ void publish_ended() {
 }
 
 void publish_ready() {
-  for (int i = 0; i < ready.count; ++i) {
-    if (ready.items[i].key == every_key)
-      signal_all_that_fit(MyDatabaseId, ready.items[i].tenant);
+  for (const WakeUp &wake_up : ready) {
+    if (wake_up.key == every_key)
+      signal_all_that_fit(MyDatabaseId, wake_up.tenant);
     else
-      signal_one_waiter(MyDatabaseId, ready.items[i]);
+      signal_one_waiter(MyDatabaseId, wake_up);
   }
 }
 
 void publish_reaped() {
-  for (int i = 0; i < reaped.count; ++i) forget_dead_worker(reaped.items[i]);
+  for (const WorkerKey &worker : reaped) forget_dead_worker(worker);
 }
 
 // Others may have passed over what is free now.
 void publish_locked() {
-  for (int i = 0; i < maybe_locked.count; ++i)
-    if (forget_watermarks_since(MyDatabaseId, maybe_locked.items[i]))
-      signal_one_waiter(MyDatabaseId, {maybe_locked.items[i].tenant, 0, 0, false});
-  for (int i = 0; i < locked.count; ++i) {
-    forget_watermarks_of(MyDatabaseId, locked.items[i]);
-    signal_one_waiter(MyDatabaseId, {locked.items[i], 0, 0, false});
+  for (const RacedWatermarks &raced : maybe_locked)
+    if (forget_watermarks_since(MyDatabaseId, raced)) signal_one_waiter(MyDatabaseId, {raced.tenant, 0, 0, false});
+  for (const std::int32_t tenant : locked) {
+    forget_watermarks_of(MyDatabaseId, tenant);
+    signal_one_waiter(MyDatabaseId, {tenant, 0, 0, false});
   }
 }
 
@@ -185,9 +190,9 @@ const Search *publish_most_searches() {
 void publish_watermarks(const Search *searches) {
   raise_watermarks(searches, raised.end());
   publish_locked();
-  for (int i = 0; i < claimable.count; ++i) {
-    lower_watermarks(MyDatabaseId, claimable.items[i].tenant, claimable.items[i].due);
-    enter_ready_tenant(claimable.items[i].tenant);
+  for (const DueAnnouncement &from : claimable) {
+    lower_watermarks(MyDatabaseId, from.tenant, from.due);
+    enter_ready_tenant(from.tenant);
   }
   for (const TenantOfLevel &gone : dropped) {
     drop_watermarks_of(MyDatabaseId, gone.tenant);
@@ -200,9 +205,9 @@ void publish() {
   if (!shared_memory_available() || !anything_announced()) return;
   const Search *searches = publish_most_searches();
   lock_shared_memory(LW_EXCLUSIVE);
-  for (int i = 0; i < changed.count; ++i) {
-    note_changed(MyDatabaseId, changed.items[i]);
-    enter_ready_tenant(changed.items[i]);
+  for (const std::int32_t tenant : changed) {
+    note_changed(MyDatabaseId, tenant);
+    enter_ready_tenant(tenant);
   }
   // First, since another tenant may have been given the number of one that was dropped.
   for (const TenantOfLevel &gone : dropped) {
@@ -217,18 +222,18 @@ void publish() {
   if (dues_lost) note_all_due(MyDatabaseId);
   publish_watermarks(searches);
   publish_ready();
-  for (int i = 0; i < due_announcements.count; ++i) {
-    signal_for_due(MyDatabaseId, due_announcements.items[i].tenant, due_announcements.items[i].due);
-    note_due(MyDatabaseId, due_announcements.items[i].tenant, due_announcements.items[i].due, false);
+  for (const DueAnnouncement &one : due_announcements) {
+    signal_for_due(MyDatabaseId, one.tenant, one.due);
+    note_due(MyDatabaseId, one.tenant, one.due, false);
   }
-  for (int i = 0; i < upkeep.count; ++i) note_due(MyDatabaseId, upkeep.items[i].tenant, upkeep.items[i].due, false);
+  for (const DueAnnouncement &one : upkeep) note_due(MyDatabaseId, one.tenant, one.due, false);
   if (asked) {
     note_asked(MyDatabaseId);
     doubt_all_ready_tenants();
   }
   if (stopped) note_stopped(MyDatabaseId);
-  for (int i = 0; i < rescheduled.count; ++i) note_due(MyDatabaseId, rescheduled.items[i], DT_NOBEGIN, true);
-  for (int i = 0; i < changed.count; ++i) signal_all_of_tenant(MyDatabaseId, changed.items[i]);
+  for (const std::int32_t tenant : rescheduled) note_due(MyDatabaseId, tenant, DT_NOBEGIN, true);
+  for (const std::int32_t tenant : changed) signal_all_of_tenant(MyDatabaseId, tenant);
   publish_reaped();
   unlock_shared_memory();
   publish_ended();
@@ -246,13 +251,13 @@ void publish_unlocked(const Search *searches) {
   lock_shared_memory(LW_EXCLUSIVE);
   publish_locked();
   for (; searches < raised.end(); ++searches) forget_beginnings_of(MyDatabaseId, searches->raised.tenant);
-  for (int i = 0; i < renumbered.count; ++i) {
-    note_due(MyDatabaseId, renumbered.items[i], DT_NOBEGIN, true);
-    enter_ready_tenant(renumbered.items[i]);
+  for (const std::int32_t tenant : renumbered) {
+    note_due(MyDatabaseId, tenant, DT_NOBEGIN, true);
+    enter_ready_tenant(tenant);
   }
-  for (int i = 0; i < claimed.count; ++i) {
-    forget_watermarks_of(MyDatabaseId, claimed.items[i]);
-    signal_one_waiter(MyDatabaseId, {claimed.items[i], 0, 0, true});
+  for (const std::int32_t tenant : claimed) {
+    forget_watermarks_of(MyDatabaseId, tenant);
+    signal_one_waiter(MyDatabaseId, {tenant, 0, 0, true});
   }
   if (watermarks_lost || renumbered.count == most_tenants) publish_lost();
   if (renumbered.count == most_tenants) note_all_due(MyDatabaseId);
@@ -264,9 +269,8 @@ void committed() {
   publish();
   told_changed = changed;
   told_rescheduled.count = 0;
-  for (int i = 0; i < rescheduled.count; ++i)
-    if (std::find(changed.items, changed.items + changed.count, rescheduled.items[i]) < changed.items + changed.count)
-      told_rescheduled.add(rescheduled.items[i]);
+  for (const std::int32_t tenant : rescheduled)
+    if (changed.has(tenant)) told_rescheduled.add(tenant);
   told_all_changed = all_changed;
   told_dues_lost = all_changed && dues_lost;
   forget_announcements();
@@ -297,12 +301,11 @@ void signal_for_permits_locks(int first) {
 void enter_changed_again() {
   if (shared_memory_available() && (told_changed.count > 0 || told_all_changed)) {
     lock_shared_memory(LW_EXCLUSIVE);
-    for (int i = 0; i < told_changed.count; ++i) {
-      enter_ready_tenant(told_changed.items[i]);
-      signal_all_of_tenant(MyDatabaseId, told_changed.items[i]);
+    for (const std::int32_t tenant : told_changed) {
+      enter_ready_tenant(tenant);
+      signal_all_of_tenant(MyDatabaseId, tenant);
     }
-    for (int i = 0; i < told_rescheduled.count; ++i)
-      note_due(MyDatabaseId, told_rescheduled.items[i], DT_NOBEGIN, true);
+    for (const std::int32_t tenant : told_rescheduled) note_due(MyDatabaseId, tenant, DT_NOBEGIN, true);
     if (told_dues_lost) note_all_due(MyDatabaseId);
     if (told_all_changed) {
       doubt_all_ready_tenants();
@@ -364,28 +367,29 @@ bool announces_changes() { return changed.count > 0 || all_changed; }
 
 bool can_announce_searched() { return raised.count() < most_searches; }
 
+// One that is not told costs only the next search.
+static void add_search(const WatermarksView &view, const core::Searched &searched, bool of_place, int most) {
+  if (view.may_raise && searched.to != watermark_unknown && raised.count() < most)
+    raised.add({{view.tenant, view.version, searched, of_place}, 0});
+}
+
 void announce_searched(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
-  // One that is not told costs only the next search.
-  if (view.may_raise && to != watermark_unknown && can_announce_searched())
-    raised.add({{view.tenant, view.version, {view.filter, lane, from, to}, false}, 0});
+  add_search(view, {view.filter, lane, from, to}, false, most_searches);
 }
 
 void announce_searched_of_place(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
-  if (view.may_raise && to != watermark_unknown && raised.count() < most_searches - 2 * core::Watermarks::room)
-    raised.add({{view.tenant, view.version, {view.filter, lane, from, to}, true}, 0});
+  add_search(view, {view.filter, lane, from, to}, true, most_searches - 2 * core::Watermarks::room);
 }
 
 void announce_locked(std::int32_t tenant) {
-  for (int i = 0; i < locked.count; ++i)
-    if (locked.items[i] == tenant) return;
-  if (!locked.add(tenant)) watermarks_lost = true;
+  if (!locked.add_once(tenant)) watermarks_lost = true;
 }
 
 void announce_unknown() { watermarks_lost = true; }
 
 void announce_maybe_locked(std::int32_t tenant) {
-  for (int i = 0; i < maybe_locked.count; ++i)
-    if (maybe_locked.items[i].tenant == tenant) return;
+  for (const RacedWatermarks &raced : maybe_locked)
+    if (raced.tenant == tenant) return;
   if (!maybe_locked.add({tenant, watermarks_version(tenant)})) watermarks_lost = true;
 }
 
@@ -415,8 +419,7 @@ void announce_ready(std::int32_t tenant, std::int32_t key) {
   // Rows that became ready in this transaction have a place after its start.
   announce_claimable(tenant, GetCurrentTransactionStartTimestamp());
   int keys = 0;
-  for (int i = 0; i < ready.count; ++i) {
-    const WakeUp &other = ready.items[i];
+  for (const WakeUp &other : ready) {
     if (other.tenant != tenant) continue;
     if (other.key == key || other.key == every_key) return;
     ++keys;
@@ -445,8 +448,8 @@ void announce_claimable(std::int32_t tenant, std::int64_t due) {
 }
 
 std::int64_t claimable_from(std::int32_t tenant) {
-  for (int i = 0; i < claimable.count; ++i)
-    if (claimable.items[i].tenant == tenant) return claimable.items[i].due;
+  for (const DueAnnouncement &from : claimable)
+    if (from.tenant == tenant) return from.due;
   return watermarks_lost ? watermark_unknown : watermark_end;
 }
 
@@ -471,15 +474,11 @@ void announce_scheduler_stopped() {
 void announce_mended() { mended = true; }
 
 void announce_rescheduled(std::int32_t tenant) {
-  for (int i = 0; i < rescheduled.count; ++i)
-    if (rescheduled.items[i] == tenant) return;
-  if (!rescheduled.add(tenant)) dues_lost = true;
+  if (!rescheduled.add_once(tenant)) dues_lost = true;
 }
 
 void announce_changed(std::int32_t tenant) {
-  for (int i = 0; i < changed.count; ++i)
-    if (changed.items[i] == tenant) return;
-  if (!changed.add(tenant)) all_changed = true;
+  if (!changed.add_once(tenant)) all_changed = true;
 }
 
 void announce_dropped(std::int32_t tenant) {
@@ -505,9 +504,7 @@ void forget_tenant_number(std::int32_t tenant) {
 void announce_claimed(std::int32_t tenant) {
   // It is told of each row.
   if (claimed.count > 0 && claimed.items[claimed.count - 1] == tenant) return;
-  for (int i = 0; i < claimed.count; ++i)
-    if (claimed.items[i] == tenant) return;
-  if (!claimed.add(tenant)) announce_locked(tenant);
+  if (!claimed.add_once(tenant)) announce_locked(tenant);
 }
 
 void announce_permits_lock(std::int32_t tenant) {

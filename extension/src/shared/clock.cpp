@@ -14,7 +14,7 @@ extern "C" {
 namespace insula {
 
 TimestampTz clock_now() {
-  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
+  const DatabaseSlot *slot = my_shared_database();
   return GetCurrentTimestamp() + (slot ? slot->ahead : 0);
 }
 
@@ -34,7 +34,7 @@ std::int64_t processor_time() {
 
 TimestampTz on_wall(TimestampTz at) {
   if (TIMESTAMP_NOT_FINITE(at)) return at;
-  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
+  const DatabaseSlot *slot = my_shared_database();
   return at - (slot ? slot->ahead : 0);
 }
 
@@ -45,7 +45,7 @@ void set_clock_target(TimestampTz target) {
 }
 
 TimestampTz clock_target() {
-  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
+  const DatabaseSlot *slot = my_shared_database();
   return slot ? slot->clock_target : DT_NOBEGIN;
 }
 

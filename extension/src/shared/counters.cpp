@@ -8,6 +8,7 @@
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
 #include "shared/drop_counters.hpp"
+#include "shared/memory.hpp"
 #include "shared/pending.hpp"
 #include "shared/permits.hpp"
 #include "shared/ready_tenants.hpp"
@@ -50,8 +51,8 @@ struct TallyEntry {
   CountBasis basis;
 };
 
-HTAB *shared_activity = nullptr;
-HTAB *shared_tallies = nullptr;
+SharedTable<ActivityEntry> shared_activity;
+SharedTable<TallyEntry> shared_tallies;
 
 // ---- what the current transaction changes ----
 
@@ -76,29 +77,23 @@ Activity &change_of(const Counted &what) {
 // Leaves room for the versions of other tenants' workflows.
 constexpr int most_versions = 128;
 
-TallyEntry *find_tally(std::int32_t tenant, HASHACTION action) {
-  TenantKey key = {MyDatabaseId, tenant};
-  bool found;
-  auto *tally = static_cast<TallyEntry *>(hash_search(shared_tallies, &key, action, &found));
-  if (tally && !found) {
-    tally->stretches[0] = tally->stretches[1] = {};
-    tally->state = TallyState::unknown;
-    tally->versions = 0;
-    tally->ticket = 0;
-  }
-  return tally;
+TallyEntry *find_tally(std::int32_t tenant) { return shared_tallies.find({MyDatabaseId, tenant}); }
+
+// nullptr: there is no room.
+TallyEntry *make_tally(std::int32_t tenant) {
+  static_assert(TallyState{} == TallyState::unknown);
+  return shared_tallies.find_or_make({MyDatabaseId, tenant});
 }
 
 ActivityEntry *make_activity(TallyEntry &tally, const Counted &what) {
-  ActivityKey key = {MyDatabaseId, what.tenant, what.definition};
-  auto *entry = static_cast<ActivityEntry *>(hash_search(shared_activity, &key, HASH_FIND, nullptr));
-  if (entry) return entry;
+  const ActivityKey key = {MyDatabaseId, what.tenant, what.definition};
+  if (ActivityEntry *entry = shared_activity.find(key)) return entry;
   if (tally.versions >= most_versions && what.definition != 0) return make_activity(tally, {what.tenant, 0});
-  entry = static_cast<ActivityEntry *>(hash_search(shared_activity, &key, HASH_ENTER_NULL, nullptr));
-  if (!entry) return nullptr;
-  ++tally.versions;
-  entry->counts = {{what.tenant, what.definition}, {}, {}, {}, 0, 0, GetCurrentTimestamp()};
-  return entry;
+  return shared_activity.find_or_make(key, [&](ActivityEntry &made) {
+    ++tally.versions;
+    made.counts.what = what;
+    made.counts.since = GetCurrentTimestamp();
+  });
 }
 
 template <int N>
@@ -116,7 +111,7 @@ void add_recent(TallyEntry &tally, const std::int64_t (&waits)[wait_classes]) {
 }
 
 void publish_change(const Activity &change, std::uint64_t transaction) {
-  TallyEntry *tally = find_tally(change.what.tenant, HASH_ENTER_NULL);
+  TallyEntry *tally = make_tally(change.what.tenant);
   ActivityEntry *entry = tally ? make_activity(*tally, change.what) : nullptr;
   if (tally) add_recent(*tally, change.waits);
   if (!entry) {
@@ -167,17 +162,14 @@ const char *pending_work() { return pending.empty() ? nullptr : "has submitted, 
 
 }  // namespace
 
-const SharedPart counters_part = {
-    [] {
-      return add_size(hash_estimate_size(shared_room.counted_workflows, sizeof(ActivityEntry)),
-                      hash_estimate_size(shared_room.counted_workflows, sizeof(TallyEntry)));
-    },
-    [](bool) {
-      shared_activity = make_shared_table("insula activity", shared_room.counted_workflows, sizeof(ActivityKey),
-                                          sizeof(ActivityEntry));
-      shared_tallies =
-          make_shared_table("insula tallies", shared_room.counted_workflows, sizeof(TenantKey), sizeof(TallyEntry));
-    }};
+const SharedPart counters_part = {[] {
+                                    return add_size(shared_activity.size(shared_room.counted_workflows),
+                                                    shared_tallies.size(shared_room.counted_workflows));
+                                  },
+                                  [](bool) {
+                                    shared_activity.attach("insula activity", shared_room.counted_workflows);
+                                    shared_tallies.attach("insula tallies", shared_room.counted_workflows);
+                                  }};
 
 const TransactionStep counters_step = {.pending = pending_work,
                                        .committed = committed,
@@ -227,7 +219,7 @@ void count_wait(const Counted &what, std::int64_t microseconds, std::int64_t tim
   change_of(what).waits[place] += times;
 }
 
-bool is_counted(std::int32_t tenant) { return find_tally(tenant, HASH_FIND) != nullptr; }
+bool is_counted(std::int32_t tenant) { return find_tally(tenant) != nullptr; }
 
 bool ActivityReport::knows(std::int32_t tenant) const { return std::binary_search(known, known + known_count, tenant); }
 
@@ -241,20 +233,14 @@ TenantCounters ActivityReport::of(std::int32_t tenant) const {
 
 ActivityReport read_activity() {
   if (!shared_activity) return {};
-  // Room is made without the lock; the tables have room for no more.
-  const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
-  auto *items = static_cast<Activity *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Activity) * most));
-  auto *known = static_cast<std::int32_t *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(std::int32_t) * most));
+  auto *items = palloc_for_all<Activity>(shared_room.counted_workflows);
+  auto *known = palloc_for_all<std::int32_t>(shared_room.counted_workflows);
   ActivityReport report = {items, 0, known, 0};
   LWLockAcquire(counters_lock, LW_SHARED);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, shared_activity);
-  while (const auto *entry = static_cast<ActivityEntry *>(hash_seq_search(&scan)))
-    if (entry->key.database == MyDatabaseId) items[report.count++] = entry->counts;
-  hash_seq_init(&scan, shared_tallies);
-  while (const auto *tally = static_cast<TallyEntry *>(hash_seq_search(&scan)))
-    if (tally->key.database == MyDatabaseId && tally->state == TallyState::known)
-      known[report.known_count++] = tally->key.tenant;
+  shared_activity.for_each_in(MyDatabaseId, [&](const ActivityEntry &entry) { items[report.count++] = entry.counts; });
+  shared_tallies.for_each_in(MyDatabaseId, [&](const TallyEntry &tally) {
+    if (tally.state == TallyState::known) known[report.known_count++] = tally.key.tenant;
+  });
   LWLockRelease(counters_lock);
   std::sort(items, items + report.count, [](const Activity &a, const Activity &b) {
     return a.what.tenant < b.what.tenant || (a.what.tenant == b.what.tenant && a.what.definition < b.what.definition);
@@ -272,19 +258,15 @@ std::int64_t RecentClaims::count() const {
 RecentClaims *recent_claims(int *count) {
   *count = 0;
   if (!shared_activity) return nullptr;
-  const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
-  auto *claims = static_cast<RecentClaims *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(RecentClaims) * most));
+  auto *claims = palloc_for_all<RecentClaims>(shared_room.counted_workflows);
   LWLockAcquire(counters_lock, LW_SHARED);
   const std::int64_t now = present_stretch();
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, shared_tallies);
-  while (const auto *tally = static_cast<TallyEntry *>(hash_seq_search(&scan))) {
-    if (tally->key.database != MyDatabaseId) continue;
-    RecentClaims &claim = claims[*count] = {tally->key.tenant, {}};
-    for (const Stretch &stretch : tally->stretches)
+  shared_tallies.for_each_in(MyDatabaseId, [&](const TallyEntry &tally) {
+    RecentClaims &claim = claims[*count] = {tally.key.tenant, {}};
+    for (const Stretch &stretch : tally.stretches)
       if (stretch.number >= now - 1) add(claim.waits, stretch.waits);
     if (claim.count() > 0) ++*count;
-  }
+  });
   LWLockRelease(counters_lock);
   return claims;
 }
@@ -306,16 +288,14 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
   // A transaction that has published had committed before, so that this snapshot shows it.
   const Snapshot snapshot = GetLatestSnapshot();
-  TallyEntry *tally = find_tally(tenant, HASH_ENTER_NULL);
+  TallyEntry *tally = make_tally(tenant);
   const bool fits = tally && tally->basis.take(*snapshot);
   if (fits) {
     tally->state = TallyState::counting;
     *ticket = tally->ticket = static_cast<std::uint64_t>(passing_time());  // no two counts begin at once
-    HASH_SEQ_STATUS scan;
-    hash_seq_init(&scan, shared_activity);
-    while (auto *entry = static_cast<ActivityEntry *>(hash_seq_search(&scan)))
-      if (entry->key.database == MyDatabaseId && entry->key.tenant == tenant)
-        std::fill(entry->counts.tasks, entry->counts.tasks + places, 0);
+    shared_activity.for_each_in(MyDatabaseId, [tenant](ActivityEntry &entry) {
+      if (entry.key.tenant == tenant) std::fill(entry.counts.tasks, entry.counts.tasks + places, 0);
+    });
   }
   LWLockRelease(counters_lock);
   return fits ? snapshot : nullptr;
@@ -323,7 +303,7 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
 
 void end_counting(std::int32_t tenant, std::uint64_t ticket, const Activity *found, int count) {
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  TallyEntry *tally = find_tally(tenant, HASH_FIND);
+  TallyEntry *tally = find_tally(tenant);
   bool mine = tally && tally->state == TallyState::counting && tally->ticket == ticket;
   for (int i = 0; i < count && mine; ++i) {
     ActivityEntry *entry = make_activity(*tally, found[i].what);
@@ -341,13 +321,13 @@ void forget_activity() {
   announce_unknown();
   if (!shared_activity) return;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  drop_entries_of<ActivityEntry>(shared_activity, MyDatabaseId, 0);
-  drop_entries_of<TallyEntry>(shared_tallies, MyDatabaseId, 0);
+  shared_activity.remove_of(MyDatabaseId);
+  shared_tallies.remove_of(MyDatabaseId);
   drop_overhead_of(MyDatabaseId, 0);
   LWLockRelease(counters_lock);
 }
 
-long counted_workflows() { return shared_activity ? hash_get_num_entries(shared_activity) : 0; }
+long counted_workflows() { return shared_activity.count(); }
 
 int touched_tenants(std::int32_t *tenants, int room) {
   int count = 0;
@@ -363,8 +343,8 @@ int touched_tenants(std::int32_t *tenants, int room) {
 void drop_counters_of(Oid database, std::int32_t tenant) {
   if (!shared_activity) return;
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  drop_entries_of<ActivityEntry>(shared_activity, database, tenant);
-  drop_entries_of<TallyEntry>(shared_tallies, database, tenant);
+  shared_activity.remove_of(database, tenant);
+  shared_tallies.remove_of(database, tenant);
   drop_overhead_of(database, tenant);
   drop_permits_of(database, tenant);
   LWLockRelease(counters_lock);

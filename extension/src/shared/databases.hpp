@@ -72,6 +72,8 @@ DatabaseSlot *find_database(Oid database);
 DatabaseSlot *make_database(Oid database);
 // This database's slot, which never moves.  Without the lock, too.
 DatabaseSlot *my_database();
+// The same; nullptr without shared memory, too, where a scheduler has one of its own.
+inline const DatabaseSlot *my_shared_database() { return shared_memory_available() ? my_database() : nullptr; }
 TimestampTz first_due(DatabaseSlot &slot);
 void forget_dues(DatabaseSlot &slot);
 void wake_launcher();

@@ -7,37 +7,19 @@
 #include "shared/clock.hpp"
 #include "shared/databases.hpp"
 #include "shared/drop_counters.hpp"
+#include "shared/due_table.hpp"
 #include "shared/overhead.hpp"
 #include "shared/ready_tenants.hpp"
-#include "shared/schedulers.hpp"
 
 namespace insula {
 
 namespace {
-
-struct DueEntry {
-  TenantKey key;
-  pairingheap_node node;
-  TimestampTz due;         // DT_NOEND: it is not in the heap
-  TimestampTz not_before;  // it is put off until then; DT_NOBEGIN: it is not
-  bool in_hand;            // a scheduler looks at the tenant
-  bool reload;             // its schedules may have changed
-  bool awaits;             // an execution's end makes it due
-  bool ended;              // one has ended since it was taken
-  bool aside;              // its last turn has failed
-  bool afresh;             // it may have been mended since
-};
-
-HTAB *shared_dues = nullptr;
 
 // Whether the extension's version fits the library's.
 constexpr std::int64_t between_looks = 60 * USECS_PER_SEC;
 
 // For a scheduler without shared memory.
 DatabaseSlot *own_slot = nullptr;
-HTAB *own_dues = nullptr;
-
-HTAB *dues() { return shared_memory_available() ? shared_dues : own_dues; }
 
 DueEntry *entry_of(pairingheap_node *node) {
   return reinterpret_cast<DueEntry *>(reinterpret_cast<char *>(node) - offsetof(DueEntry, node));
@@ -60,20 +42,20 @@ void start_slot(DatabaseSlot &slot, Oid database) {
 }  // namespace
 
 Databases *databases = nullptr;
+SharedTable<DueEntry> shared_dues;
+SharedTable<DueEntry> own_dues;
 
 const SharedPart databases_part = {
     [] {
       const Size slots = sizeof(DatabaseSlot) * static_cast<Size>(shared_room.databases);
-      return add_size(MAXALIGN(offsetof(Databases, slots) + slots),
-                      hash_estimate_size(shared_room.due_tenants, sizeof(DueEntry)));
+      return add_size(MAXALIGN(offsetof(Databases, slots) + slots), shared_dues.size(shared_room.due_tenants));
     },
     [](bool first) {
       const Size size = offsetof(Databases, slots) + sizeof(DatabaseSlot) * static_cast<Size>(shared_room.databases);
       bool found;
       databases = static_cast<Databases *>(ShmemInitStruct("insula databases", size, &found));
       if (first) memset(databases, 0, size);
-      shared_dues =
-          make_shared_table("insula due tenants", shared_room.due_tenants, sizeof(TenantKey), sizeof(DueEntry));
+      shared_dues.attach("insula due tenants", shared_room.due_tenants);
     }};
 
 TimestampTz first_due(DatabaseSlot &slot) {
@@ -124,61 +106,30 @@ void set_due(DatabaseSlot &slot, DueEntry &entry, TimestampTz due) {
   if (due != DT_NOEND) pairingheap_add(&slot.dues, &entry.node);
 }
 
-DueEntry *find_due(Oid database, std::int32_t tenant) {
-  TenantKey key = {database, tenant};
-  return static_cast<DueEntry *>(hash_search(dues(), &key, HASH_FIND, nullptr));
-}
-
 // nullptr: there is no room.
 DueEntry *make_due(Oid database, std::int32_t tenant) {
-  TenantKey key = {database, tenant};
-  bool found;
-  auto *entry = static_cast<DueEntry *>(
-      hash_search(dues(), &key, shared_memory_available() ? HASH_ENTER_NULL : HASH_ENTER, &found));
-  if (entry && !found) {
-    entry->due = DT_NOEND;
-    entry->not_before = DT_NOBEGIN;
-    entry->in_hand = entry->reload = entry->awaits = entry->ended = entry->aside = entry->afresh = false;
-  }
-  return entry;
+  return dues().find_or_make({database, tenant}, [](DueEntry &made) {
+    made.due = DT_NOEND;
+    made.not_before = DT_NOBEGIN;
+  });
 }
 
 void remove_due(DatabaseSlot &slot, DueEntry &entry) {
   set_due(slot, entry, DT_NOEND);
-  TenantKey key = entry.key;
-  hash_search(dues(), &key, HASH_REMOVE, nullptr);
-}
-
-template <typename Visit>
-void for_each_due(Oid database, Visit visit) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, dues());
-  while (auto *entry = static_cast<DueEntry *>(hash_seq_search(&scan)))
-    if (entry->key.database == database) visit(*entry);
-}
-
-// The moment of a tenant that a scheduler has in hand, or has set aside after an error, is not known; nothing is done for
-// one that is put off, whatever is to be read anew.
-bool is_sure(const DueEntry &entry, TimestampTz now) {
-  const bool put_off = entry.not_before > now && entry.not_before <= now + longest_put_off;
-  return !entry.in_hand && (!entry.reload || put_off);
+  dues().remove(entry);
 }
 
 void make_own_due_queue() {
   if (own_slot) return;
   own_slot = static_cast<DatabaseSlot *>(MemoryContextAlloc(TopMemoryContext, sizeof(DatabaseSlot)));
   start_slot(*own_slot, MyDatabaseId);
-  HASHCTL control = {};
-  control.keysize = sizeof(TenantKey);
-  control.entrysize = sizeof(DueEntry);
-  control.hcxt = TopMemoryContext;
-  own_dues = hash_create("insula due tenants", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+  own_dues.make_own("insula due tenants", 256);
 }
 
 }  // namespace
 
 void forget_dues(DatabaseSlot &slot) {
-  for_each_due(slot.database, [&](DueEntry &entry) { remove_due(slot, entry); });
+  dues().for_each_in(slot.database, [&](DueEntry &entry) { remove_due(slot, entry); });
 }
 
 // ---- under the lock, from commit callbacks ----
@@ -197,8 +148,7 @@ void note_due(Oid database, std::int32_t tenant, TimestampTz due, bool reload) {
   }
   entry->reload = entry->reload || reload;
   entry->afresh = entry->afresh || reload;
-  // A moment further ahead than the longest dates from before the clock was set back.
-  if (entry->not_before <= due + longest_put_off) due = std::max(due, entry->not_before);
+  if (is_put_off(entry->not_before, due)) due = entry->not_before;
   if (due >= entry->due) return;
   set_due(*slot, *entry, due);
   wake_for(*slot, due);
@@ -216,7 +166,7 @@ void note_aside_due(Oid database) {
   DatabaseSlot *slot = find_database(database);
   if (!slot || !slot->troubled) return;
   slot->troubled = false;
-  for_each_due(database, [&](const DueEntry &entry) {
+  dues().for_each_in(database, [&](const DueEntry &entry) {
     if (!entry.aside && !entry.in_hand) return;
     slot->troubled = true;
     note_due(database, entry.key.tenant, DT_NOBEGIN, true);
@@ -279,7 +229,7 @@ bool attach_scheduler() {
     slot->look_again = DT_NOEND;
     slot->failed = true;
     slot->hand_full = false;
-    for_each_due(MyDatabaseId, [&](DueEntry &entry) {
+    dues().for_each_in(MyDatabaseId, [&](DueEntry &entry) {
       if (!entry.in_hand) return;
       entry.in_hand = false;
       entry.reload = true;
@@ -331,19 +281,14 @@ int fill_due_queue(const std::int32_t *tenants, int count, TimestampTz due, bool
 void make_all_due(TimestampTz due) {
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
-  for_each_due(MyDatabaseId, [&](DueEntry &entry) {
+  dues().for_each_in(MyDatabaseId, [&](DueEntry &entry) {
     // The one in hand is the reason for this.
     if (!entry.in_hand && due < entry.due) set_due(slot, entry, due);
   });
   unlock_shared_memory();
 }
 
-bool all_taken_since(TimestampTz at) {
-  lock_shared_memory(LW_SHARED);
-  const bool all = first_due(*my_database()) > at;
-  unlock_shared_memory();
-  return all;
-}
+bool all_taken_since(TimestampTz at) { return next_in_due_queue() > at; }
 
 bool take_due_tenant(TimestampTz now, DueTenant *due) {
   lock_shared_memory(LW_EXCLUSIVE);
@@ -362,18 +307,25 @@ bool take_due_tenant(TimestampTz now, DueTenant *due) {
   return any;
 }
 
+// The tenant is in hand no more; nullptr: it has been dropped.
+static DueEntry *put_down(DatabaseSlot &slot, const DueTenant &due, TimestampTz not_before) {
+  slot.hand_full = false;
+  DueEntry *entry = find_due(MyDatabaseId, due.tenant);
+  if (!entry) return nullptr;
+  entry->in_hand = false;
+  entry->reload = entry->reload || due.reload;
+  entry->not_before = not_before;
+  return entry;
+}
+
 void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, bool aside, TimestampTz not_before) {
   // Behind those that have waited for longer.
   const TimestampTz now = clock_now();
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
-  slot.hand_full = false;
-  if (DueEntry *entry = find_due(MyDatabaseId, due.tenant)) {
-    entry->in_hand = false;
-    entry->reload = entry->reload || due.reload;
+  if (DueEntry *entry = put_down(slot, due, not_before)) {
     entry->awaits = awaits;
     entry->aside = aside;
-    entry->not_before = not_before;
     slot.troubled = slot.troubled || aside;
     // Claims do what time causes for a tenant that the scheduler leaves for a while.
     if (aside) enter_ready_tenant(due.tenant);
@@ -390,23 +342,16 @@ void requeue_due_tenant(const DueTenant &due, TimestampTz next, bool awaits, boo
 void put_off_due_tenant(const DueTenant &due, TimestampTz until) {
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
-  slot.hand_full = false;
-  if (DueEntry *entry = find_due(MyDatabaseId, due.tenant)) {
-    entry->in_hand = false;
-    entry->reload = entry->reload || due.reload;
+  if (DueEntry *entry = put_down(slot, due, until)) {
     entry->ended = entry->ended || due.ended;
     entry->afresh = entry->afresh || due.afresh;
-    entry->not_before = until;
     set_due(slot, *entry, until);
   }
   unlock_shared_memory();
 }
 
 TimestampTz next_in_due_queue() {
-  lock_shared_memory(LW_SHARED);
-  const TimestampTz at = first_due(*my_database());
-  unlock_shared_memory();
-  return at;
+  return read_shared_memory([] { return first_due(*my_database()); });
 }
 
 TimestampTz plan_sleep() {
@@ -432,7 +377,7 @@ void leave_database(Rest rest) {
       wake_launcher();
     }
     if (rest == Rest::absent && !slot->asked) {
-      for_each_due(MyDatabaseId, [&](DueEntry &entry) { remove_due(*slot, entry); });
+      forget_dues(*slot);
       slot->database = InvalidOid;
       slot->pid = 0;
       slot->latch = nullptr;
@@ -445,161 +390,5 @@ void leave_database(Rest rest) {
 }
 
 bool others_wait() { return shared_memory_available() && databases->launcher.waiting > 0; }
-
-// ---- everybody ----
-
-SchedulerReport report_scheduler() {
-  SchedulerReport report = {0, DT_NOEND, false, false, false, false};
-  if (!shared_memory_available()) return report;
-  lock_shared_memory(LW_SHARED);
-  if (DatabaseSlot *slot = my_database())
-    report = {slot->pid, first_due(*slot), slot->crowded, false, slot->filled, false};
-  else
-    report.without_place = find_database(InvalidOid) == nullptr;
-  report.launcher = databases->launcher.pid != 0;
-  unlock_shared_memory();
-  return report;
-}
-
-bool due_in_queue(std::int32_t tenant, TimestampTz *due) {
-  if (!shared_memory_available()) return false;
-  const TimestampTz now = clock_now();
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = my_database();
-  const bool known = slot && slot->filled && !slot->crowded;
-  const DueEntry *entry = known ? find_due(MyDatabaseId, tenant) : nullptr;
-  *due = entry ? entry->due : DT_NOEND;
-  const bool sure = !entry || is_sure(*entry, now);
-  unlock_shared_memory();
-  return known && sure;
-}
-
-DueReport read_due_queue() {
-  DueReport report = {};
-  if (!shared_memory_available()) return report;
-  const TimestampTz now = clock_now();
-  for (int room = static_cast<int>(due_tenants()) + 64;; room = report.count + 64) {
-    auto *items = palloc_array_of<DueReport::Item>(static_cast<std::size_t>(room));
-    int count = 0;
-    lock_shared_memory(LW_SHARED);
-    const DatabaseSlot *slot = my_database();
-    report.is_filled = slot && slot->filled && !slot->crowded;
-    if (report.is_filled)
-      for_each_due(MyDatabaseId, [&](const DueEntry &entry) {
-        if (count < room) items[count] = {entry.key.tenant, entry.due, is_sure(entry, now)};
-        ++count;
-      });
-    unlock_shared_memory();
-    report.items = items;
-    report.count = count;
-    if (count > room) {
-      pfree(items);
-      continue;
-    }
-    std::sort(items, items + count, [](const auto &a, const auto &b) { return a.tenant < b.tenant; });
-    return report;
-  }
-}
-
-bool DueReport::knows(std::int32_t tenant, TimestampTz *due) const {
-  *due = DT_NOEND;
-  if (!is_filled) return false;
-  const Item *item = std::lower_bound(items, items + count, tenant,
-                                      [](const Item &one, std::int32_t wanted) { return one.tenant < wanted; });
-  if (item == items + count || item->tenant != tenant) return true;
-  *due = item->due;
-  return item->is_sure;
-}
-
-int databases_in_use() {
-  int count = 0;
-  if (!shared_memory_available()) return count;
-  lock_shared_memory(LW_SHARED);
-  for (int i = 0; i < shared_room.databases; ++i) count += OidIsValid(databases->slots[i].database);
-  unlock_shared_memory();
-  return count;
-}
-
-long due_tenants() { return shared_memory_available() ? hash_get_num_entries(shared_dues) : 0; }
-
-bool left_to_scheduler() {
-  if (!shared_memory_available() || databases->launcher.pid == 0 || !schedulers_are_on()) return false;
-  const DatabaseSlot *slot = my_database();
-  return slot && !slot->until_told && slot->pid != MyProcPid;
-}
-
-bool time_is_left_to_scheduler() {
-  if (!left_to_scheduler()) return false;
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = my_database();
-  // A scheduler that died with a tenant in hand leaves it to the next one.
-  const bool known = slot && slot->filled && !slot->crowded && !(slot->hand_full && slot->pid == 0);
-  unlock_shared_memory();
-  return known;
-}
-
-int late_tenants(TimestampTz now, std::int32_t *tenants, int room) {
-  const TimestampTz since = now - scheduler_patience;
-  int count = 0;
-  lock_shared_memory(LW_SHARED);
-  DatabaseSlot *slot = my_database();
-  if (slot && (first_due(*slot) <= since || (slot->hand_full && slot->hand_at <= since))) {
-    HASH_SEQ_STATUS scan;
-    hash_seq_init(&scan, dues());
-    while (const auto *entry = static_cast<DueEntry *>(hash_seq_search(&scan))) {
-      if (entry->key.database != MyDatabaseId) continue;
-      if (entry->due > since && !(entry->in_hand && slot->hand_at <= since)) continue;
-      if (count < room && entry->key.tenant != 0) {
-        tenants[count++] = entry->key.tenant;
-        continue;
-      }
-      // A dead worker of all tenants may hold tasks of any.
-      count = room + 1;
-      hash_seq_term(&scan);
-      break;
-    }
-  }
-  unlock_shared_memory();
-  return count;
-}
-
-bool is_attended(std::int32_t tenant, TimestampTz now) {
-  if (!left_to_scheduler()) return false;
-  const TimestampTz since = now - scheduler_patience;
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = my_database();
-  const DueEntry *entry = slot ? find_due(MyDatabaseId, tenant) : nullptr;
-  const bool attended = entry && !entry->aside && entry->due > since && !(entry->in_hand && slot->hand_at <= since);
-  unlock_shared_memory();
-  return attended;
-}
-
-TimestampTz scheduler_late_at() {
-  lock_shared_memory(LW_SHARED);
-  DatabaseSlot *slot = my_database();
-  // When the tenant in hand is due next is not known.
-  const TimestampTz due = !slot ? DT_NOEND : slot->hand_full ? DT_NOBEGIN : first_due(*slot);
-  unlock_shared_memory();
-  return due == DT_NOEND ? DT_NOEND : std::max(due, clock_now()) + scheduler_patience;
-}
-
-bool is_aside_in_queue(std::int32_t tenant) {
-  if (!any_set_aside()) return false;
-  lock_shared_memory(LW_SHARED);
-  const DueEntry *entry = find_due(MyDatabaseId, tenant);
-  const bool aside = entry && entry->aside;
-  unlock_shared_memory();
-  return aside;
-}
-
-bool any_set_aside() {
-  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
-  return slot && slot->troubled;
-}
-
-bool waits_until_told() {
-  const DatabaseSlot *slot = shared_memory_available() ? my_database() : nullptr;
-  return slot && slot->until_told;
-}
 
 }  // namespace insula

@@ -43,13 +43,6 @@ void define_room(const char *name, const char *what, int *room, int least, int m
 
 }  // namespace
 
-HTAB *make_shared_table(const char *name, long size, Size key, Size entry) {
-  HASHCTL control = {};
-  control.keysize = key;
-  control.entrysize = entry;
-  return create_shared_table(name, size, &control, HASH_ELEM | HASH_BLOBS | HASH_FIXED_SIZE);
-}
-
 void lock_shared_memory(LWLockMode mode) {
   if (shared_memory_made) LWLockAcquire(common_lock, mode);
 }

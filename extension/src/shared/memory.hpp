@@ -8,6 +8,7 @@
 
 #include "postgres.hpp"
 #include "shared/shared.hpp"
+#include "shared/table.hpp"
 
 namespace insula {
 
@@ -38,34 +39,38 @@ struct SharedRoom {
 };
 extern SharedRoom shared_room;
 
-// A table may grow a little beyond what it was made for.
-inline int most_entries(int room) { return 2 * room; }
-
 // No role or tenant may fill a table for the others: it takes an entry only while it has fewer than are
 // free.  One alone gets a half, and ten greedy ones leave an eleventh to the others.
 inline bool has_share(long taken, long free) { return taken < free; }
-
-HTAB *make_shared_table(const char *name, long size, Size key, Size entry);
 
 // Nothing where there is no shared memory.
 void lock_shared_memory(LWLockMode mode);
 void unlock_shared_memory();
 
+// The answer of `read`, which has the lock.
+template <typename Read>
+auto read_shared_memory(Read read) {
+  lock_shared_memory(LW_SHARED);
+  const auto answer = read();
+  unlock_shared_memory();
+  return answer;
+}
+
 extern LWLock *counters_lock;
+
+// The same with the lock of the counters.
+template <typename Read>
+auto read_counters(Read read) {
+  LWLockAcquire(counters_lock, LW_SHARED);
+  const auto answer = read();
+  LWLockRelease(counters_lock);
+  return answer;
+}
 
 // Most tables have an entry a tenant.
 struct TenantKey {
   Oid database;
   std::int32_t tenant;
 };
-
-// Removes the entries that the predicate picks.
-template <typename Entry, typename Doomed>
-void remove_entries(HTAB *table, Doomed doomed) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, table);
-  while (auto *entry = static_cast<Entry *>(hash_seq_search(&scan)))
-    if (doomed(*entry)) hash_search(table, &entry->key, HASH_REMOVE, nullptr);
-}
 
 }  // namespace insula

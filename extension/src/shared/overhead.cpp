@@ -6,6 +6,7 @@
 #include "shared/clock.hpp"
 #include "shared/drop_counters.hpp"
 #include "shared/due_queue.hpp"
+#include "shared/memory.hpp"
 #include "shared/ready_tenants.hpp"
 
 extern "C" {
@@ -34,25 +35,18 @@ struct OverheadEntry {
   std::int64_t logged_at;  // in passing time
 };
 
-HTAB *shared_overhead = nullptr;
+SharedTable<OverheadEntry> shared_overhead;
 
-OverheadEntry *find_overhead(std::int32_t tenant) {
-  TenantKey key = {MyDatabaseId, tenant};
-  return static_cast<OverheadEntry *>(hash_search(shared_overhead, &key, HASH_FIND, nullptr));
-}
+OverheadEntry *find_overhead(std::int32_t tenant) { return shared_overhead.find({MyDatabaseId, tenant}); }
 
 // nullptr: there is no room, or the tenant may have been dropped and no later drop would remove the entry.
 OverheadEntry *make_overhead(std::int32_t tenant) {
   if (!is_counted(tenant)) return nullptr;
-  TenantKey key = {MyDatabaseId, tenant};
-  bool found;
-  auto *entry = static_cast<OverheadEntry *>(hash_search(shared_overhead, &key, HASH_ENTER_NULL, &found));
-  if (!entry || found) return entry;
-  pg_atomic_init_u64(&entry->time, 0);
-  std::fill(entry->buckets, entry->buckets + spenders, core::LeakyBucket{0, 0});
-  std::fill(entry->put_off_until, entry->put_off_until + spenders, DT_NOBEGIN);
-  entry->logged_at = PG_INT64_MIN / 2;
-  return entry;
+  return shared_overhead.find_or_make({MyDatabaseId, tenant}, [](OverheadEntry &made) {
+    pg_atomic_init_u64(&made.time, 0);
+    std::fill(made.put_off_until, made.put_off_until + spenders, DT_NOBEGIN);
+    made.logged_at = PG_INT64_MIN / 2;
+  });
 }
 
 enum class Added { yes, not_yet, never };
@@ -66,9 +60,6 @@ Added add_time(std::int32_t tenant, std::int64_t microseconds) {
   LWLockRelease(counters_lock);
   return added;
 }
-
-// A moment further ahead than the longest dates from before the clock was set back.
-bool is_ahead(TimestampTz until, TimestampTz now) { return until > now && until <= now + longest_put_off; }
 
 // True: the log is to tell.
 bool put_off(OverheadEntry *entry, Spender spender, std::int64_t time) {
@@ -85,7 +76,7 @@ bool put_off(OverheadEntry *entry, Spender spender, std::int64_t time) {
 PutOff lately(const OverheadEntry &entry, TimestampTz now) {
   PutOff put_off = {entry.key.tenant, {DT_NOBEGIN, DT_NOBEGIN}};
   for (int i = 0; i < spenders; ++i)
-    if (is_ahead(entry.put_off_until[i], now) ||
+    if (is_put_off(entry.put_off_until[i], now) ||
         (entry.put_off_until[i] <= now && entry.put_off_until[i] > now - told_for))
       put_off.until[i] = entry.put_off_until[i];
   return put_off;
@@ -94,17 +85,14 @@ PutOff lately(const OverheadEntry &entry, TimestampTz now) {
 }  // namespace
 
 const SharedPart overhead_part = {
-    [] { return hash_estimate_size(shared_room.counted_workflows, sizeof(OverheadEntry)); },
-    [](bool) {
-      shared_overhead =
-          make_shared_table("insula overhead", shared_room.counted_workflows, sizeof(TenantKey), sizeof(OverheadEntry));
-    }};
+    [] { return shared_overhead.size(shared_room.counted_workflows); },
+    [](bool) { shared_overhead.attach("insula overhead", shared_room.counted_workflows); }};
 
 void define_overhead_settings() {
-  DefineCustomRealVariable("insula.max_overhead",
-                           "How much of one core schedulers, and calls for several tenants, may spend on one tenant.",
-                           "An average of each over ten seconds of processor time; above it they put the tenant's work off. 0: any.",
-                           &share_of_core, share_of_core, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+  DefineCustomRealVariable(
+      "insula.max_overhead", "How much of one core schedulers, and calls for several tenants, may spend on one tenant.",
+      "An average of each over ten seconds of processor time; above it they put the tenant's work off. 0: any.",
+      &share_of_core, share_of_core, 0, 100, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
 double max_overhead() { return share_of_core; }
@@ -128,56 +116,48 @@ TimestampTz count_overhead(std::int32_t tenant, Spender spender, const Spent &sp
 
 std::int64_t overhead_of(std::int32_t tenant) {
   if (!shared_overhead) return 0;
-  LWLockAcquire(counters_lock, LW_SHARED);
-  OverheadEntry *entry = find_overhead(tenant);
-  const auto time = entry ? static_cast<std::int64_t>(pg_atomic_read_u64(&entry->time)) : 0;
-  LWLockRelease(counters_lock);
-  return time;
+  return read_counters([tenant] {
+    OverheadEntry *entry = find_overhead(tenant);
+    return entry ? static_cast<std::int64_t>(pg_atomic_read_u64(&entry->time)) : 0;
+  });
 }
 
 // While a test moves the clock nothing is: it stops only once nothing is due.
 TimestampTz put_off_until(std::int32_t tenant, Spender spender) {
   if (!shared_overhead || share_of_core == 0 || clock_target() != DT_NOBEGIN) return DT_NOBEGIN;
   const TimestampTz now = clock_now();
-  LWLockAcquire(counters_lock, LW_SHARED);
-  const OverheadEntry *entry = find_overhead(tenant);
-  const TimestampTz until = entry ? entry->put_off_until[static_cast<int>(spender)] : DT_NOBEGIN;
-  LWLockRelease(counters_lock);
-  return is_ahead(until, now) ? until : DT_NOBEGIN;
+  const TimestampTz until = read_counters([&]() -> TimestampTz {
+    const OverheadEntry *entry = find_overhead(tenant);
+    return entry ? entry->put_off_until[static_cast<int>(spender)] : DT_NOBEGIN;
+  });
+  return is_put_off(until, now) ? until : DT_NOBEGIN;
 }
 
 PutOff put_off_lately(std::int32_t tenant) {
-  PutOff found = {tenant, {DT_NOBEGIN, DT_NOBEGIN}};
-  if (!shared_overhead || share_of_core == 0) return found;
+  const PutOff none = {tenant, {DT_NOBEGIN, DT_NOBEGIN}};
+  if (!shared_overhead || share_of_core == 0) return none;
   const TimestampTz now = clock_now();
-  LWLockAcquire(counters_lock, LW_SHARED);
-  if (const OverheadEntry *entry = find_overhead(tenant)) found = lately(*entry, now);
-  LWLockRelease(counters_lock);
-  return found;
+  return read_counters([&] {
+    const OverheadEntry *entry = find_overhead(tenant);
+    return entry ? lately(*entry, now) : none;
+  });
 }
 
 PutOff *all_put_off_lately(int *count) {
   *count = 0;
   if (!shared_overhead || share_of_core == 0) return nullptr;
-  // Room is made without the lock; the table has room for no more.
-  const auto most = static_cast<Size>(most_entries(shared_room.counted_workflows));
-  auto *all = static_cast<PutOff *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(PutOff) * most));
+  auto *all = palloc_for_all<PutOff>(shared_room.counted_workflows);
   const TimestampTz now = clock_now();
   LWLockAcquire(counters_lock, LW_SHARED);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, shared_overhead);
-  while (const auto *entry = static_cast<OverheadEntry *>(hash_seq_search(&scan))) {
-    if (entry->key.database != MyDatabaseId) continue;
-    const PutOff found = lately(*entry, now);
+  shared_overhead.for_each_in(MyDatabaseId, [&](const OverheadEntry &entry) {
+    const PutOff found = lately(entry, now);
     if (found.any()) all[(*count)++] = found;
-  }
+  });
   LWLockRelease(counters_lock);
   std::sort(all, all + *count, [](const PutOff &a, const PutOff &b) { return a.tenant < b.tenant; });
   return all;
 }
 
-void drop_overhead_of(Oid database, std::int32_t tenant) {
-  drop_entries_of<OverheadEntry>(shared_overhead, database, tenant);
-}
+void drop_overhead_of(Oid database, std::int32_t tenant) { shared_overhead.remove_of(database, tenant); }
 
 }  // namespace insula

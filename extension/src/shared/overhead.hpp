@@ -36,8 +36,11 @@ double max_overhead();
 
 // Until when the spender does nothing for the tenant; DT_NOBEGIN: the tenant is not put off.
 TimestampTz put_off_until(std::int32_t tenant, Spender spender);
-// None is put off for longer.
-inline constexpr std::int64_t longest_put_off = core::bucket_longest;
+// Whether a tenant that was put off until then still is: none is put off for longer than `bucket_longest`, and a moment
+// further ahead dates from before the clock was set back.
+inline bool is_put_off(TimestampTz until, TimestampTz now) {
+  return until > now && until <= now + core::bucket_longest;
+}
 
 // Until when each spender last put it off, if it does or has in the last minutes; else, and while none is put off since
 // insula.max_overhead is 0, DT_NOBEGIN.

@@ -38,7 +38,8 @@ std::int64_t next_count(const WorkEntry &all, std::int64_t now) {
   return now + std::max(between_counts(all.key.what), counts_share * (now - all.began_at));
 }
 
-// What was counted takes the place of what was known.  Returns whether permits may have come back by that.
+// The numbers that were counted take the place of those that were known.  Returns whether permits may have come back by
+// that.
 bool publish_count(WorkEntry &all) {
   bool came_back = !all.known;
   for_all_numbers(all, [&](Numbers &numbers) {
@@ -70,10 +71,7 @@ void abandon_count() {
 
 bool permits_want_count(const LimitedWork &of) {
   if (!limited_works) return false;
-  LWLockAcquire(counters_lock, LW_SHARED);
-  const bool wanted = wants_count(find_work(of.tenant, of.what), of);
-  LWLockRelease(counters_lock);
-  return wanted;
+  return read_counters([&of] { return wants_count(find_work(of.tenant, of.what), of); });
 }
 
 Snapshot begin_counting_permits(const LimitedWork &of) {

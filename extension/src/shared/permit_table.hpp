@@ -65,7 +65,7 @@ struct LimitEntry {
   Numbers numbers;
 };
 
-extern HTAB *limited_works;
+extern SharedTable<WorkEntry> limited_works;
 extern CountBasis *count_bases;  // of counts under way, by backend
 
 WorkEntry *find_work(std::int32_t tenant, Limited what);

@@ -36,7 +36,7 @@ std::int64_t freed_here(const HeldKey &key) {
 
 // ---- under the lock ----
 
-// Where more may be used than was counted, that tells only that there is none.
+// If more may be used than was counted, that tells only that there is none.
 std::int64_t free_of(const WorkEntry &all, const Numbers *numbers, std::int64_t most) {
   const std::int64_t free = most - (numbers ? numbers->used + numbers->reserved : 0);
   return free > 0 && all.is_at_least ? permits_unknown : std::max<std::int64_t>(free, 0);
@@ -86,7 +86,7 @@ void publish_from(int first, bool committed) {
   Held *at = held_permits.begin() + first;
   held_permits.drop_from(first);
   // Where no limit has numbers nothing can be reserved, and a count begins with a snapshot that shows this commit.
-  if (at == end || hash_get_num_entries(limited_works) == 0) return;
+  if (at == end || limited_works.count() == 0) return;
   const std::uint64_t transaction = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
   while (at != end) {
     Held *const begin = at;
@@ -107,10 +107,7 @@ void publish_from(int first, bool committed) {
 
 void forget_now() {
   LWLockAcquire(counters_lock, LW_EXCLUSIVE);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, limited_works);
-  while (auto *all = static_cast<WorkEntry *>(hash_seq_search(&scan)))
-    if (all->key.database == MyDatabaseId) lose_count(*all);
+  limited_works.for_each_in(MyDatabaseId, [](WorkEntry &all) { lose_count(all); });
   LWLockRelease(counters_lock);
 }
 
@@ -136,6 +133,10 @@ void subtransaction_aborted() {
 
 HeldKey held_key(const LimitedWork &of, std::int64_t limit) { return {of.tenant, of.what, limit}; }
 
+void drop_if_nothing(const Held &mine) {
+  if (mine.reserved == 0 && mine.used == 0) held_permits.drop_if_last(mine);
+}
+
 // What is queued for what has left the queue in the same transaction needs no more room.
 std::int64_t reserved_for(Limited what, std::int64_t permits, std::int64_t freed) {
   return what == Limited::queued ? std::max<std::int64_t>(permits - freed, 0) : permits;
@@ -150,10 +151,7 @@ const TransactionStep permits_step = {.committed = [] { end_transaction(true); }
 
 bool permits_are_known(const LimitedWork &of) {
   if (!limited_works) return false;
-  LWLockAcquire(counters_lock, LW_SHARED);
-  const bool known = is_known(find_work(of.tenant, of.what), of);
-  LWLockRelease(counters_lock);
-  return known;
+  return read_counters([&of] { return is_known(find_work(of.tenant, of.what), of); });
 }
 
 std::int64_t free_permits(const LimitedWork &of, std::int64_t limit, std::int64_t most) {
@@ -245,7 +243,7 @@ Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t
   }
   if (all && !reserved.known && all->is_at_least) lose_count(*all);
   LWLockRelease(counters_lock);
-  if (mine.reserved == 0 && mine.used == 0) held_permits.drop_if_last(mine);
+  drop_if_nothing(mine);
   return reserved;
 }
 
@@ -270,7 +268,7 @@ void return_permits(const LimitedWork &of, std::int64_t limit, const Reserved &r
     }
     LWLockRelease(counters_lock);
   }
-  if (mine.reserved == 0 && mine.used == 0) held_permits.drop_if_last(mine);
+  drop_if_nothing(mine);
   if (wake) wake_for_permit(of.tenant);
 }
 
@@ -318,17 +316,17 @@ Ahead reserve_permits_ahead(const LimitedWork &of, std::int64_t limit, std::int6
   }
   LWLockRelease(counters_lock);
   holds_unreserved = holds_unreserved || !numbers;
-  if (mine.reserved == 0 && mine.used == 0) held_permits.drop_if_last(mine);
+  drop_if_nothing(mine);
   return ahead;
 }
 
 std::int64_t permits_reserved_by_others(const LimitedWork &of, std::int64_t limit) {
   if (!limited_works) return 0;
-  LWLockAcquire(counters_lock, LW_SHARED);
-  WorkEntry *all = find_work(of.tenant, of.what);
-  const Numbers *numbers = all ? find_numbers(*all, limit) : nullptr;
-  const std::int64_t reserved = numbers ? numbers->reserved : 0;
-  LWLockRelease(counters_lock);
+  const std::int64_t reserved = read_counters([&] {
+    WorkEntry *all = find_work(of.tenant, of.what);
+    const Numbers *numbers = all ? find_numbers(*all, limit) : nullptr;
+    return numbers ? numbers->reserved : 0;
+  });
   return reserved ? reserved - held_around(held_key(of, limit)).reserved : 0;
 }
 
@@ -336,8 +334,7 @@ bool read_reserved(const LimitedWork &of, LimitCount **counts, int *count) {
   *counts = nullptr;
   *count = 0;
   if (!limited_works) return true;
-  const auto room = static_cast<Size>(most_entries(shared_room.counted_limits));
-  *counts = static_cast<LimitCount *>(MemoryContextAllocHuge(CurrentMemoryContext, sizeof(LimitCount) * room));
+  *counts = palloc_for_all<LimitCount>(shared_room.counted_limits);
   LWLockAcquire(counters_lock, LW_SHARED);
   WorkEntry *all = find_work(of.tenant, of.what);
   const bool known = is_known(all, of);

@@ -40,7 +40,7 @@ struct ReadyEntry {
   bool rests() const { return rests_until != DT_NOBEGIN; }
 };
 
-HTAB *shared_ready = nullptr;
+SharedTable<ReadyEntry> shared_ready;
 
 ReadyEntry &entry_of(core::Turn *turn) {
   return *reinterpret_cast<ReadyEntry *>(reinterpret_cast<char *>(turn) - offsetof(ReadyEntry, turn));
@@ -56,10 +56,7 @@ int later_first(const pairingheap_node *a, const pairingheap_node *b, void *) {
   return at_a < at_b ? 1 : at_a > at_b ? -1 : 0;
 }
 
-ReadyEntry *find_ready(std::int32_t tenant) {
-  TenantKey key = {MyDatabaseId, tenant};
-  return static_cast<ReadyEntry *>(hash_search(shared_ready, &key, HASH_FIND, nullptr));
-}
+ReadyEntry *find_ready(std::int32_t tenant) { return shared_ready.find({MyDatabaseId, tenant}); }
 
 // nullptr: it has been entered again since, or has been taken out.
 ReadyEntry *find_unchanged(const ReadyTenant &visited) {
@@ -67,12 +64,10 @@ ReadyEntry *find_unchanged(const ReadyTenant &visited) {
   return entry && entry->version == visited.version ? entry : nullptr;
 }
 
-void forget(ReadyEntry *entry) { hash_search(shared_ready, &entry->key, HASH_REMOVE, nullptr); }
-
 // The tenant is in no list of turns.
 void forget_unless_resting(core::Turn *turn) {
   ReadyEntry &entry = entry_of(turn);
-  if (!entry.rests()) forget(&entry);
+  if (!entry.rests()) shared_ready.remove(entry);
 }
 
 void end_rest(ReadySet &set, ReadyEntry *entry) {
@@ -84,21 +79,15 @@ void end_rest(ReadySet &set, ReadyEntry *entry) {
 void remove(ReadySet &set, ReadyEntry *entry) {
   end_rest(set, entry);
   set.turns.remove(&entry->turn);
-  forget(entry);
+  shared_ready.remove(*entry);
 }
 
 // nullptr: there is no room.
 ReadyEntry *make_ready(std::int32_t tenant) {
-  TenantKey key = {MyDatabaseId, tenant};
-  bool found;
-  auto *entry = static_cast<ReadyEntry *>(hash_search(shared_ready, &key, HASH_ENTER_NULL, &found));
-  if (!entry || found) return entry;
-  entry->turn.clear();
-  entry->rests_until = DT_NOBEGIN;
-  entry->version = 0;
-  std::fill(entry->nothing, entry->nothing + filters_kept, Nothing{0, 0});
-  entry->next = 0;
-  return entry;
+  return shared_ready.find_or_make({MyDatabaseId, tenant}, [](ReadyEntry &made) {
+    made.turn.clear();
+    made.rests_until = DT_NOBEGIN;
+  });
 }
 
 // What the tenants without work still have to pay takes no room from others.
@@ -147,7 +136,7 @@ void make_room(ReadySet &set) {
     else if (core::Turn *turn = set.turns.first())
       remove(set, &entry_of(turn));
   }
-  if (hash_get_num_entries(shared_ready) < shared_room.due_tenants / 2) begin_sweep(set);
+  if (shared_ready.count() < shared_room.due_tenants / 2) begin_sweep(set);
 }
 
 // Lets tenants in whose time has come, all of them if the clock has been set back.  Sessions read the clock before they
@@ -184,12 +173,9 @@ void define_fairness_settings() {
       &fairness, fairness, fairness_words, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 }
 
-const SharedPart ready_tenants_part = {[] { return hash_estimate_size(shared_room.due_tenants, sizeof(ReadyEntry)); },
-                                       [](bool) {
-                                         shared_ready =
-                                             make_shared_table("insula ready tenants", shared_room.due_tenants,
-                                                               sizeof(TenantKey), sizeof(ReadyEntry));
-                                       }};
+const SharedPart ready_tenants_part = {
+    [] { return shared_ready.size(shared_room.due_tenants); },
+    [](bool) { shared_ready.attach("insula ready tenants", shared_room.due_tenants); }};
 
 ReadySweep read_ready_sweep() {
   ReadySweep sweep = {false, 0, 0};
@@ -309,7 +295,7 @@ static void charge_entry(std::int32_t tenant, bool may_enter, Charge charge) {
   if (DatabaseSlot *slot = my_database()) {
     ReadyEntry *entry = may_enter ? make_ready(tenant) : find_ready(tenant);
     // One that has no work, and nothing to pay, is forgotten.
-    if (entry && !charge(&slot->ready.turns, &entry->turn) && !entry->rests()) forget(entry);
+    if (entry && !charge(&slot->ready.turns, &entry->turn) && !entry->rests()) shared_ready.remove(*entry);
   }
   unlock_shared_memory();
 }
@@ -392,8 +378,7 @@ void doubt_all_ready_tenants() {
 }
 
 void forget_ready_tenants(Oid database) {
-  remove_entries<ReadyEntry>(shared_ready,
-                             [database](const ReadyEntry &entry) { return entry.key.database == database; });
+  shared_ready.remove_of(database);
   DatabaseSlot *slot = find_database(database);
   if (!slot) return;
   // Visits that are under way keep an older version.

@@ -35,11 +35,10 @@ void hold_schedulers_off(Oid database) {
 
 bool is_scheduler_there(Oid database) {
   if (!shared_memory_available()) return false;
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = find_database(database);
-  const bool there = slot && (slot->pid != 0 || slot->starting);
-  unlock_shared_memory();
-  return there;
+  return read_shared_memory([database] {
+    const DatabaseSlot *slot = find_database(database);
+    return slot && (slot->pid != 0 || slot->starting);
+  });
 }
 
 void let_schedulers_back() {
@@ -188,11 +187,10 @@ int note_launch_failed(Oid database) {
 }
 
 bool is_starting(Oid database) {
-  lock_shared_memory(LW_SHARED);
-  const DatabaseSlot *slot = find_database(database);
-  const bool starting = slot && slot->starting;
-  unlock_shared_memory();
-  return starting;
+  return read_shared_memory([database] {
+    const DatabaseSlot *slot = find_database(database);
+    return slot && slot->starting;
+  });
 }
 
 void plan_launcher_sleep(TimestampTz until, int waiting) {

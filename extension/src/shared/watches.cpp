@@ -35,41 +35,29 @@ struct WatchEntry {
 
 namespace {
 
-HTAB *watched_table = nullptr;
-HTAB *watches = nullptr;
+SharedTable<WatchedEntry> watched_table;
+SharedTable<WatchEntry> watches;
 
-WatchedEntry *find_watched(std::int64_t execution, HASHACTION action) {
-  WatchedKey key = {execution, MyDatabaseId, 0};
-  bool found;
-  auto *entry = static_cast<WatchedEntry *>(hash_search(watched_table, &key, action, &found));
-  if (entry && !found) entry->watches.clear();
-  return entry;
-}
-
-WatchEntry *find_watch(const WorkerKey &worker, std::int64_t execution, HASHACTION action, bool *found) {
-  WatchKey key = {execution, worker.name_hash, worker.database, worker.role};
-  return static_cast<WatchEntry *>(hash_search(watches, &key, action, found));
+WatchKey watch_key(const WorkerKey &worker, std::int64_t execution) {
+  return {execution, worker.name_hash, worker.database, worker.role};
 }
 
 void drop_watch(WatchEntry *watch) {
   watch->of_execution.remove();
   watch->of_worker.remove();
   --watch->worker->of_role->watches;
-  if (watch->watched->watches.empty()) {
-    WatchedKey key = watch->watched->key;
-    hash_search(watched_table, &key, HASH_REMOVE, nullptr);
-  }
-  WatchKey key = watch->key;
-  hash_search(watches, &key, HASH_REMOVE, nullptr);
+  if (watch->watched->watches.empty()) watched_table.remove(*watch->watched);
+  watches.remove(*watch);
 }
 
 // False: there is no room.
 bool add_watch(WorkerEntry *worker, std::int64_t execution) {
-  bool found;
-  if (find_watch(worker->key, execution, HASH_FIND, &found)) return true;
-  if (!has_share(worker->of_role->watches, shared_room.watches - hash_get_num_entries(watches))) return false;
-  WatchedEntry *watched = find_watched(execution, HASH_ENTER_NULL);
-  WatchEntry *watch = watched ? find_watch(worker->key, execution, HASH_ENTER_NULL, &found) : nullptr;
+  const WatchKey key = watch_key(worker->key, execution);
+  if (watches.find(key)) return true;
+  if (!has_share(worker->of_role->watches, shared_room.watches - watches.count())) return false;
+  WatchedEntry *watched =
+      watched_table.find_or_make({execution, MyDatabaseId, 0}, [](WatchedEntry &made) { made.watches.clear(); });
+  WatchEntry *watch = watched ? watches.find_or_make(key) : nullptr;
   if (!watch) return false;
   watch->watched = watched;
   watch->worker = worker;
@@ -82,20 +70,16 @@ bool add_watch(WorkerEntry *worker, std::int64_t execution) {
 }  // namespace
 
 const SharedPart watches_part = {
-    [] {
-      return add_size(hash_estimate_size(shared_room.watches, sizeof(WatchedEntry)),
-                      hash_estimate_size(shared_room.watches, sizeof(WatchEntry)));
-    },
+    [] { return add_size(watched_table.size(shared_room.watches), watches.size(shared_room.watches)); },
     [](bool) {
-      watched_table =
-          make_shared_table("insula watched executions", shared_room.watches, sizeof(WatchedKey), sizeof(WatchedEntry));
-      watches = make_shared_table("insula watches", shared_room.watches, sizeof(WatchKey), sizeof(WatchEntry));
+      watched_table.attach("insula watched executions", shared_room.watches);
+      watches.attach("insula watches", shared_room.watches);
     }};
 
 void kick_watchers(const std::int64_t *executions, int count) {
-  if (hash_get_num_entries(watches) == 0) return;
+  if (watches.count() == 0) return;
   for (int i = 0; i < count; ++i) {
-    WatchedEntry *watched = find_watched(executions[i], HASH_FIND);
+    WatchedEntry *watched = watched_table.find({executions[i], MyDatabaseId, 0});
     if (!watched) continue;
     // Without its last watch the entry is gone.
     for (bool last = false; !last;) {
@@ -124,12 +108,10 @@ void watch_execution(const char *worker, std::int64_t execution) {
 void unwatch_execution(const char *worker, std::int64_t execution) {
   if (!shared_memory_available()) return;
   lock_shared_memory(LW_EXCLUSIVE);
-  bool found;
-  WatchEntry *watch = find_watch(worker_key(GetUserId(), worker), execution, HASH_FIND, &found);
-  if (watch) drop_watch(watch);
+  if (WatchEntry *watch = watches.find(watch_key(worker_key(GetUserId(), worker), execution))) drop_watch(watch);
   unlock_shared_memory();
 }
 
-long watched_executions() { return shared_memory_available() ? hash_get_num_entries(watched_table) : 0; }
+long watched_executions() { return watched_table.count(); }
 
 }  // namespace insula

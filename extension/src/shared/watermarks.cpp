@@ -20,26 +20,22 @@ struct WatermarksEntry {
   TimestampTz doubted_at[2];  // by kind of lanes
 };
 
-HTAB *shared_watermarks = nullptr;
+SharedTable<WatermarksEntry> shared_watermarks;
 std::uint64_t *versions = nullptr;  // counts entries that were made
 
 constexpr std::int64_t between_doubts = 60 * USECS_PER_SEC;
 
 WatermarksEntry *find_watermarks(Oid database, std::int32_t tenant) {
-  TenantKey key = {database, tenant};
-  return static_cast<WatermarksEntry *>(hash_search(shared_watermarks, &key, HASH_FIND, nullptr));
+  return shared_watermarks.find({database, tenant});
 }
 
 // nullptr: there is no room.
 WatermarksEntry *make_watermarks(Oid database, std::int32_t tenant) {
-  TenantKey key = {database, tenant};
-  bool found;
-  auto *entry = static_cast<WatermarksEntry *>(hash_search(shared_watermarks, &key, HASH_ENTER_NULL, &found));
-  if (!entry || found) return entry;
-  // A tenant that had an entry before may have searches under way.
-  entry->watermarks.start(++*versions << 32);
-  entry->doubted_at[0] = entry->doubted_at[1] = DT_NOBEGIN;
-  return entry;
+  return shared_watermarks.find_or_make({database, tenant}, [](WatermarksEntry &made) {
+    // A tenant that had an entry before may have searches under way.
+    made.watermarks.start(++*versions << 32);
+    made.doubted_at[0] = made.doubted_at[1] = DT_NOBEGIN;
+  });
 }
 
 std::uint64_t filter_of(const std::int32_t *keys, int count) {
@@ -52,18 +48,15 @@ std::uint64_t filter_of(const std::int32_t *keys, int count) {
 }  // namespace
 
 const SharedPart watermarks_part = {
-    [] {
-      return add_size(sizeof(std::uint64_t), hash_estimate_size(shared_room.due_tenants, sizeof(WatermarksEntry)));
-    },
+    [] { return add_size(sizeof(std::uint64_t), shared_watermarks.size(shared_room.due_tenants)); },
     [](bool first) {
       bool found;
       versions = static_cast<std::uint64_t *>(ShmemInitStruct("insula watermark versions", sizeof *versions, &found));
       if (first) *versions = 0;
-      shared_watermarks =
-          make_shared_table("insula watermarks", shared_room.due_tenants, sizeof(TenantKey), sizeof(WatermarksEntry));
+      shared_watermarks.attach("insula watermarks", shared_room.due_tenants);
     }};
 
-long tenants_with_watermarks() { return shared_memory_available() ? hash_get_num_entries(shared_watermarks) : 0; }
+long tenants_with_watermarks() { return shared_watermarks.count(); }
 
 WatermarksView read_watermarks(std::int32_t tenant, const std::int32_t *keys, int key_count) {
   WatermarksView view = {};
@@ -95,11 +88,10 @@ WatermarksView read_watermarks(std::int32_t tenant, const std::int32_t *keys, in
 
 std::int64_t beginning_of(const WatermarksView &view, std::int32_t lane) {
   if (!shared_memory_available() || !view.may_raise || !can_announce_searched()) return watermark_unknown;
-  lock_shared_memory(LW_SHARED);
-  const WatermarksEntry *entry = find_watermarks(MyDatabaseId, view.tenant);
-  const std::int64_t beginning = entry ? entry->watermarks.beginning(view.filter, lane) : watermark_unknown;
-  unlock_shared_memory();
-  return beginning;
+  return read_shared_memory([&] {
+    const WatermarksEntry *entry = find_watermarks(MyDatabaseId, view.tenant);
+    return entry ? entry->watermarks.beginning(view.filter, lane) : watermark_unknown;
+  });
 }
 
 bool move_beginning(const WatermarksView &view, std::int32_t lane, std::int64_t from, std::int64_t to) {
@@ -120,11 +112,10 @@ void forget_beginning(const WatermarksView &view, std::int32_t lane) {
 
 std::uint64_t watermarks_version(std::int32_t tenant) {
   if (!shared_memory_available()) return 0;
-  lock_shared_memory(LW_SHARED);
-  const WatermarksEntry *entry = find_watermarks(MyDatabaseId, tenant);
-  const std::uint64_t version = entry ? entry->watermarks.version() : 0;
-  unlock_shared_memory();
-  return version;
+  return read_shared_memory([tenant] {
+    const WatermarksEntry *entry = find_watermarks(MyDatabaseId, tenant);
+    return entry ? entry->watermarks.version() : 0;
+  });
 }
 
 bool has_watermarks(const WatermarksView &view, LaneKind kind) {
@@ -179,20 +170,13 @@ void forget_beginnings_of(Oid database, std::int32_t tenant) {
 }
 
 void drop_watermarks_of(Oid database, std::int32_t tenant) {
-  TenantKey key = {database, tenant};
-  hash_search(shared_watermarks, &key, HASH_REMOVE, nullptr);
+  if (const WatermarksEntry *entry = find_watermarks(database, tenant)) shared_watermarks.remove(*entry);
 }
 
-void forget_watermarks_in(Oid database) {
-  remove_entries<WatermarksEntry>(shared_watermarks,
-                                  [database](const WatermarksEntry &entry) { return entry.key.database == database; });
-}
+void forget_watermarks_in(Oid database) { shared_watermarks.remove_of(database); }
 
 void forget_all_watermarks(Oid database) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, shared_watermarks);
-  while (auto *entry = static_cast<WatermarksEntry *>(hash_seq_search(&scan)))
-    if (entry->key.database == database) entry->watermarks.forget();
+  shared_watermarks.for_each_in(database, [](WatermarksEntry &entry) { entry.watermarks.forget(); });
 }
 
 }  // namespace insula

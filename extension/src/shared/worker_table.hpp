@@ -11,7 +11,7 @@ using core::List;
 
 // What the workers of a role take of the tables.
 struct RoleEntry {
-  Oid role;
+  Oid key;
   int workers;
   int watches;
 };

@@ -32,9 +32,9 @@ struct DeadWorkers {
 };
 
 DeadWorkers *dead_workers = nullptr;
-HTAB *workers = nullptr;
-HTAB *roles = nullptr;
-HTAB *tenants = nullptr;
+SharedTable<WorkerEntry> workers;
+SharedTable<RoleEntry> roles;
+SharedTable<TenantWorkers> tenants;
 List<WorkerEntry> *sessions = nullptr;  // by slot: the workers alive whose life line, or else whose maker, it is
 
 // No lease lasts longer, so a dead worker of that age holds nothing any more.
@@ -49,32 +49,18 @@ WorkerKey key_of(const char *worker) { return worker_key(GetUserId(), worker); }
 
 // ---- the lists; there are no more roles and tenants than workers, so that these find room ----
 
-RoleEntry *enter_role(Oid role) {
-  bool found;
-  auto *entry = static_cast<RoleEntry *>(hash_search(roles, &role, HASH_ENTER_NULL, &found));
-  if (entry && !found) entry->workers = entry->watches = 0;
-  return entry;
+void leave_role(RoleEntry *role) {
+  if (--role->workers == 0) roles.remove(*role);
 }
 
-void leave_role(Oid role) {
-  auto *entry = static_cast<RoleEntry *>(hash_search(roles, &role, HASH_FIND, nullptr));
-  if (--entry->workers == 0) hash_search(roles, &role, HASH_REMOVE, nullptr);
-}
-
-TenantWorkers *find_tenant_workers(Oid database, std::int32_t tenant) {
-  TenantKey key = {database, tenant};
-  return static_cast<TenantWorkers *>(hash_search(tenants, &key, HASH_FIND, nullptr));
-}
+TenantWorkers *find_tenant_workers(Oid database, std::int32_t tenant) { return tenants.find({database, tenant}); }
 
 bool enter_tenant(WorkerEntry *worker, std::int32_t tenant) {
-  TenantKey key = {worker->key.database, tenant};
-  bool found;
-  auto *entry = static_cast<TenantWorkers *>(hash_search(tenants, &key, HASH_ENTER_NULL, &found));
+  TenantWorkers *entry = tenants.find_or_make({worker->key.database, tenant}, [](TenantWorkers &made) {
+    made.live.clear();
+    made.dead.clear();
+  });
   if (!entry) return false;
-  if (!found) {
-    entry->live.clear();
-    entry->dead.clear();
-  }
   worker->tenant = tenant;
   (worker->dead ? entry->dead : entry->live).append(worker, &worker->of_tenant);
   return true;
@@ -83,9 +69,7 @@ bool enter_tenant(WorkerEntry *worker, std::int32_t tenant) {
 void leave_tenant(WorkerEntry *worker) {
   worker->of_tenant.remove();
   TenantWorkers *entry = find_tenant_workers(worker->key.database, worker->tenant);
-  if (!entry->live.empty() || !entry->dead.empty()) return;
-  TenantKey key = entry->key;
-  hash_search(tenants, &key, HASH_REMOVE, nullptr);
+  if (entry->live.empty() && entry->dead.empty()) tenants.remove(*entry);
 }
 
 void enter_session(WorkerEntry *worker) {
@@ -118,9 +102,8 @@ void remove_worker(WorkerEntry *worker) {
   set_dead(worker, false);
   leave_session(worker);
   leave_tenant(worker);
-  leave_role(worker->key.role);
-  WorkerKey key = worker->key;
-  hash_search(workers, &key, HASH_REMOVE, nullptr);
+  leave_role(worker->of_role);
+  workers.remove(*worker);
 }
 
 void forget_long_dead() {
@@ -169,40 +152,34 @@ bool any_is_dead(std::int32_t tenant) {
 const SharedPart workers_part = {
     [] {
       Size size = add_size(MAXALIGN(sizeof(DeadWorkers)), MAXALIGN(sessions_size()));
-      size = add_size(size, hash_estimate_size(shared_room.workers, sizeof(WorkerEntry)));
-      size = add_size(size, hash_estimate_size(shared_room.workers, sizeof(RoleEntry)));
-      return add_size(size, hash_estimate_size(shared_room.workers, sizeof(TenantWorkers)));
+      size = add_size(size, workers.size(shared_room.workers));
+      size = add_size(size, roles.size(shared_room.workers));
+      return add_size(size, tenants.size(shared_room.workers));
     },
     [](bool first) {
       bool found;
       dead_workers = static_cast<DeadWorkers *>(ShmemInitStruct("insula dead workers", sizeof(DeadWorkers), &found));
       sessions = static_cast<List<WorkerEntry> *>(ShmemInitStruct("insula workers' sessions", sessions_size(), &found));
-      workers = make_shared_table("insula workers", shared_room.workers, sizeof(WorkerKey), sizeof(WorkerEntry));
-      roles = make_shared_table("insula workers' roles", shared_room.workers, sizeof(Oid), sizeof(RoleEntry));
-      tenants =
-          make_shared_table("insula workers' tenants", shared_room.workers, sizeof(TenantKey), sizeof(TenantWorkers));
+      workers.attach("insula workers", shared_room.workers);
+      roles.attach("insula workers' roles", shared_room.workers);
+      tenants.attach("insula workers' tenants", shared_room.workers);
       if (!first) return;
       dead_workers->count = 0;
       dead_workers->list.clear();
       for (int i = 0; i < MaxBackends; ++i) sessions[i].clear();
     }};
 
-WorkerEntry *find_worker(const WorkerKey &key) {
-  return static_cast<WorkerEntry *>(hash_search(workers, &key, HASH_FIND, nullptr));
-}
+WorkerEntry *find_worker(const WorkerKey &key) { return workers.find(key); }
 
 WorkerEntry *enter_worker(const char *worker) {
   const WorkerKey key = key_of(worker);
   if (WorkerEntry *known = find_worker(key)) return known;
   forget_long_dead();
-  RoleEntry *role = static_cast<RoleEntry *>(hash_search(roles, &key.role, HASH_FIND, nullptr));
-  const long free = shared_room.workers - hash_get_num_entries(workers);
-  if (!has_share(role ? role->workers : 0, free)) return nullptr;
-  role = enter_role(key.role);
-  auto *entry = role ? static_cast<WorkerEntry *>(hash_search(workers, &key, HASH_ENTER_NULL, nullptr)) : nullptr;
+  RoleEntry *role = roles.find(key.role);
+  if (!has_share(role ? role->workers : 0, shared_room.workers - workers.count())) return nullptr;
+  role = roles.find_or_make(key.role);
+  WorkerEntry *entry = role ? workers.find_or_make(key) : nullptr;
   if (!entry) return nullptr;
-  memset(entry, 0, sizeof(WorkerEntry));
-  entry->key = key;
   strlcpy(entry->name, worker, sizeof entry->name);
   entry->life_line = -1;
   entry->maker = backend_slot();
@@ -270,10 +247,7 @@ void forget_workers_of_tenant(Oid database, std::int32_t tenant) {
 }
 
 void forget_workers_of(Oid database) {
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, workers);
-  while (auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan)))
-    if (entry->key.database == database) remove_worker(entry);
+  workers.for_each_in(database, [](WorkerEntry &entry) { remove_worker(&entry); });
 }
 
 void take_life_line(const char *worker, std::int32_t tenant) {
@@ -310,25 +284,22 @@ KnownWorker *list_workers(int *count) {
   // Room is made without the lock; the table has room for no more.
   auto *known = palloc_array_of<KnownWorker>(static_cast<std::size_t>(shared_room.workers));
   lock_shared_memory(LW_SHARED);
-  HASH_SEQ_STATUS scan;
-  hash_seq_init(&scan, workers);
-  while (const auto *entry = static_cast<WorkerEntry *>(hash_seq_search(&scan))) {
-    if (entry->key.database != MyDatabaseId) continue;
-    const bool has_session = !entry->dead && entry->life_line >= 0;
+  workers.for_each_in(MyDatabaseId, [&](const WorkerEntry &entry) {
+    const bool has_session = !entry.dead && entry.life_line >= 0;
     KnownWorker &worker = known[(*count)++];
-    worker = {entry->key.role,
-              entry->tenant,
-              has_session ? entry->pid : 0,
-              find_waiting_session(entry->key, -1) >= 0,
-              entry->dead ? entry->died_at : 0,
+    worker = {entry.key.role,
+              entry.tenant,
+              has_session ? entry.pid : 0,
+              find_waiting_session(entry.key, -1) >= 0,
+              entry.dead ? entry.died_at : 0,
               {}};
-    strlcpy(worker.name, entry->name, sizeof worker.name);
-  }
+    strlcpy(worker.name, entry.name, sizeof worker.name);
+  });
   unlock_shared_memory();
   return known;
 }
 
-long known_workers() { return shared_memory_available() ? hash_get_num_entries(workers) : 0; }
+long known_workers() { return workers.count(); }
 
 void nudge_worker(const char *worker) {
   if (!shared_memory_available()) return;
@@ -357,10 +328,7 @@ std::int32_t leave_worker(const char *worker) {
 
 bool has_dead_worker(std::int32_t tenant) {
   if (!shared_memory_available() || dead_workers->count == 0) return false;
-  lock_shared_memory(LW_SHARED);
-  const bool found = any_is_dead(tenant) || any_is_dead(0);
-  unlock_shared_memory();
-  return found;
+  return read_shared_memory([tenant] { return any_is_dead(tenant) || any_is_dead(0); });
 }
 
 DeadWorker *dead_workers_of(std::int32_t tenant, int *count) {

@@ -268,57 +268,25 @@ constexpr Word probe_words[] = {
 };
 constexpr Words probe_phrases = {probe_words, lengthof(probe_words)};
 
-constexpr Statement probe_any = {
-    "probe_any",
-    "{probe} {first}",
-    {INT4OID, INT8OID},
-    probe_phrases,
+// For any key, some keys and many keys; each also for rows that no transaction holds.
+constexpr Statement probes[][2] = {
+    {{"probe_any", "{probe} {first}", {INT4OID, INT8OID}, probe_phrases},
+     {"probe_any_unlocked", "{probe} {first_unlocked}", {INT4OID, INT8OID}, probe_phrases}},
+    {{"probe_keys", "{probe} AND {has_key} {first}", {INT4OID, INT8OID, INT4ARRAYOID}, probe_phrases},
+     {"probe_keys_unlocked",
+      "{probe} AND {has_key} {first_unlocked}",
+      {INT4OID, INT8OID, INT4ARRAYOID},
+      probe_phrases}},
+    {{"probe_many_keys", "{probe} AND {has_one_of_many_keys} {first}", {INT4OID, INT8OID, INT4ARRAYOID}, probe_phrases},
+     {"probe_many_keys_unlocked",
+      "{probe} AND {has_one_of_many_keys} {first_unlocked}",
+      {INT4OID, INT8OID, INT4ARRAYOID},
+      probe_phrases}},
 };
-
-constexpr Statement probe_any_unlocked = {
-    "probe_any_unlocked",
-    "{probe} {first_unlocked}",
-    {INT4OID, INT8OID},
-    probe_phrases,
-};
-
-constexpr Statement probe_keys = {
-    "probe_keys",
-    "{probe} AND {has_key} {first}",
-    {INT4OID, INT8OID, INT4ARRAYOID},
-    probe_phrases,
-};
-
-constexpr Statement probe_keys_unlocked = {
-    "probe_keys_unlocked",
-    "{probe} AND {has_key} {first_unlocked}",
-    {INT4OID, INT8OID, INT4ARRAYOID},
-    probe_phrases,
-};
-
-constexpr Statement probe_many_keys = {
-    "probe_many_keys",
-    "{probe} AND {has_one_of_many_keys} {first}",
-    {INT4OID, INT8OID, INT4ARRAYOID},
-    probe_phrases,
-};
-
-constexpr Statement probe_many_keys_unlocked = {
-    "probe_many_keys_unlocked",
-    "{probe} AND {has_one_of_many_keys} {first_unlocked}",
-    {INT4OID, INT8OID, INT4ARRAYOID},
-    probe_phrases,
-};
-
-static const Statement &probe_for(bool any_key, int key_count, bool unlocked) {
-  if (any_key) return unlocked ? probe_any_unlocked : probe_any;
-  if (key_count < many_keys) return unlocked ? probe_keys_unlocked : probe_keys;
-  return unlocked ? probe_many_keys_unlocked : probe_many_keys;
-}
 
 static bool probe_lanes(const Tenant &tenant, const std::int32_t *keys, int key_count, const WatermarksView &view,
                         bool unlocked) {
-  const Statement &statement = probe_for(keys == nullptr, key_count, unlocked);
+  const Statement &statement = probes[!keys ? 0 : key_count < many_keys ? 1 : 2][unlocked];
   for (std::int32_t lane = lanes_free; next_lane_of(tenant, view, lane_later, &lane);) {
     const std::int64_t watermark = view.at(lane);
     if (watermark == watermark_end) continue;
