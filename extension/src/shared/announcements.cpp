@@ -88,11 +88,6 @@ PendingList<TenantOfLevel> permits_locks;  // outlives the callbacks, as the loc
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // there is work for a session that is not known
 bool all_changed;
-// Of the commit that is ending: other sessions learn of the changes only after its step here.
-Announced<std::int32_t> told_changed;
-Announced<std::int32_t> told_rescheduled;  // of those
-bool told_all_changed;
-bool told_dues_lost;
 bool dues_lost;
 bool watermarks_lost;
 
@@ -262,13 +257,6 @@ void publish_unlocked(const Search *searches) {
 void committed() {
   if (claimed.count > 0) answer_wake_up();
   publish();
-  told_changed = changed;
-  told_rescheduled.count = 0;
-  for (int i = 0; i < rescheduled.count; ++i)
-    if (std::find(changed.items, changed.items + changed.count, rescheduled.items[i]) < changed.items + changed.count)
-      told_rescheduled.add(rescheduled.items[i]);
-  told_all_changed = all_changed;
-  told_dues_lost = all_changed && dues_lost;
   forget_announcements();
 }
 
@@ -292,28 +280,6 @@ void signal_for_permits_locks(int first) {
   unlock_shared_memory();
 }
 
-// A claim that came before the invalidations took a tenant that is resumed for a suspended one, and left it out, as a
-// scheduler did with what time causes for it.
-void enter_changed_again() {
-  if (shared_memory_available() && (told_changed.count > 0 || told_all_changed)) {
-    lock_shared_memory(LW_EXCLUSIVE);
-    for (int i = 0; i < told_changed.count; ++i) {
-      enter_ready_tenant(told_changed.items[i]);
-      signal_all_of_tenant(MyDatabaseId, told_changed.items[i]);
-    }
-    for (int i = 0; i < told_rescheduled.count; ++i)
-      note_due(MyDatabaseId, told_rescheduled.items[i], DT_NOBEGIN, true);
-    if (told_dues_lost) note_all_due(MyDatabaseId);
-    if (told_all_changed) {
-      doubt_all_ready_tenants();
-      signal_everyone(MyDatabaseId);
-    }
-    unlock_shared_memory();
-  }
-  told_changed.count = 0;
-  told_all_changed = false;
-}
-
 // Nothing here may fail.
 void locks_released(bool committed, bool top_level) {
   if (!top_level) {
@@ -324,7 +290,6 @@ void locks_released(bool committed, bool top_level) {
   }
   signal_for_permits_locks(0);
   permits_locks.forget();
-  enter_changed_again();
   if (mended && committed && shared_memory_available()) {
     lock_shared_memory(LW_EXCLUSIVE);
     note_aside_due(MyDatabaseId);
