@@ -162,6 +162,33 @@ SELECT finish(3);
 SELECT executions, next FROM insula.erase('forgets', '$.id', '7.0');
 SELECT executions, next FROM insula.erase('forgets', '$.id', 'true');
 SELECT executions, next FROM insula.erase('forgets', 'strict $.nothing.at.all', 'true');
+-- Children and theirs go first, so that a walk that its budget has ended goes on where it was.
+SELECT insula.submit('one', '{"id": 11}') AS root \gset
+DO $$
+BEGIN
+	FOR i IN 1..6 LOOP
+		PERFORM insula.submit_child(task_id, lease, 'one', format('{"depth": %s}', i)::jsonb) FROM insula.claim('w');
+	END LOOP;
+	FOR i IN 1..7 LOOP
+		PERFORM insula.complete(task_id, lease) FROM insula.claim('w');
+	END LOOP;
+END
+$$;
+TRUNCATE step;
+SET insula.visit_time = '1ms';
+DO $$
+DECLARE
+	place bigint;
+BEGIN
+	LOOP
+		INSERT INTO step SELECT * FROM insula.erase(NULL, '$.id', '11', place) RETURNING next INTO place;
+		EXIT WHEN place IS NULL;
+	END LOOP;
+END
+$$;
+RESET insula.visit_time;
+SELECT sum(executions) AS executions, sum(tasks) AS tasks, sum(open) AS open, sum(parents) AS parents, max(executions) < 7 AS in_steps FROM step;
+SELECT string_agg(context::text, '') AS left FROM tenant_forgets.workflow_executions WHERE execution_id >= :root;
 RESET insula.tenant;
 DROP TABLE step, used_before, tasks_before;
 DROP VIEW used;

@@ -59,8 +59,9 @@ class Budgets : public GreedyAndBystander {
 
   // Some groups have elements, and some have yet to get theirs.
   bool has_begun_of_many() {
-    return admin.query("SELECT count(*) FILTER (WHERE element >= 0) > 0 AND count(*) FILTER (WHERE lane = 100005) > 0 "
-                       "FROM tenant_greedy.work") == "t";
+    return admin.query(
+               "SELECT count(*) FILTER (WHERE element >= 0) > 0 AND count(*) FILTER (WHERE lane = 100005) > 0 "
+               "FROM tenant_greedy.work") == "t";
   }
 
   // The scheduler has had a turn for the bystander.
@@ -273,6 +274,35 @@ TEST_F(Budgets, AClaimPutsBackNoMoreThanItHandsOut) {
             to_string(tasks));
 }
 
+// The ends of tasks of large executions are counted down in steps, between which the budget is looked at.
+TEST_F(Budgets, CompletionsOfLargeExecutionsHaveTurns) {
+  greedy->query(
+      "SELECT insula.register_workflow(jsonb_build_object('name', 'large', 'tasks', '[{\"id\": \"a\"}]'::jsonb || "
+      "(SELECT jsonb_agg(jsonb_build_object('id', 'b' || g, 'depends_on', '[\"a\"]'::jsonb)) FROM generate_series(1, "
+      "9999) g)))");
+  greedy->query("SELECT cardinality(insula.submit_many('large', array_fill('{}'::jsonb, ARRAY[2])))");
+  bystander->query("SELECT insula.submit('w')");
+  admin.query("CREATE ROLE large_runner LOGIN IN ROLE insula_runner");
+  {
+    Session runner("user=large_runner");
+    runner.query("SET client_min_messages = error");
+    runner.query("CREATE TEMP TABLE held AS SELECT * FROM insula.claim('r', max_tasks => 9)");
+    EXPECT_EQ(runner.query("SELECT count(*) FROM held"), "3");
+    // The first step takes longer.
+    set_for_all("insula.visit_time", "1ms");
+    const std::string complete =
+        "WITH a AS (SELECT array_agg(task_id ORDER BY task_id) ids, array_agg(lease ORDER BY task_id) leases, "
+        "array_agg(tenant ORDER BY task_id) tenants FROM held) SELECT string_agg(coalesce(done, 'f')::text, ' ' ORDER "
+        "BY tenant <> 'greedy', n) FROM a, unnest(tenants, insula.complete_many(ids, leases, NULL)) WITH ORDINALITY "
+        "u(tenant, done, n)";
+    EXPECT_EQ(runner.query(complete), "true false true");
+    EXPECT_EQ(runner.query(complete), "false true false");
+    runner.query("DROP TABLE held");
+  }
+  admin.query("DROP ROLE large_runner");
+  EXPECT_EQ(count("state = 1 AND head IS NOT NULL"), to_string(2 * 9999));
+}
+
 // Overhead is counted in shared memory.
 class PreloadedBudgets : public Budgets {};
 
@@ -347,19 +377,41 @@ TEST_F(PreloadedBudgets, ClaimsThatCostMuchWeighInTheShares) {
   EXPECT_LT(2 * of_greedy, of_bystander);
 }
 
+// A call may take as long as its tasks are worth, but a share that is undone has completed none.
+TEST_F(PreloadedBudgets, ABatchThatIsUndoneHasServedNoTask) {
+  greedy->query("SELECT cardinality(insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[2000])))");
+  bystander->query("SELECT insula.submit('w')");
+  admin.query("CREATE TABLE held AS SELECT * FROM insula.claim('r', max_tasks => 2001)");
+  EXPECT_EQ(admin.query("SELECT count(*) FROM held"), "2001");
+  // The index divides by 0, after a while.
+  admin.query(
+      "CREATE INDEX ON tenant_greedy.work ((1 / (CASE WHEN state = 4 THEN length(md5(repeat('x', 50000000 + state))) - "
+      "32 ELSE "
+      "1 END)))");
+  EXPECT_FALSE(is_put_off("calls"));
+  set_for_all("insula.max_overhead", "1e-06");
+  EXPECT_EQ(admin.query("WITH a AS (SELECT array_agg(task_id ORDER BY task_id) ids, array_agg(lease ORDER BY task_id) "
+                        "leases FROM held) SELECT count(done) FROM a, unnest(insula.complete_many(ids, leases, NULL)) "
+                        "done"),
+            "1");
+  EXPECT_TRUE(is_put_off("calls"));
+  admin.query("DROP TABLE held");
+}
+
 // What a call takes for ids of tenants that the caller has no rights to, or of none, is no tenant's overhead.
 TEST_F(PreloadedBudgets, CallsForTasksOfOthersCostTheOthersNothing) {
   set_for_all("insula.fairness", "time");
   const std::string own = greedy->query("SELECT insula.submit('w')");
   const std::string others = bystander->query("SELECT insula.submit('w')");
-  const std::string nobodys =
-      admin.query("SELECT (n::bigint << 36) + 1 FROM generate_series(1, 131071) n WHERE n NOT IN (SELECT "
-                  "tenant_no FROM insula.tenant) LIMIT 1");
+  const std::string nobodys = admin.query(
+      "SELECT (n::bigint << 36) + 1 FROM generate_series(1, 131071) n WHERE n NOT IN (SELECT "
+      "tenant_no FROM insula.tenant) LIMIT 1");
   const auto overhead_of = [&](const std::string& tenant) {
     return admin.query("SELECT overhead_seconds FROM insula.tenant_activity WHERE tenant = '" + tenant + "'");
   };
   const auto seen = [&] {
-    return overhead_of("bystander") + " " + admin.query("SELECT value FROM insula.status() WHERE item = 'ready tenants'");
+    return overhead_of("bystander") + " " +
+           admin.query("SELECT value FROM insula.status() WHERE item = 'ready tenants'");
   };
   const std::string ids = "ARRAY[" + own + ", " + others + ", " + nobodys + "]";
   for (const std::string& call : {"insula.heartbeat(" + ids + ", ARRAY[g, g, g])",

@@ -3,6 +3,8 @@
 #include <signal.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "clock.hpp"
 
@@ -161,18 +163,120 @@ TEST(PreloadedMending, ATenantInWhoseTurnSchedulersDieIsSetAside) {
   const auto died = [&](const std::string& at, const std::string& until) {
     clock.while_stopped([&] {
       deadly.query("INSERT INTO insula.tenant_error SELECT tenant_no, clock_timestamp() + '" + at +
-                   "', 'x', 0, 3, clock_timestamp() + '" + until + "' FROM insula.tenant WHERE tenant = '{t}'");
+                   "', 'x', 4, 3, clock_timestamp() + '" + until + "' FROM insula.tenant WHERE tenant = '{t}'");
     });
     EXPECT_TRUE(goes_on(deadly));
   };
   died("-1 s", "1 s");
   EXPECT_EQ(clock.query("SELECT count(*) FROM insula.health() WHERE level = 'error'"), "0");
+  EXPECT_TRUE(eventually([&] { return clock.query("SELECT failures FROM insula.tenant_error") == "0"; }))
+      << "the next scheduler would leave it for a while";
   EXPECT_EQ(deaths(), "3");
   deadly.query("DELETE FROM insula.tenant_error");
   died("-2 h", "-61 min");
   EXPECT_TRUE(eventually([&] { return deaths() == "0"; }));
   clock.disconnect();
   Session().query("DROP DATABASE deaths");
+}
+
+// The turn's file would name a tenant whose turn has ended.
+TEST(Mending, TurnsThatCannotBeWrittenAreForgotten) {
+  Clock clock("unwritten");
+  Tenant tenant(clock);
+  tenant.schedule("s", every_second);
+  EXPECT_TRUE(goes_on(tenant));
+  const std::string file =
+      "pg_stat_tmp/insula_turn." + clock.query("SELECT oid FROM pg_database WHERE datname = current_database()");
+  const auto is_full = [&] { return std::filesystem::is_symlink(environment("INSULA_PGDATA") + "/" + file); };
+  clock.while_stopped([&] {
+    clock.query("COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; ln -sf /dev/full " + file + "'");
+    EXPECT_TRUE(is_full());
+  });
+  EXPECT_TRUE(goes_on(tenant));
+  EXPECT_FALSE(is_full());
+  EXPECT_EQ(tenant.trouble(), "");
+  clock.query("SELECT insula.stop_scheduler()");
+  clock.disconnect();
+  Session().query("DROP DATABASE unwritten WITH (FORCE)");
+}
+
+// A test's acts in a server's process.
+class InServer {
+ public:
+  explicit InServer(Clock& clock) {
+    // The server's user may have no way into the directory of the build.
+    std::filesystem::copy_file(INSULA_IN_SERVER, library_, std::filesystem::copy_options::overwrite_existing);
+    for (const char* function :
+         {"start_scheduler_of(age bigint) RETURNS boolean", "hold_commits(file text) RETURNS void"})
+      clock.query(std::string("CREATE FUNCTION public.") + function + " LANGUAGE c STRICT AS '" + library_ + "'");
+  }
+  ~InServer() {
+    std::filesystem::remove(file_);
+    std::filesystem::remove(library_);
+  }
+  // The session does not come back from its next commit before let_go.
+  void hold_next_commit(Session& session) {
+    session.query("SELECT public.hold_commits('" + file_ + "')");
+    std::ofstream{file_};
+  }
+  void let_go() { std::filesystem::remove(file_); }
+
+ private:
+  const std::string library_ = environment("INSULA_PGDATA") + "/../in_server.so";
+  const std::string file_ = environment("INSULA_PGDATA") + "/../held";
+};
+
+// The postmaster starts a scheduler again long after the transaction that has asked for it.  Its short id may then be
+// that of one which is yet to come, and seems to run for ever.
+TEST(Mending, ASchedulerIsStartedLongAfterItWasAskedFor) {
+  Clock clock("long_ago");
+  Tenant tenant(clock);
+  tenant.schedule("s", every_second);
+  EXPECT_TRUE(goes_on(tenant));
+  const InServer in_server(clock);
+  for (const char* age : {"5", "2147483748", "4294967396"}) {
+    clock.query("SELECT insula.stop_scheduler()");
+    EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
+    clock.query("UPDATE insula.scheduler_wanted SET wanted = true");
+    EXPECT_EQ(clock.query(std::string("SELECT public.start_scheduler_of(") + age + ")"), "t");
+    EXPECT_TRUE(goes_on(tenant)) << age;
+  }
+  clock.query("SELECT insula.stop_scheduler()");
+  EXPECT_TRUE(eventually([&] { return clock.scheduler().empty(); }));
+  clock.disconnect();
+  Session().query("DROP DATABASE long_ago WITH (FORCE)");
+}
+
+// Claims, waiters and the scheduler see it as soon as they are told, which PostgreSQL's invalidations come after.
+TEST(PreloadedMending, AResumptionIsSeenByAllThatItWakes) {
+  Clock clock("resumed");
+  Tenant tenant(clock);
+  tenant.query("SELECT insula.submit('w', tenant => '{t}')");
+  tenant.schedule("s", every_second);
+  tenant.query("SELECT insula.suspend_tenant('{t}')");
+  EXPECT_EQ(clock.query("SELECT count(*) FROM insula.claim('x')"), "0");
+  InServer in_server(clock);
+  Session waiting("dbname=resumed");
+  waiting.send(tenant.filled("CALL insula.wait_for_work('7 days', tenant => '{t}')"));
+  EXPECT_TRUE(eventually([&] {
+    return clock.query("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND pid = " +
+                       std::to_string(waiting.pid())) == "1";
+  }));
+  Session resuming("dbname=resumed");
+  resuming.query("SET client_min_messages = error");
+  in_server.hold_next_commit(resuming);
+  resuming.send(tenant.filled("SELECT insula.resume_tenant('{t}')"));
+  EXPECT_TRUE(waiting.finished());
+  EXPECT_EQ(waiting.answer(), "t");
+  EXPECT_EQ(clock.query("SELECT count(*) FROM insula.claim('x')"), "1");
+  EXPECT_TRUE(goes_on(tenant));
+  EXPECT_FALSE(resuming.finished(0ms));
+  in_server.let_go();
+  EXPECT_TRUE(resuming.finished());
+  EXPECT_EQ(resuming.answer(), "");
+  EXPECT_TRUE(goes_on(tenant));
+  clock.disconnect();
+  Session().query("DROP DATABASE resumed WITH (FORCE)");
 }
 
 TEST(PreloadedMending, ATenantThatIsRestoredInPlace) {

@@ -74,6 +74,19 @@ TEST_F(PreloadedVirtualTime, LapsesTimeoutsRetriesAndDelaysComeDue) {
             "2");
 }
 
+// The look for what no process takes up visits others each minute, if there are more tenants than it may visit.
+TEST_F(PreloadedVirtualTime, EachTenantHasItsTurnToBeLookedAt) {
+  const Tenant others[] = {Tenant(clock_), Tenant(clock_)};
+  clock_.query("SELECT insula.submit('w', tenant => tenant) FROM insula.tenants");
+  std::string seen;
+  for (int minutes = 0; minutes < 3; ++minutes) {
+    advance("1 min");
+    seen += clock_.query("SELECT string_agg(tenant_name, '+') FROM insula.read_overdue('0 s', '1 day', 1)") + " ";
+  }
+  for (const std::string& name : {tenant_.name(), others[0].name(), others[1].name()})
+    EXPECT_NE(seen.find(name + " "), std::string::npos) << seen;
+}
+
 // Workers of all tenants visit only those that may have claimable tasks: time brings a tenant back.
 TEST_F(PreloadedVirtualTime, AWorkerOfAllTenantsFindsWhatTimeMakesClaimable) {
   // The first claim that finds nothing takes the tenant out.

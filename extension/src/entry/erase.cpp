@@ -1,4 +1,6 @@
 // SQL entry points that empty executions: one, or all whose contexts hold a value.
+#include <algorithm>
+
 #include "context/merge_patch.hpp"
 #include "core/ids.hpp"
 #include "entry/answer.hpp"
@@ -78,13 +80,15 @@ Datum insula_erase(PG_FUNCTION_ARGS) {
       ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
                       errmsg("\"after\" must be what the column next of a call for this tenant holds")));
     request.after = core::local_of(PG_GETARG_INT64(3));
+    // A call before this one was in the middle of the first row.
+    if (request.after == 0) request.after = -1;
   }
   MemoryContext callers = CurrentMemoryContext;
   PG_RETURN_DATUM(in_session([&] {
     const Erasure erasure = erase(*tenant, request);
     const Field number = request.dry_run ? null_field() : receipt(*tenant, "erase", erasure);
     const auto id_field = [&](std::int64_t local) {
-      return local ? int64_field(core::make_id(tenant->number, local)) : null_field();
+      return local ? int64_field(core::make_id(tenant->number, std::max<std::int64_t>(local, 0))) : null_field();
     };
     MemoryContextSwitchTo(callers);
     return row_datum(answer_columns(fcinfo),

@@ -145,6 +145,9 @@ void complete_group(const Completion &batch, const int *order, int first, int la
     (void)complete_share(share);
     fail_share(share, now);
   });
+  if (service)
+    service->tasks = static_cast<int>(std::count_if(
+        order + first, order + last, [&batch](int at) { return batch.told[at] == Told::done || batch.failed[at]; }));
 }
 
 void complete_batch(const Completion &batch) {
@@ -155,7 +158,7 @@ void complete_batch(const Completion &batch) {
   for (int first = 0; first < batch.count;) {
     const int last = end_of_group(batch.ids, order, first, batch.count);
     const std::int64_t id = batch.ids[order[first]];
-    Service service = {last - first, false};
+    Service service = {0, false};
     if (tenants <= 1)
       complete_group(batch, order, first, last, nullptr);
     else if (core::is_plausible_id(id) && !serve_in_subtransaction(core::tenant_of(id), service, [&] {
@@ -320,8 +323,9 @@ const char *reason_to_stop(const StoppedLease *stopped, const TaskRow *unlocked,
   return unlocked && unlocked->state == State::running && unlocked->lease == lease ? "later" : "lost";
 }
 
-// Extends the leases of one tenant's tasks; those that another transaction holds are told to ask later.
-void extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *order, int count) {
+// Extends the leases of one tenant's tasks; those that another transaction holds are told to ask later.  Returns how
+// many were extended.
+int extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *order, int count) {
   auto *ids = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   auto *leases = palloc_array_of<std::int64_t>(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
@@ -358,16 +362,20 @@ void extend_group(const HeartbeatCall &call, const Tenant &tenant, const int *or
     else if (lease->paused)
       put_stop(call, id, "paused");
   }
+  return extended_count;
 }
 
 // `service`: of one of several tenants; nullptr: the call has tasks of no other.
 void heartbeat_group(const HeartbeatCall &call, const int *order, int first, int last, Service *service) {
   const TenantOfTasks opened = open_tenant_of_tasks(call.ids[order[first]], nullptr);
   if (service) service->is_allowed = opened.tenant != nullptr;
+  int extended = 0;
   if (opened.tenant)
-    in_outcome_session(*opened.tenant, [&] { extend_group(call, *opened.tenant, order + first, last - first); });
+    extended = in_outcome_session(*opened.tenant,
+                                  [&] { return extend_group(call, *opened.tenant, order + first, last - first); });
   else
     for (int i = first; i < last; ++i) put_stop(call, call.ids[order[i]], opened.locked ? "later" : "lost");
+  if (service) service->tasks = extended;
 }
 
 }  // namespace
@@ -385,7 +393,7 @@ Datum insula_heartbeat(PG_FUNCTION_ARGS) {
   for (int first = 0; first < ids.count;) {
     const int last = end_of_group(ids.values, order, first, ids.count);
     const std::int64_t id = ids.values[order[first]];
-    Service service = {last - first, false};
+    Service service = {0, false};
     // One tenant's error or lock stops no other tenant's heartbeat.
     if (last - first == ids.count || !core::is_plausible_id(id))
       heartbeat_group(call, order, first, last, nullptr);

@@ -30,8 +30,9 @@ void take_password(const char *group);
 void join_tenants(const char *name, Oid recorded);
 // verifier nullptr: the role has no password.
 Oid create_tenant_role(const char *name, const char *verifier, bool login);
-// Gives a role that is the tenant's a verifier that make_verifier made of a password.
-void set_made_verifier(const char *name, Oid role, const char *verifier);
+// Gives a role that is the tenant's a verifier that make_verifier made of a password.  `chosen`: that password, if
+// the caller has chosen it; nullptr: it was generated.
+void set_made_verifier(const char *name, Oid role, const char *verifier, const char *chosen);
 // verifier nullptr: the password stays.
 void alter_tenant_role(const char *name, Oid recorded, const char *verifier, bool login);
 void limit_tenant_role(const char *name, Oid recorded, int max_connections);  // -1: none

@@ -281,19 +281,26 @@ Oid create_tenant_role(const char *name, const char *verifier, bool login) {
   return role;
 }
 
+// As CREATE ROLE and ALTER ROLE would: a chosen password is judged as it is.
+static void check_password(const char *name, const char *verifier, const char *chosen, Datum until, bool forever) {
+  if (!check_password_hook) return;
+  if (chosen)
+    check_password_hook(name, chosen, PASSWORD_TYPE_PLAINTEXT, until, forever);
+  else
+    check_password_hook(name, verifier, PASSWORD_TYPE_SCRAM_SHA_256, until, forever);
+}
+
 // CREATE ROLE and ALTER ROLE would ask whether the verifier is that of the empty password, which takes as long as to
 // make it.
-void set_made_verifier(const char *name, Oid role, const char *verifier) {
+void set_made_verifier(const char *name, Oid role, const char *verifier, const char *chosen) {
   check_tenant_role(name, role);
   const Superuser before = become_superuser();
   Relation catalog = table_open(AuthIdRelationId, RowExclusiveLock);
   HeapTuple row = SearchSysCacheCopy1(AUTHOID, ObjectIdGetDatum(role));
   if (!HeapTupleIsValid(row)) elog(ERROR, "insula: role %u has gone", role);
-  if (check_password_hook) {
-    bool forever;
-    const Datum until = heap_getattr(row, Anum_pg_authid_rolvaliduntil, RelationGetDescr(catalog), &forever);
-    check_password_hook(name, verifier, PASSWORD_TYPE_SCRAM_SHA_256, until, forever);
-  }
+  bool forever;
+  const Datum until = heap_getattr(row, Anum_pg_authid_rolvaliduntil, RelationGetDescr(catalog), &forever);
+  check_password(name, verifier, chosen, until, forever);
   Datum values[Natts_pg_authid] = {};
   bool nulls[Natts_pg_authid] = {};
   bool replaced[Natts_pg_authid] = {};

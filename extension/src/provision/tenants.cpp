@@ -92,18 +92,20 @@ void check_new(const NewTenant &request) {
 struct Secret {
   const char *clear;  // nullptr: unknown
   const char *verifier;
+  bool is_generated;
 
   // PostgreSQL is to look at one that was made elsewhere.
   const char *given() const { return clear ? nullptr : verifier; }
   void set_made(const char *username, Oid role) const {
-    if (clear) set_made_verifier(username, role, verifier);
+    if (clear) set_made_verifier(username, role, verifier, is_generated ? nullptr : clear);
   }
 };
 
 Secret secret_from(const char *password) {
-  if (password && is_scram_verifier(password)) return {nullptr, password};
-  const char *clear = password && password[0] ? password : generate_password();
-  return {clear, make_verifier(clear)};
+  if (password && is_scram_verifier(password)) return {nullptr, password, false};
+  const bool is_generated = !password || !password[0];
+  const char *clear = is_generated ? generate_password() : password;
+  return {clear, make_verifier(clear), is_generated};
 }
 
 bool is_idle(std::int32_t number) {
@@ -348,7 +350,7 @@ Credentials create_tenant(const NewTenant &request) {
   require_home();
   check_new(request);
   grant_database_to_groups();
-  Secret secret = {nullptr, nullptr};
+  Secret secret = {};
   if (request.username && request.login) secret = secret_from(request.password);
   const Oid role = request.username ? create_tenant_role(request.username, secret.given(), request.login) : InvalidOid;
   secret.set_made(request.username, role);

@@ -34,6 +34,7 @@ void write_turn(std::int32_t tenant) {
   const Turn turn = {kind_of_turn, tenant};
   if (file < 0 || pwrite(file, &turn, sizeof turn, 0) == sizeof turn) return;
   (void)unlink(path);  // it would name a tenant whose turn has ended
+  (void)close(file);
   file = -1;
 }
 

@@ -77,46 +77,75 @@ std::int64_t count_matching_contexts(const Tenant &tenant, const ErasureFilter &
   return get_int64(0, 1);
 }
 
+static std::int64_t *all_ids(std::uint64_t rows, int *found) {
+  auto *ids = palloc_array_of<std::int64_t>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) ids[i] = get_int64(i, 1);
+  *found = static_cast<int>(rows);
+  return ids;
+}
+
+// A task that runs again forgets its child; the event stays.
+constexpr Word child_words[] = {
+    {"children", R"(
+      {record} r, LATERAL (
+        SELECT w.id
+        FROM {work} w
+        WHERE w.id = ANY (ARRAY[(r.body ->> 'child')::bigint & $2]) AND w.parent_head = r.owner AND w.head IS NULL
+        OFFSET 0) c
+      WHERE r.kind = {kind.history} AND r.owner = ANY ($1) AND r.name = ANY (ARRAY['task_waiting'])
+        AND r.body ? 'child')"},
+};
+constexpr Words child_phrases = {child_words, lengthof(child_words)};
+
 std::int64_t *children_of(const Tenant &tenant, const std::int64_t *ids, int count, int *found) {
-  // A task that runs again forgets its child; the event stays.
   static constexpr Statement children_of = {
       "children_of",
-      R"(
-        SELECT DISTINCT c.id
-        FROM {record} r, LATERAL (
-          SELECT w.id
-          FROM {work} w
-          WHERE w.id = ANY (ARRAY[(r.body ->> 'child')::bigint & $2]) AND w.parent_head = r.owner AND w.head IS NULL
-          OFFSET 0) c
-        WHERE r.kind = {kind.history} AND r.owner = ANY ($1) AND r.name = ANY (ARRAY['task_waiting'])
-          AND r.body ? 'child'
-        ORDER BY 1)",
+      "SELECT DISTINCT c.id FROM {children} ORDER BY 1",
       {INT8ARRAYOID, INT8OID},
+      child_phrases,
   };
   Arguments arguments;
   arguments.add(int64_array(ids, count)).add(Int64GetDatum(core::max_local_number));
-  const auto rows = run(tenant, children_of, arguments);
-  auto *children = palloc_array_of<std::int64_t>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i) children[i] = get_int64(i, 1);
-  *found = static_cast<int>(rows);
-  return children;
+  return all_ids(run(tenant, children_of, arguments), found);
 }
 
-std::int64_t count_parents(const Tenant &tenant, const std::int64_t *ids, int count) {
+std::int64_t *unemptied_children_of(const Tenant &tenant, const std::int64_t *ids, int count, std::int64_t after,
+                                    int most, int *found) {
+  static constexpr Statement unemptied_children_of = {
+      "unemptied_children_of",
+      R"(
+        SELECT DISTINCT c.id
+        FROM {children} AND c.id > $3
+          AND NOT EXISTS (
+            SELECT FROM {record} s
+            WHERE s.kind = {kind.history} AND s.owner = ANY (ARRAY[c.id]) AND s.name = 'execution_scrubbed')
+        ORDER BY 1
+        LIMIT $4)",
+      {INT8ARRAYOID, INT8OID, INT8OID, INT4OID},
+      child_phrases,
+  };
+  Arguments arguments;
+  arguments.add(int64_array(ids, count)).add(Int64GetDatum(core::max_local_number));
+  arguments.add(Int64GetDatum(after)).add(Int32GetDatum(most));
+  return all_ids(run(tenant, unemptied_children_of, arguments), found);
+}
+
+std::int64_t count_parents(const Tenant &tenant, const std::int64_t *ids, int count, const std::int64_t *soon,
+                           int soon_count) {
   static constexpr Statement count_parents = {
       "count_parents",
       R"(
         SELECT count(DISTINCT w.parent_head)
         FROM {work} w
-        WHERE w.id = ANY ($1) AND w.parent_head <> ALL ($1)
+        WHERE w.id = ANY ($1) AND w.parent_head <> ALL ($1) AND w.parent_head <> ALL ($2)
           AND EXISTS (SELECT FROM {work} p WHERE p.id = ANY (ARRAY[w.parent_head]))
           AND NOT EXISTS (
             SELECT FROM {record} r
             WHERE r.kind = {kind.history} AND r.owner = ANY (ARRAY[w.parent_head]) AND r.name = 'execution_scrubbed'))",
-      {INT8ARRAYOID},
+      {INT8ARRAYOID, INT8ARRAYOID},
   };
   Arguments arguments;
-  arguments.add(int64_array(ids, count));
+  arguments.add(int64_array(ids, count)).add(int64_array(soon, soon_count));
   (void)run(tenant, count_parents, arguments);
   return get_int64(0, 1);
 }

@@ -27,8 +27,12 @@ std::int64_t count_matching_contexts(const Tenant &tenant, const ErasureFilter &
 
 // The executions that these have submitted and waited for, ascending.
 std::int64_t *children_of(const Tenant &tenant, const std::int64_t *ids, int count, int *found);
-// How many other executions have waited for these, and are not emptied.
-std::int64_t count_parents(const Tenant &tenant, const std::int64_t *ids, int count);
+// Up to `most` of those that are not emptied, from behind `after` on.
+std::int64_t *unemptied_children_of(const Tenant &tenant, const std::int64_t *ids, int count, std::int64_t after,
+                                    int most, int *found);
+// How many other executions have waited for these, and are not emptied, without those that soon will be.
+std::int64_t count_parents(const Tenant &tenant, const std::int64_t *ids, int count, const std::int64_t *soon,
+                           int soon_count);
 
 bool is_scrubbed(const Tenant &tenant, std::int64_t execution);
 

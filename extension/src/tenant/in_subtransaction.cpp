@@ -45,8 +45,9 @@ static void end_subtransaction(IdleLocks locks) {
     ReleaseCurrentSubTransaction();
 }
 
-static void note_service(std::int32_t tenant, const Service *service, const Stopwatch &watch) {
-  if (service && service->is_allowed) note_overhead(tenant, Spender::call, watch, service->tasks);
+// Work that is undone has served no task.
+static void note_service(std::int32_t tenant, const Service *service, const Stopwatch &watch, bool done) {
+  if (service && service->is_allowed) note_overhead(tenant, Spender::call, watch, done ? service->tasks : 0);
 }
 
 bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *argument, const CaughtErrors &caught,
@@ -70,7 +71,7 @@ bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *a
     FlushErrorState();
     RollbackAndReleaseCurrentSubTransaction();
     CurrentResourceOwner = owner;
-    note_service(tenant, service, watch);
+    note_service(tenant, service, watch, false);
     if (ends_the_call(error, caught)) ReThrowError(error);
     if (caught.message)
       *caught.message = pstrdup(error->message);
@@ -81,7 +82,7 @@ bool run_in_subtransaction(std::int32_t tenant, SubtransactionWork work, void *a
   PG_END_TRY();
   MemoryContextSwitchTo(memory);
   CurrentResourceOwner = owner;
-  if (done) note_service(tenant, service, watch);
+  if (done) note_service(tenant, service, watch, true);
   return done;
 }
 
