@@ -1,5 +1,5 @@
 // Compiled, never run: where the compiler must warn that a result is ignored, which is each line that says so at its
-// end, and no other.
+// end, and no other; and with INSULA_WARN_DEPRECATED that a call is deprecated, likewise.
 #include <insula/insula.hpp>
 #include <insula/testing.hpp>
 
@@ -25,6 +25,13 @@ Suspend handler(TaskContext& ctx) {
   ctx.checkpoint(1);
   ctx.transaction();
   return defer_for(seconds{1});
+}
+
+void former_ways(TaskContext& ctx) {
+  ctx.defer_until(std::chrono::system_clock::now());  // deprecated
+  ctx.defer_until(seconds{1});                        // deprecated
+  ctx.wait_event("paid");                             // deprecated
+  ctx.submit_child("w");                              // deprecated
 }
 
 void contexts(Context& context, const Value& value) {
@@ -86,6 +93,7 @@ void workflows(testing::Cluster& cluster, const Workflow& workflow, DatabaseAdmi
 
 void use() {
   (void)&handler;
+  (void)&former_ways;
   (void)&contexts;
   (void)&executions;
   (void)&workflows;

@@ -2,6 +2,7 @@
 // literals, refusals, passwords, versions, pauses.
 #include "wire/backoff.hpp"
 #include "wire/binary.hpp"
+#include "wire/calls.hpp"
 #include "wire/conninfo.hpp"
 #include "wire/errors.hpp"
 #include "wire/pq.hpp"
@@ -144,6 +145,12 @@ TEST(Passwords, BecomeVerifiers) {
   const std::string verifier = wire::scram_verifier(conn.get(), "", "geheim");
   EXPECT_EQ(verifier.rfind("SCRAM-SHA-256$4096:", 0), 0U);
   EXPECT_EQ(verifier.find("geheim"), std::string::npos);
+}
+
+TEST(Calls, AStatusIsAskedForAlone) {
+  const std::string sql = wire::status_of(7).sql;
+  EXPECT_EQ(sql.find("context"), std::string::npos) << sql;
+  EXPECT_EQ(sql.find('*'), std::string::npos) << sql;
 }
 
 TEST(Backoff, GrowsSpreadsAndIsBounded) {

@@ -112,6 +112,18 @@ TEST(Workflow, ListsEveryProblemOfItsOptions) {
     EXPECT_TRUE(holds(text, part)) << part << "\nin\n" << text;
 }
 
+TEST(Workflow, ForEverIsAHundredYears) {
+  const auto ever = std::chrono::milliseconds::max();
+  const std::string definition = Workflow::builder("w")
+                                     .timeout(ever)
+                                     .task("a", nothing, {.retry = {.max_delay = ever}, .timeout = ever})
+                                     .build()
+                                     .definition_json();
+  EXPECT_EQ(definition.find("9223372036854775807"), std::string::npos) << definition;
+  EXPECT_TRUE(holds(definition, "\"timeout\":\"3153600000000 ms\"")) << definition;
+  EXPECT_TRUE(holds(problems_of(Workflow::builder("w").timeout(ever - 1ms).task("a", nothing)), "its timeout"));
+}
+
 TEST(Workflow, TasksMayBeDeclaredInAnyOrder) {
   EXPECT_NO_THROW(
       Workflow::builder("w").task("last", nothing, {.depends_on = {"first"}}).task("first", nothing).build());

@@ -100,6 +100,14 @@ def lists(ids):
         seen = oldest()
         check("keys of an order by age stay", [tenant for tenant, _ in seen] == ["acme", "other"] and oldest() == seen, (seen, oldest()))
         check("and pages by them hold each once", oldest(f"&after_key={seen[0][1]!r}&after=acme") == seen[1:] and oldest(f"&after_key={seen[1][1]!r}&after=other") == [], seen)
+        # In words of its own, of which there may be many.
+        sql("SELECT FROM insula.create_tenant('telling')")
+        sql("""SELECT insula.register_workflow('{"name": "told", "tasks": [{"id": "a"}]}', tenant => 'telling')""")
+        told = sql("SELECT insula.submit('told', tenant => 'telling')")
+        sql("SELECT insula.save_progress(task_id, lease, NULL, 0.25, repeat('page 1 of 4 ', 200)) FROM insula.claim('w', tenant => 'telling')")
+        tasks = json.loads(dashboard.ask(f"/api/execution?id={told}").json()["result"][0]["tasks"])
+        check("a running task says how far it is", tasks[0].get("progress") == 0.25 and tasks[0].get("note", "").startswith("page 1 of 4 "), tasks)
+        sql("SELECT insula.drop_tenant('telling', '0 s')")
         for view in ("samples", "tenant", "usage"):
             seen = dashboard.ask(f"/api/{view}?tenant=nobody")
             check(f"no such tenant in {view}", seen.status == 404 and seen.kind() == "missing", seen)

@@ -13,6 +13,8 @@ namespace {
 using namespace insula_test;
 using namespace insula;
 
+constexpr auto for_ever = std::chrono::milliseconds::max();
+
 class Calls : public ClientTest {
  protected:
   void TearDown() override { sql_.rows("SELECT insula.drop_tenant($1, '0 s')", {tenant_}); }
@@ -64,7 +66,6 @@ TEST_F(Calls, AnObserverOnTheIoThreadIsRefused) {
 }
 
 TEST_F(Calls, ForEverIsNotNotAtAll) {
-  static constexpr auto for_ever = std::chrono::milliseconds::max();
   auto runner = make_runner({.connect_timeout = for_ever, .call_timeout = for_ever});
   const Gate gate;
   runner.add(one_task("w", [gate](TaskContext& ctx) {
@@ -97,6 +98,36 @@ TEST_F(Calls, ForEverIsNotNotAtAll) {
               throw error{errc::invalid, "taken"};
             }).what(),
             std::string{"taken"});
+}
+
+// In definitions, outcomes of handlers, choices of executions, and calls of an administrator.
+TEST_F(Calls, ForEverIsAsLongAsCanBe) {
+  auto runner = make_runner();
+  runner.add(Workflow::builder("w")
+                 .timeout(for_ever)
+                 .task("only",
+                       [](TaskContext& ctx) {
+                         if (ctx.attempt() == 1) throw std::runtime_error{"once more"};
+                       },
+                       {.retry = {.initial_delay = 1ms, .max_delay = for_ever}, .timeout = for_ever})
+                 .build());
+  runner.add(Workflow::builder("deferred").task("only", [](TaskContext&) { return defer_for(for_ever); }).build());
+  runner.add(one_task("later", [](TaskContext&) { throw retry_after{for_ever, "not in our time"}; }));
+  EXPECT_TRUE(runner.execute("w").status.is_success());
+  const Execution deferred = runner.execute_async("deferred");
+  const Execution later = runner.execute_async("later");
+  EXPECT_TRUE(eventually([&] { return deferred.result().tasks.at(0).status == Status::waiting; }));
+  EXPECT_TRUE(eventually([&] { return later.result().tasks.at(0).error == "not in our time"; }));
+  EXPECT_EQ(later.result().tasks.at(0).status, Status::ready) << "and no attempt of it is running";
+  const Executions all = runner.executions();
+  EXPECT_TRUE(all.cancel({.older_than = for_ever}).empty());
+  EXPECT_EQ(all.failures("later", for_ever).size(), 1U);
+  EXPECT_EQ(all.cancel({}).size(), 2U);
+  DatabaseAdmin admin{""};
+  const std::string other = admin.create_tenant({.tenant = tenant_ + "_x"}).tenant;
+  EXPECT_TRUE(admin.upgrade_tenants(std::nullopt, for_ever).empty());
+  admin.drop_tenant(other, for_ever);
+  EXPECT_FALSE(admin.find_tenant(other));
 }
 
 // As many threads as there is room for are not as many as were asked for.

@@ -5,12 +5,17 @@
 #include <insula/testing.hpp>
 
 #include <libpq-fe.h>
+#include <pthread.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <set>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 namespace {
@@ -316,6 +321,25 @@ TEST_F(DailyWork, AnExecutorOfTheUsersOwnRunsHandlers) {
     EXPECT_TRUE(runner.shutdown().clean());
   }
   EXPECT_EQ(threads.size(), 5U);
+}
+
+TEST_F(DailyWork, ThreadsHaveNames) {
+  auto runner = make_runner({.max_concurrent_tasks = 2});
+  runner.add(one_task("w", [](TaskContext& ctx) {
+    std::array<char, 16> name{};
+    pthread_getname_np(pthread_self(), name.data(), name.size());
+    ctx.set("thread", name.data());
+  }));
+  const auto ran = runner.execute("w").final_context.at<std::string>("thread");
+  EXPECT_TRUE(ran == "insula-task-0" || ran == "insula-task-1") << ran;
+  std::set<std::string> names;
+  for (const auto& thread : std::filesystem::directory_iterator{"/proc/self/task"}) {
+    std::ifstream comm{thread.path() / "comm"};
+    std::string name;
+    if (std::getline(comm, name)) names.insert(name);
+  }
+  for (const char* name : {"insula-io", "insula-stop", "insula-task-0", "insula-task-1"})
+    EXPECT_TRUE(names.contains(name)) << name;
 }
 
 // ---- failures ----

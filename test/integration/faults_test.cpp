@@ -365,6 +365,33 @@ TEST_P(PreloadedKill, IsTakenOverAtOnce) {
   EXPECT_EQ(result->final_context.at<std::string>("by"), "the survivor");
 }
 
+// As many workers die as a task has attempts by default.
+class PreloadedDeaths : public Faults {};
+
+TEST_F(PreloadedDeaths, AreNotCountedAsAttempts) {
+  auto runner = make_runner();
+  sql_.value("SELECT insula.register_workflow('{\"name\": \"deadly\", \"tasks\": [{\"id\": \"only\"}]}', tenant => $1)",
+             {tenant_});
+  const Execution execution = runner.execute_async("deadly");
+  std::string dead;
+  for (int deaths = 0; deaths < 3; ++deaths) {
+    const pid_t child = start_worker_process(tenant_, false);
+    ASSERT_GT(child, 0);
+    EXPECT_TRUE(eventually([&] { return execution.status() == Status::running && worker_of(execution.id()) != dead; }));
+    dead = worker_of(execution.id());
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+  }
+  runner.add(one_task("deadly", [](TaskContext& ctx) { ctx.set("attempt", ctx.attempt()); }));
+  const auto result = execution.wait_for(patience);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->final_context.get<int>("attempt"), 1) << result->error;
+  EXPECT_EQ(sql_.value("SELECT count(*) FROM " + tenant_ +
+                           ".execution_events WHERE execution_id = $1 AND event = 'task_lease_lapsed'",
+                       {std::to_string(execution.id())}),
+            "3");
+}
+
 INSTANTIATE_TEST_SUITE_P(, PreloadedKill, ::testing::Values(false, true),
                          [](const auto& info) { return std::string(info.param ? "InItsShutdown" : "AtWork"); });
 

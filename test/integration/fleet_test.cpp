@@ -205,13 +205,15 @@ TEST_F(Fleets, TransactionsStartExecutionsOfTheTasksTenant) {
     const std::int64_t next = enqueue(ctx.transaction(), "w", {{"n", ctx.at<int>("n") - 1}});
     const std::vector<Context> others(2, Context{{"n", 0}});
     enqueue_many(ctx.transaction(), "w", others);
+    const Submitted last = enqueue_once(ctx.transaction(), "w", {{"n", 0}}, {.idempotency_key = std::to_string(next)});
+    EXPECT_TRUE(last.is_new);
     ctx.set("next", next);
   }));
   const std::int64_t id = submit(first, 2);
   EXPECT_TRUE(eventually([&] { return status_of(id) == "completed"; })) << log_.text();
   const std::string count = "SELECT count(*) FROM tenant_";
   const std::string completed = ".workflow_executions WHERE status = 'completed'";
-  EXPECT_TRUE(eventually([&] { return sql_.value(count + first + completed) == "7"; }));
+  EXPECT_TRUE(eventually([&] { return sql_.value(count + first + completed) == "9"; }));
   EXPECT_EQ(sql_.value(count + second + ".workflow_executions"), "0");
   EXPECT_TRUE(fleet.shutdown().clean());
 }

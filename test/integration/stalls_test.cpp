@@ -226,7 +226,7 @@ TEST_F(ClientTest, ToWaitForAConnectionUsesNoAttempt) {
 
 TEST_F(Stalls, ACheckpointThatFindsNoServerUsesNoAttempt) {
   const Gate gate;
-  auto fleet = make_fleet({.call_timeout = 300ms});
+  auto fleet = make_fleet({.call_timeout = 2s});
   std::atomic<int> refused{0};
   fleet.add(one_task("once", [&, gate](TaskContext& ctx) {
     gate.arrive();

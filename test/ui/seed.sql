@@ -49,6 +49,8 @@ INSERT INTO named SELECT 'waits', insula.submit('approval', '{"amount": 120}');
 SELECT insula.wait_event(task_id, lease, 'approved', '2 days') FROM insula.claim('worker-1', ARRAY['approval.ask']);
 INSERT INTO named SELECT 'deferred', insula.submit('approval', '{"amount": 7}');
 SELECT insula.defer(task_id, lease, now() + interval '3 h', '{"half": "done"}') FROM insula.claim('worker-1', ARRAY['approval.ask']);
+INSERT INTO named SELECT 'told', insula.submit('approval', '{"amount": 9}');
+SELECT insula.save_progress(task_id, lease, NULL, 0.25, 'page 1 of 4') FROM insula.claim('worker-1', ARRAY['approval.ask'], lease_for => '1 day');
 INSERT INTO named SELECT 'paused', insula.submit('etl', '{"files": ["x.csv"]}');
 SELECT insula.pause(id, 'until the bank answers') FROM named WHERE name = 'paused';
 INSERT INTO named SELECT 'cancelled', insula.submit('etl', '{"files": []}');

@@ -11,6 +11,7 @@ export function viewsOf(ids) {
     execution: { hash: `#/execution/${ids.failed}`, shows: "Why it failed", waits: ".node" },
     waiting: { hash: `#/execution/${ids.elements}`, shows: "elements", waits: ".node" },
     family: { hash: `#/execution/${ids.family}`, shows: "Its child", waits: ".children .node" },
+    told: { hash: `#/execution/${ids.told}`, shows: "25% page 1 of 4", waits: ".node" },
     stuck: { hash: `#/execution/${ids.stuck}`, shows: "waits for a worker", waits: ".node" },
     hostile: { hash: `#/execution/${ids.hostile}`, shows: "<img src=x onerror=", waits: ".node" },
     tenants: { hash: "#/tenants?open=globex", shows: "What holds it back", waits: ".explain-tenant dd" },

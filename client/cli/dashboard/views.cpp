@@ -116,7 +116,7 @@ SELECT execution_id, workflow, version, status, pg_catalog.left(error, 20000) AS
   pg_catalog.left(final_context::text, 1000000) AS final_context, pg_catalog.octet_length(final_context::text) AS final_bytes,
   CASE WHEN pg_catalog.jsonb_array_length(tasks) <= 2000 THEN (
     SELECT pg_catalog.jsonb_agg(CASE WHEN pg_catalog.octet_length(t::text) <= 1500 THEN t
-      ELSE t - 'progress' - 'note' || pg_catalog.jsonb_build_object('error', pg_catalog.left(t ->> 'error', 500)) END ORDER BY i)::text
+      ELSE t || pg_catalog.jsonb_build_object('error', pg_catalog.left(t ->> 'error', 500), 'note', pg_catalog.left(t ->> 'note', 500)) END ORDER BY i)::text
     FROM pg_catalog.jsonb_array_elements(tasks) WITH ORDINALITY one(t, i)) END AS tasks, pg_catalog.jsonb_array_length(tasks) AS task_count
 FROM insula.result($1::bigint))";
 

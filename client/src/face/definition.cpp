@@ -1,6 +1,7 @@
 // A workflow's definition as JSON.  What has its default value is left out, so that an
 // option that is added here later does not make a new version of every workflow.
 #include "runtime/workflow_state.hpp"
+#include "wire/params.hpp"
 
 #include <array>
 #include <string_view>
@@ -9,7 +10,7 @@ namespace insula {
 
 namespace {
 
-std::string interval(std::chrono::milliseconds d) { return std::to_string(d.count()) + " ms"; }
+using wire::interval;
 
 std::string_view word(Backoff backoff) {
   constexpr std::array<std::string_view, 3> words{"fixed", "linear", "exponential"};

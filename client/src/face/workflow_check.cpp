@@ -5,6 +5,7 @@
 #include "core/graph.hpp"
 #include "core/names.hpp"
 #include "core/rule.hpp"
+#include "wire/forever.hpp"
 
 #include <fmt/format.h>
 
@@ -24,7 +25,6 @@ constexpr std::size_t max_tasks = 10'000;
 constexpr int max_priority = 32'767;
 constexpr int max_count = 1'000'000;  // of attempts, of tasks at once
 constexpr int max_lapses = 100;
-constexpr milliseconds longest = std::chrono::days{36'500};
 
 class Checker {
  public:
@@ -55,7 +55,8 @@ class Checker {
   }
 
   static bool is_count(int n) { return n >= 1 && n <= max_count; }
-  static bool is_duration(milliseconds d) { return d.count() >= 0 && d <= longest; }
+  // milliseconds::max() is for ever, which the definition says as wire::forever.
+  static bool is_duration(milliseconds d) { return d.count() >= 0 && (d <= wire::forever || d == milliseconds::max()); }
 
   void check_params() {
     std::set<std::string_view> seen;

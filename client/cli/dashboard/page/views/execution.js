@@ -22,6 +22,12 @@ const tookOf = (task) => {
   return from === null || to === null ? null : Math.max(0, to - from);
 };
 
+// How far a running task says that it has come.
+function saysOf(state) {
+  const reached = typeof state?.progress === "number" ? `${Math.round(state.progress * 100)}%` : "";
+  return cut([reached, state?.note].filter(Boolean).join(" "), 1000);
+}
+
 // The tasks of the definition with their states; elements of a task for each item are counted at it.
 function graphOf(data) {
   const states = data.result[0].tasks ? JSON.parse(data.result[0].tasks) : data.explain;
@@ -33,7 +39,7 @@ function graphOf(data) {
     const state = byName.get(task.id) ?? {};
     const elements = task.for_each ? states.filter((one) => one.task.startsWith(`${task.id}[`)) : [];
     return {
-      id: task.id, depends: task.depends_on ?? [], status: state.status ?? "pending", attempt: state.attempt ?? 0, took: tookOf(state), definition: task,
+      id: task.id, depends: task.depends_on ?? [], status: state.status ?? "pending", attempt: state.attempt ?? 0, took: tookOf(state), says: saysOf(state), definition: task,
       elements: elements.length ? { all: elements.length, ended: elements.filter((one) => endedTasks.has(one.status)).length } : null,
     };
   });
@@ -58,17 +64,18 @@ const hints = [
   [/its lease lapsed at/, "Its worker has gone without a word; the task is given to another one.", "workers", "See the workers"],
 ];
 
-function Explanation({ data, tenant, hello }) {
+function Explanation({ data, graph, tenant, hello }) {
   const { status, error } = data.result[0];
   if (status === "completed") return null;
   const open = data.explain.filter((row) => !endedTasks.has(row.status) && row.status !== "pending");
   const failed = data.explain.filter((row) => row.status === "failed" && !row.task.includes("["));
   const stuck = overs.has(status) ? failed : open.length ? open : data.explain.filter((row) => row.status === "pending");
   const title = status === "failed" ? "Why it failed" : status === "cancelled" ? "It was cancelled" : status === "paused" ? "It is paused" : "Why it is not done yet";
+  const said = new Map(graph.states.map((state) => [state.task, saysOf(state)]));
   const hint = stuck.map((row) => hints.find(([pattern]) => pattern.test(row.why ?? ""))).find(Boolean);
   return html`<section class=${`explanation t-${status === "failed" ? "bad" : status === "cancelled" ? "calm" : status === "paused" ? "held" : "live"}`} aria-label=${title}><h2>${title}</h2>
     ${error && !stuck.some((row) => row.why && error.endsWith(row.why)) && html`<p class="error-text">${cut(error, 4000)}</p>`}
-    <ul>${stuck.slice(0, 6).map((row) => html`<li key=${row.task}><${Status} status=${row.status} /><b>${row.task}</b><span class=${row.status === "failed" ? "error-text" : ""}><${Why} text=${row.why} isError=${row.status === "failed"} /></span></li>`)}${stuck.length > 6 && html`<li class="faint">and ${stuck.length - 6} more</li>`}</ul>
+    <ul>${stuck.slice(0, 6).map((row) => html`<li key=${row.task}><${Status} status=${row.status} /><b>${row.task}</b><span class=${row.status === "failed" ? "error-text" : ""}><${Why} text=${row.why} isError=${row.status === "failed"} />${said.get(row.task) && html`<br />${said.get(row.task)}`}</span></li>`)}${stuck.length > 6 && html`<li class="faint">and ${stuck.length - 6} more</li>`}</ul>
     ${hint && html`<p class="faint">${hint[1]} ${hint[2] && (hint[2] !== "workers" || hello.admin) && html`<a href=${link(hint[2] === "leases" ? "workers" : hint[2], hint[2] === "workflows" || hint[2] === "leases" ? { tenant } : {})}>${hint[3]}</a>`}</p>`}
     ${hint?.[4] && hello.admin && html`<p><${Command} text=${hint[4](tenant)} /></p>`}</section>`;
 }
@@ -133,6 +140,7 @@ function TaskPanel({ id, graph, data, close }) {
   const { id: _, depends_on: __, ...options } = task.definition;
   return html`<div class="task-panel"><header><${Status} status=${task.status} /><h3>${id}</h3><span class="grow" /><button class="ghost" aria-label="Close" onClick=${close}><${Icon} name="close" size=${14} /></button></header>
     ${why?.why && html`<p class=${task.status === "failed" ? "error-text" : ""}><${Why} text=${why.why} isError=${task.status === "failed"} /></p>`}
+    ${task.says && html`<p>${task.says}</p>`}
     <dl class="facts"><div><dt>Attempt</dt><dd>${task.attempt || "–"}</dd></div><div><dt>Took</dt><dd>${duration(task.took)}</dd></div><div><dt>After</dt><dd>${task.depends.join(", ") || "the start"}</dd></div></dl>
     ${Object.keys(options).length > 0 && html`<${Folding} title="Its definition"><${JsonTree} text=${JSON.stringify(options)} /><//>`}
     <${Events} events=${events} /></div>`;
@@ -224,7 +232,7 @@ function Body({ data, hello, gone }) {
   });
   const question = can && asked && questions[asked];
   return html`<${Head} data=${data} hello=${hello} actions=${can && html`<${Actions} run=${run} ask=${ask} rerun=${() => setAgain(true)} />`} />
-    <${Explanation} data=${data} tenant=${tenant} hello=${hello} />
+    <${Explanation} data=${data} graph=${graph} tenant=${tenant} hello=${hello} />
     <${Panel} title="Graph" note="choose a task to see more of it" flush><${LeftOut} source=${data.source[0]} /><div class="graph"><${Dag} tasks=${graph.tasks} chosen=${chosen} choose=${setChosen} />${chosen && html`<${TaskPanel} key=${chosen} id=${chosen} graph=${graph} data=${data} close=${() => setChosen(null)} />`}</div><${Children} timeline=${data.timeline} /><//>
     <${Panel} title="What happened when"><${Waterfall} events=${data.timeline} tasks=${graph.states} depends=${graph.depends} now=${over ? parseTime(run.finished_at) ?? serverNow() : serverNow()} /><//>
     <div class="columns two"><${Panel} title="Contexts" note="the input, and what each task has changed"><${Contexts} data=${data} /><//><${Panel} title="Events" note=${`${data.timeline.length}`}><${Events} events=${data.timeline} /><//></div>
