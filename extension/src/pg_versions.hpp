@@ -10,6 +10,7 @@ extern "C" {
 #include "commands/defrem.h"
 #include "common/scram-common.h"
 #include "libpq/scram.h"
+#include "parser/analyze.h"
 #include "parser/parse_node.h"
 #include "utils/backend_status.h"
 #include "utils/timeout.h"
@@ -84,6 +85,13 @@ inline WaitEventSet *create_event_set(int events) {
 #define INSULA_SIGNAL_PARAMETERS int, const pg_signal_info *
 #else
 #define INSULA_SIGNAL_PARAMETERS int
+#endif
+
+// The last parameter of a hook on parsed statements.
+#if PG_VERSION_NUM >= 190000
+using ParsedConstants = const JumbleState;
+#else
+using ParsedConstants = JumbleState;
 #endif
 
 // The number of a system cache.

@@ -131,9 +131,9 @@ void note_statement() {
   set_timer(std::int64_t{limit_ms} * 1000);
 }
 
-void parse(ParseState *state, Query *query, JumbleState *jumble) {
+void parse(ParseState *state, Query *query, ParsedConstants *constants) {
   note_statement();
-  if (previous_parse) previous_parse(state, query, jumble);
+  if (previous_parse) previous_parse(state, query, constants);
 }
 
 // The fast path of the protocol calls a function without a statement.
