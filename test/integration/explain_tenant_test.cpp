@@ -1,6 +1,9 @@
 // What insula.explain_tenant tells from shared memory: waits, shares, what limits hold back, use and failures.
 #include "support/session.hpp"
 
+#include <fstream>
+#include <string>
+
 namespace insula_test {
 namespace {
 
@@ -56,6 +59,27 @@ TEST_F(PreloadedExplainTenant, ATenantSeesNothingOfOthers) {
   EXPECT_EQ(tenant.query("SELECT string_agg(item, ',') FROM insula.explain_tenant() WHERE question = 'share'"),
             "weight,claimed");
   EXPECT_EQ(tenant.error("SELECT * FROM insula.explain_tenant('two')"), "42501");
+}
+
+// A session's greatest size tells what it has taken memory for, used or not: the counters of all tenants would be
+// megabytes, copied under the lock that commits need.
+TEST_F(PreloadedExplainTenant, ATenantsLookTakesNoMemoryForAll) {
+  submit("one", 10);
+  Session tenant("user=one_user");
+  const auto kilobytes = [&](const std::string& item) {
+    std::ifstream status("/proc/" + std::to_string(tenant.pid()) + "/status");
+    for (std::string line; std::getline(status, line);)
+      if (line.rfind(item + ":", 0) == 0) return std::stol(line.substr(item.size() + 1));
+    return -1L;
+  };
+  tenant.query("SET jit = off");
+  tenant.query("SELECT count(*) FROM insula.executions()");
+  tenant.query("SELECT count(*) FROM insula.failures()");
+  const long before = kilobytes("VmPeak");
+  ASSERT_GT(before, 0);
+  EXPECT_EQ(tenant.query("SELECT value FROM insula.explain_tenant() WHERE item = 'executions'"), "10");
+  const long for_all = std::stol(sql.query("SHOW insula.max_counted_workflows")) * 2 * 8 * 30 / 1024;
+  EXPECT_LT(kilobytes("VmPeak") - before, for_all / 2);
 }
 
 TEST_F(PreloadedExplainTenant, SecondsThatLimitsHoldBack) {

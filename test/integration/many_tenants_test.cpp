@@ -2,6 +2,11 @@
 // whose tables have been tampered with, does not hold up the others.
 #include "support/session.hpp"
 
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <utility>
+
 namespace insula_test {
 namespace {
 
@@ -85,6 +90,80 @@ TEST_F(ManyTenants, OneThatWasTamperedWithIsPassedOver) {
   EXPECT_EQ(runner.query("SELECT string_agg(tenant, ',') FROM insula.claim('r', max_tasks => 10)"), "second");
   admin.query("DROP TRIGGER t ON tenant_first.work");
   EXPECT_EQ(runner.query("SELECT string_agg(tenant, ',') FROM insula.claim('r', max_tasks => 10)"), "first");
+}
+
+// A tenant may alter its own role, in a loop: that is no reason to read the rows of the others.
+TEST_F(ManyTenants, ATenantThatAltersItsRoleHasNoOtherReadAnew) {
+  for (int i = 0; i < 30; ++i) {
+    const std::string name = "'tenant" + std::to_string(i) + "'";
+    admin.query("SELECT tenant FROM insula.create_tenant(" + name + ", login => false)");
+    admin.query(R"(SELECT insula.register_workflow('{"name": "w", "tasks": [{"id": "a"}]}', tenant => )" + name + ")");
+  }
+  Session visitor, tenant("user=first_user");
+  const auto rows_read = [&] {
+    return std::stol(
+        visitor.query("SELECT pg_stat_get_xact_tuples_returned('insula.tenant'::regclass) + (SELECT "
+                      "sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index WHERE indrelid = "
+                      "'insula.tenant'::regclass)"));
+  };
+  const auto read_by_a_visit = [&] {
+    visitor.query("BEGIN");
+    const long before = rows_read();
+    visitor.query(
+        "SELECT count(insula.submit('w', tenant => n)) FROM (SELECT 'tenant' || i FROM generate_series(0, 29) i "
+        "UNION ALL SELECT 'first') t (n)");
+    const long read = rows_read() - before;
+    visitor.query("COMMIT");
+    return read;
+  };
+  // Autovacuum, or the end of a lock, may have a session read it all again at any moment.
+  const auto least_read = [&](const std::function<void()>& before) {
+    long least = 1000;
+    for (int i = 0; i < 5 && least > 0; ++i) {
+      before();
+      least = std::min(least, read_by_a_visit());
+    }
+    return least;
+  };
+  const long usual = least_read([] {});
+  EXPECT_LE(least_read([&] { tenant.query("ALTER ROLE first_user PASSWORD NULL"); }), usual + 1);
+  EXPECT_LE(least_read([&] { admin.query("ALTER ROLE second_user CONNECTION LIMIT 7"); }), usual + 1);
+}
+
+// Sessions that know of the tenant already see it at once.
+TEST_F(ManyTenants, ARoleIsTheTenantsWhileItIsAsItWasGiven) {
+  Session tenant("user=first_user");
+  const std::string own = "SELECT insula.submit('w')";
+  const auto is_the_tenants = [&](bool is) {
+    EXPECT_EQ(tenant.error(own), is ? "none" : "IS001");
+    submit("first");  // an administrator goes on
+  };
+  is_the_tenants(true);
+  for (const auto& [spoil, mend] :
+       {std::pair("ALTER ROLE first_user RENAME TO elsewhere", "ALTER ROLE elsewhere RENAME TO first_user"),
+        std::pair("ALTER ROLE first_user SUPERUSER", "ALTER ROLE first_user NOSUPERUSER")}) {
+    admin.query(spoil);
+    is_the_tenants(false);
+    admin.query(mend);
+    is_the_tenants(true);
+  }
+}
+
+// A check that a superuser has added runs its function, until it is one no more.
+TEST_F(ManyTenants, ACheckReliesOnRolesOfOthers) {
+  admin.query("CREATE ROLE test_trusted SUPERUSER");
+  admin.query("CREATE FUNCTION test_is_fine(bigint) RETURNS boolean IMMUTABLE LANGUAGE sql RETURN true");
+  admin.query("ALTER FUNCTION test_is_fine OWNER TO test_trusted");
+  admin.query("ALTER TABLE tenant_first.work ADD CHECK (test_is_fine(id))");
+  const std::string call = "SELECT insula.submit('w', tenant => 'first')";
+  Session visitor;
+  EXPECT_EQ(visitor.error(call), "none");
+  admin.query("ALTER ROLE test_trusted NOSUPERUSER");
+  EXPECT_EQ(visitor.error(call), "55000");
+  admin.query("ALTER ROLE test_trusted SUPERUSER");
+  EXPECT_EQ(visitor.error(call), "none");
+  admin.query("DROP FUNCTION test_is_fine CASCADE");
+  admin.query("DROP ROLE test_trusted");
 }
 
 // A session that goes through thousands of tenants does not keep what the catalogs say of each.

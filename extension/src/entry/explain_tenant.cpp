@@ -59,7 +59,7 @@ struct Totals {
 };
 
 Totals totals_of(std::int32_t tenant) {
-  const TenantCounters counters = read_activity().of(tenant);
+  const TenantCounters counters = read_activity_of(tenant);
   Totals totals;
   for (int i = 0; i < counters.count; ++i) totals.add(counters.items[i]);
   return totals;
@@ -156,13 +156,14 @@ void put_waiting(ReturnSetInfo *result, const Tenant &tenant, const Queue &queue
 }
 
 // What others do is no tenant's affair: only an administrator is told the tenant's part of all claims.
-void put_share(ReturnSetInfo *result, const Tenant &tenant, const RecentClaims *all, int count,
-               const RecentClaims *claims, bool tells_of_others) {
+void put_share(ReturnSetInfo *result, const Tenant &tenant, const RecentClaims *claims, bool tells_of_others) {
   put_line(result, {"share", "weight", number(std::int64_t{tenant.limits.weight}), "of the workers that serve all"});
   const bool known = shared_memory_available();
   put_line(result, {"share", "claimed", known ? number(claims ? claims->count() : std::int64_t{0}) : null_field(),
                     known ? "tasks claimed in the last minutes" : without_memory});
   if (!known || !tells_of_others) return;
+  int count;
+  const RecentClaims *all = recent_claims(&count);
   int tenant_count;
   const TenantShare *tenants = all_tenants(&tenant_count);
   std::int64_t claimed = 0;
@@ -170,9 +171,10 @@ void put_share(ReturnSetInfo *result, const Tenant &tenant, const RecentClaims *
   for (int i = 0; i < count; ++i) claimed += all[i].count();
   for (int i = 0; i < tenant_count; ++i)
     if (claims_of(all, count, tenants[i].number)) weights += tenants[i].weight;
-  if (!claims) return;
+  const RecentClaims *mine = claims_of(all, count, tenant.number);  // at the same moment
+  if (!mine) return;
   put_line(result,
-           {"share", "share of claims", number(static_cast<double>(claims->count()) / static_cast<double>(claimed)),
+           {"share", "share of claims", number(static_cast<double>(mine->count()) / static_cast<double>(claimed)),
             psprintf("of %lld tasks claimed of all tenants in the last minutes", static_cast<long long>(claimed))});
   put_line(
       result,
@@ -269,13 +271,12 @@ void put_failures(ReturnSetInfo *result, const Tenant &tenant, const Totals &tot
 }
 
 void explain(ReturnSetInfo *result, const Tenant &tenant, bool tells_of_others) {
-  int count;
-  const RecentClaims *all = recent_claims(&count);
-  const RecentClaims *claims = claims_of(all, count, tenant.number);
+  const RecentClaims own = recent_claims_of(tenant.number);
+  const RecentClaims *claims = own.count() > 0 ? &own : nullptr;
   const Totals totals = totals_of(tenant.number);
   const Queue queue = read_queue(tenant);
   put_waiting(result, tenant, queue, claims);
-  put_share(result, tenant, all, count, claims, tells_of_others);
+  put_share(result, tenant, claims, tells_of_others);
   put_pauses(result, tenant, queue);
   put_limits(result, tenant);
   put_put_off(result, tenant);
@@ -285,7 +286,8 @@ void explain(ReturnSetInfo *result, const Tenant &tenant, bool tells_of_others) 
 
 }  // namespace
 
-// A look at the counters reads those of all tenants under their lock, so a tenant's session may do so once a second.
+// A look counts the tenant's queue, and takes the lock of the counters for each number: a tenant's session may do so
+// once a second.
 static void wait_for_turn() {
   static std::int64_t looked_at = PG_INT64_MIN / 2;
   for (;;) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/list.hpp"
 #include "shared/clock.hpp"
 #include "shared/count_basis.hpp"
 #include "shared/drop_counters.hpp"
@@ -32,6 +33,7 @@ struct ActivityKey {
 struct ActivityEntry {
   ActivityKey key;
   Activity counts;
+  core::Link<ActivityEntry> of_tenant;
 };
 
 // The waits of one stretch of time.
@@ -49,6 +51,7 @@ struct TallyEntry {
   int versions;          // that have counters of their own
   std::uint64_t ticket;  // of the last count
   CountBasis basis;
+  core::List<ActivityEntry> counters;  // which are dropped with it
 };
 
 SharedTable<ActivityEntry> shared_activity;
@@ -82,7 +85,7 @@ TallyEntry *find_tally(std::int32_t tenant) { return shared_tallies.find({MyData
 // nullptr: there is no room.
 TallyEntry *make_tally(std::int32_t tenant) {
   static_assert(TallyState{} == TallyState::unknown);
-  return shared_tallies.find_or_make({MyDatabaseId, tenant});
+  return shared_tallies.find_or_make({MyDatabaseId, tenant}, [](TallyEntry &made) { made.counters.clear(); });
 }
 
 ActivityEntry *make_activity(TallyEntry &tally, const Counted &what) {
@@ -93,6 +96,7 @@ ActivityEntry *make_activity(TallyEntry &tally, const Counted &what) {
     ++tally.versions;
     made.counts.what = what;
     made.counts.since = GetCurrentTimestamp();
+    tally.counters.append(&made, &made.of_tenant);
   });
 }
 
@@ -249,10 +253,37 @@ ActivityReport read_activity() {
   return report;
 }
 
+TenantCounters read_activity_of(std::int32_t tenant) {
+  if (!shared_activity) return {};
+  auto *items = palloc_array_of<Activity>(most_versions + 1);  // and one for all others
+  int count = 0;
+  LWLockAcquire(counters_lock, LW_SHARED);
+  if (TallyEntry *tally = find_tally(tenant))
+    tally->counters.for_each([&](const ActivityEntry *entry) { items[count++] = entry->counts; });
+  LWLockRelease(counters_lock);
+  return {items, count};
+}
+
 std::int64_t RecentClaims::count() const {
   std::int64_t all = 0;
   for (std::int64_t number : waits) all += number;
   return all;
+}
+
+static RecentClaims claims_of(const TallyEntry &tally, std::int64_t now) {
+  RecentClaims claims = {tally.key.tenant, {}};
+  for (const Stretch &stretch : tally.stretches)
+    if (stretch.number >= now - 1) add(claims.waits, stretch.waits);
+  return claims;
+}
+
+RecentClaims recent_claims_of(std::int32_t tenant) {
+  RecentClaims claims = {tenant, {}};
+  if (!shared_activity) return claims;
+  LWLockAcquire(counters_lock, LW_SHARED);
+  if (const TallyEntry *tally = find_tally(tenant)) claims = claims_of(*tally, present_stretch());
+  LWLockRelease(counters_lock);
+  return claims;
 }
 
 RecentClaims *recent_claims(int *count) {
@@ -262,10 +293,8 @@ RecentClaims *recent_claims(int *count) {
   LWLockAcquire(counters_lock, LW_SHARED);
   const std::int64_t now = present_stretch();
   shared_tallies.for_each_in(MyDatabaseId, [&](const TallyEntry &tally) {
-    RecentClaims &claim = claims[*count] = {tally.key.tenant, {}};
-    for (const Stretch &stretch : tally.stretches)
-      if (stretch.number >= now - 1) add(claim.waits, stretch.waits);
-    if (claim.count() > 0) ++*count;
+    claims[*count] = claims_of(tally, now);
+    if (claims[*count].count() > 0) ++*count;
   });
   LWLockRelease(counters_lock);
   return claims;
@@ -293,9 +322,8 @@ Snapshot begin_counting(std::int32_t tenant, std::uint64_t *ticket) {
   if (fits) {
     tally->state = TallyState::counting;
     *ticket = tally->ticket = static_cast<std::uint64_t>(passing_time());  // no two counts begin at once
-    shared_activity.for_each_in(MyDatabaseId, [tenant](ActivityEntry &entry) {
-      if (entry.key.tenant == tenant) std::fill(entry.counts.tasks, entry.counts.tasks + places, 0);
-    });
+    tally->counters.for_each(
+        [](ActivityEntry *entry) { std::fill(entry->counts.tasks, entry->counts.tasks + places, 0); });
   }
   LWLockRelease(counters_lock);
   return fits ? snapshot : nullptr;

@@ -81,6 +81,8 @@ struct ActivityReport {
   TenantCounters of(std::int32_t tenant) const;
 };
 ActivityReport read_activity();
+// One tenant's, unordered, at the cost of these alone.
+TenantCounters read_activity_of(std::int32_t tenant);
 
 // A reader that counts a tenant's queue with the snapshot returned and tells what it found
 // makes the numbers known.  A transaction that commits later is added unless that snapshot
@@ -97,6 +99,7 @@ struct RecentClaims {
 };
 // Of the tenants that have any, unordered.
 RecentClaims *recent_claims(int *count);
+RecentClaims recent_claims_of(std::int32_t tenant);
 // The least bound, in microseconds, that is known for this part of the waits; -1: there are none.
 std::int64_t wait_bound(const std::int64_t (&waits)[wait_classes], double part);
 

@@ -7,6 +7,7 @@
 #include "shared/watermarks.hpp"
 #include "spi/owner.hpp"
 #include "tenant/columns.hpp"
+#include "tenant/role_changes.hpp"
 
 extern "C" {
 #include "catalog/pg_am.h"
@@ -184,7 +185,10 @@ const char *foreign_hook(Relation relation) {
 
 const char *foreign_owner(Relation relation) {
   const Oid owner = relation->rd_rel->relowner;
-  if (owner == owner_role()) return nullptr;
+  if (owner == owner_role()) {
+    rely_on_role(owner);
+    return nullptr;
+  }
   const char *name = GetUserNameFromId(owner, true);
   return psprintf("belongs to %s", name ? name : "a role that is gone");
 }
@@ -198,7 +202,9 @@ static bool is_foreign_function(Oid function, void *) {
   if (!HeapTupleIsValid(row)) return true;
   const Oid owner = reinterpret_cast<Form_pg_proc>(GETSTRUCT(row))->proowner;
   ReleaseSysCache(row);
-  return owner != owner_role() && !superuser_arg(owner);
+  const bool foreign = owner != owner_role() && !superuser_arg(owner);
+  if (!foreign) rely_on_role(owner);
+  return foreign;
 }
 
 // A domain's checks are code, too.

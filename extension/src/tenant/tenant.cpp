@@ -10,6 +10,7 @@
 #include "spi/session.hpp"
 #include "tenant/home.hpp"
 #include "tenant/kept_catalogs.hpp"
+#include "tenant/role_changes.hpp"
 #include "tenant/shape.hpp"
 #include "version.hpp"
 
@@ -34,6 +35,7 @@ HTAB *by_number = nullptr;
 HTAB *by_name = nullptr;
 HTAB *by_role = nullptr;
 Oid tenantless_role = InvalidOid;  // the last one that was found to be no tenant's: the caller of claims for all
+std::uint32_t tenantless_hash = 0;
 bool stale = true;
 Oid tenant_table = InvalidOid;
 std::uint64_t definitions_clock = 0;
@@ -58,10 +60,24 @@ void forget_changed() {
   for (int i = 0; i < count && !stale; ++i) hash_search(by_number, &tenants[i], HASH_REMOVE, nullptr);
 }
 
+// A tenant may alter its own role: the others are not looked at again.
+void note_changed_roles() {
+  if (!roles_have_changed()) return;
+  RoleHashes changed;
+  if (!take_changed_roles(&changed)) stale = true;
+  if (stale) return;
+  if (changed.has(tenantless_hash)) tenantless_role = InvalidOid;
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, by_number);
+  while (auto *tenant = static_cast<Tenant *>(hash_seq_search(&scan)))
+    if (changed.has(tenant->role_hash)) tenant->role_changed = true;
+}
+
 // Empties the cache after an invalidation, or when it is too large.  Only lookups call this, so
 // that no operation loses its tenant half-way.
 void refresh_cache() {
   forget_changed();
+  note_changed_roles();
   if (by_number && !stale && hash_get_num_entries(by_number) < cache_limit) return;
   if (cache_context)
     MemoryContextReset(cache_context);
@@ -71,6 +87,7 @@ void refresh_cache() {
   by_name = new_table("insula tenants by name", NAMEDATALEN, sizeof(NameEntry), HASH_STRINGS);
   by_role = new_table("insula tenants by role", sizeof(Oid), sizeof(RoleEntry), HASH_BLOBS);
   tenantless_role = InvalidOid;
+  rely_on_no_role();
   stale = false;
 }
 
@@ -96,6 +113,13 @@ Oid trusted_role(const char *username, Oid recorded) {
   return OidIsValid(role) && role == recorded && !superuser_arg(role) ? role : InvalidOid;
 }
 
+void look_up_role(Tenant *tenant) {
+  tenant->role_changed = false;
+  tenant->role = trusted_role(tenant->username, tenant->recorded_role);
+  if (OidIsValid(tenant->role))
+    static_cast<RoleEntry *>(hash_search(by_role, &tenant->role, HASH_ENTER, nullptr))->number = tenant->number;
+}
+
 Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   bool null;
   const std::int32_t number = DatumGetInt32(SPI_getbinval(row, desc, 1, &null));
@@ -107,7 +131,9 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   const Oid recorded = DatumGetObjectId(SPI_getbinval(row, desc, 5, &null));
   if (const char *username = SPI_getvalue(row, desc, 4)) {
     strlcpy(tenant->username, username, NAMEDATALEN);
-    tenant->role = trusted_role(username, null ? InvalidOid : recorded);
+    tenant->recorded_role = null ? InvalidOid : recorded;
+    tenant->role_hash = hash_of_role(tenant->recorded_role);
+    look_up_role(tenant);
   }
   tenant->login = DatumGetBool(SPI_getbinval(row, desc, 7, &null));
   tenant->suspended = strcmp(SPI_getvalue(row, desc, 6), "active") != 0;
@@ -132,8 +158,6 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);
   static_cast<NameEntry *>(hash_search(by_name, key, HASH_ENTER, nullptr))->number = number;
-  if (OidIsValid(tenant->role))
-    static_cast<RoleEntry *>(hash_search(by_role, &tenant->role, HASH_ENTER, nullptr))->number = number;
   return tenant;
 }
 
@@ -254,7 +278,10 @@ bool Tenant::is_aside() const { return aside_until > clock_now(); }
 
 Tenant *find_tenant(std::int32_t number) {
   refresh_cache();
-  if (auto *hit = static_cast<Tenant *>(hash_search(by_number, &number, HASH_FIND, nullptr))) return hit;
+  if (auto *hit = static_cast<Tenant *>(hash_search(by_number, &number, HASH_FIND, nullptr))) {
+    if (hit->role_changed) look_up_role(hit);
+    return hit;
+  }
   return load(tenant_by_number, Int32GetDatum(number));
 }
 
@@ -276,8 +303,11 @@ Tenant *find_tenant(const char *name) {
 
 Tenant *find_tenant_of_role(Oid role) {
   refresh_cache();
-  if (auto *hit = static_cast<RoleEntry *>(hash_search(by_role, &role, HASH_FIND, nullptr)))
-    return find_tenant(hit->number);
+  if (auto *hit = static_cast<RoleEntry *>(hash_search(by_role, &role, HASH_FIND, nullptr))) {
+    // It may have been the tenant's only until it was renamed.
+    Tenant *known = find_tenant(hit->number);
+    if (known && known->role == role) return known;
+  }
   if (OidIsValid(role) && role == tenantless_role) return nullptr;
   const char *username = GetUserNameFromId(role, true);
   if (!username) return nullptr;
@@ -285,7 +315,10 @@ Tenant *find_tenant_of_role(Oid role) {
   if (tenant && tenant->role == role) return tenant;
   // An older snapshot may not show the row of a tenant whose invalidation has come.  That of a restored row never
   // comes, but no tenant's role serves all.
-  if (!IsolationUsesXactSnapshot() && has_privs_of_role(role, runner_role())) tenantless_role = role;
+  if (!IsolationUsesXactSnapshot() && has_privs_of_role(role, runner_role())) {
+    tenantless_role = role;
+    tenantless_hash = hash_of_role(role);
+  }
   return nullptr;
 }
 
@@ -310,7 +343,7 @@ static Tenant *open_relations(std::int32_t number, const Opening &opening) {
     if (!tenant->checked && !check_relations(tenant, lock, opening)) return nullptr;
     if (!lock_relation(tenant->work, lock, opening) || !lock_relation(tenant->record, lock, opening)) return nullptr;
     // The locks may have accepted invalidations; then check again.
-    if (!stale && tenant->checked) return tenant;
+    if (!stale && !roles_have_changed() && tenant->checked) return tenant;
   }
 }
 
@@ -394,13 +427,11 @@ void invalidate_definitions(const Tenant &tenant) {
   announce_changed(tenant.number);
 }
 
-static void role_changed(Datum, CacheId, uint32) { stale = true; }
-
 static void schema_changed(Datum, CacheId, uint32) { ++schemas_clock; }
 
 void initialize_tenant_cache() {
   CacheRegisterRelcacheCallback(relation_changed, Datum{0});
-  CacheRegisterSyscacheCallback(AUTHOID, role_changed, Datum{0});
+  watch_roles();
   CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, Datum{0});
 }
 

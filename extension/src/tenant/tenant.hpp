@@ -39,6 +39,9 @@ struct Tenant : TenantTables {
   char name[NAMEDATALEN];
   char username[NAMEDATALEN];  // empty: the tenant has no role of its own
   Oid role;                    // InvalidOid: none, or the role of that name is not the recorded one
+  Oid recorded_role;           // the one that it was given
+  std::uint32_t role_hash;     // its hash value in invalidations
+  bool role_changed;           // `role` is to be looked up again
   Oid work_key;                // its primary key
   Oid work_queue;              // its queue index
   Oid work_limits;             // its index of rows under limits
