@@ -33,12 +33,13 @@ constexpr int fires_a_removal = 50;   // on average, fires between two calls of 
 constexpr int fires_looked_at = 100;  // newest fires whose executions may still run
 
 Jsonb *context_of_fire(const Tenant &tenant, const ScheduleSpec &spec, std::int64_t number, TimestampTz fire) {
+  Jsonb *context = schedule_context(tenant, number);
   JsonObject own = begin_object();
   add_utc_time(own, "scheduled_time", fire);
   add_member(own, "schedule_id", core::make_id(tenant.number, number));
   add_member(own, "schedule_timezone", spec.timezone);
   add_member(own, "schedule_expression", spec.cron);
-  return merge_patch(spec.context, end_object(own));
+  return merge_patch(context, end_object(own));
 }
 
 std::int64_t submit_fire(const Tenant &tenant, const ScheduleSpec &spec, std::int64_t number, TimestampTz fire,
@@ -189,6 +190,11 @@ void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit) {
   visit->trouble = nullptr;
   Agenda &agenda = agenda_of(tenant, visit->reload, &visit->trouble);
   visit->troubled = agenda.incomplete;
+  if (!agenda.whole || agenda.stale) visit->next = now;
+  if (!agenda.whole) {
+    visit->troubled = visit->troubled || visit->carefully;
+    return;
+  }
   int done = 0;
   const int first = agenda.turn;
   for (int i = 0; i < agenda.count; ++i) {
