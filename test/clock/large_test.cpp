@@ -40,6 +40,20 @@ class PreloadedLarge : public ::testing::Test {
     settle();
     return number() - before;
   }
+  // The most memory that the scheduler has had, in megabytes.
+  long peak() {
+    const std::string pid = clock_.scheduler();
+    const std::string text = pid.empty() ? "" : clock_.query("SELECT pg_read_file('/proc/" + pid + "/status')");
+    const auto at = text.find("VmHWM:");
+    return at == std::string::npos ? 0L : std::stol(text.substr(at + 6)) / 1024;
+  }
+  // All of them have missed a fire, which is to be made.
+  void miss_fires(int schedules, int bytes) {
+    clock_.while_stopped([&] {
+      make(schedules, yearly_, bytes, ", catch_up => 'run_once'");
+      tenant_.query("UPDATE {s}.record SET at = at - interval '366 days' WHERE kind = 'd'");
+    });
+  }
 
   static constexpr char yearly_[] = "0 0 1 1 *";
   Clock clock_{"large"};
@@ -68,6 +82,36 @@ TEST_F(PreloadedLarge, ManyAreReadInSeveralTurns) {
   tenant_.schedule("a", every_second);
   tenant_.schedule("z", every_second);
   EXPECT_TRUE(tenant_.soon_at_least(4)) << "all of them are known in the end";
+}
+
+TEST_F(PreloadedLarge, FiresAreChargedToTheBudget) {
+  constexpr int schedules = 30;
+  set_for_all("insula.visit_bytes", "4MB");
+  miss_fires(schedules, 1000000);
+  EXPECT_TRUE(tenant_.soon(schedules));
+  EXPECT_LE(std::stoi(tenant_.query("SELECT max(n) FROM (SELECT count(*) AS n FROM {s}.work GROUP BY xmin::text) x")),
+            4);
+}
+
+TEST_F(PreloadedLarge, AFireLeavesNothingInMemory) {
+  constexpr int schedules = 60;
+  set_for_all("insula.visit_bytes", "1GB");
+  set_for_all("insula.visit_time", "1min");
+  miss_fires(schedules, 4000000);
+  tenant_.schedule("tick", every_second);  // so that the scheduler stays
+  EXPECT_TRUE(tenant_.soon_at_least(schedules));
+  EXPECT_GT(peak(), 0);
+  EXPECT_LT(peak(), 250);
+}
+
+TEST_F(PreloadedLarge, AFireThatFailsLeavesNothingInMemory) {
+  tenant_.query("SELECT insula.set_tenant_limits('{t}', max_queued => 1)");
+  miss_fires(60, 4000000);
+  tenant_.schedule("tick", every_second);
+  EXPECT_TRUE(tenant_.soon(1));
+  EXPECT_TRUE(eventually([&] { return !tenant_.trouble().empty(); }));
+  EXPECT_GT(peak(), 0);
+  EXPECT_LT(peak(), 250);
 }
 
 }  // namespace
