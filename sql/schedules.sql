@@ -112,6 +112,17 @@ SELECT try($$SELECT insula.unschedule('plain')$$);
 SELECT count(*) FROM insula.schedules();
 SELECT insula.resume_tenant('sched_one');
 
+-- What schedulers read of all schedules holds no context; the context goes with its schedule.
+SELECT insula.schedule('large', 'w', '@yearly', context => jsonb_build_object('x', repeat('x', 100000))) > 0 AS made;
+SELECT kind, count(*) > 0 AS rows, max(length(body::text)) > 100000 AS large FROM tenant_sched_one.record WHERE kind IN ('d', 'i') GROUP BY kind ORDER BY kind;
+SELECT length(context ->> 'x') FROM tenant_sched_one.schedules WHERE name = 'large';
+SELECT insula.pause_schedule('large'), insula.resume_schedule('large');
+SELECT length(context ->> 'x') FROM insula.schedules() WHERE name = 'large';
+SELECT insula.schedule('large', 'w', '@yearly', context => '{"x": "small"}') > 0 AS put_again;
+SELECT context FROM insula.schedules() WHERE name = 'large';
+SELECT insula.unschedule('large');
+SELECT count(*) FROM tenant_sched_one.record i WHERE kind = 'i' AND NOT EXISTS (SELECT FROM tenant_sched_one.record d WHERE d.kind = 'd' AND d.ref = i.owner);
+
 -- The number of schedules is bounded.
 INSERT INTO tenant_sched_one.record (kind, owner, name, seq, at, ref, body)
 	SELECT d.kind, d.owner, 'n' || g, d.seq, d.at, d.ref + g, d.body FROM tenant_sched_one.record d, generate_series(1, 9997) g WHERE d.kind = 'd' AND d.name = 'plain';

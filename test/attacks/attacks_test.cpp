@@ -82,7 +82,7 @@ class Attacked : public ::testing::Test {
   void TearDown() override {
     // The attacker's session has ended, and its locks with it.
     admin.query(
-        "DELETE FROM tenant_mallory.work; DELETE FROM tenant_mallory.record WHERE kind IN ('k', 'h', 'd', 'f')");
+        "DELETE FROM tenant_mallory.work; DELETE FROM tenant_mallory.record WHERE kind IN ('k', 'h', 'd', 'i', 'f')");
     admin.query("DELETE FROM tenant_victim.work");
     admin.query("SELECT insula.stat_reset()");  // it has not seen that
   }

@@ -79,6 +79,57 @@ TEST(PreloadedMending, HowOftenOneHasFailedOutlivesTheScheduler) {
   Session().query("DROP DATABASE backoff");
 }
 
+// A tenant whose schedule fails, since its context lacks a number, and can be mended.
+class FailingTenant : public Tenant {
+ public:
+  explicit FailingTenant(Clock& clock) : Tenant(clock) {
+    query(R"(SELECT insula.register_workflow('{"name": "strict", "params": {"n": {"type": "integer",
+      "required": true}}, "tasks": [{"id": "a"}]}', tenant => '{t}'))");
+  }
+  void put(const std::string& context) {
+    query("SELECT insula.schedule('bad', 'strict', '" + std::string(every_second) + "', context => '" + context +
+          "', tenant => '{t}')");
+  }
+  bool fails() {
+    return eventually([&] { return trouble().find("schedule \"bad\"") == 0; });
+  }
+};
+
+TEST(PreloadedMending, TroubleThatComesAndGoesIsLoggedOnceAnHour) {
+  Clock clock("mending");
+  FailingTenant tenant(clock);
+  const std::size_t start = server_log().size();
+  for (int i = 0; i < 6; ++i) {
+    tenant.put("{}");
+    EXPECT_TRUE(tenant.fails()) << tenant.trouble();
+    tenant.put(R"({"n": 1})");
+    EXPECT_TRUE(eventually([&] { return tenant.trouble().empty(); })) << tenant.trouble();
+  }
+  const std::string log = server_log().substr(start);
+  for (const char* line :
+       {"tenant \"{t}\" is set aside: ", "a schedule of tenant \"{t}\" fails: ", "tenant \"{t}\" is served again"})
+    EXPECT_LE(count_in(log, tenant.filled(line)), 1) << log;
+  EXPECT_GE(count_in(log, tenant.filled("\"{t}\"")), 1) << log;
+}
+
+TEST(PreloadedMending, AnErrorThatStaysIsNotWrittenAgain) {
+  Clock clock("mending");
+  FailingTenant tenant(clock);
+  tenant.put("{}");
+  ASSERT_TRUE(tenant.fails()) << tenant.trouble();
+  clock.query("CREATE TEMP TABLE written AS SELECT e.xmin::text AS by, e.* FROM insula.tenant_error e");
+  for (int i = 0; i < 4; ++i) {
+    const int before = tenant.executions();
+    // The visit for this one takes the other's fire again.
+    tenant.schedule("good" + std::to_string(i), every_second);
+    EXPECT_TRUE(tenant.soon_at_least(before + 1));
+  }
+  EXPECT_EQ(clock.query("SELECT count(*) FROM insula.tenant_error e JOIN written w USING (tenant_no) WHERE "
+                        "e.xmin::text = w.by OR e.at >= w.at + interval '1 min'"),
+            "1");
+  clock.query("DROP TABLE written");
+}
+
 // The process of the scheduler, in the turn of the tenant that it dies of.
 int process_in_the_turn(Clock& clock) {
   std::string pid;

@@ -50,8 +50,6 @@ ScheduleSpec spec_of(FunctionCallInfo fcinfo) {
   spec.workflow = required_text(fcinfo, 1, "workflow");
   spec.cron = required_text(fcinfo, 2, "cron");
   spec.timezone = required_text(fcinfo, 3, "timezone");
-  require_not_null(fcinfo, 4, "context");
-  spec.context = context_argument(fcinfo, 4);
   if (!read_catch_up(required_text(fcinfo, 5, "catch_up"), &spec.catch_up))
     require_one_of("catch_up", "skip, run_once or run_all");
   spec.max_catch_up = required_int32(fcinfo, 6, "max_catch_up");
@@ -107,9 +105,11 @@ void put_schedule_row(ReturnSetInfo *result, const Tenant &tenant, const ListedS
 Datum insula_schedule(PG_FUNCTION_ARGS) {
   require_writable("insula.schedule()");
   const char *name = required_schedule(fcinfo);
+  require_not_null(fcinfo, 4, "context");
+  Jsonb *context = context_argument(fcinfo, 4);
   const ScheduleSpec spec = spec_of(fcinfo);
   const Tenant *tenant = enter_named_tenant(fcinfo, 11);
-  const std::int64_t number = in_session([&] { return put_schedule(*tenant, name, spec, clock_now()); });
+  const std::int64_t number = in_session([&] { return put_schedule(*tenant, name, spec, context, clock_now()); });
   PG_RETURN_INT64(core::make_id(tenant->number, number));
 }
 

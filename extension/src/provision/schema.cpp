@@ -125,7 +125,10 @@ SELECT d.name COLLATE "default" AS name, d.body ->> 'workflow' AS workflow, d.bo
   d.body ->> 'timezone' AS timezone,
   CASE WHEN d.body ? 'paused' THEN 'paused' WHEN n.at IS NULL THEN 'ended' ELSE 'active' END AS status,
   CASE WHEN NOT d.body ? 'paused' THEN n.at END AS next_fire_at, l.fired AS last_fire_at,
-  {base} + d.ref AS schedule_id, d.body -> 'context' AS context, d.body ->> 'catch_up' AS catch_up,
+  {base} + d.ref AS schedule_id, (
+    SELECT c.body FROM {schema}.record c
+    WHERE c.kind = {kind.schedule_context} AND c.owner = d.ref AND c.name = '' AND c.seq = 0) AS context,
+  d.body ->> 'catch_up' AS catch_up,
   (d.body ->> 'max_catch_up')::integer AS max_catch_up, b.starts_at, b.ends_at, d.body ->> 'overlap' AS overlap,
   (d.body ->> 'jitter')::bigint * interval '1 microsecond' AS jitter
 FROM {schema}.record d

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "schedule/zone.hpp"
+#include "spi/budget.hpp"
 #include "tenant/in_subtransaction.hpp"
 
 namespace insula {
@@ -11,6 +12,7 @@ namespace insula {
 namespace {
 
 constexpr long most_items = 250000;
+constexpr int portion = 200;  // schedules that are read between two looks at the budget
 
 HTAB *agendas = nullptr;
 MemoryContext memory = nullptr;
@@ -41,11 +43,21 @@ AgendaItem item_of(const ScheduleRow &row, const ScheduleSpec &spec) {
   return item;
 }
 
-void read_items(const Tenant &tenant, Agenda &agenda, const char **trouble) {
+void make_room(Agenda &agenda, int more) {
+  if (agenda.count + more <= agenda.room) return;
+  agenda.room = std::max(agenda.count + more, 2 * agenda.room);
+  const Size size = sizeof(AgendaItem) * static_cast<Size>(agenda.room);
+  agenda.items = static_cast<AgendaItem *>(agenda.items ? repalloc_huge(agenda.items, size)
+                                                        : MemoryContextAllocHuge(memory, size));
+}
+
+void read_portion(const Tenant &tenant, Agenda &agenda, MemoryContext caller, const char **trouble) {
   int count;
-  const ScheduleRow *rows = all_schedules(tenant, &count);
-  agenda.items = static_cast<AgendaItem *>(
-      MemoryContextAllocExtended(memory, sizeof(AgendaItem) * static_cast<Size>(std::max(count, 1)), MCXT_ALLOC_HUGE));
+  const ScheduleRow *rows = schedules_after(tenant, agenda.read_up_to, portion, &count);
+  agenda.whole = count < portion;
+  if (count == 0) return;
+  make_room(agenda, count);
+  strlcpy(agenda.read_up_to, rows[count - 1].name, sizeof agenda.read_up_to);
   for (int i = 0; i < count; ++i) {
     CHECK_FOR_INTERRUPTS();
     const ScheduleSpec spec = spec_from_json(rows[i].body);
@@ -53,13 +65,30 @@ void read_items(const Tenant &tenant, Agenda &agenda, const char **trouble) {
     const char *error = nullptr;
     // The time zone may be gone since the schedule was made.
     if (in_subtransaction(
-            tenant.number, [&] { agenda.items[agenda.count] = item_of(rows[i], spec); }, &error))
+            tenant.number, [&] { agenda.items[agenda.count] = item_of(rows[i], spec); }, &error)) {
       ++agenda.count;
-    else
-      *trouble = psprintf("schedule \"%s\": %s", rows[i].name, error);
+      ++items_kept;
+      continue;
+    }
+    agenda.incomplete = true;
+    *trouble = MemoryContextStrdup(caller, psprintf("schedule \"%s\": %s", rows[i].name, error));
   }
-  agenda.incomplete = *trouble != nullptr;
-  items_kept += agenda.count;
+}
+
+void read_on(const Tenant &tenant, Agenda &agenda, const char **trouble) {
+  MemoryContext caller = CurrentMemoryContext;
+  MemoryContext scratch = AllocSetContextCreate(caller, "insula schedules", ALLOCSET_DEFAULT_SIZES);
+  MemoryContextSwitchTo(scratch);
+  do {
+    in_stretch([&] { read_portion(tenant, agenda, caller, trouble); });
+    MemoryContextReset(scratch);
+  } while (!agenda.whole && !budget_is_spent());
+  MemoryContextSwitchTo(caller);
+  MemoryContextDelete(scratch);
+}
+
+Agenda *find_agenda(std::int32_t tenant) {
+  return agendas ? static_cast<Agenda *>(hash_search(agendas, &tenant, HASH_FIND, nullptr)) : nullptr;
 }
 
 }  // namespace
@@ -71,21 +100,22 @@ void plan_next(AgendaItem &item) {
 
 Agenda &agenda_of(const Tenant &tenant, bool reload, const char **trouble) {
   if (!agendas || items_kept > most_items) start_anew();
-  if (reload) forget_agenda(tenant.number);
+  if (Agenda *known = find_agenda(tenant.number)) {
+    known->stale = known->stale || reload;
+    if (known->whole && known->stale) forget_agenda(tenant.number);
+  }
   bool found;
   auto *agenda = static_cast<Agenda *>(hash_search(agendas, &tenant.number, HASH_ENTER, &found));
   if (!found) {
-    agenda->count = agenda->turn = 0;
-    agenda->items = nullptr;
-    agenda->incomplete = false;
-    read_items(tenant, *agenda, trouble);
+    *agenda = {};
+    agenda->tenant = tenant.number;
   }
+  if (!agenda->whole) read_on(tenant, *agenda, trouble);
   return *agenda;
 }
 
 void forget_agenda(std::int32_t tenant) {
-  if (!agendas) return;
-  auto *agenda = static_cast<Agenda *>(hash_search(agendas, &tenant, HASH_FIND, nullptr));
+  Agenda *agenda = find_agenda(tenant);
   if (!agenda) return;
   items_kept -= agenda->count;
   if (agenda->items) pfree(agenda->items);

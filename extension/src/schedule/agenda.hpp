@@ -1,6 +1,7 @@
 // A scheduler's memory of tenants' schedules, each with its next fire, so that a visit costs only
 // what is due.  It is bounded: above the bound all agendas are forgotten, and each is read again
-// when its tenant is due.
+// when its tenant is due.  A tenant with many schedules has them read in several visits, each within
+// its budget.
 #pragma once
 
 #include "schedule/spec.hpp"
@@ -23,14 +24,18 @@ struct AgendaItem {
 
 struct Agenda {
   std::int32_t tenant;
-  int count;
+  int count, room;
   AgendaItem *items;
-  int turn;         // the item that the next visit begins with
-  bool incomplete;  // a schedule could not be read
+  int turn;                      // the item that the next visit begins with
+  bool incomplete;               // a schedule could not be read
+  bool whole;                    // all have been read; else nothing of it can be used yet
+  bool stale;                    // they have changed since: the next visit begins anew
+  char read_up_to[NAMEDATALEN];  // the last schedule that has been read, by name
 };
 
-// Reads the tenant's schedules if the agenda is unknown, or with `reload`.  A schedule that cannot
-// be read is left out, and `trouble` says why.
+// Reads the tenant's schedules if the agenda is unknown, or with `reload`, as far as the budget goes; what has been
+// begun is read to its end first, so that a tenant that always changes some has its fires.  A schedule that cannot be
+// read is left out, and `trouble` says why.
 Agenda &agenda_of(const Tenant &tenant, bool reload, const char **trouble);
 void forget_agenda(std::int32_t tenant);
 

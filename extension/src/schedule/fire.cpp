@@ -32,19 +32,31 @@ constexpr int fires_kept = 100;       // by prune_fires
 constexpr int fires_a_removal = 50;   // on average, fires between two calls of prune_fires
 constexpr int fires_looked_at = 100;  // newest fires whose executions may still run
 
-Jsonb *context_of_fire(const Tenant &tenant, const ScheduleSpec &spec, std::int64_t number, TimestampTz fire) {
-  JsonObject own = begin_object();
-  add_utc_time(own, "scheduled_time", fire);
-  add_member(own, "schedule_id", core::make_id(tenant.number, number));
-  add_member(own, "schedule_timezone", spec.timezone);
-  add_member(own, "schedule_expression", spec.cron);
-  return merge_patch(spec.context, end_object(own));
+Jsonb *read_context(const Tenant &tenant, std::int64_t number) {
+  Jsonb *context = schedule_context(tenant, number);
+  if (context) charge(VARSIZE(context));
+  return context;
 }
 
-std::int64_t submit_fire(const Tenant &tenant, const ScheduleSpec &spec, std::int64_t number, TimestampTz fire,
-                         TimestampTz now) {
-  Jsonb *context = context_of_fire(tenant, spec, number, fire);
-  const SubmitRequest request = {spec.workflow, &context, nullptr, 1, 0, now};
+struct FiringSchedule {
+  ScheduleSpec spec;
+  std::int64_t number;
+  Jsonb *context;
+};
+
+Jsonb *context_of_fire(const Tenant &tenant, const FiringSchedule &schedule, TimestampTz fire) {
+  JsonObject own = begin_object();
+  add_utc_time(own, "scheduled_time", fire);
+  add_member(own, "schedule_id", core::make_id(tenant.number, schedule.number));
+  add_member(own, "schedule_timezone", schedule.spec.timezone);
+  add_member(own, "schedule_expression", schedule.spec.cron);
+  return merge_patch(schedule.context, end_object(own));
+}
+
+std::int64_t submit_fire(const Tenant &tenant, const FiringSchedule &schedule, TimestampTz fire, TimestampTz now) {
+  Jsonb *context = context_of_fire(tenant, schedule, fire);
+  charge(VARSIZE(context));
+  const SubmitRequest request = {schedule.spec.workflow, &context, nullptr, 1, 0, now};
   return core::local_of(*submit(tenant, request, CurrentMemoryContext));
 }
 
@@ -94,6 +106,15 @@ void note_fire(const Tenant &tenant, const AgendaItem &item, std::int64_t fire, 
   ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("another scheduler has made the same fire")));
 }
 
+// Frees all that the work leaves in memory: contexts are large.
+template <typename Work>
+void in_scratch(MemoryContext scratch, Work work) {
+  MemoryContext before = MemoryContextSwitchTo(scratch);
+  in_stretch(work);
+  MemoryContextSwitchTo(before);
+  MemoryContextReset(scratch);
+}
+
 struct Outcome {
   std::int64_t dealt_with;
   int written;   // fires, also the skipped ones
@@ -101,6 +122,18 @@ struct Outcome {
   bool waits;    // an execution of an earlier fire must end first
   bool changed;  // the schedule has been changed since it was read
 };
+
+void make_fire(const Tenant &tenant, const AgendaItem &item, const FiringSchedule &schedule, std::int64_t fire,
+               TimestampTz now, Outcome *outcome) {
+  const Decision decision = apply_overlap(tenant, item, now);
+  outcome->waits = decision == Decision::wait;
+  if (outcome->waits) return;
+  const std::int64_t execution = decision == Decision::make ? submit_fire(tenant, schedule, time_of(fire), now) : 0;
+  note_fire(tenant, item, fire, now, execution);
+  outcome->made = outcome->made || execution != 0;
+  outcome->dealt_with = fire;
+  ++outcome->written;
+}
 
 Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz now) {
   Outcome outcome = {item.dealt_with, 0, false, false, true};
@@ -117,17 +150,12 @@ Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz 
   const core::FirePlan plan =
       core::plan_fires(item.rules, item.dealt_with, now - zero, std::int64_t{grace_seconds} * USECS_PER_SEC,
                        held == DT_NOBEGIN ? INT64_MIN : held - zero, {fires, most_at_once});
+  const FiringSchedule schedule = {spec, item.number, plan.count > 0 ? read_context(tenant, item.number) : nullptr};
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula fire", ALLOCSET_DEFAULT_SIZES);
   for (int i = 0; i < plan.count; ++i) {
     if (i > 0 && budget_is_spent()) return outcome;
-    const Decision decision = apply_overlap(tenant, item, now);
-    outcome.waits = decision == Decision::wait;
+    in_scratch(scratch, [&] { make_fire(tenant, item, schedule, fires[i], now, &outcome); });
     if (outcome.waits) return outcome;
-    const std::int64_t execution =
-        decision == Decision::make ? submit_fire(tenant, spec, item.number, time_of(fires[i]), now) : 0;
-    note_fire(tenant, item, fires[i], now, execution);
-    outcome.made = outcome.made || execution != 0;
-    outcome.dealt_with = fires[i];
-    ++outcome.written;
   }
   if (outcome.dealt_with < plan.until) {
     note_fire(tenant, item, plan.until, now, 0);
@@ -159,15 +187,17 @@ int make_due_fires_of(const Tenant &tenant, AgendaItem &item, TimestampTz now) {
   return outcome.written;
 }
 
-// Returns how many fires were written; stores the error of a schedule that fails.
-int take_care_of(const Tenant &tenant, AgendaItem &item, TimestampTz now, FireVisit *visit) {
+// Returns how many fires were written; stores the error of a schedule that fails.  What a failure leaves in memory
+// goes as well.
+int take_care_of(const Tenant &tenant, AgendaItem &item, TimestampTz now, MemoryContext scratch, FireVisit *visit) {
   int written = 0;
   const char *error = nullptr;
+  const auto make = [&] { in_scratch(scratch, [&] { written = make_due_fires_of(tenant, item, now); }); };
   if (!visit->carefully)
-    written = make_due_fires_of(tenant, item, now);
-  else if (!in_subtransaction(
-               tenant.number, [&] { written = make_due_fires_of(tenant, item, now); }, &error))
+    make();
+  else if (!in_subtransaction(tenant.number, make, &error))
     visit->trouble = psprintf("schedule \"%s\": %s", item.name, error);
+  MemoryContextReset(scratch);
   item.failures = error ? item.failures + 1 : 0;
   item.failing = item.failing || error;
   // The fire is tried again until it is later than the grace.
@@ -189,6 +219,12 @@ void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit) {
   visit->trouble = nullptr;
   Agenda &agenda = agenda_of(tenant, visit->reload, &visit->trouble);
   visit->troubled = agenda.incomplete;
+  if (!agenda.whole || agenda.stale) visit->next = now;
+  if (!agenda.whole) {
+    visit->troubled = visit->troubled || visit->carefully;
+    return;
+  }
+  MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula schedule", ALLOCSET_DEFAULT_SIZES);
   int done = 0;
   const int first = agenda.turn;
   for (int i = 0; i < agenda.count; ++i) {
@@ -201,7 +237,7 @@ void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit) {
         if (agenda.turn == first) agenda.turn = place;
         visit->next = now;
       } else {
-        done += 1 + take_care_of(tenant, item, now, visit);
+        done += 1 + take_care_of(tenant, item, now, scratch, visit);
       }
     }
     visit->next = std::min(visit->next, item.due);

@@ -37,7 +37,7 @@ bool same_times(const ScheduleSpec &a, const ScheduleSpec &b) {
 
 }  // namespace
 
-std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, TimestampTz now) {
+std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, Jsonb *context, TimestampTz now) {
   (void)require_workflow(tenant, spec.workflow);
   ScheduleRow row;
   const bool known = find_schedule(tenant, name, &row);
@@ -50,7 +50,9 @@ std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec s
     row = {name, take_schedule_number(tenant), now, nullptr, DT_NOBEGIN};
   }
   row.body = spec_as_json(spec);
-  return store_schedule(tenant, row);
+  const std::int64_t number = store_schedule(tenant, row);
+  store_schedule_context(tenant, number, now, context);
+  return number;
 }
 
 bool remove_schedule(const Tenant &tenant, const char *name) {

@@ -7,7 +7,7 @@
 namespace insula {
 
 // Makes the schedule, or changes the one of that name; returns its number.
-std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, TimestampTz now);
+std::int64_t put_schedule(const Tenant &tenant, const char *name, ScheduleSpec spec, Jsonb *context, TimestampTz now);
 // False: no schedule has the name.
 bool remove_schedule(const Tenant &tenant, const char *name);
 enum class PauseChange { done, already, unknown };

@@ -47,11 +47,6 @@ std::int64_t number_of(Jsonb *body, const char *key, std::int64_t absent) {
   return DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value->val.numeric)));
 }
 
-Jsonb *object_of(Jsonb *body, const char *key) {
-  const JsonbValue *value = member(body, key);
-  return value && value->type == jbvBinary ? JsonbValueToJsonb(const_cast<JsonbValue *>(value)) : nullptr;
-}
-
 }  // namespace
 
 bool read_catch_up(const char *word, core::CatchUp *catch_up) { return read_word(catch_up_words, word, catch_up); }
@@ -63,7 +58,6 @@ Jsonb *spec_as_json(const ScheduleSpec &spec) {
   add_member(body, "workflow", spec.workflow);
   add_member(body, "cron", spec.cron);
   add_member(body, "timezone", spec.timezone);
-  add_member(body, "context", spec.context);
   add_member(body, "catch_up", catch_up_words[static_cast<int>(spec.catch_up)]);
   add_member(body, "max_catch_up", std::int64_t{spec.max_catch_up});
   if (spec.starts_at != DT_NOBEGIN) add_member(body, "starts_at", spec.starts_at);
@@ -79,7 +73,6 @@ ScheduleSpec spec_from_json(Jsonb *body) {
   spec.workflow = text_of(body, "workflow");
   spec.cron = text_of(body, "cron");
   spec.timezone = text_of(body, "timezone");
-  spec.context = object_of(body, "context");
   (void)read_catch_up(text_of(body, "catch_up"), &spec.catch_up);
   (void)read_overlap(text_of(body, "overlap"), &spec.overlap);
   spec.max_catch_up = static_cast<std::int32_t>(number_of(body, "max_catch_up", 1));

@@ -1,4 +1,4 @@
-// The settings of a schedule, and their form as JSON in the table `record`.
+// The settings of a schedule but for its context, and their form as JSON in the table `record`.
 #pragma once
 
 #include "core/fires.hpp"
@@ -18,7 +18,6 @@ struct ScheduleSpec {
   const char *workflow;
   const char *cron;
   const char *timezone;
-  Jsonb *context;  // nullptr: not read
   core::CatchUp catch_up;
   std::int32_t max_catch_up;
   TimestampTz starts_at;  // DT_NOBEGIN: no bound

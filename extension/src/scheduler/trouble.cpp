@@ -1,11 +1,14 @@
 // Tenants that are set aside because their visit has failed. insula.tenant_error keeps the error,
 // and each failure lengthens the pause before the next visit, so that such a tenant costs the
 // others nothing.  The count of failures is stored too, so that the next scheduler keeps the pause.
+// A tenant can fail and mend itself as often as it likes: the log tells of each of these acts once an
+// hour.
 #include <algorithm>
 
 #include "schedule/agenda.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
+#include "shared/overhead.hpp"
 #include "tenant/tenant.hpp"
 
 namespace insula {
@@ -20,7 +23,7 @@ constexpr int most_failures = 1000;  // higher counts change nothing
 struct Trouble {
   std::int32_t tenant;
   int failures;  // visits that failed in a row
-  bool logged;
+  bool logged;   // the log has told, or has a scheduler before
   bool for_deaths;
   bool over;            // its visits succeed again, but deaths are remembered
   TimestampTz died_at;  // or the end of the pause after it; DT_NOBEGIN: none has
@@ -56,6 +59,34 @@ Trouble *make_trouble(std::int32_t tenant) {
   return trouble;
 }
 
+// For a tenant of which shared memory remembers nothing, or nothing yet.
+bool may_log_by_this_process(std::int32_t tenant, LogSubject subject) {
+  struct Logged {
+    std::int32_t tenant;
+    std::int64_t at[log_subjects];  // in passing time
+  };
+  static HTAB *logged = nullptr;
+  if (!logged) {
+    HASHCTL control = {};
+    control.keysize = sizeof(std::int32_t);
+    control.entrysize = sizeof(Logged);
+    control.hcxt = TopMemoryContext;
+    logged = hash_create("insula tenants in the log", 16, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+  }
+  bool found;
+  auto *entry = static_cast<Logged *>(hash_search(logged, &tenant, HASH_ENTER, &found));
+  if (!found) std::fill(entry->at, entry->at + log_subjects, PG_INT64_MIN / 2);
+  std::int64_t *at = &entry->at[static_cast<int>(subject)];
+  if (passing_time() - *at < between_logs) return false;
+  *at = passing_time();
+  return true;
+}
+
+bool is_to_log(std::int32_t tenant, LogSubject subject) {
+  return may_log(tenant, subject) && may_log_by_this_process(tenant, subject);
+}
+
+// An error that stays the same is written again after a minute.
 void put_error(std::int32_t tenant, TimestampTz now, const char *message, int failures) {
   static constexpr Statement put_error = {
       "put_error",
@@ -63,7 +94,10 @@ void put_error(std::int32_t tenant, TimestampTz now, const char *message, int fa
         INSERT INTO insula.tenant_error
         SELECT tenant_no, $2, $3, $4
         FROM insula.tenant
-        WHERE tenant_no = $1
+        WHERE tenant_no = $1 AND NOT EXISTS (
+          SELECT
+          FROM insula.tenant_error e
+          WHERE e.tenant_no = $1 AND e.error = $3 AND e.failures = $4 AND e.at <= $2 AND e.at > $2 - interval '1 min')
         ON CONFLICT (tenant_no) DO UPDATE SET
           at = EXCLUDED.at, error = EXCLUDED.error, failures = EXCLUDED.failures)",
       {INT4OID, TIMESTAMPTZOID, TEXTOID, INT4OID},
@@ -145,8 +179,10 @@ TimestampTz set_aside_until(std::int32_t tenant) {
 
 void note_trouble(std::int32_t tenant, const char *message) {
   Trouble *trouble = make_trouble(tenant);
-  if (!trouble->logged) ereport(LOG, (errmsg("a schedule of tenant %s fails: %s", tenant_in_log(tenant), message)));
-  trouble->logged = true;
+  if (!trouble->logged && is_to_log(tenant, LogSubject::failing_schedule)) {
+    ereport(LOG, (errmsg("a schedule of tenant %s fails: %s", tenant_in_log(tenant), message)));
+    trouble->logged = true;
+  }
   trouble->failures = 1;
   trouble->over = false;
   put_error(tenant, clock_now(), message, trouble->failures);
@@ -156,10 +192,11 @@ TimestampTz set_aside(std::int32_t tenant, const ErrorData *error) {
   forget_agenda(tenant);
   Trouble *trouble = make_trouble(tenant);
   const TimestampTz now = clock_now();
-  if (!trouble->logged)
+  if (!trouble->logged && is_to_log(tenant, LogSubject::set_aside)) {
     ereport(LOG,
             (errcode(error->sqlerrcode), errmsg("tenant %s is set aside: %s", tenant_in_log(tenant), error->message)));
-  trouble->logged = true;
+    trouble->logged = true;
+  }
   trouble->failures = std::min(trouble->failures + 1, most_failures);
   trouble->until = now + backoff_after(trouble->failures);
   const int failures = trouble->failures;
@@ -213,7 +250,8 @@ void no_longer_aside(std::int32_t tenant) {
   Trouble *trouble = find_trouble(tenant);
   if (!trouble) return;
   const bool was_over = trouble->over;
-  if (!was_over) ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
+  if (!was_over && trouble->logged && is_to_log(tenant, LogSubject::served_again))
+    ereport(LOG, (errmsg("tenant %s is served again", tenant_in_log(tenant))));
   trouble->over = true;
   trouble->for_deaths = trouble->logged = false;
   trouble->failures = 0;

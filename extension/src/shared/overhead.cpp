@@ -23,7 +23,6 @@ constexpr std::int64_t cost_of_share = 5000;
 constexpr std::int64_t cost_of_task = 1000;
 
 constexpr std::int64_t told_for = 300 * USECS_PER_SEC;
-constexpr std::int64_t between_logs = USECS_PER_HOUR;
 
 double share_of_core = 0.5;
 
@@ -32,7 +31,7 @@ struct OverheadEntry {
   pg_atomic_uint64 time;
   core::LeakyBucket buckets[spenders];
   TimestampTz put_off_until[spenders];
-  std::int64_t logged_at;  // in passing time
+  std::int64_t logged_at[log_subjects];  // in passing time
 };
 
 SharedTable<OverheadEntry> shared_overhead;
@@ -45,7 +44,7 @@ OverheadEntry *make_overhead(std::int32_t tenant) {
   return shared_overhead.find_or_make({MyDatabaseId, tenant}, [](OverheadEntry &made) {
     pg_atomic_init_u64(&made.time, 0);
     std::fill(made.put_off_until, made.put_off_until + spenders, DT_NOBEGIN);
-    made.logged_at = PG_INT64_MIN / 2;
+    std::fill(made.logged_at, made.logged_at + log_subjects, PG_INT64_MIN / 2);
   });
 }
 
@@ -61,6 +60,14 @@ Added add_time(std::int32_t tenant, std::int64_t microseconds) {
   return added;
 }
 
+bool is_to_log(OverheadEntry *entry, LogSubject subject) {
+  std::int64_t *logged_at = &entry->logged_at[static_cast<int>(subject)];
+  const std::int64_t now = passing_time();
+  if (now - *logged_at < between_logs) return false;
+  *logged_at = now;
+  return true;
+}
+
 // True: the log is to tell.
 bool put_off(OverheadEntry *entry, Spender spender, std::int64_t time) {
   const TimestampTz now = clock_now();
@@ -68,9 +75,7 @@ bool put_off(OverheadEntry *entry, Spender spender, std::int64_t time) {
   const TimestampTz until = entry->buckets[i].pour(time, now, share_of_core);
   if (until == now) return false;
   entry->put_off_until[i] = until;
-  if (passing_time() - entry->logged_at < between_logs) return false;
-  entry->logged_at = passing_time();
-  return true;
+  return is_to_log(entry, LogSubject::put_off);
 }
 
 PutOff lately(const OverheadEntry &entry, TimestampTz now) {
@@ -112,6 +117,15 @@ TimestampTz count_overhead(std::int32_t tenant, Spender spender, const Spent &sp
   }
   LWLockRelease(counters_lock);
   return told;
+}
+
+bool may_log(std::int32_t tenant, LogSubject subject) {
+  if (!shared_overhead) return true;
+  LWLockAcquire(counters_lock, LW_EXCLUSIVE);
+  OverheadEntry *entry = make_overhead(tenant);
+  const bool may = !entry || is_to_log(entry, subject);
+  LWLockRelease(counters_lock);
+  return may;
 }
 
 std::int64_t overhead_of(std::int32_t tenant) {

@@ -31,6 +31,14 @@ struct Stopwatch {
 TimestampTz count_overhead(std::int32_t tenant, Spender spender, const Spent &spent, std::int64_t tasks);
 std::int64_t overhead_of(std::int32_t tenant);
 
+// Each is told of a tenant once an hour at most, since it is the tenant's doing.
+enum class LogSubject { put_off, set_aside, failing_schedule, served_again };
+inline constexpr int log_subjects = 4;
+// False: it has told it within the hour.  True: it is to tell it now, or shared memory has no room for what it has
+// told.
+bool may_log(std::int32_t tenant, LogSubject subject);
+inline constexpr std::int64_t between_logs = USECS_PER_HOUR;
+
 void define_overhead_settings();
 double max_overhead();
 

@@ -55,28 +55,30 @@ static_assert(lane_limited + max_priority < lanes_free && lanes_free < -max_prio
 // ---- kinds of records ----
 
 // A record is found by its key: kind, owner, name and seq, of which those that are not named here are 0 or ''.
-#define INSULA_KINDS(X)                                                                                               \
-  X(version, 'w')         /* of a workflow: owner its definition number, name, seq its version, body, hash */         \
-  X(current, 'c')         /* version of a workflow: name, ref its definition number; body while it is paused */       \
-  X(task_key, 't')        /* owner its number, which rows of `work` carry, name `workflow.task` */                    \
-  X(number, 'n')          /* given out last: name of what, ref the number */                                          \
-  X(idempotency_key, 'k') /* name `workflow:key`, ref the execution */                                                \
-  X(event, 'e')           /* that no task has waited for yet: owner the execution, name, seq in order, body */        \
-  X(schedule, 'd')        /* name, ref its number, at the moment after which it fires, body what it was made with */  \
-  X(fire, 'f')            /* of a schedule: owner its number, seq the time in microseconds, ref the execution that it \
-                             made; none: it was passed over, and all before it */                                     \
-  X(subscription, 'g')    /* of a workflow to a trigger: name `trigger.workflow`, body how */                         \
-  X(sweep, 's')           /* how far retention has come: at its next turn, ref where it is */                         \
-  X(rate, 'r')            /* limit: at the moment up to which it is spent */                                          \
-  X(event_key, 'm')       /* idempotency key of an event: owner the execution, name */                                \
-  X(progress, 'p')        /* of a task: owner its execution, seq the task, body what its runs have said; by name      \
-                             `checkpoint` the value that they have saved */                                           \
-  X(tally, 'y')           /* of runs of a task that used no attempt: owner its execution, name which, seq the task,   \
-                             ref their number, at what it is counted from */                                          \
-  X(usage, 'u')           /* of removed executions: owner the hour since 1970, name the workflow, body the sums */    \
-  X(usage_added, 'a')     /* the same, not merged yet; seq the first execution removed */                             \
-  X(history, 'h')         /* what departed from an undisturbed run: owner the execution, name the event, seq in       \
-                             order, ref the task, body details */
+#define INSULA_KINDS(X)                                                                                                \
+  X(version, 'w')          /* of a workflow: owner its definition number, name, seq its version, body, hash */         \
+  X(current, 'c')          /* version of a workflow: name, ref its definition number; body while it is paused */       \
+  X(task_key, 't')         /* owner its number, which rows of `work` carry, name `workflow.task` */                    \
+  X(number, 'n')           /* given out last: name of what, ref the number */                                          \
+  X(idempotency_key, 'k')  /* name `workflow:key`, ref the execution */                                                \
+  X(event, 'e')            /* that no task has waited for yet: owner the execution, name, seq in order, body */        \
+  X(schedule, 'd')         /* name, ref its number, at the moment after which it fires, body what it was made with,    \
+                              but for its context */                                                                   \
+  X(schedule_context, 'i') /* of a schedule: owner its number, body */                                                 \
+  X(fire, 'f')             /* of a schedule: owner its number, seq the time in microseconds, ref the execution that it \
+                              made; none: it was passed over, and all before it */                                     \
+  X(subscription, 'g')     /* of a workflow to a trigger: name `trigger.workflow`, body how */                         \
+  X(sweep, 's')            /* how far retention has come: at its next turn, ref where it is */                         \
+  X(rate, 'r')             /* limit: at the moment up to which it is spent */                                          \
+  X(event_key, 'm')        /* idempotency key of an event: owner the execution, name */                                \
+  X(progress, 'p')         /* of a task: owner its execution, seq the task, body what its runs have said; by name      \
+                              `checkpoint` the value that they have saved */                                           \
+  X(tally, 'y')            /* of runs of a task that used no attempt: owner its execution, name which, seq the task,   \
+                              ref their number, at what it is counted from */                                          \
+  X(usage, 'u')            /* of removed executions: owner the hour since 1970, name the workflow, body the sums */    \
+  X(usage_added, 'a')      /* the same, not merged yet; seq the first execution removed */                             \
+  X(history, 'h')          /* what departed from an undisturbed run: owner the execution, name the event, seq in       \
+                              order, ref the task, body details */
 
 #define INSULA_KIND(name, letter) name = letter,
 enum class Kind : char { INSULA_KINDS(INSULA_KIND) };

@@ -65,10 +65,14 @@ std::int64_t count_matching_contexts(const Tenant &tenant, const ErasureFilter &
   static constexpr Statement count_matching_contexts = {
       "count_matching_contexts",
       R"(
-        SELECT count(*)
-        FROM {record} r
-        WHERE r.kind IN ({kind.schedule}, {kind.subscription}) AND r.owner = 0
-          AND jsonb_path_exists(r.body -> 'context', $1, $2, true))",
+        SELECT (
+            SELECT count(*)
+            FROM {record} r
+            WHERE r.kind = {kind.schedule_context} AND jsonb_path_exists(r.body, $1, $2, true)) + (
+            SELECT count(*)
+            FROM {record} r
+            WHERE r.kind = {kind.subscription} AND r.owner = 0
+              AND jsonb_path_exists(r.body -> 'context', $1, $2, true)))",
       {JSONPATHOID, JSONBOID},
   };
   Arguments arguments;

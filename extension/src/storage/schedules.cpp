@@ -17,21 +17,25 @@ ScheduleRow row_at(std::uint64_t row) {
 
 }  // namespace
 
-ScheduleRow *all_schedules(const Tenant &tenant, int *count) {
-  static constexpr Statement all_schedules = {
-      "all_schedules",
+ScheduleRow *schedules_after(const Tenant &tenant, const char *name, int most, int *count) {
+  static constexpr Statement schedules_after = {
+      "schedules_after",
       R"(
-        SELECT d.name, d.ref, d.at, d.body - 'context', (
+        SELECT d.name, d.ref, d.at, d.body, (
           SELECT f.seq
           FROM {record} f
           WHERE f.kind = {kind.fire} AND f.owner = d.ref AND f.name = ''
           ORDER BY f.seq DESC
           LIMIT 1)
         FROM {record} d
-        WHERE d.kind = {kind.schedule} AND d.owner = 0)",
-      {},
+        WHERE d.kind = {kind.schedule} AND d.owner = 0 AND d.name > $1
+        ORDER BY d.name
+        LIMIT $2)",
+      {TEXTOID, INT8OID},
   };
-  const auto rows = run(tenant, all_schedules);
+  Arguments arguments;
+  arguments.add_text(name).add(Int64GetDatum(most));
+  const auto rows = run(tenant, schedules_after, arguments);
   auto *schedules = palloc_array_of<ScheduleRow>(rows);
   for (std::uint64_t i = 0; i < rows; ++i) schedules[i] = row_at(i);
   *count = static_cast<int>(rows);
@@ -42,12 +46,15 @@ ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
   static constexpr Statement list_schedules = {
       "list_schedules",
       R"(
-        SELECT d.name, d.ref, d.at, d.body - 'context', (
+        SELECT d.name, d.ref, d.at, d.body, (
           SELECT f.seq
           FROM {record} f
           WHERE f.kind = {kind.fire} AND f.owner = d.ref AND f.name = ''
           ORDER BY f.seq DESC
-          LIMIT 1), l.seq, l.ref, d.body -> 'context'
+          LIMIT 1), l.seq, l.ref, (
+          SELECT c.body
+          FROM {record} c
+          WHERE c.kind = {kind.schedule_context} AND c.owner = d.ref AND c.name = '' AND c.seq = 0)
         FROM {record} d
         LEFT JOIN LATERAL (
           SELECT f.seq, f.ref
@@ -83,6 +90,20 @@ bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row) {
   return true;
 }
 
+Jsonb *schedule_context(const Tenant &tenant, std::int64_t number) {
+  static constexpr Statement schedule_context = {
+      "schedule_context",
+      R"(
+        SELECT body
+        FROM {record}
+        WHERE kind = {kind.schedule_context} AND owner = $1 AND name = '' AND seq = 0)",
+      {INT8OID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(number));
+  return run(tenant, schedule_context, arguments) > 0 ? get_jsonb(0, 1) : nullptr;
+}
+
 bool is_schedule_number(const Tenant &tenant, std::int64_t number) {
   static constexpr Statement is_schedule_number = {
       "is_schedule_number",
@@ -116,6 +137,20 @@ std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row) {
   return get_int64(0, 1);
 }
 
+void store_schedule_context(const Tenant &tenant, std::int64_t number, TimestampTz now, Jsonb *context) {
+  static constexpr Statement store_schedule_context = {
+      "store_schedule_context",
+      R"(
+        INSERT INTO {record} (kind, owner, name, seq, at, body)
+        VALUES ({kind.schedule_context}, $1, '', 0, $2, $3)
+        ON CONFLICT (kind, owner, name, seq) DO UPDATE SET at = EXCLUDED.at, body = EXCLUDED.body)",
+      {INT8OID, TIMESTAMPTZOID, JSONBOID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(number)).add(TimestampTzGetDatum(now)).add(JsonbPGetDatum(context));
+  (void)run(tenant, store_schedule_context, arguments);
+}
+
 void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number) {
   static constexpr Statement delete_schedule = {
       "delete_schedule",
@@ -124,9 +159,19 @@ void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number
         WHERE kind = {kind.schedule} AND owner = 0 AND name = $1 AND seq = 0)",
       {TEXTOID},
   };
+  static constexpr Statement delete_context = {
+      "delete_schedule_context",
+      R"(
+        DELETE FROM {record}
+        WHERE kind = {kind.schedule_context} AND owner = $1 AND name = '' AND seq = 0)",
+      {INT8OID},
+  };
   Arguments by_name;
   by_name.add_text(name);
   (void)run(tenant, delete_schedule, by_name);
+  Arguments by_number;
+  by_number.add(Int64GetDatum(number));
+  (void)run(tenant, delete_context, by_number);
   tell_schedule(tenant);
   prune_fires(tenant, number, 0);
 }

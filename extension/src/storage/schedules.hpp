@@ -1,5 +1,6 @@
 // Schedules and their fires, as rows of `record` (storage/codes.hpp says what they hold).  A fire is inserted and
-// nothing else is written, so that its key makes it the only one.
+// nothing else is written, so that its key makes it the only one.  A schedule's context, which can be large, is a row
+// of its own, so that a scheduler reads it for a fire alone.
 #pragma once
 
 #include "spi/session.hpp"
@@ -15,9 +16,9 @@ struct ScheduleRow {
   TimestampTz last_fire;  // DT_NOBEGIN: none yet
 };
 
-// Without their contexts.
-ScheduleRow *all_schedules(const Tenant &tenant, int *count);
-// The same in the order of their names, to be shown.
+// The next ones in the order of their names.
+ScheduleRow *schedules_after(const Tenant &tenant, const char *name, int most, int *count);
+// All of them, to be shown.
 struct ListedSchedule {
   ScheduleRow row;
   TimestampTz last_made;        // the newest fire that has made an execution; DT_NOBEGIN: none yet
@@ -26,13 +27,16 @@ struct ListedSchedule {
 };
 ListedSchedule *list_schedules(const Tenant &tenant, int *count);
 int count_schedules(const Tenant &tenant);
-// With its context; its last fire is not looked up.
+// Its last fire is not looked up.
 bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row);
+// nullptr: the schedule has gone.
+Jsonb *schedule_context(const Tenant &tenant, std::int64_t number);
 // Whether a schedule has the number, or a fire.
 bool is_schedule_number(const Tenant &tenant, std::int64_t number);
 // Puts it in the place of the one of that name; returns the number, which that one keeps.
 std::int64_t store_schedule(const Tenant &tenant, const ScheduleRow &row);
-// With its fires.
+void store_schedule_context(const Tenant &tenant, std::int64_t number, TimestampTz now, Jsonb *context);
+// With its context and its fires.
 void delete_schedule(const Tenant &tenant, const char *name, std::int64_t number);
 
 // `execution` 0: it and all before it are passed over.  False: it has been made already.
