@@ -1,7 +1,8 @@
 // Registered definitions: registration, the cache of compiled definitions, and the dictionary of
 // task keys.  Both caches are bounded.  An entry is fresh while the tenant's `definitions` counter
 // has the value from before it was read; every registration changes the counter, committed or
-// rolled back.
+// rolled back.  A registered version never changes, so that a definition is then kept if the row that it
+// was read from is still there, which costs one row and not its text.
 #include "definition/definition.hpp"
 
 #include <algorithm>
@@ -36,6 +37,8 @@ struct CacheEntry {
   std::uint64_t used;
   MemoryContext memory;
   std::size_t bytes;  // taken by `memory`
+  Oid record;         // the table that a definition was read from, and the transaction that wrote its row
+  TransactionId written_by;
   Definition definition;
   HTAB *dictionary;
   std::int32_t last_key;  // the highest number in the dictionary
@@ -73,6 +76,16 @@ void make_room(std::size_t bytes) {
   }
 }
 
+// A number is given again only where the transaction that took it was rolled back, or with the tenant's own number.
+bool is_still_registered(const Tenant &tenant, CacheEntry *entry) {
+  const std::uint64_t generation = tenant.definitions;
+  if (entry->key.number == 0 || entry->record != tenant.record ||
+      writer_of_version(tenant, entry->key.number) != entry->written_by)
+    return false;
+  entry->generation = generation;
+  return true;
+}
+
 // The fresh entry for the key, or nullptr.
 CacheEntry *lookup(const Tenant &tenant, CacheKey key) {
   if (!cache) {
@@ -83,7 +96,7 @@ CacheEntry *lookup(const Tenant &tenant, CacheKey key) {
     cache = hash_create("insula definitions", 128, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
   }
   auto *entry = static_cast<CacheEntry *>(hash_search(cache, &key, HASH_FIND, nullptr));
-  if (entry && entry->generation != tenant.definitions) {
+  if (entry && entry->generation != tenant.definitions && !is_still_registered(tenant, entry)) {
     forget(entry);
     return nullptr;
   }
@@ -97,7 +110,7 @@ CacheEntry *enter(CacheKey key, std::uint64_t generation, MemoryContext memory) 
   const std::size_t bytes = MemoryContextMemAllocated(memory, true);
   make_room(bytes);
   auto *entry = static_cast<CacheEntry *>(hash_search(cache, &key, HASH_ENTER, nullptr));
-  *entry = {key, generation, ++use_clock, memory, bytes, {}, nullptr, 0, false};
+  *entry = {key, generation, ++use_clock, memory, bytes, InvalidOid, InvalidTransactionId, {}, nullptr, 0, false};
   cache_bytes += bytes;
   return entry;
 }
@@ -263,6 +276,8 @@ const Definition &definition_of(const Tenant &tenant, std::int32_t number) {
   MemoryContextSetParent(memory, CacheMemoryContext);
   CacheEntry *entry = enter(key, generation, memory);
   entry->definition = definition;
+  entry->record = tenant.record;
+  entry->written_by = row.written_by;
   return entry->definition;
 }
 

@@ -46,7 +46,7 @@ bool read_version(const Tenant &tenant, std::int32_t number, VersionRow *row) {
   static constexpr Statement read_definition = {
       "read_definition",
       R"(
-        SELECT name, seq, body
+        SELECT name, seq, body, xmin
         FROM {record}
         WHERE kind = {kind.version} AND owner = $1)",
       {INT8OID},
@@ -61,7 +61,22 @@ bool read_version(const Tenant &tenant, std::int32_t number, VersionRow *row) {
 bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *row) {
   if (!read_version(tenant, number, row)) return false;
   row->body = get_jsonb(0, 3);
+  row->written_by = DatumGetTransactionId(get_datum(0, 4));
   return true;
+}
+
+TransactionId writer_of_version(const Tenant &tenant, std::int32_t number) {
+  static constexpr Statement writer_of_version = {
+      "writer_of_version",
+      R"(
+        SELECT xmin
+        FROM {record}
+        WHERE kind = {kind.version} AND owner = $1)",
+      {INT8OID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(number));
+  return run(tenant, writer_of_version, arguments) == 0 ? InvalidTransactionId : DatumGetTransactionId(get_datum(0, 1));
 }
 
 std::int32_t last_version(const Tenant &tenant, const char *workflow) {

@@ -15,6 +15,7 @@ struct VersionRow {
 
 struct DefinitionRow : VersionRow {
   Jsonb *body;
+  TransactionId written_by = InvalidTransactionId;
 };
 
 struct TaskKey {
@@ -29,6 +30,8 @@ std::int32_t find_definition(const Tenant &tenant, const char *workflow, Datum h
 bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *row);
 // Without the body, of which it reads no page.
 bool read_version(const Tenant &tenant, std::int32_t number, VersionRow *row);
+// The transaction that registered it; InvalidTransactionId: there is no such version.
+TransactionId writer_of_version(const Tenant &tenant, std::int32_t number);
 std::int32_t last_version(const Tenant &tenant, const char *workflow);
 // The first of `count` new numbers.  Under REPEATABLE READ a concurrent taker is a
 // serialization failure, so that no number is given twice.
