@@ -89,5 +89,73 @@ TEST_F(WorkflowChanges, ADefinitionThatWasRolledBackIsForgotten) {
   EXPECT_EQ(worker_.query("SELECT task FROM insula.claim('w', '{z.new}', tenant => 'one')"), "new");
 }
 
+// The tenant has many different tasks; whatever it changes, a session that serves it reads few rows.
+TEST_F(WorkflowChanges, KeysAreNotReadAgain) {
+  for (int i = 0; i < 3; ++i) add("many" + std::to_string(i), 3000);
+  const std::string calls[] = {"SELECT * FROM insula.claim('w', tenant => 'one')",
+                               "SELECT * FROM insula.claim('w', '{w.t1}', tenant => 'one')",
+                               "SELECT * FROM insula.claim('w', '{w.t1,w.other,many0.t1}', tenant => 'one')",
+                               "SELECT * FROM insula.claim('w', '{elsewhere.t1}', tenant => 'one')",
+                               "SELECT * FROM insula.claim('w', '{elsewhere.t1}')",
+                               "SELECT insula.submit('w', tenant => 'one')"};
+  constexpr long few = 25;
+  const auto expect_few = [&](const std::string& after) {
+    for (const std::string& call : calls) {
+      change();
+      EXPECT_LT(rows(worker_, call), few) << call << ", " << after;
+      Session newcomer;
+      EXPECT_LT(rows(newcomer, call), few) << call << ", a new session, " << after;
+    }
+  };
+  expect_few("none is paused");
+  for (int i = 0; i < 20; ++i) sql_.query("SELECT insula.submit('w', tenant => 'one')");
+  expect_few("tasks are ready");
+  sql_.query("SELECT insula.pause_workflow('many0', 'one')");
+  expect_few("many are paused");
+  add("one_more", 1);
+  EXPECT_LT(rows(worker_, calls[0]), few);
+  sql_.query("SELECT insula.resume_workflow('many0', 'one')");
+  expect_few("all are resumed");
+}
+
+TEST_F(WorkflowChanges, TasksOfPausedWorkflowsWaitWhateverTheirNumber) {
+  for (const int tasks : {1, 2000}) {
+    const std::string workflow = "held" + std::to_string(tasks);
+    add(workflow, tasks);
+    sql_.query("SELECT insula.pause_workflow('" + workflow + "', 'one')");
+    // A version with a task more.
+    add(workflow, tasks + 1);
+    sql_.query("SELECT insula.submit('" + workflow + "', tenant => 'one')");
+    const std::string last = workflow + ".t" + std::to_string(tasks + 1);
+    const std::string claims[] = {"SELECT count(*) FROM insula.claim('w', max_tasks => 10000, tenant => 'one')",
+                                  "SELECT count(*) FROM insula.claim('w', '{" + last + "," + workflow +
+                                      ".t1}', max_tasks => 10000, tenant => "
+                                      "'one')"};
+    for (const std::string& claim : claims) EXPECT_EQ(worker_.query(claim), "0") << claim;
+    sql_.query("SELECT insula.submit('w', tenant => 'one')");
+    EXPECT_EQ(worker_.query(claims[0]), "1");
+    sql_.query("SELECT insula.resume_workflow('" + workflow + "', 'one')");
+    EXPECT_EQ(worker_.query(claims[1]), "2");
+    EXPECT_EQ(worker_.query(claims[0]), std::to_string(tasks - 1));
+  }
+}
+
+TEST_F(WorkflowChanges, ANameThatWasUnknownIsFoundOnceItIsRegistered) {
+  add("many", 2000);
+  const std::string claim = "SELECT task FROM insula.claim('w', '{later.t1,w.t1}', tenant => 'one')";
+  EXPECT_EQ(worker_.query(claim), "");
+  add("later", 1);
+  sql_.query("SELECT insula.submit('later', tenant => 'one')");
+  EXPECT_EQ(worker_.query(claim), "t1");
+  worker_.query("BEGIN");
+  worker_.query(R"(SELECT insula.register_workflow('{"name": "y", "tasks": [{"id": "old"}]}', tenant => 'one'))");
+  EXPECT_EQ(worker_.query("SELECT task FROM insula.claim('w', '{y.old}', tenant => 'one')"), "");
+  worker_.query("ROLLBACK");
+  add("z", 1);
+  sql_.query("SELECT insula.submit('z', tenant => 'one')");
+  EXPECT_EQ(worker_.query("SELECT task FROM insula.claim('w', '{y.old}', tenant => 'one')"), "");
+  EXPECT_EQ(worker_.query("SELECT task FROM insula.claim('w', '{z.t1}', tenant => 'one')"), "t1");
+}
+
 }  // namespace
 }  // namespace insula_test
