@@ -24,7 +24,7 @@ namespace {
 
 constexpr long definition_limit = 256;
 constexpr long dictionary_limit = 256;
-constexpr std::size_t cache_bytes_limit = std::size_t{128} << 20;
+constexpr std::size_t cache_bytes_limit = std::size_t{16} << 20;
 constexpr std::int32_t max_task_keys = 200000;
 constexpr std::int32_t few_task_keys = 500;  // a tenant with no more is read as a whole
 constexpr long max_known_names = 20000;      // of another, at a time
@@ -64,15 +64,18 @@ struct DictionaryEntry {
 HTAB *cache = nullptr;
 std::size_t cache_bytes = 0;
 std::uint64_t use_clock = 0;
+const CacheEntry *given_out = nullptr;  // the definition that a caller may hold a pointer to
 
 void forget(CacheEntry *entry) {
+  if (entry == given_out) given_out = nullptr;
   cache_bytes -= entry->bytes;
   if (entry->memory) MemoryContextDelete(entry->memory);
   CacheKey key = entry->key;
   hash_search(cache, &key, HASH_REMOVE, nullptr);
 }
 
-// The entry used last stays, even if it is too large: a caller may hold a pointer to it.
+// The entry used last stays, and so does the definition that was given out last, even if they are too large: a caller
+// may hold a pointer to it.
 void make_room(std::size_t bytes) {
   while (hash_get_num_entries(cache) >= definition_limit + dictionary_limit ||
          cache_bytes + bytes > cache_bytes_limit) {
@@ -80,7 +83,7 @@ void make_room(std::size_t bytes) {
     CacheEntry *oldest = nullptr;
     hash_seq_init(&scan, cache);
     while (auto *entry = static_cast<CacheEntry *>(hash_seq_search(&scan)))
-      if (entry->used != use_clock && (!oldest || entry->used < oldest->used)) oldest = entry;
+      if (entry->used != use_clock && entry != given_out && (!oldest || entry->used < oldest->used)) oldest = entry;
     if (!oldest) return;
     forget(oldest);
   }
@@ -317,7 +320,11 @@ void register_keys(const Tenant &tenant, const ParsedDefinition &parsed) {
 
 const Definition &definition_of(const Tenant &tenant, std::int32_t number) {
   const CacheKey key = {tenant.number, number};
-  if (CacheEntry *hit = lookup(tenant, key)) return hit->definition;
+  given_out = nullptr;
+  if (CacheEntry *hit = lookup(tenant, key)) {
+    given_out = hit;
+    return hit->definition;
+  }
   const std::uint64_t generation = tenant.definitions;
   DefinitionRow row;
   if (!read_definition(tenant, number, &row))
@@ -346,6 +353,7 @@ const Definition &definition_of(const Tenant &tenant, std::int32_t number) {
   entry->definition = definition;
   entry->record = tenant.record;
   entry->written_by = row.written_by;
+  given_out = entry;
   return entry->definition;
 }
 
