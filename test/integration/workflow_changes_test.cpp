@@ -1,4 +1,5 @@
-// What a change of a tenant's workflows costs the sessions that serve it.  Counted in rows of its records, not in time.
+// The cost that a change of a tenant's workflows has for the sessions that serve it.  Counted in rows of its records, not in
+// time.
 #include "support/session.hpp"
 
 #include <algorithm>
