@@ -57,9 +57,9 @@ SELECT task FROM insula.claim('w', tasks => '{gone.new,gone.newer,gone.old}', ma
 SELECT count(insula.submit(name)) FROM (
 	SELECT jsonb_build_object('name', 'large' || n, 'tasks', '[{"id": "t"}]' || (
 		SELECT jsonb_agg(jsonb_build_object('id', 'r' || t, 'depends_on', '["t"]'::jsonb, 'trigger_rule', jsonb_build_object('any', (
-			SELECT jsonb_agg('{"context_value": {"key": "$.a.b.c", "op": "exists"}}'::jsonb) FROM generate_series(1, 9000))))) FROM generate_series(1, 15) t)) AS definition,
-		'large' || n AS name FROM generate_series(1, 5) n OFFSET 0) d, insula.register_workflow(definition);
-SELECT count(*) > 1 AS several, sum(total_bytes) < 150000000 AS bounded FROM pg_backend_memory_contexts WHERE name = 'insula definition';
+			SELECT jsonb_agg('{"context_value": {"key": "$.a.b.c", "op": "exists"}}'::jsonb) FROM generate_series(1, 1000))))) FROM generate_series(1, 15) t)) AS definition,
+		'large' || n AS name FROM generate_series(1, 9) n OFFSET 0) d, insula.register_workflow(definition);
+SELECT count(*) > 1 AS several, sum(total_bytes) < 20000000 AS bounded FROM pg_backend_memory_contexts WHERE name = 'insula definition';
 
 -- Neither a definition nor what a tenant registers in all grows without bound.
 SELECT try($$SELECT insula.register_workflow(jsonb_build_object('name', 'x', 'tasks', '[{"id": "a"}]'::jsonb, 'description', repeat('d', 40000000)))$$);

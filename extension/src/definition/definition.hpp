@@ -127,6 +127,9 @@ std::int32_t last_task_key_of(const Tenant &tenant);
 
 bool is_workflow_paused(const Tenant &tenant, const Definition &definition);
 
+// False: it was so already.
+bool pause_or_resume_workflow(const Tenant &tenant, const char *workflow, bool paused);
+
 // Registers a definition and returns its version.
 std::int32_t register_definition(const Tenant &tenant, Jsonb *definition, bool activate);
 

@@ -111,11 +111,8 @@ static bool change_workflow(FunctionCallInfo fcinfo, bool paused) {
   const Tenant *tenant = enter_named_tenant(fcinfo, 1);
   return in_session([&] {
     (void)require_workflow(*tenant, workflow);
-    const bool changed = set_workflow_paused(*tenant, workflow, paused);
-    if (changed) {
-      invalidate_definitions(*tenant);
-      if (!paused) announce_resumed(tenant->number);
-    }
+    const bool changed = pause_or_resume_workflow(*tenant, workflow, paused);
+    if (changed && !paused) announce_resumed(tenant->number);
     return changed;
   });
 }

@@ -59,6 +59,8 @@ static_assert(lane_limited + max_priority < lanes_free && lanes_free < -max_prio
   X(version, 'w')          /* of a workflow: owner its definition number, name, seq its version, body, hash */         \
   X(current, 'c')          /* version of a workflow: name, ref its definition number; body while it is paused */       \
   X(task_key, 't')         /* owner its number, which rows of `work` carry, name `workflow.task` */                    \
+  X(key_number, 'b')       /* the same by name: name `workflow.task`, ref its number */                                \
+  X(held_keys, 'o')        /* of paused workflows: hash a bit for each number, the lowest of a byte first */           \
   X(number, 'n')           /* given out last: name of what, ref the number */                                          \
   X(idempotency_key, 'k')  /* name `workflow:key`, ref the execution */                                                \
   X(event, 'e')            /* that no task has waited for yet: owner the execution, name, seq in order, body */        \

@@ -3,6 +3,8 @@
 #include "shared/clock.hpp"
 #include "shared/watermarks.hpp"
 
+#include <algorithm>
+
 #include "storage/work.hpp"
 
 namespace insula {
@@ -46,7 +48,7 @@ bool read_version(const Tenant &tenant, std::int32_t number, VersionRow *row) {
   static constexpr Statement read_definition = {
       "read_definition",
       R"(
-        SELECT name, seq, body
+        SELECT name, seq, body, xmin
         FROM {record}
         WHERE kind = {kind.version} AND owner = $1)",
       {INT8OID},
@@ -61,7 +63,22 @@ bool read_version(const Tenant &tenant, std::int32_t number, VersionRow *row) {
 bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *row) {
   if (!read_version(tenant, number, row)) return false;
   row->body = get_jsonb(0, 3);
+  row->written_by = DatumGetTransactionId(get_datum(0, 4));
   return true;
+}
+
+TransactionId writer_of_version(const Tenant &tenant, std::int32_t number) {
+  static constexpr Statement writer_of_version = {
+      "writer_of_version",
+      R"(
+        SELECT xmin
+        FROM {record}
+        WHERE kind = {kind.version} AND owner = $1)",
+      {INT8OID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(number));
+  return run(tenant, writer_of_version, arguments) == 0 ? InvalidTransactionId : DatumGetTransactionId(get_datum(0, 1));
 }
 
 std::int32_t last_version(const Tenant &tenant, const char *workflow) {
@@ -169,29 +186,125 @@ bool set_workflow_paused(const Tenant &tenant, const char *workflow, bool paused
   return run(tenant, paused ? pause_workflow : resume_workflow, arguments) > 0;
 }
 
-TaskKey *all_task_keys(const Tenant &tenant, int *count) {
-  static constexpr Statement all_task_keys = {
-      "all_task_keys",
+bool is_marked_paused(const Tenant &tenant, const char *workflow) {
+  static constexpr Statement is_marked_paused = {
+      "is_marked_paused",
       R"(
-        SELECT k.owner, k.name, EXISTS (
-          SELECT
-          FROM {record} c
-          WHERE c.kind = {kind.current} AND c.owner = 0 AND c.name = split_part(k.name, '.', 1) AND c.seq = 0
-            AND c.body IS NOT NULL)
-        FROM {record} k
-        WHERE k.kind = {kind.task_key})",
-      {},
+        SELECT
+        FROM {record}
+        WHERE kind = {kind.current} AND owner = 0 AND name = $1 AND seq = 0 AND body IS NOT NULL)",
+      {TEXTOID},
   };
-  const auto rows = run(tenant, all_task_keys);
+  Arguments arguments;
+  arguments.add_text(workflow);
+  return run(tenant, is_marked_paused, arguments) > 0;
+}
+
+static TaskKey *task_keys_found(std::uint64_t rows, int *count) {
   auto *keys = palloc_array_of<TaskKey>(rows);
-  for (std::uint64_t i = 0; i < rows; ++i)
-    keys[i] = {static_cast<std::int32_t>(get_int64(i, 1)), get_text(i, 2), DatumGetBool(get_datum(i, 3))};
+  for (std::uint64_t i = 0; i < rows; ++i) keys[i] = {static_cast<std::int32_t>(get_int64(i, 1)), get_text(i, 2)};
   *count = static_cast<int>(rows);
   return keys;
 }
 
-void insert_task_key(const Tenant &tenant, const TaskKey &key) {
-  insert_record(tenant, Kind::task_key, key.number, key.name, 0, clock_now(), 0, Datum{0}, nullptr);
+TaskKey *all_task_keys(const Tenant &tenant, int *count) {
+  static constexpr Statement all_task_keys = {
+      "all_task_keys",
+      R"(
+        SELECT owner, name
+        FROM {record}
+        WHERE kind = {kind.task_key})",
+      {},
+  };
+  return task_keys_found(run(tenant, all_task_keys), count);
+}
+
+// By a search for each: names in an array may be looked for among all of the tenant's.
+TaskKey *find_task_keys(const Tenant &tenant, const char *const *names, int count, int *found) {
+  static constexpr Statement find_task_keys = {
+      "find_task_keys",
+      R"(
+        SELECT k.ref, k.name
+        FROM unnest($1) u(name),
+          LATERAL (
+            SELECT r.ref, r.name
+            FROM {record} r
+            WHERE r.kind = {kind.key_number} AND r.owner = 0 AND r.name = u.name AND r.seq = 0
+            LIMIT 1) k)",
+      {TEXTARRAYOID},
+  };
+  Arguments arguments;
+  arguments.add(text_array(names, count));
+  return task_keys_found(run(tenant, find_task_keys, arguments), found);
+}
+
+// Names hold no dot, and '/' is the character after it.
+std::int32_t *task_keys_of(const Tenant &tenant, const char *workflow, int *count) {
+  static constexpr Statement task_keys_of = {
+      "task_keys_of",
+      R"(
+        SELECT ref
+        FROM {record}
+        WHERE kind = {kind.key_number} AND owner = 0 AND name >= $1 AND name < $2)",
+      {TEXTOID, TEXTOID},
+  };
+  Arguments arguments;
+  arguments.add_text(psprintf("%s.", workflow)).add_text(psprintf("%s/", workflow));
+  const auto rows = run(tenant, task_keys_of, arguments);
+  auto *numbers = palloc_array_of<std::int32_t>(rows);
+  for (std::uint64_t i = 0; i < rows; ++i) numbers[i] = static_cast<std::int32_t>(get_int64(i, 1));
+  *count = static_cast<int>(rows);
+  return numbers;
+}
+
+void insert_task_keys(const Tenant &tenant, std::int32_t first, const char *const *names, int count) {
+  static constexpr Statement insert_task_keys = {
+      "insert_task_keys",
+      R"(
+        INSERT INTO {record} (kind, owner, name, seq, at, ref)
+        SELECT k.kind, k.owner, u.name, 0, $1, k.ref
+        FROM unnest($3) WITH ORDINALITY u(name, place),
+          LATERAL (VALUES
+            ({kind.task_key}::"char", $2 + u.place, NULL),
+            ({kind.key_number}::"char", 0, $2 + u.place)) k(kind, owner, ref))",
+      {TIMESTAMPTZOID, INT8OID, TEXTARRAYOID},
+  };
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(clock_now())).add(Int64GetDatum(first - 1)).add(text_array(names, count));
+  (void)run(tenant, insert_task_keys, arguments);
+}
+
+std::span<const std::uint8_t> held_task_keys(const Tenant &tenant) {
+  static constexpr Statement held_task_keys = {
+      "held_task_keys",
+      R"(
+        SELECT hash
+        FROM {record}
+        WHERE kind = {kind.held_keys} AND owner = 0 AND name = '' AND seq = 0)",
+      {},
+  };
+  if (run(tenant, held_task_keys) == 0) return {};
+  const bytea *bits = DatumGetByteaPCopy(get_datum(0, 1));
+  return {reinterpret_cast<const std::uint8_t *>(VARDATA(bits)), VARSIZE(bits) - VARHDRSZ};
+}
+
+// The row stays where no bit is set: a transaction with an older snapshot then fails, and writes back no bit.
+void write_held_task_keys(const Tenant &tenant, std::span<const std::uint8_t> held) {
+  static constexpr Statement write_held_task_keys = {
+      "write_held_task_keys",
+      R"(
+        INSERT INTO {record} (kind, owner, name, seq, at, hash)
+        VALUES ({kind.held_keys}, 0, '', 0, $1, $2)
+        ON CONFLICT (kind, owner, name, seq) DO UPDATE SET hash = EXCLUDED.hash, at = EXCLUDED.at)",
+      {TIMESTAMPTZOID, BYTEAOID},
+  };
+  while (!held.empty() && held.back() == 0) held = held.first(held.size() - 1);
+  auto *bits = static_cast<bytea *>(palloc(held.size() + VARHDRSZ));
+  SET_VARSIZE(bits, held.size() + VARHDRSZ);
+  std::copy(held.begin(), held.end(), reinterpret_cast<std::uint8_t *>(VARDATA(bits)));
+  Arguments arguments;
+  arguments.add(TimestampTzGetDatum(clock_now())).add(PointerGetDatum(bits));
+  (void)run(tenant, write_held_task_keys, arguments);
 }
 
 // Finds the place of `name` in the sorted names; -1: there is none.

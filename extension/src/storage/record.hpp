@@ -2,6 +2,8 @@
 // one key (kind, owner, name, seq); storage/codes.hpp lists the kinds.
 #pragma once
 
+#include <span>
+
 #include "spi/session.hpp"
 #include "storage/codes.hpp"
 #include "tenant/tenant.hpp"
@@ -15,12 +17,12 @@ struct VersionRow {
 
 struct DefinitionRow : VersionRow {
   Jsonb *body;
+  TransactionId written_by = InvalidTransactionId;
 };
 
 struct TaskKey {
   std::int32_t number;
   const char *name;
-  bool paused;  // its workflow is
 };
 
 // Definition numbers; 0: none.
@@ -29,6 +31,8 @@ std::int32_t find_definition(const Tenant &tenant, const char *workflow, Datum h
 bool read_definition(const Tenant &tenant, std::int32_t number, DefinitionRow *row);
 // Without the body, of which it reads no page.
 bool read_version(const Tenant &tenant, std::int32_t number, VersionRow *row);
+// The transaction that registered it; InvalidTransactionId: there is no such version.
+TransactionId writer_of_version(const Tenant &tenant, std::int32_t number);
 std::int32_t last_version(const Tenant &tenant, const char *workflow);
 // The first of `count` new numbers.  Under REPEATABLE READ a concurrent taker is a
 // serialization failure, so that no number is given twice.
@@ -38,12 +42,21 @@ std::int32_t take_task_keys(const Tenant &tenant, int count);
 void insert_definition(const Tenant &tenant, std::int32_t number, const DefinitionRow &row, Datum hash);
 void set_current_definition(const Tenant &tenant, const char *workflow, std::int32_t number);
 
+bool is_marked_paused(const Tenant &tenant, const char *workflow);
 // False: so already, or there is no such workflow.
 bool set_workflow_paused(const Tenant &tenant, const char *workflow, bool paused);
 
 TaskKey *all_task_keys(const Tenant &tenant, int *count);
 std::int32_t last_task_key(const Tenant &tenant);
-void insert_task_key(const Tenant &tenant, const TaskKey &key);
+// Those that there are of the names.
+TaskKey *find_task_keys(const Tenant &tenant, const char *const *names, int count, int *found);
+// The numbers of a workflow's keys, of all its versions.
+std::int32_t *task_keys_of(const Tenant &tenant, const char *workflow, int *count);
+// Numbered from `first` on.
+void insert_task_keys(const Tenant &tenant, std::int32_t first, const char *const *names, int count);
+// A bit for each number of a paused workflow's key; empty: none is paused.
+std::span<const std::uint8_t> held_task_keys(const Tenant &tenant);
+void write_held_task_keys(const Tenant &tenant, std::span<const std::uint8_t> held);
 
 // Takes idempotency keys that no execution has: `taken[i]` says whether names[i] was free.
 // Names come sorted and distinct.
