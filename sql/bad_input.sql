@@ -10,10 +10,25 @@ SELECT try($$SELECT insula.submit('w', NULL)$$);
 SELECT try($$SELECT insula.submit('w', '[]')$$);
 SELECT try($$SELECT insula.submit('w', '"text"')$$);
 SELECT try($$SELECT insula.submit('w', jsonb_build_object('big', repeat('x', 5000000)))$$);
--- Two thousand numbers of sixteen bytes each, or 250 MB.
-SELECT try($$SELECT insula.submit('w', jsonb_build_object('long', (SELECT jsonb_agg(1e131071) FROM generate_series(1, 2000))))$$);
 SELECT try($$SELECT insula.submit_many('w', ARRAY['{}', jsonb_build_object('big', repeat('x', 5000000))])$$);
 SELECT try($$SELECT insula.complete(1, 1, jsonb_build_object('big', repeat('x', 5000000)))$$);
+-- The text of a context is held to the same size: these are some kilobytes of long numbers, and control characters.
+CREATE TEMP TABLE long AS
+SELECT jsonb_build_object('x', (SELECT jsonb_agg(1e131071) FROM generate_series(1, 500))) AS numbers, jsonb_build_object('x', (SELECT jsonb_agg(-1e250) FROM generate_series(1, 17000))) AS shorter,
+	jsonb_build_object('x', (SELECT jsonb_agg(1e-16383) FROM generate_series(1, 260))) AS fractions, jsonb_build_object('x', repeat(E'\x01', 700000)) AS characters;
+SELECT try('SELECT insula.submit(''w'', numbers) FROM long'), try('SELECT insula.submit(''w'', shorter) FROM long');
+SELECT try('SELECT insula.submit(''w'', fractions) FROM long'), try('SELECT insula.submit(''w'', characters) FROM long');
+SELECT try('SELECT insula.submit_once(''w'', numbers) FROM long'), try('SELECT insula.submit_many(''w'', ARRAY[''{}'', numbers]) FROM long');
+SELECT try('SELECT insula.complete(1, 1, numbers) FROM long'), try('SELECT insula.defer(1, 1, now(), numbers) FROM long');
+SELECT try('SELECT insula.wait_event(1, 1, ''e'', context => numbers) FROM long'), try('SELECT insula.submit_child(1, 1, ''w'', numbers) FROM long');
+SELECT try('SELECT insula.send_event(1, ''e'', numbers) FROM long'), try('SELECT insula.save_progress(1, 1, numbers) FROM long');
+SELECT try('SELECT insula.schedule(''s'', ''w'', ''@daily'', context => numbers) FROM long'), try('SELECT insula.create_trigger(''t'', ''w'', numbers) FROM long');
+SELECT try('SELECT insula.fire_trigger(''t'', numbers) FROM long');
+-- Numbers as people write them, quotes and lines count for what they take as jsonb.
+SELECT x, insula.complete(1, 1, jsonb_build_object('x', v)) FROM (SELECT 'long', jsonb_agg(1e131071) FROM generate_series(1, 31)
+	UNION ALL SELECT 'many', jsonb_agg((n / 7.0)::float8) FROM generate_series(1, 190000) n
+	UNION ALL SELECT 'text', to_jsonb(repeat(E'"\n', 2000000))) v(x, v) ORDER BY x;
+DROP TABLE long;
 SELECT try($$SELECT insula.submit('w', priority => NULL)$$);
 SELECT try($$SELECT insula.submit('w', priority => 32768)$$);
 SELECT try($$SELECT insula.submit('w', priority => -2147483648)$$);

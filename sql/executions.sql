@@ -226,7 +226,7 @@ SELECT context, insula.complete(task_id, lease) FROM insula.claim('w', max_tasks
 SELECT status, error, final_context IS NULL AS no_context FROM insula.result(:e);
 -- A context that is too long as text does, too.
 SELECT insula.submit('huge') AS e \gset
-SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, (SELECT jsonb_agg(1e131071) FROM generate_series(1, 40)))))
+SELECT count(insula.complete(task_id, lease, jsonb_build_object(task, (SELECT jsonb_agg(1e131071) FROM generate_series(1, 31)))))
 FROM insula.claim('w', max_tasks => 20);
 SELECT count(*) FROM insula.claim('w', max_tasks => 10);
 SELECT status, error, final_context IS NULL AS no_context FROM insula.result(:e);

@@ -58,5 +58,6 @@ SELECT insula.register_workflow('{"name": "nulls", "params": {"o": {"type": "obj
 SELECT count(insula.submit('nulls', c)) FROM (VALUES ('{}'::jsonb), ('{"o": null, "x": null}')) v(c);
 SELECT context FROM insula.claim('w', max_tasks => 9) ORDER BY 1;
 SELECT try($$SELECT insula.register_workflow(jsonb_build_object('name', 'large', 'tasks', '[{"id": "a"}]'::jsonb, 'params', jsonb_build_object('s', jsonb_build_object('type', 'string', 'default', repeat('s', 1100000)))))$$);
+SELECT try($$SELECT insula.register_workflow(jsonb_build_object('name', 'large', 'tasks', '[{"id": "a"}]'::jsonb, 'params', jsonb_build_object('s', jsonb_build_object('type', 'array', 'default', (SELECT jsonb_agg(1e131071) FROM generate_series(1, 9))))))$$);
 RESET insula.tenant;
 SELECT insula.drop_tenant('params', '0 s');

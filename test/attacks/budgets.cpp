@@ -229,6 +229,43 @@ TEST_F(Budgets, LargeContextsOfOneTenantLeaveAClaimToTheOthers) {
   EXPECT_EQ(count("state = 1 AND attempt = 0 AND lease IS NULL AND head IS NOT NULL"), to_string(90 - of_greedy));
 }
 
+// Texts that are far longer than what is stored of them leave a claim to the others, be it many that fill its answer,
+// or few that each do.
+TEST_F(Budgets, LongTextsOfOneTenantLeaveAClaimToTheOthers) {
+  constexpr int claims = 3;
+  constexpr int wanted = 50;
+  set_for_all("insula.max_context", "64MB");
+  const auto running = [&](const std::string& tenant) {
+    return std::stoi(admin.query("SELECT count(*) FROM tenant_" + tenant + ".work WHERE state = 2"));
+  };
+  for (const int numbers : {31, 450}) {
+    SCOPED_TRACE(numbers);
+    constexpr int longs = 30;
+    greedy->query(
+        "SELECT insula.submit_many('w', array_fill(jsonb_build_object('x', (SELECT jsonb_agg(1e131071) FROM "
+        "generate_series(1, " +
+        to_string(numbers) + "))), ARRAY[" + to_string(longs) + "]))");
+    bystander->query("SELECT insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[" + to_string(claims * wanted) +
+                     "]))");
+    // By 32 MB at most of greedy's in each claim, but for one text that is longer.
+    const int most = std::max(1, 32 * 8 / numbers);
+    for (int claim = 0; claim < claims; ++claim) {
+      const int of_greedy = running("greedy");
+      const int of_bystander = running("bystander");
+      admin.query("CALL insula.claim_when_ready('0 s', 'w', max_tasks => " + to_string(wanted) +
+                  ", lease_for => '1 h')");
+      const int taken = running("greedy") - of_greedy;
+      EXPECT_LE(taken, most);
+      EXPECT_EQ(running("bystander") - of_bystander, wanted - taken);
+    }
+    // A text that is longer than a share has its claim, too.
+    EXPECT_GE(running("greedy"), std::min(longs, claims - 1));
+    for (const char* tenant : {"greedy", "bystander"})
+      admin.query("SELECT insula.cancel(execution_id) FROM tenant_" + std::string(tenant) +
+                  ".workflow_executions WHERE status IN ('pending', 'running')");
+  }
+}
+
 // A claim writes no more rows for nothing, since they do not fit the budget, than it hands out.
 TEST_F(Budgets, AClaimPutsBackNoMoreThanItHandsOut) {
   constexpr int tasks = 100;

@@ -422,6 +422,7 @@ std::int32_t register_definition(const Tenant &tenant, Jsonb *definition, bool a
     if (activate) set_current_definition(tenant, parsed.name, number);
     return version;
   }
+  check_defaults(parsed);
   number = take_definition_number(tenant);
   register_keys(tenant, parsed);
   version = last_version(tenant, parsed.name) + 1;

@@ -74,6 +74,8 @@ struct ParsedDefinition {
 
 // Parses and checks a definition; raises IS004 with every problem.
 ParsedDefinition parse_definition(Jsonb *definition);
+// Raises IS004 if the defaults of its params are too long as text, which older versions may have.
+void check_defaults(const ParsedDefinition &parsed);
 
 // A registered version, ready for use.  It lives in the backend's cache; a pointer to it is good
 // until the next call of `definition_of`.

@@ -1,6 +1,8 @@
 // Declared parameters: the values that an execution's input must hold, and the defaults that it
 // gets.
+#include "context/text_size.hpp"
 #include "definition/reader.hpp"
+#include "errors.hpp"
 
 extern "C" {
 #include "utils/fmgrprotos.h"
@@ -100,6 +102,15 @@ void read_params(Reader &reader, const JsonbValue &value) {
   });
   // Each execution's input stores the defaults that it lacked.
   if (size > max_defaults_size) problem(reader, "$.params: the defaults take more than 1 MB together");
+}
+
+void check_defaults(const ParsedDefinition &parsed) {
+  std::size_t size = 0;
+  for (int i = 0; i < parsed.param_count; ++i)
+    if (parsed.params[i].has_default) size += text_size(parsed.params[i].default_value);
+  if (size > max_defaults_size)
+    ereport(ERROR, (errcode(INSULA_BAD_DEFINITION), errmsg("invalid workflow definition"),
+                    errdetail("$.params: the defaults take more than 1 MB together as text")));
 }
 
 Jsonb *apply_params(const Definition &definition, Jsonb *input, StringInfo problems) {

@@ -87,11 +87,18 @@ Jsonb *object_argument(FunctionCallInfo fcinfo, int argument, const char *name) 
 static int max_context = 4096;
 
 void define_argument_settings() {
-  DefineCustomIntVariable("insula.max_context", "The largest context of an execution or patch of a task.", nullptr,
-                          &max_context, 4096, 1, 65536, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+  DefineCustomIntVariable("insula.max_context", "The largest context of an execution or patch of a task.",
+                          "It bounds the size as jsonb, and that as text.", &max_context, 4096, 1, 65536, PGC_SIGHUP,
+                          GUC_UNIT_KB, nullptr, nullptr, nullptr);
 }
 
-static bool is_too_large(Jsonb *context) { return VARSIZE(context) > static_cast<std::size_t>(max_context) * 1024; }
+enum class ContextSize { fits, too_large, too_long_as_text };
+
+static ContextSize size_of_context(Jsonb *context) {
+  const std::size_t most = static_cast<std::size_t>(max_context) * 1024;
+  if (VARSIZE(context) > most) return ContextSize::too_large;
+  return text_size(context) > most ? ContextSize::too_long_as_text : ContextSize::fits;
+}
 
 // Contexts are merged level by level, in recursion, so their depth must fit any process's stack.
 constexpr int max_depth = 1000;
@@ -123,8 +130,14 @@ static bool is_too_deep(Jsonb *context) {
 const char *context_problem(Jsonb *context) {
   if (!JB_ROOT_IS_OBJECT(context)) return "context must be a JSON object";
   if (is_too_deep(context)) return "context is nested too deeply";
-  if (is_too_large(context)) return "context is larger than insula.max_context";
-  return is_too_long_as_text(context) ? "context takes more than 64 MB as text" : nullptr;
+  switch (size_of_context(context)) {
+    case ContextSize::too_large:
+      return "context is larger than insula.max_context";
+    case ContextSize::too_long_as_text:
+      return "context is larger than insula.max_context as text";
+    default:
+      return nullptr;
+  }
 }
 
 int context_problem_state(Jsonb *context) {
@@ -135,13 +148,15 @@ void check_json(Jsonb *json, const char *name) {
   if (is_too_deep(json))
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is nested too deeply", name),
                     errdetail("It may have %d levels.", max_depth)));
-  if (is_too_large(json))
+  const ContextSize size = size_of_context(json);
+  if (size == ContextSize::too_large)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
                     errdetail("It takes %zu bytes, more than insula.max_context = %d kB allows.",
                               std::size_t{VARSIZE(json)}, max_context)));
-  if (is_too_long_as_text(json))
+  if (size == ContextSize::too_long_as_text)
     ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("%s is too large", name),
-                    errdetail("With the digits of its numbers it takes more than 64 MB as text.")));
+                    errdetail("Its text takes %zu bytes, more than insula.max_context = %d kB allows.", text_size(json),
+                              max_context)));
 }
 
 void check_context(Jsonb *context, const char *name) {

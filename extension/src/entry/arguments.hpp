@@ -32,7 +32,7 @@ bool required_bool(FunctionCallInfo fcinfo, int argument, const char *name);
 Jsonb *object_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 
 // Says why a context cannot be stored; nullptr: it can.  It must be an object no larger than
-// insula.max_context, of a thousand levels at most.
+// insula.max_context, as jsonb and as text, of a thousand levels at most.
 const char *context_problem(Jsonb *context);
 // The SQLSTATE of that problem.
 int context_problem_state(Jsonb *context);

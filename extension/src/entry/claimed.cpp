@@ -163,8 +163,6 @@ class SetRow {
   int column_ = 0;
 };
 
-std::size_t size_of(const Jsonb *value) { return value ? VARSIZE(value) : 0; }
-
 template <typename Row>
 bool fill(Row row, const Tenant &tenant, const ClaimedTask &task, TimestampTz lease_expires) {
   const Claimed &claimed = task.row;
@@ -193,7 +191,7 @@ bool put(void *self, const Tenant &tenant, const ClaimedTask &task, TimestampTz 
   auto *rows = static_cast<ClaimedRows *>(self);
   if (rows->set) {
     ++rows->count;
-    *bytes = size_of(task.context) + size_of(task.item) + size_of(task.event);
+    *bytes = task.text_size;
     return fill(SetRow{rows}, tenant, task, lease_expires);
   }
   const int before = rows->packed.len;

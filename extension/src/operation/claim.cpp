@@ -110,9 +110,13 @@ bool build_context(const Tenant &tenant, const Claimed &row, ClaimContexts *cont
   Jsonb *context = context_of_claimed(tenant, row, contexts);
   if (!context) return false;
   if (row.output) context = merge_patch(context, datum_jsonb(row.output));
+  const std::size_t size = text_size(context);
+  if (size > max_text_size) return false;
   *task = {row, context, row.element < 0 ? nullptr : datum_jsonb(row.input),
-           row.event ? datum_jsonb(row.event) : nullptr};
-  return !is_too_long_as_text(context);
+           row.event ? datum_jsonb(row.event) : nullptr, size};
+  if (task->item) task->text_size += text_size(task->item);
+  if (task->event) task->text_size += text_size(task->event);
+  return true;
 }
 
 // A claim's tasks that are handed out so far.
@@ -128,29 +132,41 @@ struct Handing {
 // The first is handed out whatever it costs, so that each is at some time; even behind one that cannot be.
 bool has_handed_out_any(const Handing &handing) { return handing.count > 0 || handing.used > 1; }
 
-void hand_out(Handing *handing, const Claimed &row) {
+bool has_room(const ClaimSink &sink) { return 0 < *sink.room && 0 < *sink.share; }
+
+// Puts the task into the answer, or lets it fail; false: it is too long for the tenant's share.
+bool hand_out(Handing *handing, const Claimed &row) {
   const Tenant &tenant = handing->tenant;
   const ClaimSink &sink = handing->sink;
-  ++handing->used;
   ClaimedTask task;
-  if (!build_context(tenant, row, &handing->contexts, &task))
-    return fail_claimed(tenant, row, handing->now, Unable::context_too_large);
+  const bool is_sound = build_context(tenant, row, &handing->contexts, &task);
+  const bool is_long = is_sound && task.text_size > *sink.share;
+  if (is_long && (has_handed_out_any(*handing) || !*sink.takes_long)) return false;
+  ++handing->used;
   std::size_t bytes;
-  if (!sink.put(sink.self, tenant, task, &bytes))
-    return fail_claimed(tenant, row, handing->now, Unable::not_in_its_encoding);
-  *sink.room -= std::min(*sink.room, bytes);
-  charge(bytes);
-  ++handing->count;
+  if (!is_sound) {
+    fail_claimed(tenant, row, handing->now, Unable::context_too_large);
+  } else if (!sink.put(sink.self, tenant, task, &bytes)) {
+    fail_claimed(tenant, row, handing->now, Unable::not_in_its_encoding);
+  } else {
+    charge(bytes);
+    if (is_long) *sink.takes_long = false;
+    bytes = std::min(bytes, *sink.share);
+    *sink.share -= bytes;
+    *sink.room -= std::min(*sink.room, bytes);
+    ++handing->count;
+  }
+  return true;
 }
 
 // Hands out the first rows, until the budget is spent; returns how many.
 int hand_out_some(Handing *handing, const Claimed *rows, int count) {
   int done = 0;
-  for (; done < count && 0 < *handing->sink.room; ++done) {
+  for (; done < count && has_room(handing->sink); ++done) {
     CHECK_FOR_INTERRUPTS();
     const bool spent = merges(rows[done], handing->contexts) ? budget_is_spent() : budget_bytes_are_spent();
     if (spent && has_handed_out_any(*handing)) break;
-    hand_out(handing, rows[done]);
+    if (!hand_out(handing, rows[done])) break;
   }
   return done;
 }
@@ -161,7 +177,8 @@ constexpr int first_merges = 32;
 // A row that does not fit the budget is written twice for nothing.  So the first portion is what fits as far as
 // the rows themselves tell, and each further one has no more rows than were handed out before.
 void claim_in_portions(Handing *handing, const ClaimRequest &request, int allowed) {
-  Portion first = {first_merges, static_cast<std::int64_t>(std::min(budget_bytes_left(), *handing->sink.room))};
+  const std::size_t room = std::min(*handing->sink.room, *handing->sink.share);
+  Portion first = {first_merges, static_cast<std::int64_t>(std::min(budget_bytes_left(), room))};
   ClaimRequest next = request;
   next.max_tasks = allowed;
   next.portion = &first;
@@ -172,7 +189,7 @@ void claim_in_portions(Handing *handing, const ClaimRequest &request, int allowe
     const int done = hand_out_some(handing, rows, count);
     const bool puts_back = done < count;
     if (puts_back) put_back(handing->tenant, next, rows + done, count - done);
-    const bool spent = *handing->sink.room == 0 || (budget_is_spent() && has_handed_out_any(*handing));
+    const bool spent = !has_room(handing->sink) || (budget_is_spent() && has_handed_out_any(*handing));
     const bool has_all = all || handing->used == allowed;
     *handing->sink.cut_short = puts_back || (spent && !has_all);
     if (has_all || *handing->sink.cut_short) return;

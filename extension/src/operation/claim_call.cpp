@@ -24,6 +24,7 @@ struct Claiming {
   TimestampTz lease_expires;
   bool for_all;
   std::size_t room;    // of a ClaimSink
+  bool takes_long;     // of a ClaimSink: one text in a call, so that each is claimed at some time
   int visits_left;     // that may claim
   std::int64_t until;  // in passing time: then a call for all tenants ends, if it has claimed something
 };
@@ -41,17 +42,22 @@ bool put_claimed_task(void *self, const Tenant &tenant, const ClaimedTask &task,
   return output.put(output.self, tenant, task, claiming->lease_expires, bytes);
 }
 
-// Claims up to `wanted` tasks of a tenant that is active.
-int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted) {
+// Claims up to `wanted` tasks of a tenant that is active.  *bytes: what its tasks take in a call for all, so far.
+int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted, std::size_t *bytes) {
   const ClaimCall &call = claiming->call;
   const Session session = open_session();
   begin_budget(claiming->for_all ? share_microseconds() : visit_microseconds());
   bool cut_short = false;
+  std::size_t share = claiming->for_all ? visit_bytes() - *bytes : claiming->room;
+  bool takes_long = claiming->takes_long && *bytes == 0;
+  const ClaimSink sink = {claiming,    put_claimed_task, &claiming->room,  &share,
+                          &takes_long, &cut_short,       claiming->for_all};
   ClaimRequest request = {
       call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, claiming->lease_expires - call.lease};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
-  const int count =
-      claim(tenant, request, {claiming, put_claimed_task, &claiming->room, &cut_short, claiming->for_all});
+  const int count = claim(tenant, request, sink);
+  if (*bytes == 0) claiming->takes_long = takes_long;
+  if (claiming->for_all) *bytes = visit_bytes() - share;
   close_session(session);
   if (count == wanted || cut_short) wake_another(tenant.number);
   return count;
@@ -86,9 +92,9 @@ bool is_full(const Claiming &claiming, int left) {
   return left == 0 || claiming.room == 0 || claiming.visits_left == 0 || is_late;
 }
 
-// Claims up to `wanted` tasks of one of all tenants in a subtransaction; 0 where that fails.  `turn`, and `served`:
-// what the set is to be told of it; nullptr: nothing.
-int claim_share(Claiming *claiming, std::int32_t number, int wanted, const ServedTenants *served,
+// Claims up to `wanted` tasks of one of all tenants in a subtransaction; 0 where that fails.  *bytes: as of
+// claim_of_tenant.  `turn`, and `served`: what the set is to be told of it; nullptr: nothing.
+int claim_share(Claiming *claiming, std::int32_t number, int wanted, std::size_t *bytes, const ServedTenants *served,
                 const ReadyTurn *turn) {
   if (const TimestampTz until = put_off_until(number, Spender::call); until != DT_NOBEGIN) {
     if (!turn) return 0;
@@ -100,6 +106,8 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, const Serve
   int &count = service.tasks;
   bool settled = false;
   const std::size_t room = claiming->room;
+  const std::size_t bytes_before = *bytes;
+  const bool took_long = !claiming->takes_long;
   const bool done = serve_in_subtransaction(number, service, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
@@ -107,7 +115,7 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, const Serve
       if (turn) note_not_served(*served, turn->ready, tenant);
       return;
     }
-    count = claim_of_tenant(claiming, *tenant, wanted);
+    count = claim_of_tenant(claiming, *tenant, wanted, bytes);
     if (!turn) return;
     settle_ready_turn(*turn, count, tenant->limits.weight);
     settled = true;
@@ -121,6 +129,8 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, const Serve
   if (!done) {
     count = 0;
     claiming->room = room;
+    claiming->takes_long = !took_long;
+    *bytes = bytes_before;
   }
   if (turn && !settled) settle_ready_turn(*turn, 0, turn->weight);
   if (count > 0) --claiming->visits_left;
@@ -145,8 +155,9 @@ int claim_in_turns(Claiming *claiming, ServedTenants *served) {
         continue;
       }
       const int wanted = std::min(turn.tasks, left);
-      const int claimed = claim_share(claiming, turn.ready.tenant, wanted, served, &turn);
-      note_visited(served, turn, claimed, claimed < wanted);
+      std::size_t bytes = bytes_of_visited(*served, turn.ready.tenant);
+      const int claimed = claim_share(claiming, turn.ready.tenant, wanted, &bytes, served, &turn);
+      note_visited(served, turn, claimed, claimed < wanted || bytes == visit_bytes(), bytes);
       left -= claimed;
     }
   }
@@ -168,7 +179,8 @@ void move_position(std::int32_t tenant, int taken, int share) {
 struct EachTenant {
   TenantShare tenant;
   int claimed;
-  bool done;  // it has no more for this call
+  bool done;          // it has no more for this call
+  std::size_t bytes;  // that its tasks take
 };
 
 // The active tenants, in the order of their turns.
@@ -180,7 +192,7 @@ EachTenant *in_order(TenantShare *tenants, int count) {
                                     [](const TenantShare &tenant) { return tenant.number >= position.tenant; });
   std::rotate(tenants, first, tenants + count);
   auto *each = palloc_array_of<EachTenant>(static_cast<std::size_t>(count) + 1);
-  for (int i = 0; i < count; ++i) each[i] = {tenants[i], 0, false};
+  for (int i = 0; i < count; ++i) each[i] = {tenants[i], 0, false, 0};
   return each;
 }
 
@@ -194,8 +206,8 @@ int claim_a_round(Claiming *claiming, EachTenant *each, int count, int worth, in
     const int share = tenant.weight * worth;
     const int wanted = std::min({std::max(share - taken, 1), call.max_per_tenant - each[i].claimed, left});
     if (each[i].done || wanted <= 0 || !call.choice.admits(tenant.number)) continue;
-    const int claimed = claim_share(claiming, tenant.number, wanted, nullptr, nullptr);
-    each[i].done = claimed < wanted;
+    const int claimed = claim_share(claiming, tenant.number, wanted, &each[i].bytes, nullptr, nullptr);
+    each[i].done = claimed < wanted || each[i].bytes == visit_bytes();
     each[i].claimed += claimed;
     left -= claimed;
     if (claimed > 0) move_position(tenant.number, taken + claimed, share);
@@ -241,9 +253,11 @@ int claim_for(const ClaimCall &call, const Tenant *tenant, TimestampTz now, cons
                        count_from(now) + call.lease,
                        tenant == nullptr,
                        max_claimed_bytes,
+                       true,
                        most_visits,
                        passing_time() + visit_microseconds()};
-  const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks) : claim_of_all(&claiming);
+  std::size_t bytes = 0;
+  const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks, &bytes) : claim_of_all(&claiming);
   output.keep(output.self);
   note_claim(count);
   if (!tenant && is_full(claiming, call.max_tasks - count))

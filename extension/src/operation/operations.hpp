@@ -49,15 +49,18 @@ struct ClaimedTask {
   Jsonb *context;
   Jsonb *item;   // nullptr: the task is no element of a group
   Jsonb *event;  // nullptr: the task has waited for no event
+  std::size_t text_size;
 };
 // The receiver of claimed tasks.
 struct ClaimSink {
   void *self;
   // *bytes: the room that the task takes.  False: the caller's encoding cannot hold its text.
   bool (*put)(void *self, const Tenant &tenant, const ClaimedTask &task, std::size_t *bytes);
-  std::size_t *room;  // bytes left; the last task may take more
-  bool *cut_short;    // set if tasks may be left for which there was no room
-  bool for_all;       // the call serves other tenants, too
+  std::size_t *room;   // bytes left; the last task may take more
+  std::size_t *share;  // bytes left of the tenant's share, which no task goes beyond
+  bool *takes_long;    // but for the first one, if this is set, which is unset then
+  bool *cut_short;     // set if tasks may be left for which there was no room
+  bool for_all;        // the call serves other tenants, too
 };
 // Rows under no limit of their workflow, or under one.
 enum class RowKind { unlimited, limited };

@@ -213,10 +213,16 @@ int next_turns(ServedTenants *served, const ClaimWish &wish, ReadyTurn (&turns)[
   }
 }
 
-void note_visited(ServedTenants *served, const ReadyTurn &turn, int claimed, bool done) {
+std::size_t bytes_of_visited(const ServedTenants &served, std::int32_t tenant) {
+  const VisitedTenant *visited = find_visited(served, tenant);
+  return visited ? visited->bytes : 0;
+}
+
+void note_visited(ServedTenants *served, const ReadyTurn &turn, int claimed, bool done, std::size_t bytes) {
   if (VisitedTenant *visited = find_visited(*served, turn.ready.tenant)) {
     visited->claimed += claimed;
     visited->done = visited->done || done;
+    visited->bytes = bytes;
     return;
   }
   if (served->visited_count == served->visited_room) {
@@ -228,7 +234,7 @@ void note_visited(ServedTenants *served, const ReadyTurn &turn, int claimed, boo
   VisitedTenant *end = served->visited + served->visited_count++;
   VisitedTenant *place = std::lower_bound(served->visited, end, VisitedTenant{turn.ready.tenant, 0, false}, by_number);
   std::copy_backward(place, end, end + 1);
-  *place = {turn.ready.tenant, claimed, done};
+  *place = {turn.ready.tenant, claimed, done, bytes};
 }
 
 void note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant) {

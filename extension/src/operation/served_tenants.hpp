@@ -15,7 +15,8 @@ namespace insula {
 struct VisitedTenant {
   std::int32_t tenant;
   int claimed;
-  bool done;  // it has no more for this call
+  bool done;              // it has no more for this call
+  std::size_t bytes = 0;  // that its tasks take
 };
 
 struct ServedTenants {
@@ -58,8 +59,10 @@ struct ClaimWish {
 };
 inline constexpr int turns_at_once = 64;
 int next_turns(ServedTenants *served, const ClaimWish &wish, ReadyTurn (&turns)[turns_at_once]);
-// Tells what the visit has come to.
-void note_visited(ServedTenants *served, const ReadyTurn &turn, int claimed, bool done);
+// The bytes that the tenant's tasks take so far.
+std::size_t bytes_of_visited(const ServedTenants &served, std::int32_t tenant);
+// Tells what the visit has come to, and what bytes_of_visited() is now.
+void note_visited(ServedTenants *served, const ReadyTurn &turn, int claimed, bool done, std::size_t bytes);
 
 // In a visit that has claimed nothing: takes the tenant out of the set if it has no claimable task.
 void note_if_nothing_claimable(const ServedTenants &served, const ServedTenant &visited, const Tenant &tenant);

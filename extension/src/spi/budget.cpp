@@ -43,10 +43,9 @@ void charge(std::size_t more) { bytes += more; }
 
 bool budget_bytes_are_spent() { return budget_bytes_left() == 0; }
 
-std::size_t budget_bytes_left() {
-  const std::size_t most = static_cast<std::size_t>(visit_kilobytes) * 1024;
-  return most - std::min(most, bytes);
-}
+std::size_t visit_bytes() { return static_cast<std::size_t>(visit_kilobytes) * 1024; }
+
+std::size_t budget_bytes_left() { return visit_bytes() - std::min(visit_bytes(), bytes); }
 
 bool budget_is_spent() { return budget_bytes_are_spent() || passing_time() >= until; }
 

@@ -17,6 +17,7 @@ void begin_budget(std::int64_t microseconds);
 // Contexts of this size were read or made.
 void charge(std::size_t bytes);
 std::int64_t visit_microseconds();
+std::size_t visit_bytes();
 // The time of one tenant's share of a call for several.
 std::int64_t share_microseconds();
 // The time or the bytes are used up.
