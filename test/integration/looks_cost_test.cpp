@@ -171,6 +171,21 @@ TEST_F(PreloadedLooks, CountersCostNoDefinition) {
   EXPECT_LE(buffers("insula.explain_tenant('one')"), 100);
 }
 
+// Planned while the tenant had few.
+TEST_F(PreloadedLooks, AKeyedSubmissionReadsNoOtherKeys) {
+  create("one");
+  const auto submit_keyed = [&] {
+    static int number = 0;
+    return buffers("insula.submit('w', idempotency_key => 'single-" + std::to_string(++number) +
+                   "', tenant => 'one') submitted");
+  };
+  const long few = submit_keyed();
+  sql_.query(
+      "SELECT count(insula.submit_many('w', array_fill('{}'::jsonb, ARRAY[1000]), tenant => 'one', idempotency_keys => "
+      "(SELECT array_agg(t || '-' || i) FROM generate_series(1, 1000) i))) FROM generate_series(1, 10) t");
+  EXPECT_LE(submit_keyed(), few + 30) << "of 10,000 other keys";
+}
+
 TEST_F(PreloadedLooks, RunsThatFailedBeforeAreFewToRead) {
   create("one");
   submit("one");

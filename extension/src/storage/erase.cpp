@@ -259,7 +259,14 @@ constexpr Statement scrub_keys = {
     "scrub_keys",
     R"(
       DELETE FROM {record}
-      WHERE kind = {kind.idempotency_key} AND owner = 0 AND name = ANY ($1) AND seq = 0 AND ref = ANY ($2))",
+      WHERE ctid = ANY (ARRAY(
+        SELECT r.place
+        FROM unnest($1) u(name)
+          CROSS JOIN LATERAL (
+            SELECT k.ctid AS place, k.ref FROM {record} k
+            WHERE k.kind = {kind.idempotency_key} AND k.owner = 0 AND k.name = u.name AND k.seq = 0
+            LIMIT 1) r
+        WHERE r.ref = ANY ($2))))",
     {TEXTARRAYOID, INT8ARRAYOID},
 };
 

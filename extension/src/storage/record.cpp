@@ -343,13 +343,17 @@ void take_idempotency_keys(const Tenant &tenant, const char *const *names, const
   }
 }
 
+// A search for each: planned for a small table, one for all of them would read every key of a large one.
 void find_idempotency_keys(const Tenant &tenant, const char *const *names, int count, std::int64_t *executions) {
   static constexpr Statement find_idempotency_keys = {
       "find_idempotency_keys",
       R"(
-        SELECT name, ref
-        FROM {record}
-        WHERE kind = {kind.idempotency_key} AND owner = 0 AND name = ANY ($1) AND seq = 0)",
+        SELECT r.name, r.ref
+        FROM unnest($1) u(name)
+          CROSS JOIN LATERAL (
+            SELECT k.name, k.ref FROM {record} k
+            WHERE k.kind = {kind.idempotency_key} AND k.owner = 0 AND k.name = u.name AND k.seq = 0
+            LIMIT 1) r)",
       {TEXTARRAYOID},
   };
   Arguments arguments;

@@ -188,11 +188,18 @@ constexpr Statement remove_records = {
     {INT8ARRAYOID},
 };
 
+// A search for each, as in find_idempotency_keys().
 constexpr Statement remove_keys = {
     "remove_keys",
     R"(
       DELETE FROM {record}
-      WHERE kind = {kind.idempotency_key} AND owner = 0 AND name = ANY ($1) AND seq = 0)",
+      WHERE ctid = ANY (ARRAY(
+        SELECT r.place
+        FROM unnest($1) u(name)
+          CROSS JOIN LATERAL (
+            SELECT k.ctid AS place FROM {record} k
+            WHERE k.kind = {kind.idempotency_key} AND k.owner = 0 AND k.name = u.name AND k.seq = 0
+            LIMIT 1) r)))",
     {TEXTARRAYOID},
 };
 
