@@ -23,11 +23,14 @@ void Loan::take_one(const std::shared_ptr<Lender>& lender, std::stop_token stop)
                               tasks_, most),
                   {},
                   true};
-    lender->take(tasks_, std::move(stop));
+    lender->take(tasks_, stop);
     lender_ = lender;
     left_ = tasks_;
   }
-  --left_;
+  if (left_ > 0)
+    --left_;
+  else  // one that could not be begun has been given back
+    lender->take(1, std::move(stop));
 }
 
 Transaction::Transaction(std::shared_ptr<Lender> lender) : lender_(std::move(lender)) {

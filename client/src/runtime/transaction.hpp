@@ -15,7 +15,7 @@ namespace insula::detail {
 void require_open_transaction(const PGconn* conn);
 
 // Connections for the transactions of a batch, one for each of its tasks: taken with the first, and given back, those
-// that were not used, at its end.
+// that were not used, at its end.  The handler thread's.
 class Loan {
  public:
   explicit Loan(std::size_t tasks) : tasks_(tasks) {}

@@ -139,7 +139,8 @@ void enter_name(HTAB *dictionary, const char *name, std::int32_t number) {
 CacheEntry *dictionary_of(const Tenant &tenant) {
   const CacheKey key = {tenant.number, 0};
   if (CacheEntry *hit = lookup(tenant, key)) return hit;
-  const std::uint64_t generation = tenant.definitions;
+  // An old snapshot may not show a change whose invalidation has come: 0 is never fresh.
+  const std::uint64_t generation = IsolationUsesXactSnapshot() ? 0 : tenant.definitions;
   std::int32_t last_key = last_task_key(tenant);
   const bool is_whole = last_key <= few_task_keys;
   int count = 0;
@@ -200,8 +201,10 @@ CacheEntry *learn_names(const Tenant &tenant, CacheEntry *entry, const char *con
   }
   int found;
   const TaskKey *keys = find_task_keys(tenant, unknown, missing, &found);
-  for (int i = 0; i < missing; ++i) enter_name(entry->dictionary, unknown[i], 0);
+  // If memory ends halfway, no name counts as one that has no key.
   for (int i = 0; i < found; ++i) enter_name(entry->dictionary, keys[i].name, keys[i].number);
+  for (int i = 0; i < missing; ++i)
+    if (!find_name(entry->dictionary, unknown[i])) enter_name(entry->dictionary, unknown[i], 0);
   cache_bytes -= entry->bytes;
   entry->bytes = MemoryContextMemAllocated(entry->memory, true);
   cache_bytes += entry->bytes;

@@ -117,7 +117,9 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, std::size_t
     }
     count = claim_of_tenant(claiming, *tenant, wanted, bytes);
     if (!turn) return;
-    settle_ready_turn(*turn, count, tenant->limits.weight);
+    // A long text costs the whole turn, so that the next one is another tenant's.
+    const bool has_long = !took_long && !claiming->takes_long;
+    settle_ready_turn(*turn, has_long ? turn->tasks : count, tenant->limits.weight);
     settled = true;
     if (count > 0) return;
     const Session session = open_session();

@@ -117,6 +117,8 @@ bool scrub_from_below(const Tenant &tenant, std::int64_t *heads, int count, Step
   auto *levels = palloc_array_of<Level>(static_cast<std::size_t>(room) + 1);
   levels[0] = no_level;
   levels[1] = {heads, count, 0};
+  // An execution that is open is passed over, and is met again by the next walk.
+  const auto before = erasure->executions;
   bool any = false;
   for (int depth = 1; depth > 0;) {
     CHECK_FOR_INTERRUPTS();
@@ -131,7 +133,7 @@ bool scrub_from_below(const Tenant &tenant, std::int64_t *heads, int count, Step
     });
     if (found == 0) {
       --depth;
-      any = true;
+      any = any || erasure->executions > before;
       step->note(passing_time() - began);
       continue;
     }

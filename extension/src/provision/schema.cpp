@@ -321,6 +321,7 @@ Views create_views(const Schema &schema) {
 void store_rules(const Views &made) {
   const Owner owner = become_maker();
   for (const ViewWithoutRule &view : made.view) StoreViewQuery(view.oid, view.rule, false);
+  CommandCounterIncrement();
   leave_owner(owner);
 }
 

@@ -18,17 +18,21 @@ HTAB *agendas = nullptr;
 MemoryContext memory = nullptr;
 long items_kept = 0;
 
-void start_anew() {
-  if (memory)
-    MemoryContextReset(memory);
-  else
-    memory = AllocSetContextCreate(TopMemoryContext, "insula agendas", ALLOCSET_DEFAULT_SIZES);
+void start() {
+  if (!memory) memory = AllocSetContextCreate(TopMemoryContext, "insula agendas", ALLOCSET_DEFAULT_SIZES);
   HASHCTL control = {};
   control.keysize = sizeof(std::int32_t);
   control.entrysize = sizeof(Agenda);
   control.hcxt = memory;
   agendas = hash_create("insula agendas", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-  items_kept = 0;
+}
+
+// Those of which a part is read are read on: forgotten, they would be begun for ever.
+void forget_whole_ones() {
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, agendas);
+  while (const auto *agenda = static_cast<Agenda *>(hash_seq_search(&scan)))
+    if (agenda->whole) forget_agenda(agenda->tenant);
 }
 
 AgendaItem item_of(const ScheduleRow &row, const ScheduleSpec &spec) {
@@ -99,7 +103,8 @@ void plan_next(AgendaItem &item) {
 }
 
 Agenda &agenda_of(const Tenant &tenant, bool reload, const char **trouble) {
-  if (!agendas || items_kept > most_items) start_anew();
+  if (!agendas) start();
+  if (items_kept > most_items) forget_whole_ones();
   if (Agenda *known = find_agenda(tenant.number)) {
     known->stale = known->stale || reload;
     if (known->whole && known->stale) forget_agenda(tenant.number);
@@ -110,7 +115,8 @@ Agenda &agenda_of(const Tenant &tenant, bool reload, const char **trouble) {
     *agenda = {};
     agenda->tenant = tenant.number;
   }
-  if (!agenda->whole) read_on(tenant, *agenda, trouble);
+  // Above the bound those that are begun come first.
+  if (!agenda->whole && (agenda->count > 0 || items_kept <= most_items)) read_on(tenant, *agenda, trouble);
   return *agenda;
 }
 

@@ -1,6 +1,6 @@
 // A scheduler's memory of tenants' schedules, each with its next fire, so that a visit costs only
 // what is due.  It is bounded: above the bound all agendas are forgotten, and each is read again
-// when its tenant is due.  A tenant with many schedules has them read in several visits, each within
+// when its tenant is due; only what is half read stays.  A tenant with many schedules has them read in several visits, each within
 // its budget.
 #pragma once
 

@@ -32,8 +32,8 @@ constexpr int fires_kept = 100;       // by prune_fires
 constexpr int fires_a_removal = 50;   // on average, fires between two calls of prune_fires
 constexpr int fires_looked_at = 100;  // newest fires whose executions may still run
 
-Jsonb *read_context(const Tenant &tenant, std::int64_t number) {
-  Jsonb *context = schedule_context(tenant, number);
+Jsonb *read_context(const Tenant &tenant, const ScheduleRow &schedule) {
+  Jsonb *context = schedule_context(tenant, schedule);
   if (context) charge(VARSIZE(context));
   return context;
 }
@@ -150,7 +150,9 @@ Outcome make_fires_of(const Tenant &tenant, const AgendaItem &item, TimestampTz 
   const core::FirePlan plan =
       core::plan_fires(item.rules, item.dealt_with, now - zero, std::int64_t{grace_seconds} * USECS_PER_SEC,
                        held == DT_NOBEGIN ? INT64_MIN : held - zero, {fires, most_at_once});
-  const FiringSchedule schedule = {spec, item.number, plan.count > 0 ? read_context(tenant, item.number) : nullptr};
+  const FiringSchedule schedule = {spec, item.number, plan.count > 0 ? read_context(tenant, row) : nullptr};
+  outcome.changed = plan.count > 0 && !schedule.context;
+  if (outcome.changed) return outcome;
   MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula fire", ALLOCSET_DEFAULT_SIZES);
   for (int i = 0; i < plan.count; ++i) {
     if (i > 0 && budget_is_spent()) return outcome;

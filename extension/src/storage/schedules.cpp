@@ -90,17 +90,18 @@ bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row) {
   return true;
 }
 
-Jsonb *schedule_context(const Tenant &tenant, std::int64_t number) {
+Jsonb *schedule_context(const Tenant &tenant, const ScheduleRow &schedule) {
   static constexpr Statement schedule_context = {
       "schedule_context",
       R"(
-        SELECT body
-        FROM {record}
-        WHERE kind = {kind.schedule_context} AND owner = $1 AND name = '' AND seq = 0)",
-      {INT8OID},
+        SELECT c.body
+        FROM {record} d
+        JOIN {record} c ON c.kind = {kind.schedule_context} AND c.owner = d.ref AND c.name = '' AND c.seq = 0
+        WHERE d.kind = {kind.schedule} AND d.owner = 0 AND d.name = $1 AND d.seq = 0 AND d.ref = $2 AND d.body = $3)",
+      {TEXTOID, INT8OID, JSONBOID},
   };
   Arguments arguments;
-  arguments.add(Int64GetDatum(number));
+  arguments.add_text(schedule.name).add(Int64GetDatum(schedule.number)).add(JsonbPGetDatum(schedule.body));
   return run(tenant, schedule_context, arguments) > 0 ? get_jsonb(0, 1) : nullptr;
 }
 

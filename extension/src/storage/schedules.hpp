@@ -30,7 +30,7 @@ int count_schedules(const Tenant &tenant);
 // Its last fire is not looked up.
 bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row);
 // nullptr: the schedule has gone.
-Jsonb *schedule_context(const Tenant &tenant, std::int64_t number);
+Jsonb *schedule_context(const Tenant &tenant, const ScheduleRow &schedule);
 // Whether a schedule has the number, or a fire.
 bool is_schedule_number(const Tenant &tenant, std::int64_t number);
 // Puts it in the place of the one of that name; returns the number, which that one keeps.

@@ -114,8 +114,9 @@ Oid trusted_role(const char *username, Oid recorded) {
 }
 
 void look_up_role(Tenant *tenant) {
-  tenant->role_changed = false;
+  tenant->role = InvalidOid;  // if the look fails
   tenant->role = trusted_role(tenant->username, tenant->recorded_role);
+  tenant->role_changed = false;
   if (OidIsValid(tenant->role))
     static_cast<RoleEntry *>(hash_search(by_role, &tenant->role, HASH_ENTER, nullptr))->number = tenant->number;
 }
@@ -126,6 +127,7 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   auto *tenant = static_cast<Tenant *>(hash_search(by_number, &number, HASH_ENTER, nullptr));
   memset(tenant, 0, sizeof(Tenant));
   tenant->number = number;
+  tenant->old_snapshot_of = IsolationUsesXactSnapshot() ? GetCurrentTransactionStartTimestamp() : 0;
   strlcpy(tenant->name, SPI_getvalue(row, desc, 2), NAMEDATALEN);
   strlcpy(tenant->schema, SPI_getvalue(row, desc, 3), NAMEDATALEN);
   const Oid recorded = DatumGetObjectId(SPI_getbinval(row, desc, 5, &null));
@@ -280,7 +282,8 @@ Tenant *find_tenant(std::int32_t number) {
   refresh_cache();
   if (auto *hit = static_cast<Tenant *>(hash_search(by_number, &number, HASH_FIND, nullptr))) {
     if (hit->role_changed) look_up_role(hit);
-    return hit;
+    // That snapshot may not have shown a change whose invalidation had come.
+    if (hit->old_snapshot_of == 0 || hit->old_snapshot_of == GetCurrentTransactionStartTimestamp()) return hit;
   }
   return load(tenant_by_number, Int32GetDatum(number));
 }
