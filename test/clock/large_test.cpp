@@ -20,7 +20,7 @@ class PreloadedLarge : public ::testing::Test {
     clock_.query("SELECT pg_reload_conf()");
     EXPECT_TRUE(eventually([&] { return Session().query("SHOW " + setting) == value; }));
   }
-  // Schedules with contexts of so many bytes, which compress well.
+  // Schedules with contexts of `bytes` bytes, which compress well.
   void make(int schedules, const std::string& cron, int bytes, const std::string& more = "") {
     tenant_.query("SELECT count(insula.schedule('s' || i, 'w', '" + cron +
                   "', context => jsonb_build_object('x', repeat('x', " + to_string(bytes) + ")), tenant => '{t}'" +

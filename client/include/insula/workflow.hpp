@@ -218,8 +218,8 @@ class INSULA_EXPORT Workflow::Builder {
   // least.  To return means that all are done, but those on which it has called TaskContext::fail; to throw, that all
   // have failed.  Each counts as a handler of its own in max_concurrent_tasks, and may have a transaction of its own:
   // the first transaction() of a batch then waits for a connection for each of its tasks, and a batch is no larger than
-  // max_connections - 3.  One that was made before the handler had ever called transaction() may be larger: its tasks
-  // are put off, with no attempt used, if the handler throws what that call has thrown.
+  // max_connections - 3, or 1.  One that was made before the handler had ever called transaction() may be larger: its
+  // tasks are put off, with no attempt used, if the handler throws what that call has thrown.
   //
   //   .batch("index", [](std::span<insula::TaskContext* const> tasks) {
   //     for (insula::TaskContext* task : tasks)

@@ -40,7 +40,7 @@ void hold(ResourceReleasePhase phase, bool committed, bool top_level, void*) {
 
 }  // namespace
 
-// start_scheduler_of(age bigint): the starter's transaction id is so much older than the next one.
+// start_scheduler_of(age bigint): the starter's transaction id is older than the next one by `age`.
 Datum start_scheduler_of(PG_FUNCTION_ARGS) {
   const FullTransactionId starter =
       FullTransactionIdFromU64(U64FromFullTransactionId(ReadNextFullTransactionId()) - PG_GETARG_INT64(0));
