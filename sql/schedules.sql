@@ -118,6 +118,8 @@ SELECT kind, count(*) > 0 AS rows, max(length(body::text)) > 100000 AS large FRO
 SELECT length(context ->> 'x') FROM tenant_sched_one.schedules WHERE name = 'large';
 SELECT insula.pause_schedule('large'), insula.resume_schedule('large');
 SELECT length(context ->> 'x') FROM insula.schedules() WHERE name = 'large';
+SELECT name, context FROM insula.schedules(with_context => false) WHERE name = 'large';
+SELECT try($$SELECT * FROM insula.schedules(with_context => NULL)$$);
 SELECT insula.schedule('large', 'w', '@yearly', context => '{"x": "small"}') > 0 AS put_again;
 SELECT context FROM insula.schedules() WHERE name = 'large';
 SELECT insula.unschedule('large');

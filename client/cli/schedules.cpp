@@ -75,9 +75,9 @@ int list(Program& program) {
                                               .value() == "t";
   if (all)
     program.show("SELECT t.tenant, " + columns_of_schedule +
-                 "FROM insula.tenants t, insula.schedules(t.tenant) s ORDER BY t.tenant, s.name");
+                 "FROM insula.tenants t, insula.schedules(t.tenant, with_context => false) s ORDER BY t.tenant, s.name");
   else
-    program.show("SELECT " + columns_of_schedule + "FROM insula.schedules($1) s", {program.tenant});
+    program.show("SELECT " + columns_of_schedule + "FROM insula.schedules($1, with_context => false) s", {program.tenant});
   return 0;
 }
 

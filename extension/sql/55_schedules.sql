@@ -56,6 +56,7 @@ Errors: IS003 no such schedule.';
 
 CREATE FUNCTION insula.schedules(
 	tenant text DEFAULT NULL,
+	with_context boolean DEFAULT true,
 	OUT name text,
 	OUT workflow text,
 	OUT cron text,
@@ -69,4 +70,4 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'insula_schedules' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION insula.schedules IS
 'The tenant''s schedules, by name; the view schedules in the tenant''s schema has all settings of each.
-status: active, paused, or ended (it fires no more).  next_fire_at: without its jitter; NULL unless active.  last_fire_at: the newest fire that has made an execution; NULL: none yet.  last_execution: that execution, which may have been removed since.  context: the input of its executions.';
+status: active, paused, or ended (it fires no more).  next_fire_at: without its jitter; NULL unless active.  last_fire_at: the newest fire that has made an execution; NULL: none yet.  last_execution: that execution, which may have been removed since.  context: the input of its executions; with_context false leaves it out and does not read it.';

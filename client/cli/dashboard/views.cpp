@@ -178,13 +178,13 @@ FROM )" + schedules;
 }
 
 std::string one_schedules_sql() {
-  return schedules_sql("coalesce($1, insula.current_tenant())", "insula.schedules($1) s ORDER BY s.name LIMIT 301");
+  return schedules_sql("coalesce($1, insula.current_tenant())", "insula.schedules($1, with_context => false) s ORDER BY s.name LIMIT 301");
 }
 
 std::string all_schedules_sql() {
   return schedules_sql("t.tenant",
                        "(SELECT tenant FROM insula.tenants ORDER BY tenant LIMIT 200) t CROSS JOIN LATERAL (SELECT * "
-                       "FROM insula.schedules(t.tenant) ORDER BY name LIMIT 20) s ORDER BY t.tenant, s.name LIMIT 301");
+                       "FROM insula.schedules(t.tenant, with_context => false) ORDER BY name LIMIT 20) s ORDER BY t.tenant, s.name LIMIT 301");
 }
 
 // ---- workers, and the server ----

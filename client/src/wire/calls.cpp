@@ -279,7 +279,8 @@ Statement schedules(const std::string& tenant) {
   return {
       "SELECT name, workflow, cron, timezone, status, (extract(epoch FROM next_fire_at) OPERATOR(pg_catalog.*) "
       "1000000)::bigint, "
-      "(extract(epoch FROM last_fire_at) OPERATOR(pg_catalog.*) 1000000)::bigint FROM insula.schedules($1)",
+      "(extract(epoch FROM last_fire_at) OPERATOR(pg_catalog.*) 1000000)::bigint FROM insula.schedules($1, "
+      "with_context => false)",
       {text_or_null(tenant)}};
 }
 

@@ -89,7 +89,7 @@ TimestampTz next_fire_of(const ScheduleRow &row, const ScheduleSpec &spec) {
   return next > core::last_instant ? DT_NOEND : time_of(next);
 }
 
-void put_schedule_row(ReturnSetInfo *result, const Tenant &tenant, const ListedSchedule &schedule) {
+void put_schedule_row(ReturnSetInfo *result, const Tenant &tenant, const ListedSchedule &schedule, bool with_context) {
   const ScheduleSpec spec = spec_from_json(schedule.row.body);
   const TimestampTz next = spec.paused ? DT_NOEND : next_fire_of(schedule.row, spec);
   const char *status = spec.paused ? "paused" : next == DT_NOEND ? "ended" : "active";
@@ -97,7 +97,7 @@ void put_schedule_row(ReturnSetInfo *result, const Tenant &tenant, const ListedS
           {text_field(schedule.row.name), text_field(spec.workflow), text_field(spec.cron), text_field(spec.timezone),
            text_field(status), time_field(next, DT_NOEND), time_field(schedule.last_made, DT_NOBEGIN),
            schedule.last_execution ? int64_field(core::make_id(tenant.number, schedule.last_execution)) : null_field(),
-           json_field(schedule.context)});
+           json_field(with_context ? listed_context(tenant, schedule.row.number) : nullptr)});
 }
 
 }  // namespace
@@ -132,13 +132,14 @@ Datum insula_resume_schedule(PG_FUNCTION_ARGS) {
 
 Datum insula_schedules(PG_FUNCTION_ARGS) {
   const Tenant *tenant = open_named_tenant(fcinfo, 0, Access::read);
+  const bool with_context = required_bool(fcinfo, 1, "with_context");
   ReturnSetInfo *result = begin_rows(fcinfo);
   in_session([&] {
     int count;
     const ListedSchedule *schedules = list_schedules(*tenant, &count);
     for (int i = 0; i < count; ++i) {
       CHECK_FOR_INTERRUPTS();
-      put_schedule_row(result, *tenant, schedules[i]);
+      in_stretch([&] { put_schedule_row(result, *tenant, schedules[i], with_context); });
     }
   });
   return Datum{0};

@@ -51,10 +51,7 @@ ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
           FROM {record} f
           WHERE f.kind = {kind.fire} AND f.owner = d.ref AND f.name = ''
           ORDER BY f.seq DESC
-          LIMIT 1), l.seq, l.ref, (
-          SELECT c.body
-          FROM {record} c
-          WHERE c.kind = {kind.schedule_context} AND c.owner = d.ref AND c.name = '' AND c.seq = 0)
+          LIMIT 1), l.seq, l.ref
         FROM {record} d
         LEFT JOIN LATERAL (
           SELECT f.seq, f.ref
@@ -69,7 +66,7 @@ ListedSchedule *list_schedules(const Tenant &tenant, int *count) {
   const auto rows = run(tenant, list_schedules);
   auto *schedules = palloc_array_of<ListedSchedule>(rows);
   for (std::uint64_t i = 0; i < rows; ++i)
-    schedules[i] = {row_at(i), fire_or_none(i, 6), get_int64(i, 7), get_jsonb(i, 8)};
+    schedules[i] = {row_at(i), fire_or_none(i, 6), get_int64(i, 7)};
   *count = static_cast<int>(rows);
   return schedules;
 }
@@ -88,6 +85,20 @@ bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row) {
   if (run(tenant, find_schedule, arguments) == 0) return false;
   *row = {name, get_int64(0, 1), get_int64(0, 2), get_jsonb(0, 3), DT_NOBEGIN};
   return true;
+}
+
+Jsonb *listed_context(const Tenant &tenant, std::int64_t number) {
+  static constexpr Statement listed_context = {
+      "listed_context",
+      R"(
+        SELECT body
+        FROM {record}
+        WHERE kind = {kind.schedule_context} AND owner = $1 AND name = '' AND seq = 0)",
+      {INT8OID},
+  };
+  Arguments arguments;
+  arguments.add(Int64GetDatum(number));
+  return run(tenant, listed_context, arguments) > 0 ? get_jsonb(0, 1) : nullptr;
 }
 
 Jsonb *schedule_context(const Tenant &tenant, const ScheduleRow &schedule) {

@@ -18,18 +18,19 @@ struct ScheduleRow {
 
 // The next ones in the order of their names.
 ScheduleRow *schedules_after(const Tenant &tenant, const char *name, int most, int *count);
-// All of them, to be shown.
+// All of them, to be shown; their contexts one by one, since they can be large.
 struct ListedSchedule {
   ScheduleRow row;
   TimestampTz last_made;        // the newest fire that has made an execution; DT_NOBEGIN: none yet
   std::int64_t last_execution;  // that it has made; 0: none yet
-  Jsonb *context;
 };
 ListedSchedule *list_schedules(const Tenant &tenant, int *count);
+// nullptr: the schedule has gone.
+Jsonb *listed_context(const Tenant &tenant, std::int64_t number);
 int count_schedules(const Tenant &tenant);
 // Its last fire is not looked up.
 bool find_schedule(const Tenant &tenant, const char *name, ScheduleRow *row);
-// nullptr: the schedule has gone.
+// nullptr: the schedule has gone or is another one now.
 Jsonb *schedule_context(const Tenant &tenant, const ScheduleRow &schedule);
 // Whether a schedule has the number, or a fire.
 bool is_schedule_number(const Tenant &tenant, std::int64_t number);
