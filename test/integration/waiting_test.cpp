@@ -378,6 +378,25 @@ TEST_F(PreloadedWaiting, DeadSessionGivesItsTasksBack) {
   EXPECT_EQ(next.query("SELECT string_agg(attempt::text, ',') FROM insula.claim('heir', max_tasks => 10)"), "1,1,1");
 }
 
+TEST_F(PreloadedWaiting, ADeadWorkersTasksComeBackAfterARollback) {
+  admin.query("SELECT insula.stop_scheduler()");
+  admin.query("SELECT insula.submit('one')");
+  Session dying, next;
+  prepare(dying);
+  prepare(next);
+  dying.query("CALL insula.wait_for_work('0 s', worker => 'mortal')");
+  EXPECT_EQ(dying.query("SELECT count(*) FROM insula.claim('mortal', lease_for => '1 h')"), "1");
+  dying.vanish();
+  ASSERT_TRUE(eventually([&] { return activity(dying, "1") == ""; }));
+  next.query("BEGIN");
+  next.query("SAVEPOINT before");
+  EXPECT_EQ(next.query("SELECT count(*) FROM insula.claim('heir')"), "1");
+  next.query("ROLLBACK TO before");
+  next.query("COMMIT");
+  EXPECT_EQ(next.query("SELECT count(*) FROM insula.claim('heir')"), "1");
+  admin.query("SELECT insula.start_scheduler()");
+}
+
 TEST_F(PreloadedWaiting, LifeLineMovesWithTheWorker) {
   admin.query("SELECT insula.submit('one')");
   Session first, second, observer;

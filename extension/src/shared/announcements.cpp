@@ -4,10 +4,10 @@
 // so room is made when something is announced.  Where a tenant announces more than fits, its own waiters
 // all look; only a transaction that serves more than a thousand tenants wakes every waiter.  An abort forgets
 // them, but frees what the transaction had claimed, so it wakes a waiter for that.  A
-// subtransaction's rollback leaves its announcements, since a wake-up too many is harmless, but takes what it says
-// of tenants that it has dropped and lanes that it has searched.  A prepared
-// transaction would commit in another backend, which does not know them: PREPARE is
-// refused, as it is for NOTIFY.
+// subtransaction's rollback keeps its wake-ups, since one too many is harmless, but discards the tenants that it has
+// dropped, the workers whose tasks it gave back and, if it may have locked rows, the lanes that it has searched; rows
+// that it had claimed are told of at once, as by an abort.  A prepared transaction would commit in another backend,
+// which does not know them: PREPARE is refused, as it is for NOTIFY.
 #include <algorithm>
 
 #include "core/ids.hpp"
@@ -46,6 +46,11 @@ struct Search {
 
 struct TenantOfLevel {
   std::int32_t tenant;
+  int level;
+};
+
+struct ReapedWorker {
+  WorkerKey worker;
   int level;
 };
 
@@ -89,7 +94,7 @@ AnnouncedTenants changed;
 PendingList<TenantOfLevel> dropped;
 AnnouncedTenants renumbered;  // tenants whose numbers others are given
 AnnouncedTenants claimed;
-Announced<WorkerKey> reaped;
+PendingList<ReapedWorker> reaped;
 PendingList<TenantOfLevel> permits_locks;  // outlives the callbacks, as the locks do
 bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
 bool everyone;  // there is work for a session that is not known
@@ -107,18 +112,19 @@ int ended_count;
 int ended_room;
 
 bool anything_announced() {
-  return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count || reaped.count ||
-         upkeep.count || rescheduled.count || !raised.empty() || claimable.count || locked.count ||
+  return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count ||
+         !reaped.empty() || upkeep.count || rescheduled.count || !raised.empty() || claimable.count || locked.count ||
          maybe_locked.count || asked || stopped || everyone || all_changed || dues_lost || watermarks_lost ||
          ended_count;
 }
 
 void forget_announcements() {
-  ready.count = due_announcements.count = changed.count = claimed.count = reaped.count = 0;
+  ready.count = due_announcements.count = changed.count = claimed.count = 0;
   renumbered.count = 0;
   upkeep.count = rescheduled.count = claimable.count = locked.count = maybe_locked.count = 0;
   raised.forget();
   dropped.forget();
+  reaped.forget();
   locking = 0;
   asked = stopped = everyone = all_changed = dues_lost = watermarks_lost = false;
   ended = nullptr;
@@ -150,7 +156,7 @@ void publish_ready() {
 }
 
 void publish_reaped() {
-  for (const WorkerKey &worker : reaped) forget_dead_worker(worker);
+  for (const ReapedWorker &one : reaped) forget_dead_worker(one.worker);
 }
 
 // Others may have passed over what is free now.
@@ -339,11 +345,13 @@ void locks_released(bool committed, bool top_level) {
 void subtransaction_committed(SubTransactionId) {
   raised.hand_over();
   dropped.hand_over();
+  reaped.hand_over();
   permits_locks.hand_over();
 }
 
 void subtransaction_aborted() {
   dropped.drop_from(dropped.first_here());
+  reaped.drop_from(reaped.first_here());
   if (!TransactionIdIsValid(GetCurrentTransactionIdIfAny())) {
     // It has locked no row, and what its searches have found is as true as before.
     locking = 0;
@@ -523,6 +531,11 @@ void announce_ended(std::int64_t execution) {
   ended[ended_count++] = execution;
 }
 
-void announce_dead_worker_reaped(Oid role, const char *name) { (void)reaped.add(worker_key(role, name)); }
+// One that is not told is reaped once more.
+void announce_dead_worker_reaped(Oid role, const char *name) {
+  const WorkerKey worker = worker_key(role, name);
+  const auto is_it = [&](const ReapedWorker &one) { return one.worker == worker; };
+  if (reaped.count() < most_tenants && std::none_of(reaped.begin(), reaped.end(), is_it)) reaped.add({worker, 0});
+}
 
 }  // namespace insula

@@ -36,7 +36,7 @@ std::int64_t freed_here(const HeldKey &key) {
 
 // ---- under the lock ----
 
-// If more may be used than was counted, that tells only that there is none.
+// Numbers that are a lower bound can tell that no permit is free, never that one is.
 std::int64_t free_of(const WorkEntry &all, const Numbers *numbers, std::int64_t most) {
   const std::int64_t free = most - (numbers ? numbers->used + numbers->reserved : 0);
   return free > 0 && all.is_at_least ? permits_unknown : std::max<std::int64_t>(free, 0);

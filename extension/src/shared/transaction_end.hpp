@@ -21,7 +21,7 @@ struct TransactionStep {
   // While the subtransaction is still the current one.
   void (*subtransaction_committed)(SubTransactionId parent) = nullptr;
   void (*subtransaction_aborted)() = nullptr;
-  // Its locks are free; of a subtransaction that commits the parent keeps them.
+  // After the resource owner has released the locks; those of a subtransaction that commits pass to its parent.
   void (*locks_released)(bool committed, bool top_level) = nullptr;
 };
 

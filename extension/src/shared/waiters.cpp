@@ -153,7 +153,7 @@ void clear_slot(WaiterSlot &slot) {
   if (slot.has_worker) slot.of_worker.remove();
 }
 
-// The session waits no more: what it would have looked at in time, another that can must.
+// The session waits no more: the look that it had planned is handed to another waiter that fits.
 void leave_slot(WaiterSlot &slot) {
   clear_slot(slot);
   if (slot.execution == 0) signal_for_due(slot.database, slot.tenant, std::min(slot.wakes_at, slot.told_due));
@@ -235,7 +235,7 @@ void signal_everyone(Oid database) {
 }
 
 // One of the waiters for the tenant, or else, only if it has none, one of those for all tenants: these
-// may leave without a word to each tenant's.
+// do not tell each tenant's own waiters when they stop waiting.
 void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
   if (waiters->waiting == 0) return;
   // What a session that ends in the middle of its look would have seen is not known.
