@@ -25,7 +25,7 @@ ifeq ($(CURDIR),$(INSULA_DIR))
 
 .DEFAULT_GOAL := all
 .NOTPARALLEL:
-.PHONY: all install uninstall client check check-ui check-versions check-packages check-sanitize packages dist tidy soak chaos bench demo run deps clean help
+.PHONY: all install uninstall client check check-ui check-versions check-packages check-sanitize check-abi packages dist tidy soak chaos bench demo run deps clean help
 
 # PGXS would not listen to the environment.
 COMPILERS := $(foreach var,CC CXX,$(if \
@@ -57,6 +57,9 @@ check-packages:
 
 check-sanitize:
 	@scripts/check-sanitize.sh
+
+check-abi:
+	@scripts/check-abi.sh
 
 packages:
 	@scripts/packages.sh
@@ -99,6 +102,7 @@ help:
 	@echo 'make check-versions   the server tests on the other versions of PostgreSQL, in chroots; as root'
 	@echo 'make check-packages   packages of Debian 12 and 13, tried where nothing else is; as root'
 	@echo 'make check-sanitize   the client and its tests under ASan with UBSan, and under TSan'
+	@echo 'make check-abi        the ABI of the shared client library against that of the last release'
 	@echo 'make tidy       clang-tidy over the client and core'
 	@echo 'make soak       forty minutes of random runs, and the tests on a busy machine'
 	@echo 'make chaos      kill what makes fires; cron against another implementation'
