@@ -30,8 +30,8 @@ namespace {
 constexpr int most_tenants = 1024;  // a claim of all tenants may serve as many
 constexpr int most_keys = 64;       // of one tenant's tasks
 constexpr int most_searches = 4 * most_tenants;
-constexpr int raised_at_once = 256;     // told under the lock before others may have it
-constexpr int ended_at_once = 1024;     // told under the lock before others may have it
+constexpr int raised_at_once = 256;     // published in one hold of the lock
+constexpr int ended_at_once = 1024;     // published in one hold of the lock
 constexpr std::int32_t every_key = -1;  // more than most_keys: each waiter that fits the tenant looks
 
 struct DueAnnouncement {
@@ -84,20 +84,20 @@ Announced<DueAnnouncement> upkeep;
 AnnouncedTenants rescheduled;
 PendingList<Search> raised;
 Announced<DueAnnouncement> claimable;
-AnnouncedTenants locked;
+AnnouncedTenants locked_tenants;
 Announced<RacedWatermarks> maybe_locked;
 std::int32_t locking_in;
 int locking;  // how deep
-bool asked;
-bool stopped;
+bool scheduler_asked;
+bool scheduler_stopped;
 AnnouncedTenants changed;
 PendingList<TenantOfLevel> dropped;
 AnnouncedTenants renumbered;  // tenants whose numbers others are given
 AnnouncedTenants claimed;
 PendingList<ReapedWorker> reaped;
 PendingList<TenantOfLevel> permits_locks;  // outlives the callbacks, as the locks do
-bool mended;    // outlives them, too: what is mended is seen only once invalidations have been sent
-bool everyone;  // there is work for a session that is not known
+bool tenant_mended;  // outlives them, too: what is mended is seen only once invalidations have been sent
+bool wake_everyone;  // there is work for a session that is not known
 bool all_changed;
 // Of the commit that is ending: other sessions learn of the changes only after its step here.
 AnnouncedTenants told_changed;
@@ -113,20 +113,20 @@ int ended_room;
 
 bool anything_announced() {
   return ready.count || due_announcements.count || changed.count || !dropped.empty() || claimed.count ||
-         !reaped.empty() || upkeep.count || rescheduled.count || !raised.empty() || claimable.count || locked.count ||
-         maybe_locked.count || asked || stopped || everyone || all_changed || dues_lost || watermarks_lost ||
-         ended_count;
+         !reaped.empty() || upkeep.count || rescheduled.count || !raised.empty() || claimable.count ||
+         locked_tenants.count || maybe_locked.count || scheduler_asked || scheduler_stopped || wake_everyone ||
+         all_changed || dues_lost || watermarks_lost || ended_count;
 }
 
 void forget_announcements() {
   ready.count = due_announcements.count = changed.count = claimed.count = 0;
   renumbered.count = 0;
-  upkeep.count = rescheduled.count = claimable.count = locked.count = maybe_locked.count = 0;
+  upkeep.count = rescheduled.count = claimable.count = locked_tenants.count = maybe_locked.count = 0;
   raised.forget();
   dropped.forget();
   reaped.forget();
   locking = 0;
-  asked = stopped = everyone = all_changed = dues_lost = watermarks_lost = false;
+  scheduler_asked = scheduler_stopped = wake_everyone = all_changed = dues_lost = watermarks_lost = false;
   ended = nullptr;
   ended_count = ended_room = 0;
 }
@@ -163,7 +163,7 @@ void publish_reaped() {
 void publish_locked() {
   for (const RacedWatermarks &raced : maybe_locked)
     if (forget_watermarks_since(MyDatabaseId, raced)) signal_one_waiter(MyDatabaseId, {raced.tenant, 0, 0, false});
-  for (const std::int32_t tenant : locked) {
+  for (const std::int32_t tenant : locked_tenants) {
     forget_watermarks_of(MyDatabaseId, tenant);
     signal_one_waiter(MyDatabaseId, {tenant, 0, 0, false});
   }
@@ -221,7 +221,7 @@ void publish() {
     forget_due(MyDatabaseId, gone.tenant);
   }
   if (all_changed) note_all_changed();
-  if (everyone || all_changed) {
+  if (wake_everyone || all_changed) {
     doubt_all_ready_tenants();
     signal_everyone(MyDatabaseId);
   }
@@ -233,11 +233,11 @@ void publish() {
     note_due(MyDatabaseId, one.tenant, one.due, false);
   }
   for (const DueAnnouncement &one : upkeep) note_due(MyDatabaseId, one.tenant, one.due, false);
-  if (asked) {
+  if (scheduler_asked) {
     note_asked(MyDatabaseId);
     doubt_all_ready_tenants();
   }
-  if (stopped) note_stopped(MyDatabaseId);
+  if (scheduler_stopped) note_stopped(MyDatabaseId);
   for (const std::int32_t tenant : rescheduled) note_due(MyDatabaseId, tenant, DT_NOBEGIN, true);
   for (const std::int32_t tenant : changed) signal_all_of_tenant(MyDatabaseId, tenant);
   publish_reaped();
@@ -251,7 +251,7 @@ void publish_unlocked(const Search *searches) {
   if (locking > 0) announce_claimed(locking_in);
   locking = 0;
   if (!shared_memory_available()) return;
-  if (claimed.count == 0 && locked.count == 0 && maybe_locked.count == 0 && searches == raised.end() &&
+  if (claimed.count == 0 && locked_tenants.count == 0 && maybe_locked.count == 0 && searches == raised.end() &&
       renumbered.count == 0 && !watermarks_lost)
     return;
   lock_shared_memory(LW_EXCLUSIVE);
@@ -334,12 +334,12 @@ void locks_released(bool committed, bool top_level) {
   signal_for_permits_locks(0);
   permits_locks.forget();
   enter_changed_again();
-  if (mended && committed && shared_memory_available()) {
+  if (tenant_mended && committed && shared_memory_available()) {
     lock_shared_memory(LW_EXCLUSIVE);
     note_aside_due(MyDatabaseId);
     unlock_shared_memory();
   }
-  mended = false;
+  tenant_mended = false;
 }
 
 void subtransaction_committed(SubTransactionId) {
@@ -390,7 +390,7 @@ void announce_searched_of_place(const WatermarksView &view, std::int32_t lane, s
 }
 
 void announce_locked(std::int32_t tenant) {
-  if (!locked.add_once(tenant)) watermarks_lost = true;
+  if (!locked_tenants.add_once(tenant)) watermarks_lost = true;
 }
 
 void announce_unknown() { watermarks_lost = true; }
@@ -435,7 +435,7 @@ void announce_ready(std::int32_t tenant, std::int32_t key) {
   if (keys < most_keys && ready.add({tenant, key, 0, false})) return;
   if (keys < most_keys) merge_keys();
   ready.remove([tenant](const WakeUp &other) { return other.tenant == tenant; });
-  if (!ready.add({tenant, every_key, 0, false})) everyone = true;
+  if (!ready.add({tenant, every_key, 0, false})) wake_everyone = true;
 }
 
 void announce_resumed(std::int32_t tenant) { announce_ready(tenant, 0); }
@@ -462,7 +462,7 @@ std::int64_t claimable_from(std::int32_t tenant) {
 }
 
 void announce_due(std::int32_t tenant, TimestampTz due) {
-  if (!add_due(due_announcements, tenant, due)) everyone = dues_lost = true;
+  if (!add_due(due_announcements, tenant, due)) wake_everyone = dues_lost = true;
 }
 
 void announce_upkeep(std::int32_t tenant, TimestampTz due) {
@@ -470,16 +470,16 @@ void announce_upkeep(std::int32_t tenant, TimestampTz due) {
 }
 
 void announce_scheduler_asked() {
-  asked = true;
-  stopped = false;
+  scheduler_asked = true;
+  scheduler_stopped = false;
 }
 
 void announce_scheduler_stopped() {
-  stopped = true;
-  asked = false;
+  scheduler_stopped = true;
+  scheduler_asked = false;
 }
 
-void announce_mended() { mended = true; }
+void announce_mended() { tenant_mended = true; }
 
 void announce_rescheduled(std::int32_t tenant) {
   if (!rescheduled.add_once(tenant)) dues_lost = true;

@@ -113,7 +113,7 @@ bool end_counting_permits(const LimitedWork &of, const LimitCount *counts, int c
       if (one.key.tenant == of.tenant && one.key.what == of.what) add(one.key.limit, -one.used);
     if (fits) {
       came_back = publish_count(*all);
-      all->is_at_least = !is_all;
+      all->is_lower_bound = !is_all;
     } else {
       lose_count_for_room(*all);
     }

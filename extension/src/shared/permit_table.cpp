@@ -70,7 +70,7 @@ void stop_count(WorkEntry &all) {
 void lose_count(WorkEntry &all) {
   all.count_from = 0;
   ++all.version;  // a session that has just looked shall look again
-  all.known = all.is_at_least = false;
+  all.known = all.is_lower_bound = false;
   all.counter = -1;
   for_all_numbers(all, [](Numbers &numbers) { numbers.used = numbers.recounted = 0; });
 }

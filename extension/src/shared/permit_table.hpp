@@ -39,7 +39,7 @@ struct WorkEntry {
   std::int64_t began_at;    // the last count, in passing time
   std::int64_t count_from;  // no count before that
   bool refused;             // permits were, since the last count
-  bool is_at_least;         // more may be used than was counted
+  bool is_lower_bound;         // more may be used than was counted
   std::uint64_t version;    // counts permits that have come back
   std::int64_t turned_away;
   std::uint64_t turned_away_ever;

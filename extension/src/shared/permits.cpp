@@ -39,7 +39,7 @@ std::int64_t freed_here(const HeldKey &key) {
 // Numbers that are a lower bound can tell that no permit is free, never that one is.
 std::int64_t free_of(const WorkEntry &all, const Numbers *numbers, std::int64_t most) {
   const std::int64_t free = most - (numbers ? numbers->used + numbers->reserved : 0);
-  return free > 0 && all.is_at_least ? permits_unknown : std::max<std::int64_t>(free, 0);
+  return free > 0 && all.is_lower_bound ? permits_unknown : std::max<std::int64_t>(free, 0);
 }
 
 // A permit has come back.  Returns whether a waiter is to be woken.
@@ -241,7 +241,7 @@ Reserved reserve_permits(const LimitedWork &of, std::int64_t limit, std::int64_t
   } else if (is_known(all, of)) {
     lose_count_for_room(*all);
   }
-  if (all && !reserved.known && all->is_at_least) lose_count(*all);
+  if (all && !reserved.known && all->is_lower_bound) lose_count(*all);
   LWLockRelease(counters_lock);
   drop_if_nothing(mine);
   return reserved;
