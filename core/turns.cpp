@@ -53,6 +53,12 @@ void Turns::settle(Turn *turn, std::int64_t unused, std::int32_t weight, Pricing
   turn->credit = std::min(turn->credit + unused * price(*turn, pricing), turn->has_work ? turn->worth() : 0);
 }
 
+void Turns::pass_over(Turn *turn) {
+  if (!turn->has_work || turn->place != Turn::Place::ring || turn->credit < 0) return;
+  unlink(turn);
+  link(turn, Turn::Place::ahead);
+}
+
 bool Turns::charge(Turn *turn, std::int64_t tasks, std::int64_t time) {
   constexpr std::int64_t remembered = 8;
   const std::int64_t estimated = turn->cost * tasks;

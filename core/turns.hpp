@@ -8,7 +8,8 @@
 //
 // A tenant that comes is served before the ring, so that one with little work waits for no round of those with much.
 // It comes so once: when its work ends it loses the rest of its turn, and stays in the ring, without being served,
-// until the ring has come round to it and its debt is paid.  Where no tenant has work all debts are forgotten.
+// until the ring has come round to it and its debt is paid.  Where no tenant has work all debts are forgotten.  One
+// that a claim had no room for is served before the ring, too.
 //
 // Claims may differ in the tenants that they serve.  A tenant that a claim does not serve keeps its place and its
 // credit, which is never more than that of one turn.
@@ -81,6 +82,8 @@ class Turns {
 
   // After the tenant was visited: `unused` tasks of its share were not there.
   void settle(Turn *turn, std::int64_t unused, std::int32_t weight, Pricing pricing);
+  // The claim had no room for its tasks: the next one serves it before the ring.
+  void pass_over(Turn *turn);
   // Tasks have ended, and have taken so long.  False: it is in no list.
   bool charge(Turn *turn, std::int64_t tasks, std::int64_t time);
   // It has cost this much besides, which no task had been estimated to.  False: it is in no list.

@@ -34,5 +34,15 @@ CALL insula.claim_when_ready('0 s', 'r', max_tasks => 100, max_per_tenant => 2) 
 SELECT tenant, count(*) FROM unnest(insula.read_claimed(:'claimed')) WHERE tenant LIKE 'many_%' GROUP BY tenant ORDER BY tenant;
 SELECT count(*) FROM tenant_many_b.task_executions WHERE status = 'running';
 SELECT insula.leave('r');
+ALTER TABLE tenant_many_b.record DROP CONSTRAINT record_kind_check;
+SELECT insula.set_tenant_limits('many_b', rate_per_second => -1);
+-- A call hands out one context that is longer than a tenant's share of it, of each tenant in its turn.
+SELECT count(c) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t, insula.cancel_executions(dry_run => false, tenant => t) c;
+SELECT count(insula.submit('w', jsonb_build_object('x', repeat('x', 5000)), tenant => t)) FROM unnest(ARRAY['many_a', 'many_b']) t, generate_series(1, 2);
+SELECT count(insula.submit('w', tenant => 'many_c')) FROM generate_series(1, 4);
+SET insula.visit_bytes = '1kB';
+CREATE TEMP TABLE calls AS SELECT n, claimed(3, NULL) FROM generate_series(1, 4) n;
+SELECT substr(claimed, 7) AS claimed, left(claimed, 6) <> lag(left(claimed, 6)) OVER (ORDER BY n) AS of_the_other FROM calls ORDER BY n;
+RESET insula.visit_bytes;
 SELECT count(insula.drop_tenant(t, '0 s')) FROM unnest(ARRAY['many_a', 'many_b', 'many_c']) t;
 DROP FUNCTION claimed;

@@ -64,6 +64,8 @@ class Town {
   void end(int i) { (void)turns_.charge(&(*this)[i].turn, 1, (*this)[i].cost); }
   // The tenant has cost its claims this much.
   void spend(int i, std::int64_t time) { (void)turns_.spend(&(*this)[i].turn, time); }
+  // A claim had no room for it.
+  void pass_over(int i) { turns_.pass_over(&(*this)[i].turn); }
   void forget_debts() {
     turns_.forget_debts([](Turn*) {});
   }
@@ -155,6 +157,17 @@ TEST(Turns, ANewcomerIsServedNext) {
   for (int i = 0; i < 250; ++i) town.claim(1);
   town.submit(100, 1);
   EXPECT_EQ(town.claim(1).front(), 100);
+}
+
+TEST(Turns, ATenantThatWasPassedOverIsServedNext) {
+  Town town(100);
+  for (int i = 0; i < 100; ++i) town.submit(i, 1000);
+  for (int i = 0; i < 250; ++i) town.claim(1);
+  town.pass_over(48);
+  EXPECT_EQ(town.claim(2), (std::vector<int>{48, 50}));
+  std::set<int> next;
+  for (int i = 0; i < 98; ++i) next.insert(town.claim(1).front());
+  EXPECT_EQ(next.count(48), 0u) << "its turn is over";
 }
 
 // One that always has one task, and submits the next as soon as that is claimed, is served once a round.
@@ -316,9 +329,12 @@ TEST(Turns, AnythingInAnyOrder) {
     std::vector<int> unserved(static_cast<std::size_t>(town.size()));
     for (int step = 0; step < 400; ++step) {
       const int tenant = below(town.size());
-      switch (below(4)) {
+      switch (below(5)) {
         case 0:
           town.submit(tenant, 1 + below(20));
+          break;
+        case 2:
+          town.pass_over(tenant);
           break;
         case 1:
           if (pricing == Pricing::by_time && town[tenant].served > 0) town.end(tenant);

@@ -141,7 +141,11 @@ bool hand_out(Handing *handing, const Claimed &row) {
   ClaimedTask task;
   const bool is_sound = build_context(tenant, row, &handing->contexts, &task);
   const bool is_long = is_sound && task.text_size > *sink.share;
-  if (is_long && (has_handed_out_any(*handing) || !*sink.takes_long)) return false;
+  if (is_long && has_handed_out_any(*handing)) return false;
+  if (is_long && !*sink.takes_long) {
+    *sink.passed_over = true;
+    return false;
+  }
   ++handing->used;
   std::size_t bytes;
   if (!is_sound) {

@@ -25,6 +25,7 @@ struct Claiming {
   bool for_all;
   std::size_t room;    // of a ClaimSink
   bool takes_long;     // of a ClaimSink: one text in a call, so that each is claimed at some time
+  bool passed_over;    // of a ClaimSink: the tenant that was visited last was; it is the first one of the next call
   int visits_left;     // that may claim
   std::int64_t until;  // in passing time: then a call for all tenants ends, if it has claimed something
 };
@@ -50,12 +51,14 @@ int claim_of_tenant(Claiming *claiming, const Tenant &tenant, int wanted, std::s
   bool cut_short = false;
   std::size_t share = claiming->for_all ? visit_bytes() - *bytes : claiming->room;
   bool takes_long = claiming->takes_long && *bytes == 0;
-  const ClaimSink sink = {claiming,    put_claimed_task, &claiming->room,  &share,
-                          &takes_long, &cut_short,       claiming->for_all};
+  bool passed_over = false;
+  const ClaimSink sink = {claiming,    put_claimed_task, &claiming->room, &share,
+                          &takes_long, &passed_over,     &cut_short,      claiming->for_all};
   ClaimRequest request = {
       call.worker, wanted, nullptr, 0, claiming->now, claiming->lease_expires, claiming->lease_expires - call.lease};
   request.keys = claimable_task_keys(tenant, call.tasks, call.task_count, &request.key_count);
   const int count = claim(tenant, request, sink);
+  claiming->passed_over = passed_over && *bytes == 0;
   if (*bytes == 0) claiming->takes_long = takes_long;
   if (claiming->for_all) *bytes = visit_bytes() - share;
   close_session(session);
@@ -108,6 +111,7 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, std::size_t
   const std::size_t room = claiming->room;
   const std::size_t bytes_before = *bytes;
   const bool took_long = !claiming->takes_long;
+  claiming->passed_over = false;
   const bool done = serve_in_subtransaction(number, service, [&] {
     if (!try_share_life(number)) return;
     const Tenant *tenant = open_untouched_tenant(number);
@@ -119,7 +123,7 @@ int claim_share(Claiming *claiming, std::int32_t number, int wanted, std::size_t
     if (!turn) return;
     // A long text costs the whole turn, so that the next one is another tenant's.
     const bool has_long = !took_long && !claiming->takes_long;
-    settle_ready_turn(*turn, has_long ? turn->tasks : count, tenant->limits.weight);
+    settle_ready_turn(*turn, has_long ? turn->tasks : count, tenant->limits.weight, claiming->passed_over);
     settled = true;
     if (count > 0) return;
     const Session session = open_session();
@@ -199,7 +203,7 @@ EachTenant *in_order(TenantShare *tenants, int count) {
 }
 
 // Gives each tenant a turn, which is `worth` tasks to a tenant of weight 1; returns what is left.
-int claim_a_round(Claiming *claiming, EachTenant *each, int count, int worth, int left) {
+int claim_a_round(Claiming *claiming, EachTenant *each, int count, int worth, int left, std::int32_t *passed_over) {
   const ClaimCall &call = claiming->call;
   for (int i = 0; i < count && !is_full(*claiming, left); ++i) {
     CHECK_FOR_INTERRUPTS();
@@ -213,6 +217,7 @@ int claim_a_round(Claiming *claiming, EachTenant *each, int count, int worth, in
     each[i].claimed += claimed;
     left -= claimed;
     if (claimed > 0) move_position(tenant.number, taken + claimed, share);
+    if (claiming->passed_over && *passed_over < 0) *passed_over = tenant.number;
   }
   return left;
 }
@@ -221,13 +226,15 @@ int claim_from_each(Claiming *claiming, TenantShare *tenants, int count) {
   const ClaimCall &call = claiming->call;
   EachTenant *each = in_order(tenants, count);
   int left = call.max_tasks;
+  std::int32_t passed_over = -1;
   for (int worth = tasks_at_once(call), before = left + 1; left < before && !is_full(*claiming, left);) {
     before = left;
-    left = claim_a_round(claiming, each, count, worth, left);
+    left = claim_a_round(claiming, each, count, worth, left, &passed_over);
     int weights = 1;
     for (int i = 0; i < count; ++i) weights += each[i].done ? 0 : each[i].tenant.weight;
     worth = std::max(tasks_at_once(call), left / weights);
   }
+  if (passed_over >= 0) position = {passed_over, 0};
   return call.max_tasks - left;
 }
 
@@ -249,15 +256,9 @@ bool TenantChoice::admits(std::int32_t tenant) const {
 }
 
 int claim_for(const ClaimCall &call, const Tenant *tenant, TimestampTz now, const ClaimOutput &output) {
-  Claiming claiming = {call,
-                       output,
-                       now,
-                       count_from(now) + call.lease,
-                       tenant == nullptr,
-                       max_claimed_bytes,
-                       true,
-                       most_visits,
-                       passing_time() + visit_microseconds()};
+  Claiming claiming = {
+      call, output, now,         count_from(now) + call.lease,         tenant == nullptr, max_claimed_bytes,
+      true, false,  most_visits, passing_time() + visit_microseconds()};
   std::size_t bytes = 0;
   const int count = tenant ? claim_of_tenant(&claiming, *tenant, call.max_tasks, &bytes) : claim_of_all(&claiming);
   output.keep(output.self);

@@ -59,6 +59,7 @@ struct ClaimSink {
   std::size_t *room;   // bytes left; the last task may take more
   std::size_t *share;  // bytes left of the tenant's share, which no task goes beyond
   bool *takes_long;    // but for the first one, if this is set, which is unset then
+  bool *passed_over;   // set if that first one was left since this is not set
   bool *cut_short;     // set if tasks may be left for which there was no room
   bool for_all;        // the call serves other tenants, too
 };

@@ -279,12 +279,14 @@ int take_ready_turns(std::uint64_t filter, TimestampTz now, const core::Wish &wi
   return count;
 }
 
-void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight) {
+void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight, bool passed_over) {
   if (turn.ready.version == 0 || (claimed == turn.tasks && weight == turn.weight)) return;
   lock_shared_memory(LW_EXCLUSIVE);
   if (DatabaseSlot *slot = my_database())
-    if (ReadyEntry *entry = find_ready(turn.ready.tenant))
+    if (ReadyEntry *entry = find_ready(turn.ready.tenant)) {
       slot->ready.turns.settle(&entry->turn, turn.tasks - claimed, weight, pricing());
+      if (passed_over) slot->ready.turns.pass_over(&entry->turn);
+    }
   unlock_shared_memory();
 }
 

@@ -55,7 +55,8 @@ struct MostOfTenant {
 int take_ready_turns(std::uint64_t filter, TimestampTz now, const core::Wish &wish, const MostOfTenant &most,
                      ReadyTurn *turns, int room);
 // The visit has claimed that number of its tasks.  To be told before what it has found is noted.
-void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight);
+// `passed_over`: the claim had no room for a text of it.
+void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight, bool passed_over = false);
 // Tasks of the tenant have ended, and have run so long, in microseconds; where tenants pay for that.
 void charge_ready_tenant(std::int32_t tenant, std::int64_t tasks, std::int64_t time);
 // Shared processes have spent this time on the tenant besides.  `may_enter`: it exists, so that it may be given room.
