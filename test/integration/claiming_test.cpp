@@ -127,8 +127,8 @@ TEST_F(PreloadedWaiting, ANudgeOrAWatchedEndEndsTheClaim) {
 }
 
 // Jobs come one by one while workers come and go, each with room for one; nothing wakes a
-// worker but the commits, so a signal that is lost leaves a job behind.
-TEST_F(PreloadedWaiting, NoSignalIsLostAmongClaims) {
+// worker but the commits, so a wake-up that is lost leaves a job behind.
+TEST_F(PreloadedWaiting, NoWakeUpIsLostAmongClaims) {
   constexpr int jobs = 400;
   std::atomic<int> claimed{0};
   // They outlive all claims: the tasks of one that has gone would be claimed again.
@@ -141,7 +141,7 @@ TEST_F(PreloadedWaiting, NoSignalIsLostAmongClaims) {
   for (int i = 0; i < 4; ++i)
     workers.emplace_back([&, i] {
       Session& worker = *sessions[static_cast<std::size_t>(i)];
-      // A worker that is full goes away for a while, and must not take a signal along.
+      // A worker that is full goes away for a while, and must not take a wake-up along.
       const std::string call =
           "CALL insula.claim_when_ready('1 min', 'w" + std::to_string(i) + "', lease_for => '1 h')";
       while (claimed < jobs) {

@@ -212,9 +212,9 @@ TEST_F(Waiting, NewWorkflowReachesAWaiterThatNamedIt) {
   EXPECT_EQ(worker.answer(), "t");
 }
 
-TEST_F(PreloadedWaiting, ASignalIsPassedOnToAWaiterThatFits) {
+TEST_F(PreloadedWaiting, AWakeUpIsPassedOnToAWaiterThatFits) {
   // A filter that is not kept in shared memory, or names what is not registered, looks like
-  // any; a waiter that is woken in vain passes the signal on, whatever its slot.
+  // any; a waiter that is woken in vain passes the wake-up on, whatever its slot.
   Session first, second, third;
   for (Session* session : {&first, &second, &third}) prepare(*session);
   for (int round = 0; round < 3; ++round) {

@@ -41,7 +41,7 @@ int lock_for_failure(const Tenant &tenant, TaskRow *tasks, int count) {
   return count;
 }
 
-// The row of a task that has failed keeps when its last run began; that of another forgets it.
+// A requeue clears when the run began, so the event keeps it; the row of a task that has failed does by itself.
 enum class Began { in_event, in_row };
 
 void note_lapse(const Tenant &tenant, const TaskRow &task, TimestampTz now, const char *event, Began began) {
@@ -148,7 +148,7 @@ bool reap_dead_workers(const Tenant &tenant, TimestampTz now) {
 bool may_need_advance(const Tenant &tenant, TimestampTz now, TimestampTz *next) {
   TimestampTz due;
   if (tenant.is_aside()) {
-    if (next) *next = tenant.aside_until + scheduler_patience;  // its turn comes first
+    if (next) *next = tenant.aside_until + scheduler_patience;  // the scheduler visits it before
     return false;
   }
   if (!due_in_queue(tenant.number, &due) || due <= now || has_dead_worker(tenant.number))

@@ -177,7 +177,7 @@ void use_permits(const Tenant &tenant, TimestampTz now, const UsedPermits &used)
   if (tenant.limits.max_running >= 0) {
     const LimitedWork work = limited_work(tenant, Limited::running);
     return_permits(work, limit_of_tenant, {used.given - used.used});
-    // It leaves work, perhaps, to the next permit that comes back, and some may have come back since.
+    // It may have left tasks: the next permit that comes back wakes a waiter, as do those that came back since.
     if (used.used == used.given && used.given < used.wanted) {
       (void)await_permit(work, 0);
       if (free_permits(work, limit_of_tenant, tenant.limits.max_running) > 0) wake_for_permit(tenant.number);

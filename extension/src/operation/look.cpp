@@ -184,11 +184,11 @@ bool claim_once(const WorkWait &wait, ClaimAfter after, WaitingClaim *claim) {
   claim->waited = passing_time() - claim->called_at;
   expect_claim();
   if (claim_in_scratch(tenant, claim) == 0) return false;
-  // The claim has answered each signal that came before it began.  A later signal may be for work that it
-  // did not see, and the caller may have no room for more: the signal goes to another waiter.
+  // The claim has answered each wake-up that came before it began.  A later wake-up may be for work that it
+  // did not see, and the caller may have no room for more: the wake-up goes to another waiter.
   answer_wake_up();
   end_wait();
-  pass_signal_on();
+  pass_wake_up_on();
   return true;
 }
 

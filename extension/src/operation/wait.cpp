@@ -28,7 +28,7 @@
 // A session that was woken mostly finds work, so a call for one tenant claims without a look before.  A claim
 // from all tenants costs more than a look at them where there is nothing, so that call looks first.
 //
-// A sleep ends by a signal: a commit has made work ready; by a kick: the worker was nudged, or an execution
+// A sleep ends by a wake-up: a commit has made work ready; by a kick: the worker was nudged, or an execution
 // that it watches has ended; by the time that the last look has named; by the timeout; or, where
 // shared memory cannot tell the worker its news, after a second.
 //
@@ -133,7 +133,7 @@ class Waiter {
   }
 
   WaitState prepare_sleep() {
-    pass_signal_on();
+    pass_wake_up_on();
     was_kicked_ = take_kick_of_worker() || was_kicked_;
     if (was_kicked_) return WaitState::given_up;
     const TimestampTz now = clock_now();
@@ -152,13 +152,13 @@ class Waiter {
 
   WaitState sleep() {
     // A call that claims is a worker's idle time, which statement_timeout is not meant for.
-    if (!has_signal()) park(until_, "InsulaWaitForWork", claim_ ? Timed::no : Timed::yes);
+    if (!has_wake_up()) park(until_, "InsulaWaitForWork", claim_ ? Timed::no : Timed::yes);
     was_kicked_ = take_kick_of_worker();
-    const bool signalled = take_signal();
+    const bool woken = take_wake_up();
     lost_claims_ = 0;
-    // A signal promises work: the kick's news can return with the claim.
-    if (was_kicked_ && !(claim_ && signalled)) return WaitState::given_up;
-    if (!is_blind_ && !signalled && passing_time() >= wait_.end && next_look_ > deadline_) return WaitState::given_up;
+    // A wake-up promises work: the kick's news can return with the claim.
+    if (was_kicked_ && !(claim_ && woken)) return WaitState::given_up;
+    if (!is_blind_ && !woken && passing_time() >= wait_.end && next_look_ > deadline_) return WaitState::given_up;
     return first_state();
   }
 
@@ -178,7 +178,7 @@ class Waiter {
   WaitingClaim *claim_;
   bool is_blind_;                 // shared memory has no place to tell this worker its news
   int lost_claims_ = 0;           // since the last sleep: claims after a look that got nothing
-  bool was_kicked_ = false;       // the news waits for the claim that a signal has promised
+  bool was_kicked_ = false;       // the news waits for the claim that a wake-up has promised
   TimestampTz next_look_ = 0;     // when time itself changes the last look's answer
   TimestampTz deadline_ = 0;      // the timeout's end
   TimestampTz until_ = 0;         // the end of the coming sleep
@@ -196,7 +196,7 @@ bool wait_for_work(const WorkWait &wait) {
   if (ready)
     expect_claim();
   else
-    pass_signal_on();
+    pass_wake_up_on();
   SPI_finish();
   return ready;
 }
@@ -207,7 +207,7 @@ bool wait_and_claim(const WorkWait &wait, WaitingClaim *claim) {
   take_life_line(wait.worker, wait.tenant);
   const bool claimed = Waiter(wait, claim).run();
   end_wait();
-  if (!claimed) pass_signal_on();
+  if (!claimed) pass_wake_up_on();
   SPI_finish();
   return claimed;
 }
@@ -223,8 +223,8 @@ void wait_for_end(const EndedTest &test, std::int64_t end) {
     if (ended || passing_time() >= end) break;
     const TimestampTz deadline = clock_time_of(end);
     const TimestampTz until = shared_memory_available() ? deadline : std::min(deadline, now + blind_sleep);
-    if (!has_signal()) park(until, "InsulaAwait");
-    (void)take_signal();
+    if (!has_wake_up()) park(until, "InsulaAwait");
+    (void)take_wake_up();
   }
   end_wait();
   SPI_finish();

@@ -2,12 +2,12 @@
 // tenants that changed, executions that ended, dead workers whose tasks were given back.
 // Noted in backend memory and published from the commit callback, where nothing may fail,
 // so room is made when something is announced.  Where a tenant announces more than fits, its own waiters
-// all look; only a transaction that serves more than a thousand tenants wakes every waiter.  An abort forgets
-// them, but frees what the transaction had claimed, so it wakes a waiter for that.  A
-// subtransaction's rollback keeps its wake-ups, since one too many is harmless, but discards the tenants that it has
-// dropped, the workers whose tasks it gave back and, if it may have locked rows, the lanes that it has searched; rows
-// that it had claimed are told of at once, as by an abort.  A prepared transaction would commit in another backend,
-// which does not know them: PREPARE is refused, as it is for NOTIFY.
+// all look; only a transaction that serves more than a thousand tenants wakes every waiter.  An abort
+// discards the announcements, but wakes a waiter of each tenant from which the transaction had claimed, since those
+// rows are free again.  A subtransaction's rollback keeps its wake-ups, since one too many is harmless, but discards
+// the tenants that it has dropped, the workers whose tasks it gave back and, if it may have locked rows, the lanes that
+// it has searched; rows that it had claimed are told of at once, as by an abort.  A prepared transaction would commit
+// in another backend, which does not know them: PREPARE is refused, as it is for NOTIFY.
 #include <algorithm>
 
 #include "core/ids.hpp"
@@ -100,10 +100,10 @@ bool tenant_mended;  // outlives them, too: what is mended is seen only once inv
 bool wake_everyone;  // there is work for a session that is not known
 bool all_changed;
 // Of the commit that is ending: other sessions learn of the changes only after its step here.
-AnnouncedTenants told_changed;
-AnnouncedTenants told_rescheduled;  // of those
-bool told_all_changed;
-bool told_dues_lost;
+AnnouncedTenants published_changed;
+AnnouncedTenants published_rescheduled;  // of those
+bool published_all_changed;
+bool published_dues_lost;
 bool dues_lost;
 bool watermarks_lost;
 
@@ -140,7 +140,7 @@ void publish_ended() {
     for (int i = first; i < first + count; ++i)
       if (i == 0 || core::tenant_of(ended[i]) != core::tenant_of(ended[i - 1]))
         note_ended(MyDatabaseId, core::tenant_of(ended[i]));
-    signal_awaiting(ended + first, count);
+    wake_awaiting(ended + first, count);
     kick_watchers(ended + first, count);
     unlock_shared_memory();
   }
@@ -149,9 +149,9 @@ void publish_ended() {
 void publish_ready() {
   for (const WakeUp &wake_up : ready) {
     if (wake_up.key == every_key)
-      signal_all_that_fit(MyDatabaseId, wake_up.tenant);
+      wake_all_that_fit(MyDatabaseId, wake_up.tenant);
     else
-      signal_one_waiter(MyDatabaseId, wake_up);
+      wake_one_waiter(MyDatabaseId, wake_up);
   }
 }
 
@@ -162,10 +162,10 @@ void publish_reaped() {
 // Others may have passed over what is free now.
 void publish_locked() {
   for (const RacedWatermarks &raced : maybe_locked)
-    if (forget_watermarks_since(MyDatabaseId, raced)) signal_one_waiter(MyDatabaseId, {raced.tenant, 0, 0, false});
+    if (forget_watermarks_since(MyDatabaseId, raced)) wake_one_waiter(MyDatabaseId, {raced.tenant, 0, 0, false});
   for (const std::int32_t tenant : locked_tenants) {
     forget_watermarks_of(MyDatabaseId, tenant);
-    signal_one_waiter(MyDatabaseId, {tenant, 0, 0, false});
+    wake_one_waiter(MyDatabaseId, {tenant, 0, 0, false});
   }
 }
 
@@ -173,7 +173,7 @@ void publish_locked() {
 void publish_lost() {
   forget_all_watermarks(MyDatabaseId);
   doubt_all_ready_tenants();
-  signal_everyone(MyDatabaseId);
+  wake_all_waiters(MyDatabaseId);
 }
 
 void raise_watermarks(const Search *first, const Search *end) {
@@ -223,13 +223,13 @@ void publish() {
   if (all_changed) note_all_changed();
   if (wake_everyone || all_changed) {
     doubt_all_ready_tenants();
-    signal_everyone(MyDatabaseId);
+    wake_all_waiters(MyDatabaseId);
   }
   if (dues_lost) note_all_due(MyDatabaseId);
   publish_watermarks(searches);
   publish_ready();
   for (const DueAnnouncement &one : due_announcements) {
-    signal_for_due(MyDatabaseId, one.tenant, one.due);
+    wake_for_due(MyDatabaseId, one.tenant, one.due);
     note_due(MyDatabaseId, one.tenant, one.due, false);
   }
   for (const DueAnnouncement &one : upkeep) note_due(MyDatabaseId, one.tenant, one.due, false);
@@ -239,14 +239,15 @@ void publish() {
   }
   if (scheduler_stopped) note_stopped(MyDatabaseId);
   for (const std::int32_t tenant : rescheduled) note_due(MyDatabaseId, tenant, DT_NOBEGIN, true);
-  for (const std::int32_t tenant : changed) signal_all_of_tenant(MyDatabaseId, tenant);
+  for (const std::int32_t tenant : changed) wake_all_of_tenant(MyDatabaseId, tenant);
   publish_reaped();
   unlock_shared_memory();
   publish_ended();
 }
 
-// The rows that the transaction, or a subtransaction, had claimed or locked are free again, and what it searched
-// from the given one on is not told.
+// The rows that the transaction, or a subtransaction, had claimed or locked are free again, and its searches
+// from the given one on are not published.  At a subtransaction's end this is done for all tenants of the transaction
+// so far, since a wake-up too many is harmless.
 void publish_unlocked(const Search *searches) {
   if (locking > 0) announce_claimed(locking_in);
   locking = 0;
@@ -263,7 +264,7 @@ void publish_unlocked(const Search *searches) {
   }
   for (const std::int32_t tenant : claimed) {
     forget_watermarks_of(MyDatabaseId, tenant);
-    signal_one_waiter(MyDatabaseId, {tenant, 0, 0, true});
+    wake_one_waiter(MyDatabaseId, {tenant, 0, 0, true});
   }
   if (watermarks_lost || renumbered.count == most_tenants) publish_lost();
   if (renumbered.count == most_tenants) note_all_due(MyDatabaseId);
@@ -273,18 +274,18 @@ void publish_unlocked(const Search *searches) {
 void committed() {
   if (claimed.count > 0) answer_wake_up();
   publish();
-  told_changed = changed;
-  told_rescheduled.count = 0;
+  published_changed = changed;
+  published_rescheduled.count = 0;
   for (const std::int32_t tenant : rescheduled)
-    if (changed.has(tenant)) told_rescheduled.add(tenant);
-  told_all_changed = all_changed;
-  told_dues_lost = all_changed && dues_lost;
+    if (changed.has(tenant)) published_rescheduled.add(tenant);
+  published_all_changed = all_changed;
+  published_dues_lost = all_changed && dues_lost;
   forget_announcements();
 }
 
 void aborted() {
   end_wait();
-  pass_signal_on();
+  pass_wake_up_on();
   publish_unlocked(raised.begin());
   forget_announcements();
 }
@@ -294,33 +295,33 @@ const char *pending_work() {
   return any ? "has submitted, claimed or completed work" : nullptr;
 }
 
-void signal_for_permits_locks(int first) {
+void wake_for_permits_locks(int first) {
   if (!shared_memory_available() || first == permits_locks.count()) return;
   lock_shared_memory(LW_EXCLUSIVE);
   for (const TenantOfLevel *free = permits_locks.begin() + first; free < permits_locks.end(); ++free)
-    signal_for_permits_lock(MyDatabaseId, free->tenant);
+    wake_for_permits_lock(MyDatabaseId, free->tenant);
   unlock_shared_memory();
 }
 
 // A claim that came before the invalidations took a tenant that is resumed for a suspended one, and left it out, as a
 // scheduler did with what time causes for it.
 void enter_changed_again() {
-  if (shared_memory_available() && (told_changed.count > 0 || told_all_changed)) {
+  if (shared_memory_available() && (published_changed.count > 0 || published_all_changed)) {
     lock_shared_memory(LW_EXCLUSIVE);
-    for (const std::int32_t tenant : told_changed) {
+    for (const std::int32_t tenant : published_changed) {
       enter_ready_tenant(tenant);
-      signal_all_of_tenant(MyDatabaseId, tenant);
+      wake_all_of_tenant(MyDatabaseId, tenant);
     }
-    for (const std::int32_t tenant : told_rescheduled) note_due(MyDatabaseId, tenant, DT_NOBEGIN, true);
-    if (told_dues_lost) note_all_due(MyDatabaseId);
-    if (told_all_changed) {
+    for (const std::int32_t tenant : published_rescheduled) note_due(MyDatabaseId, tenant, DT_NOBEGIN, true);
+    if (published_dues_lost) note_all_due(MyDatabaseId);
+    if (published_all_changed) {
       doubt_all_ready_tenants();
-      signal_everyone(MyDatabaseId);
+      wake_all_waiters(MyDatabaseId);
     }
     unlock_shared_memory();
   }
-  told_changed.count = 0;
-  told_all_changed = false;
+  published_changed.count = 0;
+  published_all_changed = false;
 }
 
 // Nothing here may fail.
@@ -328,10 +329,10 @@ void locks_released(bool committed, bool top_level) {
   if (!top_level) {
     // The parent keeps the locks of a subtransaction that commits.  They may have been released by a portal that failed
     // before its subtransaction does, and so all are told of again at the end.
-    if (!committed) signal_for_permits_locks(permits_locks.first_here());
+    if (!committed) wake_for_permits_locks(permits_locks.first_here());
     return;
   }
-  signal_for_permits_locks(0);
+  wake_for_permits_locks(0);
   permits_locks.forget();
   enter_changed_again();
   if (tenant_mended && committed && shared_memory_available()) {
@@ -375,7 +376,7 @@ bool announces_changes() { return changed.count > 0 || all_changed; }
 
 bool can_announce_searched() { return raised.count() < most_searches; }
 
-// One that is not told costs only the next search.
+// One that is not published costs only the next search.
 static void add_search(const WatermarksView &view, const core::Searched &searched, bool of_place, int most) {
   if (view.may_raise && searched.to != watermark_unknown && raised.count() < most)
     raised.add({{view.tenant, view.version, searched, of_place}, 0});
@@ -531,7 +532,7 @@ void announce_ended(std::int64_t execution) {
   ended[ended_count++] = execution;
 }
 
-// One that is not told is reaped once more.
+// One that is not published is reaped once more.
 void announce_dead_worker_reaped(Oid role, const char *name) {
   const WorkerKey worker = worker_key(role, name);
   const auto is_it = [&](const ReapedWorker &one) { return one.worker == worker; };

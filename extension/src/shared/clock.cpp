@@ -53,7 +53,7 @@ void move_clock_to(TimestampTz at) {
   lock_shared_memory(LW_EXCLUSIVE);
   DatabaseSlot &slot = *my_database();
   slot.ahead = std::max(slot.ahead, at - GetCurrentTimestamp());
-  signal_everyone(MyDatabaseId);
+  wake_all_waiters(MyDatabaseId);
   unlock_shared_memory();
 }
 

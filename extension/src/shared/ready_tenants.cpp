@@ -346,7 +346,7 @@ void note_nothing_ready_before(const ReadyTenant &visited, TimestampTz now, Time
 // The visit may have been the answer to a wake-up, and which of the other sessions want the tasks is not known.
 void note_put_off_before(const ReadyTenant &visited, TimestampTz now, TimestampTz until) {
   lock_shared_memory(LW_EXCLUSIVE);
-  if (rest_until(visited, now, until)) have_all_plan_by(MyDatabaseId, until);
+  if (rest_until(visited, now, until)) let_fleets_look_by(MyDatabaseId, until);
   unlock_shared_memory();
 }
 

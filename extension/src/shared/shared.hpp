@@ -68,11 +68,11 @@ void end_wait();
 // The moment at which this waiter means to look by itself; earlier, if something has become due since.
 TimestampTz plan_look(TimestampTz at);
 
-// Takes note of a signal; false if there was none.
-bool take_signal();
-bool has_signal();
-// A signalled waiter that found nothing to do passes the signal on.
-void pass_signal_on();
+// Takes note of a wake-up; false if there was none.
+bool take_wake_up();
+bool has_wake_up();
+// A woken waiter that found nothing to do passes the wake-up on.
+void pass_wake_up_on();
 // A claim that may have left work behind wakes one more.
 void wake_another(std::int32_t tenant);
 // Permits came back; and whether this session has been woken for such, and has not claimed since.

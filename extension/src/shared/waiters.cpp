@@ -1,7 +1,7 @@
 // Sessions that wait, and their wake-ups.  A waiter registers before it looks for work,
 // so a commit after the look finds it: no wake-up is lost.  One waiter is woken for one task key that
 // became ready; if it finds nothing (another session was faster, or its filter was too long
-// to keep here), it passes the signal on to the next that fits, once round all slots.
+// to keep here), it passes the wake-up on to the next that fits, once round all slots.
 // Waiters are found by their tenant or their worker, so that a commit does not look at those of other tenants.
 // A session that is woken owes a claim: until its transaction has claimed and committed, its end
 // or its going away wakes another.
@@ -41,8 +41,8 @@ struct WaiterSlot {
   std::int64_t execution;  // awaited; 0: none
   TimestampTz wakes_at;    // when it will look by itself; DT_NOBEGIN: it is looking
   TimestampTz told_due;    // the earliest moment that became due while it was looking
-  bool signalled;
-  WakeUp wake_up;  // the reason of the signal
+  bool woken;
+  WakeUp wake_up;  // its reason
 };
 
 struct Waiters {
@@ -61,7 +61,7 @@ bool owes_claim = false;  // this session was woken and has not claimed since
 WakeUp owed = {0, 0, 0, false};
 
 bool fits(const WaiterSlot &slot, Oid database, const WakeUp &wake_up) {
-  if (!slot.latch || slot.signalled || slot.execution != 0 || slot.database != database) return false;
+  if (!slot.latch || slot.woken || slot.execution != 0 || slot.database != database) return false;
   if (slot.tenant != 0 && wake_up.tenant != 0 && slot.tenant != wake_up.tenant) return false;
   if (slot.key_count < 0) return true;
   if (wake_up.key == 0) return slot.key_count > 0;
@@ -136,8 +136,8 @@ void owe(const WaiterSlot &slot) {
   owed = wake_up;
 }
 
-void signal_slot(WaiterSlot &slot) {
-  slot.signalled = true;
+void wake_slot(WaiterSlot &slot) {
+  slot.woken = true;
   SetLatch(slot.latch);
 }
 
@@ -156,7 +156,7 @@ void clear_slot(WaiterSlot &slot) {
 // The session waits no more: the look that it had planned is handed to another waiter that fits.
 void leave_slot(WaiterSlot &slot) {
   clear_slot(slot);
-  if (slot.execution == 0) signal_for_due(slot.database, slot.tenant, std::min(slot.wakes_at, slot.told_due));
+  if (slot.execution == 0) wake_for_due(slot.database, slot.tenant, std::min(slot.wakes_at, slot.told_due));
 }
 
 void end_of_session(int, Datum) {
@@ -164,19 +164,19 @@ void end_of_session(int, Datum) {
   lock_shared_memory(LW_EXCLUSIVE);
   WaiterSlot &slot = my_waiter_slot();
   if (i_wait()) {
-    const bool signalled = slot.signalled;
+    const bool woken = slot.woken;
     leave_slot(slot);
-    if (signalled) signal_one_waiter(MyDatabaseId, slot.wake_up);
+    if (woken) wake_one_waiter(MyDatabaseId, slot.wake_up);
   }
-  if (owes_claim) signal_one_waiter(MyDatabaseId, owed);
+  if (owes_claim) wake_one_waiter(MyDatabaseId, owed);
   unlock_shared_memory();
   forget_session(backend_slot());
 }
 
-void wake_one(std::int32_t tenant, bool permit) {
+void lock_and_wake_one(std::int32_t tenant, bool permit) {
   if (!shared_memory_available()) return;
   lock_shared_memory(LW_EXCLUSIVE);
-  signal_one_waiter(MyDatabaseId, {tenant, 0, 0, permit});
+  wake_one_waiter(MyDatabaseId, {tenant, 0, 0, permit});
   unlock_shared_memory();
 }
 
@@ -199,44 +199,44 @@ void register_end_of_session() {
   before_shmem_exit(end_of_session, Datum{0});
 }
 
-static void signal_one(Oid database, WakeUp wake_up) {
+static void wake_next(Oid database, WakeUp wake_up) {
   if (waiters->waiting == 0) return;
   WaiterSlot *slot = next_that_fits(database, wake_up, waiters->next_slot, MaxBackends);
   if (!slot) return;
   const int at = place_of(*slot);
   slot->wake_up = {wake_up.tenant, wake_up.key, at, wake_up.permit};
-  signal_slot(*slot);
+  wake_slot(*slot);
   waiters->next_slot = (at + 1) % MaxBackends;
 }
 
-void signal_one_waiter(Oid database, WakeUp wake_up) {
+void wake_one_waiter(Oid database, WakeUp wake_up) {
   if (wake_up.tenant != 0) enter_ready_tenant(wake_up.tenant);
-  signal_one(database, wake_up);
+  wake_next(database, wake_up);
 }
 
-void signal_for_permits_lock(Oid database, std::int32_t tenant) { signal_one(database, {tenant, 0, 0, true}); }
+void wake_for_permits_lock(Oid database, std::int32_t tenant) { wake_next(database, {tenant, 0, 0, true}); }
 
-void signal_all_that_fit(Oid database, std::int32_t tenant) {
+void wake_all_that_fit(Oid database, std::int32_t tenant) {
   enter_ready_tenant(tenant);
   if (waiters->waiting == 0) return;
   for_each_candidate(database, tenant, [&](WaiterSlot &slot) {
     const WakeUp wake_up = {tenant, 0, place_of(slot), false};
     if (!fits(slot, database, wake_up)) return;
     slot.wake_up = wake_up;
-    signal_slot(slot);
+    wake_slot(slot);
   });
 }
 
-void signal_everyone(Oid database) {
+void wake_all_waiters(Oid database) {
   for (int at = 0; at < MaxBackends; ++at) {
     WaiterSlot &slot = waiters->slots[at];
-    if (slot.latch && slot.database == database) signal_slot(slot);
+    if (slot.latch && slot.database == database) wake_slot(slot);
   }
 }
 
 // One of the waiters for the tenant, or else, only if it has none, one of those for all tenants: these
 // do not tell each tenant's own waiters when they stop waiting.
-void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
+void wake_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
   if (waiters->waiting == 0) return;
   // What a session that ends in the middle of its look would have seen is not known.
   due = std::max(due, clock_now());
@@ -244,20 +244,20 @@ void signal_for_due(Oid database, std::int32_t tenant, TimestampTz due) {
   bool one_will_look = false;
   const auto ask = [&](WaiterSlot &slot) {
     if (one_will_look || slot.execution != 0) return;
-    one_will_look = slot.signalled || slot.wakes_at <= due;
+    one_will_look = slot.woken || slot.wakes_at <= due;
     // One that is looking may have looked already: it shall take this into its plan.
-    if (one_will_look && !slot.signalled) slot.told_due = std::min(slot.told_due, due);
+    if (one_will_look && !slot.woken) slot.told_due = std::min(slot.told_due, due);
     candidate = &slot;
   };
   for_each_of(database, tenant, ask);
   if (!candidate && tenant != 0) for_each_of(database, 0, ask);
   if (!candidate || one_will_look) return;
   candidate->wake_up = {tenant, 0, place_of(*candidate), false};
-  signal_slot(*candidate);
+  wake_slot(*candidate);
 }
 
-// A session whose latch is set looks and plans anew; without a signal it owes no claim.
-void have_all_plan_by(Oid database, TimestampTz due) {
+// A session whose latch is set looks and plans anew; without a wake-up it owes no claim.
+void let_fleets_look_by(Oid database, TimestampTz due) {
   if (waiters->waiting == 0) return;
   for_each_of(database, 0, [&](WaiterSlot &slot) {
     if (slot.execution != 0) return;
@@ -266,18 +266,18 @@ void have_all_plan_by(Oid database, TimestampTz due) {
   });
 }
 
-void signal_all_of_tenant(Oid database, std::int32_t tenant) {
-  for_each_of(database, tenant, [](WaiterSlot &slot) { signal_slot(slot); });
+void wake_all_of_tenant(Oid database, std::int32_t tenant) {
+  for_each_of(database, tenant, [](WaiterSlot &slot) { wake_slot(slot); });
 }
 
-void signal_awaiting(const std::int64_t *executions, int count) {
+void wake_awaiting(const std::int64_t *executions, int count) {
   if (waiters->awaiting == 0) return;
   for (int first = 0, last = 0; first < count; first = last) {
     const std::int32_t tenant = core::tenant_of(executions[first]);
     while (last < count && core::tenant_of(executions[last]) == tenant) ++last;
     for_each_of(MyDatabaseId, tenant, [&](WaiterSlot &slot) {
       if (slot.execution != 0 && std::binary_search(executions + first, executions + last, slot.execution))
-        signal_slot(slot);
+        wake_slot(slot);
     });
   }
 }
@@ -311,8 +311,8 @@ void begin_wait(const WaitFilter &filter) {
   lock_shared_memory(LW_EXCLUSIVE);
   WaiterSlot &slot = my_waiter_slot();
   if (slot.latch) {
-    // A signal that came since the last look is answered by the coming one.
-    if (slot.signalled) owe(slot);
+    // A wake-up that came since the last look is answered by the coming one.
+    if (slot.woken) owe(slot);
     clear_slot(slot);
   }
   slot = {};
@@ -341,26 +341,26 @@ void end_wait() {
   if (!i_wait()) return;
   lock_shared_memory(LW_EXCLUSIVE);
   WaiterSlot &slot = my_waiter_slot();
-  if (slot.signalled) owe(slot);
+  if (slot.woken) owe(slot);
   leave_slot(slot);
   unlock_shared_memory();
 }
 
-bool take_signal() {
+bool take_wake_up() {
   if (!i_wait()) return false;
   lock_shared_memory(LW_EXCLUSIVE);
   WaiterSlot &slot = my_waiter_slot();
-  const bool signalled = slot.signalled;
-  slot.signalled = false;
-  if (signalled) owe(slot);
+  const bool woken = slot.woken;
+  slot.woken = false;
+  if (woken) owe(slot);
   unlock_shared_memory();
-  return signalled;
+  return woken;
 }
 
-// A latch may be reset by any sleep of the backend; the signal itself is not lost.
-bool has_signal() { return i_wait() && my_waiter_slot().signalled; }
+// A latch may be reset by any sleep of the backend; the wake-up itself is not lost.
+bool has_wake_up() { return i_wait() && my_waiter_slot().woken; }
 
-void pass_signal_on() {
+void pass_wake_up_on() {
   if (!shared_memory_available() || !owes_claim) return;
   owes_claim = false;
   lock_shared_memory(LW_EXCLUSIVE);
@@ -368,17 +368,17 @@ void pass_signal_on() {
   const int before_origin = (owed.origin - next + MaxBackends) % MaxBackends;
   if (WaiterSlot *slot = next_that_fits(MyDatabaseId, owed, next, before_origin)) {
     slot->wake_up = owed;
-    signal_slot(*slot);
+    wake_slot(*slot);
   }
   unlock_shared_memory();
 }
 
 // The tenant is among the ready ones still.
 void wake_another(std::int32_t tenant) {
-  if (waiting_sessions() > 0) wake_one(tenant, woken_for_permit());
+  if (waiting_sessions() > 0) lock_and_wake_one(tenant, woken_for_permit());
 }
 
-void wake_for_permit(std::int32_t tenant) { wake_one(tenant, true); }
+void wake_for_permit(std::int32_t tenant) { lock_and_wake_one(tenant, true); }
 
 void pass_permits_on() {
   if (woken_for_permit()) wake_for_permit(owed.tenant);
@@ -387,7 +387,7 @@ void pass_permits_on() {
 void pass_owed_on() {
   if (!shared_memory_available() || !owes_claim) return;
   lock_shared_memory(LW_EXCLUSIVE);
-  signal_one_waiter(MyDatabaseId, owed);
+  wake_one_waiter(MyDatabaseId, owed);
   unlock_shared_memory();
 }
 

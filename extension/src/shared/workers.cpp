@@ -125,7 +125,7 @@ void lose_life_line(WorkerEntry *worker, int slot) {
     return;
   }
   set_dead(worker, true);
-  signal_one_waiter(worker->key.database, {worker->tenant, 0, 0, false});
+  wake_one_waiter(worker->key.database, {worker->tenant, 0, 0, false});
   note_due(worker->key.database, worker->tenant, DT_NOBEGIN, false);
 }
 
