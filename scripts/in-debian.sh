@@ -97,7 +97,8 @@ flock "$lock"
 
 make_debian() {
     local mirror=${INSULA_MIRROR:-http://deb.debian.org/debian} name value sources options=()
-    "$root/scripts/deps.sh" mmdebstrap >&2
+    # The version is that of the other Debian.
+    env -u INSULA_PG "$root/scripts/deps.sh" mmdebstrap >&2
     sources=("deb $mirror $release main")
     [[ $suite == "$release" ]] || sources+=("deb $mirror $suite main")
     # A machine whose clock is wrong has told its apt not to look at it.
