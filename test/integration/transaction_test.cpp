@@ -421,6 +421,38 @@ TEST_F(Transactions, ABatchHasNoMoreTasksThanThereAreConnections) {
   EXPECT_EQ(largest, 2) << "one is left to what the runtime makes for itself";
 }
 
+// The connection that could not be made was one of the batch's, which has them all.
+TEST_F(Transactions, ABatchMayAskAgainForAConnection) {
+  const std::string login = tenant_ + "_limited";
+  sql_.rows("CREATE ROLE " + login + " LOGIN CONNECTION LIMIT 2 IN ROLE insula_admin");
+  std::atomic<int> refused{0};
+  {
+    auto runner = Runner::with_schema("user=" + login, tenant_, {.log = log_.hook()});
+    runner.add(Workflow::builder("w")
+                   .batch("only",
+                          [&](std::span<TaskContext* const> tasks) {
+                            for (TaskContext* task : tasks) {
+                              try {
+                                run(task->transaction(), "SELECT 1");
+                              } catch (const error&) {
+                                ++refused;
+                                Sql{}.rows("ALTER ROLE " + login + " CONNECTION LIMIT 10");
+                                run(task->transaction(), "SELECT 1");
+                              }
+                            }
+                          },
+                          {.retry = {.max_attempts = 1}})
+                   .build());
+    runner.pause_workflow("w");
+    const auto executions = runner.submit_many("w", std::vector<Context>(2));
+    runner.resume_workflow("w");
+    for (const Result& result : wait_all(executions)) EXPECT_EQ(result.status, Status::completed) << result.error;
+    EXPECT_TRUE(runner.shutdown().clean());
+  }
+  EXPECT_GT(refused, 0);
+  sql_.rows("DROP ROLE " + login);
+}
+
 // Each begins, and neither may hold a connection and wait for another one's.
 TEST_F(Transactions, BatchesDoNotWaitForEachOther) {
   auto runner = make_runner({.max_connections = 6, .call_timeout = std::chrono::minutes{10}});
