@@ -312,6 +312,26 @@ TEST_F(Schedules, ABadRowIsSetAside) {
   ASSERT_TRUE(eventually([&] { return tenant_.trouble().find("Atlantis") != std::string::npos; }));
 }
 
+// As between a scheduler's two reads of one that is being changed.
+TEST_F(Schedules, OneWithoutItsContextFiresWhenItHasIt) {
+  const auto rename = [&](const std::string& from, const std::string& to) {
+    tenant_.query("UPDATE {s}.record SET name = '" + to + "' WHERE kind = 'i' AND name = '" + from +
+                  "' AND owner = (SELECT ref FROM {s}.record WHERE kind = 'd' AND name = 'changing')");
+  };
+  clock_.while_stopped([&] {
+    for (const std::string name : {"changing", "other"}) {
+      tenant_.schedule(name, daily(clock_), "catch_up => 'run_all', context => '{\"of\": \"" + name + "\"}'");
+      tenant_.move_back(name, "3 days");
+    }
+    rename("", "away");
+  });
+  ASSERT_TRUE(tenant_.soon(3));
+  EXPECT_EQ(tenant_.query("SELECT DISTINCT context ->> 'of' FROM {s}.workflow_executions"), "other");
+  rename("away", "");
+  ASSERT_TRUE(tenant_.soon(6));
+  EXPECT_EQ(tenant_.trouble(), "");
+}
+
 TEST_F(Schedules, ShowWhatTheyAre) {
   clock_.while_stopped([&] { tenant_.schedule("s", "30 2 * * *", "timezone => 'Europe/Berlin', jitter => '5 min'"); });
   EXPECT_EQ(tenant_.query("SELECT concat_ws('|', name, workflow, cron, timezone, status, jitter, overlap, catch_up, "
