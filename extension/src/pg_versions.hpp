@@ -71,6 +71,15 @@ inline const PgBackendStatus *backend_status(int index) {
   return local ? &local->backendStatus : nullptr;
 }
 
+// Names the current transaction within the session.  All transactions of one message begin at the same time.
+inline LocalTransactionId local_transaction() {
+#if PG_VERSION_NUM >= 170000
+  return MyProc->vxid.lxid;
+#else
+  return MyProc->lxid;
+#endif
+}
+
 // A set that lives as long as the session.
 inline WaitEventSet *create_event_set(int events) {
 #if PG_VERSION_NUM >= 170000

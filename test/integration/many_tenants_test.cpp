@@ -188,6 +188,23 @@ TEST_F(ManyTenants, ASessionKeepsTheCatalogsOfSome) {
   EXPECT_EQ(kept(), "1");
 }
 
+// A session reads a tenant's role last.
+TEST_F(ManyTenants, ATenantThatWasHalfReadIsReadAgain) {
+  Session runner("user=test_runner");
+  runner.query("SET lock_timeout = '100 ms'");
+  submit("second");
+  EXPECT_EQ(runner.query("SELECT count(*) FROM insula.claim('r')"), "1");
+  submit("first");
+  admin.query("ALTER ROLE first_user CONNECTION LIMIT 5");
+  admin.query("SELECT insula.set_tenant_limits('first', weight => 2)");
+  admin.query("BEGIN");
+  admin.query("LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE");
+  runner.send("SELECT count(*) FROM insula.claim('r')");
+  EXPECT_NE(runner.answer(), "1");
+  admin.query("COMMIT");
+  EXPECT_EQ(runner.query("SELECT count(*) FROM insula.claim('r')"), "1");
+}
+
 TEST_F(ManyTenants, OneDeadWorkerOfAllGivesEverythingBack) {
   if (!preloaded()) GTEST_SKIP() << "needs shared memory";
   submit("first");

@@ -46,15 +46,14 @@ constexpr Statement record_home_mark = {
     {OIDOID, OIDOID, TEXTOID},
 };
 
-// Runs a statement with the mark's present values: the database, the mark's own relation, and Oids
-// that pg_upgrade assigns anew.
-std::uint64_t run_on_mark(const Statement &statement) {
+// The mark's present values: the database, the mark's own relation, and Oids that pg_upgrade assigns anew.
+Arguments values_of_mark() {
   const Oid mark = table_named("home_mark");
   const char *others = psprintf("%u %u %u", get_namespace_oid("insula", false), get_extension_oid("insula", false),
                                 get_relation_constraint_oid(mark, "home_mark_pkey", false));
   Arguments arguments;
   arguments.add(ObjectIdGetDatum(MyDatabaseId)).add(ObjectIdGetDatum(mark)).add_text(others);
-  return run(statement, arguments);
+  return arguments;
 }
 
 // The reason why this database is a copy of the recorded one; nullptr: it is the recorded one.
@@ -62,7 +61,10 @@ const char *why_copy(const char *system, Oid database, const char *recovery) {
   const bool same_system = strcmp(system, present_system()) == 0;
   if (database != MyDatabaseId)
     return same_system ? "it was made as another database" : "it was made in another cluster";
-  upgraded = !same_system && run_on_mark(home_mark) > 0;
+  if (!same_system) {
+    Arguments mark = values_of_mark();
+    upgraded = run_on_latest(home_mark, mark) > 0;
+  }
   if (!same_system && !upgraded) return "it was made in another cluster";
   // A cluster made by pg_upgrade does not know of the old cluster's point-in-time recovery.
   if (strcmp(recovery, last_recovery()) == 0 || (upgraded && last_recovery()[0] == '\0')) return nullptr;
@@ -81,7 +83,9 @@ void look_up() {
   const Session session = open_session();
   reason = nullptr;
   shares_roles = upgraded = false;
-  const bool recorded = run(read_home) == 1;
+  // What is known outlives the transaction, whose snapshot may be old.
+  Arguments none;
+  const bool recorded = run_on_latest(read_home, none) == 1;
   if (recorded) {
     const char *system = get_text(0, 1);
     const Oid database = DatumGetObjectId(get_datum(0, 2));
@@ -126,7 +130,8 @@ bool write(const Statement &statement) {
   const bool written = run(statement, arguments) > 0;
   if (written) {
     CommandCounterIncrement();
-    (void)run_on_mark(record_home_mark);
+    Arguments mark = values_of_mark();
+    (void)run(record_home_mark, mark);
   }
   close_session(session);
   if (!written) return false;

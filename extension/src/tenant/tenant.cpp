@@ -121,13 +121,14 @@ void look_up_role(Tenant *tenant) {
     static_cast<RoleEntry *>(hash_search(by_role, &tenant->role, HASH_ENTER, nullptr))->number = tenant->number;
 }
 
+// The entry is made last: an error on the way leaves no half of one.
 Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   bool null;
   const std::int32_t number = DatumGetInt32(SPI_getbinval(row, desc, 1, &null));
-  auto *tenant = static_cast<Tenant *>(hash_search(by_number, &number, HASH_ENTER, nullptr));
-  memset(tenant, 0, sizeof(Tenant));
+  Tenant made = {};
+  Tenant *tenant = &made;
   tenant->number = number;
-  tenant->old_snapshot_of = IsolationUsesXactSnapshot() ? GetCurrentTransactionStartTimestamp() : 0;
+  tenant->old_snapshot_of = IsolationUsesXactSnapshot() ? local_transaction() : InvalidLocalTransactionId;
   strlcpy(tenant->name, SPI_getvalue(row, desc, 2), NAMEDATALEN);
   strlcpy(tenant->schema, SPI_getvalue(row, desc, 3), NAMEDATALEN);
   const Oid recorded = DatumGetObjectId(SPI_getbinval(row, desc, 5, &null));
@@ -160,6 +161,8 @@ Tenant *cache_row(HeapTuple row, TupleDesc desc) {
   char key[NAMEDATALEN] = {};
   strlcpy(key, tenant->name, NAMEDATALEN);
   static_cast<NameEntry *>(hash_search(by_name, key, HASH_ENTER, nullptr))->number = number;
+  tenant = static_cast<Tenant *>(hash_search(by_number, &number, HASH_ENTER, nullptr));
+  *tenant = made;
   return tenant;
 }
 
@@ -283,7 +286,7 @@ Tenant *find_tenant(std::int32_t number) {
   if (auto *hit = static_cast<Tenant *>(hash_search(by_number, &number, HASH_FIND, nullptr))) {
     if (hit->role_changed) look_up_role(hit);
     // That snapshot may not have shown a change whose invalidation had come.
-    if (hit->old_snapshot_of == 0 || hit->old_snapshot_of == GetCurrentTransactionStartTimestamp()) return hit;
+    if (hit->old_snapshot_of == InvalidLocalTransactionId || hit->old_snapshot_of == local_transaction()) return hit;
   }
   return load(tenant_by_number, Int32GetDatum(number));
 }

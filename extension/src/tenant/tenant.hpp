@@ -37,15 +37,15 @@ struct Limits {
 // The number, the schema's name and the Oid of `work` are all that statements need.
 struct Tenant : TenantTables {
   char name[NAMEDATALEN];
-  char username[NAMEDATALEN];   // empty: the tenant has no role of its own
-  Oid role;                     // InvalidOid: none, or the role of that name is not the recorded one
-  Oid recorded_role;            // the one that it was given
-  std::uint32_t role_hash;      // its hash value in invalidations
-  bool role_changed;            // `role` is to be looked up again
-  TimestampTz old_snapshot_of;  // read on the snapshot of the transaction that began then; 0: it is as of its reading
-  Oid work_key;                 // its primary key
-  Oid work_queue;               // its queue index
-  Oid work_limits;              // its index of rows under limits
+  char username[NAMEDATALEN];          // empty: the tenant has no role of its own
+  Oid role;                            // InvalidOid: none, or the role of that name is not the recorded one
+  Oid recorded_role;                   // the one that it was given
+  std::uint32_t role_hash;             // its hash value in invalidations
+  bool role_changed;                   // `role` is to be looked up again
+  LocalTransactionId old_snapshot_of;  // the transaction on whose snapshot it was read; 0: it is as of its reading
+  Oid work_key;                        // its primary key
+  Oid work_queue;                      // its queue index
+  Oid work_limits;                     // its index of rows under limits
   Oid record;
   Oid sequence;
   bool login;  // the role may log in, unless the tenant is suspended
