@@ -2,6 +2,7 @@
 #include "runtime/attempt.hpp"
 #include "runtime/inbox.hpp"
 #include "runtime/leases.hpp"
+#include "runtime/lender.hpp"
 #include "runtime/outcomes.hpp"
 #include "runtime/pool.hpp"
 #include "runtime/share.hpp"
@@ -455,6 +456,25 @@ TEST(Share, IsWiderWhenAnotherTenantMayBeServed) {
   EXPECT_TRUE(is_wider(except({"b"}), except({"a"})));
   EXPECT_FALSE(is_wider({.only = {"a"}}, {}));
   EXPECT_TRUE(is_wider({}, {.only = {"a"}}));
+}
+
+// It may be what those that wait are waiting for.
+TEST(Lender, OneThatIsTakenAgainComesFirst) {
+  Settings settings = make_settings();
+  settings.config.max_connections = 5;
+  settings.config.call_timeout = 10s;
+  Lender lender{settings};
+  lender.take(3, {});
+  std::promise<void> about_to_wait;
+  std::jthread other{[&] {
+    about_to_wait.set_value();
+    lender.take(3, {});
+  }};
+  about_to_wait.get_future().wait();
+  std::this_thread::sleep_for(10ms);  // so that it most likely waits
+  lender.give_back(nullptr);
+  lender.take_again({});
+  for (int i = 0; i < 3; ++i) lender.give_back(nullptr);
 }
 
 TEST(Settings, PatienceEndsBeforeTheLease) {

@@ -18,9 +18,19 @@ void Lender::take(std::size_t count, std::stop_token stop) {
   if (most_ == 0)
     throw error{errc::invalid, "a transaction needs a third connection: raise RunnerConfig::max_connections"};
   const auto place = asked_.insert(asked_.end(), count);
-  const bool in_time = changed_.wait_for(lock, stop, call_timeout_, [&] {
-    return closed_ || (place == asked_.begin() && lent_ + count <= most_);
-  });
+  wait_for(place, std::move(lock), std::move(stop));
+}
+
+void Lender::take_again(std::stop_token stop) {
+  std::unique_lock lock{mutex_};
+  const auto place = asked_.insert(asked_.begin(), 1);
+  wait_for(place, std::move(lock), std::move(stop));
+}
+
+void Lender::wait_for(Asked::iterator place, std::unique_lock<std::mutex> lock, std::stop_token stop) {
+  const std::size_t count = *place;
+  const bool in_time = changed_.wait_for(
+      lock, stop, call_timeout_, [&] { return closed_ || (place == asked_.begin() && lent_ + count <= most_); });
   asked_.erase(place);
   changed_.notify_all();
   if (closed_) throw error{errc::shut_down, "the runner is shut down"};

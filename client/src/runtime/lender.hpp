@@ -23,6 +23,9 @@ class Lender {
   // that hold some and wait for more would wait for each other.  Throws insula::error, and stopped when the handler is
   // asked to stop during the wait.
   void take(std::size_t count, std::stop_token stop);
+  // One in place of one that was taken and given back, before all others: they may wait for those that the caller
+  // still has.
+  void take_again(std::stop_token stop);
   // The most that may be taken at once: one is left to what the runtime makes for itself.
   std::size_t most_at_once() const noexcept { return most_ < 2 ? most_ : most_ - 1; }
   // One of those that were taken.  Throws insula::error; it is taken still.
@@ -36,6 +39,9 @@ class Lender {
   std::chrono::milliseconds call_timeout() const noexcept { return call_timeout_; }
 
  private:
+  using Asked = std::list<std::size_t>;
+  void wait_for(Asked::iterator place, std::unique_lock<std::mutex> lock, std::stop_token stop);
+
   const wire::ConnInfo conninfo_;
   const std::chrono::milliseconds connect_timeout_;
   const std::chrono::milliseconds call_timeout_;
@@ -45,7 +51,7 @@ class Lender {
   std::condition_variable_any changed_;
   std::vector<std::unique_ptr<wire::Session>> free_;  // under mutex_, as all below
   std::size_t lent_ = 0;
-  std::list<std::size_t> asked_;  // how many each wants that waits
+  Asked asked_;  // how many each wants that waits
   bool closed_ = false;
 };
 

@@ -30,7 +30,7 @@ void Loan::take_one(const std::shared_ptr<Lender>& lender, std::stop_token stop)
   if (left_ > 0)
     --left_;
   else  // one that could not be begun has been given back
-    lender->take(1, std::move(stop));
+    lender->take_again(std::move(stop));
 }
 
 Transaction::Transaction(std::shared_ptr<Lender> lender) : lender_(std::move(lender)) {
