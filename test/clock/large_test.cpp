@@ -2,6 +2,9 @@
 // of what it has read and of its transactions, and by the memory that it took.
 #include "clock.hpp"
 
+#include <memory>
+#include <vector>
+
 namespace clock_test {
 namespace {
 
@@ -29,14 +32,19 @@ class PreloadedLarge : public ::testing::Test {
   // The scheduler ends once nothing is due, and has told its statistics by then.
   void settle() {
     EXPECT_TRUE(eventually([&] { return clock_.scheduler().empty(); }));
+    clock_.query("SELECT pg_stat_force_next_flush()");
     clock_.query("SELECT pg_stat_clear_snapshot()");
   }
-  // By how much one change of a schedule raises a number.
+  // By how much one change of a schedule, and its first fires, raise a number.
   long change_adds(const std::function<long()>& number) {
     settle();
     const long before = number();
-    tenant_.schedule("changed", yearly_);
-    EXPECT_TRUE(eventually([&] { return !clock_.scheduler().empty(); }));
+    const int made = tenant_.executions();
+    tenant_.schedule("changed", every_second, "ends_at => now() + interval '2 s'");
+    // In one transaction, since transactions are counted.
+    tenant_.query("DO $$ BEGIN FOR i IN 1..3000 LOOP EXIT WHEN (SELECT count(*) FROM {s}.workflow_executions) > " +
+                  to_string(made) + "; PERFORM pg_sleep(0.02); END LOOP; END $$");
+    EXPECT_GT(tenant_.executions(), made) << "the scheduler has seen it";
     settle();
     return number() - before;
   }
@@ -82,6 +90,27 @@ TEST_F(PreloadedLarge, ManyAreReadInSeveralTurns) {
   tenant_.schedule("a", every_second);
   tenant_.schedule("z", every_second);
   EXPECT_TRUE(tenant_.soon_at_least(4)) << "all of them are known in the end";
+}
+
+// Few are half read at a time: the others wait, also for those that are suspended half-way.
+TEST_F(PreloadedLarge, ManyTenantsAreReadInSeveralTurns) {
+  constexpr std::size_t tenants = 40, suspended = 30;
+  set_for_all("insula.visit_time", "1ms");
+  std::vector<std::unique_ptr<Tenant>> large;
+  clock_.while_stopped([&] {
+    for (std::size_t i = 0; i < tenants; ++i) {
+      Tenant& tenant = *large.emplace_back(std::make_unique<Tenant>(clock_));
+      tenant.schedule("n", yearly_);
+      tenant.query(
+          "INSERT INTO {s}.record (kind, owner, name, seq, at, ref, body) SELECT kind, owner, 'n' || i, seq, at, ref + "
+          "i, body FROM {s}.record, generate_series(1, 600) i WHERE kind = 'd'");
+      tenant.schedule("z", every_second);
+    }
+  });
+  for (std::size_t i = 0; i < suspended; ++i) large[i]->query("SELECT insula.suspend_tenant('{t}')");
+  for (std::size_t i = suspended; i < tenants; ++i) EXPECT_TRUE(large[i]->soon_at_least(1)) << i;
+  for (std::size_t i = 0; i < suspended; ++i) large[i]->query("SELECT insula.resume_tenant('{t}')");
+  for (std::size_t i = 0; i < suspended; ++i) EXPECT_TRUE(large[i]->soon_at_least(1)) << i;
 }
 
 TEST_F(PreloadedLarge, FiresAreChargedToTheBudget) {

@@ -198,9 +198,10 @@ TEST(PreloadedMending, ATenantInWhoseTurnSchedulersDieIsSetAside) {
   // Neither a change of anything nor a new scheduler brings it back, and calls do not do what time causes.
   deadly.query("UPDATE {s}.work SET due = 0 WHERE lane = 100000");
   clock.query("CREATE TABLE public.mended ()");
-  const std::string scheduler = clock.scheduler();
+  std::string scheduler, next;
+  EXPECT_TRUE(eventually([&] { return !(scheduler = clock.scheduler()).empty(); }));
   clock.query("SELECT pg_terminate_backend(" + scheduler + ")");
-  EXPECT_TRUE(eventually([&] { return !clock.scheduler().empty() && clock.scheduler() != scheduler; }));
+  EXPECT_TRUE(eventually([&] { return !(next = clock.scheduler()).empty() && next != scheduler; }));
   EXPECT_TRUE(goes_on(other));
   EXPECT_EQ(deadly.query("SELECT count(*) FROM insula.claim('w', tenant => '{t}')"), "0");
   EXPECT_EQ(deaths(), "3");

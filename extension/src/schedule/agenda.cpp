@@ -12,11 +12,13 @@ namespace insula {
 namespace {
 
 constexpr long most_items = 250000;
+constexpr int most_half_read = 25;
 constexpr int portion = 200;  // schedules that are read between two looks at the budget
 
 HTAB *agendas = nullptr;
 MemoryContext memory = nullptr;
 long items_kept = 0;
+int half_read = 0;
 
 void start() {
   if (!memory) memory = AllocSetContextCreate(TopMemoryContext, "insula agendas", ALLOCSET_DEFAULT_SIZES);
@@ -27,12 +29,26 @@ void start() {
   agendas = hash_create("insula agendas", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 }
 
-// Those of which a part is read are read on: forgotten, they would be begun for ever.
+// Those that are half read are read on: forgotten, they would be begun for ever.
 void forget_whole_ones() {
   HASH_SEQ_STATUS scan;
   hash_seq_init(&scan, agendas);
   while (const auto *agenda = static_cast<Agenda *>(hash_seq_search(&scan)))
     if (agenda->whole) forget_agenda(agenda->tenant);
+}
+
+void set_place(Agenda &agenda, bool has_place) {
+  half_read += has_place - agenda.has_place;
+  agenda.has_place = has_place;
+}
+
+void empty(Agenda &agenda) {
+  set_place(agenda, false);
+  items_kept -= agenda.count;
+  if (agenda.items) pfree(agenda.items);
+  const std::int32_t tenant = agenda.tenant;
+  agenda = {};
+  agenda.tenant = tenant;
 }
 
 AgendaItem item_of(const ScheduleRow &row, const ScheduleSpec &spec) {
@@ -91,6 +107,19 @@ void read_on(const Tenant &tenant, Agenda &agenda, const char **trouble) {
   MemoryContextDelete(scratch);
 }
 
+// One of many schedules takes a place among those that are half read, or waits until one is free.
+void read_more(const Tenant &tenant, Agenda &agenda, const char **trouble) {
+  const bool may_have_place = agenda.has_place || half_read < most_half_read;
+  if (agenda.waits_for_place && !may_have_place) return;
+  read_on(tenant, agenda, trouble);
+  const bool too_many = !agenda.whole && !may_have_place;
+  if (too_many)
+    empty(agenda);
+  else
+    set_place(agenda, !agenda.whole);
+  agenda.waits_for_place = too_many;
+}
+
 Agenda *find_agenda(std::int32_t tenant) {
   return agendas ? static_cast<Agenda *>(hash_search(agendas, &tenant, HASH_FIND, nullptr)) : nullptr;
 }
@@ -115,16 +144,14 @@ Agenda &agenda_of(const Tenant &tenant, bool reload, const char **trouble) {
     *agenda = {};
     agenda->tenant = tenant.number;
   }
-  // Above the bound those that are begun come first.
-  if (!agenda->whole && (agenda->count > 0 || items_kept <= most_items)) read_on(tenant, *agenda, trouble);
+  if (!agenda->whole) read_more(tenant, *agenda, trouble);
   return *agenda;
 }
 
 void forget_agenda(std::int32_t tenant) {
   Agenda *agenda = find_agenda(tenant);
   if (!agenda) return;
-  items_kept -= agenda->count;
-  if (agenda->items) pfree(agenda->items);
+  empty(*agenda);
   hash_search(agendas, &tenant, HASH_REMOVE, nullptr);
 }
 

@@ -1,7 +1,7 @@
 // A scheduler's memory of tenants' schedules, each with its next fire, so that a visit costs only
-// what is due.  It is bounded: above the bound all agendas are forgotten, and each is read again
-// when its tenant is due; only what is half read stays.  A tenant with many schedules has them read in several visits, each within
-// its budget.
+// what is due.  It is bounded: above the bound all whole agendas are forgotten, and each is read again
+// when its tenant is due.  A tenant with many schedules has them read in several visits, each within
+// its budget; few are half read at a time, and others of that kind wait for their places.
 #pragma once
 
 #include "schedule/spec.hpp"
@@ -29,6 +29,8 @@ struct Agenda {
   int turn;                      // the item that the next visit begins with
   bool incomplete;               // a schedule could not be read
   bool whole;                    // all have been read; else nothing of it can be used yet
+  bool has_place;                // among those that are half read
+  bool waits_for_place;          // it did not fit one visit, and too many others are half read
   bool stale;                    // they have changed since: the next visit begins anew
   char read_up_to[NAMEDATALEN];  // the last schedule that has been read, by name
 };

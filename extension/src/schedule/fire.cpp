@@ -28,6 +28,7 @@ constexpr int most_at_once = 1000;  // fires of one schedule in one transaction
 constexpr int most_in_turn = 1000;  // fires, or schedules, of a visit
 constexpr std::int64_t longest_backoff = 300 * USECS_PER_SEC;
 constexpr std::int64_t changed_sleep = USECS_PER_SEC;
+constexpr std::int64_t place_sleep = USECS_PER_SEC;
 constexpr int fires_kept = 100;       // by prune_fires
 constexpr int fires_a_removal = 50;   // on average, fires between two calls of prune_fires
 constexpr int fires_looked_at = 100;  // newest fires whose executions may still run
@@ -221,7 +222,7 @@ void make_due_fires(const Tenant &tenant, TimestampTz now, FireVisit *visit) {
   visit->trouble = nullptr;
   Agenda &agenda = agenda_of(tenant, visit->reload, &visit->trouble);
   visit->troubled = agenda.incomplete;
-  if (!agenda.whole || agenda.stale) visit->next = now;
+  if (!agenda.whole || agenda.stale) visit->next = agenda.waits_for_place ? now + place_sleep : now;
   if (!agenda.whole) {
     visit->troubled = visit->troubled || visit->carefully;
     return;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "operation/operations.hpp"
+#include "schedule/agenda.hpp"
 #include "schedule/fire.hpp"
 #include "scheduler/scheduler.hpp"
 #include "shared/clock.hpp"
@@ -65,6 +66,7 @@ void visit_tenant(Visit *visit) {
   const bool reload = visit->reload;
   visit->reload = false;
   if (!tenant) {
+    forget_agenda(visit->tenant);
     refuse_incomplete(visit->tenant);
     visit->next = DT_NOEND;
     return;
@@ -81,6 +83,8 @@ void visit_tenant(Visit *visit) {
     visit->awaits = fires.awaits;
     visit->trouble = fires.troubled;
     if (fires.trouble) note_trouble(visit->tenant, fires.trouble);
+  } else {
+    forget_agenda(visit->tenant);
   }
   // The virtual clock stops only once nothing is due.
   if (visit->next <= now) visit->next = clock_target() == DT_NOBEGIN ? clock_now() + busy_pause : now;
