@@ -21,6 +21,7 @@ void Turns::unlink(Turn *turn) {
 void Turns::enter(Turn *turn, bool ahead) {
   if (turn->has_work) return;
   turn->has_work = true;
+  turn->passed_over = false;
   ++with_work_;
   if (turn->place != Turn::Place::out) return;
   turn->taken = 0;
@@ -49,11 +50,13 @@ void Turns::remove(Turn *turn) {
 
 void Turns::settle(Turn *turn, std::int64_t unused, std::int32_t weight, Pricing pricing) {
   turn->weight = weight;
+  turn->passed_over = false;
   turn->taken -= unused;
   turn->credit = std::min(turn->credit + unused * price(*turn, pricing), turn->has_work ? turn->worth() : 0);
 }
 
 void Turns::pass_over(Turn *turn) {
+  turn->passed_over = true;
   if (!turn->has_work || turn->place != Turn::Place::ring || turn->credit < 0) return;
   unlink(turn);
   link(turn, Turn::Place::ahead);

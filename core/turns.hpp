@@ -42,8 +42,9 @@ struct Turn {
   std::int32_t weight;  // 0: not known before the first visit
   Place place;
   bool has_work;
+  bool passed_over;  // the last claim had no room for its tasks
 
-  void clear() { *this = {{}, 0, turn_worth, 0, 0, 0, 0, Place::out, false}; }
+  void clear() { *this = {{}, 0, turn_worth, 0, 0, 0, 0, Place::out, false, false}; }
   std::int64_t worth() const { return std::max(weight, 1) * turn_worth; }
 };
 
@@ -82,7 +83,7 @@ class Turns {
 
   // After the tenant was visited: `unused` tasks of its share were not there.
   void settle(Turn *turn, std::int64_t unused, std::int32_t weight, Pricing pricing);
-  // The claim had no room for its tasks: the next one serves it before the ring.
+  // The claim had no room for its tasks: the next one serves it before the ring.  To be told after `settle`.
   void pass_over(Turn *turn);
   // Tasks have ended, and have taken so long.  False: it is in no list.
   bool charge(Turn *turn, std::int64_t tasks, std::int64_t time);

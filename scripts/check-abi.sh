@@ -17,7 +17,7 @@ fi
 
 "$root/scripts/deps.sh"
 "$root/scripts/deps.sh" abigail-tools
-rm -rf "$build/abi/before"
+rm -rf "$build/abi"
 mkdir -p "$build/abi/before"
 git archive "$before" | tar -x -C "$build/abi/before"
 
@@ -33,6 +33,7 @@ quietly "the library" library after "$root"
 soname() { readelf -d "$1" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p'; }
 old=$(find "$build/abi/before-build" -name 'libinsula.so.*.*.*' -type f)
 new=$(find "$build/abi/after-build" -name 'libinsula.so.*.*.*' -type f)
+[[ -f $old && -f $new ]] || die "no library, or several: $old $new"
 if [[ $(soname "$old") != "$(soname "$new")" ]]; then
     say "another SONAME: $(soname "$old") was, $(soname "$new") is"
     exit 0

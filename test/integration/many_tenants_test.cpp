@@ -15,6 +15,8 @@ class ManyTenants : public ::testing::Test {
   void SetUp() override {
     admin.query("SET client_min_messages = warning");
     admin.query("CREATE EXTENSION IF NOT EXISTS insula");
+    // Other tests' tasks would be claimed, too.
+    admin.query("SELECT insula.drop_tenant(tenant, '0 s') FROM insula.tenants");
     admin.query("CREATE ROLE test_runner LOGIN");
     admin.query("GRANT insula_runner TO test_runner");
     for (const char* tenant : {"first", "second"}) {
@@ -203,6 +205,21 @@ TEST_F(ManyTenants, ATenantThatWasHalfReadIsReadAgain) {
   EXPECT_NE(runner.answer(), "1");
   admin.query("COMMIT");
   EXPECT_EQ(runner.query("SELECT count(*) FROM insula.claim('r')"), "1");
+}
+
+TEST_F(ManyTenants, ADeadWorkerThatHeldNothingIsForgotten) {
+  if (!preloaded()) GTEST_SKIP() << "needs shared memory";
+  admin.query("SELECT insula.stop_scheduler()");
+  const auto dead = [&] { return admin.query("SELECT count(*) FROM insula.workers() WHERE status = 'dead'"); };
+  {
+    Session idle;
+    idle.query("CALL insula.wait_for_work('0 s', worker => 'idle', tenant => 'first')");
+  }
+  ASSERT_TRUE(eventually([&] { return dead() == "1"; }));
+  Session runner("user=test_runner");
+  runner.query("SELECT count(*) FROM insula.claim('r')");
+  EXPECT_EQ(dead(), "0");
+  admin.query("SELECT insula.start_scheduler()");
 }
 
 TEST_F(ManyTenants, OneDeadWorkerOfAllGivesEverythingBack) {

@@ -1,5 +1,5 @@
-// The cost that a change of a tenant's workflows has for the sessions that serve it.  Counted in rows of its records, not in
-// time.
+// The cost that a change of a tenant's workflows has for the sessions that serve it.  Counted in rows of its records,
+// not in time.
 #include "support/session.hpp"
 
 #include <algorithm>

@@ -18,16 +18,23 @@ void Lender::take(std::size_t count, std::stop_token stop) {
   if (most_ == 0)
     throw error{errc::invalid, "a transaction needs a third connection: raise RunnerConfig::max_connections"};
   const auto place = asked_.insert(asked_.end(), count);
-  wait_for(place, std::move(lock), std::move(stop));
+  wait_for(place, lock, std::move(stop));
 }
 
 void Lender::take_again(std::stop_token stop) {
   std::unique_lock lock{mutex_};
   const auto place = asked_.insert(asked_.begin(), 1);
-  wait_for(place, std::move(lock), std::move(stop));
+  ++asked_again_;
+  try {
+    wait_for(place, lock, std::move(stop));
+  } catch (...) {
+    --asked_again_;
+    throw;
+  }
+  --asked_again_;
 }
 
-void Lender::wait_for(Asked::iterator place, std::unique_lock<std::mutex> lock, std::stop_token stop) {
+void Lender::wait_for(Asked::iterator place, std::unique_lock<std::mutex>& lock, std::stop_token stop) {
   const std::size_t count = *place;
   const bool in_time = changed_.wait_for(
       lock, stop, call_timeout_, [&] { return closed_ || (place == asked_.begin() && lent_ + count <= most_); });
@@ -58,7 +65,7 @@ std::unique_ptr<wire::Session> Lender::connect() {
 bool Lender::reserve() noexcept {
   std::unique_ptr<wire::Session> in_place_of;  // closed without the lock
   const std::lock_guard lock{mutex_};
-  if (closed_ || most_ < 2 || lent_ >= most_) return false;
+  if (closed_ || most_ < 2 || lent_ >= most_ || asked_again_ > 0) return false;
   ++lent_;
   if (lent_ + free_.size() > most_) {
     in_place_of = std::move(free_.back());

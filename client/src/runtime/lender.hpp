@@ -40,7 +40,7 @@ class Lender {
 
  private:
   using Asked = std::list<std::size_t>;
-  void wait_for(Asked::iterator place, std::unique_lock<std::mutex> lock, std::stop_token stop);
+  void wait_for(Asked::iterator place, std::unique_lock<std::mutex>& lock, std::stop_token stop);
 
   const wire::ConnInfo conninfo_;
   const std::chrono::milliseconds connect_timeout_;
@@ -51,7 +51,8 @@ class Lender {
   std::condition_variable_any changed_;
   std::vector<std::unique_ptr<wire::Session>> free_;  // under mutex_, as all below
   std::size_t lent_ = 0;
-  Asked asked_;  // how many each wants that waits
+  Asked asked_;          // how many each wants that waits
+  int asked_again_ = 0;  // those of take_again()
   bool closed_ = false;
 };
 

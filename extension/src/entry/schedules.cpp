@@ -137,9 +137,10 @@ Datum insula_schedules(PG_FUNCTION_ARGS) {
   in_session([&] {
     int count;
     const ListedSchedule *schedules = list_schedules(*tenant, &count);
+    MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "insula schedule", ALLOCSET_DEFAULT_SIZES);
     for (int i = 0; i < count; ++i) {
       CHECK_FOR_INTERRUPTS();
-      in_stretch([&] { put_schedule_row(result, *tenant, schedules[i], with_context); });
+      in_scratch(scratch, [&] { put_schedule_row(result, *tenant, schedules[i], with_context); });
     }
   });
   return Datum{0};

@@ -160,6 +160,12 @@ int claim_in_turns(Claiming *claiming, ServedTenants *served) {
         settle_ready_turn(turn, 0, turn.weight);
         continue;
       }
+      // The last call had no room for its long text, nor has this one.
+      if (turn.passed_over && !claiming->takes_long) {
+        settle_ready_turn(turn, 0, turn.weight, true);
+        note_visited(served, turn, 0, true, 0);
+        continue;
+      }
       const int wanted = std::min(turn.tasks, left);
       std::size_t bytes = bytes_of_visited(*served, turn.ready.tenant);
       const int claimed = claim_share(claiming, turn.ready.tenant, wanted, &bytes, served, &turn);

@@ -162,7 +162,7 @@ int turns_of_strangers(ServedTenants *served, const ClaimWish &wish, const Wanti
   while (served->stranger_count > 0 && count < turns_at_once) {
     const std::int32_t tenant = served->strangers[--served->stranger_count];
     const int most = std::min(wish.tasks, wanting.most_of(tenant));
-    if (most > 0) turns[count++] = {{tenant, 0}, 0, most};
+    if (most > 0) turns[count++] = {{tenant, 0}, 0, most, false};
   }
   return count;
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "schedule/zone.hpp"
+#include "shared/clock.hpp"
 #include "spi/budget.hpp"
 #include "tenant/in_subtransaction.hpp"
 
@@ -13,7 +14,9 @@ namespace {
 
 constexpr long most_items = 250000;
 constexpr int most_half_read = 25;
-constexpr int portion = 200;  // schedules that are read between two looks at the budget
+constexpr int most_of_one = 20000;                          // more than a tenant can have at a time
+constexpr std::int64_t longest_pause = 60 * USECS_PER_SEC;  // of the visits of a tenant that is half read
+constexpr int portion = 200;                                // schedules that are read between two looks at the budget
 
 HTAB *agendas = nullptr;
 MemoryContext memory = nullptr;
@@ -74,7 +77,9 @@ void make_room(Agenda &agenda, int more) {
 void read_portion(const Tenant &tenant, Agenda &agenda, MemoryContext caller, const char **trouble) {
   int count;
   const ScheduleRow *rows = schedules_after(tenant, agenda.read_up_to, portion, &count);
-  agenda.whole = count < portion;
+  // Names that are added faster than they are read end at some time, too.
+  agenda.stale = agenda.stale || agenda.count > most_of_one;
+  agenda.whole = count < portion || agenda.count > most_of_one;
   if (count == 0) return;
   make_room(agenda, count);
   strlcpy(agenda.read_up_to, rows[count - 1].name, sizeof agenda.read_up_to);
@@ -107,17 +112,29 @@ void read_on(const Tenant &tenant, Agenda &agenda, const char **trouble) {
   MemoryContextDelete(scratch);
 }
 
+// A tenant that has been dropped is visited no more.
+void free_abandoned_places() {
+  HASH_SEQ_STATUS scan;
+  hash_seq_init(&scan, agendas);
+  while (const auto *agenda = static_cast<Agenda *>(hash_seq_search(&scan)))
+    if (agenda->has_place && agenda->read_at < passing_time() - longest_pause) forget_agenda(agenda->tenant);
+}
+
 // One of many schedules takes a place among those that are half read, or waits until one is free.
 void read_more(const Tenant &tenant, Agenda &agenda, const char **trouble) {
+  if (!agenda.has_place && half_read >= most_half_read) free_abandoned_places();
   const bool may_have_place = agenda.has_place || half_read < most_half_read;
   if (agenda.waits_for_place && !may_have_place) return;
   read_on(tenant, agenda, trouble);
-  const bool too_many = !agenda.whole && !may_have_place;
-  if (too_many)
-    empty(agenda);
-  else
-    set_place(agenda, !agenda.whole);
-  agenda.waits_for_place = too_many;
+  agenda.read_at = passing_time();
+  if (agenda.whole || may_have_place) {
+    agenda.waits_for_place = false;
+    return set_place(agenda, !agenda.whole);
+  }
+  const bool incomplete = agenda.incomplete;
+  empty(agenda);
+  agenda.incomplete = incomplete;
+  agenda.waits_for_place = true;
 }
 
 Agenda *find_agenda(std::int32_t tenant) {
@@ -135,7 +152,7 @@ Agenda &agenda_of(const Tenant &tenant, bool reload, const char **trouble) {
   if (!agendas) start();
   if (items_kept > most_items) forget_whole_ones();
   if (Agenda *known = find_agenda(tenant.number)) {
-    known->stale = known->stale || reload;
+    known->stale = known->stale || (reload && !known->waits_for_place);
     if (known->whole && known->stale) forget_agenda(tenant.number);
   }
   bool found;

@@ -30,6 +30,7 @@ struct Agenda {
   bool incomplete;               // a schedule could not be read
   bool whole;                    // all have been read; else nothing of it can be used yet
   bool has_place;                // among those that are half read
+  std::int64_t read_at;          // last, in passing time
   bool waits_for_place;          // it did not fit one visit, and too many others are half read
   bool stale;                    // they have changed since: the next visit begins anew
   char read_up_to[NAMEDATALEN];  // the last schedule that has been read, by name

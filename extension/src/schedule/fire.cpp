@@ -107,15 +107,6 @@ void note_fire(const Tenant &tenant, const AgendaItem &item, std::int64_t fire, 
   ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE), errmsg("another scheduler has made the same fire")));
 }
 
-// Frees all that the work leaves in memory: contexts are large.
-template <typename Work>
-void in_scratch(MemoryContext scratch, Work work) {
-  MemoryContext before = MemoryContextSwitchTo(scratch);
-  in_stretch(work);
-  MemoryContextSwitchTo(before);
-  MemoryContextReset(scratch);
-}
-
 struct Outcome {
   std::int64_t dealt_with;
   int written;   // fires, also the skipped ones

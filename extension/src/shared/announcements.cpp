@@ -352,12 +352,13 @@ void subtransaction_committed(SubTransactionId) {
 
 void subtransaction_aborted() {
   dropped.drop_from(dropped.first_here());
-  reaped.drop_from(reaped.first_here());
   if (!TransactionIdIsValid(GetCurrentTransactionIdIfAny())) {
     // It has locked no row, and what its searches have found is as true as before.
     locking = 0;
+    reaped.hand_over();
     return raised.hand_over();
   }
+  reaped.drop_from(reaped.first_here());
   const int first = raised.first_here();
   publish_unlocked(raised.begin() + first);
   raised.drop_from(first);

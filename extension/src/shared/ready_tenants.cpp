@@ -271,7 +271,7 @@ int take_ready_turns(std::uint64_t filter, TimestampTz now, const core::Wish &wi
     count = set.turns.deal(wish, shares, room, most_of, forget_unless_resting);
     for (int i = 0; i < count; ++i) {
       const ReadyEntry &entry = entry_of(shares[i].turn);
-      turns[i] = {{entry.key.tenant, entry.version}, entry.turn.weight, shares[i].tasks};
+      turns[i] = {{entry.key.tenant, entry.version}, entry.turn.weight, shares[i].tasks, entry.turn.passed_over};
     }
   }
   unlock_shared_memory();
@@ -280,7 +280,8 @@ int take_ready_turns(std::uint64_t filter, TimestampTz now, const core::Wish &wi
 }
 
 void settle_ready_turn(const ReadyTurn &turn, int claimed, std::int32_t weight, bool passed_over) {
-  if (turn.ready.version == 0 || (claimed == turn.tasks && weight == turn.weight)) return;
+  const bool is_as_dealt = claimed == turn.tasks && weight == turn.weight && !turn.passed_over;
+  if (turn.ready.version == 0 || is_as_dealt) return;
   lock_shared_memory(LW_EXCLUSIVE);
   if (DatabaseSlot *slot = my_database())
     if (ReadyEntry *entry = find_ready(turn.ready.tenant)) {

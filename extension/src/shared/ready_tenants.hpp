@@ -46,6 +46,7 @@ struct ReadyTurn {
   ReadyTenant ready;
   std::int32_t weight;  // as the last visit found it
   int tasks;
+  bool passed_over;  // the last claim had no room for its long text
 };
 // How many tasks of a tenant a claim would take; 0: it does not serve that tenant.
 struct MostOfTenant {

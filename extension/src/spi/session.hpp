@@ -28,6 +28,15 @@ void in_stretch(Work work) {
   close_stretch();
 }
 
+// Also frees what the work leaves in the caller's memory: contexts are large.
+template <typename Work>
+void in_scratch(MemoryContext scratch, Work work) {
+  MemoryContext before = MemoryContextSwitchTo(scratch);
+  in_stretch(work);
+  MemoryContextSwitchTo(before);
+  MemoryContextReset(scratch);
+}
+
 // Arguments of one statement.
 struct Arguments {
   Datum values[16];
