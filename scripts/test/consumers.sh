@@ -63,7 +63,7 @@ look_at() {
     needed=$(readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\.so.*/\1/p' | sort | tr '\n' ' ')
     [[ $needed =~ ^(ld-linux[^ ]* )?(libc )?libfmt\ (libgcc_s )?(libm )?libpq\ libstdc\+\+\ $ ]] ||
         die "it needs: $needed"
-    readelf -d "$1" | grep -q 'SONAME.*\[libinsula\.so\.[0-9]*\.[0-9]*\]' || die "its SONAME is no major.minor"
+    readelf -d "$1" | grep 'SONAME.*\[libinsula\.so\.[0-9]*\.[0-9]*\]' >/dev/null || die "its SONAME is no major.minor"
     foreign=$(nm -DC --defined-only "$1" | cut -d' ' -f3- | grep -Ev '^((typeinfo|typeinfo name|vtable) for )?insula::' || true)
     [[ -z $foreign ]] || die "it exports: $foreign"
 }

@@ -102,7 +102,7 @@ if [[ ${1:-} == upgraded ]]; then
     second_bin=${INSULA_NEW_PGBIN:-$INSULA_PGBIN}
     # Both clusters have checksums or none; since PostgreSQL 18 that has another default.
     same=()
-    if "$second_bin/initdb" --help | grep -q -e --no-data-checksums; then same=(--no-data-checksums); fi
+    if "$second_bin/initdb" --help | grep -e --no-data-checksums >/dev/null; then same=(--no-data-checksums); fi
     as_user "$INSULA_SERVER_USER" "$second_bin/initdb" -D "$dir/second" -U postgres --locale=C.UTF-8 \
         --encoding=UTF8 --auth=trust --no-sync --no-instructions ${same[@]+"${same[@]}"} >/dev/null
     as_user "$INSULA_SERVER_USER" sh -c "grep '^[a-z]' '$INSULA_PGDATA/postgresql.conf' >>'$dir/second/postgresql.conf'"

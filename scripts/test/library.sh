@@ -36,7 +36,7 @@ if [[ -z $wanted || -n $missing ]]; then
 fi
 
 # A static object with a constructor would run before _PG_init.
-if readelf -S -W "$library" | grep -q ' \.ctors ' || nm "$library" | grep ' _GLOBAL__sub_I'; then
+if readelf -S -W "$library" | grep ' \.ctors ' >/dev/null || nm "$library" | grep ' _GLOBAL__sub_I'; then
     echo "there are static constructors"
     status=1
 fi
